@@ -1,0 +1,1 @@
+"""Echoplane's daemon: a gRPC control plane for serving models."""
