@@ -1,0 +1,59 @@
+"""What a checkpoint's files say about a model, before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What a model is served for; decides its signature."""
+
+    EMBEDDING = "EMBEDDING"
+    CLASSIFICATION = "CLASSIFICATION"
+    GENERATION = "GENERATION"
+
+
+class Dtype(StrEnum):
+    """Weight dtypes that an engine can be asked for."""
+
+    FP32 = "FP32"
+    FP16 = "FP16"
+    BF16 = "BF16"
+    INT8 = "INT8"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model. ``shape``: -1 is any size. ``datatype``: OIP's names (BYTES, INT64, FP32)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names, dtypes and dimensions of a model's inputs and outputs; two versions of a model must agree on it."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What was read from a checkpoint directory.
+
+    ``digest``: content of every file that the engine will read, ``blake3:<hex>``. ``weights_bytes``: tensor bytes on disk.
+    ``max_context_length``: tokens, from the position table or the config. ``size_class``: small, medium or large.
+    """
+
+    architecture: str
+    task: Task
+    parameter_count: int
+    stored_dtype: Dtype
+    weights_bytes: int
+    max_context_length: int
+    size_class: str
+    digest: str
+    signature: Signature

@@ -1,0 +1,41 @@
+"""Identities of versions and instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VersionKey:
+    """One version of one model; written ``model/version``."""
+
+    model: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class InstanceKey:
+    """One replica of a version; written ``model/version#ordinal``. Ordinals are never used again within a version."""
+
+    version: VersionKey
+    ordinal: int
+
+    def __str__(self) -> str:
+        return f"{self.version}#{self.ordinal}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what ``str`` wrote.
+
+        Raises:
+            ValueError: the text is not an instance's name.
+        """
+        version, hash_sign, ordinal = text.rpartition("#")
+        model, slash, version_id = version.partition("/")
+        if not (hash_sign and slash and model and version_id):
+            raise ValueError(f"not an instance name: {text!r}")
+        return cls(VersionKey(model, version_id), int(ordinal))

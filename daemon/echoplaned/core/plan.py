@@ -1,0 +1,101 @@
+"""A memory plan: does it fit, where, and if not, what would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.core.facts import Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of the memory a model needs. ``formula`` and ``source`` let a person check ``bytes``; ``inputs`` are the formula's numbers."""
+
+    name: str
+    bytes: int
+    formula: str = ""
+    inputs: tuple[tuple[str, int], ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A place that holds models. ``reserve_bytes`` is never given to a model. ``kind``: ``cuda`` or ``host``."""
+
+    device_id: str
+    kind: str
+    name: str
+    capacity_bytes: int
+    reserve_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFit:
+    """How a plan stands on one device. ``free_bytes``: capacity less the reserve less every reservation."""
+
+    device_id: str
+    free_bytes: int
+    needed_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the plan's upper bound fits into what is free."""
+        return self.needed_bytes <= self.free_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A nearby plan that does fit. ``warning`` says what it costs in quality or reach; empty: nothing."""
+
+    dtype: Dtype
+    context_length: int
+    max_concurrency: int
+    upper_bytes: int
+    device_id: str
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservoir:
+    """The DTESN reservoir that goes with a version (size class table of the DTESN design, section 1).
+
+    ``tree``: the canonical level sequence of its membranes, root first. ``level_time_constants``: tokens, one a level.
+    """
+
+    size_class: str
+    membrane_depth: int
+    units: int
+    tree: tuple[int, ...]
+    level_time_constants: tuple[float, ...]
+    bytes_per_stream: int
+    total_bytes: int
+    spectral_radius: float = 0.85
+    leak: float = 0.3
+    input_scale: float = 0.15
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer to "does it fit, and where?", the same in ``validate_only``, in errors and in ``PlanModel``.
+
+    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry a replica,
+    empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it replaces.
+    """
+
+    fits: bool
+    architecture: str
+    parameter_count: int
+    dtype: Dtype
+    context_length: int
+    max_concurrency: int
+    replicas: int
+    bytes: int
+    upper_bytes: int
+    components: tuple[Component, ...] = ()
+    device_ids: tuple[str, ...] = ()
+    devices: tuple[DeviceFit, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    reservoir: Reservoir | None = None
+    surge: bool = False
+    warnings: tuple[str, ...] = ()
