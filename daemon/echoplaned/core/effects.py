@@ -1,0 +1,148 @@
+"""What the core asks for. Each has a key that makes it idempotent; an effect that was lost in a crash is handed out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.spec import VersionSpec
+from echoplaned.core.state import Operation, Rollout
+
+EffectKey = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Commit the step's durable changes before any other effect of the step; one transaction."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInstance:
+    """Find room for an instance."""
+
+    instance: InstanceKey
+    ledger_epoch: int
+
+    @property
+    def key(self) -> EffectKey:
+        """Instance and ledger epoch."""
+        return ("plan", str(self.instance), self.ledger_epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class StartEngine:
+    """Start an engine process for an instance, or take the one that runs already for this generation."""
+
+    instance: InstanceKey
+    generation: int
+    device_id: str
+    spec: VersionSpec
+    facts: ModelFacts
+
+    @property
+    def key(self) -> EffectKey:
+        """Instance and generation."""
+        return ("start", str(self.instance), self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEngine:
+    """Make real inferences on an instance."""
+
+    instance: InstanceKey
+    generation: int
+    address: str
+    facts: ModelFacts
+
+    @property
+    def key(self) -> EffectKey:
+        """Instance and generation."""
+        return ("probe", str(self.instance), self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainEngine:
+    """Wait until an instance has no call in flight and none arrives, at most until the deadline."""
+
+    instance: InstanceKey
+    generation: int
+    deadline_s: float
+
+    @property
+    def key(self) -> EffectKey:
+        """Instance and generation."""
+        return ("drain", str(self.instance), self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class StopEngine:
+    """End an instance's process, if there is one; answer when it has gone."""
+
+    instance: InstanceKey
+    generation: int
+
+    @property
+    def key(self) -> EffectKey:
+        """Instance and generation."""
+        return ("stop", str(self.instance), self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRoutes:
+    """Make these a model's routes. ``removed``: the model has no routes any more. ``urgent``: only takes weight from a version that fails."""
+
+    model: str
+    epoch: int
+    routes: ModelRoutes
+    removed: bool = False
+    urgent: bool = False
+
+    @property
+    def key(self) -> EffectKey:
+        """Model and route epoch."""
+        return ("publish", self.model, self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateGates:
+    """Judge a window of a stage, again and again, until another window or none is asked for."""
+
+    rollout: Rollout
+
+    @property
+    def key(self) -> EffectKey:
+        """Rollout, phase, stage, window."""
+        return ("gates", self.rollout.rollout_id, self.rollout.phase, self.rollout.stage, self.rollout.window)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishOperation:
+    """Wake whoever waits for an operation."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Which operation answers the caller's event of this step; empty: none."""
+
+    operation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Something worth telling: watchers, metrics, log. ``subject``: a resource name."""
+
+    sequence: int
+    time_s: float
+    subject: str
+    kind: str
+    text: str
+
+
+KeyedEffect = PlanInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
+Effect = Persist | KeyedEffect | FinishOperation | Reply | Announce

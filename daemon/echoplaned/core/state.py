@@ -1,0 +1,271 @@
+"""The state that one loop owns. Frozen: a step builds a new one and shares what did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.failure import Failure
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.plan import Device, Plan
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
+
+WEIGHT_TOTAL_PPM = 1_000_000
+
+
+class InstanceState(StrEnum):
+    """The life of one engine process; see ``tables.INSTANCE_TABLE``."""
+
+    PENDING = "PENDING"
+    STARTING = "STARTING"
+    PROBING = "PROBING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    STOPPING = "STOPPING"
+    GONE = "GONE"
+
+
+class Goal(StrEnum):
+    """What a stopping instance becomes when its process has gone."""
+
+    GONE = "GONE"
+    FAILED = "FAILED"
+    RESTART = "RESTART"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One engine process: one address, one reservation.
+
+    ``generation`` rises with every new process. ``failures``: in a row, forgotten after a minute of READY.
+    ``restart_at_s``: while set, a STARTING instance waits for that time. ``alarm``: the process does not die.
+    """
+
+    key: InstanceKey
+    generation: int = 1
+    state: InstanceState = InstanceState.PENDING
+    goal: Goal | None = None
+    device_id: str = ""
+    reserved_bytes: int = 0
+    address: str = ""
+    pid: int = 0
+    failures: int = 0
+    restart_at_s: float | None = None
+    ready_since_s: float | None = None
+    drain_deadline_s: float | None = None
+    measured_bytes: int = 0
+    failure: Failure | None = None
+    alarm: bool = False
+
+
+class VersionState(StrEnum):
+    """A version's state; never stored, a fold over its instances (``fold.version_state``)."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    COLD = "COLD"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCounts:
+    """How often a load found the version already there."""
+
+    hits: int = 0
+    misses: int = 0
+    last_hit_tier: Tier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a model. ``wanted``: instances shall exist. ``failure``: why it is down; blocks new instances until the next load."""
+
+    key: VersionKey
+    spec: VersionSpec
+    facts: ModelFacts
+    plan: Plan
+    tier: Tier = Tier.HOT
+    pinned: bool = False
+    wanted: bool = True
+    instances: tuple[Instance, ...] = ()
+    next_ordinal: int = 0
+    failure: Failure | None = None
+    cache: CacheCounts = CacheCounts()
+    create_time_s: float = 0.0
+    load_started_s: float = 0.0
+    load_duration_s: float | None = None
+
+
+class Phase(StrEnum):
+    """A rollout's phase; see ``tables.ROLLOUT_TABLE``."""
+
+    PREPARING = "PREPARING"
+    SHIFTING = "SHIFTING"
+    OBSERVING = "OBSERVING"
+    SOAKING = "SOAKING"
+    RELEASING = "RELEASING"
+    REVERTING = "REVERTING"
+    CLEANING = "CLEANING"
+    SUCCEEDED = "SUCCEEDED"
+    ROLLED_BACK = "ROLLED_BACK"
+    FAILED = "FAILED"
+    DELETED = "DELETED"
+
+
+TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED, Phase.DELETED})
+
+
+class GateVerdict(StrEnum):
+    """What a gate says of a stage."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    HOLD = "HOLD"
+    FAIL = "FAIL"
+
+
+class Evidence(StrEnum):
+    """Where a verdict's counts come from."""
+
+    LIVE = "LIVE"
+    PROBES = "PROBES"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One gate's verdict on one stage. ``counts``: named totals (requests, errors by version); ``confidence`` in [0, 1]."""
+
+    gate: str
+    verdict: GateVerdict
+    reason: str
+    confidence: float = 0.0
+    counts: tuple[tuple[str, int], ...] = ()
+    evidence: Evidence = Evidence.LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutEntry:
+    """One line of a rollout's append-only history. ``stage`` counts from 1; 0 is before the first."""
+
+    sequence: int
+    time_s: float
+    phase: Phase
+    stage: int
+    text: str
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One update of a model.
+
+    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``introduced``: the new cluster was acknowledged at weight 1
+    before its first share (a gRPC client asks for a cluster only after a route named it). ``window``: rises whenever evidence
+    starts anew; a verdict for an older window is stale. ``observe_since_s``: when this window's observation began.
+    ``goal``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed.
+    """
+
+    rollout_id: str
+    model: str
+    from_version: str
+    to_version: str
+    policy: RolloutPolicy
+    operation_id: str
+    behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
+    phase: Phase = Phase.PREPARING
+    stage: int = 0
+    introduced: bool = False
+    window: int = 0
+    paused: bool = False
+    held_reason: str = ""
+    create_time_s: float = 0.0
+    phase_since_s: float = 0.0
+    observe_since_s: float | None = None
+    end_time_s: float | None = None
+    goal: Phase | None = None
+    ending: Failure | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    history: tuple[RolloutEntry, ...] = ()
+    stale_subscribers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesProgress:
+    """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them."""
+
+    epoch: int = 0
+    acknowledged: bool = False
+    acknowledged_count: int = 0
+    subscriber_count: int = 0
+    stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model with its versions. ``routes``: what is to be published (desired); ``progress``: what is known of it (observed).
+
+    ``serving_version``: the version that has the traffic when no rollout is under way.
+    """
+
+    model_id: str
+    versions: Mapping[str, Version] = field(default_factory=lambda: MappingProxyType({}))
+    serving_version: str = ""
+    rollout: Rollout | None = None
+    past_rollouts: tuple[Rollout, ...] = ()
+    routes: ModelRoutes | None = None
+    progress: RoutesProgress = RoutesProgress()
+    labels: tuple[tuple[str, str], ...] = ()
+    deleting: str = ""  # the id of the operation that deletes it; empty: none
+    create_time_s: float = 0.0
+    update_time_s: float = 0.0
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    LOAD = "LOAD"
+    UPDATE = "UPDATE"
+    DELETE_MODEL = "DELETE_MODEL"
+    DELETE_VERSION = "DELETE_VERSION"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Long work that a caller started. ``request_digest``: of the request's body without its id; tells a retry from a reuse."""
+
+    operation_id: str
+    kind: OperationKind
+    model: str
+    version: str = ""
+    rollout_id: str = ""
+    request_id: str = ""
+    request_digest: str = ""
+    plan: Plan | None = None
+    create_time_s: float = 0.0
+    end_time_s: float | None = None
+    done: bool = False
+    failure: Failure | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
+
+    ``issued``: keys of the effects that were handed out and still hold; observed, never persisted, so that after a crash
+    every effect that the state implies is handed out again.
+    """
+
+    devices: tuple[Device, ...] = ()
+    models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
+    operations: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
+    store_epoch: int = 0
+    ledger_epoch: int = 0
+    route_epoch: int = 0
+    announce_sequence: int = 0
+    stale_event_count: int = 0
+    issued: frozenset[tuple[str | int, ...]] = frozenset()

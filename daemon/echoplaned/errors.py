@@ -1,0 +1,203 @@
+"""The error tree: one class a reason. Each carries a ``Failure``; ``rpc/status.py`` maps reasons to gRPC codes and details."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from echoplaned.core.failure import Failure, Reason, Resource, Violation
+from echoplaned.core.plan import Plan
+
+
+class EchoplaneError(Exception):
+    """Base of every error that a caller may see. ``failure`` says what happened and what to do."""
+
+    reason: ClassVar[Reason]
+
+    def __init__(self, message: str, failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure if failure is not None else Failure(self.reason, message)
+
+
+class FieldInvalidError(EchoplaneError):
+    """One or more fields of a request break their rules; ``violations`` has them all."""
+
+    reason = Reason.FIELD_INVALID
+
+    def __init__(self, *violations: Violation) -> None:
+        message = "; ".join(f"{v.field}: {v.description}" for v in violations)
+        super().__init__(message, Failure(self.reason, message, violations=violations))
+
+
+class RequestIdReusedError(EchoplaneError):
+    """The request id came before with another body."""
+
+    reason = Reason.REQUEST_ID_REUSED
+
+    def __init__(self, request_id: str) -> None:
+        message = f"request_id {request_id!r} was used with another body: take a new id, or send the same body again"
+        violation = Violation("request_id", "was used with another body")
+        super().__init__(message, Failure(self.reason, message, violations=(violation,)))
+
+
+class PageTokenInvalidError(EchoplaneError):
+    """The page token is not one of ours, or belongs to another query."""
+
+    reason = Reason.PAGE_TOKEN_INVALID
+
+    def __init__(self) -> None:
+        message = "page_token is not valid for this query: leave it empty to start from the first page"
+        super().__init__(message, Failure(self.reason, message, violations=(Violation("page_token", "not valid"),)))
+
+
+class _PreconditionError(EchoplaneError):
+    """An error whose details are a precondition: what it is about and what would be accepted."""
+
+    def __init__(self, message: str, *, subject: str = "", accepted: str = "") -> None:
+        violations = (Violation(subject, accepted or message),)
+        super().__init__(message, Failure(self.reason, message, violations=violations))
+
+
+class SourceNotAllowedError(_PreconditionError):
+    """The source lies outside every allowed root."""
+
+    reason = Reason.SOURCE_NOT_ALLOWED
+
+
+class SourceUnsafeError(_PreconditionError):
+    """The source holds something that could run code (pickle, Python files, ``auto_map``)."""
+
+    reason = Reason.SOURCE_UNSAFE
+
+
+class SourceCorruptError(_PreconditionError):
+    """A file of the source is missing, cut short, or disagrees with another one."""
+
+    reason = Reason.SOURCE_CORRUPT
+
+
+class ArchitectureUnsupportedError(_PreconditionError):
+    """The model's architecture is not in the catalogue."""
+
+    reason = Reason.ARCHITECTURE_UNSUPPORTED
+
+
+class DtypeUnsupportedError(_PreconditionError):
+    """The dtype is unknown, or cannot be had for this model on this engine."""
+
+    reason = Reason.DTYPE_UNSUPPORTED
+
+
+class SignatureChangedError(_PreconditionError):
+    """The new version's tensors differ from the serving version's."""
+
+    reason = Reason.SIGNATURE_CHANGED
+
+
+class StateInvalidError(_PreconditionError):
+    """The call makes no sense in the resource's present state."""
+
+    reason = Reason.STATE_INVALID
+
+
+class _PlanError(EchoplaneError):
+    """An error that carries the plan which says what would fit."""
+
+    def __init__(self, message: str, plan: Plan | None) -> None:
+        super().__init__(message, Failure(self.reason, message, plan=plan))
+
+
+class MemoryInsufficientError(_PlanError):
+    """No device has room for the model."""
+
+    reason = Reason.MEMORY_INSUFFICIENT
+
+
+class SurgeInfeasibleError(_PlanError):
+    """The new version does not fit beside the one that is serving."""
+
+    reason = Reason.SURGE_INFEASIBLE
+
+
+class _ResourceError(EchoplaneError):
+    """An error about one resource."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, message: str = "") -> None:
+        text = message or f"{name} does not exist"
+        super().__init__(text, Failure(self.reason, text, resource=Resource(self.kind, name)))
+
+
+class ModelNotFoundError(_ResourceError):
+    """There is no such model."""
+
+    reason = Reason.MODEL_NOT_FOUND
+    kind = "echoplane.v1.Model"
+
+
+class VersionNotFoundError(_ResourceError):
+    """There is no such version."""
+
+    reason = Reason.VERSION_NOT_FOUND
+    kind = "echoplane.v1.ModelVersion"
+
+
+class RolloutNotFoundError(_ResourceError):
+    """There is no such rollout."""
+
+    reason = Reason.ROLLOUT_NOT_FOUND
+    kind = "echoplane.v1.Rollout"
+
+
+class OperationNotFoundError(_ResourceError):
+    """There is no such operation."""
+
+    reason = Reason.OPERATION_NOT_FOUND
+    kind = "google.longrunning.Operation"
+
+
+class VersionExistsError(_ResourceError):
+    """The version id is taken by other content or options."""
+
+    reason = Reason.VERSION_EXISTS
+    kind = "echoplane.v1.ModelVersion"
+
+
+class RolloutActiveError(_ResourceError):
+    """The model has a rollout under way."""
+
+    reason = Reason.ROLLOUT_ACTIVE
+    kind = "echoplane.v1.Rollout"
+
+
+class EtagMismatchError(_ResourceError):
+    """The etag is not the resource's current one; the message has the current one."""
+
+    reason = Reason.ETAG_MISMATCH
+    kind = "echoplane.v1.Model"
+
+
+class LimitExceededError(EchoplaneError):
+    """A limit of the daemon is reached; try later."""
+
+    reason = Reason.LIMIT_EXCEEDED
+
+    def __init__(self, subject: str, message: str, retry_delay_s: float = 1.0) -> None:
+        failure = Failure(self.reason, message, violations=(Violation(subject, message),), retry_delay_s=retry_delay_s)
+        super().__init__(message, failure)
+
+
+class StoreUnavailableError(EchoplaneError):
+    """The store cannot be written; nothing was changed."""
+
+    reason = Reason.STORE_UNAVAILABLE
+
+    def __init__(self, detail: str) -> None:
+        message = f"the store cannot be written ({detail}); nothing was changed: try again"
+        super().__init__(message, Failure(self.reason, message, retry_delay_s=1.0))
+
+
+class NotImplementedHereError(EchoplaneError):
+    """The method exists in the API and not yet in this daemon."""
+
+    reason = Reason.NOT_IMPLEMENTED

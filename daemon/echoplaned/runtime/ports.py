@@ -1,0 +1,148 @@
+"""What the loop needs of the outside world. Adapters implement these; each answers with events through the ``Emit`` it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from echoplaned.core.effects import (
+    Announce,
+    DrainEngine,
+    EvaluateGates,
+    PlanInstance,
+    ProbeEngine,
+    PublishRoutes,
+    StartEngine,
+    StopEngine,
+)
+from echoplaned.core.events import Event, FoundEngine
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.state import Rollout, State
+
+Emit = Callable[[Event], None]
+"""Send an event to the loop; never blocks, may be called from the loop's thread only."""
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
+
+
+class Store(Protocol):
+    """Where the state outlives the process. Blocking; the loop calls it in one worker thread of its own."""
+
+    def load(self) -> State:
+        """Return the stored state; an empty one from an empty store.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        ...
+
+    def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
+        """Write what differs between two states, in one transaction, if the store is still at ``before.store_epoch``.
+
+        Raises:
+            StoreUnavailableError: nothing was written.
+        """
+        ...
+
+
+class Engines(Protocol):
+    """Engine processes. Every method returns at once; results come as events with the effect's instance and generation."""
+
+    def start(self, effect: StartEngine) -> None:
+        """Start, or take the process that runs already for this generation. Answers EngineReady, EngineLost or EngineGaveUp."""
+        ...
+
+    def probe(self, effect: ProbeEngine) -> None:
+        """Make real inferences. Answers ProbesPassed or ProbesFailed, then MemoryMeasured."""
+        ...
+
+    def drain(self, effect: DrainEngine) -> None:
+        """Wait for quiet. Answers EngineDrained. Given up without an answer when ``undrain`` is called."""
+        ...
+
+    def undrain(self, instance: InstanceKey, generation: int) -> None:
+        """Stop waiting for quiet: the instance serves again."""
+        ...
+
+    def stop(self, effect: StopEngine) -> None:
+        """End the process group. Answers EngineStopped when it has gone (also if there was none), EngineGaveUp if it will not die."""
+        ...
+
+    async def adopt(self) -> tuple[FoundEngine, ...]:
+        """Find the engines that outlived the last daemon and watch them."""
+        ...
+
+    async def sweep(self, owned: frozenset[tuple[InstanceKey, int]]) -> int:
+        """Kill every engine process of this state directory that nobody owns; return how many."""
+        ...
+
+
+class Planner(Protocol):
+    """The allocator, as the loop sees it."""
+
+    def plan_instance(self, effect: PlanInstance, state: State) -> None:
+        """Find a device for an instance. Answers Reserved or Refused."""
+        ...
+
+
+class Routes(Protocol):
+    """The xDS side."""
+
+    def publish(self, effect: PublishRoutes) -> None:
+        """Publish one model's routes. Answers RoutesProgressed whenever that changes, RoutesRefused when refused."""
+        ...
+
+    def open(self) -> None:
+        """Begin to answer streams: the whole recovered state is published."""
+        ...
+
+
+class Gates(Protocol):
+    """The judges of a rollout."""
+
+    def evaluate(self, effect: EvaluateGates, state: State) -> None:
+        """Judge a window until another one is asked for. Answers GatesJudged about once a second."""
+        ...
+
+    def forget(self, rollout: Rollout) -> None:
+        """The rollout does not need judging any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficCounts:
+    """Running totals of one version. ``client_errors`` are the callers' own mistakes; a source that cannot tell puts all in ``server_errors``."""
+
+    ok: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    arrivals: int = 0
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOutcome:
+    """One real inference made as a probe. ``detail``: why it failed; empty if it did not."""
+
+    ok: bool
+    detail: str = ""
+    duration_s: float = 0.0
+
+
+class Prober(Protocol):
+    """Makes one golden probe on one instance."""
+
+    async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
+        """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
+        ...
+
+
+class TrafficSource(Protocol):
+    """Running totals by version, from load reports (LRS) or from the workers themselves."""
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Return the totals since the daemon started."""
+        ...
