@@ -79,6 +79,14 @@ class DrainEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class UndrainEngine:
+    """Stop waiting for quiet: the instance serves again."""
+
+    instance: InstanceKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopEngine:
     """End an instance's process, if there is one; answer when it has gone."""
 
@@ -145,4 +153,4 @@ class Announce:
 
 
 KeyedEffect = PlanInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
-Effect = Persist | KeyedEffect | FinishOperation | Reply | Announce
+Effect = Persist | KeyedEffect | UndrainEngine | FinishOperation | Reply | Announce

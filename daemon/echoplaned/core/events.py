@@ -111,13 +111,20 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True)
 class AbortRequested:
-    """Roll back. ``cancelled``: by CancelOperation, so the operation ends CANCELLED."""
+    """Roll back."""
 
     request: Request
     model: str
     rollout_id: str
     reason: str
-    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Cancel an operation: an update is aborted, a load is given up."""
+
+    request: Request
+    target_operation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,7 @@ class MemoryMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RoutesProgressed:
-    """Who has a model's routes now. ``acknowledged``: as ``shared`` design defines it; ``stale``: names of silent subscribers."""
+    """Who has a model's routes now. ``acknowledged``: every subscriber that is not stale has them; ``stale``: names of silent subscribers."""
 
     now_s: float
     model: str
@@ -326,6 +333,7 @@ CallerEvent = (
     | PauseRequested
     | ResumeRequested
     | AbortRequested
+    | CancelRequested
     | PromoteRequested
 )
 PlanningEvent = Reserved | Refused

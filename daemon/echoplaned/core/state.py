@@ -83,7 +83,10 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a model. ``wanted``: instances shall exist. ``failure``: why it is down; blocks new instances until the next load."""
+    """One version of a model. ``wanted``: instances shall exist. ``forget``: drop the record once it is at rest.
+
+    ``failure``: why it is down; blocks new instances until the next load.
+    """
 
     key: VersionKey
     spec: VersionSpec
@@ -92,6 +95,7 @@ class Version:
     tier: Tier = Tier.HOT
     pinned: bool = False
     wanted: bool = True
+    forget: bool = False
     instances: tuple[Instance, ...] = ()
     next_ordinal: int = 0
     failure: Failure | None = None
@@ -195,9 +199,13 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class RoutesProgress:
-    """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them."""
+    """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them.
+
+    ``since_s``: when they were handed out.
+    """
 
     epoch: int = 0
+    since_s: float = 0.0
     acknowledged: bool = False
     acknowledged_count: int = 0
     subscriber_count: int = 0

@@ -1,0 +1,103 @@
+"""What follows from the state: nothing here is stored."""
+
+from __future__ import annotations
+
+import hashlib
+
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.state import (
+    Instance,
+    InstanceState,
+    Model,
+    State,
+    Version,
+    VersionState,
+)
+
+_ON_THE_WAY = frozenset({InstanceState.PENDING, InstanceState.STARTING, InstanceState.PROBING})
+
+
+def version_state(version: Version) -> VersionState:
+    """Fold a version's instances into one state: READY while at least one instance is."""
+    states = {instance.state for instance in version.instances}
+    if InstanceState.READY in states:
+        return VersionState.READY
+    if states & _ON_THE_WAY:
+        return VersionState.LOADING
+    if states:
+        return VersionState.DRAINING
+    return VersionState.FAILED if version.failure is not None else VersionState.COLD
+
+
+def is_ready(model: Model, version_id: str) -> bool:
+    """Whether a version exists and has a READY instance."""
+    version = model.versions.get(version_id)
+    return version is not None and any(i.state is InstanceState.READY for i in version.instances)
+
+
+def is_complete(version: Version) -> bool:
+    """Whether as many instances are READY as the version wants."""
+    ready = sum(i.state is InstanceState.READY for i in version.instances)
+    return ready >= version.spec.replicas
+
+
+def at_rest(model: Model, version_id: str) -> bool:
+    """Whether a version has no instance, alive or dying."""
+    version = model.versions.get(version_id)
+    return version is None or not version.instances
+
+
+def is_lost_for_good(model: Model, version_id: str) -> bool:
+    """Whether a version is at rest because it failed, so that nothing will bring it back by itself."""
+    version = model.versions.get(version_id)
+    return version is None or (not version.instances and version.failure is not None)
+
+
+def is_wanted(model: Model, version_id: str) -> bool:
+    """Whether a version exists and its instances shall."""
+    version = model.versions.get(version_id)
+    return version is not None and version.wanted
+
+
+def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Instance] | None:
+    """Return an instance with its model and version; None if it has gone."""
+    model = state.models.get(key.version.model)
+    version = model.versions.get(key.version.version) if model is not None else None
+    if model is None or version is None:
+        return None
+    for instance in version.instances:
+        if instance.key == key:
+            return model, version, instance
+    return None
+
+
+def reserved_bytes(state: State, device_id: str) -> int:
+    """Return the bytes that instances hold on a device, in every state in which they hold any."""
+    return sum(
+        instance.reserved_bytes
+        for model in state.models.values()
+        for version in model.versions.values()
+        for instance in version.instances
+        if instance.device_id == device_id
+    )
+
+
+def free_bytes(state: State, device_id: str) -> int:
+    """Return what a device has left for reservations; 0 for an unknown device."""
+    for device in state.devices:
+        if device.device_id == device_id:
+            return device.capacity_bytes - device.reserve_bytes - reserved_bytes(state, device_id)
+    return 0
+
+
+def etag(model: Model) -> str:
+    """Return a model's etag: over what callers set and the serving version, nothing that moves by itself."""
+    parts = [model.model_id, model.serving_version, repr(model.labels)]
+    parts += [f"{name}:{version.pinned}" for name, version in sorted(model.versions.items())]
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def weight_ppm(model: Model, version_id: str) -> int:
+    """Return a version's share of the model's published traffic, in millionths."""
+    clusters = model.routes.clusters if model.routes is not None else ()
+    return next((c.weight_ppm for c in clusters if c.version == version_id and c.routed), 0)

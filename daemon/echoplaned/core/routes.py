@@ -1,0 +1,85 @@
+"""A model's traffic: weights follow from the rollout's stage, then from who is READY."""
+
+from __future__ import annotations
+
+from echoplaned.core.fold import is_ready
+from echoplaned.core.routes_view import ClusterView, Endpoint
+from echoplaned.core.state import WEIGHT_TOTAL_PPM, InstanceState, Model, Phase, Rollout, Version
+
+# Weight 0 makes C-core drop the cluster and unsubscribe; 1 of 1,000,000 keeps the way back a mere change of weight.
+KEPT_ALIVE_PPM = 1
+
+
+def stage_weights(model: Model) -> dict[str, int]:
+    """Return the weights that the plan of the traffic wants, whoever is alive. Empty: no routes at all."""
+    rollout = model.rollout
+    if model.deleting or not (rollout or model.serving_version):
+        return {}
+    if rollout is None:
+        return {model.serving_version: WEIGHT_TOTAL_PPM}
+    old, new = rollout.from_version, rollout.to_version
+    match rollout.phase:
+        case Phase.SHIFTING | Phase.OBSERVING:
+            share = _stage_ppm(rollout)
+            return {old: WEIGHT_TOTAL_PPM - share, new: share}
+        case Phase.SOAKING:
+            return {old: KEPT_ALIVE_PPM, new: WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM}
+        case Phase.RELEASING:
+            return {new: WEIGHT_TOTAL_PPM}
+        case Phase.REVERTING:
+            return {old: WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM, new: KEPT_ALIVE_PPM}
+        case _:
+            return {old: WEIGHT_TOTAL_PPM}
+
+
+def _stage_ppm(rollout: Rollout) -> int:
+    if not rollout.introduced:
+        return KEPT_ALIVE_PPM
+    percent = rollout.policy.stages_percent[rollout.stage - 1]
+    return min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM)
+
+
+def desired_weights(model: Model) -> dict[str, int]:
+    """Return the stage's weights over READY versions, renormalised to 1,000,000; with none READY the last weights stay."""
+    wanted = stage_weights(model)
+    ready = {version: ppm for version, ppm in wanted.items() if is_ready(model, version)}
+    if ready:
+        return renormalise(ready)
+    if not wanted or model.routes is None:
+        return {}
+    return {c.version: c.weight_ppm for c in model.routes.clusters if c.routed and c.version in model.versions}
+
+
+def renormalise(weights: dict[str, int]) -> dict[str, int]:
+    """Scale weights so that they add up to 1,000,000 exactly, by largest remainder; each keeps at least 1."""
+    total = sum(weights.values())
+    if total == WEIGHT_TOTAL_PPM:
+        return dict(weights)
+    scaled = {v: max(KEPT_ALIVE_PPM, ppm * WEIGHT_TOTAL_PPM // total) for v, ppm in weights.items()}
+    biggest = max(scaled, key=lambda v: (scaled[v], v))
+    scaled[biggest] += WEIGHT_TOTAL_PPM - sum(scaled.values())
+    return scaled
+
+
+def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
+    """Return the clusters to publish: the weighted ones, then READY versions without traffic (reachable by their own target)."""
+    weights = desired_weights(model)
+    if not weights and sum(weights.values()) == 0 and model.deleting:
+        return ()
+    clusters = []
+    for name, version in sorted(model.versions.items()):
+        endpoints = _endpoints(version)
+        if name in weights:
+            clusters.append(ClusterView(name, weights[name], endpoints, routed=True))
+        elif endpoints and version.wanted:
+            clusters.append(ClusterView(name, 0, endpoints, routed=False))
+    return tuple(clusters)
+
+
+def _endpoints(version: Version) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(i.address) for i in version.instances if i.state is InstanceState.READY)
+
+
+def has_version(model: Model, version_id: str) -> bool:
+    """Whether a model's newest routes name a version in any way."""
+    return model.routes is not None and any(c.version == version_id for c in model.routes.clusters)
