@@ -1,0 +1,1 @@
+"""Field rules by protovalidate."""

@@ -1,0 +1,256 @@
+from echoplane._third_party import validate_pb2 as _validate_pb2
+from echoplane.v1 import plans_pb2 as _plans_pb2
+from echoplane.v1 import rollouts_pb2 as _rollouts_pb2
+from echoplane.v1 import types_pb2 as _types_pb2
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class CountSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COUNT_SOURCE_UNSPECIFIED: _ClassVar[CountSource]
+    COUNT_SOURCE_LRS: _ClassVar[CountSource]
+    COUNT_SOURCE_WORKER: _ClassVar[CountSource]
+COUNT_SOURCE_UNSPECIFIED: CountSource
+COUNT_SOURCE_LRS: CountSource
+COUNT_SOURCE_WORKER: CountSource
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("daemon_version", "uptime", "start_time", "devices", "models", "open_operations", "active_rollouts", "store_writable", "xds", "alarms")
+    DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    STORE_WRITABLE_FIELD_NUMBER: _ClassVar[int]
+    XDS_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    daemon_version: str
+    uptime: _duration_pb2.Duration
+    start_time: _timestamp_pb2.Timestamp
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceSummary]
+    models: _containers.RepeatedCompositeFieldContainer[ModelSummary]
+    open_operations: _containers.RepeatedScalarFieldContainer[str]
+    active_rollouts: _containers.RepeatedCompositeFieldContainer[RolloutSummary]
+    store_writable: bool
+    xds: XdsCounts
+    alarms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, daemon_version: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[DeviceSummary, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., open_operations: _Optional[_Iterable[str]] = ..., active_rollouts: _Optional[_Iterable[_Union[RolloutSummary, _Mapping]]] = ..., store_writable: bool = ..., xds: _Optional[_Union[XdsCounts, _Mapping]] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DeviceSummary(_message.Message):
+    __slots__ = ("device_id", "capacity_bytes", "reserved_bytes", "free_bytes")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    capacity_bytes: int
+    reserved_bytes: int
+    free_bytes: int
+    def __init__(self, device_id: _Optional[str] = ..., capacity_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+
+class ModelSummary(_message.Message):
+    __slots__ = ("name", "serving_version", "health", "version_count", "ready_instance_count", "rollout")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SERVING_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    READY_INSTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    serving_version: str
+    health: _types_pb2.HealthState
+    version_count: int
+    ready_instance_count: int
+    rollout: str
+    def __init__(self, name: _Optional[str] = ..., serving_version: _Optional[str] = ..., health: _Optional[_Union[_types_pb2.HealthState, str]] = ..., version_count: _Optional[int] = ..., ready_instance_count: _Optional[int] = ..., rollout: _Optional[str] = ...) -> None: ...
+
+class RolloutSummary(_message.Message):
+    __slots__ = ("name", "phase", "stage", "stage_count", "held_reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HELD_REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    phase: _rollouts_pb2.RolloutPhase
+    stage: int
+    stage_count: int
+    held_reason: str
+    def __init__(self, name: _Optional[str] = ..., phase: _Optional[_Union[_rollouts_pb2.RolloutPhase, str]] = ..., stage: _Optional[int] = ..., stage_count: _Optional[int] = ..., held_reason: _Optional[str] = ...) -> None: ...
+
+class GetMetricsRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class GetMetricsResponse(_message.Message):
+    __slots__ = ("time", "versions", "loads", "cache_hit_count", "cache_miss_count", "xds")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    LOADS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_MISS_COUNT_FIELD_NUMBER: _ClassVar[int]
+    XDS_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    versions: _containers.RepeatedCompositeFieldContainer[VersionMetrics]
+    loads: LoadCounts
+    cache_hit_count: int
+    cache_miss_count: int
+    xds: XdsCounts
+    def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., versions: _Optional[_Iterable[_Union[VersionMetrics, _Mapping]]] = ..., loads: _Optional[_Union[LoadCounts, _Mapping]] = ..., cache_hit_count: _Optional[int] = ..., cache_miss_count: _Optional[int] = ..., xds: _Optional[_Union[XdsCounts, _Mapping]] = ...) -> None: ...
+
+class LoadCounts(_message.Message):
+    __slots__ = ("succeeded_count", "failed_count", "refused_count", "cancelled_count", "cached_count")
+    SUCCEEDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    succeeded_count: int
+    failed_count: int
+    refused_count: int
+    cancelled_count: int
+    cached_count: int
+    def __init__(self, succeeded_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., cancelled_count: _Optional[int] = ..., cached_count: _Optional[int] = ...) -> None: ...
+
+class XdsCounts(_message.Message):
+    __slots__ = ("stream_count", "push_count", "ack_count", "nack_count")
+    STREAM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PUSH_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NACK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    stream_count: int
+    push_count: int
+    ack_count: int
+    nack_count: int
+    def __init__(self, stream_count: _Optional[int] = ..., push_count: _Optional[int] = ..., ack_count: _Optional[int] = ..., nack_count: _Optional[int] = ...) -> None: ...
+
+class RequestCounts(_message.Message):
+    __slots__ = ("source", "ok_count", "client_error_count", "server_error_count", "in_flight_count", "arrival_count", "report_time")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    OK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REPORT_TIME_FIELD_NUMBER: _ClassVar[int]
+    source: CountSource
+    ok_count: int
+    client_error_count: int
+    server_error_count: int
+    in_flight_count: int
+    arrival_count: int
+    report_time: _timestamp_pb2.Timestamp
+    def __init__(self, source: _Optional[_Union[CountSource, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., report_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class VersionMetrics(_message.Message):
+    __slots__ = ("version", "weight_ppm", "requests", "predicted_bytes", "upper_bytes", "measured_bytes", "cache_hit_count", "cache_miss_count", "load_duration", "restart_count")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_PPM_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PREDICTED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CACHE_MISS_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOAD_DURATION_FIELD_NUMBER: _ClassVar[int]
+    RESTART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    weight_ppm: int
+    requests: _containers.RepeatedCompositeFieldContainer[RequestCounts]
+    predicted_bytes: int
+    upper_bytes: int
+    measured_bytes: int
+    cache_hit_count: int
+    cache_miss_count: int
+    load_duration: _duration_pb2.Duration
+    restart_count: int
+    def __init__(self, version: _Optional[str] = ..., weight_ppm: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[RequestCounts, _Mapping]]] = ..., predicted_bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., measured_bytes: _Optional[int] = ..., cache_hit_count: _Optional[int] = ..., cache_miss_count: _Optional[int] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_count: _Optional[int] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("name", "summary", "decisions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    summary: str
+    decisions: _containers.RepeatedCompositeFieldContainer[Decision]
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
+
+class Decision(_message.Message):
+    __slots__ = ("time", "subject", "kind", "text", "verdict", "plan", "evidence")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    subject: str
+    kind: str
+    text: str
+    verdict: _rollouts_pb2.Verdict
+    plan: _plans_pb2.Plan
+    evidence: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., subject: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., verdict: _Optional[_Union[_rollouts_pb2.Verdict, _Mapping]] = ..., plan: _Optional[_Union[_plans_pb2.Plan, _Mapping]] = ..., evidence: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WatchEventsRequest(_message.Message):
+    __slots__ = ("resume_token", "model")
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    resume_token: str
+    model: str
+    def __init__(self, resume_token: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class ModelEvent(_message.Message):
+    __slots__ = ("resume_token", "sequence", "time", "subject", "kind", "text")
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    resume_token: str
+    sequence: int
+    time: _timestamp_pb2.Timestamp
+    subject: str
+    kind: str
+    text: str
+    def __init__(self, resume_token: _Optional[str] = ..., sequence: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., subject: _Optional[str] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class GetHealthRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetHealthResponse(_message.Message):
+    __slots__ = ("state", "reasons", "daemon_version")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
+    DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    state: _types_pb2.HealthState
+    reasons: _containers.RepeatedScalarFieldContainer[str]
+    daemon_version: str
+    def __init__(self, state: _Optional[_Union[_types_pb2.HealthState, str]] = ..., reasons: _Optional[_Iterable[str]] = ..., daemon_version: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,133 @@
+from echoplane._third_party import validate_pb2 as _validate_pb2
+from echoplane.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FormulaInput(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+
+class MemoryComponent(_message.Message):
+    __slots__ = ("name", "bytes", "formula", "inputs", "source")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    FORMULA_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bytes: int
+    formula: str
+    inputs: _containers.RepeatedCompositeFieldContainer[FormulaInput]
+    source: str
+    def __init__(self, name: _Optional[str] = ..., bytes: _Optional[int] = ..., formula: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[FormulaInput, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+
+class DeviceFit(_message.Message):
+    __slots__ = ("device_id", "free_bytes", "needed_bytes", "fits")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NEEDED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FITS_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    free_bytes: int
+    needed_bytes: int
+    fits: bool
+    def __init__(self, device_id: _Optional[str] = ..., free_bytes: _Optional[int] = ..., needed_bytes: _Optional[int] = ..., fits: bool = ...) -> None: ...
+
+class PlanAlternative(_message.Message):
+    __slots__ = ("dtype", "context_length", "max_concurrency", "upper_bytes", "device_id", "warning")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
+    dtype: _types_pb2.Dtype
+    context_length: int
+    max_concurrency: int
+    upper_bytes: int
+    device_id: str
+    warning: str
+    def __init__(self, dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., device_id: _Optional[str] = ..., warning: _Optional[str] = ...) -> None: ...
+
+class Reservoir(_message.Message):
+    __slots__ = ("size_class", "membrane_depth", "units", "tree", "level_time_constants", "bytes_per_stream", "total_bytes", "spectral_radius", "leak", "input_scale", "seed")
+    SIZE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    MEMBRANE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_TIME_CONSTANTS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_STREAM_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPECTRAL_RADIUS_FIELD_NUMBER: _ClassVar[int]
+    LEAK_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    size_class: _types_pb2.SizeClass
+    membrane_depth: int
+    units: int
+    tree: _containers.RepeatedScalarFieldContainer[int]
+    level_time_constants: _containers.RepeatedScalarFieldContainer[float]
+    bytes_per_stream: int
+    total_bytes: int
+    spectral_radius: float
+    leak: float
+    input_scale: float
+    seed: int
+    def __init__(self, size_class: _Optional[_Union[_types_pb2.SizeClass, str]] = ..., membrane_depth: _Optional[int] = ..., units: _Optional[int] = ..., tree: _Optional[_Iterable[int]] = ..., level_time_constants: _Optional[_Iterable[float]] = ..., bytes_per_stream: _Optional[int] = ..., total_bytes: _Optional[int] = ..., spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class ReservoirOverrides(_message.Message):
+    __slots__ = ("spectral_radius", "leak", "input_scale", "seed")
+    SPECTRAL_RADIUS_FIELD_NUMBER: _ClassVar[int]
+    LEAK_FIELD_NUMBER: _ClassVar[int]
+    INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    spectral_radius: float
+    leak: float
+    input_scale: float
+    seed: int
+    def __init__(self, spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Plan(_message.Message):
+    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings")
+    FITS_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_IDS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    RESERVOIR_FIELD_NUMBER: _ClassVar[int]
+    SURGE_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    fits: bool
+    architecture: str
+    parameter_count: int
+    dtype: _types_pb2.Dtype
+    context_length: int
+    max_concurrency: int
+    replicas: int
+    bytes: int
+    upper_bytes: int
+    components: _containers.RepeatedCompositeFieldContainer[MemoryComponent]
+    device_ids: _containers.RepeatedScalarFieldContainer[str]
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceFit]
+    alternatives: _containers.RepeatedCompositeFieldContainer[PlanAlternative]
+    reservoir: Reservoir
+    surge: bool
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""What the daemon asks of an embedded engine process, version 1."""

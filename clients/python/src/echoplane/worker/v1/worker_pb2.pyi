@@ -1,0 +1,146 @@
+from echoplane._third_party import validate_pb2 as _validate_pb2
+from echoplane.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WORKER_STATE_UNSPECIFIED: _ClassVar[WorkerState]
+    WORKER_STATE_WARMING: _ClassVar[WorkerState]
+    WORKER_STATE_SPARE: _ClassVar[WorkerState]
+    WORKER_STATE_LOADING: _ClassVar[WorkerState]
+    WORKER_STATE_READY: _ClassVar[WorkerState]
+    WORKER_STATE_FAILED: _ClassVar[WorkerState]
+WORKER_STATE_UNSPECIFIED: WorkerState
+WORKER_STATE_WARMING: WorkerState
+WORKER_STATE_SPARE: WorkerState
+WORKER_STATE_LOADING: WorkerState
+WORKER_STATE_READY: WorkerState
+WORKER_STATE_FAILED: WorkerState
+
+class LoadRequest(_message.Message):
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options")
+    class EngineOptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    generation: int
+    model_id: str
+    version_id: str
+    source_path: str
+    dtype: _types_pb2.Dtype
+    task: _types_pb2.Task
+    context_length: int
+    max_concurrency: int
+    engine_options: _containers.ScalarMap[str, str]
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class LoadResponse(_message.Message):
+    __slots__ = ("tensor_bytes", "load_s", "signature", "engine_version")
+    TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    tensor_bytes: int
+    load_s: float
+    signature: _types_pb2.Signature
+    engine_version: str
+    def __init__(self, tensor_bytes: _Optional[int] = ..., load_s: _Optional[float] = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., engine_version: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("interval_s",)
+    INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    interval_s: float
+    def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
+
+class WorkerReport(_message.Message):
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "seconds_since_last_progress", "memory", "failure", "draining", "queued_count", "pid")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_SINCE_LAST_ARRIVAL_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_SINCE_LAST_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    generation: int
+    state: WorkerState
+    ok_count: int
+    client_error_count: int
+    server_error_count: int
+    arrival_count: int
+    in_flight_count: int
+    seconds_since_last_arrival: float
+    seconds_since_last_progress: float
+    memory: WorkerMemory
+    failure: str
+    draining: bool
+    queued_count: int
+    pid: int
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., seconds_since_last_progress: _Optional[float] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ...) -> None: ...
+
+class WorkerMemory(_message.Message):
+    __slots__ = ("rss_bytes", "rss_anon_bytes", "rss_file_bytes", "peak_rss_bytes", "spare_rss_bytes")
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RSS_ANON_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RSS_FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPARE_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    rss_bytes: int
+    rss_anon_bytes: int
+    rss_file_bytes: int
+    peak_rss_bytes: int
+    spare_rss_bytes: int
+    def __init__(self, rss_bytes: _Optional[int] = ..., rss_anon_bytes: _Optional[int] = ..., rss_file_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., spare_rss_bytes: _Optional[int] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("generation",)
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    def __init__(self, generation: _Optional[int] = ...) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ("in_flight_count",)
+    IN_FLIGHT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    in_flight_count: int
+    def __init__(self, in_flight_count: _Optional[int] = ...) -> None: ...
+
+class ShutdownRequest(_message.Message):
+    __slots__ = ("grace_s", "generation")
+    GRACE_S_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    grace_s: float
+    generation: int
+    def __init__(self, grace_s: _Optional[float] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ShutdownResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
