@@ -101,7 +101,10 @@ class StopEngine:
 
 @dataclass(frozen=True, slots=True)
 class PublishRoutes:
-    """Make these a model's routes. ``removed``: the model has no routes any more. ``urgent``: only takes weight from a version that fails."""
+    """Make these a model's routes.
+
+    ``removed``: the model has no routes any more. ``urgent``: they only take weight from a version that fails.
+    """
 
     model: str
     epoch: int

@@ -259,7 +259,10 @@ class MemoryMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RoutesProgressed:
-    """Who has a model's routes now. ``acknowledged``: every subscriber that is not stale has them; ``stale``: names of silent subscribers."""
+    """Who has a model's routes now.
+
+    ``acknowledged``: every subscriber that is not stale has them. ``stale``: names of silent subscribers.
+    """
 
     now_s: float
     model: str

@@ -45,7 +45,7 @@ _SIGNALS: dict[type[EngineEvent], InstanceSignal] = {
 
 def back_off_s(failures: int) -> float:
     """Return how long a restart waits after so many failures in a row: 0.5, 1, 2, 4 s, at most 30."""
-    return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** max(0, failures - 1))
+    return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** max(0, failures - 1))
 
 
 def on_reserved(draft: Draft, event: Reserved) -> None:

@@ -9,7 +9,10 @@ from echoplaned.core.facts import Dtype
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of the memory a model needs. ``formula`` and ``source`` let a person check ``bytes``; ``inputs`` are the formula's numbers."""
+    """One part of the memory a model needs.
+
+    ``formula``, ``inputs`` (its numbers) and ``source`` let a person check ``bytes``.
+    """
 
     name: str
     bytes: int

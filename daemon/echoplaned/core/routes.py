@@ -13,23 +13,23 @@ KEPT_ALIVE_PPM = 1
 def stage_weights(model: Model) -> dict[str, int]:
     """Return the weights that the plan of the traffic wants, whoever is alive. Empty: no routes at all."""
     rollout = model.rollout
-    if model.deleting or not (rollout or model.serving_version):
+    if model.deleting:
         return {}
     if rollout is None:
-        return {model.serving_version: WEIGHT_TOTAL_PPM}
+        return {model.serving_version: WEIGHT_TOTAL_PPM} if model.serving_version else {}
     old, new = rollout.from_version, rollout.to_version
     match rollout.phase:
         case Phase.SHIFTING | Phase.OBSERVING:
             share = _stage_ppm(rollout)
-            return {old: WEIGHT_TOTAL_PPM - share, new: share}
         case Phase.SOAKING:
-            return {old: KEPT_ALIVE_PPM, new: WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM}
+            share = WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM
+        case Phase.REVERTING:
+            share = KEPT_ALIVE_PPM
         case Phase.RELEASING:
             return {new: WEIGHT_TOTAL_PPM}
-        case Phase.REVERTING:
-            return {old: WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM, new: KEPT_ALIVE_PPM}
-        case _:
+        case _:  # PREPARING, CLEANING: the old version alone
             return {old: WEIGHT_TOTAL_PPM}
+    return {old: WEIGHT_TOTAL_PPM - share, new: share}
 
 
 def _stage_ppm(rollout: Rollout) -> int:
@@ -40,14 +40,16 @@ def _stage_ppm(rollout: Rollout) -> int:
 
 
 def desired_weights(model: Model) -> dict[str, int]:
-    """Return the stage's weights over READY versions, renormalised to 1,000,000; with none READY the last weights stay."""
+    """Return the stage's weights over READY versions, renormalised to 1,000,000.
+
+    With none READY the weights stay as the stage has them: a model that served once keeps its routes.
+    """
     wanted = stage_weights(model)
     ready = {version: ppm for version, ppm in wanted.items() if is_ready(model, version)}
     if ready:
         return renormalise(ready)
-    if not wanted or model.routes is None:
-        return {}
-    return {c.version: c.weight_ppm for c in model.routes.clusters if c.routed and c.version in model.versions}
+    served_once = model.routes is not None and any(c.routed for c in model.routes.clusters)
+    return {v: ppm for v, ppm in wanted.items() if v in model.versions} if served_once else {}
 
 
 def renormalise(weights: dict[str, int]) -> dict[str, int]:
@@ -64,8 +66,6 @@ def renormalise(weights: dict[str, int]) -> dict[str, int]:
 def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
     """Return the clusters to publish: the weighted ones, then READY versions without traffic (reachable by their own target)."""
     weights = desired_weights(model)
-    if not weights and sum(weights.values()) == 0 and model.deleting:
-        return ()
     clusters = []
     for name, version in sorted(model.versions.items()):
         endpoints = _endpoints(version)

@@ -264,7 +264,7 @@ class Operation:
 class State:
     """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
 
-    ``issued``: keys of the effects that were handed out and still hold; observed, never persisted, so that after a crash
+    ``issued``: by model, keys of the effects that were handed out and still hold; observed, never persisted, so that after a crash
     every effect that the state implies is handed out again.
     """
 
@@ -276,4 +276,4 @@ class State:
     route_epoch: int = 0
     announce_sequence: int = 0
     stale_event_count: int = 0
-    issued: frozenset[tuple[str | int, ...]] = frozenset()
+    issued: Mapping[str, frozenset[tuple[str | int, ...]]] = field(default_factory=lambda: MappingProxyType({}))

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.state import InstanceState as I
-from echoplaned.core.state import Phase as P
+from echoplaned.core.state import InstanceState, Phase
 
 
 class InstanceSignal(StrEnum):
@@ -28,9 +27,10 @@ class InstanceSignal(StrEnum):
     RESTARTED = "RESTARTED"
 
 
-S = InstanceSignal
+# The tables are read by columns, so names are short.
+I, P, S = InstanceState, Phase, InstanceSignal  # noqa: E741 - as the comment says
 
-INSTANCE_TABLE: Mapping[I, Mapping[S, I]] = MappingProxyType(
+INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceState]] = MappingProxyType(
     {
         I.PENDING: {S.RESERVED: I.STARTING, S.REFUSED: I.GONE, S.DRAIN: I.GONE},
         I.STARTING: {
@@ -101,7 +101,7 @@ class RolloutSignal(StrEnum):
 
 R = RolloutSignal
 
-_TRAFFIC_TROUBLE: Mapping[R, P] = MappingProxyType(
+_TRAFFIC_TROUBLE: Mapping[RolloutSignal, Phase] = MappingProxyType(
     {
         R.FAIL: P.REVERTING,
         R.ABORT: P.REVERTING,
@@ -113,13 +113,14 @@ _TRAFFIC_TROUBLE: Mapping[R, P] = MappingProxyType(
     }
 )
 
-ROLLOUT_TABLE: Mapping[P, Mapping[R, P]] = MappingProxyType(
+ROLLOUT_TABLE: Mapping[Phase, Mapping[RolloutSignal, Phase]] = MappingProxyType(
     {
         P.PREPARING: {
             R.NEW_READY: P.SHIFTING,
             R.NEW_FAILED: P.CLEANING,
             R.ABORT: P.CLEANING,
             R.EXPIRED: P.CLEANING,
+            R.OLD_GONE: P.FAILED,
             R.DELETE: P.CLEANING,
             R.RECOVERED: P.PREPARING,
         },

@@ -114,7 +114,10 @@ class Gates(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrafficCounts:
-    """Running totals of one version. ``client_errors`` are the callers' own mistakes; a source that cannot tell puts all in ``server_errors``."""
+    """Running totals of one version.
+
+    ``client_errors`` are the callers' own mistakes; a source that cannot tell puts all in ``server_errors``.
+    """
 
     ok: int = 0
     client_errors: int = 0

@@ -1,0 +1,68 @@
+"""The effects that a state implies. Level-triggered: what was handed out and still holds is not handed out again."""
+
+from __future__ import annotations
+
+from echoplaned.core.effects import (
+    DrainEngine,
+    EvaluateGates,
+    KeyedEffect,
+    PlanInstance,
+    ProbeEngine,
+    PublishRoutes,
+    StartEngine,
+    StopEngine,
+)
+from echoplaned.core.fold import is_ready
+from echoplaned.core.routes import stage_weights
+from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
+
+
+def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[KeyedEffect]:
+    """Return every effect that one model's state asks for at this time, routes first: weight moves before processes end."""
+    effects: list[KeyedEffect] = []
+    if model.routes is not None:
+        effects.append(
+            PublishRoutes(
+                model.model_id,
+                model.routes.epoch,
+                model.routes,
+                removed=not model.routes.clusters,
+                urgent=_only_takes_weight(model),
+            )
+        )
+    for version in model.versions.values():
+        for instance in version.instances:
+            effect = _instance_effect(version, instance, ledger_epoch, now_s)
+            if effect is not None:
+                effects.append(effect)
+    rollout = model.rollout
+    if rollout is not None and rollout.phase in {Phase.OBSERVING, Phase.SOAKING}:
+        effects.append(EvaluateGates(rollout))
+    return effects
+
+
+def _only_takes_weight(model: Model) -> bool:
+    """Whether the routes move away from a version that fails or died; such routes do not wait for the store."""
+    if model.rollout is not None and model.rollout.phase in {Phase.REVERTING, Phase.CLEANING}:
+        return True
+    wanted = stage_weights(model)
+    return any(not is_ready(model, version) for version in wanted)
+
+
+def _instance_effect(version: Version, instance: Instance, ledger_epoch: int, now_s: float) -> KeyedEffect | None:
+    key, generation = instance.key, instance.generation
+    match instance.state:
+        case InstanceState.PENDING:
+            return PlanInstance(key, ledger_epoch)
+        case InstanceState.STARTING:
+            if instance.restart_at_s is not None and now_s < instance.restart_at_s:
+                return None
+            return StartEngine(key, generation, instance.device_id, version.spec, version.facts)
+        case InstanceState.PROBING:
+            return ProbeEngine(key, generation, instance.address, version.facts)
+        case InstanceState.DRAINING:
+            return DrainEngine(key, generation, instance.drain_deadline_s or now_s)
+        case InstanceState.STOPPING:
+            return StopEngine(key, generation)
+        case _:
+            return None

@@ -1,0 +1,209 @@
+"""The end of every step: compare what is desired with what is, and change at most what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from echoplaned.core import instances
+from echoplaned.core.draft import Draft
+from echoplaned.core.effects import FinishOperation
+from echoplaned.core.failure import Failure, Reason, Resource
+from echoplaned.core.fold import is_complete
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.rollouts import advance
+from echoplaned.core.routes import desired_clusters, has_version
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.state import (
+    Goal,
+    Instance,
+    InstanceState,
+    Model,
+    Operation,
+    OperationKind,
+    Phase,
+    RoutesProgress,
+    Version,
+)
+
+# A rollout's chain of moves within one step is bounded by its phases; more means that two rules undo each other.
+MAX_MOVES = 40
+ACK_DEADLINE_S = 30.0
+FINISHED_OPERATIONS_KEPT = 1000
+
+
+class ReconcileLoopError(AssertionError):
+    """Two rules undo each other: a bug of the core, never of its input."""
+
+
+def reconcile(draft: Draft, model_id: str) -> None:
+    """Bring one model's versions, routes, rollout and operations up to what the state asks for."""
+    for _ in range(MAX_MOVES):
+        if model_id not in draft.state.models:
+            break
+        for version in tuple(draft.model(model_id).versions.values()):
+            _reconcile_version(draft, version)
+        _sync_routes(draft, model_id)
+        if not advance(draft, model_id):
+            break
+    else:
+        raise ReconcileLoopError(f"model {model_id} does not come to rest")
+    _forget_model(draft, model_id)
+    _finish_operations(draft, model_id)
+
+
+def _reconcile_version(draft: Draft, version: Version) -> None:
+    if version.wanted:
+        _revive(draft, version)
+        _add_missing(draft, version)
+        return
+    model = draft.model(version.key.model)
+    quiet = _is_quiet(draft, model, version.key.version)
+    for instance in version.instances:
+        if instance.state is InstanceState.READY and not quiet:
+            continue
+        if instance.state in {
+            InstanceState.PENDING,
+            InstanceState.STARTING,
+            InstanceState.PROBING,
+            InstanceState.READY,
+        }:
+            instances.drain(draft, instance, _drain_timeout_s(model))
+        elif instance.state is InstanceState.STOPPING and instance.goal is Goal.RESTART:
+            draft.put_instance(replace(instance, goal=Goal.GONE))
+    _forget_version(draft, version)
+
+
+def _is_quiet(draft: Draft, model: Model, version_id: str) -> bool:
+    """Whether no route leads to a version any more: left out, and acknowledged or long enough ago.
+
+    The worker has the last word: a drained instance has no call in flight and saw none arrive lately.
+    """
+    if model.routes is None:
+        return True
+    late = draft.now_s - model.progress.since_s >= ACK_DEADLINE_S
+    return not has_version(model, version_id) and (model.progress.acknowledged or late)
+
+
+def _drain_timeout_s(model: Model) -> float:
+    return model.rollout.policy.drain_timeout_s if model.rollout is not None else instances.DEFAULT_DRAIN_TIMEOUT_S
+
+
+def _revive(draft: Draft, version: Version) -> None:
+    for instance in version.instances:
+        if instance.state is InstanceState.DRAINING:
+            instances.undrain(draft, instance)
+        elif instance.state is InstanceState.STOPPING and instance.goal is Goal.GONE:
+            draft.put_instance(replace(instance, goal=Goal.RESTART))
+
+
+def _add_missing(draft: Draft, version: Version) -> None:
+    if version.failure is not None:
+        return
+    version = draft.version(version.key)
+    missing = version.spec.replicas - sum(_counts(i) for i in version.instances)
+    for _ in range(missing):
+        current = draft.version(version.key)
+        key = InstanceKey(version.key, current.next_ordinal)
+        draft.put_version(replace(current, next_ordinal=key.ordinal + 1, instances=(*current.instances, Instance(key))))
+
+
+def _counts(instance: Instance) -> bool:
+    return instance.state is not InstanceState.STOPPING or instance.goal is Goal.RESTART
+
+
+def _forget_version(draft: Draft, version: Version) -> None:
+    current = draft.version(version.key)
+    if not current.forget or current.instances:
+        return
+    draft.drop_version(version.key)
+    model = draft.model(version.key.model)
+    if model.serving_version == version.key.version:
+        draft.put_model(replace(model, serving_version=""))
+    name = f"models/{version.key.model}/versions/{version.key.version}"
+    draft.announce(name, "version.deleted", f"{version.key} was deleted")
+
+
+def _sync_routes(draft: Draft, model_id: str) -> None:
+    """Desire new routes when the clusters differ from the newest ones."""
+    model = draft.model(model_id)
+    clusters = desired_clusters(model)
+    current = model.routes.clusters if model.routes is not None else ()
+    if clusters == current:
+        return
+    epoch = draft.state.route_epoch + 1
+    draft.state = replace(draft.state, route_epoch=epoch)
+    routes = ModelRoutes(model_id, epoch, clusters)
+    draft.put_model(replace(model, routes=routes, progress=RoutesProgress(epoch, draft.now_s)))
+
+
+def _forget_model(draft: Draft, model_id: str) -> None:
+    model = draft.state.models.get(model_id)
+    if model is not None and model.deleting and not model.versions and model.rollout is None:
+        draft.drop_model(model_id)
+        draft.announce(f"models/{model_id}", "model.deleted", f"model {model_id} was deleted")
+
+
+def _finish_operations(draft: Draft, model_id: str) -> None:
+    for operation in tuple(draft.state.operations.values()):
+        if operation.model != model_id or operation.done:
+            continue
+        finished = _outcome(draft, operation)
+        if finished is not None:
+            finished = replace(finished, done=True, end_time_s=draft.now_s)
+            draft.put_operation(finished)
+            draft.extra_effects.append(FinishOperation(finished))
+
+
+def _outcome(draft: Draft, operation: Operation) -> Operation | None:
+    """Return the operation as it ended; None while it runs."""
+    model = draft.state.models.get(operation.model)
+    match operation.kind:
+        case OperationKind.DELETE_MODEL:
+            return operation if model is None else None
+        case OperationKind.DELETE_VERSION:
+            return operation if model is None or operation.version not in model.versions else None
+        case OperationKind.LOAD:
+            return _load_outcome(model, operation)
+        case OperationKind.UPDATE:
+            return _update_outcome(model, operation)
+
+
+def _load_outcome(model: Model | None, operation: Operation) -> Operation | None:
+    version = model.versions.get(operation.version) if model is not None else None
+    if operation.cancelled:
+        return replace(operation, failure=Failure(Reason.CANCELLED, "the load was cancelled"))
+    if version is None or not version.wanted:
+        return replace(operation, failure=Failure(Reason.CANCELLED, "the version was unloaded while it was loading"))
+    if version.failure is not None:
+        return replace(operation, failure=version.failure)
+    return operation if is_complete(version) else None
+
+
+def _update_outcome(model: Model | None, operation: Operation) -> Operation | None:
+    if model is None:
+        return replace(operation, failure=Failure(Reason.ROLLED_BACK, "the model was deleted"))
+    if model.rollout is not None and model.rollout.rollout_id == operation.rollout_id:
+        return None
+    rollout = next((r for r in model.past_rollouts if r.rollout_id == operation.rollout_id), None)
+    if rollout is None or rollout.phase is Phase.SUCCEEDED:
+        return operation
+    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    if operation.cancelled:
+        return replace(operation, failure=Failure(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
+    ending = rollout.ending or Failure(Reason.ROLLED_BACK, "rolled back")
+    if rollout.phase is Phase.FAILED and ending.reason is not Reason.ROLLED_BACK:
+        return replace(operation, failure=ending)
+    message = f"{name} was rolled back: {ending.message}"
+    failure = Failure(Reason.ROLLED_BACK, message, resource=Resource("echoplane.v1.Rollout", name))
+    return replace(operation, failure=failure)
+
+
+def trim_operations(draft: Draft) -> None:
+    """Forget the oldest finished operations beyond the newest 1,000."""
+    done = [o for o in draft.state.operations.values() if o.done]
+    if len(done) <= FINISHED_OPERATIONS_KEPT:
+        return
+    done.sort(key=lambda o: o.end_time_s or 0.0)
+    surplus = {o.operation_id for o in done[: len(done) - FINISHED_OPERATIONS_KEPT]}
+    kept = {name: o for name, o in draft.state.operations.items() if name not in surplus}
+    draft.state = replace(draft.state, operations=kept)

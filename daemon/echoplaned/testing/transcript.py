@@ -1,0 +1,279 @@
+"""Transcripts: events written as text in, effects written as text out; the form of the core's tests.
+
+A line ``> verb arguments`` is an event; the lines under it are the effects. Times move by ``> tick SECONDS``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from echoplaned.core import effects as fx
+from echoplaned.core import events as ev
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import BehaviourChange
+from echoplaned.core.state import GateVerdict, State, Verdict
+from echoplaned.core.step import step
+from echoplaned.errors import EchoplaneError
+from echoplaned.testing import builders
+
+MIB = 1024 * 1024
+
+
+@dataclass
+class Transcript:
+    """A state with a clock of its own, driven by lines of text."""
+
+    state: State = field(default_factory=builders.empty_state)
+    now_s: float = 0.0
+    count: int = 0
+
+    def play(self, line: str) -> list[str]:
+        """Apply one event line; return the effects as lines, or the refusal."""
+        verb, *rest = shlex.split(line)
+        words = [word for word in rest if "=" not in word]
+        options = dict(word.split("=", 1) for word in rest if "=" in word)
+        self.count += 1
+        if verb == "tick":
+            self.now_s += float(words[0])
+        event = _VERBS[verb](self, words, options)
+        try:
+            result = step(self.state, event)
+        except EchoplaneError as error:
+            return [f"refused {error.reason.value}: {error}"]
+        before, self.state = self.state, result.state
+        lines = [show(effect) for effect in result.effects]
+        if result.state.stale_event_count > before.stale_event_count:
+            lines.append("stale")
+        return lines or ["nothing"]
+
+    def request(self, options: dict[str, str]) -> ev.Request:
+        """Return the request part of a caller's event."""
+        request_id = options.get("request_id", "")
+        return ev.Request(self.now_s, f"op{self.count}", request_id, options.get("body", "body"))
+
+    def instance(self, word: str) -> tuple[InstanceKey, int]:
+        """Read ``m/v#0`` (newest generation) or ``m/v#0.3``."""
+        name, _, ordinal = word.partition("#")
+        number, dot, generation = ordinal.partition(".")
+        key = InstanceKey.parse(f"{name}#{number}")
+        if dot:
+            return key, int(generation)
+        version = self.state.models[key.version.model].versions[key.version.version]
+        current = next((i.generation for i in version.instances if i.key == key), 1)
+        return key, current
+
+    def rollout_id(self, model: str, options: dict[str, str]) -> str:
+        """Return the rollout that is meant: the active one unless another is named."""
+        found = self.state.models.get(model)
+        active = found.rollout.rollout_id if found is not None and found.rollout is not None else "none"
+        return options.get("rollout", active)
+
+
+def _order(words: list[str], options: dict[str, str]) -> ev.VersionOrder:
+    return builders.order(
+        words[0],
+        words[1],
+        replicas=int(options.get("replicas", "1")),
+        digest=options.get("digest", ""),
+        width=int(options.get("width", "384")),
+    )
+
+
+def _load(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    return ev.LoadRequested(t.request(options), _order(words, options))
+
+
+def _update(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    stages = tuple(int(s) for s in options.get("stages", "50,100").split(","))
+    change = BehaviourChange(options.get("behaviour", "UNSPECIFIED"))
+    return ev.UpdateRequested(
+        t.request(options),
+        _order(words, options),
+        f"r{t.count}",
+        builders.policy(stages_percent=stages),
+        change,
+        options.get("etag", ""),
+    )
+
+
+def _delete(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    return ev.DeleteModelRequested(t.request(options), words[0], "force" in words)
+
+
+def _unload(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    return ev.DeleteVersionRequested(t.request(options), words[0], words[1])
+
+
+def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    labels = tuple(tuple(pair.split(":", 1)) for pair in options.get("labels", "").split(",") if pair)
+    return ev.ConfigureRequested(
+        t.request({}), words[0], tuple((k, v) for k, v in labels), etag=options.get("etag", "")
+    )
+
+
+def _steer(kind: type[ev.PauseRequested | ev.ResumeRequested]) -> Callable[..., ev.Event]:
+    def make(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+        return kind(t.request({}), words[0], t.rollout_id(words[0], options))
+
+    return make
+
+
+def _with_reason(kind: type[ev.AbortRequested | ev.PromoteRequested]) -> Callable[..., ev.Event]:
+    def make(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+        return kind(t.request({}), words[0], t.rollout_id(words[0], options), options.get("why", "by hand"))
+
+    return make
+
+
+def _cancel(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    return ev.CancelRequested(t.request({}), words[0])
+
+
+def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
+    return ev.Reserved(t.now_s, t.instance(words[0])[0], words[1], int(words[2]) * MIB, ledger)
+
+
+def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
+    failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
+    return ev.Refused(t.now_s, t.instance(words[0])[0], failure, ledger)
+
+
+def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    key, generation = t.instance(words[0])
+    address = f"127.0.0.1:{5000 + 100 * len(key.version.version) + key.ordinal}"
+    return ev.EngineReady(t.now_s, key, generation, words[1] if len(words) > 1 else address, 4242)
+
+
+_Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
+
+
+def _told(kind: _Told) -> Callable[..., ev.Event]:
+    def make(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+        key, generation = t.instance(words[0])
+        return kind(t.now_s, key, generation, " ".join(words[1:]) or "said so")
+
+    return make
+
+
+def _gave_up(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    key, generation = t.instance(words[0])
+    return ev.EngineGaveUp(t.now_s, key, generation, Failure(Reason.ENGINE_START_FAILED, "cannot load"))
+
+
+def _drained(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    key, generation = t.instance(words[0])
+    return ev.EngineDrained(t.now_s, key, generation, int(options.get("cut", "0")))
+
+
+def _stopped(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    return ev.EngineStopped(t.now_s, *t.instance(words[0]))
+
+
+def _measured(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    return ev.MemoryMeasured(t.now_s, *t.instance(words[0]), int(words[1]) * MIB)
+
+
+def _acked(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    routes = t.state.models[words[0]].routes
+    epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
+    done, total = (int(n) for n in options.get("by", "1/1").split("/"))
+    stale = tuple(name for name in options.get("stale", "").split(",") if name)
+    return ev.RoutesProgressed(t.now_s, words[0], epoch, "not-yet" not in words, done, total, stale)
+
+
+def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    routes = t.state.models[words[0]].routes
+    epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
+    return ev.RoutesRefused(t.now_s, words[0], epoch, "client-1", "bad cluster")
+
+
+def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+    rollout = t.state.models[words[0]].rollout
+    stage, window = (rollout.stage, rollout.window) if rollout is not None else (0, 0)
+    verdict = Verdict("errors", GateVerdict(words[1]), options.get("why", "because"))
+    window = int(options.get("window", str(window)))
+    return ev.GatesJudged(t.now_s, words[0], t.rollout_id(words[0], options), stage, window, (verdict,))
+
+
+def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> ev.Event:
+    return ev.Tick(t.now_s)
+
+
+def _recovered(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    found = tuple(ev.FoundEngine(*t.instance(word), "127.0.0.1:6000", 4242) for word in words)
+    return ev.Recovered(t.now_s, found)
+
+
+_VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] = {
+    "load": _load,
+    "update": _update,
+    "delete": _delete,
+    "unload": _unload,
+    "configure": _configure,
+    "pause": _steer(ev.PauseRequested),
+    "resume": _steer(ev.ResumeRequested),
+    "abort": _with_reason(ev.AbortRequested),
+    "promote": _with_reason(ev.PromoteRequested),
+    "cancel": _cancel,
+    "reserved": _reserved,
+    "refused": _refused,
+    "ready": _ready,
+    "probes-passed": _told(ev.ProbesPassed),
+    "probes-failed": _told(ev.ProbesFailed),
+    "lost": _told(ev.EngineLost),
+    "stuck": _told(ev.EngineStuck),
+    "gave-up": _gave_up,
+    "drained": _drained,
+    "stopped": _stopped,
+    "measured": _measured,
+    "acked": _acked,
+    "routes-refused": _routes_refused,
+    "judged": _judged,
+    "tick": _tick,
+    "recovered": _recovered,
+}
+
+
+def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911 - one line for each kind of effect
+    """Write an effect as one line."""
+    match effect:
+        case fx.Persist():
+            return f"persist e{effect.epoch}"
+        case fx.PlanInstance():
+            return f"plan {effect.instance} ledger={effect.ledger_epoch}"
+        case fx.StartEngine():
+            return f"start {effect.instance}.{effect.generation} on {effect.device_id}"
+        case fx.ProbeEngine():
+            return f"probe {effect.instance}.{effect.generation} at {effect.address}"
+        case fx.DrainEngine():
+            return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
+        case fx.UndrainEngine():
+            return f"undrain {effect.instance}.{effect.generation}"
+        case fx.StopEngine():
+            return f"stop {effect.instance}.{effect.generation}"
+        case fx.PublishRoutes():
+            return _show_routes(effect)
+        case fx.EvaluateGates():
+            rollout = effect.rollout
+            return f"evaluate {rollout.rollout_id} {rollout.phase} stage={rollout.stage} window={rollout.window}"
+        case fx.FinishOperation():
+            failure = effect.operation.failure
+            outcome = f"{failure.reason.value}: {failure.message}" if failure is not None else "ok"
+            return f"finish {effect.operation.operation_id} {outcome}"
+        case fx.Reply():
+            return f"reply {effect.operation_id}"
+        case fx.Announce():
+            return f"announce {effect.kind} {effect.text}"
+
+
+def _show_routes(effect: fx.PublishRoutes) -> str:
+    clusters = [
+        f"{c.version}={c.weight_ppm if c.routed else 'unrouted'}[{len(c.endpoints)}]" for c in effect.routes.clusters
+    ]
+    urgent = " urgent" if effect.urgent else ""
+    return f"publish {effect.model} {' '.join(clusters) or 'nothing'} as {effect.epoch}{urgent}"
