@@ -1,0 +1,51 @@
+"""What the rest of the daemon may do with the loop: send callers' events, read frozen snapshots, wait for changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from echoplaned.core.effects import Announce
+from echoplaned.core.events import CallerEvent
+from echoplaned.core.state import Operation, State
+
+
+class Handle(Protocol):
+    """The loop, seen from an RPC."""
+
+    @property
+    def state(self) -> State:
+        """The newest committed state; frozen."""
+        ...
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def new_id(self) -> str:
+        """Draw an id for an operation or a rollout: short, unique, sortable by time."""
+        ...
+
+    async def submit(self, event: CallerEvent) -> Operation | None:
+        """Send a caller's event; return the operation that answers it, None for events without one.
+
+        Raises:
+            EchoplaneError: the event was refused, or the store cannot be written; nothing changed.
+        """
+        ...
+
+    async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
+        """Return the first state that fulfils a condition; looks at the present one first.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        ...
+
+    def follow(self, after_sequence: int) -> AsyncIterator[Announce]:
+        """Yield every announcement after a sequence number, stored ones first, then as they come.
+
+        A follower that falls more than 1,000 announcements behind is served from the store again; none is skipped
+        unless it is older than the 10,000 that are kept.
+        """
+        ...
