@@ -3,9 +3,9 @@
 
 Usage: python proto/generate.py [--check]
 
-The generator is the oldest line whose output runs with protobuf 6 and 7 (generated code demands at least its own generator's version, and
-accepts the next major one). `--check` writes nothing: it generates into a temporary directory, names every file that differs, and exits 1 if
-there is one. Only the standard library is needed to run this file.
+The generator is the oldest line whose output runs with protobuf 6 and 7: generated code demands at least its own
+generator's version, and accepts the next major one. `--check` writes nothing: it generates into a temporary directory,
+names every file that differs, and exits 1 if there is one. Only the standard library is needed to run this file.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ ENVIRONMENT = ROOT / ".venv-proto"
 REQUIREMENTS = ("grpcio-tools==1.72.2", "mypy-protobuf==3.6.0", "setuptools<81")
 
 SOURCES = ("echoplane/v1/*.proto", "echoplane/worker/v1/*.proto", "third_party/echoplane/inference/*.proto")
+MESSAGES = ("--python_out=.", "--pyi_out=.")
 VALIDATE = "buf/validate/validate.proto"
 
-# A distribution must not install into others' top-level package `buf`; `echoplane._third_party` finds or brings the module.
+# A distribution must not install into others' top-level package `buf`; `echoplane._third_party` finds or brings it.
 REWRITES = {
     "from buf.validate import validate_pb2 as": "from echoplane._third_party import validate_pb2 as",
     "import buf.validate.validate_pb2": "import echoplane._third_party.buf.validate.validate_pb2",
@@ -53,7 +54,7 @@ def environment_python() -> Path:
     wanted = "\n".join(REQUIREMENTS) + "\n"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return python
-    print(f"making {ENVIRONMENT.name} with {', '.join(REQUIREMENTS)}", file=sys.stderr)
+    sys.stderr.write(f"making {ENVIRONMENT.name} with {', '.join(REQUIREMENTS)}\n")
     venv.create(ENVIRONMENT, clear=True, with_pip=True)
     subprocess.run(
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS], check=True
@@ -126,6 +127,11 @@ def checked_in() -> set[Path]:
     }
 
 
+def content(path: Path) -> bytes | None:
+    """Return a file's content, or None where there is no such file."""
+    return path.read_bytes() if path.is_file() else None
+
+
 def main() -> int:
     """Generate, or compare; return the exit status."""
     parser = argparse.ArgumentParser(description="Generate the API's Python code.")
@@ -139,7 +145,7 @@ def main() -> int:
             f for f in files if not (TARGET / f).is_file() or (TARGET / f).read_bytes() != (out / f).read_bytes()
         ]
         for path in sorted({*differs, *stale}):
-            print(path)
+            sys.stdout.write(f"{path}\n")
         if arguments.check:
             return 1 if differs or stale else 0
         for path in differs:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Two copies of buf/validate/validate.proto in one process must be the same one: a service that has the module (protovalidate before 2.0
-# installs it) keeps its own, whichever is imported first; everybody else gets ours.
+# Two copies of buf/validate/validate.proto in one process must be the same one: a service that has the module
+# (protovalidate before 2.0 installs it) keeps its own, whichever is imported first; everybody else gets ours.
 try:
     from buf.validate import validate_pb2
 except ModuleNotFoundError:

@@ -44,6 +44,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -182,10 +183,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ServerLiveRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ServerLiveResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerLiveResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ServerLiveResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerLiveResponse]]:
         """Whether the server runs."""
 
     @abc.abstractmethod
@@ -193,10 +191,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ServerReadyRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ServerReadyResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerReadyResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ServerReadyResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerReadyResponse]]:
         """Whether the server answers inferences."""
 
     @abc.abstractmethod
@@ -204,10 +199,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ModelReadyRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ModelReadyResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelReadyResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ModelReadyResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelReadyResponse]]:
         """Whether a model answers inferences."""
 
     @abc.abstractmethod
@@ -215,10 +207,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ServerMetadataRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ServerMetadataResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerMetadataResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ServerMetadataResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ServerMetadataResponse]]:
         """What the server is."""
 
     @abc.abstractmethod
@@ -226,10 +215,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ModelMetadataRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ModelMetadataResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelMetadataResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ModelMetadataResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelMetadataResponse]]:
         """Which tensors a model takes and gives."""
 
     @abc.abstractmethod
@@ -237,10 +223,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.ModelInferRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.ModelInferResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelInferResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.ModelInferResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.ModelInferResponse]]:
         """One inference."""
 
     @abc.abstractmethod
@@ -248,10 +231,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[echoplane.inference.grpc_service_pb2.ModelInferRequest],
         context: _ServicerContext,
-    ) -> typing.Union[
-        collections.abc.Iterator[echoplane.inference.grpc_service_pb2.ModelStreamInferResponse],
-        collections.abc.AsyncIterator[echoplane.inference.grpc_service_pb2.ModelStreamInferResponse],
-    ]:
+    ) -> typing.Union[collections.abc.Iterator[echoplane.inference.grpc_service_pb2.ModelStreamInferResponse], collections.abc.AsyncIterator[echoplane.inference.grpc_service_pb2.ModelStreamInferResponse]]:
         """Inferences over one stream, with any number of answers to each; an extension of Triton's."""
 
     @abc.abstractmethod
@@ -259,10 +239,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.RepositoryIndexRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.RepositoryIndexResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryIndexResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.RepositoryIndexResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryIndexResponse]]:
         """Lists what can be loaded; repository extension."""
 
     @abc.abstractmethod
@@ -270,10 +247,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.RepositoryModelLoadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.RepositoryModelLoadResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryModelLoadResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.RepositoryModelLoadResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryModelLoadResponse]]:
         """Loads or loads again a model; repository extension."""
 
     @abc.abstractmethod
@@ -281,12 +255,7 @@ class GRPCInferenceServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.inference.grpc_service_pb2.RepositoryModelUnloadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.inference.grpc_service_pb2.RepositoryModelUnloadResponse,
-        collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryModelUnloadResponse],
-    ]:
+    ) -> typing.Union[echoplane.inference.grpc_service_pb2.RepositoryModelUnloadResponse, collections.abc.Awaitable[echoplane.inference.grpc_service_pb2.RepositoryModelUnloadResponse]]:
         """Unloads a model; repository extension."""
 
-def add_GRPCInferenceServiceServicer_to_server(
-    servicer: GRPCInferenceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_GRPCInferenceServiceServicer_to_server(servicer: GRPCInferenceServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

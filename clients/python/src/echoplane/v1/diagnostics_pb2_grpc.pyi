@@ -13,6 +13,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -91,10 +92,7 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.diagnostics_pb2.GetStatusRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.diagnostics_pb2.GetStatusResponse,
-        collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetStatusResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.diagnostics_pb2.GetStatusResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetStatusResponse]]:
         """Returns how the control plane stands, in one message."""
 
     @abc.abstractmethod
@@ -102,10 +100,7 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.diagnostics_pb2.GetMetricsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.diagnostics_pb2.GetMetricsResponse,
-        collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetMetricsResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.diagnostics_pb2.GetMetricsResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetMetricsResponse]]:
         """Returns counters and sizes, model by model. Errors: MODEL_NOT_FOUND."""
 
     @abc.abstractmethod
@@ -113,10 +108,7 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.diagnostics_pb2.ExplainRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.diagnostics_pb2.ExplainResponse,
-        collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.ExplainResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.diagnostics_pb2.ExplainResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.ExplainResponse]]:
         """Says why something is as it is: the decisions about it with their evidence, the latest first. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ROLLOUT_NOT_FOUND, OPERATION_NOT_FOUND."""
 
     @abc.abstractmethod
@@ -124,10 +116,7 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.diagnostics_pb2.WatchEventsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        collections.abc.Iterator[echoplane.v1.diagnostics_pb2.ModelEvent],
-        collections.abc.AsyncIterator[echoplane.v1.diagnostics_pb2.ModelEvent],
-    ]:
+    ) -> typing.Union[collections.abc.Iterator[echoplane.v1.diagnostics_pb2.ModelEvent], collections.abc.AsyncIterator[echoplane.v1.diagnostics_pb2.ModelEvent]]:
         """Sends events as they happen, from now or from a resume token; ends only with the call. Errors: PAGE_TOKEN_INVALID for a resume token that is not known any more."""
 
     @abc.abstractmethod
@@ -135,12 +124,7 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.diagnostics_pb2.GetHealthRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.diagnostics_pb2.GetHealthResponse,
-        collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetHealthResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.diagnostics_pb2.GetHealthResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetHealthResponse]]:
         """Says whether the control plane itself answers; cheap enough for a load balancer."""
 
-def add_StatusServiceServicer_to_server(
-    servicer: StatusServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_StatusServiceServicer_to_server(servicer: StatusServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

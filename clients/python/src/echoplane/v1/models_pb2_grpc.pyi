@@ -14,6 +14,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -190,10 +191,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.LoadModelRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        google.longrunning.operations_pb2.Operation,
-        collections.abc.Awaitable[google.longrunning.operations_pb2.Operation],
-    ]:
+    ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
         Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED.
         """
@@ -203,10 +201,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.UpdateModelRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        google.longrunning.operations_pb2.Operation,
-        collections.abc.Awaitable[google.longrunning.operations_pb2.Operation],
-    ]:
+    ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and takes it back where it is worse.
         Errors: as LoadModel, and MODEL_NOT_FOUND, SURGE_INFEASIBLE, SIGNATURE_CHANGED, ROLLOUT_ACTIVE, ETAG_MISMATCH; in the operation also ROLLED_BACK.
         """
@@ -216,10 +211,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.DeleteModelRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        google.longrunning.operations_pb2.Operation,
-        collections.abc.Awaitable[google.longrunning.operations_pb2.Operation],
-    ]:
+    ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Takes a model out of the routes, drains and stops its versions and forgets it. Errors: MODEL_NOT_FOUND, ROLLOUT_ACTIVE, ETAG_MISMATCH."""
 
     @abc.abstractmethod
@@ -235,10 +227,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.ListModelsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.models_pb2.ListModelsResponse,
-        collections.abc.Awaitable[echoplane.v1.models_pb2.ListModelsResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.models_pb2.ListModelsResponse, collections.abc.Awaitable[echoplane.v1.models_pb2.ListModelsResponse]]:
         """Lists the models by name. Errors: PAGE_TOKEN_INVALID."""
 
     @abc.abstractmethod
@@ -254,9 +243,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.GetModelVersionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.models_pb2.ModelVersion, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelVersion]
-    ]:
+    ) -> typing.Union[echoplane.v1.models_pb2.ModelVersion, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelVersion]]:
         """Returns one version. Errors: VERSION_NOT_FOUND."""
 
     @abc.abstractmethod
@@ -264,10 +251,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.ListModelVersionsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.models_pb2.ListModelVersionsResponse,
-        collections.abc.Awaitable[echoplane.v1.models_pb2.ListModelVersionsResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.models_pb2.ListModelVersionsResponse, collections.abc.Awaitable[echoplane.v1.models_pb2.ListModelVersionsResponse]]:
         """Lists a model's versions, the latest first. Errors: MODEL_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @abc.abstractmethod
@@ -275,10 +259,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.DeleteModelVersionRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        google.longrunning.operations_pb2.Operation,
-        collections.abc.Awaitable[google.longrunning.operations_pb2.Operation],
-    ]:
+    ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Drains and unloads a version that has no traffic. Errors: VERSION_NOT_FOUND, STATE_INVALID where it serves, ROLLOUT_ACTIVE."""
 
     @abc.abstractmethod
@@ -286,10 +267,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.SetModelVersionTierRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        google.longrunning.operations_pb2.Operation,
-        collections.abc.Awaitable[google.longrunning.operations_pb2.Operation],
-    ]:
+    ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Parks or wakes a version. Errors: VERSION_NOT_FOUND, STATE_INVALID where it serves, NOT_IMPLEMENTED where the engine cannot."""
 
     @abc.abstractmethod
@@ -297,9 +275,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.CheckModelHealthRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.models_pb2.ModelHealth, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelHealth]
-    ]:
+    ) -> typing.Union[echoplane.v1.models_pb2.ModelHealth, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelHealth]]:
         """Probes every ready instance now with a real inference, and returns what came of it; takes as long as the slowest one, 10 s at most. Errors: MODEL_NOT_FOUND."""
 
     @abc.abstractmethod
@@ -307,11 +283,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.models_pb2.GetModelHealthRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.models_pb2.ModelHealth, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelHealth]
-    ]:
+    ) -> typing.Union[echoplane.v1.models_pb2.ModelHealth, collections.abc.Awaitable[echoplane.v1.models_pb2.ModelHealth]]:
         """Returns the last known health; probes nothing. Errors: MODEL_NOT_FOUND."""
 
-def add_ModelServiceServicer_to_server(
-    servicer: ModelServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

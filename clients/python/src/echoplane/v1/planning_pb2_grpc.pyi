@@ -14,6 +14,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -94,10 +95,7 @@ class PlanningServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.planning_pb2.BatchPlanModelsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.planning_pb2.BatchPlanModelsResponse,
-        collections.abc.Awaitable[echoplane.v1.planning_pb2.BatchPlanModelsResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.planning_pb2.BatchPlanModelsResponse, collections.abc.Awaitable[echoplane.v1.planning_pb2.BatchPlanModelsResponse]]:
         """Plans several versions, each as if those before it were placed. Errors: FIELD_INVALID; each plan's own error is in its result."""
 
     @abc.abstractmethod
@@ -105,10 +103,7 @@ class PlanningServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.planning_pb2.ListDevicesRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.planning_pb2.ListDevicesResponse,
-        collections.abc.Awaitable[echoplane.v1.planning_pb2.ListDevicesResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.planning_pb2.ListDevicesResponse, collections.abc.Awaitable[echoplane.v1.planning_pb2.ListDevicesResponse]]:
         """Lists the devices that hold models, with what is reserved on each. Errors: PAGE_TOKEN_INVALID."""
 
     @abc.abstractmethod
@@ -119,6 +114,4 @@ class PlanningServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[echoplane.v1.plans_pb2.Reservoir, collections.abc.Awaitable[echoplane.v1.plans_pb2.Reservoir]]:
         """Returns the reservoir for a parameter count, with overrides applied. Errors: FIELD_INVALID."""
 
-def add_PlanningServiceServicer_to_server(
-    servicer: PlanningServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_PlanningServiceServicer_to_server(servicer: PlanningServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -13,6 +13,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -123,10 +124,7 @@ class RolloutServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.rollouts_pb2.ListRolloutsRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.v1.rollouts_pb2.ListRolloutsResponse,
-        collections.abc.Awaitable[echoplane.v1.rollouts_pb2.ListRolloutsResponse],
-    ]:
+    ) -> typing.Union[echoplane.v1.rollouts_pb2.ListRolloutsResponse, collections.abc.Awaitable[echoplane.v1.rollouts_pb2.ListRolloutsResponse]]:
         """Lists a model's rollouts, the latest first. Errors: MODEL_NOT_FOUND, PAGE_TOKEN_INVALID."""
 
     @abc.abstractmethod
@@ -134,10 +132,7 @@ class RolloutServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.v1.rollouts_pb2.WatchRolloutRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        collections.abc.Iterator[echoplane.v1.rollouts_pb2.Rollout],
-        collections.abc.AsyncIterator[echoplane.v1.rollouts_pb2.Rollout],
-    ]:
+    ) -> typing.Union[collections.abc.Iterator[echoplane.v1.rollouts_pb2.Rollout], collections.abc.AsyncIterator[echoplane.v1.rollouts_pb2.Rollout]]:
         """Sends the rollout as it is now and again after each change, and ends when its outcome is known. Errors: ROLLOUT_NOT_FOUND."""
 
     @abc.abstractmethod
@@ -172,6 +167,4 @@ class RolloutServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[echoplane.v1.rollouts_pb2.Rollout, collections.abc.Awaitable[echoplane.v1.rollouts_pb2.Rollout]]:
         """Leaves the stage under observation for the next one without a verdict; needs a reason and is audited. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
-def add_RolloutServiceServicer_to_server(
-    servicer: RolloutServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

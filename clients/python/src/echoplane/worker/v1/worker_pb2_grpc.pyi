@@ -13,6 +13,7 @@ import typing
 _T = typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(collections.abc.AsyncIterator[_T], collections.abc.Iterator[_T], metaclass=abc.ABCMeta): ...
+
 class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -83,10 +84,7 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.worker.v1.worker_pb2.LoadRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.worker.v1.worker_pb2.LoadResponse,
-        collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.LoadResponse],
-    ]:
+    ) -> typing.Union[echoplane.worker.v1.worker_pb2.LoadResponse, collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.LoadResponse]]:
         """Loads the one model that this process will serve, and returns when it answers.
         Errors: FAILED_PRECONDITION where one is loaded already or the checkpoint cannot be loaded, INVALID_ARGUMENT.
         """
@@ -96,10 +94,7 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.worker.v1.worker_pb2.WatchRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        collections.abc.Iterator[echoplane.worker.v1.worker_pb2.WorkerReport],
-        collections.abc.AsyncIterator[echoplane.worker.v1.worker_pb2.WorkerReport],
-    ]:
+    ) -> typing.Union[collections.abc.Iterator[echoplane.worker.v1.worker_pb2.WorkerReport], collections.abc.AsyncIterator[echoplane.worker.v1.worker_pb2.WorkerReport]]:
         """Sends a report at once and then every interval, until the call or the process ends."""
 
     @abc.abstractmethod
@@ -107,10 +102,7 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.worker.v1.worker_pb2.DrainRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.worker.v1.worker_pb2.DrainResponse,
-        collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.DrainResponse],
-    ]:
+    ) -> typing.Union[echoplane.worker.v1.worker_pb2.DrainResponse, collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.DrainResponse]]:
         """Marks the worker as draining; it goes on answering what arrives."""
 
     @abc.abstractmethod
@@ -118,12 +110,7 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         self,
         request: echoplane.worker.v1.worker_pb2.ShutdownRequest,
         context: _ServicerContext,
-    ) -> typing.Union[
-        echoplane.worker.v1.worker_pb2.ShutdownResponse,
-        collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.ShutdownResponse],
-    ]:
+    ) -> typing.Union[echoplane.worker.v1.worker_pb2.ShutdownResponse, collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.ShutdownResponse]]:
         """Ends the process after the calls in flight, or after the grace time."""
 
-def add_WorkerServiceServicer_to_server(
-    servicer: WorkerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]
-) -> None: ...
+def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

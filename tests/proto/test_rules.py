@@ -1,0 +1,71 @@
+"""The field rules in the protos accept what the API promises and refuse the rest, all violations at once."""
+
+from __future__ import annotations
+
+import protovalidate
+import pytest
+from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
+from google.protobuf.message import Message
+
+SOURCE = "file:/models/minilm"
+GOOD = [
+    models_pb2.LoadModelRequest(model_id="minilm", source_uri=SOURCE),
+    models_pb2.LoadModelRequest(model_id="a", version_id="v1.0_b-2", source_uri=SOURCE, engine_options={"a.b": "1"}),
+    models_pb2.LoadModelRequest(
+        model_id="a" * 63, source_uri=SOURCE, request_id="0b1c2d3e-0000-4000-8000-000000000000"
+    ),
+    models_pb2.UpdateModelRequest(model_id="minilm", version_id="int8"),
+    models_pb2.GetModelRequest(name="minilm"),
+    models_pb2.GetModelRequest(name="models/minilm"),
+    models_pb2.GetModelVersionRequest(name="models/minilm/versions/fp32"),
+    models_pb2.ConfigureModelRequest(name="minilm", update_mask={"paths": ["labels", "tier"]}),
+    rollouts_pb2.RolloutPolicy(),
+    rollouts_pb2.RolloutPolicy(stages_percent=[5, 15, 30, 50, 75, 90, 100], stage_min_s=1, stage_max_s=1),
+    rollouts_pb2.RolloutPolicy(stages_percent=[100]),
+    diagnostics_pb2.ExplainRequest(name="minilm"),
+    diagnostics_pb2.ExplainRequest(name="models/minilm/rollouts/r1"),
+    diagnostics_pb2.ExplainRequest(name="operations/0b1c"),
+    diagnostics_pb2.GetMetricsRequest(),
+    planning_pb2.PlanModelRequest(source_uri=SOURCE),
+]
+BAD = [
+    (models_pb2.LoadModelRequest(), {"model_id", "source_uri"}),
+    (models_pb2.LoadModelRequest(model_id="a/b", source_uri=SOURCE), {"model_id"}),
+    (models_pb2.LoadModelRequest(model_id="..", source_uri=SOURCE), {"model_id"}),
+    (models_pb2.LoadModelRequest(model_id="minilm\n", source_uri=SOURCE), {"model_id"}),
+    (models_pb2.LoadModelRequest(model_id="a" * 10_000, source_uri=SOURCE), {"model_id"}),
+    (models_pb2.LoadModelRequest(model_id="models/minilm", source_uri=SOURCE), {"model_id"}),
+    (models_pb2.LoadModelRequest(model_id="a", source_uri="file:/a\nb", version_id="V"), {"source_uri", "version_id"}),
+    (models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, dtype=77, replicas=-1), {"dtype", "replicas"}),
+    (models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, labels={"K!": "v"}), {"labels"}),
+    (models_pb2.LoadModelRequest(model_id="a", source_uri="file:" + "x" * 5000), {"source_uri"}),
+    (models_pb2.UpdateModelRequest(model_id="minilm"), {""}),
+    (models_pb2.GetModelRequest(name="../etc"), {"name"}),
+    (models_pb2.GetModelVersionRequest(name="fp32"), {"name"}),
+    (models_pb2.ConfigureModelRequest(name="minilm"), {"update_mask"}),
+    (models_pb2.ConfigureModelRequest(name="minilm", update_mask={"paths": ["name"]}), {"update_mask"}),
+    (models_pb2.ListModelsRequest(page_size=-1), {"page_size"}),
+    (rollouts_pb2.RolloutPolicy(stages_percent=[5, 50]), {""}),
+    (rollouts_pb2.RolloutPolicy(stages_percent=[50, 5, 100]), {""}),
+    (rollouts_pb2.RolloutPolicy(stages_percent=[5, 5, 100]), {""}),
+    (rollouts_pb2.RolloutPolicy(stage_min_s=9, stage_max_s=3), {""}),
+    (rollouts_pb2.RolloutPolicy(alpha=float("nan")), {"alpha"}),
+    (rollouts_pb2.PromoteRolloutRequest(name="models/a/rollouts/r1"), {"reason"}),
+    (plans_pb2.ReservoirOverrides(spectral_radius=1.0), {"spectral_radius"}),
+    (diagnostics_pb2.ExplainRequest(name="nobody/knows"), {"name"}),
+]
+
+
+@pytest.mark.parametrize("message", GOOD, ids=lambda message: message.DESCRIPTOR.name)
+def test_rules_accept(message: Message) -> None:
+    """A request that the API promises to take has no violation."""
+    assert protovalidate.collect_violations(message) == []
+
+
+@pytest.mark.parametrize(("message", "fields"), BAD, ids=lambda value: getattr(value, "DESCRIPTOR", value) and "")
+def test_rules_refuse(message: Message, fields: set[str]) -> None:
+    """A bad request names every field that is wrong, and no other."""
+    violations = [violation.proto for violation in protovalidate.collect_violations(message)]
+    found = {violation.field.elements[0].field_name if violation.field else "" for violation in violations}
+    assert found == fields
+    assert all(violation.message for violation in violations)
