@@ -1,0 +1,130 @@
+"""The load reporting service: every client's own counts, once a second, folded by version.
+
+What a count means differs: gRPC clients count any status but OK as an error, a caller's mistakes and cancellations
+included; Envoy counts what maps to HTTP 5xx. A pick that failed is counted by nobody, an interval without requests is
+not reported at all, and errors that a stream carries in-band count as OK. The workers' own counters stand beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from envoy.config.endpoint.v3 import load_report_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
+from google.protobuf import duration_pb2
+
+from echoplaned.xds.names import parse_name
+from echoplaned.xds.observer import XdsObserver
+
+SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
+INTERVAL_S = 1
+"""gRPC's core does not report more often, whatever it is asked."""
+
+_EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
+
+Context = grpc.aio.ServicerContext[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One client's requests to one version over an interval. ``in_progress``: at its end, the rest: during it."""
+
+    model: str
+    version: str
+    ok: int
+    error: int
+    issued: int
+    in_progress: int
+    interval_s: float
+
+
+class LoadReportService:
+    """Asks every client for its load and passes it on."""
+
+    def __init__(self, observer: XdsObserver, clock: Callable[[], float]) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._closing = asyncio.Event()
+        self._open = 0
+
+    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """Return the handler to add to a server: ``server.add_generic_rpc_handlers((lrs.handler(),))``."""
+        methods = {
+            "StreamLoadStats": grpc.stream_stream_rpc_method_handler(
+                self._stream_load_stats,
+                request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+                response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
+            )
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    @property
+    def streams_open(self) -> int:
+        """Clients that report at present."""
+        return self._open
+
+    def close(self) -> None:
+        """End every stream, so that a stopping server need not wait."""
+        self._closing.set()
+
+    async def _stream_load_stats(self, _requests: object, context: Context) -> None:
+        closing = asyncio.ensure_future(self._closing.wait())
+        serving = asyncio.ensure_future(self._serve(context))
+        self._open += 1
+        try:
+            await asyncio.wait({closing, serving}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            serving.result()
+        finally:
+            self._open -= 1
+            closing.cancel()
+            serving.cancel()
+
+    async def _serve(self, context: Context) -> None:
+        node = ""
+        reported_s = self._clock()
+        while (request := cast(Any, await context.read())) is not _EOF:
+            if not node:
+                node = request.node.id or context.peer()
+                await context.write(
+                    lrs_pb2.LoadStatsResponse(
+                        send_all_clusters=True, load_reporting_interval=duration_pb2.Duration(seconds=INTERVAL_S)
+                    )
+                )
+            now_s = self._clock()
+            for load in fold(request.cluster_stats, now_s - reported_s):
+                self._report(node, load)
+            reported_s = now_s
+
+    def _report(self, node: str, load: Load) -> None:
+        self._observer.load_report(
+            load.model, load.version, node, load.ok, load.error, load.issued, load.in_progress, load.interval_s
+        )
+
+
+def fold(clusters: Any, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type
+    """Yield one ``Load`` for each reported cluster of ours, its localities added up.
+
+    ``measured_s``: the interval where the client does not name it.
+    """
+    for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
+        target = parse_name(stats.cluster_name)
+        if target is None or not target.version:
+            continue
+        localities = stats.upstream_locality_stats
+        told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
+        yield Load(
+            model=target.model,
+            version=target.version,
+            ok=sum(each.total_successful_requests for each in localities),
+            error=sum(each.total_error_requests for each in localities),
+            issued=sum(each.total_issued_requests for each in localities),
+            in_progress=sum(each.total_requests_in_progress for each in localities),
+            interval_s=told_s if told_s > 0 else measured_s,
+        )

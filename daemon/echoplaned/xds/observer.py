@@ -1,0 +1,79 @@
+"""What the traffic part tells the rest of the daemon: calls, made on the loop that published, never from a thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from echoplaned.xds.names import ResourceType
+
+
+class XdsObserver(Protocol):
+    """Receives what clients say. Every method must return at once and must not publish from within the call."""
+
+    def routes_acknowledged(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """Every subscriber of the model that is not stale has the routes of this epoch, the newest one.
+
+        Called once an epoch, and again when the same epoch is published again. ``stale``: nodes that were left out.
+        """
+        ...
+
+    def routes_progress(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """So many subscribers have the newest routes by now; changes in quick succession are told as one."""
+        ...
+
+    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
+        """A subscriber that had earlier routes of the model refused a response with what came after them.
+
+        ``epoch``: the newest, which still holds what was refused. ``changed_by``: the refused resources' names.
+        """
+        ...
+
+    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+        """A response was refused in any other way; nothing follows from it."""
+        ...
+
+    def subscribers_changed(self, model: str, count: int) -> None:
+        """So many streams follow the model's routes now."""
+        ...
+
+    def load_report(  # noqa: PLR0917 - a flat call, one a report and cluster, keeps the report's type out of the core
+        self, model: str, version: str, node: str, ok: int, error: int, issued: int, in_progress: int, interval_s: float
+    ) -> None:
+        """One client's counts for one version over the interval, in requests; ``in_progress``: at its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TypeStats:
+    """Counts of one resource type since the daemon started."""
+
+    type: ResourceType
+    pushes: int
+    acks: int
+    nacks: int
+
+
+@dataclass(frozen=True, slots=True)
+class XdsStats:
+    """Counts for metrics. ``streams_open``: ADS streams now; ``streams_opened``: since the daemon started."""
+
+    streams_open: int
+    streams_opened: int
+    by_type: tuple[TypeStats, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberView:
+    """One ADS stream as diagnostics show it. ``refusals``: type URL and detail of what it refuses at present."""
+
+    node: str
+    agent: str
+    delta: bool
+    models: tuple[str, ...]
+    stale: bool
+    refusals: tuple[tuple[str, str], ...]

@@ -1,0 +1,248 @@
+"""The one place that publishes: holds the snapshot, wakes the streams, reports what the clients made of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.xds import snapshot as snapshots
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.observer import SubscriberView, TypeStats, XdsObserver, XdsStats
+from echoplaned.xds.resources import ModelResources
+from echoplaned.xds.snapshot import EMPTY, Snapshot
+from echoplaned.xds.stream import Answer, Reply, Stream, StreamNode
+from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
+from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
+from echoplaned.xds.tracking import Tracker
+from echoplaned.xds.wire import Encoder
+
+ACK_TIMEOUT_S = 10.0
+
+
+class Connection:
+    """One ADS stream's handle on the publisher: requests in, encoded responses out."""
+
+    def __init__(self, publisher: Publisher, stream: SotwStream | DeltaStream, wake: Callable[[], None]) -> None:
+        self.stream = stream
+        self.wake = wake
+        self._publisher = publisher
+
+    def receive(self, request: SotwRequest | DeltaRequest) -> None:
+        """Take a request in. The kind of request must be the stream's.
+
+        Raises:
+            TypeError: a delta request on a state-of-the-world stream, or the other way round.
+        """
+        self._publisher.received(self, request)
+
+    def responses(self) -> list[bytes]:
+        """Take the responses that are due now, in the order in which they must be sent."""
+        return self._publisher.responses(self)
+
+    def close(self) -> None:
+        """Note that the stream ended."""
+        self._publisher.detach(self)
+
+
+class Publisher:
+    """Holds what is served. Belongs to one event loop; none of its methods may be called from another thread."""
+
+    def __init__(
+        self, observer: XdsObserver, clock: Callable[[], float], *, ack_timeout_s: float = ACK_TIMEOUT_S
+    ) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._tracker = Tracker(ack_timeout_s)
+        self._snapshot = EMPTY
+        self._encoder = Encoder()
+        self._connections: dict[Connection, None] = {}
+        self._opened = asyncio.Event()
+        self._opened_streams = 0
+        self._pushes: Counter[ResourceType] = Counter()
+        self._acks: Counter[ResourceType] = Counter()
+        self._nacks: Counter[ResourceType] = Counter()
+
+    def open(self, routes: Mapping[str, ModelRoutes]) -> None:
+        """Publish the recovered state and let the streams in; until then none is answered.
+
+        A client that came back to an empty server would be told to delete everything.
+
+        Raises:
+            SnapshotInconsistentError: the routes contradict themselves; the publisher stays closed.
+        """
+        self._replace(snapshots.build(routes, self._snapshot))
+        self._opened.set()
+        for model, wanted in routes.items():
+            self._tracker.published(model, wanted.epoch, self._clock())
+        self._tell()
+
+    async def opened(self) -> None:
+        """Wait until the first state was published."""
+        await self._opened.wait()
+
+    def publish(self, routes: Mapping[str, ModelRoutes]) -> None:
+        """Publish the complete state: every model's routes. A model that is left out is deleted, without a report.
+
+        Raises:
+            RuntimeError: the publisher was not opened.
+            SnapshotInconsistentError: as for ``open``; nothing was published.
+        """
+        self._need_open()
+        before = self._snapshot.models
+        self._replace(snapshots.build(routes, self._snapshot))
+        now_s = self._clock()
+        for model in before.keys() - routes.keys():
+            self._tracker.removed(model, now_s)
+        for model, wanted in routes.items():
+            if model not in before or before[model].routes != wanted:
+                self._tracker.published(model, wanted.epoch, now_s)
+        self._tell()
+
+    def publish_model(self, routes: ModelRoutes) -> None:
+        """Publish one model's complete routes; the others stay. No clusters: its listener goes.
+
+        An older epoch than the published one changes nothing. The same epoch again is reported again.
+
+        Raises:
+            RuntimeError: the publisher was not opened.
+            SnapshotInconsistentError: as for ``open``; nothing was published.
+        """
+        self._need_open()
+        epoch = self._snapshot.epoch_of(routes.model)
+        if epoch is not None and routes.epoch < epoch:
+            return
+        self._replace(snapshots.with_model(self._snapshot, routes))
+        self._tracker.published(routes.model, routes.epoch, self._clock())
+        self._tell()
+
+    def remove_model(self, model: str) -> None:
+        """Forget a model. Publish it without clusters first where its deletion must be acknowledged.
+
+        Raises:
+            RuntimeError: the publisher was not opened.
+        """
+        self._need_open()
+        if model in self._snapshot.models:
+            self.publish({each.routes.model: each.routes for each in self._others(model)})
+
+    def expire(self) -> None:
+        """Call silent subscribers stale, and tell what progressed. To be called a few times a second."""
+        self._tracker.expire(self._clock())
+        self._tell()
+        for each in self._tracker.take_progress():
+            self._observer.routes_progress(each.model, each.epoch, each.acknowledged, each.subscribers, each.stale)
+
+    def attach(self, node: StreamNode, wake: Callable[[], None], *, delta: bool) -> Connection:
+        """Let a stream in. ``wake`` is called when responses may be due.
+
+        Raises:
+            RuntimeError: the publisher was not opened.
+        """
+        self._need_open()
+        stream = DeltaStream(self._snapshot, node) if delta else SotwStream(self._snapshot, node)
+        connection = Connection(self, stream, wake)
+        self._connections[connection] = None
+        self._opened_streams += 1
+        return connection
+
+    def detach(self, connection: Connection) -> None:
+        """Let a stream go; once only."""
+        if connection in self._connections:
+            del self._connections[connection]
+            self._tracker.left(connection.stream)
+            self._tell()
+
+    def received(self, connection: Connection, request: SotwRequest | DeltaRequest) -> None:
+        """Take a stream's request in.
+
+        Raises:
+            TypeError: the request is of the other protocol.
+        """
+        stream = connection.stream
+        match stream, request:
+            case SotwStream(), SotwRequest():
+                self._account(stream, stream.receive(request))
+            case DeltaStream(), DeltaRequest():
+                self._account(stream, stream.receive(request))
+            case _:
+                raise TypeError(f"a {type(request).__name__} on a {type(stream).__name__}")
+        connection.wake()
+
+    def responses(self, connection: Connection) -> list[bytes]:
+        """Take a stream's due responses."""
+        delta = isinstance(connection.stream, DeltaStream)
+        taken = connection.stream.pushes()
+        self._pushes.update(each.type for each in taken)
+        return [self._encoder.encode(each, delta=delta) for each in taken]
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is served now."""
+        return self._snapshot
+
+    @property
+    def stats(self) -> XdsStats:
+        """Counts for metrics."""
+        by_type = tuple(
+            TypeStats(each, self._pushes[each], self._acks[each], self._nacks[each]) for each in ResourceType
+        )
+        return XdsStats(len(self._connections), self._opened_streams, by_type)
+
+    def subscribers(self) -> tuple[SubscriberView, ...]:
+        """Return every ADS stream as diagnostics show it."""
+        return tuple(self._view(each.stream) for each in self._connections)
+
+    def _view(self, stream: Stream) -> SubscriberView:
+        refusals = tuple((str(kind), each.refusal) for kind, each in stream.subscriptions.items() if each.refusal)
+        return SubscriberView(
+            node=stream.node.id,
+            agent=stream.node.agent,
+            delta=isinstance(stream, DeltaStream),
+            models=tuple(sorted(self._tracker.followed(stream))),
+            stale=self._tracker.is_stale(stream),
+            refusals=refusals,
+        )
+
+    def _others(self, model: str) -> list[ModelResources]:
+        return [each for name, each in self._snapshot.models.items() if name != model]
+
+    def _need_open(self) -> None:
+        if not self._opened.is_set():
+            raise RuntimeError("the publisher was not opened with the recovered state")
+
+    def _replace(self, new: Snapshot) -> None:
+        changed = snapshots.diff(self._snapshot, new).changed
+        self._snapshot = new
+        self._encoder.clear()
+        for connection in self._connections:
+            stream = connection.stream
+            stream.replace_snapshot(new)
+            if any(stream.subscriptions[kind].concerned(names) for kind, names in changed.items()):
+                connection.wake()
+
+    def _account(self, stream: Stream, reply: Reply) -> None:
+        now_s = self._clock()
+        if reply.names_changed:
+            self._tracker.subscribed(stream, now_s)
+        if reply.answer is Answer.ACKNOWLEDGED:
+            self._acks[reply.type] += 1
+            self._tracker.accepted(stream, reply, now_s)
+        elif reply.answer is Answer.REFUSED:
+            self._nacks[reply.type] += 1
+            self._report_refusal(stream, reply)
+        self._tell()
+
+    def _report_refusal(self, stream: Stream, reply: Reply) -> None:
+        refusals = self._tracker.refused(stream, reply, self._snapshot)
+        for each in refusals:
+            self._observer.routes_refused(each.model, each.epoch, each.node, each.detail, each.names)
+        if not refusals:
+            self._observer.nack_recorded(stream.node.id, str(reply.type), reply.detail)
+
+    def _tell(self) -> None:
+        for model, count in self._tracker.take_counts():
+            self._observer.subscribers_changed(model, count)
+        for each in self._tracker.take_acknowledged():
+            self._observer.routes_acknowledged(each.model, each.epoch, each.acknowledged, each.subscribers, each.stale)

@@ -1,0 +1,130 @@
+"""A model's routes as xDS resources, each serialised once.
+
+gRPC clients ask for the listener ``models/MODEL`` (all versions by weight) or ``models/MODEL/versions/VERSION`` (that
+version alone); route configurations, clusters and endpoints carry the same names. Versions of resources are digests of
+their content, so that they mean the same after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from echoplaned.core.routes_view import ClusterView, ModelRoutes
+from echoplaned.xds import gateway, messages
+from echoplaned.xds.names import GATEWAY, ResourceType, model_name, version_name
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One model's share of a resource: its content's digest, and the epoch of the model that brought this content."""
+
+    digest: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One serialised resource; compared by identity, or by name and version.
+
+    ``clusters``: the clusters that a route configuration names, else empty. ``parts``: by model. ``payload`` is empty
+    where a client brought a version that is not served any more: nothing but its name and version is known.
+    """
+
+    type: ResourceType
+    name: str
+    version: str
+    payload: bytes
+    clusters: tuple[str, ...]
+    parts: Mapping[str, Part]
+
+    @classmethod
+    def unknown(cls, kind: ResourceType, name: str, version: str) -> Resource:
+        """Return what stands for a version that only the client knows."""
+        return cls(kind, name, version, b"", (), {})
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether only the client knows this version."""
+        return not self.payload
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelResources:
+    """Everything that is served for one model.
+
+    ``entry``: its entry in the gateway's route table, empty where no cluster is routed; ``part``: that entry's digest
+    and epoch.
+    """
+
+    routes: ModelRoutes
+    resources: tuple[Resource, ...]
+    entry: bytes
+    part: Part
+
+
+def digest(content: bytes) -> str:
+    """Return the version of a content: 16 hexadecimal digits of BLAKE2b."""
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def build_model(routes: ModelRoutes, previous: ModelResources | None = None) -> ModelResources:
+    """Build a model's resources; what did not change since ``previous`` stays the same object, with its epoch."""
+    known = {(each.type, each.name): each for each in previous.resources} if previous else {}
+    built: list[Resource] = []
+    for draft in _drafts(routes):
+        payload = messages.serialise(draft.message)
+        version = digest(payload)
+        before = known.get((draft.type, draft.name))
+        if before is not None and before.version == version:
+            built.append(before)
+            continue
+        part = Part(version, routes.epoch)
+        built.append(Resource(draft.type, draft.name, version, payload, draft.clusters, {routes.model: part}))
+    entry = gateway.model_entry(routes)
+    part = Part(digest(entry), routes.epoch)
+    if previous is not None and previous.part.digest == part.digest:
+        part = previous.part
+    return ModelResources(routes, tuple(built), entry, part)
+
+
+def build_gateway(models: Iterable[ModelResources]) -> Resource:
+    """Build the gateway's route table from every model's entry, in order of name."""
+    routed = sorted((each for each in models if each.entry), key=lambda each: each.routes.model)
+    payload = messages.serialise(gateway.route_table(each.entry for each in routed))
+    clusters = tuple(name for each in routed for name in _named(each.routes))
+    parts = {each.routes.model: each.part for each in routed}
+    return Resource(ResourceType.ROUTE, GATEWAY, digest(payload), payload, clusters, parts)
+
+
+def build_gateway_listener(asked: gateway.GatewayAddress) -> Resource:
+    """Build the listener that one gateway asked for."""
+    payload = messages.serialise(gateway.gateway_listener(asked))
+    return Resource(ResourceType.LISTENER, GATEWAY, digest(payload), payload, (), {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    type: ResourceType
+    name: str
+    message: messages.Message
+    clusters: tuple[str, ...] = ()
+
+
+def _drafts(routes: ModelRoutes) -> Iterator[_Draft]:
+    for cluster in sorted(routes.clusters, key=lambda each: each.version):
+        name = version_name(routes.model, cluster.version)
+        alone = ClusterView(cluster.version, 1, (), routed=True)
+        yield _Draft(ResourceType.CLUSTER, name, messages.cluster(name))
+        yield _Draft(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.endpoints))
+        yield _Draft(ResourceType.LISTENER, name, messages.listener(name))
+        yield _Draft(ResourceType.ROUTE, name, messages.route_config(name, routes.model, (alone,)), (name,))
+    if routed := messages.routed_clusters(routes):
+        name = model_name(routes.model)
+        yield _Draft(ResourceType.LISTENER, name, messages.listener(name))
+        yield _Draft(ResourceType.ROUTE, name, messages.route_config(name, routes.model, routed), _named(routes))
+
+
+def _named(routes: ModelRoutes) -> tuple[str, ...]:
+    return tuple(version_name(routes.model, each.version) for each in messages.routed_clusters(routes))

@@ -1,0 +1,183 @@
+"""The immutable snapshot: every resource that is served, checked as a whole before anybody sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.state import WEIGHT_TOTAL_PPM
+from echoplaned.xds.messages import routed_clusters
+from echoplaned.xds.names import GATEWAY, ResourceType, model_name
+from echoplaned.xds.resources import ModelResources, Resource, build_gateway, build_model, digest
+
+_PORT = re.compile(r"[0-9]{1,5}")
+_SEGMENT = re.compile(r"[^/\s*]+")
+
+
+class SnapshotInconsistentError(ValueError):
+    """Routes that no client could follow; nothing of them was published."""
+
+    reason = "SNAPSHOT_INCONSISTENT"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Everything that is served at one moment. Made by ``build`` only, which checks it."""
+
+    models: Mapping[str, ModelResources]
+    by_type: Mapping[ResourceType, Mapping[str, Resource]]
+
+    def get(self, kind: ResourceType, name: str) -> Resource | None:
+        """Return a resource, or None."""
+        return self.by_type[kind].get(name)
+
+    def route_of(self, model: str) -> Resource | None:
+        """Return the model's own route configuration; None where the model has no listener."""
+        return self.by_type[ResourceType.ROUTE].get(model_name(model))
+
+    def epoch_of(self, model: str) -> int | None:
+        """Return the epoch of the model's routes; None for a model that is not there."""
+        found = self.models.get(model)
+        return found.routes.epoch if found else None
+
+    def version(self) -> str:
+        """Return a digest of all resources' names and versions: equal content, equal version, in any process."""
+        lines = (f"{each.type} {each.name} {each.version}" for each in self)
+        return digest("\n".join(sorted(lines)).encode())
+
+    def __iter__(self) -> Iterator[Resource]:
+        for resources in self.by_type.values():
+            yield from resources.values()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDiff:
+    """Names whose resource is new, different or gone, by type."""
+
+    changed: Mapping[ResourceType, frozenset[str]]
+
+    def __bool__(self) -> bool:
+        return any(self.changed.values())
+
+
+EMPTY = Snapshot({}, {kind: {} for kind in ResourceType})
+"""What is there before the first routes."""
+
+
+def build(routes: Mapping[str, ModelRoutes], previous: Snapshot = EMPTY) -> Snapshot:
+    """Build the snapshot of these models; what did not change since ``previous`` is taken over as it is.
+
+    Raises:
+        SnapshotInconsistentError: the routes contradict themselves, or are no xDS.
+    """
+    models: dict[str, ModelResources] = {}
+    for model, wanted in routes.items():
+        before = previous.models.get(model)
+        if before is not None and before.routes == wanted:
+            models[model] = before
+            continue
+        check_routes(model, wanted)
+        models[model] = build_model(wanted, before)
+    return _checked(models, previous)
+
+
+def with_model(previous: Snapshot, routes: ModelRoutes) -> Snapshot:
+    """Build the snapshot in which one model's routes are replaced.
+
+    Raises:
+        SnapshotInconsistentError: as for ``build``.
+    """
+    check_routes(routes.model, routes)
+    built = build_model(routes, previous.models.get(routes.model))
+    return _checked({**previous.models, routes.model: built}, previous)
+
+
+def diff(old: Snapshot, new: Snapshot) -> SnapshotDiff:
+    """Return the names that changed between two snapshots."""
+    changed: dict[ResourceType, frozenset[str]] = {}
+    for kind in ResourceType:
+        before, after = old.by_type[kind], new.by_type[kind]
+        names = {name for name, each in after.items() if _version(before.get(name)) != each.version}
+        names |= before.keys() - after.keys()
+        changed[kind] = frozenset(names)
+    return SnapshotDiff(changed)
+
+
+def is_ip_port(address: str) -> bool:
+    """Return whether an address is ``IP:port``; names are not resolved by xDS clients. IPv6 in brackets."""
+    host, _, port = address.rpartition(":")
+    try:
+        ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    except ValueError:
+        return False
+    return _PORT.fullmatch(port) is not None and 0 < int(port) < 65536 and (":" not in host or host.startswith("["))
+
+
+def check_routes(model: str, routes: ModelRoutes) -> None:
+    """Check one model's routes before resources are made of them.
+
+    Raises:
+        SnapshotInconsistentError: wrong name, weights that do not add up, a duplicate, an address not IP:port.
+    """
+    if routes.model != model or not _SEGMENT.fullmatch(model):
+        raise SnapshotInconsistentError(f"routes of {routes.model!r} published as model {model!r}")
+    versions = [each.version for each in routes.clusters]
+    if len(set(versions)) != len(versions):
+        raise SnapshotInconsistentError(f"a version of {model} appears twice: {sorted(versions)}")
+    for cluster in routes.clusters:
+        if not _SEGMENT.fullmatch(cluster.version):
+            raise SnapshotInconsistentError(f"{cluster.version!r} of {model} is no version's name")
+        if cluster.weight_ppm < 0:
+            raise SnapshotInconsistentError(f"version {cluster.version} of {model} has a negative weight")
+        addresses = [each.address for each in cluster.endpoints]
+        if len(set(addresses)) != len(addresses):
+            raise SnapshotInconsistentError(f"an endpoint of {model}/{cluster.version} appears twice: {addresses}")
+        for address in addresses:
+            if not is_ip_port(address):
+                raise SnapshotInconsistentError(f"{address!r} is not IP:port, which is all that xDS clients take")
+    routed = routed_clusters(routes)
+    total = sum(each.weight_ppm for each in routed)
+    if routed and total != WEIGHT_TOTAL_PPM:
+        raise SnapshotInconsistentError(f"weights of {model} add up to {total}, not {WEIGHT_TOTAL_PPM}")
+
+
+def check(snapshot: Snapshot) -> None:
+    """Check that the resources fit each other.
+
+    Raises:
+        SnapshotInconsistentError: a route names an unknown cluster, or a cluster has no endpoint assignment.
+    """
+    clusters = snapshot.by_type[ResourceType.CLUSTER]
+    endpoints = snapshot.by_type[ResourceType.ENDPOINT]
+    routes = snapshot.by_type[ResourceType.ROUTE]
+    for route in routes.values():
+        if missing := [name for name in route.clusters if name not in clusters]:
+            raise SnapshotInconsistentError(f"route {route.name} names unknown clusters {missing}")
+    if clusters.keys() != endpoints.keys():
+        unmatched = sorted(clusters.keys() ^ endpoints.keys())
+        raise SnapshotInconsistentError(f"clusters and endpoint assignments differ in {unmatched}")
+    if odd := snapshot.by_type[ResourceType.LISTENER].keys() - routes.keys():
+        raise SnapshotInconsistentError(f"listeners without routes: {sorted(odd)}")
+
+
+def _checked(models: Mapping[str, ModelResources], previous: Snapshot) -> Snapshot:
+    by_type: dict[ResourceType, dict[str, Resource]] = {kind: {} for kind in ResourceType}
+    for built in models.values():
+        for each in built.resources:
+            if each.name in by_type[each.type]:
+                raise SnapshotInconsistentError(f"two resources are called {each.name}")
+            by_type[each.type][each.name] = each
+    table = build_gateway(models.values())
+    before = previous.get(ResourceType.ROUTE, GATEWAY)
+    # The same object where nothing changed, parts included: an epoch without a change of the table is no new part.
+    by_type[ResourceType.ROUTE][GATEWAY] = before if before and before.version == table.version else table
+    snapshot = Snapshot(models, by_type)
+    check(snapshot)
+    return snapshot
+
+
+def _version(resource: Resource | None) -> str | None:
+    return resource.version if resource else None

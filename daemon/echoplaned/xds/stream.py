@@ -1,0 +1,214 @@
+"""One ADS stream: what is due on it, in which order, and what it has. State of the world and delta share this part.
+
+No gRPC here and no clock: requests come in as values, pushes go out as values. The protocol's wording of requests is in
+``stream_sotw`` and ``stream_delta``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name
+from echoplaned.xds.resources import Resource
+from echoplaned.xds.snapshot import Snapshot
+from echoplaned.xds.subscriptions import Push, Subscription
+
+
+class Answer(Enum):
+    """What a request was."""
+
+    SUBSCRIBED = auto()
+    ACKNOWLEDGED = auto()
+    REFUSED = auto()
+    STALE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a request.
+
+    ``push``: the one that it answers. ``before``: what the client had acknowledged of the push's names until then.
+    ``names_changed``: the client subscribed to other names than before.
+    """
+
+    answer: Answer
+    type: ResourceType
+    names_changed: bool
+    push: Push | None = None
+    before: Mapping[str, Resource | None] | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNode:
+    """Who is at the other end. ``api_listeners``: takes the listeners that gRPC clients dial; Envoy does not.
+
+    ``listener``: a listener of its own that it asked for.
+    """
+
+    id: str
+    agent: str = ""
+    api_listeners: bool = True
+    listener: Resource | None = None
+
+
+class Stream(ABC):
+    """The state of one stream."""
+
+    def __init__(self, snapshot: Snapshot, node: StreamNode) -> None:
+        self.node = node
+        self.snapshot = snapshot
+        self.subscriptions = {kind: Subscription(kind) for kind in ResourceType}
+        self._nonces = 0
+
+    def replace_snapshot(self, snapshot: Snapshot) -> None:
+        """Serve another snapshot from now on."""
+        self.snapshot = snapshot
+
+    def pushes(self) -> list[Push]:
+        """Take what is due now, in the order in which it must be sent: one push a type at most, none behind another."""
+        taken: list[Push] = []
+        for kind in ResourceType:
+            subscription = self.subscriptions[kind]
+            if subscription.in_flight is not None or not subscription.requested:
+                continue
+            push = self._due(subscription)
+            if push is not None:
+                if kind is ResourceType.CLUSTER:
+                    self._send_endpoints_again(push)
+                subscription.begin(push)
+                taken.append(push)
+        return taken
+
+    def served(self, kind: ResourceType, name: str) -> Resource | None:
+        """Return what this stream is served under a name.
+
+        A cluster that the snapshot lost is kept, with its endpoints, until the stream has accepted routes without it.
+        """
+        found = self.snapshot.get(kind, name)
+        if kind is ResourceType.LISTENER:
+            own = self.node.listener
+            return own if own is not None and own.name == name else (found if self.node.api_listeners else None)
+        if found is None and kind is not ResourceType.ROUTE and self._still_routed(name):
+            return self.subscriptions[kind].sent.get(name)
+        return found
+
+    def has_routes(self, model: str) -> bool:
+        """Return whether the client has the snapshot's routes of a model, as far as it subscribed to it.
+
+        It has them when it accepted the route configuration and, of every cluster that the route names, the cluster and
+        its endpoints. It has accepted that a model is gone when it holds neither its listener nor its gateway entry.
+        """
+        wanted = self.snapshot.route_of(model)
+        if wanted is None:
+            return self._accepted_absence(model)
+        name = model_name(model)
+        routes = self.subscriptions[ResourceType.ROUTE]
+        by_gateway = routes.wants(GATEWAY)
+        by_name = routes.wants(name) or self.subscriptions[ResourceType.LISTENER].wants(name)
+        if by_name and not self._accepted(wanted):
+            return False
+        if by_gateway and not self._accepted_entry(model):
+            return False
+        return all(self._accepted_cluster(cluster) for cluster in wanted.clusters)
+
+    def models(self) -> Iterator[str]:
+        """Yield the models whose own target the client named; the gateway's subscribers follow every model besides."""
+        seen: set[str] = set()
+        for kind in (ResourceType.LISTENER, ResourceType.ROUTE):
+            for name in self.subscriptions[kind].names:
+                target = parse_name(name)
+                if target is not None and not target.version and target.model not in seen:
+                    seen.add(target.model)
+                    yield target.model
+
+    @property
+    def is_gateway(self) -> bool:
+        """Whether the client follows every model by the gateway's route table."""
+        return self.subscriptions[ResourceType.ROUTE].wants(GATEWAY)
+
+    @abstractmethod
+    def _due(self, subscription: Subscription) -> Push | None:
+        """Return the push that the subscription needs now, or None."""
+
+    def _targets(self, subscription: Subscription) -> set[str]:
+        """Return every name that the client must be told of."""
+        if not subscription.wildcard:
+            return subscription.names
+        names = set(subscription.names)
+        if subscription.type is ResourceType.CLUSTER:
+            names |= self.snapshot.by_type[subscription.type].keys()
+            names |= {name for name, each in subscription.sent.items() if each is not None}
+            return names
+        if self.node.api_listeners:
+            names |= self.snapshot.by_type[subscription.type].keys()
+            names |= {name for name, each in subscription.sent.items() if each is not None}
+        if self.node.listener is not None:
+            names.add(self.node.listener.name)
+        return names
+
+    def _held(self, resource: Resource | None) -> bool:
+        """Return whether a route must wait, because a cluster that it brings is still on its way to this client.
+
+        Only clusters that the client subscribed to already: a gRPC client asks for a cluster after the route named it.
+        """
+        if resource is None or resource.type is not ResourceType.ROUTE:
+            return False
+        return any(
+            self.subscriptions[kind].coming(cluster, self.served(kind, cluster))
+            for cluster in resource.clusters
+            for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT)
+        )
+
+    def _next_nonce(self) -> str:
+        self._nonces += 1
+        return str(self._nonces)
+
+    def _send_endpoints_again(self, push: Push) -> None:
+        """Forget the endpoints of changed clusters: Envoy warms a changed cluster until it is sent its endpoints.
+
+        https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#resource-warming
+        """
+        clusters = self.subscriptions[ResourceType.CLUSTER]
+        endpoints = self.subscriptions[ResourceType.ENDPOINT]
+        for name, resource in push.knowledge.items():
+            if clusters.outdated(name, resource):
+                endpoints.forget(name)
+
+    def _still_routed(self, cluster: str) -> bool:
+        routes = self.subscriptions[ResourceType.ROUTE]
+        for held in (routes.acknowledged, routes.sent):
+            for route in held.values():
+                if route is not None and (route.is_unknown or cluster in route.clusters):
+                    return True
+        return False
+
+    def _accepted(self, resource: Resource) -> bool:
+        held = self.subscriptions[resource.type].acknowledged.get(resource.name)
+        return held is not None and held.version == resource.version
+
+    def _accepted_cluster(self, name: str) -> bool:
+        for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
+            resource = self.snapshot.get(kind, name)
+            if resource is None or not self._accepted(resource):
+                return False
+        return True
+
+    def _accepted_entry(self, model: str) -> bool:
+        table = self.snapshot.get(ResourceType.ROUTE, GATEWAY)
+        held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
+        if table is None or held is None:
+            return False
+        entry = held.parts.get(model)
+        return entry is not None and entry.digest == table.parts[model].digest
+
+    def _accepted_absence(self, model: str) -> bool:
+        name = model_name(model)
+        listeners = self.subscriptions[ResourceType.LISTENER]
+        if name in listeners.names and (name not in listeners.acknowledged or listeners.acknowledged[name] is not None):
+            return False
+        held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
+        return held is None or model not in held.parts

@@ -1,0 +1,82 @@
+"""Delta: requests change the subscription, responses hold what changed and name what is gone.
+
+https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.resources import Resource
+from echoplaned.xds.stream import Answer, Reply, Stream
+from echoplaned.xds.subscriptions import Push, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRequest:
+    """One DeltaDiscoveryRequest.
+
+    ``error``: the detail of a NACK, else None. ``known``: versions by name that the client brings along.
+    """
+
+    type: ResourceType
+    subscribe: tuple[str, ...] = ()
+    unsubscribe: tuple[str, ...] = ()
+    known: Mapping[str, str] = field(default_factory=dict)
+    nonce: str = ""
+    error: str | None = None
+
+
+class DeltaStream(Stream):
+    """A stream of DeltaAggregatedResources."""
+
+    def receive(self, request: DeltaRequest) -> Reply:
+        """Take a request in. A stale nonce acknowledges nothing, but its changes of the subscription still count."""
+        subscription = self.subscriptions[request.type]
+        first = not subscription.requested
+        if first or not request.nonce or request.subscribe or request.unsubscribe:
+            changed = subscription.change_names(request.subscribe, request.unsubscribe)
+        else:
+            changed = False
+        if first:
+            subscription.adopt(self._brought(request))
+        if not request.nonce:
+            return Reply(Answer.SUBSCRIBED, request.type, changed)
+        push = subscription.in_flight
+        if push is None or request.nonce != push.nonce:
+            return Reply(Answer.STALE, request.type, changed)
+        before = {name: subscription.acknowledged.get(name) for name in push.knowledge}
+        if request.error is not None:
+            subscription.refuse(request.error)
+            return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
+        subscription.acknowledge()
+        return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
+
+    def _brought(self, request: DeltaRequest) -> list[Resource]:
+        brought: list[Resource] = []
+        for name, version in request.known.items():
+            current = self.served(request.type, name)
+            if current is not None and current.version == version:
+                brought.append(current)
+            else:
+                brought.append(Resource.unknown(request.type, name, version))
+        return brought
+
+    def _due(self, subscription: Subscription) -> Push | None:
+        """What changed, and what is gone: also a name that was asked for and is not there.
+
+        A first wildcard is answered, be it empty.
+        """
+        knowledge: dict[str, Resource | None] = {}
+        for name in self._targets(subscription):
+            resource = self.served(subscription.type, name)
+            if subscription.outdated(name, resource) and not self._held(resource):
+                knowledge[name] = resource
+        if not knowledge and (subscription.answered or not subscription.wildcard):
+            return None
+        names = sorted(knowledge)
+        resources = tuple(each for name in names if (each := knowledge[name]) is not None)
+        removed = tuple(name for name in names if knowledge[name] is None)
+        return Push(subscription.type, self._next_nonce(), resources, removed, knowledge)

@@ -1,0 +1,79 @@
+"""State of the world: every request names all it wants, a response of listeners or clusters holds all there is.
+
+https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#basic-protocol-overview
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.resources import Resource
+from echoplaned.xds.stream import Answer, Reply, Stream
+from echoplaned.xds.subscriptions import Push, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class SotwRequest:
+    """One DiscoveryRequest. ``error``: the detail of a NACK, else None.
+
+    The version is not here: a client may raise it even where it refuses, so the error alone says NACK.
+    """
+
+    type: ResourceType
+    names: tuple[str, ...] = ()
+    nonce: str = ""
+    error: str | None = None
+
+
+class SotwStream(Stream):
+    """A stream of StreamAggregatedResources."""
+
+    def receive(self, request: SotwRequest) -> Reply:
+        """Take a request in.
+
+        A nonce that is not the last one makes the request stale: the client will answer the newer response with its
+        names of that time. A request without a nonce was sent before the client saw any response; its names count.
+        """
+        subscription = self.subscriptions[request.type]
+        if request.nonce and request.nonce != subscription.last_nonce:
+            return Reply(Answer.STALE, request.type, names_changed=False)
+        changed = subscription.replace_names(request.names)
+        if not request.nonce or subscription.in_flight is None:
+            return Reply(Answer.SUBSCRIBED, request.type, changed)
+        push = subscription.in_flight
+        before = {name: subscription.acknowledged.get(name) for name in push.knowledge}
+        if request.error is not None:
+            subscription.refuse(request.error)
+            return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
+        subscription.acknowledge()
+        return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
+
+    def _due(self, subscription: Subscription) -> Push | None:
+        if subscription.type.complete:
+            return self._complete(subscription)
+        return self._partial(subscription)
+
+    def _complete(self, subscription: Subscription) -> Push | None:
+        """Everything that is subscribed, if any of it changed. The first request is always answered, be it empty."""
+        knowledge: dict[str, Resource | None] = {
+            name: self.served(subscription.type, name) for name in self._targets(subscription)
+        }
+        changed = any(subscription.outdated(name, each) for name, each in knowledge.items())
+        if not changed and (subscription.answered or not subscription.wildcard):
+            return None
+        present = tuple(knowledge[name] for name in sorted(knowledge))
+        resources = tuple(each for each in present if each is not None)
+        return Push(subscription.type, self._next_nonce(), resources, (), knowledge)
+
+    def _partial(self, subscription: Subscription) -> Push | None:
+        """Only what changed: endpoints and routes that are left out stay as they are. Absence cannot be told."""
+        resources: list[Resource] = []
+        for name in sorted(self._targets(subscription)):
+            resource = self.served(subscription.type, name)
+            if resource is not None and subscription.outdated(name, resource) and not self._held(resource):
+                resources.append(resource)
+        if not resources:
+            return None
+        knowledge = {each.name: each for each in resources}
+        return Push(subscription.type, self._next_nonce(), tuple(resources), (), knowledge)

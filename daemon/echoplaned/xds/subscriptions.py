@@ -1,0 +1,161 @@
+"""What one stream subscribed to of one type, what it was sent, and what it acknowledged.
+
+https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#how-the-client-specifies-what-resources-to-return
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.resources import Resource
+
+WILDCARD = "*"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Push:
+    """One response of one type.
+
+    ``resources``: what it carries. ``removed``: names it says are gone (delta; a complete state-of-the-world response
+    says it by leaving them out). ``knowledge``: what a client that accepts it knows of every name it speaks of.
+    """
+
+    type: ResourceType
+    nonce: str
+    resources: tuple[Resource, ...]
+    removed: tuple[str, ...]
+    knowledge: Mapping[str, Resource | None]
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One type of one stream. None as a resource means: the client was told that there is none.
+
+    ``sent`` is what the client would know had it accepted everything; a refused resource stays in it, and that parks it
+    until the snapshot holds something else. ``acknowledged`` is what it did accept. At most one push is in flight.
+    """
+
+    type: ResourceType
+    names: set[str] = field(default_factory=set)
+    wildcard: bool = False
+    ever_named: bool = False
+    answered: bool = False
+    requested: bool = False
+    sent: dict[str, Resource | None] = field(default_factory=dict)
+    acknowledged: dict[str, Resource | None] = field(default_factory=dict)
+    in_flight: Push | None = None
+    last_nonce: str = ""
+    refusal: str = ""
+
+    def replace_names(self, names: Collection[str]) -> bool:
+        """Take over the complete list of a state-of-the-world request; return whether anything changed.
+
+        An empty list means everything only while the stream has never named a resource of the type.
+        """
+        before = (self.wildcard, frozenset(self.names))
+        self.requested = True
+        if names:
+            self.ever_named = True
+        self.wildcard = self._may_be_wildcard and (WILDCARD in names if self.ever_named else True)
+        self.names = set(names) - {WILDCARD}
+        self._forget_unwanted()
+        return before != (self.wildcard, frozenset(self.names))
+
+    def change_names(self, subscribe: Collection[str], unsubscribe: Collection[str]) -> bool:
+        """Apply the changes of a delta request; return whether anything changed.
+
+        A name that is subscribed again is sent again. So is a name that is unsubscribed under a wildcard, because the
+        client cannot tell whether the wildcard still holds it.
+        """
+        before = (self.wildcard, frozenset(self.names))
+        if not self.requested and not subscribe:
+            self.wildcard = self._may_be_wildcard
+        self.requested = True
+        if WILDCARD in subscribe:
+            self.wildcard = self._may_be_wildcard
+        if WILDCARD in unsubscribe:
+            self.wildcard = False
+        for name in unsubscribe:
+            self.names.discard(name)
+            self.forget(name)
+        for name in subscribe:
+            if name != WILDCARD:
+                self.names.add(name)
+                self.forget(name)
+        self._forget_unwanted()
+        return before != (self.wildcard, frozenset(self.names))
+
+    def wants(self, name: str) -> bool:
+        """Return whether the client subscribed to the name."""
+        return self.wildcard or name in self.names
+
+    def concerned(self, changed: frozenset[str]) -> bool:
+        """Return whether one of the changed names is subscribed."""
+        return bool(changed) and (self.wildcard or not self.names.isdisjoint(changed))
+
+    def outdated(self, name: str, resource: Resource | None) -> bool:
+        """Return whether the client was last told something else of the name."""
+        if name not in self.sent:
+            return True
+        sent = self.sent[name]
+        if sent is None or resource is None:
+            return sent is not resource
+        return sent.version != resource.version
+
+    def coming(self, name: str, resource: Resource | None) -> bool:
+        """Return whether the client was never seen to accept the name, and its resource is due or on its way."""
+        if resource is None or self.acknowledged.get(name) is not None or not self.wants(name):
+            return False
+        flying = self.in_flight is not None and name in self.in_flight.knowledge
+        return flying or self.outdated(name, resource)
+
+    def begin(self, push: Push) -> None:
+        """Note that a push left."""
+        self.in_flight = push
+        self.last_nonce = push.nonce
+        self.answered = True
+        self.sent.update(push.knowledge)
+
+    def acknowledge(self) -> Push | None:
+        """Note that the push in flight was accepted; return it, or None if there is none."""
+        push, self.in_flight = self.in_flight, None
+        if push is not None:
+            self.refusal = ""
+            for name, resource in push.knowledge.items():
+                if resource is None and name not in self.names:
+                    self.forget(name)  # gone from a wildcard, and nobody asked for it by name
+                elif self.wants(name):
+                    self.acknowledged[name] = resource
+        return push
+
+    def refuse(self, detail: str) -> Push | None:
+        """Note that the push in flight was refused; return it, or None if there is none."""
+        push, self.in_flight = self.in_flight, None
+        if push is not None:
+            self.refusal = detail
+        return push
+
+    def forget(self, name: str) -> None:
+        """Forget what the client knows of a name: it is sent again when it is wanted."""
+        self.sent.pop(name, None)
+        self.acknowledged.pop(name, None)
+
+    def adopt(self, known: Iterable[Resource]) -> None:
+        """Note what a client brought from an earlier stream."""
+        for resource in known:
+            if self.wants(resource.name):
+                self.sent[resource.name] = resource
+                self.acknowledged[resource.name] = resource
+
+    @property
+    def _may_be_wildcard(self) -> bool:
+        return self.type.complete
+
+    def _forget_unwanted(self) -> None:
+        if not self.wildcard:
+            for name in self.sent.keys() - self.names:
+                self.forget(name)
+            for name in self.acknowledged.keys() - self.names:
+                self.forget(name)

@@ -1,0 +1,269 @@
+"""Who has which routes: acknowledged, refused and stale, as the rollout needs to know them.
+
+A model's routes are acknowledged when every subscriber has them that is not stale. A subscriber is stale when it has
+been without the newest routes for the acknowledgement's timeout and has accepted nothing of this model meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.resources import Resource
+from echoplaned.xds.snapshot import Snapshot
+from echoplaned.xds.stream import Reply, Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the newest routes of a model have come."""
+
+    model: str
+    epoch: int
+    acknowledged: int
+    subscribers: int
+    stale: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal that a rollout must heed: ``names`` changed after the routes that the node had."""
+
+    model: str
+    epoch: int
+    node: str
+    detail: str
+    names: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Follower:
+    """One stream that follows one model.
+
+    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest.
+    """
+
+    stream: Stream
+    had_epoch: int | None = None
+    waiting_since_s: float | None = None
+    stale: bool = False
+
+
+@dataclass(slots=True)
+class _Track:
+    """One model.
+
+    ``epoch``: None for a model that is not published. ``waiting``: followers without the newest routes, stale ones
+    included.
+    """
+
+    epoch: int | None = None
+    announced: bool = False
+    followers: dict[Stream, _Follower] = field(default_factory=dict)
+    waiting: dict[Stream, _Follower] = field(default_factory=dict)
+    stale: int = 0
+
+
+class Tracker:
+    """Follows every stream and model. Collects what happened until ``take`` is called."""
+
+    def __init__(self, ack_timeout_s: float) -> None:
+        self._ack_timeout_s = ack_timeout_s
+        self._tracks: dict[str, _Track] = {}
+        self._followed: dict[Stream, set[str]] = {}
+        self._gateways: set[Stream] = set()
+        self._acknowledged: dict[str, None] = {}
+        self._progressed: set[str] = set()
+        self._counted: set[str] = set()
+
+    def published(self, model: str, epoch: int, now_s: float) -> None:
+        """Take a model's newest epoch in: followers that lack any of it begin to wait."""
+        track = self._tracks.setdefault(model, _Track())
+        track.epoch = epoch
+        track.announced = False
+        for stream in self._gateways:
+            if model not in self._followed[stream]:
+                self._followed[stream].add(model)
+                self._add(track, model, stream)
+        for follower in track.followers.values():
+            self._look(track, model, follower, now_s)
+        self._judge(track, model)
+
+    def removed(self, model: str, now_s: float) -> None:
+        """Take in that a model is gone without an epoch of its own; nothing is announced for it."""
+        track = self._tracks.get(model)
+        if track is not None:
+            track.epoch = None
+            for follower in track.followers.values():
+                follower.had_epoch = None
+                self._look(track, model, follower, now_s)
+            self._drop_if_idle(model)
+
+    def subscribed(self, stream: Stream, now_s: float) -> None:
+        """Take in that a stream changed its subscriptions: which models it follows, and what it still has of them."""
+        models = set(stream.models())
+        if stream.is_gateway:
+            self._gateways.add(stream)
+            models |= {model for model, track in self._tracks.items() if track.epoch is not None}
+        else:
+            self._gateways.discard(stream)
+        before = self._followed.get(stream, set())
+        self._followed[stream] = models
+        for model in before - models:
+            self._remove(model, stream)
+        for model in models:
+            track = self._tracks.setdefault(model, _Track())
+            follower = track.followers.get(stream) or self._add(track, model, stream)
+            self._look(track, model, follower, now_s)
+            self._judge(track, model)
+
+    def left(self, stream: Stream) -> None:
+        """Take in that a stream ended."""
+        self._gateways.discard(stream)
+        for model in self._followed.pop(stream, set()):
+            self._remove(model, stream)
+
+    def accepted(self, stream: Stream, reply: Reply, now_s: float) -> None:
+        """Take in that a stream accepted a push."""
+        if reply.push is None:
+            return
+        before = reply.before or {}
+        touched: set[str] = set()
+        for name, resource in reply.push.knowledge.items():
+            touched |= _changed_models(before.get(name), resource)
+        if reply.type is ResourceType.LISTENER:
+            touched |= self._followed.get(stream, set())
+        for model in touched & self._followed.get(stream, set()):
+            track = self._tracks[model]
+            follower = track.followers[stream]
+            if follower.waiting_since_s is not None and not follower.stale:
+                follower.waiting_since_s = now_s
+            self._look(track, model, follower, now_s)
+            self._judge(track, model)
+
+    def refused(self, stream: Stream, reply: Reply, snapshot: Snapshot) -> list[Refusal]:
+        """Return what a refused push means for the models that the stream follows; empty: nothing but a record."""
+        if reply.push is None:
+            return []
+        names: dict[str, set[str]] = {}
+        for resource in reply.push.resources:
+            before = (reply.before or {}).get(resource.name)
+            for model in resource.parts.keys() & self._followed.get(stream, set()):
+                if self._is_news(stream, model, resource, before, snapshot):
+                    names.setdefault(model, set()).add(resource.name)
+        return [
+            Refusal(model, epoch, stream.node.id, reply.detail, frozenset(changed))
+            for model, changed in names.items()
+            if (epoch := self._tracks[model].epoch) is not None
+        ]
+
+    def expire(self, now_s: float) -> None:
+        """Call those stale that have waited for too long."""
+        for model, track in self._tracks.items():
+            for follower in track.waiting.values():
+                since_s = follower.waiting_since_s
+                if not follower.stale and since_s is not None and now_s - since_s >= self._ack_timeout_s:
+                    follower.stale = True
+                    track.stale += 1
+                    self._progressed.add(model)
+            self._judge(track, model)
+
+    def take_acknowledged(self) -> list[Progress]:
+        """Take the models whose newest routes have become acknowledged since the last call."""
+        models, self._acknowledged = self._acknowledged, {}
+        return [each for model in models if (each := self.progress(model)) is not None]
+
+    def take_progress(self) -> list[Progress]:
+        """Take the models of which something moved since the last call."""
+        models, self._progressed = self._progressed, set()
+        return [each for model in sorted(models) if (each := self.progress(model)) is not None]
+
+    def take_counts(self) -> list[tuple[str, int]]:
+        """Take the models that gained or lost a subscriber since the last call, with how many there are."""
+        models, self._counted = self._counted, set()
+        return [(model, self.count(model)) for model in sorted(models)]
+
+    def progress(self, model: str) -> Progress | None:
+        """Return how far a model's newest routes have come; None for a model that is not published."""
+        track = self._tracks.get(model)
+        if track is None or track.epoch is None:
+            return None
+        stale = tuple(sorted(each.stream.node.id for each in track.waiting.values() if each.stale))
+        held = len(track.followers) - len(track.waiting)
+        return Progress(model, track.epoch, held, len(track.followers), stale)
+
+    def count(self, model: str) -> int:
+        """Return how many streams follow a model."""
+        track = self._tracks.get(model)
+        return len(track.followers) if track else 0
+
+    def followed(self, stream: Stream) -> Collection[str]:
+        """Return the models that a stream follows."""
+        return self._followed.get(stream, set())
+
+    def is_stale(self, stream: Stream) -> bool:
+        """Return whether the stream is stale for any model."""
+        return any(self._tracks[model].followers[stream].stale for model in self.followed(stream))
+
+    def _is_news(
+        self, stream: Stream, model: str, resource: Resource, before: Resource | None, snapshot: Snapshot
+    ) -> bool:
+        """Return whether the model's part of a refused resource came after what the follower had, and still stands."""
+        follower = self._tracks[model].followers[stream]
+        part = resource.parts[model]
+        current = snapshot.get(resource.type, resource.name)
+        if follower.had_epoch is None or part.epoch <= follower.had_epoch or current is None:
+            return False
+        if before is not None and before.parts.get(model) == part:
+            return False
+        return current.parts.get(model) == part
+
+    def _add(self, track: _Track, model: str, stream: Stream) -> _Follower:
+        follower = track.followers[stream] = _Follower(stream)
+        self._counted.add(model)
+        self._progressed.add(model)
+        return follower
+
+    def _remove(self, model: str, stream: Stream) -> None:
+        track = self._tracks[model]
+        follower = track.followers.pop(stream)
+        track.waiting.pop(stream, None)
+        track.stale -= follower.stale
+        self._counted.add(model)
+        self._progressed.add(model)
+        self._judge(track, model)
+        self._drop_if_idle(model)
+
+    def _look(self, track: _Track, model: str, follower: _Follower, now_s: float) -> None:
+        """Compare what the follower has with what there is."""
+        if follower.stream.has_routes(model):
+            if follower.waiting_since_s is not None or follower.had_epoch != track.epoch:
+                self._progressed.add(model)
+            track.stale -= follower.stale
+            follower.stale = False
+            follower.waiting_since_s = None
+            follower.had_epoch = track.epoch if track.epoch is not None else follower.had_epoch
+            track.waiting.pop(follower.stream, None)
+            return
+        if follower.waiting_since_s is None:
+            follower.waiting_since_s = now_s
+            track.waiting[follower.stream] = follower
+            self._progressed.add(model)
+
+    def _judge(self, track: _Track, model: str) -> None:
+        if track.epoch is not None and not track.announced and len(track.waiting) == track.stale:
+            track.announced = True
+            self._acknowledged[model] = None
+
+    def _drop_if_idle(self, model: str) -> None:
+        track = self._tracks[model]
+        if track.epoch is None and not track.followers:
+            del self._tracks[model]
+
+
+def _changed_models(before: Resource | None, after: Resource | None) -> set[str]:
+    """Return the models whose part differs between what a client had of a name and what it has now."""
+    old = before.parts if before else {}
+    new = after.parts if after else {}
+    return {model for model in old.keys() | new.keys() if old.get(model) != new.get(model)}
