@@ -289,10 +289,9 @@ def _want_version(draft: Draft, order: VersionOrder) -> None:
 
 def _count_cache(draft: Draft, version: Version, *, hit: bool) -> Version:
     cache = version.cache
+    counted = replace(cache, misses=cache.misses + 1)
     if hit:
         counted = replace(cache, hits=cache.hits + 1, last_hit_tier=Tier.HOT)
-    else:
-        counted = replace(cache, misses=cache.misses + 1)
     changed = replace(version, cache=counted)
     draft.put_version(changed)
     return changed

@@ -51,18 +51,18 @@ def _only_takes_weight(model: Model) -> bool:
 
 def _instance_effect(version: Version, instance: Instance, ledger_epoch: int, now_s: float) -> KeyedEffect | None:
     key, generation = instance.key, instance.generation
+    effect: KeyedEffect | None = None
     match instance.state:
         case InstanceState.PENDING:
-            return PlanInstance(key, ledger_epoch)
-        case InstanceState.STARTING:
-            if instance.restart_at_s is not None and now_s < instance.restart_at_s:
-                return None
-            return StartEngine(key, generation, instance.device_id, version.spec, version.facts)
+            effect = PlanInstance(key, ledger_epoch)
+        case InstanceState.STARTING if instance.restart_at_s is None or now_s >= instance.restart_at_s:
+            effect = StartEngine(key, generation, instance.device_id, version.spec, version.facts)
         case InstanceState.PROBING:
-            return ProbeEngine(key, generation, instance.address, version.facts)
+            effect = ProbeEngine(key, generation, instance.address, version.facts)
         case InstanceState.DRAINING:
-            return DrainEngine(key, generation, instance.drain_deadline_s or now_s)
+            effect = DrainEngine(key, generation, instance.drain_deadline_s or now_s)
         case InstanceState.STOPPING:
-            return StopEngine(key, generation)
+            effect = StopEngine(key, generation)
         case _:
-            return None
+            pass  # READY and GONE ask for nothing; a restart that is not due waits for a tick
+    return effect

@@ -68,7 +68,7 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
     weights = desired_weights(model)
     clusters = []
     for name, version in sorted(model.versions.items()):
-        endpoints = _endpoints(version)
+        endpoints = ready_endpoints(version)
         if name in weights:
             clusters.append(ClusterView(name, weights[name], endpoints, routed=True))
         elif endpoints and version.wanted:
@@ -76,7 +76,8 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
     return tuple(clusters)
 
 
-def _endpoints(version: Version) -> tuple[Endpoint, ...]:
+def ready_endpoints(version: Version) -> tuple[Endpoint, ...]:
+    """Return the addresses of a version's READY instances."""
     return tuple(Endpoint(i.address) for i in version.instances if i.state is InstanceState.READY)
 
 

@@ -1,0 +1,50 @@
+"""Announcements: appended by the loop, followed by watchers; the newest in memory, older ones from the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from echoplaned.core.effects import Announce
+
+KEPT_IN_MEMORY = 1000
+PAGE = 500
+
+ReadStored = Callable[[int, int], tuple[Announce, ...]]
+"""Return at most ``limit`` stored announcements after a sequence number; blocking."""
+
+
+class AnnounceLog:
+    """The announcements of this daemon, in order of their sequence numbers."""
+
+    def __init__(self, read_stored: ReadStored) -> None:
+        self._read_stored = read_stored
+        self._recent: deque[Announce] = deque(maxlen=KEPT_IN_MEMORY)
+        self._arrived = asyncio.Event()
+
+    def append(self, announce: Announce) -> None:
+        """Add one that is committed, and wake the followers."""
+        self._recent.append(announce)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def follow(self, after_sequence: int) -> AsyncIterator[Announce]:
+        """Yield every announcement after a sequence number, for as long as the caller listens."""
+        position = after_sequence
+        while True:
+            arrived = self._arrived
+            for announce in await self._after(position):
+                position = announce.sequence
+                yield announce
+            if arrived is self._arrived and not self._has_after(position):
+                await arrived.wait()
+
+    def _has_after(self, position: int) -> bool:
+        return bool(self._recent) and self._recent[-1].sequence > position
+
+    async def _after(self, position: int) -> tuple[Announce, ...]:
+        if self._recent and self._recent[0].sequence <= position + 1:
+            return tuple(a for a in self._recent if a.sequence > position)
+        stored = await asyncio.to_thread(self._read_stored, position, PAGE)
+        return stored or tuple(a for a in self._recent if a.sequence > position)

@@ -1,0 +1,69 @@
+"""Hand each effect to the adapter that does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from echoplaned.core import effects as fx
+from echoplaned.core.state import OperationKind, State
+from echoplaned.runtime.ports import Engines, Gates, Planner, Routes
+
+
+class Observer(Protocol):
+    """Metrics and log: is told of everything, answers nothing."""
+
+    def announced(self, announce: fx.Announce) -> None:
+        """Something worth telling happened."""
+        ...
+
+    def finished(self, effect: fx.FinishOperation, state: State) -> None:
+        """An operation ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """The adapters. ``perform`` returns at once; results come back as events."""
+
+    planner: Planner
+    engines: Engines
+    routes: Routes
+    gates: Gates
+    observer: Observer
+
+    def perform(self, effect: fx.Effect, state: State) -> None:
+        """Do one effect."""
+        match effect:
+            case fx.PlanInstance():
+                self.planner.plan_instance(effect, state)
+            case fx.StartEngine():
+                self.engines.start(effect)
+            case fx.ProbeEngine():
+                self.engines.probe(effect)
+            case fx.DrainEngine():
+                self.engines.drain(effect)
+            case fx.UndrainEngine():
+                self.engines.undrain(effect.instance, effect.generation)
+            case fx.StopEngine():
+                self.engines.stop(effect)
+            case fx.PublishRoutes():
+                self.routes.publish(effect)
+            case fx.EvaluateGates():
+                self.gates.evaluate(effect, state)
+            case fx.FinishOperation():
+                self._finished(effect, state)
+            case fx.Announce():
+                self.observer.announced(effect)
+            case fx.Persist() | fx.Reply():
+                pass  # the loop's own
+
+    def _finished(self, effect: fx.FinishOperation, state: State) -> None:
+        operation = effect.operation
+        self.observer.finished(effect, state)
+        model = state.models.get(operation.model)
+        if operation.kind is not OperationKind.UPDATE or model is None:
+            return
+        for rollout in model.past_rollouts:
+            if rollout.rollout_id == operation.rollout_id:
+                self.gates.forget(rollout)

@@ -1,0 +1,206 @@
+"""The one loop that owns the state: event in, step, persist, then act. Everyone else sends events or reads frozen snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import structlog
+
+from echoplaned.core import effects as fx
+from echoplaned.core.events import CallerEvent, Event, Tick
+from echoplaned.core.state import Operation, State
+from echoplaned.core.step import Step, step
+from echoplaned.errors import EchoplaneError, StoreUnavailableError
+from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.dispatch import Dispatcher
+from echoplaned.runtime.ports import Clock, Store
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An event in the queue; ``answer`` is set for a caller's event."""
+
+    event: Event
+    answer: asyncio.Future[Operation | None] | None = None
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    """What could not be written yet: observed facts stay in memory and are written with the next commit that succeeds."""
+
+    announces: list[fx.Announce] = field(default_factory=list)
+    effects: list[fx.Effect] = field(default_factory=list)
+    dirty: bool = False
+
+
+class Loop:
+    """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
+
+    When the store cannot be written, a caller's event is refused and changes nothing; an observed fact is kept in memory, routes that
+    only take weight from a failing version go out at once, and everything else waits for the store.
+    """
+
+    def __init__(
+        self, state: State, store: Store, announces: AnnounceLog, clock: Clock, new_id: Callable[[], str]
+    ) -> None:
+        self._state = state
+        self._committed = state
+        self._store = store
+        self._announces = announces
+        self._clock = clock
+        self._new_id = new_id
+        self._queue: asyncio.Queue[_Item] = asyncio.Queue()
+        self._changed = asyncio.Event()
+        self._unwritten = _Unwritten()
+        self._dispatcher: Dispatcher | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self.event_count = 0
+
+    # --- what others may do ---
+
+    @property
+    def state(self) -> State:
+        """The newest state; frozen."""
+        return self._state
+
+    def now_s(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock()
+
+    def new_id(self) -> str:
+        """Draw an id for an operation or a rollout."""
+        return self._new_id()
+
+    def emit(self, event: Event) -> None:
+        """Send an adapter's event; never blocks."""
+        self._queue.put_nowait(_Item(event))
+
+    async def submit(self, event: CallerEvent) -> Operation | None:
+        """Send a caller's event and wait until it is committed or refused.
+
+        Raises:
+            EchoplaneError: the event was refused, or the store cannot be written; nothing changed.
+        """
+        answer: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Item(event, answer))
+        return await answer
+
+    async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
+        """Return the first state that fulfils a condition.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not condition(self._state):
+                await self._changed.wait()
+        return self._state
+
+    def follow(self, after_sequence: int) -> AsyncIterator[fx.Announce]:
+        """Yield every announcement after a sequence number."""
+        return self._announces.follow(after_sequence)
+
+    # --- the loop itself ---
+
+    def connect(self, dispatcher: Dispatcher) -> None:
+        """Give the loop its adapters; once, before ``run``."""
+        self._dispatcher = dispatcher
+
+    async def handle(self, event: Event) -> None:
+        """Apply one event outside the queue: recovery's, before ``run`` begins."""
+        await self._handle(_Item(event))
+
+    async def run(self, tick_s: float) -> None:
+        """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
+        next_tick = self._clock() + tick_s
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, next_tick - self._clock())):
+                    item = await self._queue.get()
+            except TimeoutError:
+                item = _Item(Tick(self._clock()))
+            await self._handle(item)
+            if self._clock() >= next_tick:
+                if not isinstance(item.event, Tick):
+                    await self._handle(_Item(Tick(self._clock())))
+                next_tick = self._clock() + tick_s
+
+    async def close(self) -> None:
+        """Release the store's thread."""
+        await asyncio.to_thread(self._writer.shutdown)
+
+    async def _handle(self, item: _Item) -> None:
+        self.event_count += 1
+        try:
+            result = step(self._state, item.event)
+        except EchoplaneError as error:
+            _refuse(item, error)
+            return
+        announces = [effect for effect in result.effects if isinstance(effect, fx.Announce)]
+        needs_store = any(isinstance(effect, fx.Persist) for effect in result.effects) or self._unwritten.dirty
+        if needs_store:
+            try:
+                await self._commit(result.state, [*self._unwritten.announces, *announces])
+            except StoreUnavailableError as error:
+                self._store_failed(item, result, announces, error)
+                return
+        flushed, self._unwritten = self._unwritten, _Unwritten()
+        self._publish(result.state)
+        for announce in [*flushed.announces, *announces]:
+            self._announces.append(announce)
+        self._perform([*self._still_implied(flushed.effects), *result.effects], item)
+
+    async def _commit(self, after: State, announces: list[fx.Announce]) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._store.commit, self._committed, after, tuple(announces))
+        self._committed = after
+
+    def _store_failed(
+        self, item: _Item, result: Step, announces: list[fx.Announce], error: StoreUnavailableError
+    ) -> None:
+        if item.answer is not None:
+            _refuse(item, error)
+            return
+        if not self._unwritten.dirty:
+            log.error("store.unavailable", detail=str(error))
+        self._unwritten.dirty = True
+        self._unwritten.announces += announces
+        urgent = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and e.urgent]
+        self._unwritten.effects += [
+            e for e in result.effects if e not in urgent and not isinstance(e, fx.Announce | fx.Persist)
+        ]
+        self._publish(result.state)
+        self._perform(urgent, item)
+
+    def _still_implied(self, deferred: list[fx.Effect]) -> list[fx.Effect]:
+        """Return the deferred effects that the newest state still asks for; the others were overtaken."""
+        holding = {key for keys in self._state.issued.values() for key in keys}
+        return [e for e in deferred if not isinstance(e, fx.KeyedEffect) or e.key in holding]
+
+    def _publish(self, state: State) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _perform(self, effects: list[fx.Effect], item: _Item) -> None:
+        replied = ""
+        for effect in effects:
+            if isinstance(effect, fx.Reply):
+                replied = effect.operation_id
+            elif self._dispatcher is not None:
+                self._dispatcher.perform(effect, self._state)
+        if item.answer is not None and not item.answer.done():
+            item.answer.set_result(self._state.operations.get(replied))
+
+
+def _refuse(item: _Item, error: EchoplaneError) -> None:
+    if item.answer is None:
+        # An adapter's event never raises in the core; this is a bug worth seeing, not worth dying of.
+        log.error("event.refused", event=type(item.event).__name__, error=str(error))
+    elif not item.answer.done():
+        item.answer.set_exception(error)
