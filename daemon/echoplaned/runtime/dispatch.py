@@ -62,6 +62,8 @@ class Dispatcher:
         operation = effect.operation
         self.observer.finished(effect, state)
         model = state.models.get(operation.model)
+        if operation.kind is OperationKind.DELETE_MODEL and model is None:
+            self.routes.forget(operation.model)
         if operation.kind is not OperationKind.UPDATE or model is None:
             return
         for rollout in model.past_rollouts:

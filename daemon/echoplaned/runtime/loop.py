@@ -170,7 +170,7 @@ class Loop:
             log.error("store.unavailable", detail=str(error))
         self._unwritten.dirty = True
         self._unwritten.announces += announces
-        urgent = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and e.urgent]
+        urgent: list[fx.Effect] = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and e.urgent]
         self._unwritten.effects += [
             e for e in result.effects if e not in urgent and not isinstance(e, fx.Announce | fx.Persist)
         ]

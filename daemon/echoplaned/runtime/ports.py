@@ -99,6 +99,10 @@ class Routes(Protocol):
         """Begin to answer streams: the whole recovered state is published."""
         ...
 
+    def forget(self, model: str) -> None:
+        """Drop what is left of a deleted model."""
+        ...
+
 
 class Gates(Protocol):
     """The judges of a rollout."""

@@ -1,0 +1,173 @@
+"""The xDS side as the loop sees it: routes out, acknowledgements, refusals and load reports back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from echoplaned.core.effects import PublishRoutes
+from echoplaned.core.events import RoutesProgressed, RoutesRefused
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.runtime.ports import Clock, Emit, TrafficCounts
+from echoplaned.xds.publisher import Publisher
+
+log = structlog.get_logger(__name__)
+
+
+class LoadTotals:
+    """Running totals of the clients' load reports, by version (a ``TrafficSource``).
+
+    A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
+    counters tell them apart.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[VersionKey, TrafficCounts] = {}
+        self.report_count = 0
+
+    def add(self, version: VersionKey, ok: int, error: int, issued: int, in_progress: int) -> None:
+        """Fold one report in."""
+        before = self._totals.get(version, TrafficCounts())
+        self.report_count += 1
+        self._totals[version] = TrafficCounts(
+            ok=before.ok + ok,
+            client_errors=0,
+            server_errors=before.server_errors + error,
+            arrivals=before.arrivals + issued,
+            in_flight=in_progress,
+        )
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Return the totals since the daemon started."""
+        return self._totals
+
+    def forget(self, model: str) -> None:
+        """Drop a deleted model's totals."""
+        self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
+
+
+class Traffic:
+    """Implements ``Routes`` for the loop and ``XdsObserver`` for the publisher.
+
+    Until ``open``, routes are only collected: an ADS stream that was answered before the whole recovered state is known would be
+    told to delete everything.
+    """
+
+    def __init__(self, emit: Emit, clock: Clock) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._publisher: Publisher | None = None
+        self._opened = False
+        self._waiting: dict[str, ModelRoutes] = {}
+        self._acknowledged_epochs: dict[str, int] = {}
+        self.loads = LoadTotals()
+        self.refusals: list[tuple[float, str, str, str]] = []
+
+    def connect(self, publisher: Publisher) -> None:
+        """Give it the publisher whose observer it is."""
+        self._publisher = publisher
+
+    # --- Routes ---
+
+    def publish(self, effect: PublishRoutes) -> None:
+        """Publish one model's routes; before ``open`` keep them for it."""
+        if not self._opened or self._publisher is None:
+            self._waiting[effect.model] = effect.routes
+            return
+        self._publisher.publish_model(effect.routes)
+
+    def open(self) -> None:
+        """Publish everything that was collected and let the streams in."""
+        if self._publisher is None:
+            raise RuntimeError("connect a publisher first")
+        self._opened = True
+        self._publisher.open(self._waiting)
+        self._waiting = {}
+
+    def forget(self, model: str) -> None:
+        """Drop what is left of a deleted model."""
+        self._acknowledged_epochs.pop(model, None)
+        self.loads.forget(model)
+        if self._opened and self._publisher is not None:
+            self._publisher.remove_model(model)
+
+    # --- XdsObserver ---
+
+    def routes_acknowledged(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """Every subscriber that is not stale has the newest routes."""
+        self._acknowledged_epochs[model] = epoch
+        self._emit(RoutesProgressed(self._clock(), model, epoch, True, acknowledged, subscribers, stale))  # noqa: FBT003 - a field
+
+    def routes_progress(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """So many have them by now; once acknowledged, an epoch stays so."""
+        done = self._acknowledged_epochs.get(model) == epoch
+        self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
+
+    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
+        """A subscriber refused what this epoch changed."""
+        log.warning("xds.refused", model=model, epoch=epoch, node=node, detail=detail, resources=sorted(changed_by))
+        self._remember(node, ", ".join(sorted(changed_by)), detail)
+        self._emit(RoutesRefused(self._clock(), model, epoch, node, detail))
+
+    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+        """Any other refusal: recorded, nothing follows from it."""
+        log.warning("xds.nack", node=node, type_url=type_url, detail=detail)
+        self._remember(node, type_url, detail)
+
+    def subscribers_changed(self, model: str, count: int) -> None:
+        """So many streams follow the model's routes now."""
+        log.debug("xds.subscribers", model=model, count=count)
+
+    def load_report(  # noqa: PLR0917 - the observer's flat call
+        self, model: str, version: str, node: str, ok: int, error: int, issued: int, in_progress: int, interval_s: float
+    ) -> None:
+        """One client's counts for one version over the interval."""
+        self.loads.add(VersionKey(model, version), ok, error, issued, in_progress)
+
+    def _remember(self, node: str, what: str, detail: str) -> None:
+        self.refusals = [*self.refusals[-99:], (self._clock(), node, what, detail)]
+
+
+class WorkerTotals:
+    """Running totals of the workers' own counters, by version (a ``TrafficSource``).
+
+    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[tuple[VersionKey, str], TrafficCounts] = {}
+        self._ended: dict[VersionKey, TrafficCounts] = {}
+
+    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        """Take a worker's newest counters; ``process`` names one life of one worker."""
+        self._live[version, process] = counts
+
+    def ended(self, version: VersionKey, process: str) -> None:
+        """Keep what a worker counted that has gone."""
+        last = self._live.pop((version, process), None)
+        if last is not None:
+            self._ended[version] = replace(_sum(self._ended.get(version, TrafficCounts()), last), in_flight=0)
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Return the totals since the daemon started watching."""
+        totals = dict(self._ended)
+        for (version, _), counts in self._live.items():
+            totals[version] = _sum(totals.get(version, TrafficCounts()), counts)
+        return totals
+
+
+def _sum(a: TrafficCounts, b: TrafficCounts) -> TrafficCounts:
+    return TrafficCounts(
+        a.ok + b.ok,
+        a.client_errors + b.client_errors,
+        a.server_errors + b.server_errors,
+        a.arrivals + b.arrivals,
+        a.in_flight + b.in_flight,
+    )
