@@ -13,6 +13,7 @@ from echoplaned.core.effects import (
     StopEngine,
 )
 from echoplaned.core.fold import is_ready
+from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
 from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
 
@@ -36,7 +37,7 @@ def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[Keyed
             if effect is not None:
                 effects.append(effect)
     rollout = model.rollout
-    if rollout is not None and rollout.phase in {Phase.OBSERVING, Phase.SOAKING}:
+    if rollout is not None and is_judged(rollout):
         effects.append(EvaluateGates(rollout))
     return effects
 

@@ -223,6 +223,11 @@ def _want(draft: Draft, model_id: str, version_id: str, *, wanted: bool) -> None
     draft.put_model(replace(model, versions=MappingProxyType(versions)))
 
 
+def is_judged(rollout: Rollout) -> bool:
+    """Whether gates look at a rollout: traffic is shared as its stage says, and neither version is missing."""
+    return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.held_reason not in _VOID
+
+
 def judge(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
     """Fold a window's verdicts: any FAIL comes back, all PASS go on, anything else holds."""
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)

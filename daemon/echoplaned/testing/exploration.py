@@ -16,6 +16,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
+from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.state import (
     WEIGHT_TOTAL_PPM,
@@ -186,7 +187,7 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[ev.Event, 
         yield ev.PauseRequested(request, MODEL, rollout.rollout_id), False
     if model.routes is not None:
         yield ev.RoutesRefused(0.0, MODEL, model.routes.epoch, "client", "bad"), False
-    if rollout.phase in {Phase.OBSERVING, Phase.SOAKING}:
+    if is_judged(rollout):
         for verdict in (G.PASS, G.HOLD, G.FAIL):
             verdicts = (Verdict("errors", verdict, _SAID),)
             judged = ev.GatesJudged(0.0, MODEL, rollout.rollout_id, rollout.stage, rollout.window, verdicts)
