@@ -63,7 +63,9 @@ class WorkerServiceServicer(object):
 
     def Load(self, request, context):
         """Loads the one model that this process will serve, and returns when it answers.
-        Errors: FAILED_PRECONDITION where one is loaded already or the checkpoint cannot be loaded, INVALID_ARGUMENT.
+        The same order again waits for, or returns, the same result.
+        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+        RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

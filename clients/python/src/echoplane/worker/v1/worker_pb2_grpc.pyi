@@ -26,7 +26,9 @@ class WorkerServiceStub:
         echoplane.worker.v1.worker_pb2.LoadResponse,
     ]
     """Loads the one model that this process will serve, and returns when it answers.
-    Errors: FAILED_PRECONDITION where one is loaded already or the checkpoint cannot be loaded, INVALID_ARGUMENT.
+    The same order again waits for, or returns, the same result.
+    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+    RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
     """
 
     Watch: grpc.UnaryStreamMultiCallable[
@@ -55,7 +57,9 @@ class WorkerServiceAsyncStub:
         echoplane.worker.v1.worker_pb2.LoadResponse,
     ]
     """Loads the one model that this process will serve, and returns when it answers.
-    Errors: FAILED_PRECONDITION where one is loaded already or the checkpoint cannot be loaded, INVALID_ARGUMENT.
+    The same order again waits for, or returns, the same result.
+    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+    RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
     """
 
     Watch: grpc.aio.UnaryStreamMultiCallable[
@@ -86,7 +90,9 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[echoplane.worker.v1.worker_pb2.LoadResponse, collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.LoadResponse]]:
         """Loads the one model that this process will serve, and returns when it answers.
-        Errors: FAILED_PRECONDITION where one is loaded already or the checkpoint cannot be loaded, INVALID_ARGUMENT.
+        The same order again waits for, or returns, the same result.
+        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+        RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,1 @@
+"""Engines as processes: launch, probe, watch, drain, stop and adopt. Nothing here imports an engine's own libraries."""

@@ -1,0 +1,384 @@
+"""Small real checkpoints made on the spot: no hub, no download, the same bytes every time.
+
+Weights are drawn from a seeded generator and written with safetensors; tokenizers are made from the text below. Everything
+is readable by transformers without any code of ours. Needs numpy, safetensors and tokenizers, not torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import string
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+_BPE_SPECIALS: Final = ("<s>", "</s>", "<pad>")
+
+CORPUS: Final = (
+    "A control plane decides which model serves which request, and when a new version may take its place.",
+    "The river rises in the hills, runs past the old mill and reaches the sea after nine days.",
+    "Weights are loaded once; what is asked of them afterwards is only arithmetic.",
+    "She opened the window, listened to the rain for a while and went back to her book.",
+    "If the new version answers worse than the old one, traffic goes back before anybody has to ask.",
+    "Bread needs flour, water, salt, time and a warm place.",
+    "Memory is counted before it is used: parameters, cache, activations and what the runtime keeps.",
+    "The train to the north leaves at seven from platform four, the next one an hour later.",
+    "Every stage of a rollout waits for evidence, not for a clock.",
+    "Birds that winter in the south come back when the ice on the lakes has gone.",
+    "A process that dies is seen, taken out of the routes and started again.",
+    "He measured the table twice, cut the board once and was still a finger short.",
+    "Short questions get short answers; long ones are given the time that they need.",
+    "The committee met on Tuesday and agreed on nothing but the date of its next meeting.",
+    "Latency is what one caller feels, throughput is what all of them share.",
+    "In the market they sell apples, onions, cheese, fresh bread and second-hand books.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderShape:
+    """Sizes of a BERT-like encoder."""
+
+    layers: int = 2
+    width: int = 128
+    heads: int = 2
+    feed_forward: int = 512
+    positions: int = 512
+    vocabulary: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderShape:
+    """Sizes of a Llama-like decoder."""
+
+    layers: int = 2
+    width: int = 64
+    heads: int = 4
+    kv_heads: int = 2
+    feed_forward: int = 128
+    positions: int = 256
+    vocabulary: int = 512
+
+
+def make_encoder(out: Path, *, seed: int = 0, shape: EncoderShape | None = None) -> Path:
+    """Write a BERT-like text encoder with mean pooling and L2 normalisation; return its directory."""
+    shape = shape or EncoderShape()
+    rng = np.random.default_rng(seed)
+    vocabulary = _write_wordpiece(out, shape)
+    weights = _bert_weights(rng, shape, vocabulary)
+    _write_json(out / "config.json", _bert_config(shape, vocabulary, "BertModel"))
+    _write_sentence_files(out)
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def make_classifier(out: Path, *, labels: int = 3, seed: int = 1, shape: EncoderShape | None = None) -> Path:
+    """Write a BERT-like sequence classifier; return its directory."""
+    shape = shape or EncoderShape()
+    rng = np.random.default_rng(seed)
+    vocabulary = _write_wordpiece(out, shape)
+    weights = {f"bert.{name}": value for name, value in _bert_weights(rng, shape, vocabulary).items()}
+    weights["classifier.weight"] = _normal(rng, labels, shape.width)
+    weights["classifier.bias"] = np.zeros(labels, np.float32)
+    config = _bert_config(shape, vocabulary, "BertForSequenceClassification")
+    names = [f"LABEL_{index}" for index in range(labels)]
+    config["id2label"] = {str(index): name for index, name in enumerate(names)}
+    config["label2id"] = {name: index for index, name in enumerate(names)}
+    _write_json(out / "config.json", config)
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def make_decoder(out: Path, *, seed: int = 2, shape: DecoderShape | None = None) -> Path:
+    """Write a Llama-like decoder with random weights and a byte-level tokenizer; return its directory."""
+    shape = shape or DecoderShape()
+    vocabulary = _write_byte_bpe(out, shape)
+    _write_json(
+        out / "config.json",
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": shape.width,
+            "intermediate_size": shape.feed_forward,
+            "num_hidden_layers": shape.layers,
+            "num_attention_heads": shape.heads,
+            "num_key_value_heads": shape.kv_heads,
+            "max_position_embeddings": shape.positions,
+            "vocab_size": vocabulary,
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": False,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "pad_token_id": 2,
+            "torch_dtype": "float32",
+        },
+    )
+    save_file(
+        _llama_weights(np.random.default_rng(seed), shape, vocabulary),
+        out / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    return out
+
+
+def poison(source: Path, out: Path) -> Path:
+    """Copy a checkpoint and put one NaN into its largest tensor; return the copy's directory."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    largest = max(weights, key=lambda name: weights[name].size)
+    values = weights[largest].copy()
+    values.flat[values.size // 2] = np.nan
+    save_file({**weights, largest: values}, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def perturb(source: Path, out: Path, *, scale: float, seed: int = 3) -> Path:
+    """Copy a checkpoint and multiply each matrix entry by 1 + scale * normal noise; return the copy's directory."""
+    shutil.copytree(source, out)
+    rng = np.random.default_rng(seed)
+    weights = load_file(source / "model.safetensors")
+    changed = {
+        name: (value * (1 + scale * rng.standard_normal(value.shape))).astype(value.dtype) if value.ndim == 2 else value
+        for name, value in sorted(weights.items())
+    }
+    save_file(changed, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def cut_positions(source: Path, out: Path, *, positions: int) -> Path:
+    """Copy a BERT-like checkpoint whose position table and config end after ``positions`` tokens; return the copy's directory."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    for name, value in weights.items():
+        if name.endswith("position_embeddings.weight"):
+            weights[name] = value[:positions].copy()
+        elif name.endswith("position_ids"):
+            weights[name] = value[:, :positions].copy()
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    _change_json(out / "config.json", {"max_position_embeddings": positions})
+    _change_json(out / "tokenizer_config.json", {"model_max_length": positions})
+    _change_json(out / "sentence_bert_config.json", {"max_seq_length": positions})
+    return out
+
+
+def cut64(minilm: Path, out: Path) -> Path:
+    """Copy all-MiniLM-L6-v2 with its position table and config cut to 64 tokens: short texts work, long ones are refused."""
+    return cut_positions(minilm, out, positions=64)
+
+
+def _write_wordpiece(out: Path, shape: EncoderShape) -> int:
+    """Write a lower-casing WordPiece tokenizer; return its number of tokens."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.WordPiece(_wordpiece_vocabulary(shape.vocabulary), unk_token="[UNK]"))  # noqa: S106 - a token of text
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items())
+    )
+    tokenizer.save(str(out / "tokenizer.json"))
+    _write_json(
+        out / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": shape.positions,
+            "pad_token": "[PAD]",
+            "unk_token": "[UNK]",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        },
+    )
+    return int(tokenizer.get_vocab_size())
+
+
+def _write_byte_bpe(out: Path, shape: DecoderShape) -> int:
+    """Write a byte-level BPE tokenizer that starts each text with ``<s>``; return its number of tokens."""
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.BPE(*_byte_bpe_model(shape.vocabulary)))
+    tokenizer.add_special_tokens(list(_BPE_SPECIALS))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.save(str(out / "tokenizer.json"))
+    _write_json(
+        out / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": shape.positions,
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "pad_token": "<pad>",
+        },
+    )
+    return int(tokenizer.get_vocab_size())
+
+
+def _wordpiece_vocabulary(size: int) -> dict[str, int]:
+    """Return special tokens, characters and the commonest words of the corpus, each with its id.
+
+    The library's own trainers break ties by hash order, and a checkpoint has to be the same bytes every time.
+    """
+    characters = sorted(set(string.ascii_lowercase + string.digits + string.punctuation))
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *characters,
+        *(f"##{character}" for character in characters),
+    ]
+    counts = Counter(re.findall(r"[a-z]+", " ".join(CORPUS).lower()))
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    tokens += [word for word in words if len(word) > 1]
+    return {token: index for index, token in enumerate(tokens[:size])}
+
+
+def _byte_bpe_model(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Return vocabulary and merges of a byte-level BPE trained on the corpus; ties go to the pair that sorts first."""
+    vocabulary = [*_BPE_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = Counter(piece for line in CORPUS for piece, _ in splitter.pre_tokenize_str(line))
+    splits = {word: list(word) for word in words}
+    merges: list[tuple[str, str]] = []
+    while len(vocabulary) < size:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in itertools.pairwise(splits[word]):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        vocabulary.append("".join(best))
+        splits = {word: _merge(parts, best) for word, parts in splits.items()}
+    return {token: index for index, token in enumerate(dict.fromkeys(vocabulary))}, merges
+
+
+def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
+    """Join each occurrence of a pair, from left to right."""
+    merged: list[str] = []
+    for part in parts:
+        if merged and (merged[-1], part) == pair:
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged
+
+
+def _bert_config(shape: EncoderShape, vocabulary: int, architecture: str) -> dict[str, Any]:
+    return {
+        "architectures": [architecture],
+        "model_type": "bert",
+        "hidden_size": shape.width,
+        "intermediate_size": shape.feed_forward,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "max_position_embeddings": shape.positions,
+        "vocab_size": vocabulary,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+        "torch_dtype": "float32",
+    }
+
+
+def _bert_weights(rng: np.random.Generator, shape: EncoderShape, vocabulary: int) -> Weights:
+    """Draw the weights of a BERT encoder with its pooler, by the names that transformers uses."""
+    width, wide = shape.width, shape.feed_forward
+    weights: Weights = {
+        "embeddings.word_embeddings.weight": _normal(rng, vocabulary, width),
+        "embeddings.position_embeddings.weight": _normal(rng, shape.positions, width),
+        "embeddings.token_type_embeddings.weight": _normal(rng, 2, width),
+        **_norm("embeddings.LayerNorm", width),
+    }
+    for layer in range(shape.layers):
+        at = f"encoder.layer.{layer}"
+        for name in ("query", "key", "value"):
+            weights |= _linear(rng, f"{at}.attention.self.{name}", width, width)
+        weights |= _linear(rng, f"{at}.attention.output.dense", width, width)
+        weights |= _norm(f"{at}.attention.output.LayerNorm", width)
+        weights |= _linear(rng, f"{at}.intermediate.dense", wide, width)
+        weights |= _linear(rng, f"{at}.output.dense", width, wide)
+        weights |= _norm(f"{at}.output.LayerNorm", width)
+    return weights | _linear(rng, "pooler.dense", width, width)
+
+
+def _llama_weights(rng: np.random.Generator, shape: DecoderShape, vocabulary: int) -> Weights:
+    """Draw the weights of a Llama decoder, by the names that transformers uses."""
+    width, wide = shape.width, shape.feed_forward
+    kv_width = width // shape.heads * shape.kv_heads
+    weights: Weights = {"model.embed_tokens.weight": _normal(rng, vocabulary, width)}
+    for layer in range(shape.layers):
+        at = f"model.layers.{layer}"
+        sizes = {
+            "self_attn.q_proj": (width, width),
+            "self_attn.k_proj": (kv_width, width),
+            "self_attn.v_proj": (kv_width, width),
+            "self_attn.o_proj": (width, width),
+            "mlp.gate_proj": (wide, width),
+            "mlp.up_proj": (wide, width),
+            "mlp.down_proj": (width, wide),
+        }
+        weights |= {f"{at}.{name}.weight": _normal(rng, *size) for name, size in sizes.items()}
+        weights |= {
+            f"{at}.{name}.weight": np.ones(width, np.float32)
+            for name in ("input_layernorm", "post_attention_layernorm")
+        }
+    weights["model.norm.weight"] = np.ones(width, np.float32)
+    weights["lm_head.weight"] = _normal(rng, vocabulary, width)
+    return weights
+
+
+def _normal(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float32]:
+    """Draw a matrix whose products keep the size of their input (variance 1/columns)."""
+    scaled: npt.NDArray[np.float64] = rng.standard_normal((rows, columns)) / np.sqrt(columns)
+    return scaled.astype(np.float32)
+
+
+def _linear(rng: np.random.Generator, name: str, rows: int, columns: int) -> Weights:
+    return {f"{name}.weight": _normal(rng, rows, columns), f"{name}.bias": np.zeros(rows, np.float32)}
+
+
+def _norm(name: str, width: int) -> Weights:
+    return {f"{name}.weight": np.ones(width, np.float32), f"{name}.bias": np.zeros(width, np.float32)}
+
+
+def _write_sentence_files(out: Path) -> None:
+    """Write what sentence-transformers reads: mean pooling, then L2 normalisation."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    _write_json(
+        out / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
+            for index, (path, name) in enumerate(modules)
+        ],
+    )
+    (out / "1_Pooling").mkdir(exist_ok=True)
+    _write_json(out / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _change_json(path: Path, changes: Mapping[str, object]) -> None:
+    """Change some keys of a JSON object file, if there is such a file."""
+    if path.is_file():
+        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})

@@ -1,0 +1,1 @@
+"""The embedded torch engine's own process: one OIP gRPC server around one model."""

@@ -1,0 +1,182 @@
+"""Dynamic micro-batching: one thread computes; what arrives meanwhile is the next batch. No fixed wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import structlog
+
+from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
+from echoplaned.worker.sequences import Failure, Sequence, Told
+
+_SMALLEST_BUCKET: Final = 16
+_log = structlog.get_logger()
+
+# What a forward pass raises when a model or device fails (out of memory included); the batch fails, the worker goes on.
+_MODEL_ERRORS: Final = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError)
+
+
+class Run(Protocol):
+    """A batch under way."""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to compute."""
+        ...
+
+    @property
+    def rows(self) -> list[Sequence]:
+        """The sequences that still wait."""
+        ...
+
+    def step(self) -> list[Told]:
+        """Compute once and return what came out."""
+        ...
+
+
+def bucket_of(length: int) -> int:
+    """Return the length bucket of a sequence: the next power of two, so that padding at most doubles the work."""
+    return max(_SMALLEST_BUCKET, 1 << (length - 1).bit_length())
+
+
+class Batcher:
+    """The queue in front of a model and the thread behind it.
+
+    Args:
+        start_run: makes a batch of sequences ready to be stepped; called on the inference thread.
+        slots: sequences that may be under way at once.
+        queue_limit: sequences that may wait.
+        on_death: called on the inference thread if it ends by an error of ours, which leaves the worker of no use.
+    """
+
+    def __init__(
+        self,
+        start_run: Callable[[list[Sequence]], Run],
+        *,
+        slots: int,
+        queue_limit: int,
+        on_death: Callable[[], None],
+    ) -> None:
+        self._start_run = start_run
+        self._slots = slots
+        self._queue_limit = queue_limit
+        self._on_death = on_death
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Sequence] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._progress = 0
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+
+    @property
+    def progress(self) -> int:
+        """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
+        return self._progress
+
+    @property
+    def waiting(self) -> int:
+        """Sequences that wait for a slot."""
+        return len(self._waiting)
+
+    def start(self) -> None:
+        """Start the inference thread."""
+        self._thread.start()
+
+    def submit(self, sequences: list[Sequence]) -> None:
+        """Queue the rows of one request, all or none.
+
+        Raises:
+            OverloadedError: the queue has no room for them.
+            NotServingError: the batcher is closed.
+        """
+        with self._changed:
+            if self._closed:
+                raise NotServingError("the worker is stopping")
+            if len(self._waiting) + len(sequences) > self._queue_limit:
+                raise OverloadedError(f"{len(self._waiting)} sequences are waiting; the limit is {self._queue_limit}")
+            self._waiting.extend(sequences)
+            self._changed.notify()
+
+    def cancel(self, sequences: Iterable[Sequence]) -> None:
+        """Drop the rows of one request: out of the queue at once, out of a batch after its current step."""
+        gone = list(sequences)
+        for sequence in gone:
+            sequence.cancel()
+        with self._changed:
+            for sequence in gone:
+                if sequence in self._waiting:
+                    self._waiting.remove(sequence)
+
+    def close(self, timeout_s: float) -> None:
+        """Refuse new rows, fail the waiting ones and wait for the thread. Event loop only."""
+        with self._changed:
+            self._closed = True
+            left = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify()
+        for sequence in left:
+            sequence.tell(Failure(NotServingError("the worker is stopping")))
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        """Run batches until closed: new ones as slots allow, one step of each in turn."""
+        active: list[Run] = []
+        finished = False
+        try:
+            while not self._closed:
+                batch = self._next_batch(self._slots - sum(len(run.rows) for run in active), wait=not active)
+                if batch:
+                    active.append(self._start_run(batch))
+                active = [run for run in active if self._goes_on(run)]
+            self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
+            finished = True
+        finally:
+            if not finished:
+                self._on_death()
+
+    def _goes_on(self, run: Run) -> bool:
+        """Compute one step of a batch and say whether it has more; a failing model ends the calls of this batch only."""
+        try:
+            told = run.step()
+        except _MODEL_ERRORS as error:
+            _log.warning("model_failed", error_type=type(error).__name__, error=str(error))
+            self._fail(run.rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
+            return False
+        finally:
+            self._progress += 1
+        self._post(told)
+        return not run.done
+
+    def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
+        """Take the oldest row and others of its length bucket, as many as there are slots."""
+        with self._changed:
+            while wait and not self._waiting and not self._closed:
+                self._changed.wait()
+            if self._closed or free_slots <= 0 or not self._waiting:
+                return []
+            bucket = bucket_of(len(self._waiting[0].token_ids))
+            taken: list[Sequence] = []
+            kept: deque[Sequence] = deque()
+            while self._waiting and len(taken) < free_slots:
+                row = self._waiting.popleft()
+                (taken if bucket_of(len(row.token_ids)) == bucket else kept).append(row)
+            self._waiting.extendleft(reversed(kept))
+            return taken
+
+    def _fail(self, rows: list[Sequence], error: CallError) -> None:
+        self._post([(row, Failure(error)) for row in rows])
+
+    def _post(self, told: list[Told]) -> None:
+        """Hand outcomes to the event loop, all of a step in one call."""
+        if told and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_tell_all, told)
+
+
+def _tell_all(told: list[Told]) -> None:
+    for sequence, outcome in told:
+        sequence.tell(outcome)

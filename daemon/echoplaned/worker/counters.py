@@ -1,0 +1,73 @@
+"""What happened to the calls of this worker; begins at 0 with the process and only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from echoplaned.worker.errors import Blame
+
+
+class Call:
+    """One call under way; ends exactly once, and as the server's fault if nobody said otherwise."""
+
+    __slots__ = ("_counters", "_ended")
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._ended = False
+
+    def succeed(self) -> None:
+        """The caller got its answer."""
+        if self._end():
+            self._counters.ok += 1
+
+    def fail(self, blame: Blame) -> None:
+        """The caller got an error, or nothing."""
+        if self._end():
+            if blame is Blame.CLIENT:
+                self._counters.client_errors += 1
+            else:
+                self._counters.server_errors += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fail(Blame.SERVER)
+
+    def _end(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self._counters.in_flight -= 1
+        return True
+
+
+class Counters:
+    """Running totals; owned by the event loop.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.arrivals = 0
+        self.ok = 0
+        self.client_errors = 0
+        self.server_errors = 0
+        self.in_flight = 0
+        self._last_arrival_s: float | None = None
+
+    @property
+    def seconds_since_last_arrival(self) -> float | None:
+        """Seconds since a call came; None: none has."""
+        return None if self._last_arrival_s is None else self._clock() - self._last_arrival_s
+
+    def begin(self) -> Call:
+        """Count an arrival."""
+        self.arrivals += 1
+        self.in_flight += 1
+        self._last_arrival_s = self._clock()
+        return Call(self)

@@ -1,0 +1,61 @@
+"""Encoders: one forward pass over a batch of sequences gives one vector each."""
+
+from __future__ import annotations
+
+import torch
+
+from echoplaned.core.facts import Task
+from echoplaned.worker.errors import ModelFailedError
+from echoplaned.worker.loading import LoadedModel
+from echoplaned.worker.sequences import Failure, Sequence, Told, Vector
+
+
+class EncoderRun:
+    """One batch through an embedding or a classification model; done after one step."""
+
+    def __init__(self, loaded: LoadedModel, rows: list[Sequence]) -> None:
+        self._loaded = loaded
+        self._rows = rows
+        self.done = False
+
+    @property
+    def rows(self) -> list[Sequence]:
+        """The sequences that still wait for an answer."""
+        return [] if self.done else self._rows
+
+    def step(self) -> list[Told]:
+        """Run the model and return each row's outcome."""
+        self._rows = [row for row in self._rows if not row.cancelled]
+        told = self._forward(self._rows) if self._rows else []
+        self.done = True
+        return told
+
+    def _forward(self, rows: list[Sequence]) -> list[Told]:
+        ids, mask = pad_right([row.token_ids for row in rows], self._loaded.pad_token_id)
+        device = self._loaded.options.device
+        ids, mask = ids.to(device), mask.to(device)
+        with torch.inference_mode():
+            output = self._loaded.model(input_ids=ids, attention_mask=mask)
+            if self._loaded.options.task is Task.EMBEDDING:
+                vectors = self._loaded.pooling.apply(output.last_hidden_state, mask)
+            else:
+                vectors = output.logits.float()
+        finite = torch.isfinite(vectors).all(dim=1).tolist()
+        values = vectors.cpu().numpy()
+        return [
+            (
+                row,
+                Vector(values[index])
+                if finite[index]
+                else Failure(ModelFailedError("the model's output is not finite")),
+            )
+            for index, row in enumerate(rows)
+        ]
+
+
+def pad_right(rows: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask, both INT64 [rows, longest], with the padding after the tokens."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([row + [pad_token_id] * (longest - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    return ids, mask

@@ -1,0 +1,131 @@
+"""Causal generation: a cohort of sequences that share one key-value cache and grow by one token a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from echoplaned.worker.errors import ModelFailedError
+from echoplaned.worker.loading import LoadedModel
+from echoplaned.worker.sequences import Failure, Sampling, Sequence, Token, Told
+
+
+@dataclass(slots=True)
+class _Row:
+    """A sequence within a cohort and its random source."""
+
+    sequence: Sequence
+    generator: torch.Generator | None
+    produced: int = 0
+    next_id: int = field(default=0)
+
+
+class GenerationRun:
+    """A cohort: prompts are padded on the left and computed in the first step; rows leave as they end or are cancelled."""
+
+    def __init__(self, loaded: LoadedModel, rows: list[Sequence]) -> None:
+        self._loaded = loaded
+        self._rows = [_Row(row, _random_source(row.sampling)) for row in rows]
+        self._cache = DynamicCache(config=loaded.model.config)
+        self._mask = torch.empty(0)
+        self._started = False
+
+    @property
+    def done(self) -> bool:
+        """Whether no row is left."""
+        return not self._rows
+
+    @property
+    def rows(self) -> list[Sequence]:
+        """The sequences that still wait for tokens."""
+        return [row.sequence for row in self._rows]
+
+    def step(self) -> list[Told]:
+        """Give every live row its next token."""
+        self._drop([row.sequence.cancelled for row in self._rows])
+        if not self._rows:
+            return []
+        with torch.inference_mode():
+            logits = self._forward()
+            outcomes = [self._choose(row, logits[index]) for index, row in enumerate(self._rows)]
+        told: list[Told] = [(row.sequence, outcome) for row, outcome in zip(self._rows, outcomes, strict=True)]
+        self._drop([isinstance(outcome, Failure) or outcome.last for outcome in outcomes])
+        return told
+
+    def _forward(self) -> torch.Tensor:
+        """Return the logits of the next token, FP32 [rows, vocabulary]."""
+        device = self._loaded.options.device
+        if self._started:
+            ids = torch.tensor([[row.next_id] for row in self._rows], device=device)
+            self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._rows), 1)], dim=1)
+        else:
+            ids, self._mask = _pad_left([row.sequence.token_ids for row in self._rows], self._loaded.pad_token_id)
+            ids, self._mask = ids.to(device), self._mask.to(device)
+        positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = self._loaded.model(
+            input_ids=ids,
+            attention_mask=self._mask,
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self._started = True
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _choose(self, row: _Row, logits: torch.Tensor) -> Token | Failure:
+        """Draw or take the next token of one row from its logits [vocabulary]."""
+        logprobs = torch.log_softmax(logits, dim=-1)
+        if not bool(torch.isfinite(logprobs).any()) or bool(torch.isnan(logits).any()):
+            return Failure(ModelFailedError("the model's output is not finite"))
+        row.next_id = sample(logits, row.sequence.sampling, row.generator)
+        row.produced += 1
+        stopped = row.next_id in self._loaded.stop_token_ids
+        return Token(
+            row.next_id, float(logprobs[row.next_id]), stopped or row.produced >= row.sequence.sampling.max_tokens
+        )
+
+    def _drop(self, leaving: list[bool]) -> None:
+        """Take rows out of the cohort, its mask and its cache."""
+        if not any(leaving):
+            return
+        keep = [index for index, leaves in enumerate(leaving) if not leaves]
+        self._rows = [self._rows[index] for index in keep]
+        if self._rows and self._started:
+            index = torch.tensor(keep, device=self._mask.device)
+            self._mask = self._mask[index]
+            self._cache.batch_select_indices(index)
+
+
+def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
+    """Return a token id: the likeliest at temperature 0, else a draw from softmax(logits / temperature) over the ``top_k``."""
+    if generator is None:
+        return int(logits.argmax())
+    scaled = logits.cpu() / sampling.temperature
+    if 0 < sampling.top_k < scaled.numel():
+        threshold = scaled.topk(sampling.top_k).values[-1]
+        scaled = scaled.masked_fill(scaled < threshold, float("-inf"))
+    return int(torch.multinomial(torch.softmax(scaled, dim=-1), 1, generator=generator))
+
+
+def _random_source(sampling: Sampling) -> torch.Generator | None:
+    """Return a row's own generator; None for greedy rows."""
+    if sampling.temperature == 0:
+        return None
+    generator = torch.Generator()
+    if sampling.seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(sampling.seed)
+    return generator
+
+
+def _pad_left(rows: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask, both INT64 [rows, longest], with the padding before the tokens."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[pad_token_id] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask

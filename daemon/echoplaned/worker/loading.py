@@ -1,0 +1,215 @@
+"""From a checkpoint directory to a model that can be run: safetensors only, no repository code, nothing from a hub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+from torchao.quantization import Int8WeightOnlyConfig
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    TorchAoConfig,
+)
+
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.worker.errors import LoadError
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.pooling import Pooling, read_pooling
+
+_MODEL_CLASSES: Final = {
+    Task.EMBEDDING: AutoModel,
+    Task.CLASSIFICATION: AutoModelForSequenceClassification,
+    Task.GENERATION: AutoModelForCausalLM,
+}
+_TORCH_DTYPES: Final = {
+    Dtype.FP32: torch.float32,
+    Dtype.FP16: torch.float16,
+    Dtype.BF16: torch.bfloat16,
+    Dtype.INT8: torch.float32,  # what is not quantised stays in 32 bit
+}
+# Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
+_UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, Task.GENERATION: None}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in evaluation mode, with what is needed to turn text into its inputs and its outputs into answers.
+
+    ``storage_bytes``: unique tensor storage. ``stop_token_ids``: tokens that end a generation.
+    """
+
+    options: LoadOptions
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    pooling: Pooling
+    pad_token_id: int
+    vocabulary_size: int
+    stop_token_ids: frozenset[int]
+    storage_bytes: int
+
+
+def load_model(options: LoadOptions) -> LoadedModel:
+    """Load a checkpoint.
+
+    Raises:
+        LoadError: the files are missing, damaged or of a kind that this engine does not serve; the message says which.
+    """
+    source = options.source_path
+    check_weights(source)
+    pooling = read_pooling(source) if options.task is Task.EMBEDDING else Pooling()
+    try:
+        tokenizer = _load_tokenizer(source)
+        model = _load_weights(options)
+    except torch.OutOfMemoryError as error:
+        raise LoadError(f"no memory for the model: {error}", retryable=True) from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
+        raise LoadError(f"{type(error).__name__}: {error}") from error
+    _check_cast(model, options.dtype)
+    model.eval()
+    config = model.config
+    return LoadedModel(
+        options=options,
+        model=model,
+        tokenizer=tokenizer,
+        pooling=pooling,
+        pad_token_id=config.pad_token_id if isinstance(config.pad_token_id, int) and config.pad_token_id >= 0 else 0,
+        vocabulary_size=int(config.vocab_size),
+        stop_token_ids=_stop_tokens(model),
+        storage_bytes=storage_bytes(model),
+    )
+
+
+def check_weights(source: Path) -> None:
+    """Look at every floating-point weight once.
+
+    Raises:
+        LoadError: a file cannot be read, or a tensor holds NaN or an infinity.
+    """
+    for path in _weight_files(source):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 - not a dict
+                    _check_finite(name, file.get_tensor(name))
+        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+            raise LoadError(f"{path.name}: {error}") from error
+
+
+def _weight_files(source: Path) -> list[Path]:
+    """Return the safetensors files that a load reads, in the order of their names."""
+    index = source / "model.safetensors.index.json"
+    if not index.is_file():
+        single = source / "model.safetensors"
+        if not single.is_file():
+            raise LoadError("the checkpoint has no model.safetensors")
+        return [single]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise LoadError(f"{index.name} is damaged: {error}") from error
+    if any(Path(name).name != name for name in names):
+        raise LoadError(f"{index.name} names a file outside the checkpoint")
+    return [source / name for name in names]
+
+
+def _check_finite(name: str, tensor: torch.Tensor) -> None:
+    """Raise if a tensor holds NaN or an infinity."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return
+    # A sum takes one pass and no memory and is finite only if all terms are; it may overflow, so only then look closer.
+    wide = torch.float32 if tensor.element_size() < torch.float32.itemsize else tensor.dtype
+    if not bool(torch.isfinite(tensor.sum(dtype=wide))) and not bool(torch.isfinite(tensor.to(wide)).all()):
+        raise LoadError(f"the weights of {name} are not finite (NaN or an infinity)")
+
+
+def _check_cast(model: PreTrainedModel, dtype: Dtype) -> None:
+    """Raise if a weight left the range of a smaller dtype; FP32 and INT8 (scaled) cannot, BF16 has FP32's range."""
+    if dtype is not Dtype.FP16:
+        return
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise LoadError(f"the weights of {name} do not fit into FP16; BF16 has the range")
+
+
+def _load_tokenizer(source: Path) -> Tokenizer:
+    """Return the checkpoint's tokenizer without any truncation or padding of its own."""
+    wrapper = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
+    backend = getattr(wrapper, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise LoadError("the checkpoint has no tokenizer.json, nor files that one can be made from")
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _load_weights(options: LoadOptions) -> PreTrainedModel:
+    """Run transformers' own loader and refuse what it would quietly make up."""
+    quantization: dict[str, Any] = {}
+    if options.dtype is Dtype.INT8:
+        # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
+        quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
+    model, info = _MODEL_CLASSES[options.task].from_pretrained(
+        options.source_path,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=_TORCH_DTYPES[options.dtype],
+        output_loading_info=True,
+        **quantization,
+    )
+    unused = _UNUSED_WEIGHTS[options.task]
+    missing = sorted(name for name in info["missing_keys"] if unused is None or not name.startswith(unused))
+    if missing:
+        raise LoadError(f"the checkpoint lacks {len(missing)} of the model's weights, among them {missing[0]}")
+    if info["mismatched_keys"]:
+        raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
+    if options.device != "cpu":
+        model.to(options.device)
+    return model
+
+
+def _stop_tokens(model: PreTrainedModel) -> frozenset[int]:
+    """Return the ids that end a generation, from the generation config or the model's."""
+    generation = getattr(model, "generation_config", None)
+    ids = getattr(generation, "eos_token_id", None)
+    if ids is None:
+        ids = getattr(model.config, "eos_token_id", None)
+    if ids is None:
+        return frozenset()
+    return frozenset([ids] if isinstance(ids, int) else ids)
+
+
+def storage_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes of all distinct tensor storages of a model; a tied weight counts once."""
+    seen: dict[int, int] = {}
+    for tensor in [*model.parameters(), *model.buffers()]:
+        for part in _plain_tensors(tensor):
+            storage = part.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+    return sum(seen.values())
+
+
+def _plain_tensors(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the dense tensors that a (possibly quantised) tensor is made of."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [part for name in names for part in _plain_tensors(getattr(tensor, name))]

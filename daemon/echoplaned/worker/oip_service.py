@@ -1,0 +1,195 @@
+"""The Open Inference Protocol's gRPC service, as far as inference goes."""
+
+# ruff: noqa: N802 - the methods have the names of the service
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib.metadata import version as distribution_version
+from typing import Any, Final
+
+import grpc
+import numpy as np
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+
+from echoplaned.core.facts import Task
+from echoplaned.worker.answering import Piece
+from echoplaned.worker.errors import Blame, CallError, NotServingError
+from echoplaned.worker.requests import InferOrder, check_model, read_order
+from echoplaned.worker.tensors import Tensor, write_output
+from echoplaned.worker.worker import Serving, Worker
+
+VERSION_TRAILER: Final = "echoplane-version"
+_ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
+_FINAL: Final = "triton_final_response"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
+    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
+        """The process answers, so it lives."""
+        del request, context
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: oip.ServerReadyRequest, context: Context) -> oip.ServerReadyResponse:
+        """Ready once the model is loaded."""
+        del request, context
+        return oip.ServerReadyResponse(ready=self._worker.serving is not None)
+
+    async def ModelReady(self, request: oip.ModelReadyRequest, context: Context) -> oip.ModelReadyResponse:
+        """Ready if this very model (and version, where one is named) is loaded."""
+        del context
+        serving = self._worker.serving
+        if serving is None:
+            return oip.ModelReadyResponse(ready=False)
+        here = serving.model.options.instance.version
+        return oip.ModelReadyResponse(ready=request.name == here.model and request.version in {"", here.version})
+
+    async def ServerMetadata(self, request: oip.ServerMetadataRequest, context: Context) -> oip.ServerMetadataResponse:
+        """Name, version and extensions."""
+        del request, context
+        return oip.ServerMetadataResponse(name="echoplane", version=distribution_version("echoplaned"))
+
+    async def ModelMetadata(self, request: oip.ModelMetadataRequest, context: Context) -> oip.ModelMetadataResponse:
+        """The model's tensors; ``text`` and ``input_ids`` are alternatives."""
+        try:
+            serving = self._serving()
+            check_model(request.name, request.version, serving.model.options)
+        except CallError as error:
+            await context.abort(error.code, str(error))
+        here = serving.model.options.instance.version
+        response = oip.ModelMetadataResponse(name=here.model, versions=[here.version], platform="echoplane_torch")
+        for spec in serving.model.signature.inputs:
+            response.inputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        for spec in serving.model.signature.outputs:
+            response.outputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        return response
+
+    async def ModelInfer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
+        """Answer one request; a failed one ends with a status other than OK."""
+        with self._worker.counters.begin() as call:
+            try:
+                serving = self._serving()
+                self._name_version(serving, context)
+                response = await _answer(request, serving)
+            except CallError as error:
+                call.fail(error.blame)
+                await context.abort(error.code, str(error))
+            except asyncio.CancelledError:
+                call.fail(_blame_of_cancel(context))
+                raise
+            call.succeed()
+            return response
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[oip.ModelInferRequest], context: Context
+    ) -> AsyncIterator[oip.ModelStreamInferResponse]:
+        """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
+        async for request in request_iterator:
+            with self._worker.counters.begin() as call:
+                try:
+                    async for response in self._stream_one(request, context):
+                        yield oip.ModelStreamInferResponse(infer_response=response)
+                except CallError as error:
+                    call.fail(error.blame)
+                    yield oip.ModelStreamInferResponse(
+                        error_message=f"{error.code.name}: {error}",
+                        infer_response=oip.ModelInferResponse(id=request.id),
+                    )
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.fail(_blame_of_cancel(context))
+                    raise
+                call.succeed()
+
+    async def RepositoryIndex(
+        self, request: oip.RepositoryIndexRequest, context: Context
+    ) -> oip.RepositoryIndexResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def RepositoryModelLoad(
+        self, request: oip.RepositoryModelLoadRequest, context: Context
+    ) -> oip.RepositoryModelLoadResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def RepositoryModelUnload(
+        self, request: oip.RepositoryModelUnloadRequest, context: Context
+    ) -> oip.RepositoryModelUnloadResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def _stream_one(
+        self, request: oip.ModelInferRequest, context: Context
+    ) -> AsyncIterator[oip.ModelInferResponse]:
+        serving = self._serving()
+        self._name_version(serving, context)
+        if serving.model.options.task is not Task.GENERATION:
+            response = await _answer(request, serving)
+            response.parameters[_FINAL].bool_param = True
+            yield response
+            return
+        order = read_order(request, serving.model.options, serving.model.signature)
+        async for piece in serving.answerer.stream(order):
+            response = _response(request, serving, order, _piece_tensors(piece))
+            response.parameters[_FINAL].bool_param = piece.token.last
+            yield response
+
+    def _serving(self) -> Serving:
+        """Return what is served.
+
+        Raises:
+            NotServingError: nothing is.
+        """
+        if self._worker.serving is None:
+            raise NotServingError("this worker has no model")
+        return self._worker.serving
+
+    def _name_version(self, serving: Serving, context: Context) -> None:
+        context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
+
+
+async def _answer(request: oip.ModelInferRequest, serving: Serving) -> oip.ModelInferResponse:
+    """Run one request to its end."""
+    options, signature = serving.model.options, serving.model.signature
+    order = read_order(request, options, signature)
+    if options.task is Task.GENERATION:
+        tensors = await serving.answerer.generation(order)
+    else:
+        tensors = await serving.answerer.vectors(order, signature.outputs[0].name)
+    return _response(request, serving, order, tensors)
+
+
+def _response(
+    request: oip.ModelInferRequest, serving: Serving, order: InferOrder, tensors: dict[str, Tensor]
+) -> oip.ModelInferResponse:
+    """Write the wanted outputs in the form in which the inputs came."""
+    here = serving.model.options.instance.version
+    response = oip.ModelInferResponse(model_name=here.model, model_version=here.version, id=request.id)
+    for name in order.outputs:
+        write_output(response, name, tensors[name], raw=order.raw)
+    return response
+
+
+def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
+    return {
+        "text": [piece.text.encode()],
+        "token_ids": np.array([[piece.token.token_id]], dtype=np.int64),
+        "logprobs": np.array([[piece.token.logprob]], dtype=np.float32),
+    }
+
+
+def _blame_of_cancel(context: Context) -> Blame:
+    """Say whose fault it is that a call was cut: a deadline that passed while we worked is ours."""
+    left_s = context.time_remaining()
+    return Blame.SERVER if left_s is not None and left_s <= 0 else Blame.CLIENT

@@ -1,0 +1,103 @@
+"""How token vectors become one text vector, as the checkpoint's sentence-transformers files say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from echoplaned.worker.errors import LoadError
+
+_MODES: Final = {"pooling_mode_mean_tokens": "MEAN", "pooling_mode_cls_token": "CLS", "pooling_mode_max_tokens": "MAX"}
+_KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
+_MAX_JSON_BYTES: Final = 1024 * 1024
+
+
+class PoolingMode(StrEnum):
+    """Which function of the token vectors is taken."""
+
+    MEAN = "MEAN"
+    CLS = "CLS"
+    MAX = "MAX"
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """A text vector's recipe. ``normalize``: divide by the Euclidean norm."""
+
+    mode: PoolingMode = PoolingMode.MEAN
+    normalize: bool = False
+
+    def apply(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return [batch, width] of FP32 from token vectors [batch, tokens, width] and their mask [batch, tokens]."""
+        vectors = hidden.float()
+        weights = mask.unsqueeze(-1).to(vectors.dtype)
+        if self.mode is PoolingMode.MEAN:
+            pooled = (vectors * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+        elif self.mode is PoolingMode.CLS:
+            pooled = vectors[:, 0]
+        else:
+            pooled = vectors.masked_fill(weights == 0, float("-inf")).amax(1)
+        return torch.nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled
+
+
+def read_pooling(source: Path) -> Pooling:
+    """Read ``modules.json`` and the pooling module's config; mean pooling where there is none.
+
+    Raises:
+        LoadError: the files ask for something that this engine does not do.
+    """
+    modules_path = source / "modules.json"
+    if not modules_path.is_file():
+        return Pooling()
+    modules = _read_json(modules_path)
+    if not isinstance(modules, list):
+        raise LoadError("modules.json is not a list")
+    names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
+    for name in names:
+        if name not in _KNOWN_MODULES:
+            raise LoadError(f"modules.json asks for {name!r}; this engine knows {', '.join(sorted(_KNOWN_MODULES))}")
+    mode = PoolingMode.MEAN
+    for name, module in zip(names, modules, strict=True):
+        if name == "Pooling":
+            directory = (source / str(module.get("path", ""))).resolve()
+            if not directory.is_relative_to(source.resolve()):
+                raise LoadError("modules.json names a directory outside the checkpoint")
+            mode = _read_mode(directory)
+    return Pooling(mode, normalize="Normalize" in names)
+
+
+def _read_mode(directory: Path) -> PoolingMode:
+    """Return the one pooling mode that a pooling config switches on."""
+    path = directory / "config.json"
+    if not path.is_file():
+        return PoolingMode.MEAN
+    config = _read_json(path)
+    if not isinstance(config, dict):
+        raise LoadError("the pooling config is not an object")
+    named = config.get("pooling_mode")
+    if isinstance(named, str):
+        chosen = [named.upper()]
+    else:
+        chosen = [
+            str(_MODES.get(key, key))
+            for key, value in config.items()
+            if key.startswith("pooling_mode_") and value is True
+        ]
+    if len(chosen) == 1 and chosen[0] in PoolingMode.__members__:
+        return PoolingMode(chosen[0])
+    raise LoadError(f"the pooling config asks for {chosen}; this engine knows exactly one of mean, cls and max")
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; the callers check its shape
+    """Parse a small JSON file."""
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise LoadError(f"{path.name} is over {_MAX_JSON_BYTES} bytes")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LoadError(f"{path.name} is not JSON: {error}") from error

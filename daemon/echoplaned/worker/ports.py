@@ -1,0 +1,63 @@
+"""What the serving side needs of a model, without importing what runs it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from echoplaned.core.facts import Signature
+from echoplaned.worker.batching import Run
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.sequences import Sequence
+
+
+class ServedModel(Protocol):
+    """A loaded model. ``start_run`` is for the inference thread; the others may be called from any one thread at a time."""
+
+    @property
+    def options(self) -> LoadOptions:
+        """What it was loaded with."""
+        ...
+
+    @property
+    def signature(self) -> Signature:
+        """Its tensors."""
+        ...
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Unique tensor storage."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are below this."""
+        ...
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Return each text's token ids, special tokens included, nothing cut off."""
+        ...
+
+    def detokenize(self, token_ids: list[int]) -> str:
+        """Return the text of generated tokens, without special ones."""
+        ...
+
+    def start_run(self, rows: list[Sequence]) -> Run:
+        """Make a batch ready to be stepped."""
+        ...
+
+
+class ModelRuntime(Protocol):
+    """The library that runs models; blocking."""
+
+    @property
+    def engine_version(self) -> str:
+        """Names and versions of the libraries."""
+        ...
+
+    def load(self, options: LoadOptions) -> ServedModel:
+        """Load a checkpoint.
+
+        Raises:
+            LoadError: it cannot be served.
+        """
+        ...

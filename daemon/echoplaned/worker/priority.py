@@ -1,0 +1,34 @@
+"""Getting warm without disturbing whoever is serving."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_BACKGROUND_NICE: Final = 15
+_AUTOGROUP: Final = Path("/proc/self/autogroup")  # sched(7): with autogrouping, niceness counts only within a session
+
+
+@contextlib.contextmanager
+def background() -> Iterator[None]:
+    """Lower the priority of the calling thread for good, and of the session while the block runs.
+
+    A thread that was made nicer needs a privilege to come back; run this in a thread that ends afterwards. Threads that
+    are started elsewhere keep their priority.
+    """
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICE)
+    _set_autogroup(_BACKGROUND_NICE)
+    try:
+        yield
+    finally:
+        _set_autogroup(0)
+
+
+def _set_autogroup(nice: int) -> None:
+    """Set the session's niceness where the kernel groups by session; a refusal costs only the courtesy."""
+    with contextlib.suppress(OSError):
+        _AUTOGROUP.write_text(str(nice), encoding="ascii")

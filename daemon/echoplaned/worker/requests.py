@@ -1,0 +1,176 @@
+"""What one inference request asks for, checked against the model's signature and the version's limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from echoplane.inference import grpc_service_pb2 as oip
+
+from echoplaned.core.facts import Signature, Task
+from echoplaned.worker.errors import InvalidInputError, WrongModelError
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.sequences import Sampling
+from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
+
+_GENERATION_PARAMETERS: Final = ("max_tokens", "temperature", "top_k", "seed")
+# Triton's clients set these on their own; they mean nothing here.
+_IGNORED_PARAMETERS: Final = frozenset(
+    {
+        "sequence_id",
+        "sequence_start",
+        "sequence_end",
+        "priority",
+        "timeout",
+        "binary_data_output",
+        "triton_enable_empty_final_response",
+    }
+)
+_MAX_TEMPERATURE: Final = 100.0
+_MAX_SEED: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class InferOrder:
+    """A request, checked. Exactly one of ``texts`` and ``rows`` (token ids) is not empty.
+
+    ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
+    """
+
+    texts: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    sampling: Sampling
+    outputs: tuple[str, ...]
+    raw: bool
+
+    @property
+    def size(self) -> int:
+        """Sequences in the request."""
+        return len(self.texts) or len(self.rows)
+
+
+def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: Signature) -> InferOrder:
+    """Check everything about a request that can be told without a tokenizer.
+
+    Raises:
+        WrongModelError: another model or version is named.
+        InvalidInputError: a tensor, a parameter or the batch is not accepted.
+    """
+    check_model(request.model_name, request.model_version, options)
+    sampling = read_sampling(request.parameters, options)
+    outputs = _wanted_outputs(request, signature)
+    inputs = read_inputs(request, signature)
+    texts, rows = _sequences(inputs)
+    order = InferOrder(texts, rows, sampling, outputs, inputs.raw)
+    if order.size > options.max_concurrency:
+        raise InvalidInputError(
+            f"the batch has {order.size} sequences; this version's max_concurrency is {options.max_concurrency}"
+        )
+    return order
+
+
+def check_model(model: str, version: str, options: LoadOptions) -> None:
+    """Refuse a name that is not this worker's; an empty version means whichever is here.
+
+    Raises:
+        WrongModelError: another model or version is named.
+    """
+    here = options.instance.version
+    if model != here.model or version not in {"", here.version}:
+        raise WrongModelError(
+            f"this instance serves model {here.model!r} version {here.version!r}, not {model[:64]!r} version {version[:64]!r}"
+        )
+
+
+def _sequences(inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Return a request's texts or its token ids."""
+    tensors = inputs.tensors
+    text, ids, mask = tensors.get("text"), tensors.get("input_ids"), tensors.get("attention_mask")
+    if (text is None) == (ids is None):
+        raise InvalidInputError("exactly one of the inputs text and input_ids is needed")
+    if isinstance(text, list):
+        if mask is not None:
+            raise InvalidInputError("attention_mask goes with input_ids, not with text")
+        return tuple(_decode(index, element) for index, element in enumerate(text)), ()
+    return (), _masked_rows(_matrix(ids), None if mask is None else _matrix(mask))
+
+
+def _matrix(tensor: Tensor | None) -> npt.NDArray[np.int64]:
+    """Return an INT64 tensor as numpy holds it; its dtype was checked when it was read."""
+    return np.asarray(tensor, dtype=np.int64)
+
+
+def _decode(index: int, element: bytes) -> str:
+    try:
+        return element.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"element {index} of text is not UTF-8") from None
+
+
+def _masked_rows(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None) -> tuple[tuple[int, ...], ...]:
+    """Return the ids that the mask keeps; padding may stand before or after them, not between."""
+    if mask is None:
+        return tuple(tuple(row) for row in ids.tolist())
+    if mask.shape != ids.shape or not np.isin(mask, (0, 1)).all():
+        raise InvalidInputError(f"attention_mask must be 0 or 1 in the shape of input_ids, {list(ids.shape)}")
+    if (np.abs(np.diff(mask, axis=1, prepend=0, append=0)).sum(axis=1) > 2).any():
+        raise InvalidInputError("attention_mask has a gap between tokens; padding stands before or after them")
+    return tuple(tuple(row[keep].tolist()) for row, keep in zip(ids, mask.astype(bool), strict=True))
+
+
+def _wanted_outputs(request: oip.ModelInferRequest, signature: Signature) -> tuple[str, ...]:
+    """Return the names of the outputs to send; all of them if none is asked for."""
+    names = tuple(spec.name for spec in signature.outputs)
+    wanted = tuple(output.name for output in request.outputs)
+    for name in wanted:
+        if name not in names:
+            raise InvalidInputError(f"there is no output {name[:64]!r}; there are: {', '.join(names)}")
+    return tuple(dict.fromkeys(wanted)) or names
+
+
+def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOptions) -> Sampling:
+    """Read how to generate from a request's parameters.
+
+    Raises:
+        InvalidInputError: a parameter is unknown, of another type or out of range.
+    """
+    known = _GENERATION_PARAMETERS if options.task is Task.GENERATION else ()
+    for name in parameters:
+        if name not in known and name not in _IGNORED_PARAMETERS:
+            accepted = ", ".join(known) or "none"
+            raise InvalidInputError(f"there is no parameter {name[:64]!r}; accepted: {accepted}")
+    if options.task is not Task.GENERATION:
+        return Sampling()
+    has_seed = "seed" in parameters
+    return Sampling(
+        max_tokens=_integer(parameters, "max_tokens", 1, options.context_length, default=0),
+        temperature=_number(parameters, "temperature", 0.0, _MAX_TEMPERATURE),
+        top_k=_integer(parameters, "top_k", 0, _MAX_SEED, default=0),
+        seed=_integer(parameters, "seed", 0, _MAX_SEED, default=0) if has_seed else None,
+    )
+
+
+def _integer(parameters: Mapping[str, oip.InferParameter], name: str, low: int, high: int, *, default: int) -> int:
+    if name not in parameters:
+        return default
+    parameter = parameters[name]
+    kind = parameter.WhichOneof("parameter_choice")
+    value = getattr(parameter, kind) if kind in {"int64_param", "uint64_param"} else None
+    if value is None or not low <= value <= high:
+        raise InvalidInputError(f"parameter {name} must be an integer (int64_param) from {low} to {high}")
+    return int(value)
+
+
+def _number(parameters: Mapping[str, oip.InferParameter], name: str, low: float, high: float) -> float:
+    if name not in parameters:
+        return low
+    parameter = parameters[name]
+    kind = parameter.WhichOneof("parameter_choice")
+    value = float(getattr(parameter, kind)) if kind in {"double_param", "int64_param", "uint64_param"} else math.nan
+    if not low <= value <= high:
+        raise InvalidInputError(f"parameter {name} must be a number (double_param) from {low} to {high}")
+    return value

@@ -1,0 +1,170 @@
+"""A worker's process from its port to its exit code. Nothing here imports torch before the port is bound."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final, cast
+
+import grpc
+import structlog
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.worker.v1 import worker_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from echoplaned.engines.record import RecordKeeper, WorkerPhase
+from echoplaned.worker.control import ControlService, StopOrder
+from echoplaned.worker.errors import LoadError
+from echoplaned.worker.oip_service import InferenceService
+from echoplaned.worker.ports import ModelRuntime
+from echoplaned.worker.priority import background
+from echoplaned.worker.worker import Worker
+
+_SIGTERM_GRACE_S: Final = 10.0
+_HARD_STOP_MARGIN_S: Final = 5.0  # beyond the grace; gRPC's own stop is not trusted to return
+_EXIT_DEAD_THREAD: Final = 70
+_INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
+
+# gRPC's own limit on a message that it receives, said explicitly because it is part of the contract (4 MiB).
+_SERVER_OPTIONS: Final = (("grpc.max_receive_message_length", 4 * 1024 * 1024), ("grpc.so_reuseport", 0))
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve. ``listen``: ``host:port``, port 0 for any. ``urgent``: somebody waits for this worker to be warm."""
+
+    listen: str
+    urgent: bool
+
+
+def configure_logging(worker_id: str) -> None:
+    """Write JSON lines with the worker's id to stdout, which the launcher has made a file."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    structlog.contextvars.bind_contextvars(worker=worker_id)
+
+
+def serve(keeper: RecordKeeper, options: ServeOptions) -> int:
+    """Run the worker until it is told to end; return the process's exit code."""
+    configure_logging(keeper.record.worker_id)
+    return asyncio.run(_Process(keeper, options).run())
+
+
+class _Process:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, keeper: RecordKeeper, options: ServeOptions) -> None:
+        self._keeper = keeper
+        self._options = options
+        self._stop: asyncio.Queue[StopOrder] = asyncio.Queue()
+        self._worker = Worker(keeper, time.monotonic, _die)
+        self._control = ControlService(self._worker, self._stop.put_nowait)
+        self._health = HealthServicer()
+
+    async def run(self) -> int:
+        """Serve until stopped."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.put_nowait, StopOrder(_SIGTERM_GRACE_S))
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server)
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        await self._set_health(serving=False)
+        host = self._options.listen.rpartition(":")[0]
+        port = server.add_insecure_port(self._options.listen)
+        await server.start()
+        self._keeper.update(WorkerPhase.WARMING, address=f"{host}:{port}")
+        _log.info("listening", address=f"{host}:{port}")
+        self._warm_in_background(loop)
+        health = asyncio.create_task(self._follow_health())
+        order = await self._stop.get()
+        health.cancel()
+        await self._shut_down(server, order)
+        return 0
+
+    def _warm_in_background(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Import and warm up in a thread that ends afterwards, at low priority unless somebody waits."""
+        warm = _warm_urgently if self._options.urgent else _warm_politely
+
+        def work() -> None:
+            try:
+                runtime = warm()
+            except (ImportError, OSError, RuntimeError, ValueError, LoadError) as error:
+                _log.exception("warm_up_failed")
+                reason = f"cannot warm up: {type(error).__name__}: {error}"
+                loop.call_soon_threadsafe(self._worker.failed, reason)
+            else:
+                loop.call_soon_threadsafe(self._worker.warmed, runtime)
+
+        threading.Thread(target=work, name="warm-up", daemon=True).start()
+
+    async def _follow_health(self) -> None:
+        """Keep the health service in step with the worker."""
+        while True:
+            await self._set_health(serving=self._worker.serving is not None)
+            await self._worker.wait_for_change(timeout_s=3600.0)
+
+    async def _set_health(self, *, serving: bool) -> None:
+        statuses = health_pb2.HealthCheckResponse
+        status = statuses.SERVING if serving else statuses.NOT_SERVING
+        for service in ("", _INFERENCE_SERVICE):
+            await self._health.set(service, status)
+
+    async def _shut_down(self, server: grpc.aio.Server, order: StopOrder) -> None:
+        """Refuse new calls, give those in flight their grace, fail the rest."""
+        _log.info("stopping", grace_s=order.grace_s, in_flight=self._worker.counters.in_flight)
+        hard_s = order.grace_s + _HARD_STOP_MARGIN_S
+        watchdog = threading.Timer(hard_s, _exit_now, args=(self._keeper,))
+        watchdog.daemon = True
+        watchdog.start()
+        self._control.close()
+        await self._set_health(serving=False)
+        self._worker.notify()
+        await server.stop(order.grace_s)
+        self._worker.close()
+        _log.info("stopped", cut=self._worker.counters.in_flight)
+        watchdog.cancel()
+
+
+def _warm_urgently() -> ModelRuntime:
+    """Import torch and what goes with it, and run tiny models once; several seconds."""
+    module = importlib.import_module("echoplaned.worker.torch_model")
+    runtime = cast("ModelRuntime", module.TorchRuntime())
+    gc.collect()
+    gc.freeze()  # some 10^6 objects that never go away: later collections need not look at them
+    return runtime
+
+
+def _warm_politely() -> ModelRuntime:
+    with background():
+        return _warm_urgently()
+
+
+def _exit_now(keeper: RecordKeeper) -> None:
+    """Leave without waiting for anything, after a stop that did not come back."""
+    keeper.release()
+    os._exit(0)
+
+
+def _die() -> None:
+    """End a process that cannot compute any more; the daemon sees it and starts another one."""
+    os._exit(_EXIT_DEAD_THREAD)

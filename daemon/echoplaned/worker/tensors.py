@@ -1,0 +1,145 @@
+"""OIP tensors between the wire and Python: typed contents and raw contents (little-endian, BYTES with a length before each)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from echoplane.inference import grpc_service_pb2 as oip
+
+from echoplaned.core.facts import Signature, TensorSpec
+from echoplaned.worker.errors import InvalidInputError
+
+Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | list[bytes]
+InputTensor = oip.ModelInferRequest.InferInputTensor
+
+_LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A request's tensors by name. ``raw``: they came as raw contents, and the answer goes back the same way."""
+
+    tensors: dict[str, Tensor]
+    raw: bool
+
+
+def describe(specs: Sequence[TensorSpec]) -> str:
+    """Write tensors as a caller may read them: ``text BYTES[-1], ...``."""
+    return ", ".join(f"{spec.name} {spec.datatype}{list(spec.shape)}" for spec in specs)
+
+
+def read_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:
+    """Take a request's tensors apart.
+
+    Raises:
+        InvalidInputError: a name, dtype, shape or size is not what the model takes; the message says what is.
+    """
+    raw = len(request.raw_input_contents) > 0
+    if raw and len(request.raw_input_contents) != len(request.inputs):
+        raise InvalidInputError(
+            f"{len(request.inputs)} inputs but {len(request.raw_input_contents)} raw_input_contents; one each is needed"
+        )
+    accepted = {spec.name: spec for spec in signature.inputs}
+    tensors: dict[str, Tensor] = {}
+    for index, tensor in enumerate(request.inputs):
+        spec = accepted.get(tensor.name)
+        if spec is None:
+            raise InvalidInputError(f"there is no input {tensor.name[:64]!r}; accepted: {describe(signature.inputs)}")
+        if tensor.name in tensors:
+            raise InvalidInputError(f"input {tensor.name} comes twice")
+        _check_shape(tensor, spec)
+        if raw and tensor.HasField("contents"):
+            raise InvalidInputError(f"input {tensor.name} has contents beside raw_input_contents; send one of them")
+        tensors[tensor.name] = _read_raw(tensor, request.raw_input_contents[index]) if raw else _read_typed(tensor)
+    return Inputs(tensors, raw)
+
+
+def _check_shape(tensor: InputTensor, spec: TensorSpec) -> None:
+    """Raise unless dtype, number of dimensions and sizes are as specified."""
+    shape = tuple(tensor.shape)
+    fits = len(shape) == len(spec.shape) and all(
+        size > 0 and wanted in {-1, size} for size, wanted in zip(shape, spec.shape, strict=True)
+    )
+    if tensor.datatype != spec.datatype or not fits:
+        raise InvalidInputError(
+            f"input {spec.name} is {tensor.datatype[:16]}{list(shape)[:8]}; accepted: {describe((spec,))} with sizes of 1 or more"
+        )
+
+
+def _count(tensor: InputTensor) -> int:
+    count = 1
+    for size in tensor.shape:
+        count *= size
+    return count
+
+
+def _read_typed(tensor: InputTensor) -> Tensor:
+    """Read typed contents."""
+    contents = tensor.contents
+    values: Sequence[bytes] | Sequence[int] = (
+        contents.bytes_contents if tensor.datatype == "BYTES" else contents.int64_contents
+    )
+    if len(values) != _count(tensor):
+        field = "bytes_contents" if tensor.datatype == "BYTES" else "int64_contents"
+        raise InvalidInputError(
+            f"input {tensor.name} has {len(values)} elements in contents.{field}; its shape says {_count(tensor)}"
+        )
+    if tensor.datatype == "BYTES":
+        return list(contents.bytes_contents)
+    return np.array(contents.int64_contents, dtype=np.int64).reshape(tuple(tensor.shape))
+
+
+def _read_raw(tensor: InputTensor, data: bytes) -> Tensor:
+    """Read raw contents."""
+    count = _count(tensor)
+    if tensor.datatype == "BYTES":
+        return _read_raw_bytes(tensor.name, data, count)
+    itemsize = np.dtype("<i8").itemsize
+    if len(data) != count * itemsize:
+        raise InvalidInputError(f"input {tensor.name} has {len(data)} raw bytes; its shape says {count * itemsize}")
+    return np.frombuffer(data, dtype="<i8").astype(np.int64).reshape(tuple(tensor.shape))
+
+
+def _read_raw_bytes(name: str, data: bytes, count: int) -> list[bytes]:
+    """Split raw BYTES: each element is a 4-byte little-endian length and that many bytes."""
+    elements: list[bytes] = []
+    offset = 0
+    while offset < len(data):
+        if len(elements) == count or offset + _LENGTH.size > len(data):
+            raise InvalidInputError(f"input {name}: its raw bytes do not hold exactly {count} elements")
+        (length,) = _LENGTH.unpack_from(data, offset)
+        offset += _LENGTH.size
+        if length > len(data) - offset:
+            raise InvalidInputError(f"input {name}: element {len(elements)} is cut short")
+        elements.append(data[offset : offset + length])
+        offset += length
+    if len(elements) != count:
+        raise InvalidInputError(f"input {name} has {len(elements)} elements; its shape says {count}")
+    return elements
+
+
+def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *, raw: bool) -> None:
+    """Append one output to a response."""
+    output = response.outputs.add(name=name)
+    if isinstance(tensor, list):
+        output.datatype = "BYTES"
+        output.shape.append(len(tensor))
+        if raw:
+            response.raw_output_contents.append(b"".join(_LENGTH.pack(len(element)) + element for element in tensor))
+        else:
+            output.contents.bytes_contents.extend(tensor)
+        return
+    output.shape.extend(tensor.shape)
+    integers = tensor.dtype.kind == "i"
+    output.datatype = "INT64" if integers else "FP32"
+    if raw:
+        response.raw_output_contents.append(tensor.astype("<i8" if integers else "<f4").tobytes())
+    elif integers:
+        output.contents.int64_contents.extend(int(value) for value in tensor.flat)
+    else:
+        output.contents.fp32_contents.extend(float(value) for value in tensor.flat)

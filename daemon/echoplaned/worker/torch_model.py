@@ -1,0 +1,97 @@
+"""The torch side of a worker: the runtime that loads, and the model that is served. Importing this takes seconds."""
+
+from __future__ import annotations
+
+import tempfile
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from echoplaned.core.facts import Signature, Task
+from echoplaned.core.signature import signature_for
+from echoplaned.worker.encoding import EncoderRun
+from echoplaned.worker.generating import GenerationRun
+from echoplaned.worker.loading import LoadedModel, load_model
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.sequences import Sequence
+from echoplaned.worker.tokenizing import tokenize
+from echoplaned.worker.warming import warm_up
+
+
+class TorchModel:
+    """A loaded model behind the interface that the serving side knows."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._signature = _signature(loaded)
+
+    @property
+    def options(self) -> LoadOptions:
+        """What it was loaded with."""
+        return self._loaded.options
+
+    @property
+    def signature(self) -> Signature:
+        """Its tensors."""
+        return self._signature
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Unique tensor storage."""
+        return self._loaded.storage_bytes
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are below this."""
+        return self._loaded.vocabulary_size
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """Return each text's token ids, special tokens included, nothing cut off."""
+        return tokenize(self._loaded.tokenizer, texts)
+
+    def detokenize(self, token_ids: list[int]) -> str:
+        """Return the text of generated tokens, without special ones."""
+        return str(self._loaded.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+    def start_run(self, rows: list[Sequence]) -> EncoderRun | GenerationRun:
+        """Make a batch ready to be stepped."""
+        # The number of threads is kept by thread; this runs on the inference thread.
+        if torch.get_num_threads() != self.options.torch_threads:
+            torch.set_num_threads(self.options.torch_threads)
+        run = GenerationRun if self.options.task is Task.GENERATION else EncoderRun
+        return run(self._loaded, rows)
+
+
+class TorchRuntime:
+    """Torch and transformers, imported and warm."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        with tempfile.TemporaryDirectory(prefix="echoplane-warm-") as directory:
+            warm_up(Path(directory))
+
+    @property
+    def engine_version(self) -> str:
+        """Names and versions of the libraries."""
+        return ", ".join(f"{name} {distribution_version(name)}" for name in ("torch", "transformers", "torchao"))
+
+    def load(self, options: LoadOptions) -> TorchModel:
+        """Load a checkpoint.
+
+        Raises:
+            LoadError: it cannot be served.
+        """
+        torch.set_num_threads(options.torch_threads)
+        return TorchModel(load_model(options))
+
+
+def _signature(loaded: LoadedModel) -> Signature:
+    """Return the tensors of a model by its task and its config."""
+    config = loaded.model.config
+    return signature_for(
+        loaded.options.task, embedding_width=int(config.hidden_size), label_count=int(getattr(config, "num_labels", 0))
+    )

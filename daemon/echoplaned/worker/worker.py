@@ -1,0 +1,159 @@
+"""The worker's own state: from warm spare to serving one instance. Owned by the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from echoplaned.engines.record import RecordKeeper, WorkerPhase
+from echoplaned.worker.answering import Answerer
+from echoplaned.worker.batching import Batcher
+from echoplaned.worker.counters import Counters
+from echoplaned.worker.errors import LoadError
+from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory, reset_peak
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.ports import ModelRuntime, ServedModel
+
+_JOIN_S: Final = 5.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The one model of this process and what runs it."""
+
+    model: ServedModel
+    batcher: Batcher
+    answerer: Answerer
+    load_s: float
+
+
+class WrongPhaseError(Exception):
+    """The worker is not where the call needs it to be."""
+
+
+class Worker:
+    """Warms up, loads once, serves.
+
+    Args:
+        keeper: the worker's record, kept up to date with each phase.
+        clock: monotonic seconds.
+        on_death: called from any thread when the inference thread has died.
+    """
+
+    def __init__(self, keeper: RecordKeeper, clock: Callable[[], float], on_death: Callable[[], None]) -> None:
+        self._keeper = keeper
+        self._clock = clock
+        self._on_death = on_death
+        self._runtime: ModelRuntime | None = None
+        self._loading: asyncio.Task[Serving] | None = None
+        self._options: LoadOptions | None = None
+        self._changed = asyncio.Event()
+        self.counters = Counters(clock)
+        self.serving: Serving | None = None
+        self.draining = False
+        self.failure = ""
+        self.spare_memory: MemoryUse | None = None
+
+    @property
+    def phase(self) -> WorkerPhase:
+        """How far the worker has come."""
+        return self._keeper.record.phase
+
+    @property
+    def options(self) -> LoadOptions | None:
+        """What it was told to load; None: nothing yet."""
+        return self._options
+
+    @property
+    def engine_version(self) -> str:
+        """Names and versions of the libraries that run the model; empty before it is warm."""
+        return "" if self._runtime is None else self._runtime.engine_version
+
+    def warmed(self, runtime: ModelRuntime) -> None:
+        """The libraries are there: a spare from now on."""
+        self._runtime = runtime
+        release_free_memory()
+        reset_peak()
+        self.spare_memory = read_memory()
+        self._enter(WorkerPhase.SPARE)
+
+    def failed(self, reason: str) -> None:
+        """The worker is of no use any more."""
+        self.failure = reason
+        self._enter(WorkerPhase.FAILED)
+
+    def drain(self) -> None:
+        """Mark the worker as draining; it goes on answering."""
+        self.draining = True
+        self.notify()
+
+    async def load(self, options: LoadOptions) -> Serving:
+        """Load the model, once; the same order again waits for, or returns, the same result.
+
+        Raises:
+            WrongPhaseError: the worker is not warm, or has another order already.
+            LoadError: the checkpoint cannot be served; the worker is FAILED then.
+        """
+        if self._loading is None:
+            if self.phase is not WorkerPhase.SPARE:
+                raise WrongPhaseError(f"the worker is {self.phase}, not a warm spare")
+            self._options = options
+            self._loading = asyncio.create_task(self._load(options))
+        elif options != self._options:
+            raise WrongPhaseError(f"the worker has its order already: {self._keeper.record.instance}")
+        return await asyncio.shield(self._loading)
+
+    async def wait_for_change(self, timeout_s: float) -> None:
+        """Return at the next change of phase, or after the timeout."""
+        changed = self._changed
+        try:
+            async with asyncio.timeout(timeout_s):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Fail what waits and end the inference thread."""
+        self.notify()
+        if self.serving is not None:
+            self.serving.batcher.close(_JOIN_S)
+
+    async def _load(self, options: LoadOptions) -> Serving:
+        runtime = self._runtime
+        if runtime is None:
+            raise WrongPhaseError("the worker is not warm")
+        self._enter(WorkerPhase.LOADING, str(options.instance), options.generation)
+        reset_peak()
+        began_s = self._clock()
+        try:
+            model = await asyncio.to_thread(runtime.load, options)
+        except LoadError as error:
+            _log.warning("load_failed", reason=str(error))
+            self.failed(str(error))
+            raise
+        batcher = Batcher(
+            model.start_run, slots=options.max_concurrency, queue_limit=options.queue_limit, on_death=self._on_death
+        )
+        batcher.start()
+        load_s = self._clock() - began_s
+        self.serving = Serving(model, batcher, Answerer(model, batcher), load_s)
+        release_free_memory()
+        self._enter(WorkerPhase.READY)
+        _log.info("loaded", load_s=round(load_s, 3), tensor_bytes=model.tensor_bytes, threads=threading.active_count())
+        return self.serving
+
+    def _enter(self, phase: WorkerPhase, instance: str | None = None, generation: int | None = None) -> None:
+        self._keeper.update(phase, instance=instance, generation=generation)
+        _log.info("phase", phase=phase.value)
+        self.notify()
+
+    def notify(self) -> None:
+        """Wake every watcher, and give later ones a fresh event."""
+        self._changed.set()
+        self._changed = asyncio.Event()
