@@ -1,0 +1,121 @@
+//! One exception class for each variant of each crate's error enum.
+
+use digest::DigestError;
+use placement::PlacementError;
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use reservoir::ReservoirError;
+use sizing::SizingError;
+
+create_exception!(echoplaned._allocator, AllocatorError, PyException, "Base of every error of this module.");
+
+macro_rules! exceptions {
+    ($($name:ident: $doc:literal,)*) => {
+        $(create_exception!(echoplaned._allocator, $name, AllocatorError, $doc);)*
+
+        /// Add every class to the module.
+        pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+            let python = module.py();
+            module.add("AllocatorError", python.get_type::<AllocatorError>())?;
+            $(module.add(stringify!($name), python.get_type::<$name>())?;)*
+            Ok(())
+        }
+    };
+}
+
+exceptions! {
+    FileMissingError: "A file that must be there is not.",
+    FileUnreadableError: "A file is there and cannot be read.",
+    FileTooLargeError: "A file is larger than what is read of its kind.",
+    SourceUnsafeError: "The checkpoint holds something that could run code.",
+    OutsideRootError: "A file leads out of the allowed root by a link.",
+    HeaderTruncatedError: "The header's stated length does not fit into the file.",
+    HeaderTooLargeError: "The header's stated length is over the format's cap.",
+    HeaderInvalidError: "The header is not the JSON that the format asks for.",
+    DtypeUnknownError: "A tensor's dtype is not one of the format's.",
+    DtypeUnsupportedError: "A dtype that is known, and that the engine cannot serve.",
+    TensorSizeError: "A tensor's bytes differ from what its shape and dtype need.",
+    TensorOverlapError: "Two tensors share bytes.",
+    TensorGapError: "Bytes that belong to no tensor.",
+    TensorOverrunError: "A tensor ends behind the end of the file.",
+    TensorDuplicateError: "A tensor is named twice.",
+    TensorMissingError: "The architecture needs a tensor that the files do not have.",
+    TensorUnexpectedError: "The files have a tensor that the architecture does not.",
+    IndexInvalidError: "The index of a sharded checkpoint is not valid.",
+    ShardMismatchError: "The index and a shard disagree.",
+    ConfigInvalidError: "config.json is not a JSON object.",
+    FieldMissingError: "The config lacks a field that the architecture needs.",
+    FieldInvalidError: "A field of the config is of the wrong kind or out of range.",
+    FeatureUnsupportedError: "A field asks for something that the catalogue has no rule for.",
+    ArchitectureUnknownError: "The architecture is not in the catalogue.",
+    ConfigMismatchError: "The config and the tensors disagree.",
+    QuantisationIneffectiveError: "INT8 would leave most of the model as it is.",
+    ContextInvalidError: "The context length is outside what the model has.",
+    ConcurrencyInvalidError: "The concurrency is zero or beyond reason.",
+    ArithmeticOverflowError: "A byte count does not fit into 64 bits.",
+    NameUnknownError: "A dtype or an engine that this module does not know.",
+    DeviceDuplicateError: "Two devices have one name.",
+    ReplicasInvalidError: "The number of replicas is zero or beyond reason.",
+    OverrideInvalidError: "A reservoir override is out of range.",
+    DigestUnreadableError: "A file cannot be read for its digest.",
+}
+
+/// The exception of a sizing error.
+pub fn sizing(error: &SizingError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        SizingError::FileMissing { .. } => FileMissingError::new_err(text),
+        SizingError::FileUnreadable { .. } => FileUnreadableError::new_err(text),
+        SizingError::FileTooLarge { .. } => FileTooLargeError::new_err(text),
+        SizingError::SourceUnsafe { .. } => SourceUnsafeError::new_err(text),
+        SizingError::OutsideRoot { .. } => OutsideRootError::new_err(text),
+        SizingError::HeaderTruncated { .. } => HeaderTruncatedError::new_err(text),
+        SizingError::HeaderTooLarge { .. } => HeaderTooLargeError::new_err(text),
+        SizingError::HeaderInvalid { .. } => HeaderInvalidError::new_err(text),
+        SizingError::DtypeUnknown { .. } => DtypeUnknownError::new_err(text),
+        SizingError::DtypeUnsupported { .. } => DtypeUnsupportedError::new_err(text),
+        SizingError::TensorSize { .. } => TensorSizeError::new_err(text),
+        SizingError::TensorOverlap { .. } => TensorOverlapError::new_err(text),
+        SizingError::TensorGap { .. } => TensorGapError::new_err(text),
+        SizingError::TensorOverrun { .. } => TensorOverrunError::new_err(text),
+        SizingError::TensorDuplicate { .. } => TensorDuplicateError::new_err(text),
+        SizingError::TensorMissing { .. } => TensorMissingError::new_err(text),
+        SizingError::TensorUnexpected { .. } => TensorUnexpectedError::new_err(text),
+        SizingError::IndexInvalid { .. } => IndexInvalidError::new_err(text),
+        SizingError::ShardMismatch { .. } => ShardMismatchError::new_err(text),
+        SizingError::ConfigInvalid { .. } => ConfigInvalidError::new_err(text),
+        SizingError::FieldMissing { .. } => FieldMissingError::new_err(text),
+        SizingError::FieldInvalid { .. } => FieldInvalidError::new_err(text),
+        SizingError::FeatureUnsupported { .. } => FeatureUnsupportedError::new_err(text),
+        SizingError::ArchitectureUnknown { .. } => ArchitectureUnknownError::new_err(text),
+        SizingError::ConfigMismatch { .. } => ConfigMismatchError::new_err(text),
+        SizingError::QuantisationIneffective { .. } => QuantisationIneffectiveError::new_err(text),
+        SizingError::ContextInvalid { .. } => ContextInvalidError::new_err(text),
+        SizingError::ConcurrencyInvalid { .. } => ConcurrencyInvalidError::new_err(text),
+        SizingError::Overflow { .. } => ArithmeticOverflowError::new_err(text),
+    }
+}
+
+/// The exception of a placement error.
+pub fn placement(error: &PlacementError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        PlacementError::DeviceDuplicate { .. } => DeviceDuplicateError::new_err(text),
+        PlacementError::ReplicasInvalid { .. } => ReplicasInvalidError::new_err(text),
+    }
+}
+
+/// The exception of a reservoir error.
+pub fn reservoir(error: &ReservoirError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        ReservoirError::OverrideInvalid { .. } => OverrideInvalidError::new_err(text),
+        ReservoirError::Overflow => ArithmeticOverflowError::new_err(text),
+    }
+}
+
+/// The exception of a digest error.
+pub fn digest(error: &DigestError) -> PyErr {
+    DigestUnreadableError::new_err(error.to_string())
+}

@@ -1,0 +1,24 @@
+//! The Python module `echoplaned._allocator`: converts arguments and results, releases the interpreter while Rust works,
+//! and has one exception class for each error variant. It decides nothing.
+
+use pyo3::prelude::*;
+
+mod errors;
+mod functions;
+mod types;
+
+#[pymodule]
+mod _allocator {
+    #[pymodule_export]
+    use super::functions::{alternatives, digest, inspect, inspect_config, place, reservoir, size_class};
+    #[pymodule_export]
+    use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
+
+    use super::errors;
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        errors::register(module)
+    }
+}

@@ -1,0 +1,190 @@
+//! Results as frozen Python objects.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::functions::{dtype, engine};
+
+/// A checkpoint as its config and its headers describe it.
+#[pyclass(frozen, module = "echoplaned._allocator")]
+pub struct Checkpoint(pub Arc<sizing::Checkpoint>);
+
+#[pymethods]
+impl Checkpoint {
+    #[getter]
+    fn architecture(&self) -> &'static str {
+        self.0.architecture.name
+    }
+
+    #[getter]
+    fn task(&self) -> &'static str {
+        self.0.architecture.task.name()
+    }
+
+    #[getter]
+    fn parameter_count(&self) -> u64 {
+        self.0.parameter_count
+    }
+
+    #[getter]
+    fn stored_dtype(&self) -> &'static str {
+        self.0.stored_dtype.name()
+    }
+
+    #[getter]
+    fn stored_bytes(&self) -> u64 {
+        self.0.stored_bytes
+    }
+
+    #[getter]
+    fn has_weights(&self) -> bool {
+        self.0.has_weights
+    }
+
+    #[getter]
+    fn files(&self) -> Vec<String> {
+        self.0.files.clone()
+    }
+
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.0.warnings.clone()
+    }
+
+    #[getter]
+    fn max_context_length(&self) -> u64 {
+        self.0.model.shape.max_context
+    }
+
+    #[getter]
+    fn embedding_width(&self) -> u64 {
+        self.0.model.shape.hidden
+    }
+
+    #[getter]
+    fn label_count(&self) -> u64 {
+        self.0.model.shape.labels
+    }
+
+    #[getter]
+    fn vocabulary_size(&self) -> u64 {
+        self.0.model.shape.vocabulary
+    }
+
+    /// Components of one instance for a dtype, a context length and a concurrency.
+    #[pyo3(signature = (*, dtype_name, context_length, max_concurrency, engine_name))]
+    fn size(
+        &self,
+        python: Python<'_>,
+        dtype_name: &str,
+        context_length: u64,
+        max_concurrency: u64,
+        engine_name: &str,
+    ) -> PyResult<Sizing> {
+        engine(engine_name)?;
+        let dtype = dtype(dtype_name)?;
+        let sized = python
+            .detach(|| {
+                let sized = sizing::size(&self.0, dtype, context_length, max_concurrency)?;
+                Ok((sized.bytes()?, sized.upper_bytes()?, sized))
+            })
+            .map_err(|error| errors::sizing(&error))?;
+        Ok(sized.into())
+    }
+}
+
+/// One part of the memory that a model needs.
+#[pyclass(frozen, get_all, skip_from_py_object, module = "echoplaned._allocator")]
+#[derive(Clone)]
+pub struct Component {
+    name: &'static str,
+    bytes: u64,
+    upper_bytes: u64,
+    formula: String,
+    inputs: Vec<(&'static str, u64)>,
+    source: &'static str,
+}
+
+/// All components of one instance, and their sums.
+#[pyclass(frozen, get_all, module = "echoplaned._allocator")]
+pub struct Sizing {
+    components: Vec<Component>,
+    bytes: u64,
+    upper_bytes: u64,
+    quantised_ppm: u64,
+    warnings: Vec<String>,
+}
+
+impl From<(u64, u64, sizing::Sized)> for Sizing {
+    fn from((bytes, upper_bytes, sized): (u64, u64, sizing::Sized)) -> Self {
+        let convert = |part: sizing::Component| Component {
+            name: part.name,
+            bytes: part.bytes,
+            upper_bytes: part.upper_bytes,
+            formula: part.formula,
+            inputs: part.inputs,
+            source: part.source,
+        };
+        Self {
+            components: sized.components.into_iter().map(convert).collect(),
+            bytes,
+            upper_bytes,
+            quantised_ppm: sized.quantised_ppm,
+            warnings: sized.warnings,
+        }
+    }
+}
+
+/// A reservoir's parameters and memory.
+#[pyclass(frozen, get_all, module = "echoplaned._allocator")]
+pub struct Reservoir {
+    size_class: &'static str,
+    membrane_depth: u32,
+    units: u64,
+    tree: Vec<u32>,
+    level_time_constants: Vec<f64>,
+    bytes_per_stream: u64,
+    weight_bytes: u64,
+    total_bytes: u64,
+}
+
+impl From<reservoir::Reservoir> for Reservoir {
+    fn from(from: reservoir::Reservoir) -> Self {
+        Self {
+            size_class: from.class.name,
+            membrane_depth: from.class.depth,
+            units: from.class.units,
+            tree: from.tree,
+            level_time_constants: from.level_time_constants,
+            bytes_per_stream: from.bytes_per_stream,
+            weight_bytes: from.weight_bytes,
+            total_bytes: from.total_bytes,
+        }
+    }
+}
+
+/// A nearby plan that fits.
+#[pyclass(frozen, get_all, module = "echoplaned._allocator")]
+pub struct Alternative {
+    dtype: &'static str,
+    context_length: u64,
+    max_concurrency: u64,
+    upper_bytes: u64,
+    device_id: String,
+    warning: String,
+}
+
+impl From<whatif::Alternative> for Alternative {
+    fn from(from: whatif::Alternative) -> Self {
+        Self {
+            dtype: from.choice.dtype.name(),
+            context_length: from.choice.context_length,
+            max_concurrency: from.choice.max_concurrency,
+            upper_bytes: from.upper_bytes,
+            device_id: from.device_id,
+            warning: from.warning,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A checkpoint: config and tensors, checked against each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::catalogue::{Architecture, find};
+use crate::config::{CONFIG_LIMIT_BYTES, Fields};
+use crate::index::read_sharded;
+use crate::math::{product, sum};
+use crate::model::{Model, Place, Presence, Rule, Tally};
+use crate::safetensors::{Tensor, Tensors, read_header};
+use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, read_bounded};
+use crate::{Result, SizingError, StoredDtype, WeightDtype};
+
+/// What was read of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// Row of the catalogue.
+    pub architecture: &'static Architecture,
+    /// Dimensions and rules.
+    pub model: Model,
+    /// Parameters that the engine holds, by kind.
+    pub tally: Tally,
+    /// Parameters in the files; those that the config describes where there are no files.
+    pub parameter_count: u64,
+    /// The dtype of most of the parameters' bytes.
+    pub stored_dtype: WeightDtype,
+    /// Bytes of all tensors in the files; what they would be where there are none.
+    pub stored_bytes: u64,
+    /// Whether there are files, or a config only.
+    pub has_weights: bool,
+    /// Files that an engine reads, relative to the checkpoint, sorted. Empty for a config only.
+    pub files: Vec<String>,
+    /// What a caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Read a checkpoint directory: `config.json`, the headers of its safetensors files, and the names of the rest.
+///
+/// # Errors
+/// One [`SizingError`] variant a cause.
+pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
+    let source = Source::open(directory, root)?;
+    let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
+    let (architecture, model) = build(&text)?;
+    let (shards, tensors) = read_tensors(&source)?;
+    let tally = Tally::of(&model.rules, model.shape.layers)?;
+    let found = Matched::of(architecture, &model, &tensors)?;
+    let mut warnings = found.warnings();
+    if found.missing_optional {
+        warnings.push("the files have no pooler; the engine makes one up, and no answer depends on it".to_owned());
+    }
+    Ok(Checkpoint {
+        architecture,
+        tally,
+        parameter_count: found.parameters,
+        stored_dtype: found.stored_dtype(),
+        stored_bytes: tensors.values().try_fold(0, |acc, tensor| sum("the stored bytes", &[acc, tensor.bytes()]))?,
+        has_weights: true,
+        files: source.engine_files(&shards),
+        warnings,
+        model,
+    })
+}
+
+/// Build a checkpoint from a `config.json` alone: an estimate, exact in its parameter count.
+///
+/// # Errors
+/// One [`SizingError`] variant a cause.
+pub fn inspect_config(text: &[u8]) -> Result<Checkpoint> {
+    let (architecture, model) = build(text)?;
+    let tally = Tally::of(&model.rules, model.shape.layers)?;
+    let stored_dtype = model.config_dtype.unwrap_or(WeightDtype::Fp32);
+    let element = stored_dtype.element_bytes(stored_dtype);
+    Ok(Checkpoint {
+        architecture,
+        tally,
+        parameter_count: tally.parameters,
+        stored_dtype,
+        stored_bytes: product("the stored bytes", &[tally.parameters, element])?,
+        has_weights: false,
+        files: Vec::new(),
+        warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
+        model,
+    })
+}
+
+fn build(text: &[u8]) -> Result<(&'static Architecture, Model)> {
+    let fields = Fields::parse(text)?;
+    fields.refuse_foreign()?;
+    let architecture = find(fields.architecture()?)?;
+    Ok((architecture, architecture.family.build(architecture, &fields)?))
+}
+
+fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors)> {
+    if source.is_sharded() {
+        let (index, tensors) = read_sharded(source)?;
+        return Ok((index.shards().into_iter().map(str::to_owned).collect(), tensors));
+    }
+    let tensors = read_header(&source.resolve(SINGLE_NAME)?)?;
+    Ok((BTreeSet::from([SINGLE_NAME.to_owned()]), tensors))
+}
+
+/// The rules' parameters as the files have them.
+struct Matched {
+    parameters: u64,
+    bytes_by_dtype: BTreeMap<StoredDtype, u64>,
+    missing_optional: bool,
+    spare: u64,
+}
+
+impl Matched {
+    fn of(architecture: &Architecture, model: &Model, tensors: &Tensors) -> Result<Self> {
+        let prefix = find_prefix(architecture, tensors)?;
+        let normal: BTreeMap<String, (&str, &Tensor)> =
+            tensors.iter().map(|(name, tensor)| (modern_name(name), (name.as_str(), tensor))).collect();
+        check_layers(architecture, model, prefix, &normal)?;
+        let mut matched = Self { parameters: 0, bytes_by_dtype: BTreeMap::new(), missing_optional: false, spare: 0 };
+        let mut used = BTreeSet::new();
+        for rule in &model.rules {
+            let copies = if rule.place == Place::Layer { model.shape.layers } else { 1 };
+            for layer in 0..copies {
+                let name = tensor_name(rule, prefix, layer);
+                match normal.get(&name) {
+                    Some((stored, tensor)) => {
+                        matched.add(rule, stored, tensor)?;
+                        used.insert(name);
+                    }
+                    None if rule.presence == Presence::Optional => matched.missing_optional = true,
+                    None => return Err(SizingError::TensorMissing { tensor: name }),
+                }
+            }
+        }
+        for name in normal.keys().filter(|name| !used.contains(*name) && !architecture.family.is_buffer(name)) {
+            if !architecture.family.is_spare(name) {
+                let architecture = architecture.name.to_owned();
+                return Err(SizingError::TensorUnexpected { tensor: name.clone(), architecture });
+            }
+            matched.spare = matched.spare.saturating_add(1);
+        }
+        Ok(matched)
+    }
+
+    fn add(&mut self, rule: &Rule, name: &str, tensor: &Tensor) -> Result<()> {
+        check_axes(rule, name, tensor)?;
+        if tensor.dtype.as_weight().is_none() {
+            return Err(SizingError::DtypeUnsupported {
+                subject: format!("tensor {name}"),
+                dtype: tensor.dtype.name().to_owned(),
+                accepted: "F32, F16, BF16".to_owned(),
+            });
+        }
+        self.parameters = sum("the parameter count", &[self.parameters, tensor.elements()])?;
+        let bytes = self.bytes_by_dtype.entry(tensor.dtype).or_default();
+        *bytes = sum("the stored bytes", &[*bytes, tensor.bytes()])?;
+        Ok(())
+    }
+
+    /// The dtype with the most bytes; of equals the most precise one.
+    fn stored_dtype(&self) -> WeightDtype {
+        let most = self.bytes_by_dtype.iter().max_by_key(|(dtype, bytes)| (**bytes, dtype.bits()));
+        most.and_then(|(dtype, _)| dtype.as_weight()).unwrap_or(WeightDtype::Fp32)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.bytes_by_dtype.len() > 1 {
+            let names: Vec<_> = self.bytes_by_dtype.keys().map(|dtype| dtype.name()).collect();
+            let dtype = self.stored_dtype();
+            warnings.push(format!("the files mix {}; all is loaded as {dtype}", names.join(" and ")));
+        }
+        if self.spare > 0 {
+            warnings
+                .push(format!("{} tensors of the files are no parameters of this model and are left out", self.spare));
+        }
+        warnings
+    }
+}
+
+/// The prefix that the files' base model carries: the architecture's own, or none.
+fn find_prefix(architecture: &Architecture, tensors: &Tensors) -> Result<&'static str> {
+    let anchor = architecture.family.anchor();
+    let prefixed = format!("{}{anchor}", architecture.prefix);
+    if tensors.contains_key(&prefixed) {
+        Ok(architecture.prefix)
+    } else if tensors.contains_key(anchor) {
+        Ok("")
+    } else {
+        Err(SizingError::TensorMissing { tensor: prefixed })
+    }
+}
+
+/// Names that older versions of transformers gave to norms' parameters.
+fn modern_name(name: &str) -> String {
+    match (name.strip_suffix(".gamma"), name.strip_suffix(".beta")) {
+        (Some(stem), _) => format!("{stem}.weight"),
+        (_, Some(stem)) => format!("{stem}.bias"),
+        _ => name.to_owned(),
+    }
+}
+
+fn tensor_name(rule: &Rule, prefix: &str, layer: u64) -> String {
+    match rule.place {
+        Place::Head => rule.name.to_owned(),
+        Place::Base => format!("{prefix}{}", rule.name),
+        Place::Layer => format!("{prefix}{}", rule.name.replace("{}", &layer.to_string())),
+    }
+}
+
+/// The files must have exactly the config's number of layers.
+fn check_layers(
+    architecture: &Architecture,
+    model: &Model,
+    prefix: &str,
+    tensors: &BTreeMap<String, (&str, &Tensor)>,
+) -> Result<()> {
+    let Some((stem, _)) = model.rules.iter().find_map(|rule| rule.name.split_once("{}")) else {
+        return Ok(());
+    };
+    let stem = format!("{prefix}{stem}");
+    let layer_of = |name: &String| name.strip_prefix(&stem)?.split('.').next()?.parse::<u64>().ok();
+    let last = tensors
+        .iter()
+        .filter(|(name, _)| !architecture.family.is_buffer(name))
+        .filter_map(|(name, (stored, _))| Some((layer_of(name)?, *stored)))
+        .max();
+    let (found, tensor) = last.map_or((0, stem.as_str()), |(index, stored)| (index.saturating_add(1), stored));
+    if found == model.shape.layers {
+        return Ok(());
+    }
+    Err(SizingError::ConfigMismatch {
+        field: model.shape.layers_field,
+        config: model.shape.layers,
+        found,
+        tensor: tensor.to_owned(),
+    })
+}
+
+fn check_axes(rule: &Rule, name: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.shape.len() != rule.axes.len() {
+        let first = rule.axes.first().map_or("hidden_size", |axis| axis.field);
+        let [config, found] = [rule.axes.len(), tensor.shape.len()].map(|axes| u64::try_from(axes).unwrap_or(u64::MAX));
+        return Err(SizingError::ConfigMismatch { field: first, config, found, tensor: format!("{name} (axes)") });
+    }
+    for (axis, &found) in rule.axes.iter().zip(&tensor.shape) {
+        if axis.size != found {
+            let tensor = name.to_owned();
+            return Err(SizingError::ConfigMismatch { field: axis.field, config: axis.size, found, tensor });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The answer: components, each with the formula and the numbers that a person can check it by.
+
+use crate::Result;
+use crate::math::{product, sum};
+
+/// One part of the memory that a model needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// Stable name.
+    pub name: &'static str,
+    /// Expected bytes.
+    pub bytes: u64,
+    /// What admission counts with.
+    pub upper_bytes: u64,
+    /// How `bytes` follows from `inputs`.
+    pub formula: String,
+    /// The formula's numbers.
+    pub inputs: Vec<(&'static str, u64)>,
+    /// Where formula or constant come from.
+    pub source: &'static str,
+}
+
+/// What the engine is asked to do at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// Sequences that are computed together.
+    pub sequences: u64,
+    /// Tokens of each, prompt and generated together.
+    pub context_length: u64,
+    /// Bytes of one activation.
+    pub element_bytes: u64,
+}
+
+impl Workload {
+    /// Tokens of a full batch, padded.
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn tokens(&self) -> Result<u64> {
+        product("the tokens", &[self.sequences, self.context_length])
+    }
+}
+
+/// All components of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sized {
+    /// In a fixed order; those that do not apply are left out.
+    pub components: Vec<Component>,
+    /// What a caller should know.
+    pub warnings: Vec<String>,
+    /// Parts per million of the weight bytes that INT8 quantises; 0 for other dtypes.
+    pub quantised_ppm: u64,
+}
+
+impl Sized {
+    /// Sum of the expected bytes.
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn bytes(&self) -> Result<u64> {
+        self.components.iter().try_fold(0, |acc, part| sum("the total", &[acc, part.bytes]))
+    }
+
+    /// Sum of the upper bounds.
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn upper_bytes(&self) -> Result<u64> {
+        self.components.iter().try_fold(0, |acc, part| sum("the total", &[acc, part.upper_bytes]))
+    }
+}

@@ -1,0 +1,172 @@
+//! `config.json`: typed access to its fields, each within bounds.
+
+use serde_json::{Map, Value};
+
+use crate::{Result, SizingError, WeightDtype};
+
+/// What is read of a config at most.
+pub const CONFIG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// No dimension of a model is larger.
+const MAX_DIMENSION: u64 = 1 << 31;
+const MAX_SHOWN_CHARS: usize = 60;
+
+/// A config's fields.
+#[derive(Debug, Clone)]
+pub struct Fields {
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    /// Parse a config. `serde_json` refuses what is nested deeper than 128.
+    ///
+    /// # Errors
+    /// [`SizingError::ConfigInvalid`].
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(map)) => Ok(Self { map }),
+            Ok(_) => Err(SizingError::ConfigInvalid { detail: "it is not an object".to_owned() }),
+            Err(error) => Err(SizingError::ConfigInvalid { detail: error.to_string() }),
+        }
+    }
+
+    /// A field's value; None where it is missing or null.
+    fn value(&self, field: &str) -> Option<&Value> {
+        self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there and not null.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        self.value(field).is_some()
+    }
+
+    /// A positive whole number; `default` where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldMissing`] without a default, [`SizingError::FieldInvalid`].
+    pub fn count(&self, field: &'static str, default: Option<u64>) -> Result<u64> {
+        self.number(field, default, 1, "a whole number from 1 to 2147483648")
+    }
+
+    /// As [`Fields::count`], 0 included.
+    ///
+    /// # Errors
+    /// As [`Fields::count`].
+    pub fn index(&self, field: &'static str, default: Option<u64>) -> Result<u64> {
+        self.number(field, default, 0, "a whole number from 0 to 2147483648")
+    }
+
+    fn number(&self, field: &'static str, default: Option<u64>, least: u64, expected: &'static str) -> Result<u64> {
+        let Some(value) = self.value(field) else {
+            return default.ok_or(SizingError::FieldMissing { field });
+        };
+        value
+            .as_u64()
+            .filter(|number| (least..=MAX_DIMENSION).contains(number))
+            .ok_or_else(|| SizingError::FieldInvalid { field, value: show(value), expected })
+    }
+
+    /// True or false; `default` where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn flag(&self, field: &'static str, default: bool) -> Result<bool> {
+        match self.value(field) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(SizingError::FieldInvalid { field, value: show(other), expected: "true or false" }),
+        }
+    }
+
+    /// Refuse a field that is there with another value than the ones that rules exist for.
+    ///
+    /// # Errors
+    /// [`SizingError::FeatureUnsupported`].
+    pub fn only(&self, field: &'static str, accepted: &[Value]) -> Result<()> {
+        match self.value(field) {
+            Some(value) if !accepted.contains(value) => {
+                Err(SizingError::FeatureUnsupported { field, value: show(value) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The first name in `architectures`.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldMissing`], [`SizingError::FieldInvalid`].
+    pub fn architecture(&self) -> Result<&str> {
+        const FIELD: &str = "architectures";
+        let value = self.value(FIELD).ok_or(SizingError::FieldMissing { field: FIELD })?;
+        value.as_array().and_then(|names| names.first()).and_then(Value::as_str).ok_or_else(|| {
+            SizingError::FieldInvalid { field: FIELD, value: show(value), expected: "a list with a name" }
+        })
+    }
+
+    /// Labels of a classifier, as transformers counts them: `id2label`, else `num_labels`, else 2.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn labels(&self) -> Result<u64> {
+        const FIELD: &str = "id2label";
+        match self.value(FIELD) {
+            None => self.count("num_labels", Some(2)),
+            Some(Value::Object(labels)) if !labels.is_empty() => {
+                u64::try_from(labels.len()).map_err(|_| SizingError::Overflow { what: "the labels" })
+            }
+            Some(other) => {
+                Err(SizingError::FieldInvalid { field: FIELD, value: show(other), expected: "an object with labels" })
+            }
+        }
+    }
+
+    /// The dtype that the config gives for its weights; None where it gives none.
+    ///
+    /// # Errors
+    /// [`SizingError::DtypeUnsupported`].
+    pub fn dtype(&self) -> Result<Option<WeightDtype>> {
+        let Some((field, value)) = ["dtype", "torch_dtype"].iter().find_map(|&f| self.value(f).map(|v| (f, v))) else {
+            return Ok(None);
+        };
+        match value.as_str() {
+            Some("float32" | "torch.float32") => Ok(Some(WeightDtype::Fp32)),
+            Some("float16" | "torch.float16") => Ok(Some(WeightDtype::Fp16)),
+            Some("bfloat16" | "torch.bfloat16") => Ok(Some(WeightDtype::Bf16)),
+            _ => Err(SizingError::DtypeUnsupported {
+                subject: format!("config.json: {field}"),
+                dtype: show(value),
+                accepted: "float32, float16, bfloat16".to_owned(),
+            }),
+        }
+    }
+
+    /// Refuse configs that ask for repository code or that describe weights quantised before.
+    ///
+    /// # Errors
+    /// [`SizingError::SourceUnsafe`], [`SizingError::DtypeUnsupported`].
+    pub fn refuse_foreign(&self) -> Result<()> {
+        if self.has("auto_map") {
+            let detail = "auto_map asks for the repository's own Python code".to_owned();
+            return Err(SizingError::SourceUnsafe { file: "config.json".to_owned(), detail });
+        }
+        if let Some(value) = self.value("quantization_config") {
+            let method = value.get("quant_method").map_or_else(|| show(value), show);
+            return Err(SizingError::DtypeUnsupported {
+                subject: "config.json: quantization_config".to_owned(),
+                dtype: method,
+                accepted: "weights that are not quantised".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A value as text, shortened.
+fn show(value: &Value) -> String {
+    let text = match value {
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    };
+    text.chars().take(MAX_SHOWN_CHARS).collect()
+}

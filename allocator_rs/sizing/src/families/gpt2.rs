@@ -1,0 +1,110 @@
+//! GPT-2: a pre-norm decoder with learned positions, whose matrices are `Conv1D` and so are never quantised.
+
+use serde_json::json;
+
+use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule, weight_and_bias};
+use crate::Result;
+use crate::catalogue::Architecture;
+use crate::component::Workload;
+use crate::config::Fields;
+use crate::math::{product, sum};
+use crate::model::{Model, Place, Role, Rule, Shape};
+
+/// Decoders of transformers' `modeling_gpt2.py`.
+pub struct Gpt2;
+
+impl FamilyRules for Gpt2 {
+    fn build(&self, _architecture: &Architecture, fields: &Fields) -> Result<Model> {
+        fields.only("add_cross_attention", &[json!(false)])?;
+        let hidden = fields.count("n_embd", None)?;
+        let heads = fields.count("n_head", None)?;
+        let shape = Shape {
+            hidden,
+            layers: fields.count("n_layer", None)?,
+            layers_field: "n_layer",
+            heads,
+            kv_heads: heads,
+            head_dim: divide("n_head", hidden, heads)?,
+            intermediate: fields.count("n_inner", Some(product("n_inner", &[4, hidden])?))?,
+            vocabulary: fields.count("vocab_size", None)?,
+            max_context: fields.count("n_positions", None)?,
+            labels: 0,
+            tied: fields.flag("tie_word_embeddings", true)?,
+            buffer_bytes: 0,
+        };
+        Ok(Model { rules: rules(&shape)?, shape, config_dtype: fields.dtype()? })
+    }
+
+    /// MLP: its activation function is written out in tensor operations and holds four widths. Equal to the allocator's events.
+    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
+        let what = "the activations";
+        let (tokens, element, mask) = (workload.tokens()?, workload.element_bytes, mask_bytes(workload)?);
+        let mlp_width = sum(what, &[product(what, &[5, shape.hidden])?, product(what, &[4, shape.intermediate])?])?;
+        let positions =
+            product(what, &[workload.context_length, sum(what, &[product(what, &[shape.hidden, element])?, 8])?])?;
+        let attention_width = product(what, &[10, shape.hidden])?;
+        Ok(largest(
+            Activations {
+                bytes: sum(what, &[product(what, &[tokens, element, mlp_width])?, positions, 12, mask])?,
+                formula: "tokens*e*(5*hidden + 4*intermediate) + context*(hidden*e + 8) + 12 + mask",
+                verified: true,
+            },
+            [Activations {
+                bytes: sum(
+                    what,
+                    &[
+                        product(what, &[tokens, element, attention_width])?,
+                        positions,
+                        mask,
+                        product(what, &[mask, element])?,
+                    ],
+                )?,
+                formula: "tokens*e*10*hidden + context*(hidden*e + 8) + mask*(1 + e)",
+                verified: false,
+            }],
+        ))
+    }
+
+    fn is_buffer(&self, tensor: &str) -> bool {
+        tensor.ends_with(".attn.bias") || tensor.ends_with(".attn.masked_bias")
+    }
+
+    fn is_spare(&self, tensor: &str) -> bool {
+        tensor == "lm_head.weight"
+    }
+
+    fn anchor(&self) -> &'static str {
+        "wte.weight"
+    }
+
+    fn has_kv_cache(&self) -> bool {
+        true
+    }
+}
+
+fn rules(shape: &Shape) -> Result<Vec<Rule>> {
+    let hidden = axis("n_embd", shape.hidden);
+    let thrice = axis("n_embd", product("a parameter's size", &[3, shape.hidden])?);
+    let inner = axis("n_inner", shape.intermediate);
+    let vocabulary = axis("vocab_size", shape.vocabulary);
+    let mut rules = vec![
+        rule("wte.weight", Place::Base, Role::Embedding, &[vocabulary, hidden]),
+        rule("wpe.weight", Place::Base, Role::Embedding, &[axis("n_positions", shape.max_context), hidden]),
+    ];
+    rules.extend(weight_and_bias(["ln_f.weight", "ln_f.bias"], Place::Base, hidden, None));
+    rules.extend(weight_and_bias(["h.{}.ln_1.weight", "h.{}.ln_1.bias"], Place::Layer, hidden, None));
+    rules.extend(weight_and_bias(["h.{}.ln_2.weight", "h.{}.ln_2.bias"], Place::Layer, hidden, None));
+    for (names, input, output) in [
+        (["h.{}.attn.c_attn.weight", "h.{}.attn.c_attn.bias"], hidden, thrice),
+        (["h.{}.attn.c_proj.weight", "h.{}.attn.c_proj.bias"], hidden, hidden),
+        (["h.{}.mlp.c_fc.weight", "h.{}.mlp.c_fc.bias"], hidden, inner),
+        (["h.{}.mlp.c_proj.weight", "h.{}.mlp.c_proj.bias"], inner, hidden),
+    ] {
+        rules.push(rule(names[0], Place::Layer, Role::Conv1d, &[input, output]));
+        rules.push(rule(names[1], Place::Layer, Role::Vector, &[output]));
+    }
+    if !shape.tied {
+        rules.push(rule("lm_head.weight", Place::Head, Role::OutputEmbedding, &[vocabulary, hidden]));
+    }
+    Ok(rules)
+}

@@ -1,0 +1,136 @@
+//! Llama, Mistral and Qwen2: pre-norm decoders with rotary positions and a gated MLP.
+
+use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule};
+use crate::Result;
+use crate::catalogue::Architecture;
+use crate::component::Workload;
+use crate::config::Fields;
+use crate::math::{product, sum};
+use crate::model::{Model, Place, Role, Rule, Shape};
+
+/// Decoders of transformers' `modeling_llama.py` and its copies.
+pub struct Llama;
+
+/// Which linear layers have biases.
+struct Biases {
+    qkv: bool,
+    output: bool,
+    mlp: bool,
+}
+
+impl FamilyRules for Llama {
+    fn build(&self, architecture: &Architecture, fields: &Fields) -> Result<Model> {
+        let hidden = fields.count("hidden_size", None)?;
+        let heads = fields.count("num_attention_heads", None)?;
+        let kv_heads = fields.count("num_key_value_heads", Some(heads))?;
+        divide("num_key_value_heads", heads, kv_heads)?;
+        let head_dim = if fields.has("head_dim") {
+            fields.count("head_dim", None)?
+        } else {
+            divide("num_attention_heads", hidden, heads)?
+        };
+        let shape = Shape {
+            hidden,
+            layers: fields.count("num_hidden_layers", None)?,
+            layers_field: "num_hidden_layers",
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate: fields.count("intermediate_size", None)?,
+            vocabulary: fields.count("vocab_size", None)?,
+            max_context: fields.count("max_position_embeddings", None)?,
+            labels: 0,
+            tied: fields.flag("tie_word_embeddings", false)?,
+            // inv_freq and original_inv_freq: half a head each, fp32 whatever the dtype.
+            buffer_bytes: product("the buffers", &[head_dim / 2, 8])?,
+        };
+        let of_config = fields.flag("attention_bias", false)?;
+        let biases = Biases {
+            qkv: architecture.qkv_bias || of_config,
+            output: !architecture.qkv_bias && of_config,
+            mlp: fields.flag("mlp_bias", false)?,
+        };
+        Ok(Model { rules: rules(&shape, &biases)?, shape, config_dtype: fields.dtype()? })
+    }
+
+    /// MLP: `tokens*e*(4h + 3I)` with the rotary tables and the position ids of one sequence; attention: queries, outputs
+    /// and residuals (7h) beside keys and values. Equal to the allocator's events for the MLP term.
+    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
+        let what = "the activations";
+        let (tokens, element, mask) = (workload.tokens()?, workload.element_bytes, mask_bytes(workload)?);
+        let mlp_width = sum(what, &[product(what, &[4, shape.hidden])?, product(what, &[3, shape.intermediate])?])?;
+        let rotary =
+            product(what, &[workload.context_length, sum(what, &[product(what, &[2, shape.head_dim, element])?, 8])?])?;
+        let kv_width = product(what, &[2, shape.kv_heads, shape.head_dim])?;
+        let query_width = shape.hidden.max(product(what, &[shape.heads, shape.head_dim])?);
+        let attention_width = sum(what, &[product(what, &[7, query_width])?, kv_width])?;
+        Ok(largest(
+            Activations {
+                bytes: sum(what, &[product(what, &[tokens, element, mlp_width])?, rotary, mask])?,
+                formula: "tokens*e*(4*hidden + 3*intermediate) + context*(2*head_dim*e + 8) + mask",
+                verified: true,
+            },
+            [Activations {
+                bytes: sum(
+                    what,
+                    &[
+                        product(what, &[tokens, element, attention_width])?,
+                        rotary,
+                        mask,
+                        product(what, &[mask, element])?,
+                    ],
+                )?,
+                formula: "tokens*e*(7*hidden + 2*kv_heads*head_dim) + context*(2*head_dim*e + 8) + mask*(1 + e)",
+                verified: false,
+            }],
+        ))
+    }
+
+    fn is_buffer(&self, tensor: &str) -> bool {
+        tensor.ends_with("rotary_emb.inv_freq")
+    }
+
+    fn is_spare(&self, tensor: &str) -> bool {
+        tensor == "lm_head.weight"
+    }
+
+    fn anchor(&self) -> &'static str {
+        "embed_tokens.weight"
+    }
+
+    fn has_kv_cache(&self) -> bool {
+        true
+    }
+}
+
+fn rules(shape: &Shape, biases: &Biases) -> Result<Vec<Rule>> {
+    let hidden = axis("hidden_size", shape.hidden);
+    let vocabulary = axis("vocab_size", shape.vocabulary);
+    let inner = axis("intermediate_size", shape.intermediate);
+    let query = axis("num_attention_heads", product("a parameter's size", &[shape.heads, shape.head_dim])?);
+    let key = axis("num_key_value_heads", product("a parameter's size", &[shape.kv_heads, shape.head_dim])?);
+    let mut rules = vec![
+        rule("embed_tokens.weight", Place::Base, Role::Embedding, &[vocabulary, hidden]),
+        rule("norm.weight", Place::Base, Role::Vector, &[hidden]),
+        rule("layers.{}.input_layernorm.weight", Place::Layer, Role::Vector, &[hidden]),
+        rule("layers.{}.post_attention_layernorm.weight", Place::Layer, Role::Vector, &[hidden]),
+    ];
+    for (names, output, input, bias) in [
+        (["layers.{}.self_attn.q_proj.weight", "layers.{}.self_attn.q_proj.bias"], query, hidden, biases.qkv),
+        (["layers.{}.self_attn.k_proj.weight", "layers.{}.self_attn.k_proj.bias"], key, hidden, biases.qkv),
+        (["layers.{}.self_attn.v_proj.weight", "layers.{}.self_attn.v_proj.bias"], key, hidden, biases.qkv),
+        (["layers.{}.self_attn.o_proj.weight", "layers.{}.self_attn.o_proj.bias"], hidden, query, biases.output),
+        (["layers.{}.mlp.gate_proj.weight", "layers.{}.mlp.gate_proj.bias"], inner, hidden, biases.mlp),
+        (["layers.{}.mlp.up_proj.weight", "layers.{}.mlp.up_proj.bias"], inner, hidden, biases.mlp),
+        (["layers.{}.mlp.down_proj.weight", "layers.{}.mlp.down_proj.bias"], hidden, inner, biases.mlp),
+    ] {
+        rules.push(rule(names[0], Place::Layer, Role::Linear, &[output, input]));
+        if bias {
+            rules.push(rule(names[1], Place::Layer, Role::Vector, &[output]));
+        }
+    }
+    if !shape.tied {
+        rules.push(rule("lm_head.weight", Place::Head, Role::OutputEmbedding, &[vocabulary, hidden]));
+    }
+    Ok(rules)
+}

@@ -1,0 +1,184 @@
+//! A checkpoint directory: which files are read, and what is refused before any of them is opened.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::index::INDEX_NAME;
+use crate::{Result, SizingError};
+
+/// The weights of a checkpoint in one file.
+pub const SINGLE_NAME: &str = "model.safetensors";
+/// The model's configuration.
+pub const CONFIG_NAME: &str = "config.json";
+const MAX_DEPTH: usize = 4;
+const MAX_ENTRIES: usize = 10_000;
+/// Files that hold pickles, or other formats that are not read.
+const PICKLES: [&str; 6] = ["bin", "pt", "pth", "ckpt", "pkl", "pickle"];
+/// What an engine reads beside config and weights, where it is there.
+const COMPANIONS: [&str; 17] = [
+    "1_Pooling/config.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "merges.txt",
+    "modules.json",
+    "sentence_bert_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// A checkpoint directory whose files may be opened.
+#[derive(Debug, Clone)]
+pub struct Source {
+    directory: PathBuf,
+    root: Option<PathBuf>,
+    names: BTreeSet<String>,
+}
+
+impl Source {
+    /// List a directory and refuse it if it holds code, or pickles in the place of safetensors.
+    ///
+    /// `root`: every file that is read must lie beneath it once its links are followed.
+    ///
+    /// # Errors
+    /// [`SizingError::SourceUnsafe`], [`SizingError::FileMissing`], [`SizingError::FileUnreadable`].
+    pub fn open(directory: &Path, root: Option<&Path>) -> Result<Self> {
+        let root = match root {
+            Some(path) => Some(fs::canonicalize(path).map_err(|error| describe("the allowed root", &error))?),
+            None => None,
+        };
+        let mut names = BTreeSet::new();
+        list(directory, "", 0, &mut names)?;
+        let source = Self { directory: directory.to_owned(), root, names };
+        source.refuse_code()?;
+        Ok(source)
+    }
+
+    fn refuse_code(&self) -> Result<()> {
+        let refuse = |file: &str, detail: &str| {
+            Err(SizingError::SourceUnsafe { file: file.to_owned(), detail: detail.to_owned() })
+        };
+        if let Some(file) = self.names.iter().find(|name| has_extension(name, &["py"])) {
+            return refuse(file, "a checkpoint may not bring Python code");
+        }
+        if !self.is_sharded()
+            && !self.names.contains(SINGLE_NAME)
+            && let Some(file) = self.names.iter().find(|name| has_extension(name, &PICKLES))
+        {
+            return refuse(file, "pickles can run code; save the weights as safetensors");
+        }
+        Ok(())
+    }
+
+    /// Whether the weights are in several files.
+    #[must_use]
+    pub fn is_sharded(&self) -> bool {
+        !self.names.contains(SINGLE_NAME) && self.names.contains(INDEX_NAME)
+    }
+
+    /// Whether a file of this name is there.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The path of a file that may be opened: regular, and beneath the root once links are followed.
+    ///
+    /// # Errors
+    /// [`SizingError::FileMissing`], [`SizingError::FileUnreadable`], [`SizingError::OutsideRoot`].
+    pub fn resolve(&self, name: &str) -> Result<PathBuf> {
+        let path = fs::canonicalize(self.directory.join(name)).map_err(|error| describe(name, &error))?;
+        if let Some(root) = &self.root
+            && !path.starts_with(root)
+        {
+            return Err(SizingError::OutsideRoot { file: name.to_owned() });
+        }
+        let metadata = fs::metadata(&path).map_err(|error| describe(name, &error))?;
+        if !metadata.is_file() {
+            let detail = "it is not a regular file".to_owned();
+            return Err(SizingError::FileUnreadable { file: name.to_owned(), detail });
+        }
+        Ok(path)
+    }
+
+    /// Names of every file that an engine will read, sorted; `shards` are the weights' files.
+    #[must_use]
+    pub fn engine_files(&self, shards: &BTreeSet<String>) -> Vec<String> {
+        let mut files: BTreeSet<String> = shards.clone();
+        files.insert(CONFIG_NAME.to_owned());
+        files.extend(COMPANIONS.iter().filter(|name| self.has(name)).map(|name| (*name).to_owned()));
+        if self.is_sharded() {
+            files.insert(INDEX_NAME.to_owned());
+        }
+        files.into_iter().collect()
+    }
+}
+
+/// Collect the relative names of all files beneath a directory; links to directories are not followed.
+fn list(directory: &Path, prefix: &str, depth: usize, names: &mut BTreeSet<String>) -> Result<()> {
+    let shown = if prefix.is_empty() { "the checkpoint directory" } else { prefix };
+    let entries = fs::read_dir(directory).map_err(|error| describe(shown, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| describe(shown, &error))?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().map_err(|error| describe(&name, &error))?;
+        if kind.is_dir() {
+            if depth < MAX_DEPTH {
+                list(&entry.path(), &format!("{name}/"), depth.saturating_add(1), names)?;
+            }
+        } else {
+            names.insert(name);
+        }
+        if names.len() > MAX_ENTRIES {
+            let detail = format!("it holds more than {MAX_ENTRIES} files");
+            return Err(SizingError::FileUnreadable { file: shown.to_owned(), detail });
+        }
+    }
+    Ok(())
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    let extension = Path::new(name).extension().and_then(|text| text.to_str()).unwrap_or("");
+    extensions.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Read a whole small file.
+///
+/// # Errors
+/// [`SizingError::FileTooLarge`] beyond `limit` bytes; what [`describe`] says of the system's errors.
+pub fn read_bounded(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let file = fs::File::open(path).map_err(|error| describe(name, &error))?;
+    let length = file.metadata().map_err(|error| describe(name, &error))?.len();
+    if length > limit {
+        return Err(SizingError::FileTooLarge { file: name.to_owned(), length, limit });
+    }
+    let mut text = Vec::new();
+    file.take(limit).read_to_end(&mut text).map_err(|error| describe(name, &error))?;
+    Ok(text)
+}
+
+/// This crate's error for one of the system's.
+#[must_use]
+pub fn describe(name: &str, error: &io::Error) -> SizingError {
+    if error.kind() == io::ErrorKind::NotFound {
+        SizingError::FileMissing { file: name.to_owned() }
+    } else {
+        SizingError::FileUnreadable { file: name.to_owned(), detail: error.kind().to_string() }
+    }
+}
+
+/// A path's last part, for messages: the directory it lies in is not everybody's business.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}

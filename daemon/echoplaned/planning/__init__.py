@@ -1,0 +1,30 @@
+"""The allocator's Python face: what a checkpoint is, how much memory it needs, where it goes, and what would fit instead.
+
+The only importer of the native module. All functions block and release the interpreter while Rust works; call them from
+a worker thread. Sizes are bytes, contexts are tokens.
+"""
+
+from echoplaned.planning.devices import find_devices, host_device
+from echoplaned.planning.inspection import Checkpoint, inspect_checkpoint, inspect_config, inspect_model
+from echoplaned.planning.plan import PlanRequest, place, plan_load, plan_offline, require_fit
+from echoplaned.planning.reservoir import plan_reservoir, size_class
+from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, size_model
+
+__all__ = [
+    "DEFAULT_MAX_CONCURRENCY",
+    "Checkpoint",
+    "PlanRequest",
+    "SizedModel",
+    "find_devices",
+    "host_device",
+    "inspect_checkpoint",
+    "inspect_config",
+    "inspect_model",
+    "place",
+    "plan_load",
+    "plan_offline",
+    "plan_reservoir",
+    "require_fit",
+    "size_class",
+    "size_model",
+]

@@ -1,0 +1,90 @@
+"""The native module's exceptions as errors that callers may see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from echoplaned import _allocator
+from echoplaned.core.failure import Violation
+from echoplaned.errors import (
+    ArchitectureUnsupportedError,
+    DtypeUnsupportedError,
+    EchoplaneError,
+    FieldInvalidError,
+    SourceCorruptError,
+    SourceNotAllowedError,
+    SourceUnsafeError,
+)
+
+
+def _corrupt(text: str) -> EchoplaneError:
+    return SourceCorruptError(text, subject="source_uri", accepted="a complete checkpoint whose files agree")
+
+
+def _unsafe(text: str) -> EchoplaneError:
+    return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights without Python code")
+
+
+def _outside(text: str) -> EchoplaneError:
+    return SourceNotAllowedError(text, subject="source_uri", accepted="files beneath an allowed root, links followed")
+
+
+def _architecture(text: str) -> EchoplaneError:
+    return ArchitectureUnsupportedError(text, subject="config.json", accepted="an architecture of the catalogue")
+
+
+def _dtype(text: str) -> EchoplaneError:
+    return DtypeUnsupportedError(text, subject="dtype", accepted="FP32, FP16 or BF16; INT8 of models made of nn.Linear")
+
+
+def _field(field: str) -> Callable[[str], EchoplaneError]:
+    return lambda text: FieldInvalidError(Violation(field, text))
+
+
+_TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneError]]] = {
+    _allocator.FileMissingError: _corrupt,
+    _allocator.FileUnreadableError: _corrupt,
+    _allocator.FileTooLargeError: _corrupt,
+    _allocator.SourceUnsafeError: _unsafe,
+    _allocator.OutsideRootError: _outside,
+    _allocator.HeaderTruncatedError: _corrupt,
+    _allocator.HeaderTooLargeError: _corrupt,
+    _allocator.HeaderInvalidError: _corrupt,
+    _allocator.DtypeUnknownError: _dtype,
+    _allocator.DtypeUnsupportedError: _dtype,
+    _allocator.TensorSizeError: _corrupt,
+    _allocator.TensorOverlapError: _corrupt,
+    _allocator.TensorGapError: _corrupt,
+    _allocator.TensorOverrunError: _corrupt,
+    _allocator.TensorDuplicateError: _corrupt,
+    _allocator.TensorMissingError: _corrupt,
+    _allocator.TensorUnexpectedError: _architecture,
+    _allocator.IndexInvalidError: _corrupt,
+    _allocator.ShardMismatchError: _corrupt,
+    _allocator.ConfigInvalidError: _corrupt,
+    _allocator.FieldMissingError: _corrupt,
+    _allocator.FieldInvalidError: _corrupt,
+    _allocator.FeatureUnsupportedError: _architecture,
+    _allocator.ArchitectureUnknownError: _architecture,
+    _allocator.ConfigMismatchError: _corrupt,
+    _allocator.QuantisationIneffectiveError: _dtype,
+    _allocator.ContextInvalidError: _field("context_length"),
+    _allocator.ConcurrencyInvalidError: _field("max_concurrency"),
+    _allocator.ArithmeticOverflowError: _corrupt,
+    _allocator.NameUnknownError: _field("engine"),
+    _allocator.DeviceDuplicateError: _field("devices"),
+    _allocator.ReplicasInvalidError: _field("replicas"),
+    _allocator.OverrideInvalidError: _field("reservoir"),
+    _allocator.DigestUnreadableError: _corrupt,
+}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every exception of the native module into the error that carries its reason."""
+    try:
+        yield
+    except _allocator.AllocatorError as error:
+        raise _TABLE[type(error)](str(error)) from error

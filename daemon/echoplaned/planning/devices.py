@@ -1,0 +1,103 @@
+"""The places of this host that can hold models: NVIDIA GPUs where there are any, else the host's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pynvml
+
+from echoplaned.core.plan import Device
+
+HOST_DEVICE_ID: Final = "host"
+_MIN_RESERVE_BYTES: Final = 1024**3
+_RESERVE_FRACTION: Final = 10
+"""One part in ten of a device is never given to a model."""
+
+_CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+_CGROUP_SELF: Final = Path("/proc/self/cgroup")
+
+
+def find_devices(*, host_memory_bytes: int | None = None) -> tuple[Device, ...]:
+    """Return the NVIDIA GPUs, or host memory as one device where there are none.
+
+    Args:
+        host_memory_bytes: use host memory of this size whatever the host has (settings, tests).
+    """
+    if host_memory_bytes is None:
+        gpus = _gpus()
+        if gpus:
+            return gpus
+    return (host_device(host_memory_bytes),)
+
+
+def host_device(memory_bytes: int | None = None) -> Device:
+    """Return host memory as a device: physical memory, or less where the process's cgroup (v2) allows less."""
+    capacity = _host_memory_bytes() if memory_bytes is None else memory_bytes
+    return Device(HOST_DEVICE_ID, "host", "host memory", capacity, reserve_bytes(capacity))
+
+
+def reserve_bytes(capacity_bytes: int) -> int:
+    """Return what is kept free: a tenth, at least 1 GiB, at most all."""
+    return min(capacity_bytes, max(capacity_bytes // _RESERVE_FRACTION, _MIN_RESERVE_BYTES))
+
+
+def _host_memory_bytes() -> int:
+    """Return physical memory or the tightest limit of the process's cgroup and its parents."""
+    return min([int(psutil.virtual_memory().total), *cgroup_limits(_CGROUP_ROOT, _CGROUP_SELF)])
+
+
+def cgroup_limits(root: Path, membership: Path) -> list[int]:
+    """Return ``memory.max`` of the process's cgroup and of every parent, in bytes; empty without cgroup v2 or limits.
+
+    Format: https://docs.kernel.org/admin-guide/cgroup-v2.html; in a container the root itself may carry the limit.
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
+    if own is None:
+        return []
+    leaf = root / own.lstrip("/")
+    if not leaf.is_relative_to(root) or ".." in leaf.parts:  # another namespace's path
+        leaf = root
+    limits = []
+    for directory in (leaf, *leaf.parents):
+        if not directory.is_relative_to(root):
+            break
+        limit = _read_limit(directory / "memory.max")
+        if limit is not None:
+            limits.append(limit)
+    return limits
+
+
+def _read_limit(path: Path) -> int | None:
+    """Return a limit in bytes; None where the file is missing or says ``max``."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _gpus() -> tuple[Device, ...]:
+    """Return the GPUs that NVML knows, in its order; empty without a driver or without GPUs."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(index: int) -> Device:
+    """Describe one GPU."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    capacity = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return Device(f"cuda:{index}", "cuda", str(pynvml.nvmlDeviceGetName(handle)), capacity, reserve_bytes(capacity))
