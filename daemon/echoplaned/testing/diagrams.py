@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
 
 from echoplaned.core.tables import INSTANCE_TABLE, ROLLOUT_TABLE
 
 
-def diagram(table: Mapping[StrEnum, Mapping[StrEnum, StrEnum]], start: str) -> str:
+StateT = TypeVar("StateT", bound=StrEnum)
+SignalT = TypeVar("SignalT", bound=StrEnum)
+
+
+def diagram(table: Mapping[StateT, Mapping[SignalT, StateT]], start: str) -> str:
     """Return a Mermaid state diagram of a table; signals that lead the same way share an arrow."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for state, cells in table.items():

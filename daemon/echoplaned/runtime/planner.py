@@ -1,0 +1,62 @@
+"""Finds a device for one instance: microseconds of Rust, so it answers within the step's own turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from echoplaned.core.effects import PlanInstance
+from echoplaned.core.events import Refused, Reserved
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.fold import find_instance, reserved_bytes
+from echoplaned.core.plan import DeviceFit, Plan
+from echoplaned.core.state import Model, State, Version
+from echoplaned.planning import place
+from echoplaned.runtime.ports import Clock, Emit
+
+
+class InstancePlanner:
+    """Implements ``Planner`` over the state's devices and reservations."""
+
+    def __init__(self, emit: Emit, clock: Clock) -> None:
+        self._emit = emit
+        self._clock = clock
+
+    def plan_instance(self, effect: PlanInstance, state: State) -> None:
+        """Answer Reserved or Refused, with the ledger epoch that was read."""
+        found = find_instance(state, effect.instance)
+        if found is None:
+            return
+        model, version, _ = found
+        held = {device.device_id: reserved_bytes(state, device.device_id) for device in state.devices}
+        needed = version.plan.upper_bytes
+        devices = place(state.devices, held, needed_bytes=needed, replicas=1)
+        if devices:
+            self._emit(Reserved(self._clock(), effect.instance, devices[0], needed, state.ledger_epoch))
+        else:
+            failure = _no_room(model, version, _standing(version.plan, state, held))
+            self._emit(Refused(self._clock(), effect.instance, failure, state.ledger_epoch))
+
+
+def _standing(plan: Plan, state: State, held: dict[str, int]) -> tuple[DeviceFit, ...]:
+    return tuple(
+        DeviceFit(
+            device.device_id,
+            max(0, device.capacity_bytes - device.reserve_bytes - held[device.device_id]),
+            plan.upper_bytes,
+        )
+        for device in state.devices
+    )
+
+
+def _no_room(model: Model, version: Version, devices: tuple[DeviceFit, ...]) -> Failure:
+    """Say what was free when the room that a plan had seen was gone."""
+    surge = model.rollout is not None and model.rollout.to_version == version.key.version
+    reason = Reason.SURGE_INFEASIBLE if surge else Reason.MEMORY_INSUFFICIENT
+    most = max((fit.free_bytes for fit in devices), default=0)
+    beside = " beside the version that is serving" if surge else ""
+    message = (
+        f"an instance of {version.key} needs {version.plan.upper_bytes} bytes{beside}; the most that is free on one device is {most}: "
+        "free some memory, or ask PlanModel what would fit"
+    )
+    plan = replace(version.plan, fits=False, device_ids=(), devices=devices, alternatives=(), surge=surge)
+    return Failure(reason, message, plan=plan)
