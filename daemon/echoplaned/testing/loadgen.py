@@ -29,52 +29,10 @@ from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 MAX_IN_FLIGHT = 500
 VERSION_TRAILER = "echoplane-version"
 
-_WORDS = [
-    "the",
-    "model",
-    "answers",
-    "every",
-    "request",
-    "that",
-    "reaches",
-    "it",
-    "while",
-    "a",
-    "new",
-    "version",
-    "takes",
-    "a",
-    "growing",
-    "share",
-    "of",
-    "the",
-    "traffic",
-    "and",
-    "nobody",
-    "notices",
-    "because",
-    "nothing",
-    "fails",
-    "and",
-    "when",
-    "the",
-    "new",
-    "one",
-    "is",
-    "worse",
-    "the",
-    "old",
-    "one",
-    "has",
-    "it",
-    "all",
-    "back",
-    "before",
-    "anyone",
-    "had",
-    "to",
-    "ask",
-]
+_WORDS = (
+    "the model answers every request that reaches it while a new version takes a growing share of the traffic and nobody "
+    "notices because nothing fails and when the new one is worse the old one has it all back before anyone had to ask"
+).split()  # noqa: SIM905 - a sentence reads better than forty literals
 
 
 def make_text(rng: random.Random, *, long: bool) -> str:
