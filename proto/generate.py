@@ -27,11 +27,13 @@ REQUIREMENTS = ("grpcio-tools==1.72.2", "mypy-protobuf==3.6.0", "setuptools<81")
 SOURCES = ("echoplane/v1/*.proto", "echoplane/worker/v1/*.proto", "third_party/echoplane/inference/*.proto")
 MESSAGES = ("--python_out=.", "--pyi_out=.")
 VALIDATE = "buf/validate/validate.proto"
+OPERATIONS = "google/longrunning/operations.proto"
 
 # A distribution must not install into others' top-level package `buf`; `echoplane._third_party` finds or brings it.
 REWRITES = {
     "from buf.validate import validate_pb2 as": "from echoplane._third_party import validate_pb2 as",
-    "import buf.validate.validate_pb2": "import echoplane._third_party.buf.validate.validate_pb2",
+    # The distribution that brings it has no types.
+    "\nimport google.longrunning.operations_pb2\n": "\nimport google.longrunning.operations_pb2  # type: ignore[import-untyped]\n",
 }
 PACKAGES = {
     "echoplane/v1": "Messages and services of the API, version 1.",
@@ -40,6 +42,8 @@ PACKAGES = {
     "echoplane/inference": "The Open Inference Protocol's gRPC service.",
     "echoplane/_third_party/buf": "Field rules by protovalidate.",
     "echoplane/_third_party/buf/validate": "Field rules by protovalidate.",
+    "echoplane/_third_party/google": "Stubs of Google's common services.",
+    "echoplane/_third_party/google/longrunning": "Stubs of google.longrunning.Operations.",
 }
 
 
@@ -111,7 +115,11 @@ def generate(out: Path) -> list[Path]:
     third_party = out / "echoplane" / "_third_party"
     third_party.mkdir(parents=True)
     protoc(python, out, relative(SOURCES))
-    protoc(python, third_party, [VALIDATE])
+    # Without types: nobody uses the rules from Python, and protoc's stub of this file is not sound.
+    protoc(python, third_party, [VALIDATE], ("--python_out=.",))
+    # googleapis-common-protos and xds-protos both bring `google.longrunning`, the second without the service's stubs and with
+    # other bytes than the first one's stubs refer to: in one environment the messages of either work, the stubs of neither.
+    grpc_stubs(python, third_party, [OPERATIONS])
     grpc_stubs(python, out, [name for name in relative(SOURCES) if "\nservice " in source(name)])
     rewrite_imports(out)
     for package, docstring in PACKAGES.items():

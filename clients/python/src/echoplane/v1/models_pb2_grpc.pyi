@@ -6,7 +6,7 @@ Models, their versions, and everything that changes them."""
 import abc
 import collections.abc
 import echoplane.v1.models_pb2
-import google.longrunning.operations_pb2
+import google.longrunning.operations_pb2  # type: ignore[import-untyped]
 import grpc
 import grpc.aio
 import typing

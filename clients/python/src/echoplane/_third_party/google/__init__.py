@@ -1,0 +1,1 @@
+"""Stubs of Google's common services."""

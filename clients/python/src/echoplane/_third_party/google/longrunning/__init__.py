@@ -1,0 +1,1 @@
+"""Stubs of google.longrunning.Operations."""
