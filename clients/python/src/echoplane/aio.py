@@ -1,0 +1,363 @@
+"""The control API for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from echoplane.channels import CONTROL_OPTIONS
+from echoplane.errors import STREAM_ENDED, UnavailableError, from_rpc_error
+from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplane.names import model_name, rollout_name, version_name
+from echoplane.operations import Completed, Progress, Watcher, not_in_time, read_completed
+from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage, with_request_id
+from echoplane.v1 import diagnostics_pb2 as diagnostics
+from echoplane.v1 import diagnostics_pb2_grpc, models_pb2_grpc, planning_pb2_grpc, plans_pb2, rollouts_pb2_grpc
+from echoplane.v1 import models_pb2 as models
+from echoplane.v1 import planning_pb2 as planning
+from echoplane.v1 import rollouts_pb2 as rollouts
+from echoplane.v1 import types_pb2 as types
+
+Resp = TypeVar("Resp", bound=Message)
+
+
+class AsyncClient:
+    """A client of the control API for asyncio. Make it within the event loop; use it as an async context manager, or close it.
+
+    Every method raises ``EchoplaneError`` and takes ``timeout_s``, the longest time of the call in seconds, its retries included
+    (default: ``ClientOptions.timeout_s``). Calls answered UNAVAILABLE are tried again; a ``request_id`` that is drawn once a call makes
+    that safe for calls that change something.
+    """
+
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        options: ClientOptions | None = None,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        self._options = options or ClientOptions()
+        self._channel = channel or grpc.aio.insecure_channel(address, CONTROL_OPTIONS)
+        self._models = cast("models_pb2_grpc.ModelServiceAsyncStub", models_pb2_grpc.ModelServiceStub(self._channel))
+        self._rollouts = cast(
+            "rollouts_pb2_grpc.RolloutServiceAsyncStub", rollouts_pb2_grpc.RolloutServiceStub(self._channel)
+        )
+        self._planning = cast(
+            "planning_pb2_grpc.PlanningServiceAsyncStub", planning_pb2_grpc.PlanningServiceStub(self._channel)
+        )
+        self._status = cast(
+            "diagnostics_pb2_grpc.StatusServiceAsyncStub", diagnostics_pb2_grpc.StatusServiceStub(self._channel)
+        )
+        self._operations = cast(
+            "operations_pb2_grpc.OperationsAsyncStub", operations_pb2_grpc.OperationsStub(self._channel)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End every call and let go of the connection."""
+        await self._channel.close(None)
+
+    # --- models ----------------------------------------------------------------------------------------------------
+
+    async def load_model(
+        self, request: models.LoadModelRequest, timeout_s: float | None = None
+    ) -> operations_pb2.Operation:
+        """Start to load a version; see ``wait``."""
+        return await self._call(self._models.LoadModel, request, timeout_s)
+
+    async def update_model(
+        self, request: models.UpdateModelRequest, timeout_s: float | None = None
+    ) -> operations_pb2.Operation:
+        """Start to roll a version out; see ``wait``, which raises ``RolledBackError`` where it was taken back."""
+        return await self._call(self._models.UpdateModel, request, timeout_s)
+
+    async def delete_model(
+        self, name: str, *, force: bool = False, allow_missing: bool = False, timeout_s: float | None = None
+    ) -> operations_pb2.Operation:
+        """Start to drain and forget a model; ``force`` also during a rollout."""
+        request = models.DeleteModelRequest(name=model_name(name), force=force, allow_missing=allow_missing)
+        return await self._call(self._models.DeleteModel, request, timeout_s)
+
+    async def get_model(self, name: str, timeout_s: float | None = None) -> models.Model:
+        """Return one model."""
+        return await self._call(self._models.GetModel, models.GetModelRequest(name=model_name(name)), timeout_s)
+
+    async def list_models(self, timeout_s: float | None = None) -> AsyncIterator[models.Model]:
+        """Go through the models by name, page by page; ``timeout_s`` is for each page."""
+        request = models.ListModelsRequest()
+        while True:
+            page = await self._call(self._models.ListModels, request, timeout_s)
+            for item in page.models:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def configure_model(
+        self, request: models.ConfigureModelRequest, timeout_s: float | None = None
+    ) -> models.Model:
+        """Change labels, pins, tiers and concurrency; only what ``update_mask`` names."""
+        return await self._call(self._models.ConfigureModel, request, timeout_s)
+
+    async def get_version(self, name: str, timeout_s: float | None = None) -> models.ModelVersion:
+        """Return one version, by ``MODEL/VERSION`` or full name."""
+        request = models.GetModelVersionRequest(name=version_name(name))
+        return await self._call(self._models.GetModelVersion, request, timeout_s)
+
+    async def list_versions(self, model: str, timeout_s: float | None = None) -> AsyncIterator[models.ModelVersion]:
+        """Go through a model's versions, the latest first; ``timeout_s`` is for each page."""
+        request = models.ListModelVersionsRequest(parent=model_name(model))
+        while True:
+            page = await self._call(self._models.ListModelVersions, request, timeout_s)
+            for item in page.versions:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def delete_version(
+        self, name: str, *, allow_missing: bool = False, timeout_s: float | None = None
+    ) -> operations_pb2.Operation:
+        """Start to drain and unload a version that has no traffic."""
+        request = models.DeleteModelVersionRequest(name=version_name(name), allow_missing=allow_missing)
+        return await self._call(self._models.DeleteModelVersion, request, timeout_s)
+
+    async def set_version_tier(
+        self, name: str, tier: types.Tier, timeout_s: float | None = None
+    ) -> operations_pb2.Operation:
+        """Start to park or wake a version."""
+        request = models.SetModelVersionTierRequest(name=version_name(name), tier=tier)
+        return await self._call(self._models.SetModelVersionTier, request, timeout_s)
+
+    async def check_health(self, model: str, timeout_s: float | None = None) -> models.ModelHealth:
+        """Probe a model now with real inferences."""
+        request = models.CheckModelHealthRequest(name=model_name(model))
+        return await self._call(self._models.CheckModelHealth, request, timeout_s)
+
+    async def get_health(self, model: str, timeout_s: float | None = None) -> models.ModelHealth:
+        """Return a model's last known health."""
+        request = models.GetModelHealthRequest(name=model_name(model))
+        return await self._call(self._models.GetModelHealth, request, timeout_s)
+
+    # --- rollouts --------------------------------------------------------------------------------------------------
+
+    async def get_rollout(self, name: str, timeout_s: float | None = None) -> rollouts.Rollout:
+        """Return one rollout with its history."""
+        request = rollouts.GetRolloutRequest(name=rollout_name(name))
+        return await self._call(self._rollouts.GetRollout, request, timeout_s)
+
+    async def list_rollouts(self, model: str, timeout_s: float | None = None) -> AsyncIterator[rollouts.Rollout]:
+        """Go through a model's rollouts, the latest first; ``timeout_s`` is for each page."""
+        request = rollouts.ListRolloutsRequest(parent=model_name(model))
+        while True:
+            page = await self._call(self._rollouts.ListRollouts, request, timeout_s)
+            for item in page.rollouts:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def watch_rollout(self, name: str, timeout_s: float | None = None) -> AsyncIterator[rollouts.Rollout]:
+        """Follow a rollout until its outcome is known, across lost connections; ``timeout_s`` None: as long as it takes."""
+        request = rollouts.WatchRolloutRequest(name=rollout_name(name))
+
+        def again(last: rollouts.Rollout | None) -> rollouts.WatchRolloutRequest | None:
+            return None if last is not None and last.outcome else request
+
+        return self._stream(self._rollouts.WatchRollout, again, timeout_s)
+
+    async def pause_rollout(self, name: str, reason: str = "", timeout_s: float | None = None) -> rollouts.Rollout:
+        """Stop going forward."""
+        request = rollouts.PauseRolloutRequest(name=rollout_name(name), reason=reason)
+        return await self._call(self._rollouts.PauseRollout, request, timeout_s)
+
+    async def resume_rollout(self, name: str, reason: str = "", timeout_s: float | None = None) -> rollouts.Rollout:
+        """Go on after a pause."""
+        request = rollouts.ResumeRolloutRequest(name=rollout_name(name), reason=reason)
+        return await self._call(self._rollouts.ResumeRollout, request, timeout_s)
+
+    async def abort_rollout(self, name: str, reason: str = "", timeout_s: float | None = None) -> rollouts.Rollout:
+        """Roll back; the answer is the rollout as it begins to, see ``watch_rollout``."""
+        request = rollouts.AbortRolloutRequest(name=rollout_name(name), reason=reason)
+        return await self._call(self._rollouts.AbortRollout, request, timeout_s)
+
+    async def promote_rollout(
+        self, name: str, reason: str, *, stage: int = 0, timeout_s: float | None = None
+    ) -> rollouts.Rollout:
+        """Leave the present stage without a verdict; ``stage`` refuses it where the rollout is in another one (0: no check)."""
+        request = rollouts.PromoteRolloutRequest(name=rollout_name(name), reason=reason, stage=stage)
+        return await self._call(self._rollouts.PromoteRollout, request, timeout_s)
+
+    # --- planning --------------------------------------------------------------------------------------------------
+
+    async def plan_model(self, request: planning.PlanModelRequest, timeout_s: float | None = None) -> plans_pb2.Plan:
+        """Plan a version; changes nothing."""
+        return await self._call(self._planning.PlanModel, request, timeout_s)
+
+    async def plan_models(
+        self, requests: Iterable[planning.PlanModelRequest], timeout_s: float | None = None
+    ) -> list[planning.PlanResult]:
+        """Plan several versions, each as if those before it were placed."""
+        request = planning.BatchPlanModelsRequest(requests=requests)
+        return list((await self._call(self._planning.BatchPlanModels, request, timeout_s)).results)
+
+    async def list_devices(self, timeout_s: float | None = None) -> AsyncIterator[planning.Device]:
+        """Go through the devices; ``timeout_s`` is for each page."""
+        request = planning.ListDevicesRequest()
+        while True:
+            page = await self._call(self._planning.ListDevices, request, timeout_s)
+            for item in page.devices:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def get_reservoir(
+        self, request: planning.GetReservoirParametersRequest, timeout_s: float | None = None
+    ) -> plans_pb2.Reservoir:
+        """Return the reservoir for a parameter count."""
+        return await self._call(self._planning.GetReservoirParameters, request, timeout_s)
+
+    # --- status ----------------------------------------------------------------------------------------------------
+
+    async def get_status(self, timeout_s: float | None = None) -> diagnostics.GetStatusResponse:
+        """Return how the control plane stands."""
+        return await self._call(self._status.GetStatus, diagnostics.GetStatusRequest(), timeout_s)
+
+    async def get_metrics(self, model: str = "", timeout_s: float | None = None) -> diagnostics.GetMetricsResponse:
+        """Return counters and sizes, of one model or of all."""
+        return await self._call(self._status.GetMetrics, diagnostics.GetMetricsRequest(model=model), timeout_s)
+
+    async def explain(self, name: str, timeout_s: float | None = None) -> diagnostics.ExplainResponse:
+        """Return why a resource is as it is."""
+        return await self._call(self._status.Explain, diagnostics.ExplainRequest(name=name), timeout_s)
+
+    async def get_daemon_health(self, timeout_s: float | None = None) -> diagnostics.GetHealthResponse:
+        """Return whether the control plane itself answers."""
+        return await self._call(self._status.GetHealth, diagnostics.GetHealthRequest(), timeout_s)
+
+    def watch_events(
+        self, model: str = "", *, resume_token: str = "", timeout_s: float | None = None
+    ) -> AsyncIterator[diagnostics.ModelEvent]:
+        """Follow events, across lost connections without a gap; ``resume_token``: of the last event seen, empty: from now on."""
+        first = diagnostics.WatchEventsRequest(model=model, resume_token=resume_token)
+
+        def again(last: diagnostics.ModelEvent | None) -> diagnostics.WatchEventsRequest:
+            return (
+                first if last is None else diagnostics.WatchEventsRequest(model=model, resume_token=last.resume_token)
+            )
+
+        return self._stream(self._status.WatchEvents, again, timeout_s)
+
+    # --- operations ------------------------------------------------------------------------------------------------
+
+    async def get_operation(self, name: str, timeout_s: float | None = None) -> operations_pb2.Operation:
+        """Return an operation as it is now."""
+        request = operations_pb2.GetOperationRequest(name=name)
+        return await self._call(self._operations.GetOperation, request, timeout_s)
+
+    async def cancel_operation(self, name: str, timeout_s: float | None = None) -> None:
+        """Ask for an operation to be given up; an update is taken back. It ends CANCELLED, see ``wait``."""
+        request = operations_pb2.CancelOperationRequest(name=name)
+        await self._call(self._operations.CancelOperation, request, timeout_s)
+
+    async def wait(
+        self,
+        operation: operations_pb2.Operation,
+        timeout_s: float | None = None,
+        on_progress: Progress | None = None,
+    ) -> Completed:
+        """Wait until an operation ends, across restarts of the daemon.
+
+        Args:
+            operation: what a call returned.
+            timeout_s: longest wait in seconds; None: as long as it takes.
+            on_progress: called with the metadata, once for each change.
+
+        Raises:
+            RolledBackError: an update was taken back.
+            DeadlineError: the operation is still under way; it goes on.
+            EchoplaneError: the operation, or looking at it, failed.
+        """
+        options = self._options
+        deadline_s = options.clock() + timeout_s if timeout_s is not None else None
+        watcher, outage, poll_s = Watcher(on_progress), Outage(options), options.poll_initial_s
+        while True:
+            watcher.see(operation)
+            if operation.done:
+                return read_completed(operation)
+            if deadline_s is not None and options.clock() >= deadline_s:
+                raise not_in_time(operation, timeout_s or 0.0)
+            await asyncio.sleep(poll_s)
+            poll_s = min(poll_s * 1.5, options.poll_max_s)
+            try:
+                outage.opened()
+                operation = await self.get_operation(operation.name)
+                outage.answered()
+            except UnavailableError as error:
+                if (delay_s := outage.delay_s(error)) is None:
+                    raise
+                await asyncio.sleep(delay_s)
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    async def _call(self, method: Callable[..., Awaitable[Resp]], request: Message, timeout_s: float | None) -> Resp:
+        """Make one logical call: same request id, one deadline, as many attempts as the retry policy allows."""
+        options = self._options
+        request = with_request_id(request, options.new_id)
+        deadline_s = options.clock() + (timeout_s if timeout_s is not None else options.timeout_s)
+        attempt = 0
+        while True:
+            try:
+                return await method(request, timeout=max(deadline_s - options.clock(), 0.001))
+            except grpc.RpcError as rpc_error:
+                error = from_rpc_error(rpc_error)
+                delay_s = options.retry_delay_s(error, attempt, deadline_s)
+                if delay_s is None:
+                    raise error from rpc_error
+            await asyncio.sleep(delay_s)
+            attempt += 1
+
+    async def _stream(
+        self,
+        method: Callable[..., grpc.aio.UnaryStreamCall[Any, Resp]],
+        again: Callable[[Resp | None], Message | None],
+        timeout_s: float | None,
+    ) -> AsyncIterator[Resp]:
+        """Yield a stream's messages and open it again where it breaks; ``again`` gives the request after the last message, None to end."""
+        options = self._options
+        deadline_s = options.clock() + timeout_s if timeout_s is not None else None
+        outage = Outage(options)
+        last: Resp | None = None
+        while (request := again(last)) is not None:
+            outage.opened()
+            call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
+            broken = None
+            try:
+                async for message in call:
+                    outage.answered()
+                    last = message
+                    yield message
+            except grpc.RpcError as rpc_error:
+                broken = from_rpc_error(rpc_error)
+                broken.__cause__ = rpc_error
+            finally:
+                call.cancel()
+            if broken is None and again(last) is None:
+                return
+            delay_s = outage.delay_s(broken)
+            if delay_s is None:
+                raise broken or UnavailableError(STREAM_ENDED)
+            await asyncio.sleep(delay_s)

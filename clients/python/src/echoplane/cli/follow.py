@@ -1,0 +1,209 @@
+"""A rollout as it goes on: a live view on a terminal, a line for each change in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from echoplane.cli.progress import wait_shown
+from echoplane.cli.text import pairs, percent, table, word
+from echoplane.client import Client
+from echoplane.googleapis import operations_pb2
+from echoplane.names import short
+from echoplane.operations import Completed, read_metadata
+from echoplane.v1 import rollouts_pb2
+from echoplane.v1.rollouts_pb2 import Rollout, RolloutOutcome, RolloutPhase, Verdict
+
+_COLOURS = {Verdict.OUTCOME_PASS: "green", Verdict.OUTCOME_HOLD: "yellow", Verdict.OUTCOME_FAIL: "red"}
+
+
+def phase_word(rollout: Rollout) -> str:
+    """Return where a rollout is: its phase, or how it ended."""
+    if rollout.outcome:
+        return word(RolloutOutcome.Name(rollout.outcome), "ROLLOUT_OUTCOME")
+    return word(RolloutPhase.Name(rollout.phase), "ROLLOUT_PHASE") or "accepted"
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """Return PASS, HOLD or FAIL."""
+    return word(Verdict.Outcome.Name(verdict.verdict), "OUTCOME") or "none yet"
+
+
+def evidence_word(verdict: Verdict) -> str:
+    """Return LIVE or PROBES."""
+    return word(Verdict.Evidence.Name(verdict.evidence), "EVIDENCE")
+
+
+def counts_text(verdict: Verdict) -> str:
+    """Return the numbers behind a verdict on one line."""
+    counts = verdict.counts
+    parts = []
+    if counts.old_request_count or counts.new_request_count:
+        old = f"old {counts.old_server_error_count}/{counts.old_request_count}"
+        parts.append(f"{old}, new {counts.new_server_error_count}/{counts.new_request_count} failed")
+    if counts.probe_count:
+        parts.append(f"probes {counts.probe_failure_count}/{counts.probe_count} failed")
+    return "; ".join(parts)
+
+
+def weights_text(rollout: Rollout) -> str:
+    """Return wanted and acknowledged weights on one line."""
+    acknowledged = {entry.version: entry.weight_ppm for entry in rollout.acknowledged}
+    return ", ".join(
+        f"{short(entry.version)} {percent(entry.weight_ppm)} (acknowledged {percent(acknowledged.get(entry.version, 0))})"
+        for entry in rollout.desired
+    )
+
+
+def line(rollout: Rollout) -> str:
+    """Return a rollout on one line, for pipes and logs."""
+    stages = len(rollout.policy.stages_percent)
+    parts = [phase_word(rollout), f"stage {rollout.stage}/{stages}" if stages else f"stage {rollout.stage}"]
+    if rollout.desired:
+        parts.append(weights_text(rollout))
+    if rollout.held_reason:
+        parts.append(f"held: {rollout.held_reason}")
+    parts += [
+        " ".join(
+            filter(
+                None,
+                (
+                    f"{verdict.gate}={verdict_word(verdict)}",
+                    evidence_word(verdict),
+                    counts_text(verdict),
+                    verdict.reason,
+                ),
+            )
+        )
+        for verdict in rollout.verdicts
+    ]
+    if rollout.outcome_reason:
+        parts.append(rollout.outcome_reason)
+    return " | ".join(parts)
+
+
+def rollout_text(rollout: object) -> str:
+    """Return a rollout with its verdicts and history."""
+    if not isinstance(rollout, Rollout):
+        raise TypeError(f"{type(rollout).__name__} is no rollout")
+    head = pairs(
+        [
+            ("name", rollout.name),
+            ("from", short(rollout.from_version)),
+            ("to", short(rollout.to_version)),
+            ("phase", phase_word(rollout)),
+            ("why", rollout.outcome_reason),
+            ("held", rollout.held_reason),
+            ("stage", f"{rollout.stage} of {', '.join(map(str, rollout.policy.stages_percent))} %"),
+            ("weights", weights_text(rollout)),
+            ("subscribers", f"{rollout.acknowledged_count} of {rollout.subscriber_count} have the weights"),
+            ("stale", ", ".join(rollout.stale_subscribers)),
+        ]
+    )
+    verdicts = [(v.gate, verdict_word(v), evidence_word(v), counts_text(v), v.reason) for v in rollout.verdicts]
+    history = [
+        (entry.time.ToDatetime().strftime("%H:%M:%S"), str(entry.stage), entry.kind, entry.text)
+        for entry in rollout.history
+    ]
+    parts = [head]
+    if verdicts:
+        parts.append(table(("gate", "verdict", "evidence", "counts", "reason"), verdicts))
+    if history:
+        parts.append(table(("time", "stage", "event", "text"), history))
+    return "\n\n".join(parts)
+
+
+def picture(rollout: Rollout) -> Group:
+    """Return a rollout as a picture for a terminal: stages, weights, verdicts, counts."""
+    head = Text.assemble(
+        (short(rollout.to_version), "bold"),
+        f" over {short(rollout.from_version)}   ",
+        (phase_word(rollout), "bold"),
+        (f"   held: {rollout.held_reason}" if rollout.held_reason else "", "yellow"),
+    )
+    parts: list[Text | Table] = [head, _stages(rollout), _weights(rollout)]
+    if rollout.verdicts:
+        parts.append(_verdicts(rollout))
+    if rollout.stale_subscribers:
+        parts.append(Text(f"silent subscribers: {', '.join(rollout.stale_subscribers)}", style="yellow"))
+    if rollout.outcome_reason:
+        parts.append(Text(rollout.outcome_reason))
+    return Group(*parts)
+
+
+def _stages(rollout: Rollout) -> Text:
+    text = Text()
+    succeeded = rollout.outcome == rollouts_pb2.ROLLOUT_OUTCOME_SUCCEEDED
+    for number, share in enumerate(rollout.policy.stages_percent, start=1):
+        if number < rollout.stage or succeeded:
+            text.append(f" ✓ {share} % ", "green")
+        elif number == rollout.stage:
+            text.append(f" ● {share} % ", "bold reverse")
+        else:
+            text.append(f" · {share} % ", "dim")
+    return text
+
+
+def _weights(rollout: Rollout) -> Table:
+    acknowledged = {entry.version: entry.weight_ppm for entry in rollout.acknowledged}
+    grid = Table.grid(padding=(0, 2))
+    for entry in rollout.desired:
+        bar = "█" * round(entry.weight_ppm * 40 / 1_000_000)
+        had = percent(acknowledged.get(entry.version, 0))
+        grid.add_row(
+            Text(short(entry.version)),
+            Text(percent(entry.weight_ppm)),
+            Text(bar, "cyan"),
+            Text(f"acknowledged {had}", "dim"),
+        )
+    grid.add_row(Text("subscribers"), Text(f"{rollout.acknowledged_count}/{rollout.subscriber_count}"), Text(), Text())
+    return grid
+
+
+def _verdicts(rollout: Rollout) -> Table:
+    grid = Table("gate", "verdict", "evidence", "counts", "reason", box=None, pad_edge=False, header_style="dim")
+    for verdict in rollout.verdicts:
+        cells = (evidence_word(verdict), counts_text(verdict), verdict.reason)
+        grid.add_row(
+            Text(verdict.gate),
+            Text(verdict_word(verdict), _COLOURS.get(verdict.verdict, "")),
+            *(Text(cell) for cell in cells),
+        )
+    return grid
+
+
+def follow(states: Iterator[Rollout], *, to_stderr: bool) -> Rollout | None:
+    """Show a rollout until its outcome is known and return its last state; None: nothing came."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    last: Rollout | None = None
+    if stream.isatty():
+        with Live(console=Console(stderr=to_stderr), auto_refresh=False) as live:
+            for last in states:
+                live.update(picture(last), refresh=True)
+        return last
+    shown = ""
+    for last in states:
+        text = line(last)
+        if text != shown:
+            shown = text
+            stream.write(f"{text}\n")
+            stream.flush()
+    return last
+
+
+def follow_update(client: Client, operation: operations_pb2.Operation, timeout_s: float | None) -> Completed:
+    """Show an update's rollout on stderr, and wait for the operation.
+
+    Raises:
+        RolledBackError: the update was taken back.
+        EchoplaneError: it ended with another error, or not in time.
+    """
+    rollout = read_metadata(operation).rollout
+    if rollout and not operation.done:
+        follow(client.watch_rollout(rollout, timeout_s), to_stderr=True)
+    return wait_shown(client, operation, timeout_s)

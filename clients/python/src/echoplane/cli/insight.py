@@ -1,0 +1,144 @@
+"""`echoplane health`, `explain`, `events` and `status`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from echoplane.cli import show
+from echoplane.cli.follow import counts_text, verdict_word
+from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, connected, say
+from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain, word
+from echoplane.names import short
+from echoplane.v1 import diagnostics_pb2 as diagnostics
+from echoplane.v1 import types_pb2
+from echoplane.v1.rollouts_pb2 import RolloutPhase
+
+
+def health(
+    model: Annotated[str, typer.Argument(help="A model; left out: the control plane itself.", metavar="[MODEL]")] = "",
+    *,
+    probe: Annotated[bool, typer.Option("--probe", help="Probe the model now with real inferences.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    output: Format = DEFAULT_OUTPUT,
+) -> None:
+    """Say whether a model, or the control plane, serves. Ends with 0 where it does, whole."""
+    if probe and not model:
+        raise typer.BadParameter("needs a model", param_hint="--probe")
+    with connected(address) as client:
+        if model:
+            found = client.check_health(model) if probe else client.get_health(model)
+            state, why = found.state, found.reason
+            say(to_json(to_plain(found)) if output is Output.JSON else show.health_text(found))
+        else:
+            plane = client.get_daemon_health()
+            state, why = plane.state, "; ".join(plane.reasons)
+            entries = [("daemon", plane.daemon_version), ("health", show.health_word(state)), ("why", why)]
+            say(to_json(to_plain(plane)) if output is Output.JSON else pairs(entries))
+    if state != types_pb2.HEALTH_STATE_SERVING:
+        raise CommandError(
+            f"{model or 'the control plane'} is {show.health_word(state)}{f': {why}' if why else ''}",
+            "see `echoplane status`",
+        )
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="A model, version, rollout or operation.", metavar="NAME")],
+    address: Address = DEFAULT_ADDRESS,
+    output: Format = DEFAULT_OUTPUT,
+) -> None:
+    """Say why something is as it is: the decisions about it with their evidence, the latest first."""
+    parts = name.split("/")
+    full = (
+        f"models/{parts[0]}/versions/{parts[1]}"
+        if len(parts) == 2 and parts[0] not in {"models", "operations"}
+        else name
+    )
+    with connected(address) as client:
+        found = client.explain(full)
+    if output is Output.JSON:
+        say(to_json(to_plain(found)))
+        return
+    say(f"{found.name}: {found.summary}")
+    for decision in found.decisions:
+        say(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}")
+        for line in _evidence(decision):
+            say(f"    {line}")
+
+
+def _evidence(decision: diagnostics.Decision) -> list[str]:
+    lines = list(decision.evidence)
+    if decision.HasField("verdict"):
+        verdict = decision.verdict
+        lines.append(f"{verdict.gate}: {verdict_word(verdict)}, {verdict.reason} ({counts_text(verdict)})")
+    if decision.HasField("plan"):
+        lines += [line.strip() for line in plan_lines(decision.plan)]
+    return lines
+
+
+def events(
+    model: Annotated[str, typer.Option("--model", help="Only this model's; left out: all.")] = "",
+    resume: Annotated[
+        str, typer.Option("--resume", help="Go on after the event with this token; left out: from now on.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="End after this many; 0: never.")] = 0,
+    address: Address = DEFAULT_ADDRESS,
+    output: Format = DEFAULT_OUTPUT,
+) -> None:
+    """Print events as they happen."""
+    with connected(address) as client:
+        for count, event in enumerate(client.watch_events(model, resume_token=resume), start=1):
+            if output is Output.JSON:
+                say(to_json_line(event))
+            else:
+                say(f"{event.time.ToDatetime():%H:%M:%S}  {event.kind}  {event.subject}  {event.text}")
+            if count == limit:
+                return
+
+
+def status(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) -> None:
+    """Show how the control plane stands."""
+    with connected(address) as client:
+        found = client.get_status()
+    say(to_json(to_plain(found)) if output is Output.JSON else _status_text(found))
+
+
+def _status_text(found: diagnostics.GetStatusResponse) -> str:
+    xds = found.xds
+    head = pairs(
+        [
+            ("daemon", found.daemon_version),
+            ("up", f"{found.uptime.seconds} s"),
+            ("store", "writable" if found.store_writable else "cannot be written: changes are refused"),
+            ("xds", f"{xds.stream_count} streams, {xds.push_count} pushes, {xds.nack_count} refused"),
+            ("operations", ", ".join(found.open_operations)),
+        ]
+    )
+    parts = [head]
+    if found.devices:
+        rows = [
+            (d.device_id, size(d.capacity_bytes), size(d.reserved_bytes), size(d.free_bytes)) for d in found.devices
+        ]
+        parts.append(table(("device", "capacity", "reserved", "free"), rows))
+    if found.models:
+        models = [
+            (
+                short(m.name),
+                short(m.serving_version),
+                show.health_word(m.health),
+                str(m.version_count),
+                str(m.ready_instance_count),
+                short(m.rollout),
+            )
+            for m in found.models
+        ]
+        parts.append(table(("model", "serving", "health", "versions", "ready", "rollout"), models))
+    if found.active_rollouts:
+        rollouts = [
+            (r.name, word(RolloutPhase.Name(r.phase), "ROLLOUT_PHASE"), f"{r.stage}/{r.stage_count}", r.held_reason)
+            for r in found.active_rollouts
+        ]
+        parts.append(table(("rollout", "phase", "stage", "held"), rollouts))
+    parts += [f"alarm: {alarm}" for alarm in found.alarms]
+    return "\n\n".join(parts)

@@ -1,0 +1,54 @@
+"""Progress of an operation on stderr: one changing line on a terminal, a line for each change in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from echoplane.cli.session import note
+from echoplane.cli.text import size, word
+from echoplane.client import Client
+from echoplane.googleapis import operations_pb2
+from echoplane.operations import Completed, Progress
+from echoplane.v1 import operations_pb2 as metadata_pb2
+
+# A load reports its bytes often; in a pipe a line for each tenth is enough.
+_STEPS = 10
+
+
+def describe(metadata: metadata_pb2.OperationMetadata) -> str:
+    """Return an operation's progress on one line."""
+    phase = word(metadata_pb2.OperationPhase.Name(metadata.phase), "OPERATION_PHASE").lower().replace("_", " ")
+    done = f", {size(metadata.done_bytes)} of {size(metadata.total_bytes)}" if metadata.total_bytes else ""
+    return f"{metadata.target}: {phase or 'accepted'}{done}"
+
+
+@contextmanager
+def reporting() -> Iterator[Progress]:
+    """Give a callback that shows an operation's progress."""
+    if sys.stderr.isatty():
+        with Console(stderr=True).status("waiting") as status:
+            yield lambda metadata: status.update(describe(metadata))
+        return
+    seen: set[tuple[int, int]] = set()
+
+    def line(metadata: metadata_pb2.OperationMetadata) -> None:
+        step = metadata.done_bytes * _STEPS // metadata.total_bytes if metadata.total_bytes else 0
+        if (metadata.phase, step) not in seen:
+            seen.add((metadata.phase, step))
+            note(describe(metadata))
+
+    yield line
+
+
+def wait_shown(client: Client, operation: operations_pb2.Operation, timeout_s: float | None) -> Completed:
+    """Wait for an operation and show its progress.
+
+    Raises:
+        EchoplaneError: it ended with an error, or not in time.
+    """
+    with reporting() as progress:
+        return client.wait(operation, timeout_s, progress)

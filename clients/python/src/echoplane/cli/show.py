@@ -1,0 +1,196 @@
+"""Models, versions, plans and health as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from echoplane.cli.text import dtype, pairs, percent, size, table, word
+from echoplane.names import short
+from echoplane.v1 import models_pb2 as models
+from echoplane.v1 import plans_pb2, types_pb2
+
+
+def health_word(state: types_pb2.HealthState) -> str:
+    """Return a health state's word."""
+    return word(types_pb2.HealthState.Name(state), "HEALTH_STATE") or "unknown"
+
+
+def state_word(state: models.VersionState) -> str:
+    """Return a version state's word."""
+    return word(models.VersionState.Name(state), "VERSION_STATE") or "unknown"
+
+
+def models_table(found: Iterable[models.Model]) -> str:
+    """Return models, one a line."""
+    rows = [
+        (
+            short(model.name),
+            short(model.serving_version),
+            health_word(model.health),
+            traffic(model),
+            short(model.rollout),
+        )
+        for model in found
+    ]
+    return table(("model", "serving", "health", "traffic", "rollout"), rows)
+
+
+def traffic(model: models.Model) -> str:
+    """Return a model's weights on one line."""
+    return ", ".join(f"{short(entry.version)} {percent(entry.weight_ppm)}" for entry in model.traffic)
+
+
+def versions_table(found: Iterable[models.ModelVersion]) -> str:
+    """Return versions, one a line."""
+    rows = [
+        (
+            short(version.name),
+            state_word(version.state),
+            dtype(version.dtype),
+            percent(version.weight_ppm),
+            f"{sum(entry.state == models.INSTANCE_STATE_READY for entry in version.instances)}/{version.replicas}",
+            size(version.memory.predicted_bytes),
+            size(version.memory.measured.increment_bytes) if version.memory.HasField("measured") else "",
+        )
+        for version in found
+    ]
+    return table(("version", "state", "dtype", "weight", "ready", "predicted", "measured"), rows)
+
+
+def model_text(model: models.Model) -> str:
+    """Return one model."""
+    return pairs(
+        [
+            ("name", model.name),
+            ("serving", model.serving_version),
+            ("health", health_word(model.health)),
+            ("traffic", traffic(model)),
+            ("rollout", model.rollout),
+            ("xds", model.xds_target),
+            ("inputs", tensors(model.signature.inputs)),
+            ("outputs", tensors(model.signature.outputs)),
+            ("labels", ", ".join(f"{key}={value}" for key, value in sorted(model.labels.items()))),
+            ("etag", model.etag),
+        ]
+    )
+
+
+def tensors(specs: Iterable[types_pb2.TensorSpec]) -> str:
+    """Return tensors on one line: ``text BYTES[-1]``."""
+    return ", ".join(f"{spec.name} {spec.datatype}{list(spec.shape)}" for spec in specs)
+
+
+def version_text(version: models.ModelVersion) -> str:
+    """Return one version with its instances."""
+    memory = version.memory
+    lines = pairs(
+        [
+            ("name", version.name),
+            ("state", state_word(version.state)),
+            ("weight", percent(version.weight_ppm)),
+            ("source", version.source.uri),
+            ("digest", version.source.digest),
+            ("engine", f"{version.engine.kind} {version.engine.version}".strip()),
+            ("architecture", version.facts.architecture),
+            ("parameters", f"{version.facts.parameter_count:,}" if version.facts.parameter_count else ""),
+            ("dtype", dtype(version.dtype)),
+            ("context", f"{version.context_length} tokens" if version.context_length else ""),
+            ("at once", str(version.max_concurrency or "")),
+            ("predicted", f"{size(memory.predicted_bytes)}, at most {size(memory.upper_bytes)}"),
+            ("measured", size(memory.measured.increment_bytes) if memory.HasField("measured") else ""),
+            (
+                "loaded in",
+                f"{version.load_duration.ToTimedelta().total_seconds():.2f} s"
+                if version.HasField("load_duration")
+                else "",
+            ),
+            ("cache", f"{version.cache.hit_count} hits, {version.cache.miss_count} misses"),
+            ("xds", version.xds_target),
+            ("failure", version.failure.message),
+        ]
+    )
+    if not version.instances:
+        return lines
+    rows = [
+        (
+            str(entry.ordinal),
+            word(models.InstanceState.Name(entry.state), "INSTANCE_STATE"),
+            entry.device,
+            entry.address,
+            str(entry.pid or ""),
+            entry.failure,
+        )
+        for entry in version.instances
+    ]
+    return f"{lines}\n\n{table(('instance', 'state', 'device', 'address', 'pid', 'failure'), rows)}"
+
+
+def plan_text(plan: plans_pb2.Plan) -> str:
+    """Return a plan with every component."""
+    head = pairs(
+        [
+            ("fits", "yes" if plan.fits else "no"),
+            ("architecture", plan.architecture),
+            ("parameters", f"{plan.parameter_count:,}"),
+            ("dtype", dtype(plan.dtype)),
+            ("context", f"{plan.context_length} tokens"),
+            ("at once", str(plan.max_concurrency)),
+            ("instances", f"{plan.replicas}{', beside the serving version' if plan.surge else ''}"),
+            ("memory", f"{size(plan.bytes)} ({plan.bytes:,} bytes) an instance, at most {size(plan.upper_bytes)}"),
+            ("placed on", ", ".join(plan.device_ids)),
+        ]
+    )
+    parts = [head, _components(plan)]
+    if plan.devices:
+        rows = [
+            (fit.device_id, size(fit.free_bytes), size(fit.needed_bytes), "yes" if fit.fits else "no")
+            for fit in plan.devices
+        ]
+        parts.append(table(("device", "free", "needed", "fits"), rows))
+    if plan.alternatives:
+        parts.append(_alternatives(plan))
+    parts += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _components(plan: plans_pb2.Plan) -> str:
+    rows = [
+        (
+            part.name,
+            f"{part.bytes:,}",
+            part.formula,
+            ", ".join(f"{value.name}={value.value}" for value in part.inputs),
+            part.source,
+        )
+        for part in plan.components
+    ]
+    return table(("component", "bytes", "formula", "inputs", "source"), rows) if rows else ""
+
+
+def _alternatives(plan: plans_pb2.Plan) -> str:
+    rows = [
+        (
+            dtype(other.dtype),
+            str(other.context_length),
+            str(other.max_concurrency),
+            size(other.upper_bytes),
+            other.device_id,
+            other.warning,
+        )
+        for other in plan.alternatives
+    ]
+    return table(("would fit", "context", "at once", "at most", "device", "but"), rows)
+
+
+def health_text(health: models.ModelHealth) -> str:
+    """Return a model's health with each version's."""
+    head = pairs([("model", health.name), ("health", health_word(health.state)), ("why", health.reason)])
+    rows = []
+    for version in health.versions:
+        failures = "; ".join(probe.failure for probe in version.probes if probe.failure)
+        passed = sum(probe.passed for probe in version.probes)
+        ready = f"{version.ready_instance_count}/{version.wanted_instance_count}"
+        rows.append(
+            (short(version.version), health_word(version.state), ready, f"{passed}/{len(version.probes)}", failures)
+        )
+    return f"{head}\n\n{table(('version', 'health', 'ready', 'probes', 'failures'), rows)}" if rows else head

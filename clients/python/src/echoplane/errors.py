@@ -1,0 +1,231 @@
+"""Errors of the API as exceptions, one class for each way of dealing with them; the details of AIP-193 as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
+
+import grpc
+
+from echoplane.googleapis import error_details_pb2, status_pb2
+from echoplane.v1 import plans_pb2
+
+Detail = TypeVar("Detail")
+
+DOMAIN: Final = "echoplane.dev"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+_CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
+# What to do, by reason. The daemon's message says what is wrong; this says where to go from there.
+_ADVICE: Final[Mapping[str, str]] = {
+    "FIELD_INVALID": "correct the fields that are named and send the request again",
+    "REQUEST_ID_REUSED": "leave --request-id out, or send exactly what was sent with it before",
+    "PAGE_TOKEN_INVALID": "start again without a page or resume token",
+    "SOURCE_NOT_ALLOWED": "put the checkpoint beneath a --model-root of the daemon, or start the daemon with one that holds it",
+    "SOURCE_UNSAFE": "convert the checkpoint to safetensors and remove code files and auto_map",
+    "SOURCE_CORRUPT": "download or export the checkpoint again; the message names the file",
+    "ARCHITECTURE_UNSUPPORTED": "use one of the architectures that the message names",
+    "DTYPE_UNSUPPORTED": "ask for one of the dtypes that the message names",
+    "SIGNATURE_CHANGED": "check that this is the right checkpoint; if callers are ready for it, pass behaviour change INTENDED",
+    "STATE_INVALID": "look at the resource's present state with `echoplane get`",
+    "MEMORY_INSUFFICIENT": "take one of the alternatives that fit, or unload something (`echoplane devices`)",
+    "SURGE_INFEASIBLE": "free what the plan says is missing, or take one of the alternatives that fit",
+    "ROLLOUT_ACTIVE": "wait for the rollout (`echoplane rollout watch`), abort it, or pass --force where there is one",
+    "ETAG_MISMATCH": "read the model again and repeat the call with its present etag",
+    "ROLLED_BACK": "the old version serves; see the verdict with `echoplane explain`",
+    "MODEL_NOT_FOUND": "see which models there are with `echoplane ls`",
+    "VERSION_NOT_FOUND": "see which versions there are with `echoplane ls MODEL`",
+    "ROLLOUT_NOT_FOUND": "see which rollouts there are with `echoplane rollout ls MODEL`",
+    "OPERATION_NOT_FOUND": "see which operations are open with `echoplane status`",
+    "VERSION_EXISTS": "choose another version id, or leave it out",
+    "ENGINE_START_FAILED": "read the engine's last lines in the message",
+    "ENGINE_CRASH_LOOP": "read the engine's last lines in the message; load it again once the cause is gone",
+    "PROBE_FAILED": "the checkpoint loads but does not answer rightly; check its files",
+    "LIMIT_EXCEEDED": "wait and try again, with fewer calls at once",
+    "STORE_UNAVAILABLE": "make room on, or repair, the daemon's state directory; nothing was changed",
+}
+_ADVICE_BY_CODE: Final[Mapping[grpc.StatusCode, str]] = {
+    grpc.StatusCode.UNAVAILABLE: "check that echoplaned runs and that --address is its address",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "allow more time with --timeout, and look at `echoplane status`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field of a request that breaks its rule."""
+
+    field: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One precondition that does not hold, or one limit that is reached."""
+
+    subject: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a status said, in plain data.
+
+    ``resource``: name of the resource that it is about, empty where it names none. ``plan``: what would fit, where it is about memory.
+    ``retry_delay_s``: seconds to wait before trying again, where the daemon said so.
+    """
+
+    code: grpc.StatusCode
+    message: str
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    field_violations: tuple[FieldViolation, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    resource: str = ""
+    plan: plans_pb2.Plan | None = None
+    retry_delay_s: float | None = None
+
+
+STREAM_ENDED: Final = Failure(grpc.StatusCode.UNAVAILABLE, "the daemon ends the stream again and again")
+
+
+class EchoplaneError(Exception):
+    """Base of every error of this client. ``failure`` holds all that the status said."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.reason or failure.code.name}: {failure.message}")
+        self.failure = failure
+
+    @property
+    def reason(self) -> str:
+        """The stable reason (``MODEL_NOT_FOUND``), or the gRPC code's name where there is none."""
+        return self.failure.reason or self.failure.code.name
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in one sentence; empty: nothing general can be said."""
+        return _ADVICE.get(self.failure.reason) or _ADVICE_BY_CODE.get(self.failure.code, "")
+
+    @property
+    def plan(self) -> plans_pb2.Plan | None:
+        """The memory plan that goes with it, where there is one."""
+        return self.failure.plan
+
+
+class InvalidRequestError(EchoplaneError):
+    """The request itself is wrong; sending it again changes nothing. INVALID_ARGUMENT, OUT_OF_RANGE."""
+
+
+class NotFoundError(EchoplaneError):
+    """There is no such resource. NOT_FOUND."""
+
+
+class AlreadyExistsError(EchoplaneError):
+    """The name is taken by something else. ALREADY_EXISTS."""
+
+
+class DeniedError(EchoplaneError):
+    """The caller, or the source, is not allowed. PERMISSION_DENIED, UNAUTHENTICATED."""
+
+
+class PreconditionError(EchoplaneError):
+    """Something else must change first; ``failure.violations`` says what. FAILED_PRECONDITION."""
+
+
+class ExhaustedError(EchoplaneError):
+    """No room, or too many calls. RESOURCE_EXHAUSTED."""
+
+
+class ConflictError(EchoplaneError):
+    """Something else happened meanwhile: read again and decide again. ABORTED."""
+
+
+class RolledBackError(ConflictError):
+    """The update was taken back; the old version serves. ``failure.resource`` names the rollout."""
+
+
+class CancelledError(EchoplaneError):
+    """The call or the operation was cancelled. CANCELLED."""
+
+
+class DeadlineError(EchoplaneError):
+    """The time ran out; what was asked may still happen. DEADLINE_EXCEEDED."""
+
+
+class UnavailableError(EchoplaneError):
+    """The daemon does not answer, or cannot now. UNAVAILABLE."""
+
+
+class UnsupportedError(EchoplaneError):
+    """The daemon does not do this. UNIMPLEMENTED."""
+
+
+_CLASSES: Final[Mapping[grpc.StatusCode, type[EchoplaneError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
+    grpc.StatusCode.PERMISSION_DENIED: DeniedError,
+    grpc.StatusCode.UNAUTHENTICATED: DeniedError,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ExhaustedError,
+    grpc.StatusCode.ABORTED: ConflictError,
+    grpc.StatusCode.CANCELLED: CancelledError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+}
+
+
+def from_failure(failure: Failure) -> EchoplaneError:
+    """Return the exception for a failure."""
+    if failure.reason == "ROLLED_BACK":
+        return RolledBackError(failure)
+    return _CLASSES.get(failure.code, EchoplaneError)(failure)
+
+
+def from_status(status: status_pb2.Status) -> EchoplaneError:
+    """Return the exception for a ``google.rpc.Status``, for example of an operation."""
+    return from_failure(_read(status, _CODES.get(status.code, grpc.StatusCode.UNKNOWN), status.message))
+
+
+def from_rpc_error(error: grpc.RpcError) -> EchoplaneError:
+    """Return the exception for a failed call, with the details that its trailers carry."""
+    call = cast(grpc.Call, error)  # every RpcError that a call raises is one
+    code = call.code()
+    message = call.details() or code.name
+    for key, value in call.trailing_metadata() or ():
+        if key == _DETAILS_KEY:
+            return from_failure(_read(status_pb2.Status.FromString(value), code, message))
+    return from_failure(Failure(code, message))
+
+
+def _read(status: status_pb2.Status, code: grpc.StatusCode, message: str) -> Failure:
+    """Take a status' details apart; details of other types are left out."""
+    info = _first(status, error_details_pb2.ErrorInfo)
+    bad = _first(status, error_details_pb2.BadRequest)
+    precondition = _first(status, error_details_pb2.PreconditionFailure)
+    quota = _first(status, error_details_pb2.QuotaFailure)
+    retry = _first(status, error_details_pb2.RetryInfo)
+    plan = plans_pb2.Plan()
+    has_plan = any(detail.Unpack(plan) for detail in status.details)
+    return Failure(
+        code=code,
+        message=message,
+        reason=info.reason,
+        metadata=dict(info.metadata),
+        field_violations=tuple(FieldViolation(v.field, v.description) for v in bad.field_violations),
+        violations=tuple(Violation(v.subject, v.description) for v in (*precondition.violations, *quota.violations)),
+        resource=_first(status, error_details_pb2.ResourceInfo).resource_name,
+        plan=plan if has_plan else None,
+        retry_delay_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
+    )
+
+
+def _first(status: status_pb2.Status, kind: type[Detail]) -> Detail:
+    """Return the first detail of a kind, or an empty one."""
+    message = kind()
+    for detail in status.details:
+        if detail.Unpack(message):
+            break
+    return message

@@ -1,0 +1,72 @@
+"""Long-running operations: what their progress, their answer and their error are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from echoplane.errors import DeadlineError, EchoplaneError, Failure, from_status
+from echoplane.googleapis import operations_pb2
+from echoplane.v1 import models_pb2
+from echoplane.v1 import operations_pb2 as metadata_pb2
+
+Progress = Callable[[metadata_pb2.OperationMetadata], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An operation that ended well.
+
+    ``name`` is empty for ``validate_only``. ``response``: the version of a load, the model of an update, None for neither.
+    """
+
+    name: str
+    metadata: metadata_pb2.OperationMetadata
+    response: models_pb2.Model | models_pb2.ModelVersion | None
+
+
+def read_metadata(operation: operations_pb2.Operation) -> metadata_pb2.OperationMetadata:
+    """Return an operation's progress; empty where it has none."""
+    metadata = metadata_pb2.OperationMetadata()
+    operation.metadata.Unpack(metadata)
+    return metadata
+
+
+def read_completed(operation: operations_pb2.Operation) -> Completed:
+    """Return what a finished operation came to.
+
+    Raises:
+        EchoplaneError: the operation ended with an error.
+    """
+    if operation.HasField("error"):
+        raise from_status(operation.error)
+    response: models_pb2.Model | models_pb2.ModelVersion | None = None
+    for kind in (models_pb2.Model, models_pb2.ModelVersion):
+        if operation.response.Is(kind.DESCRIPTOR):
+            response = kind.FromString(operation.response.value)
+    return Completed(operation.name, read_metadata(operation), response)
+
+
+def not_in_time(operation: operations_pb2.Operation, timeout_s: float) -> EchoplaneError:
+    """Return the error for an operation that is still under way when the caller's time is over."""
+    message = f"{operation.name} is still under way after {timeout_s:g} s; it goes on without you"
+    return DeadlineError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, message, resource=operation.name))
+
+
+class Watcher:
+    """Tells a caller about an operation's progress, each change once."""
+
+    __slots__ = ("_last", "_progress")
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._last: bytes | None = None
+
+    def see(self, operation: operations_pb2.Operation) -> None:
+        """Report the operation's metadata if it differs from what was reported last."""
+        if self._progress is None or operation.metadata.value == self._last:
+            return
+        self._last = operation.metadata.value
+        self._progress(read_metadata(operation))

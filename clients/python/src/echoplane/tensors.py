@@ -1,0 +1,191 @@
+"""Inference requests and answers as plain Python lists; the Open Inference Protocol's tensors stay in here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from echoplane.inference import grpc_service_pb2 as oip
+
+Parameter = bool | int | float | str
+Values = list["Values"] | list[float] | list[int] | list[bool] | list[str] | list[bytes]
+Scalar = float | int | bool | str | bytes
+
+# Raw contents are little-endian: struct's letter, by datatype.
+_RAW: Final[Mapping[str, str]] = {
+    "BOOL": "?",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "FP16": "e",
+    "FP32": "f",
+    "FP64": "d",
+}
+_TYPED: Final[Mapping[str, str]] = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of a model: ``texts``, or ``token_ids`` (one list a sequence; shorter ones are padded and masked).
+
+    ``parameters``: of the request, for example how many tokens to generate. ``version``: empty: the route's choice.
+    """
+
+    texts: Sequence[str] = ()
+    token_ids: Sequence[Sequence[int]] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.texts) == bool(self.token_ids):
+            raise ValueError("give texts or token_ids, one of them and not empty")
+        if any(len(ids) == 0 for ids in self.token_ids):
+            raise ValueError("a sequence of token_ids is empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One output. ``values``: nested lists of ``shape``, BYTES as text where it is UTF-8."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model answered. ``version``: the one that answered, by the trailer ``echoplane-version``, else by the message."""
+
+    model: str
+    version: str
+    outputs: Mapping[str, Tensor]
+
+
+def build_request(model: str, query: Query) -> oip.ModelInferRequest:
+    """Return the protocol's request for a query."""
+    request = oip.ModelInferRequest(model_name=model, model_version=query.version)
+    if query.texts:
+        tensor = request.inputs.add(name="text", datatype="BYTES", shape=[len(query.texts)])
+        tensor.contents.bytes_contents.extend(text.encode() for text in query.texts)
+    else:
+        _add_tokens(request, query.token_ids)
+    for name, value in query.parameters.items():
+        _set_parameter(request.parameters[name], value)
+    return request
+
+
+def _add_tokens(request: oip.ModelInferRequest, token_ids: Sequence[Sequence[int]]) -> None:
+    longest = max(len(ids) for ids in token_ids)
+    shape = [len(token_ids), longest]
+    ids_tensor = request.inputs.add(name="input_ids", datatype="INT64", shape=shape)
+    mask_tensor = request.inputs.add(name="attention_mask", datatype="INT64", shape=shape)
+    for ids in token_ids:
+        padding = [0] * (longest - len(ids))
+        ids_tensor.contents.int64_contents.extend([*ids, *padding])
+        mask_tensor.contents.int64_contents.extend([*([1] * len(ids)), *padding])
+
+
+def _set_parameter(parameter: oip.InferParameter, value: Parameter) -> None:
+    match value:
+        case bool():
+            parameter.bool_param = value
+        case int():
+            parameter.int64_param = value
+        case float():
+            parameter.double_param = value
+        case str():
+            parameter.string_param = value
+
+
+def read_answer(response: oip.ModelInferResponse, trailer_version: str = "") -> Answer:
+    """Return a protocol's answer as lists.
+
+    Raises:
+        ValueError: the answer disagrees with itself (sizes, an unknown datatype).
+    """
+    raw = response.raw_output_contents
+    if raw and len(raw) != len(response.outputs):
+        raise ValueError(f"the answer has {len(response.outputs)} outputs and {len(raw)} raw contents")
+    outputs = {
+        output.name: _read_tensor(output, raw[index] if raw else None) for index, output in enumerate(response.outputs)
+    }
+    return Answer(response.model_name, trailer_version or response.model_version, outputs)
+
+
+def _read_tensor(output: oip.ModelInferResponse.InferOutputTensor, raw: bytes | None) -> Tensor:
+    shape = tuple(output.shape)
+    flat = _read_typed(output) if raw is None else _read_raw(output.datatype, raw)
+    count = 1
+    for size in shape:
+        count *= size
+    if len(flat) != count:
+        raise ValueError(f"output {output.name} has {len(flat)} elements; its shape {list(shape)} says {count}")
+    return Tensor(output.name, output.datatype, shape, _nest(flat, shape))
+
+
+def _read_typed(output: oip.ModelInferResponse.InferOutputTensor) -> list[Scalar]:
+    contents = _TYPED.get(output.datatype)
+    if contents is None:
+        raise ValueError(f"output {output.name} has datatype {output.datatype}, which has no typed contents")
+    return [_text(value) for value in getattr(output.contents, contents)]
+
+
+def _read_raw(datatype: str, raw: bytes) -> list[Scalar]:
+    if datatype == "BYTES":
+        return _read_raw_bytes(raw)
+    letter = _RAW.get(datatype)
+    if letter is None or len(raw) % struct.calcsize(f"<{letter}"):
+        raise ValueError(f"{len(raw)} raw bytes are no elements of datatype {datatype}")
+    return [value for (value,) in struct.iter_unpack(f"<{letter}", raw)]
+
+
+def _read_raw_bytes(raw: bytes) -> list[Scalar]:
+    """Split raw BYTES: each element is its length in 4 bytes, little-endian, and that many bytes."""
+    elements: list[Scalar] = []
+    offset = 0
+    while offset < len(raw):
+        length = int.from_bytes(raw[offset : offset + 4], "little")
+        element = raw[offset + 4 : offset + 4 + length]
+        if len(element) != length:
+            raise ValueError(f"element {len(elements)} of the raw bytes is cut short")
+        elements.append(_text(element))
+        offset += 4 + length
+    return elements
+
+
+def _text(value: Scalar) -> Scalar:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _nest(flat: list[Scalar], shape: tuple[int, ...]) -> Values:
+    """Fold a flat list into lists of lists; innermost dimension last."""
+    values: list[object] = list(flat)
+    for size in reversed(shape[1:]):
+        values = [values[start : start + size] for start in range(0, len(values), size)] if size else []
+    return values  # type: ignore[return-value]  # a recursive list type cannot be built step by step
