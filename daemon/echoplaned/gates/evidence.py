@@ -1,0 +1,230 @@
+"""Everything that is known of one rollout: what lasts for all of it, and what belongs to the window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.gates import arrivals, error_eprocess, probes
+from echoplaned.gates.arrivals import ArrivalEvidence
+from echoplaned.gates.counts import Interval
+from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
+from echoplaned.gates.probes import PairEvidence, PairOutcome
+
+STALE_AFTER_S = 10.0
+STALE_AFTER_REQUESTS = 10
+"""A source is stale that was silent for so long while another one counted at least so many requests."""
+
+SIDE_GATE_PART = 0.1
+"""The arrivals and the probes may each fail a good version with this part of the policy's alpha, beside the error gate's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source of counts. ``routed``: it sees exactly the traffic that the routes steer. ``spoken``: it has counted this model before."""
+
+    name: str
+    tells_client_errors: bool
+    routed: bool
+    spoken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of one stage under one set of weights. ``began_s``: seconds since the epoch, when its routes were acknowledged."""
+
+    policy: RolloutPolicy
+    stage: int
+    number: int
+    began_s: float
+    soaking: bool = False
+
+    @property
+    def extended(self) -> bool:
+        """Whether the stage asks for twice the time and for paired probes."""
+        if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
+            return False
+        return self.policy.stages_percent[self.stage - 1] in self.policy.extended_stages_percent
+
+    @property
+    def minimum_s(self) -> float:
+        """Shortest time before it may pass."""
+        return self.policy.stage_min_s * (2.0 if self.extended else 1.0)
+
+    @property
+    def error_test(self) -> ErrorTest:
+        """The error gate's parameters."""
+        return ErrorTest(self.policy.alpha, self.policy.slo_error_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one interval brought. ``weight``: the new version's acknowledged share; None: not acknowledged by everybody.
+
+    ``intervals``: by source name. ``subscribers``: of the model; ``stale_subscribers``: of these, silent ones.
+    """
+
+    now_s: float
+    intervals: tuple[tuple[str, Interval], ...] = ()
+    weight: float | None = None
+    subscribers: int = 0
+    stale_subscribers: int = 0
+    pairs: tuple[PairOutcome, ...] = ()
+
+    def interval(self, name: str) -> Interval:
+        """Return a source's counts; nothing for a source that did not speak."""
+        return next((interval for source, interval in self.intervals if source == name), Interval())
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """One source over a rollout. ``errors``: its e-processes. ``total``: its counts in the window.
+
+    ``last_s``: when it last counted a request; ``elsewhere``: what others counted since.
+    """
+
+    source: Source
+    errors: SourceEvidence
+    total: Interval = field(default_factory=Interval)
+    last_s: float = 0.0
+    elsewhere: int = 0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether its counts are asked for: it has counted this model before."""
+        return self.source.spoken
+
+    def is_stale(self, now_s: float) -> bool:
+        """Whether it is silent while it should speak."""
+        return self.speaks and now_s - self.last_s > STALE_AFTER_S and self.elsewhere >= STALE_AFTER_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutEvidence:
+    """All evidence of a rollout; ``window`` says to which span the window's counts belong.
+
+    ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes.
+    """
+
+    window: Window
+    records: tuple[SourceRecord, ...]
+    arrivals: ArrivalEvidence = field(default_factory=ArrivalEvidence)
+    pairs: PairEvidence = field(default_factory=PairEvidence)
+    stale_subscribers: int = 0
+    errors_failed: bool = False
+    probes_asked: bool = False
+
+    @property
+    def speaking(self) -> tuple[SourceRecord, ...]:
+        """The sources that count this model's requests."""
+        return tuple(record for record in self.records if record.speaks)
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the error gate's e-value."""
+        return error_eprocess.combined_log_e(tuple(record.errors for record in self.speaking))
+
+    @property
+    def concurrent_log_e(self) -> float:
+        """The logarithm of the concurrent comparison's e-value."""
+        return error_eprocess.concurrent_log_e(tuple(record.errors for record in self.speaking))
+
+    @property
+    def comparison_log_e(self) -> float:
+        """The logarithm of the e-value against the old version, concurrent or recorded."""
+        return error_eprocess.comparison_log_e(tuple(record.errors for record in self.speaking))
+
+    @property
+    def blamed(self) -> bool:
+        """Whether comparative evidence points at the new version: live requests of both versions, or paired probes."""
+        return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
+
+
+def begin(window: Window, sources: tuple[Source, ...]) -> RolloutEvidence:
+    """Start a rollout's evidence with its first window."""
+    records = tuple(
+        SourceRecord(
+            source,
+            error_eprocess.stake(SourceEvidence(tells_client_errors=source.tells_client_errors)),
+            last_s=window.began_s,
+        )
+        for source in sources
+    )
+    return RolloutEvidence(window, records, probes_asked=window.extended)
+
+
+def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
+    """Go on with another window: its counts start again; the e-processes go on with another stake."""
+    test = evidence.window.error_test
+    soaking = evidence.window.soaking
+    records = tuple(
+        replace(
+            record,
+            errors=error_eprocess.stake(error_eprocess.close(record.errors, test, soaking=soaking)),
+            total=Interval(),
+        )
+        for record in evidence.records
+    )
+    entered = replace(
+        evidence,
+        window=window,
+        records=records,
+        arrivals=arrivals.restarted(evidence.arrivals),
+        pairs=probes.next_window(evidence.pairs),
+        probes_asked=window.extended,
+    )
+    return _fired(entered)
+
+
+def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
+    """Take an interval in."""
+    everywhere = sum(interval.requests for _, interval in seen.intervals)
+    records = tuple(_recorded(record, seen, everywhere, evidence.window) for record in evidence.records)
+    pairs = evidence.pairs
+    for pair in seen.pairs:
+        pairs = probes.update(pairs, pair)
+    updated = replace(
+        evidence,
+        records=records,
+        pairs=pairs,
+        arrivals=_arrivals(evidence, seen),
+        stale_subscribers=seen.stale_subscribers,
+    )
+    return _fired(updated)
+
+
+def _recorded(record: SourceRecord, seen: Observation, everywhere: int, window: Window) -> SourceRecord:
+    interval = seen.interval(record.source.name)
+    if interval.seen == 0:
+        return replace(record, elsewhere=record.elsewhere + everywhere)
+    return replace(
+        record,
+        source=replace(record.source, spoken=True),
+        errors=error_eprocess.update(record.errors, interval, window.error_test, soaking=window.soaking),
+        total=record.total + interval,
+        last_s=seen.now_s,
+        elsewhere=0,
+    )
+
+
+def _arrivals(evidence: RolloutEvidence, seen: Observation) -> ArrivalEvidence:
+    """Judge the source that sees routed traffic; where none does, what the workers saw, if anybody subscribes to the routes at all."""
+    window, current = evidence.window, evidence.arrivals
+    if seen.weight is None or seen.now_s - window.began_s < arrivals.GRACE_S:
+        return current
+    routed = next((r.source for r in evidence.speaking if r.source.routed), None)
+    any_source = next((r.source for r in evidence.speaking), None) if seen.subscribers else None
+    source = routed or any_source
+    if source is None:
+        return current
+    trust = arrivals.TRUST_ROUTED if source.routed else arrivals.TRUST_ANY
+    current = arrivals.update(current, seen.interval(source.name), seen.weight, trust, seen.now_s)
+    if seen.stale_subscribers:
+        return current  # traffic of a client that has older routes explains a silence
+    return arrivals.judged(current, window.policy.alpha * SIDE_GATE_PART, seen.now_s)
+
+
+def _fired(evidence: RolloutEvidence) -> RolloutEvidence:
+    fires = evidence.log_e >= -math.log(evidence.window.policy.alpha) and evidence.blamed
+    return replace(evidence, errors_failed=evidence.errors_failed or fires)

@@ -1,0 +1,289 @@
+"""The port ``Gates``: one task a rollout that reads counts, makes probes when they are asked for, and tells the loop its verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from echoplaned.core.effects import EvaluateGates
+from echoplaned.core.events import GatesJudged
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
+from echoplaned.gates import evidence as evidences
+from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
+from echoplaned.gates.judge import judge
+from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
+from echoplaned.gates.probes import PairOutcome
+from echoplaned.runtime.ports import Clock, Emit, Prober, TrafficSource
+
+_log = structlog.get_logger(__name__)
+
+LIVE_FOR_S = 5.0
+"""After its last request a model counts as one with live traffic for so long."""
+
+_JUDGED = frozenset({Phase.OBSERVING, Phase.SOAKING})
+_WEIGHED = _JUDGED | {Phase.PREPARING, Phase.SHIFTING}
+"""Phases in which a rollout's evidence is still of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """How rollouts are judged.
+
+    ``interval_s``: time between two verdicts. ``classifying``: sources that tell callers' mistakes from server errors. ``routed``:
+    sources that see exactly the traffic that the routes steer. ``probes_counted_by``: sources whose totals include our probes.
+    """
+
+    interval_s: float = 0.5
+    classifying: frozenset[str] = frozenset({"WORKER"})
+    routed: frozenset[str] = frozenset({"LRS"})
+    probes_counted_by: frozenset[str] = frozenset({"WORKER"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """What a rollout's judge uses of the world."""
+
+    prober: Prober
+    sources: Mapping[str, TrafficSource]
+    emit: Emit
+    clock: Clock
+    latest_state: Callable[[], State]
+    options: RunnerOptions
+
+
+class GateRunner:
+    """Judges rollouts; implements ``runtime.ports.Gates``. Use it from the loop's thread only.
+
+    The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
+    it anew (see ``error_eprocess``).
+
+    Args:
+        prober: makes probes.
+        sources: running totals by name; ``LRS`` and ``WORKER`` are the names that ``RunnerOptions`` knows.
+        emit: takes ``GatesJudged``.
+        clock: seconds since the epoch.
+        latest_state: returns the newest state: who is READY, which weights are acknowledged, where the rollout is.
+        options: how rollouts are judged.
+    """
+
+    def __init__(
+        self,
+        prober: Prober,
+        sources: Mapping[str, TrafficSource],
+        emit: Emit,
+        clock: Clock,
+        *,
+        latest_state: Callable[[], State],
+        options: RunnerOptions | None = None,
+    ) -> None:
+        self._outside = _Outside(prober, sources, emit, clock, latest_state, options or RunnerOptions())
+        self._judges: dict[str, _RolloutJudge] = {}
+
+    def evaluate(self, effect: EvaluateGates, state: State) -> None:
+        """Judge a window until another one is asked for; a rollout that is known keeps its evidence."""
+        rollout = effect.rollout
+        if rollout.model not in state.models:
+            return
+        known = self._judges.get(rollout.rollout_id)
+        if known is None:
+            known = _RolloutJudge(self._outside, rollout, on_end=self._ended)
+            self._judges[rollout.rollout_id] = known
+        known.enter(rollout)
+
+    def forget(self, rollout: Rollout) -> None:
+        """Stop judging. The evidence is kept as long as the rollout may be judged again."""
+        known = self._judges.get(rollout.rollout_id)
+        if known is None:
+            return
+        known.stop()
+        if rollout.phase not in _WEIGHED:
+            del self._judges[rollout.rollout_id]
+
+    async def aclose(self) -> None:
+        """Stop judging everything; returns when no task is left."""
+        judges, self._judges = tuple(self._judges.values()), {}
+        for known in judges:
+            known.stop()
+        await asyncio.gather(*(known.ended() for known in judges))
+
+    def _ended(self, rollout_id: str) -> None:
+        self._judges.pop(rollout_id, None)
+
+
+class _RolloutJudge:
+    """One rollout's evidence and the two tasks that work on it: one judges, one probes."""
+
+    def __init__(self, outside: _Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
+        self._outside = outside
+        self._rollout = rollout
+        self._on_end = on_end
+        self._reader = TotalsReader(
+            outside.sources,
+            VersionKey(rollout.model, rollout.to_version),
+            VersionKey(rollout.model, rollout.from_version),
+            outside.options.probes_counted_by,
+        )
+        self._pairer = Pairer(outside.prober, self._reader, outside.clock, self._take_pair)
+        self._evidence: RolloutEvidence | None = None
+        self._pairs: list[PairOutcome] = []
+        self._probes_wanted = asyncio.Event()
+        self._live_until_s = 0.0
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._stopped: list[asyncio.Task[None]] = []
+
+    # --- what the runner asks ---
+
+    def enter(self, rollout: Rollout) -> None:
+        """Judge the rollout's present window from now on."""
+        now_s = self._outside.clock()
+        soaking = rollout.phase is Phase.SOAKING
+        began_s = rollout.observe_since_s if rollout.observe_since_s is not None else now_s
+        window = Window(rollout.policy, rollout.stage, rollout.window, began_s, soaking)
+        self._rollout = rollout
+        if self._evidence is None:
+            self._evidence = evidences.begin(window, self._sources())
+        else:
+            # What came in since the last reading belongs to the weights before.
+            self._observe(now_s, weight=None)
+            self._evidence = evidences.enter(self._evidence, window)
+        self._pairs.clear()
+        self._probes_wanted.clear()
+        if not self._tasks:
+            self._start()
+
+    def stop(self) -> None:
+        """End both tasks; the evidence stays."""
+        for task in self._tasks:
+            task.cancel()
+        self._stopped = [task for task in (*self._stopped, *self._tasks) if not task.done()]
+        self._tasks = ()
+
+    async def ended(self) -> None:
+        """Wait until stopped tasks are gone."""
+        await asyncio.gather(*self._stopped, return_exceptions=True)
+
+    # --- the tasks ---
+
+    def _start(self) -> None:
+        name = f"gates {self._rollout.rollout_id}"
+        self._tasks = (
+            asyncio.create_task(self._judge_on(), name=name),
+            asyncio.create_task(self._probe_on(), name=f"{name} probes"),
+        )
+        for task in self._tasks:
+            task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        """Hold the stage and begin again if a task broke: a judge that is gone must not look like one that has nothing to say."""
+        error = None if task.cancelled() else task.exception()
+        if error is None or task not in self._tasks:
+            return
+        _log.error("gates.judge_broke", rollout=self._rollout.rollout_id, error=repr(error))
+        self.stop()
+        text = f"JUDGE_BROKE: the evidence could not be read ({type(error).__name__}); it is tried again"
+        self._emit(self._rollout, (Verdict("errors", GateVerdict.HOLD, text),))
+        asyncio.get_running_loop().call_later(self._outside.options.interval_s, self._restart)
+
+    def _restart(self) -> None:
+        if not self._tasks and self._current() is not None:
+            self._start()
+
+    async def _judge_on(self) -> None:
+        while True:
+            await asyncio.sleep(self._outside.options.interval_s)
+            if not self._tick():
+                self.stop()
+                self._on_end(self._rollout.rollout_id)
+                return
+
+    async def _probe_on(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._probes_wanted.wait()
+            began_s = loop.time()
+            current = self._current()
+            if current is not None:
+                await self._pairer.pair(*current)
+            live = self._outside.clock() < self._live_until_s
+            pause_s = 1.0 / (PAIRS_PER_S_LIVE if live else PAIRS_PER_S_IDLE)
+            await asyncio.sleep(max(0.0, began_s + pause_s - loop.time()))
+
+    def _take_pair(self, pair: PairOutcome) -> None:
+        self._pairs.append(pair)
+
+    # --- one interval ---
+
+    def _tick(self) -> bool:
+        """Read, judge and tell; False when the rollout is not to be judged any more."""
+        current = self._current()
+        if current is None or self._evidence is None:
+            return False
+        model, rollout = current
+        now_s = self._outside.clock()
+        evidence = self._observe(now_s, _acknowledged_weight(model, rollout))
+        judgement = judge(evidence, now_s)
+        same = (rollout.stage, rollout.window) == (evidence.window.stage, evidence.window.number)
+        if rollout.phase in _JUDGED and same:
+            self._set_probing(judgement.probes_wanted)
+            self._emit(rollout, judgement.verdicts)
+            return True
+        self._set_probing(wanted=False)
+        failed = tuple(verdict for verdict in judgement.verdicts if verdict.verdict is GateVerdict.FAIL)
+        if failed and rollout.phase is Phase.SHIFTING:
+            self._emit(rollout, failed)
+        return True
+
+    def _observe(self, now_s: float, weight: float | None) -> RolloutEvidence:
+        if self._evidence is None:
+            raise RuntimeError("no window was entered")
+        intervals = self._reader.read(now_s)
+        if any(interval.seen for _, interval in intervals):
+            self._live_until_s = now_s + LIVE_FOR_S
+        pairs, self._pairs = tuple(self._pairs), []
+        model = self._outside.latest_state().models.get(self._rollout.model)
+        subscribers = model.progress.subscriber_count if model is not None else 0
+        stale = len(model.progress.stale) if model is not None else 0
+        seen = Observation(now_s, intervals, weight, subscribers, stale, pairs)
+        self._evidence = evidences.observe(self._evidence, seen)
+        return self._evidence
+
+    def _current(self) -> tuple[Model, Rollout] | None:
+        """Return the model and the rollout as they are now; None if it is over, or on its way back."""
+        model = self._outside.latest_state().models.get(self._rollout.model)
+        rollout = model.rollout if model is not None else None
+        if model is None or rollout is None or rollout.rollout_id != self._rollout.rollout_id:
+            return None
+        return (model, rollout) if rollout.phase in _WEIGHED else None
+
+    def _set_probing(self, wanted: bool) -> None:  # noqa: FBT001 - one caller each way, named by the method
+        if wanted:
+            self._probes_wanted.set()
+        else:
+            self._probes_wanted.clear()
+
+    def _emit(self, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
+        now_s = self._outside.clock()
+        event = GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.window, verdicts)
+        self._outside.emit(event)
+
+    def _sources(self) -> tuple[Source, ...]:
+        options = self._outside.options
+        return tuple(
+            Source(name, name in options.classifying, name in options.routed, self._reader.has_spoken(name))
+            for name in self._outside.sources
+        )
+
+
+def _acknowledged_weight(model: Model, rollout: Rollout) -> float | None:
+    """Return the new version's share of the weights if every subscriber that is not stale has the newest routes."""
+    routes, progress = model.routes, model.progress
+    if routes is None or not progress.acknowledged or progress.epoch < routes.epoch:
+        return None
+    total = sum(cluster.weight_ppm for cluster in routes.clusters if cluster.routed)
+    new = sum(c.weight_ppm for c in routes.clusters if c.routed and c.version == rollout.to_version)
+    return new / total if total else None

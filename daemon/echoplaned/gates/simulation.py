@@ -1,0 +1,181 @@
+"""Whole rollouts in virtual time: what a policy promises under a given traffic, found by trying.
+
+The real evidence and the real judge run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
+reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.core.state import Evidence, GateVerdict, Verdict
+from echoplaned.gates import evidence as evidences
+from echoplaned.gates.counts import Interval, Tally
+from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
+from echoplaned.gates.judge import judge
+from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
+from echoplaned.gates.probes import PairOutcome
+
+_SOURCES = (
+    Source("LRS", tells_client_errors=False, routed=True),
+    Source("WORKER", tells_client_errors=True, routed=False),
+)
+_NOTHING = Interval()
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What clients send and how the versions answer; probabilities of an error for each request.
+
+    ``rate_per_s``: of the model, both versions. ``client_errors``: errors are the callers' own (INVALID_ARGUMENT). ``reachable``: the
+    new version accepts connections; else its share is seen by nobody. ``probes_fail_new``, ``probes_fail_old``: for each probe.
+    ``share_factor``: real share of the new version by its weight.
+    """
+
+    rate_per_s: float
+    new_error: float = 0.0
+    old_error: float = 0.0
+    client_errors: bool = False
+    reachable: bool = True
+    probes_fail_new: float = 0.0
+    probes_fail_old: float = 0.0
+    share_factor: float = 1.0
+
+
+class Ending(StrEnum):
+    """How a simulated rollout ended."""
+
+    PROMOTED = "PROMOTED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a simulated rollout. ``stage``: the last one, from 1. ``new_requests``: live requests that the new version answered.
+
+    ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that took it back.
+    ``durations_s``: of the stages that passed.
+    """
+
+    ending: Ending
+    stage: int
+    time_s: float
+    new_requests: int
+    probe_stages: int
+    durations_s: tuple[float, ...]
+    failed: Verdict | None = None
+
+
+def simulate(
+    policy: RolloutPolicy, traffic: Traffic, random: Random, *, interval_s: float = 0.5, last_stage: int | None = None
+) -> Outcome:
+    """Run one rollout; ``last_stage``: stop there (its expiry is the end), for questions about early stages only."""
+    run = _Run(policy, traffic, random, interval_s)
+    for stage in range(1, (last_stage or len(policy.stages_percent)) + 1):
+        ending = run.stage(stage)
+        if ending is not None:
+            return run.outcome(ending, stage)
+    return run.outcome(Ending.PROMOTED, last_stage or len(policy.stages_percent))
+
+
+class _Run:
+    """One rollout in virtual time."""
+
+    def __init__(self, policy: RolloutPolicy, traffic: Traffic, random: Random, interval_s: float) -> None:
+        self._policy = policy
+        self._traffic = traffic
+        self._random = random
+        self._interval_s = interval_s
+        self._now_s = 0.0
+        self._evidence: RolloutEvidence | None = None
+        self._lrs_waiting = [_NOTHING, _NOTHING]
+        self._ticks = 0
+        self._pairs_due = 0.0
+        self._next_arrival_s = random.expovariate(traffic.rate_per_s) if traffic.rate_per_s > 0.0 else math.inf
+        self._new_requests = 0
+        self._last_seen_s = -math.inf
+        self._probe_stages = 0
+        self._durations: list[float] = []
+        self._failed: Verdict | None = None
+
+    def stage(self, stage: int) -> Ending | None:
+        """Run a stage to its end; None if it passed."""
+        window = Window(self._policy, stage, stage, self._now_s)
+        known = self._evidence
+        evidence = evidences.begin(window, _SOURCES) if known is None else evidences.enter(known, window)
+        weight = min(self._policy.stages_percent[stage - 1] / 100.0, 0.999999)
+        wanted = judge(evidence, self._now_s).probes_wanted
+        while self._now_s - window.began_s < self._policy.stage_max_s:
+            seen = self._tick(weight, probing=wanted)
+            evidence = self._evidence = evidences.observe(evidence, seen)
+            judgement = judge(evidence, self._now_s)
+            verdicts, wanted = judgement.verdicts, judgement.probes_wanted
+            self._failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
+            if self._failed is not None:
+                return Ending.FAILED
+            if all(v.verdict is GateVerdict.PASS for v in verdicts):
+                self._probe_stages += verdicts[0].evidence is Evidence.PROBES
+                self._durations.append(self._now_s - window.began_s)
+                return None
+        return Ending.EXPIRED
+
+    def outcome(self, ending: Ending, stage: int) -> Outcome:
+        """Say how it ended."""
+        return Outcome(
+            ending, stage, self._now_s, self._new_requests, self._probe_stages, tuple(self._durations), self._failed
+        )
+
+    def _tick(self, weight: float, *, probing: bool) -> Observation:
+        self._now_s += self._interval_s
+        self._ticks += 1
+        worker = self._requests(weight * self._traffic.share_factor)
+        self._new_requests += worker.new.requests
+        if worker.seen:
+            self._last_seen_s = self._now_s
+        late, running = self._lrs_waiting
+        running += worker
+        report = _NOTHING
+        if self._ticks % max(1, round(1.0 / self._interval_s)) == 0:
+            report, late, running = late, running, _NOTHING
+        self._lrs_waiting = [late, running]
+        lrs = Interval(_as_lrs(report.new), _as_lrs(report.old))
+        pairs = self._pairs() if probing else ()
+        return Observation(self._now_s, (("LRS", lrs), ("WORKER", worker)), weight, 1, 0, pairs)
+
+    def _requests(self, share: float) -> Interval:
+        new, old = Tally(), Tally()
+        while self._next_arrival_s <= self._now_s:
+            self._next_arrival_s += self._random.expovariate(self._traffic.rate_per_s)
+            if self._random.random() >= share:
+                old += self._answer(self._traffic.old_error)
+            elif self._traffic.reachable:
+                new += self._answer(self._traffic.new_error)
+        return Interval(new, old)
+
+    def _answer(self, error: float) -> Tally:
+        if self._random.random() >= error:
+            return Tally(ok=1, arrivals=1)
+        if self._traffic.client_errors:
+            return Tally(client_errors=1, arrivals=1)
+        return Tally(server_errors=1, arrivals=1)
+
+    def _pairs(self) -> tuple[PairOutcome, ...]:
+        live = self._now_s - self._last_seen_s < 5.0
+        self._pairs_due += self._interval_s * (PAIRS_PER_S_LIVE if live else PAIRS_PER_S_IDLE)
+        count, self._pairs_due = int(self._pairs_due), self._pairs_due % 1.0
+        return tuple(
+            PairOutcome(
+                self._random.random() >= self._traffic.probes_fail_new,
+                self._random.random() >= self._traffic.probes_fail_old,
+            )
+            for _ in range(count)
+        )
+
+
+def _as_lrs(tally: Tally) -> Tally:
+    return Tally(tally.ok, 0, tally.errors, tally.arrivals)
