@@ -113,7 +113,7 @@ class Loop:
 
     async def handle(self, event: Event) -> None:
         """Apply one event outside the queue: recovery's, before ``run`` begins."""
-        await self._handle(_Item(event))
+        await self._take(_Item(event))
 
     async def run(self, tick_s: float) -> None:
         """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
@@ -124,18 +124,21 @@ class Loop:
                     item = await self._queue.get()
             except TimeoutError:
                 item = _Item(Tick(self._clock()))
-            await self._handle(item)
+            await self._take(item)
             if self._clock() >= next_tick:
                 if not isinstance(item.event, Tick):
-                    await self._handle(_Item(Tick(self._clock())))
+                    await self._take(_Item(Tick(self._clock())))
                 next_tick = self._clock() + tick_s
 
     async def close(self) -> None:
         """Release the store's thread."""
         await asyncio.to_thread(self._writer.shutdown)
 
-    async def _handle(self, item: _Item) -> None:
+    async def _take(self, item: _Item) -> None:
+        await self._handle(item)
         self.event_count += 1
+
+    async def _handle(self, item: _Item) -> None:
         try:
             result = step(self._state, item.event)
         except EchoplaneError as error:
