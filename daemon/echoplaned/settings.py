@@ -1,0 +1,213 @@
+"""The daemon's settings: from flags, then ``ECHOPLANE_*`` in the environment, then defaults; parsed before a port is bound.
+
+Every setting has one name in three forms: ``metrics_listen``, ``--metrics-listen``, ``ECHOPLANE_METRICS_LISTEN``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from echoplaned.core.failure import Violation
+from echoplaned.errors import FieldInvalidError
+
+ENVIRONMENT_PREFIX = "ECHOPLANE_"
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+class SettingsInvalidError(FieldInvalidError):
+    """One or more settings are wrong; ``failure.violations`` has them all, each with its flag and its variable."""
+
+
+class LogLevel(StrEnum):
+    """The least severe lines that are written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A loopback address to listen on, written ``host:port``; port 0: any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``127.0.0.1:8470``, ``[::1]:8470`` or ``localhost:8470``.
+
+        Raises:
+            ValueError: it is not of this form, or not loopback.
+        """
+        if text.startswith("unix:"):
+            raise ValueError("unix sockets are not served yet: give a loopback HOST:PORT")
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ValueError("is not HOST:PORT with a port from 0 to 65535")
+        bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+        try:
+            address = ipaddress.ip_address("127.0.0.1" if bare == "localhost" else bare)
+        except ValueError:
+            raise ValueError("has a host that is neither an IP address nor localhost") from None
+        if not address.is_loopback:
+            raise ValueError("is not loopback: only 127.0.0.1, [::1] and localhost are served, as there is no TLS yet")
+        if (address.version == 6) != host.startswith("["):
+            raise ValueError("writes an IPv6 address in brackets, and only that: [::1]:8470")
+        return cls(str(address), int(port))
+
+
+def _flag(setting: str) -> str:
+    # The one flag that is given once a value, and so is singular.
+    return "--model-root" if setting == "model_roots" else "--" + setting.replace("_", "-")
+
+
+class Settings(BaseSettings):
+    """What ``echoplaned serve`` runs with. Made by ``load_settings``, which collects all errors."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, validate_default=True
+    )
+
+    listen: Annotated[Address, NoDecode] = Field(
+        default=Address("127.0.0.1", 8470), description="Address of the API and of xDS, HOST:PORT; loopback only."
+    )
+    metrics_listen: Annotated[Address | None, NoDecode] = Field(
+        default=None, description="Address of /metrics, HOST:PORT; loopback only; empty: off."
+    )
+    state_dir: Path = Field(
+        default=Path("~/.local/state/echoplaned"),
+        description="Directory of the store and of the engines' records; one daemon's own.",
+    )
+    model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description=f"Directories that models may be loaded from; none: nothing may. In the environment separated by '{os.pathsep}'.",
+    )
+    host_memory_bytes: int | None = Field(
+        default=None,
+        ge=256 * MIB,
+        le=2**50,
+        description="Size of host memory as a device, in bytes; default: what the host has.",
+    )
+    spare_workers: int = Field(
+        default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
+    )
+    torch_threads: int = Field(default=1, ge=1, le=1024, description="Threads of one embedded engine.")
+    warm_up_timeout_s: float = Field(
+        default=120.0, gt=0, le=3600, description="Seconds until a spare that is not warm is given up."
+    )
+    tick_interval_s: float = Field(default=0.25, ge=0.01, le=10, description="Seconds between two looks at the clock.")
+    shutdown_grace_s: float = Field(
+        default=5.0, ge=0, le=300, description="Seconds that calls under way get when the daemon ends."
+    )
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR.")
+    max_message_bytes: int = Field(
+        default=16 * MIB, ge=64 * KIB, le=GIB, description="Largest message taken from a caller, in bytes."
+    )
+    max_models: int = Field(default=1000, ge=1, le=100_000, description="Models at most.")
+    max_versions_per_model: int = Field(default=100, ge=2, le=10_000, description="Versions of one model at most.")
+    max_open_operations: int = Field(default=100, ge=1, le=100_000, description="Operations under way at most.")
+    max_watchers: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Streams of WatchEvents and WatchRollout at most."
+    )
+    max_inspections: int = Field(
+        default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
+    )
+    default_max_concurrency: int = Field(
+        default=8, ge=1, le=4096, description="max_concurrency of a version whose caller names none."
+    )
+
+    @field_validator("listen", "metrics_listen", mode="before")
+    @classmethod
+    def _parse_address(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return Address.parse(value) if value else None
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _apart(cls, value: Address | None, info: ValidationInfo) -> Address | None:
+        if value is not None and value.port and value == info.data.get("listen"):
+            raise ValueError("is the address of --listen: give another port")
+        return value
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if "\0" in str(value):
+            raise ValueError("is not a path")
+        return Path(os.path.abspath(_expanded(value)))  # noqa: PTH100 - not resolve(): a link to the directory may be moved later
+
+    @field_validator("model_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("model_roots")
+    @classmethod
+    def _existing(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        problems = [f"{str(root)!r} {problem}" for root in value if (problem := _root_problem(_expanded(root)))]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return tuple(dict.fromkeys(_expanded(root).resolve() for root in value))
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+
+def load_settings(flags: Mapping[str, object]) -> Settings:
+    """Read the settings; ``flags`` has those given on the command line by setting name, None for one that was not.
+
+    Raises:
+        SettingsInvalidError: some are wrong; all of them are named.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks
+    except ValidationError as error:
+        raise SettingsInvalidError(*_violations(error)) from error
+
+
+def _violations(error: ValidationError) -> list[Violation]:
+    found = []
+    for detail in error.errors(include_url=False, include_input=False):
+        setting = str(detail["loc"][0]) if detail["loc"] else "settings"
+        message = detail["msg"].removeprefix("Value error, ")
+        found.append(Violation(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})"))
+    return found
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no home directory
+        return path
+
+
+def _root_problem(root: Path) -> str:
+    """Say why a directory cannot be a root; empty if it can."""
+    try:
+        resolved = root.resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
+        return "does not exist"
+    if not resolved.is_dir():
+        return "is not a directory"
+    if not os.access(resolved, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return "cannot be read"
+    return ""
