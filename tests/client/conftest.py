@@ -10,12 +10,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
 from echoplane import AsyncClient, Client, ClientOptions, RetryPolicy
 from echoplane.googleapis import error_details_pb2, operations_pb2, status_pb2
 from echoplane.inference import grpc_service_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 SERVICES = [
     service

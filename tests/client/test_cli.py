@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from echoplane.cli import app, text
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from echoplane import Client
+from echoplane.cli import app, follow, text
 from echoplane.googleapis import error_details_pb2, operations_pb2
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2, types_pb2
 from echoplane.v1 import operations_pb2 as metadata_pb2
-from typer.testing import CliRunner, Result
 
 ROLLOUT = "models/minilm/rollouts/r1"
 SUCCEEDED = rollouts_pb2.ROLLOUT_OUTCOME_SUCCEEDED
@@ -354,3 +359,31 @@ def test_numbers_for_people() -> None:
         "5.0 TiB",
     ]
     assert [text.percent(weight) for weight in (0, 50_000, 999_999, 1_000_000)] == ["0 %", "5 %", "99.9999 %", "100 %"]
+
+
+def test_terminal_views_show_texts_as_they_are() -> None:
+    """On a terminal stages, weights, verdicts and counts are drawn, and a daemon's text is never taken for markup."""
+    state = rollout(2)
+    state.verdicts[0].reason = "[/red] of [bold]"
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(follow.picture(state))
+    drawn = console.export_text()
+    for part in ("✓ 5 %", "● 50 %", "· 100 %", "acknowledged 5 %", "HOLD", "new 0/40", "[/red] of [bold]"):
+        assert part in drawn
+    assert "[/red]" in text._drawn(("reason",), [("[/red]",)], "")
+
+
+def test_terminal_progress(
+    daemon: Any, running: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal an update is drawn in place, on stderr; the model goes to stdout."""
+    metadata = metadata_pb2.OperationMetadata(target="models/minilm", rollout=ROLLOUT)
+    daemon.on("WatchRollout", [rollout(1), rollout(3, SUCCEEDED)])
+    daemon.on("GetOperation", running(metadata, models_pb2.Model(name="models/minilm")))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with Client(daemon.address) as client:
+        completed = follow.follow_update(client, running(metadata), 10)
+    assert completed.response == models_pb2.Model(name="models/minilm")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "✓ 5 %" in captured.err

@@ -8,12 +8,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+
 from echoplane import ClientOptions, EchoplaneError, RetryPolicy, RolledBackError, errors
 from echoplane.googleapis import error_details_pb2, operations_pb2
 from echoplane.options import Outage, with_request_id
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
 from echoplane.v1 import operations_pb2 as metadata_pb2
-from google.protobuf.duration_pb2 import Duration
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 LOAD = models_pb2.LoadModelRequest(model_id="minilm", source_uri="file:/models/minilm")

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+
 from echoplane import AsyncInferenceClient, InferenceClient, bootstrap, errors, install_bootstrap
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inferring import target_of

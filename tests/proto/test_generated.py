@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from echoplane.inference import grpc_service_pb2
-from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
 from google.api import annotations_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2
+
+from echoplane.inference import grpc_service_pb2
+from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = ROOT / "proto" / "generate.py"

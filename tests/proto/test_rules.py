@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import protovalidate
 import pytest
-from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
 from google.protobuf.message import Message
+
+from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
 
 SOURCE = "file:/models/minilm"
 GOOD = [

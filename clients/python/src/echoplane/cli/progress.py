@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 from echoplane.cli.session import note
 from echoplane.cli.text import size, word
@@ -31,7 +32,7 @@ def reporting() -> Iterator[Progress]:
     """Give a callback that shows an operation's progress."""
     if sys.stderr.isatty():
         with Console(stderr=True).status("waiting") as status:
-            yield lambda metadata: status.update(describe(metadata))
+            yield lambda metadata: status.update(Text(describe(metadata)))
         return
     seen: set[tuple[int, int]] = set()
 

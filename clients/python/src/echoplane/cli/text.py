@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import plans_pb2, types_pb2
@@ -84,10 +85,10 @@ def _drawn(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str) ->
     for header in headers:
         drawing.add_column(header, overflow="fold")
     for row in rows:
-        drawing.add_row(*row)
+        drawing.add_row(*(Text(cell) for cell in row))
     console = Console()
     with console.capture() as capture:
-        console.print(drawing, markup=False)
+        console.print(drawing)
     return capture.get().rstrip("\n")
 
 
