@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import ClassVar
 
 from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name
 from echoplaned.xds.resources import Resource
@@ -58,6 +60,9 @@ class StreamNode:
 class Stream(ABC):
     """The state of one stream."""
 
+    keeps_named: ClassVar[bool]
+    """Whether a cluster that the client names is kept until it does so no more."""
+
     def __init__(self, snapshot: Snapshot, node: StreamNode) -> None:
         self.node = node
         self.snapshot = snapshot
@@ -86,14 +91,17 @@ class Stream(ABC):
     def served(self, kind: ResourceType, name: str) -> Resource | None:
         """Return what this stream is served under a name.
 
-        A cluster that the snapshot lost is kept, with its endpoints, until the stream has accepted routes without it.
+        A cluster that the snapshot lost is kept, with its endpoints, until the stream has accepted routes without it; and
+        for a client that names the clusters it wants, until it names it no more.
         """
         found = self.snapshot.get(kind, name)
         if kind is ResourceType.LISTENER:
             own = self.node.listener
             return own if own is not None and own.name == name else (found if self.node.api_listeners else None)
-        if found is None and kind is not ResourceType.ROUTE and self._still_routed(name):
-            return self.subscriptions[kind].sent.get(name)
+        if found is None and kind is not ResourceType.ROUTE:
+            subscription = self.subscriptions[kind]
+            if (self.keeps_named and name in subscription.names) or self._still_routed(name):
+                return subscription.sent.get(name)
         return found
 
     def has_routes(self, model: str) -> bool:
@@ -108,7 +116,7 @@ class Stream(ABC):
         name = model_name(model)
         routes = self.subscriptions[ResourceType.ROUTE]
         by_gateway = routes.wants(GATEWAY)
-        by_name = routes.wants(name) or self.subscriptions[ResourceType.LISTENER].wants(name)
+        by_name = name in routes.names or name in self.subscriptions[ResourceType.LISTENER].names
         if by_name and not self._accepted(wanted):
             return False
         if by_gateway and not self._accepted_entry(model):
@@ -163,6 +171,14 @@ class Stream(ABC):
             for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT)
         )
 
+    def _refused(self, subscription: Subscription, but: AbstractSet[str]) -> dict[str, Resource | None]:
+        """Return what is served of the names that were refused, but for these: it goes along with the next change.
+
+        By itself it is never sent again, or the two sides would go round in a circle.
+        """
+        found = {name: self.served(subscription.type, name) for name in subscription.uncertain - but}
+        return {name: each for name, each in found.items() if not self._held(each)}
+
     def _next_nonce(self) -> str:
         self._nonces += 1
         return str(self._nonces)
@@ -187,8 +203,7 @@ class Stream(ABC):
         return False
 
     def _accepted(self, resource: Resource) -> bool:
-        held = self.subscriptions[resource.type].acknowledged.get(resource.name)
-        return held is not None and held.version == resource.version
+        return self.subscriptions[resource.type].accepted(resource)
 
     def _accepted_cluster(self, name: str) -> bool:
         for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
@@ -199,16 +214,23 @@ class Stream(ABC):
 
     def _accepted_entry(self, model: str) -> bool:
         table = self.snapshot.get(ResourceType.ROUTE, GATEWAY)
-        held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
+        routes = self.subscriptions[ResourceType.ROUTE]
+        held = routes.acknowledged.get(GATEWAY)
         if table is None or held is None:
             return False
-        entry = held.parts.get(model)
-        return entry is not None and entry.digest == table.parts[model].digest
+        if GATEWAY in routes.uncertain and _part(routes.sent.get(GATEWAY), model) != _part(held, model):
+            return False
+        return _part(held, model) == _part(table, model)
 
     def _accepted_absence(self, model: str) -> bool:
         name = model_name(model)
         listeners = self.subscriptions[ResourceType.LISTENER]
-        if name in listeners.names and (name not in listeners.acknowledged or listeners.acknowledged[name] is not None):
+        if name in listeners.names and not listeners.accepted_absence(name):
             return False
         held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
         return held is None or model not in held.parts
+
+
+def _part(table: Resource | None, model: str) -> str | None:
+    part = table.parts.get(model) if table else None
+    return part.digest if part else None

@@ -32,6 +32,8 @@ class DeltaRequest:
 class DeltaStream(Stream):
     """A stream of DeltaAggregatedResources."""
 
+    keeps_named = False
+
     def receive(self, request: DeltaRequest) -> Reply:
         """Take a request in. A stale nonce acknowledges nothing, but its changes of the subscription still count."""
         subscription = self.subscriptions[request.type]
@@ -76,6 +78,8 @@ class DeltaStream(Stream):
                 knowledge[name] = resource
         if not knowledge and (subscription.answered or not subscription.wildcard):
             return None
+        if knowledge:
+            knowledge.update(self._refused(subscription, knowledge.keys()))
         names = sorted(knowledge)
         resources = tuple(each for name in names if (each := knowledge[name]) is not None)
         removed = tuple(name for name in names if knowledge[name] is None)

@@ -29,6 +29,9 @@ class SotwRequest:
 class SotwStream(Stream):
     """A stream of StreamAggregatedResources."""
 
+    keeps_named = True
+    # gRPC drops a cluster by itself, when the last request that was routed to it is through.
+
     def receive(self, request: SotwRequest) -> Reply:
         """Take a request in.
 
@@ -67,13 +70,15 @@ class SotwStream(Stream):
         return Push(subscription.type, self._next_nonce(), resources, (), knowledge)
 
     def _partial(self, subscription: Subscription) -> Push | None:
-        """Only what changed: endpoints and routes that are left out stay as they are. Absence cannot be told."""
-        resources: list[Resource] = []
-        for name in sorted(self._targets(subscription)):
+        """Only what changed, and what was refused: what is left out stays as it is. Absence cannot be told."""
+        changed: dict[str, Resource] = {}
+        for name in self._targets(subscription):
             resource = self.served(subscription.type, name)
             if resource is not None and subscription.outdated(name, resource) and not self._held(resource):
-                resources.append(resource)
-        if not resources:
+                changed[name] = resource
+        if not changed:
             return None
-        knowledge = {each.name: each for each in resources}
-        return Push(subscription.type, self._next_nonce(), tuple(resources), (), knowledge)
+        refused = self._refused(subscription, changed.keys())
+        changed.update({name: each for name, each in refused.items() if each is not None})
+        resources = tuple(changed[name] for name in sorted(changed))
+        return Push(subscription.type, self._next_nonce(), resources, (), changed)

@@ -34,7 +34,9 @@ class Subscription:
     """One type of one stream. None as a resource means: the client was told that there is none.
 
     ``sent`` is what the client would know had it accepted everything; a refused resource stays in it, and that parks it
-    until the snapshot holds something else. ``acknowledged`` is what it did accept. At most one push is in flight.
+    until the snapshot holds something else. ``acknowledged`` is what it did accept. ``uncertain``: names whose change
+    was sent and not accepted; of a refused response a client may have taken the valid part. At most one push is in
+    flight.
     """
 
     type: ResourceType
@@ -45,6 +47,7 @@ class Subscription:
     requested: bool = False
     sent: dict[str, Resource | None] = field(default_factory=dict)
     acknowledged: dict[str, Resource | None] = field(default_factory=dict)
+    uncertain: set[str] = field(default_factory=set)
     in_flight: Push | None = None
     last_nonce: str = ""
     refusal: str = ""
@@ -105,17 +108,29 @@ class Subscription:
         return sent.version != resource.version
 
     def coming(self, name: str, resource: Resource | None) -> bool:
-        """Return whether the client was never seen to accept the name, and its resource is due or on its way."""
-        if resource is None or self.acknowledged.get(name) is not None or not self.wants(name):
+        """Return whether the client lacks the name, or is just being told that it is gone, and is to have it soon."""
+        if resource is None or not self.wants(name):
+            return False
+        if self.acknowledged.get(name) is not None and self.sent.get(name) is not None:
             return False
         flying = self.in_flight is not None and name in self.in_flight.knowledge
         return flying or self.outdated(name, resource)
+
+    def accepted(self, resource: Resource) -> bool:
+        """Return whether the client is known to use exactly this resource."""
+        held = self.acknowledged.get(resource.name)
+        return held is not None and held.version == resource.version and resource.name not in self.uncertain
+
+    def accepted_absence(self, name: str) -> bool:
+        """Return whether the client is known to hold nothing under a name that it asked for."""
+        return name in self.acknowledged and self.acknowledged[name] is None and name not in self.uncertain
 
     def begin(self, push: Push) -> None:
         """Note that a push left."""
         self.in_flight = push
         self.last_nonce = push.nonce
         self.answered = True
+        self.uncertain.update(name for name, resource in push.knowledge.items() if self.outdated(name, resource))
         self.sent.update(push.knowledge)
 
     def acknowledge(self) -> Push | None:
@@ -123,6 +138,7 @@ class Subscription:
         push, self.in_flight = self.in_flight, None
         if push is not None:
             self.refusal = ""
+            self.uncertain.difference_update(push.knowledge)
             for name, resource in push.knowledge.items():
                 if resource is None and name not in self.names:
                     self.forget(name)  # gone from a wildcard, and nobody asked for it by name
@@ -141,6 +157,7 @@ class Subscription:
         """Forget what the client knows of a name: it is sent again when it is wanted."""
         self.sent.pop(name, None)
         self.acknowledged.pop(name, None)
+        self.uncertain.discard(name)
 
     def adopt(self, known: Iterable[Resource]) -> None:
         """Note what a client brought from an earlier stream."""

@@ -172,6 +172,7 @@ class Tracker:
     def take_acknowledged(self) -> list[Progress]:
         """Take the models whose newest routes have become acknowledged since the last call."""
         models, self._acknowledged = self._acknowledged, {}
+        self._progressed -= models.keys()
         return [each for model in models if (each := self.progress(model)) is not None]
 
     def take_progress(self) -> list[Progress]:
