@@ -2,7 +2,9 @@
 
 What a count means differs: gRPC clients count any status but OK as an error, a caller's mistakes and cancellations
 included; Envoy counts what maps to HTTP 5xx. A pick that failed is counted by nobody, an interval without requests is
-not reported at all, and errors that a stream carries in-band count as OK. The workers' own counters stand beside it.
+not reported at all, and errors that a stream carries in-band count as OK. Envoy begins to count a cluster only with the
+first report after it came (one to two seconds), and forgets what it had not reported when the cluster goes. The
+workers' own counters stand beside it.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ class LoadReportService:
 
 
 def fold(clusters: Any, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type
-    """Yield one ``Load`` for each reported cluster of ours, its localities added up.
+    """Yield one ``Load`` for each cluster of ours that had requests, its localities added up.
 
     ``measured_s``: the interval where the client does not name it.
     """
@@ -118,6 +120,8 @@ def fold(clusters: Any, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - 
         if target is None or not target.version:
             continue
         localities = stats.upstream_locality_stats
+        if not localities:
+            continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
         told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
         yield Load(
             model=target.model,
