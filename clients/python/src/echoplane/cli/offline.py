@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
-from typing import Protocol, cast
+from pathlib import Path
+from typing import cast
 
+from echoplane.cli.text import dtype
+from echoplane.errors import from_status
 from echoplane.v1 import planning_pb2, plans_pb2
 
 
-class _Planning(Protocol):
-    """What this command uses of `echoplaned.planning`."""
-
-    def plan_offline(self, request: planning_pb2.PlanModelRequest, /) -> plans_pb2.Plan:
-        """Plan a checkpoint for this host's devices."""
-
-
 def plan_here(request: planning_pb2.PlanModelRequest) -> plans_pb2.Plan | None:
-    """Return the plan for this host's devices, or None where `echoplaned` is not installed.
+    """Return the plan for this host's devices as if they were empty, or None where `echoplaned` is not installed.
 
     Raises:
         EchoplaneError: the checkpoint cannot be planned.
     """
-    if find_spec("echoplaned") is None:
+    # By name and late: this distribution stands without the daemon's, and uses it only if it happens to be there.
+    try:
+        facts = import_module("echoplaned.core.facts")
+        errors = import_module("echoplaned.errors")
+        planning = import_module("echoplaned.planning")
+        plans = import_module("echoplaned.rpc.convert.plans")
+        status = import_module("echoplaned.rpc.status")
+    except ImportError:
         return None
-    return cast(_Planning, import_module("echoplaned.planning")).plan_offline(request)
+    try:
+        plan = planning.plan_offline(
+            path_of(request.source_uri),
+            dtype=facts.Dtype(dtype(request.dtype)) if request.dtype else None,
+            context_length=request.context_length or None,
+            max_concurrency=request.max_concurrency or None,
+            replicas=request.replicas or 1,
+        )
+    except errors.EchoplaneError as error:
+        raise from_status(status.to_status(error.failure)) from error
+    return cast(plans_pb2.Plan, plans.plan_to_pb(plan))
+
+
+def path_of(uri: str) -> Path:
+    """Return the path in a `file:` URI, written with one slash or three."""
+    path = uri.removeprefix("file:")
+    return Path(path.removeprefix("//") if path.startswith("///") else path)

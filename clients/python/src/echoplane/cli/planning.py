@@ -52,7 +52,9 @@ def plan(
         max_concurrency=max_concurrency,
         replicas=replicas,
     )
-    found = None if update_of or ask_daemon else plan_here(request)
+    # Only the embedded engine is sized here, and only the daemon knows what is reserved.
+    here = not (update_of or ask_daemon or engine_option) and engine in {"", "torch"}
+    found = plan_here(request) if here else None
     if found is None:
         with connected(address) as client:
             found = client.plan_model(request)
