@@ -1,0 +1,1 @@
+"""What the daemon tells about itself: structured logs, metrics, and the port that serves them."""

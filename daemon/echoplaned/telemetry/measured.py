@@ -1,0 +1,51 @@
+"""Ports with a watch on them: what passes through is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from echoplaned.core.effects import Announce
+from echoplaned.core.events import Event, GatesJudged
+from echoplaned.core.state import State
+from echoplaned.errors import StoreUnavailableError
+from echoplaned.runtime.ports import Emit, Store
+from echoplaned.telemetry.metrics import Metrics
+
+
+class MeasuredStore:
+    """A ``Store`` around another one. Two committed states that follow each other are where counters come from, so nothing counts twice.
+
+    ``monotonic``: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._monotonic = monotonic
+
+    def load(self) -> State:
+        """Return the stored state; see ``Store.load``."""
+        return self._store.load()
+
+    def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
+        """Write what differs; see ``Store.commit``."""
+        began = self._monotonic()
+        try:
+            self._store.commit(before, after, announces)
+        except StoreUnavailableError:
+            self._metrics.commit_ended(self._monotonic() - began, ok=False)
+            raise
+        self._metrics.commit_ended(self._monotonic() - began, ok=True)
+        self._metrics.state_changed(before, after)
+
+
+def counting_emit(emit: Emit, metrics: Metrics) -> Emit:
+    """Return an ``Emit`` for the gates that counts their verdicts. They are not in what is committed: a HOLD comes every second."""
+
+    def counted(event: Event) -> None:
+        if isinstance(event, GatesJudged):
+            for verdict in event.verdicts:
+                metrics.gate_judged(verdict.gate, verdict.verdict)
+        emit(event)
+
+    return counted

@@ -1,0 +1,252 @@
+"""The daemon's metrics, named by Prometheus' rules (https://prometheus.io/docs/practices/naming): base units, ``_total`` for counters.
+
+Counters and histograms are told of what happened. Gauges are read from the newest state when somebody asks, so that nothing is left
+over of a model that has gone. Labels take values from closed sets, or from models and versions, of which a bounded number is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from echoplaned.core.failure import Reason
+from echoplaned.core.state import GateVerdict, Model, OperationKind, State, Version
+
+MAX_VERSIONS_SHOWN = 1000
+MAX_METHODS = 200
+MAX_GATES = 50
+OTHER = "other"
+
+_LOAD_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_RPC_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class XdsTypeReading:
+    """One xDS resource type since the daemon started. ``type``: its short name, for example ``CLUSTER``."""
+
+    type: str
+    pushes: int
+    acks: int
+    nacks: int
+
+
+@dataclass(frozen=True, slots=True)
+class XdsReading:
+    """The xDS server in numbers. ``streams``: open now."""
+
+    streams: int = 0
+    by_type: tuple[XdsTypeReading, ...] = ()
+
+
+def _no_events() -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Where gauges come from; called by the thread that serves a request, so each must be cheap and only read.
+
+    ``events``: how many events the loop has processed since the daemon started.
+    """
+
+    state: Callable[[], State] = State
+    xds: Callable[[], XdsReading] = XdsReading
+    events: Callable[[], int] = _no_events
+
+
+@dataclass(slots=True)
+class _ClosedLabel:
+    """A label whose values come from outside: after so many different ones the rest is counted as one."""
+
+    limit: int
+    known: set[str] = field(default_factory=set)
+
+    def __call__(self, value: str) -> str:
+        if value not in self.known:
+            if len(self.known) >= self.limit:
+                return OTHER
+            self.known.add(value)
+        return value
+
+
+class Metrics:
+    """Every metric of the daemon, in a registry of its own. Methods may be called from any thread and return at once."""
+
+    def __init__(self, readings: Readings | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self._gate, self._method = _ClosedLabel(MAX_GATES), _ClosedLabel(MAX_METHODS)
+        self._load_seconds = Histogram(
+            "echoplane_load_seconds",
+            "From a load's start to its first ready instance.",
+            registry=self.registry,
+            buckets=_LOAD_BUCKETS_S,
+        )
+        self._loads = Counter(
+            "echoplane_loads",
+            "Load operations that ended, by outcome: OK or a reason.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._cache_hits = Counter(
+            "echoplane_cache_hits", "Loads and updates that found the version there.", registry=self.registry
+        )
+        self._cache_misses = Counter(
+            "echoplane_cache_misses", "Loads and updates that had to load.", registry=self.registry
+        )
+        self._verdicts = Counter(
+            "echoplane_gate_verdicts", "Verdicts on stages.", ["gate", "verdict"], registry=self.registry
+        )
+        self._commit_seconds = Histogram(
+            "echoplane_store_commit_seconds",
+            "Commits, failed ones included.",
+            registry=self.registry,
+            buckets=_COMMIT_BUCKETS_S,
+        )
+        self._commit_failures = Counter(
+            "echoplane_store_commit_failures", "Commits that wrote nothing.", registry=self.registry
+        )
+        self._rpcs = Counter("echoplane_rpcs", "Calls that ended.", ["method", "code"], registry=self.registry)
+        self._rpc_seconds = Histogram(
+            "echoplane_rpc_seconds",
+            "Calls, from request to end.",
+            ["method"],
+            registry=self.registry,
+            buckets=_RPC_BUCKETS_S,
+        )
+        self.registry.register(_ReadCollector(readings or Readings()))
+
+    def state_changed(self, before: State, after: State) -> None:
+        """Count what two states that follow each other differ in: loads that ended, how long they took, cache hits and misses."""
+        if before.operations is not after.operations:
+            self._count_operations(before, after)
+        for model_id, model in after.models.items():
+            old = before.models.get(model_id)
+            if old is not model:
+                self._count_versions(old, model)
+
+    def load_ended(self, failure: Reason | None) -> None:
+        """Count a load operation; None: it came true."""
+        self._loads.labels("OK" if failure is None else failure.value).inc()
+
+    def version_loaded(self, seconds: float) -> None:
+        """Observe how long a version took to be ready."""
+        self._load_seconds.observe(seconds)
+
+    def cache_asked(self, *, hits: int = 0, misses: int = 0) -> None:
+        """Count loads by whether the version was there."""
+        self._cache_hits.inc(hits)
+        self._cache_misses.inc(misses)
+
+    def gate_judged(self, gate: str, verdict: GateVerdict) -> None:
+        """Count one gate's verdict."""
+        self._verdicts.labels(self._gate(gate), verdict.value).inc()
+
+    def commit_ended(self, seconds: float, *, ok: bool) -> None:
+        """Observe one commit of the store."""
+        self._commit_seconds.observe(seconds)
+        if not ok:
+            self._commit_failures.inc()
+
+    def rpc_ended(self, method: str, code: str, seconds: float) -> None:
+        """Observe one call; ``method``: ``/package.Service/Method``, ``code``: a gRPC code by name."""
+        method = self._method(method)
+        self._rpcs.labels(method, code).inc()
+        self._rpc_seconds.labels(method).observe(seconds)
+
+    def _count_operations(self, before: State, after: State) -> None:
+        for operation_id, operation in after.operations.items():
+            old = before.operations.get(operation_id)
+            if operation.kind is OperationKind.LOAD and operation.done and not (old is not None and old.done):
+                self.load_ended(operation.failure.reason if operation.failure is not None else None)
+
+    def _count_versions(self, old_model: Model | None, model: Model) -> None:
+        for name, version in model.versions.items():
+            old = None if old_model is None else old_model.versions.get(name)
+            if old is version:
+                continue
+            hits, misses = (0, 0) if old is None else (old.cache.hits, old.cache.misses)
+            self.cache_asked(hits=max(0, version.cache.hits - hits), misses=max(0, version.cache.misses - misses))
+            if version.load_duration_s is not None and _load_of(old) != _load_of(version):
+                self.version_loaded(version.load_duration_s)
+
+
+def _load_of(version: Version | None) -> tuple[float, float | None] | None:
+    """Return what tells one load of a version from the next."""
+    return None if version is None else (version.load_started_s, version.load_duration_s)
+
+
+class _ReadCollector(Collector):
+    """Reads the gauges, and the counters that are counted elsewhere, when somebody asks."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric that is read."""
+        state = self._readings.state()
+        yield from _of_models(state)
+        yield from _of_xds(self._readings.xds())
+        yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._readings.events())
+        yield CounterMetricFamily(
+            "echoplane_stale_events",
+            "Events that came too late or twice, and changed nothing.",
+            value=state.stale_event_count,
+        )
+
+
+def _of_models(state: State) -> Iterator[Metric]:
+    weight = GaugeMetricFamily(
+        "echoplane_traffic_weight_ratio", "Share of a model's traffic that is meant for a version.", labels=_VERSION
+    )
+    predicted = GaugeMetricFamily(
+        "echoplane_predicted_bytes", "Memory expected for one instance of a version.", labels=_VERSION
+    )
+    measured = GaugeMetricFamily(
+        "echoplane_measured_bytes", "Memory that an instance really takes.", labels=(*_VERSION, "instance")
+    )
+    every = ((model, version) for model in state.models.values() for version in model.versions.values())
+    for model, version in islice(every, MAX_VERSIONS_SHOWN):
+        labels = (model.model_id, version.key.version)
+        weight.add_metric(labels, _weight(model, version.key.version))
+        predicted.add_metric(labels, version.plan.bytes)
+        for instance in version.instances:
+            if instance.measured_bytes:
+                measured.add_metric((*labels, str(instance.key.ordinal)), instance.measured_bytes)
+    total = sum(len(model.versions) for model in state.models.values())
+    hidden = GaugeMetricFamily(
+        "echoplane_versions_not_shown",
+        f"Versions beyond the first {MAX_VERSIONS_SHOWN}, which have no metrics of their own.",
+    )
+    hidden.add_metric((), max(0, total - MAX_VERSIONS_SHOWN))
+    yield from (weight, predicted, measured, hidden)
+
+
+_VERSION = ("model", "version")
+
+
+def _weight(model: Model, version: str) -> float:
+    if model.routes is None:
+        return 0.0
+    return (
+        sum(cluster.weight_ppm for cluster in model.routes.clusters if cluster.version == version and cluster.routed)
+        / 1e6
+    )
+
+
+def _of_xds(reading: XdsReading) -> Iterator[Metric]:
+    yield GaugeMetricFamily("echoplane_xds_streams", "xDS streams that are open.", value=reading.streams)
+    pushes = CounterMetricFamily("echoplane_xds_pushes", "Responses that were sent.", labels=("type",))
+    acks = CounterMetricFamily("echoplane_xds_acks", "Responses that clients accepted.", labels=("type",))
+    nacks = CounterMetricFamily("echoplane_xds_nacks", "Responses that clients refused.", labels=("type",))
+    for each in reading.by_type:
+        pushes.add_metric((each.type,), each.pushes)
+        acks.add_metric((each.type,), each.acks)
+        nacks.add_metric((each.type,), each.nacks)
+    yield from (pushes, acks, nacks)
