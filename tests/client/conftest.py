@@ -12,8 +12,10 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from typer.testing import CliRunner
 
 from echoplane import AsyncClient, Client, ClientOptions, RetryPolicy
+from echoplane.cli import app
 from echoplane.googleapis import error_details_pb2, operations_pb2, status_pb2
 from echoplane.inference import grpc_service_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
@@ -202,3 +204,11 @@ def operation(
     if error is not None:
         made.error.CopyFrom(error.status)
     return made
+
+
+@pytest.fixture
+def cli(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the command against the scripted daemon."""
+    monkeypatch.setenv("ECHOPLANE_ADDRESS", daemon.address)
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, list(arguments))

@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from echoplane import Client
-from echoplane.cli import app, follow, text
+from echoplane.cli import follow, text
 from echoplane.googleapis import error_details_pb2, operations_pb2
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2, types_pb2
@@ -34,14 +34,6 @@ PLAN = plans_pb2.Plan(
     components=[{"name": "weights", "bytes": 90_852_864, "formula": "P * e", "inputs": [{"name": "e", "value": 4}]}],
     device_ids=["host"],
 )
-
-
-@pytest.fixture
-def cli(daemon: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the command against the scripted daemon."""
-    monkeypatch.setenv("ECHOPLANE_ADDRESS", daemon.address)
-    runner = CliRunner()
-    return lambda *arguments: runner.invoke(app, list(arguments))
 
 
 def rollout(
@@ -387,20 +379,3 @@ def test_terminal_progress(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "✓ 5 %" in captured.err
-
-
-def test_plan_needs_no_daemon_where_the_planner_is_installed(daemon: Any, cli: Any, tmp_path: Path) -> None:
-    """A config.json alone is planned here, to the exact parameter count; what cannot be planned says why."""
-    pytest.importorskip("echoplaned._allocator", reason="the native allocator is not built")
-    pytest.importorskip("echoplaned.rpc.convert.plans", reason="the daemon is not installed")
-    shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    words = {"vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2, "torch_dtype": "float32"}
-    config = {"architectures": ["BertModel"], "model_type": "bert", **shape, **words}
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    found = json.loads(ok(cli("plan", str(tmp_path / "config.json"), "--output", "json")))
-    assert found["parameter_count"] == 22_713_216
-    assert found["bytes"] == sum(component["bytes"] for component in found["components"])
-    assert daemon.requests == []
-    missing = cli("plan", str(tmp_path / "nothing"))
-    assert missing.exit_code == 1
-    assert "SOURCE_CORRUPT" in missing.stderr
