@@ -1,4 +1,4 @@
-"""A gRPC client that dials one target and obeys lines: ``calls N``, ``start``, ``take``, ``stop``."""
+"""A gRPC client that dials one target and obeys lines: ``calls N``, ``start``, ``stop``."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ def main(target: str) -> None:
                 threads = [threading.Thread(target=forever, daemon=True) for _ in range(2)]
                 for thread in threads:
                     thread.start()
-            elif verb == "take":
-                answer = taken()
             elif verb == "stop":
                 stopping.set()
                 for thread in threads:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import xds_envoy as e
 import xds_harness as h
+
 from echoplaned.xds.names import ResourceType
 
 TOTAL = 1_000_000

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 
+import pytest
 import xds_harness as h
+
+from echoplaned.xds import snapshot
 
 STAGES = (50_000, 150_000, 300_000, 500_000, 750_000, 900_000, 999_999)
 TOTAL = 1_000_000
@@ -37,3 +42,94 @@ async def test_seven_stages_without_a_failed_request() -> None:
             assert plane.observer.loads["m", "v1"][1] == 0
         await plane.observer.until(lambda: "subscribers m 0" in plane.observer.lines)
     assert not [line for line in plane.observer.lines if line.startswith(("nack", "refused"))]
+
+
+async def test_no_request_fails_while_weights_move_and_the_server_restarts() -> None:
+    """Two clients call without a pause through stages, a dead control plane and its return: nothing fails."""
+    async with h.backend("v1") as v1, h.backend("v2") as v2, contextlib.AsyncExitStack() as clients:
+        async with h.control_plane() as plane:
+            address = plane.address
+            plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, [v1]))})
+            running = [
+                await clients.enter_async_context(h.client(address, "xds:///models/m", node)) for node in ("a", "b")
+            ]
+            for each in running:
+                assert await each.count(1) == {"v1": 1}
+                await each.start()
+            during: list[dict[str, int]] = []
+            for epoch, weight in enumerate((1, *STAGES), start=2):
+                plane.publisher.publish_model(h.routes("m", epoch, v1=(TOTAL - weight, [v1]), v2=(weight, [v2])))
+                await plane.observer.until_acknowledged("m", epoch)
+                assert f"acknowledged m e{epoch} 2/2" in plane.observer.lines
+                during += [await each.count(20) for each in running]
+        # The server is gone. The clients go on with what they have.
+        apart = [await each.count(100) for each in running]
+        async with h.control_plane(address) as plane:
+            # It is back on its port, but not open: streams wait, nobody is told that there is nothing.
+            closed = [await each.count(100) for each in running]
+            assert plane.publisher.stats.streams_open == 0
+            plane.publisher.open({"m": h.routes("m", 20, v2=(TOTAL, [v2]))})
+            await plane.observer.until(lambda: "subscribers m 2" in plane.observer.lines, 60.0)
+            plane.publisher.publish_model(h.routes("m", 21, v1=(1, [v1]), v2=(TOTAL - 1, [v2])))
+            await plane.observer.until_acknowledged("m", 21)
+            done = [await each.stop() for each in running]
+    for counts in (*during, *apart, *closed, *done):
+        assert counts.keys() <= {"v1", "v2"}, counts
+    assert sum(sum(counts.values()) for counts in (*during, *apart, *closed, *done)) > 720
+
+
+async def test_a_dead_version_costs_its_share_only_until_the_weight_is_back() -> None:
+    """Errors of one version are reported as its own; after the acknowledged way back nothing fails."""
+    async with h.backend("v1") as v1, h.backend("v2", error_every=2) as v2, h.control_plane() as plane:
+        plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL // 2, [v1]), v2=(TOTAL // 2, [v2]))})
+        async with h.client(plane.address, "xds:///models/m") as client:
+            counts = await client.count(200)
+            failed = counts.get("INTERNAL: made to fail", 0)
+            assert failed > 20
+            plane.publisher.publish_model(h.routes("m", 2, v1=(TOTAL - 1, [v1]), v2=(1, [v2])))
+            await plane.observer.until_acknowledged("m", 2)
+            assert (await client.count(100)).keys() <= {"v1"}
+            await plane.observer.until(lambda: plane.observer.loads["m", "v2"][1] == failed)
+            assert plane.observer.loads["m", "v2"][0] == counts["v2"]
+            assert plane.observer.loads["m", "v1"][1] == 0
+
+
+async def test_a_version_has_a_target_of_its_own() -> None:
+    """``models/m/versions/v2`` reaches a version without weight; who asks for a model too early waits for it.
+
+    gRPC gives a listener that it never saw 15 s before it fails calls, whatever the server says.
+    """
+    async with h.backend("v1") as v1, h.backend("v2") as v2, h.control_plane() as plane:
+        plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, [v1]), v2=(0, [v2]))})
+        async with (
+            h.client(plane.address, "xds:///models/m/versions/v2") as alone,
+            h.client(plane.address, "xds:///models/n") as early,
+        ):
+            assert await alone.count(20) == {"v2": 20}
+            waiting = asyncio.ensure_future(early.count(1))
+            await plane.observer.until(lambda: "subscribers n 1" in plane.observer.lines)
+            plane.publisher.publish_model(h.routes("n", 1, v1=(TOTAL, [v1])))
+            await plane.observer.until(lambda: "acknowledged n e1 1/1" in plane.observer.lines)
+            assert await waiting == {"v1": 1}
+            plane.publisher.publish_model(h.routes("n", 2))
+            await plane.observer.until_acknowledged("n", 2)
+            (failure,) = await early.count(1)
+            assert failure.startswith("UNAVAILABLE")
+
+
+async def test_a_client_that_refuses_keeps_what_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRPC refuses endpoints that appear twice; it is told as refused, and the client goes on with the routes before."""
+    async with h.backend("v1") as v1, h.control_plane() as plane:
+        plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, [v1]))})
+        async with h.client(plane.address, "xds:///models/m") as client:
+            assert await client.count(5) == {"v1": 5}
+            with monkeypatch.context() as patch:
+                patch.setattr(snapshot, "check_routes", lambda *_: None)
+                plane.publisher.publish_model(h.routes("m", 2, v1=(TOTAL, [v1, v1])))
+            await plane.observer.until(lambda: any("refused m e2 by client" in each for each in plane.observer.lines))
+            assert await client.count(5) == {"v1": 5}
+            (view,) = plane.publisher.subscribers()
+            assert "duplicate" in view.refusals[0][1]
+            plane.publisher.publish_model(h.routes("m", 3, v1=(TOTAL, [v1])))
+            await plane.observer.until_acknowledged("m", 3)
+            assert plane.publisher.subscribers()[0].refusals == ()

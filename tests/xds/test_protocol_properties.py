@@ -6,6 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import xds_harness as h
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.xds.names import GATEWAY, ResourceType
 from echoplaned.xds.resources import Resource
@@ -14,9 +18,6 @@ from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
 from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
 from echoplaned.xds.subscriptions import Push
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
@@ -189,12 +190,8 @@ class Client:
         assert await self._ask("start") == {}
 
     async def stop(self) -> dict[str, int]:
-        """Stop calling; return how often each backend answered since the last ``take``."""
+        """Stop calling; return how often each backend answered since the last answer."""
         return await self._ask("stop")
-
-    async def take(self) -> dict[str, int]:
-        """Return how often each backend answered since the last time."""
-        return await self._ask("take")
 
     async def _ask(self, line: str) -> dict[str, int]:
         assert self._process.stdin is not None

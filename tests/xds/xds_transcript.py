@@ -20,6 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import xds_harness as h
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.route.v3 import route_pb2
+
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds.gateway import GatewayAddress
 from echoplaned.xds.names import ResourceType, parse_name
@@ -29,8 +32,6 @@ from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 from echoplaned.xds.subscriptions import Push
-from envoy.config.endpoint.v3 import endpoint_pb2
-from envoy.config.route.v3 import route_pb2
 
 TYPES = {
     "cds": ResourceType.CLUSTER,

@@ -1,0 +1,301 @@
+"""The edges: requests and reports as values, responses as bytes, and what a hostile or hasty client gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import xds_harness as h
+from envoy.config.core.v3 import base_pb2
+from envoy.config.endpoint.v3 import load_report_pb2
+from envoy.service.discovery.v3 import discovery_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
+from google.protobuf import json_format
+
+from echoplaned.xds import ads, lrs
+from echoplaned.xds import snapshot as snapshots
+from echoplaned.xds.names import ResourceType
+from echoplaned.xds.options import server_options
+from echoplaned.xds.publisher import Publisher
+from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
+from echoplaned.xds.stream import StreamNode
+from echoplaned.xds.stream_delta import DeltaRequest
+from echoplaned.xds.stream_sotw import SotwRequest
+from echoplaned.xds.subscriptions import Push
+from echoplaned.xds.wire import Encoder
+
+CDS, EDS, LDS, RDS = ResourceType
+TOTAL = 1_000_000
+ONE = h.routes("m", 1, v1=(TOTAL, ["127.0.0.1:7001"]))
+
+
+def node(**fields: Any) -> base_pb2.Node:
+    """Make a node."""
+    return json_format.ParseDict(fields, base_pb2.Node())
+
+
+def test_who_asks() -> None:
+    """A node goes by its id, else by its address; Envoy takes no API listeners; a gateway asks for one of its own."""
+    assert read_node(node(), "ipv4:1.2.3.4:5").id == "ipv4:1.2.3.4:5"
+    assert read_node(node(id="a", user_agent_name="gRPC Python"), "p").api_listeners
+    assert not read_node(node(id="a", user_agent_name="envoy"), "p").api_listeners
+    asked = {"echoplane.gateway": {"address": "127.0.0.1", "port": 8080}}
+    found = read_node(node(id="a", user_agent_name="envoy", metadata=asked), "p").listener
+    assert found is not None
+    assert found.name == "echoplane-gateway"
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"address": "localhost", "port": 80}, {"address": "::1", "port": 80}, {"port": -1}, "x"]
+)
+def test_a_gateway_must_ask_for_an_address(asked: object) -> None:
+    """What is no IP address and port is refused, not served."""
+    with pytest.raises(BadRequestError):
+        read_node(node(metadata={"echoplane.gateway": asked}), "p")
+
+
+def test_requests_are_read_as_they_are() -> None:
+    """An error says NACK, whatever the version; types of others are none of ours."""
+    message = discovery_pb2.DiscoveryRequest(type_url=str(CDS), resource_names=["a"], response_nonce="3")
+    assert read_sotw(message) == SotwRequest(CDS, ("a",), "3", None)
+    message.error_detail.SetInParent()
+    assert read_sotw(message) == SotwRequest(CDS, ("a",), "3", "refused without a reason")
+    assert read_sotw(discovery_pb2.DiscoveryRequest(type_url="type.googleapis.com/other")) is None
+    delta = discovery_pb2.DeltaDiscoveryRequest(
+        type_url=str(EDS),
+        resource_names_subscribe=["a"],
+        resource_names_unsubscribe=["b"],
+        initial_resource_versions={"a": "1"},
+    )
+    assert read_delta(delta) == DeltaRequest(EDS, ("a",), ("b",), {"a": "1"}, "", None)
+
+
+@pytest.mark.parametrize("names", [["x"] * (MAX_NAMES + 1), ["x" * 2000]])
+def test_requests_have_limits(names: list[str]) -> None:
+    """Too many names, or too long a name, end the stream."""
+    with pytest.raises(BadRequestError):
+        read_sotw(discovery_pb2.DiscoveryRequest(type_url=str(CDS), resource_names=names))
+    with pytest.raises(BadRequestError):
+        read_delta(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), resource_names_subscribe=names))
+
+
+def test_a_nonce_follows_a_body_that_is_made_once() -> None:
+    """Two streams get the same body with their own nonces, and both read as whole messages."""
+    resource = snapshots.build({"m": ONE}).get(CDS, "models/m/versions/v1")
+    assert resource is not None
+    encoder = Encoder()
+    for nonce in ("1", "22"):
+        push = Push(CDS, nonce, (resource,), ("gone",), {})
+        sotw = discovery_pb2.DiscoveryResponse.FromString(encoder.encode(push, delta=False))
+        assert (sotw.nonce, sotw.version_info, sotw.type_url) == (nonce, resource.version, str(CDS))
+        assert sotw.resources[0].value == resource.payload
+        delta = discovery_pb2.DeltaDiscoveryResponse.FromString(encoder.encode(push, delta=True))
+        assert (delta.nonce, list(delta.removed_resources)) == (nonce, ["gone"])
+        assert (delta.resources[0].name, delta.resources[0].version) == (resource.name, resource.version)
+        assert delta.resources[0].resource.value == resource.payload
+    with pytest.raises(ValueError, match="nonce"):
+        encoder.encode(Push(CDS, "9" * 200, (resource,), (), {}), delta=False)
+
+
+def test_load_is_folded_by_version() -> None:
+    """Localities add up; others' clusters and clusters without requests are left out; the interval is the client's."""
+    locality = load_report_pb2.UpstreamLocalityStats(
+        total_successful_requests=5, total_error_requests=2, total_issued_requests=8, total_requests_in_progress=1
+    )
+    stats = [
+        load_report_pb2.ClusterStats(cluster_name="models/m/versions/v1", upstream_locality_stats=[locality, locality]),
+        load_report_pb2.ClusterStats(cluster_name="models/m/versions/v2"),
+        load_report_pb2.ClusterStats(cluster_name="models/m", upstream_locality_stats=[locality]),
+        load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
+    ]
+    stats[0].load_report_interval.FromMilliseconds(1500)
+    assert list(lrs.fold(stats, 9.0)) == [lrs.Load("m", "v1", 10, 4, 16, 2, 1.5)]
+    stats[0].ClearField("load_report_interval")
+    assert next(lrs.fold(stats, 9.0)).interval_s == 9.0
+
+
+def test_the_publisher_is_closed_until_it_is_opened() -> None:
+    """No publication and no stream before the recovered state; a bad one leaves it closed."""
+    publisher = Publisher(h.Recorder(), h.FakeClock())
+    with pytest.raises(RuntimeError):
+        publisher.publish_model(ONE)
+    with pytest.raises(RuntimeError):
+        publisher.attach(StreamNode("a"), lambda: None, delta=False)
+    with pytest.raises(snapshots.SnapshotInconsistentError):
+        publisher.open({"m": h.routes("m", 1, v1=(5, []))})
+    with pytest.raises(RuntimeError):
+        publisher.publish({})
+    publisher.open({})
+    publisher.publish_model(ONE)
+    assert publisher.snapshot.epoch_of("m") == 1
+
+
+def test_a_bad_publication_changes_nothing() -> None:
+    """What is inconsistent is refused as a whole; the snapshot stays."""
+    publisher = Publisher(h.Recorder(), h.FakeClock())
+    publisher.open({"m": ONE})
+    before = publisher.snapshot
+    with pytest.raises(snapshots.SnapshotInconsistentError):
+        publisher.publish({"m": ONE, "n": h.routes("n", 1, v1=(5, []))})
+    assert publisher.snapshot is before
+
+
+def test_the_whole_state_can_be_published_at_once() -> None:
+    """Models that are left out go; those that are as before are not told again."""
+    observer = h.Recorder()
+    publisher = Publisher(observer, h.FakeClock())
+    publisher.open({"m": ONE, "n": h.routes("n", 1, v1=(TOTAL, []))})
+    observer.lines.clear()
+    publisher.publish({"m": ONE, "o": h.routes("o", 2, v1=(TOTAL, []))})
+    assert observer.lines == ["acknowledged o e2 0/0"]
+    assert set(publisher.snapshot.models) == {"m", "o"}
+
+
+def test_the_wrong_kind_of_request_is_an_error() -> None:
+    """A delta request on a state-of-the-world stream is a mistake of the caller."""
+    publisher = Publisher(h.Recorder(), h.FakeClock())
+    publisher.open({})
+    connection = publisher.attach(StreamNode("a"), lambda: None, delta=False)
+    with pytest.raises(TypeError):
+        connection.receive(DeltaRequest(CDS))
+
+
+def test_two_daemons_cannot_share_a_port() -> None:
+    """The server's options switch port sharing off."""
+    assert ("grpc.so_reuseport", 0) in server_options()
+
+
+def sotw_call(channel: grpc.aio.Channel) -> Any:
+    """Open a raw state-of-the-world stream."""
+    return channel.stream_stream(
+        f"/{ads.SERVICE}/StreamAggregatedResources",
+        request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
+        response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
+    )()
+
+
+def delta_call(channel: grpc.aio.Channel) -> Any:
+    """Open a raw delta stream."""
+    return channel.stream_stream(
+        f"/{ads.SERVICE}/DeltaAggregatedResources",
+        request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
+        response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
+    )()
+
+
+@pytest.fixture
+async def plane() -> AsyncIterator[h.ControlPlane]:
+    """A control plane that is not opened."""
+    async with h.control_plane() as served:
+        yield served
+
+
+async def test_streams_wait_until_the_state_is_recovered(plane: h.ControlPlane) -> None:
+    """A stream that comes before the recovered state is answered after it, with all of it."""
+    async with grpc.aio.insecure_channel(plane.address) as channel:
+        call = sotw_call(channel)
+        await call.write(discovery_pb2.DiscoveryRequest(type_url=str(CDS), node=node(id="early")))
+        read = asyncio.ensure_future(call.read())
+        done, _ = await asyncio.wait({read}, timeout=0.3)
+        assert not done
+        plane.publisher.open({"m": ONE})
+        answer = await read
+        assert len(answer.resources) == 1
+        call.cancel()
+
+
+async def test_delta_on_the_wire(plane: h.ControlPlane) -> None:
+    """A raw delta stream subscribes, acknowledges, is sent only what changed, and is told what is gone."""
+    plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, ["127.0.0.1:7001"]), v2=(0, ["127.0.0.1:7002"]))})
+    async with grpc.aio.insecure_channel(plane.address) as channel:
+        call = delta_call(channel)
+        await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), node=node(id="d")))
+        first = await call.read()
+        assert {each.name for each in first.resources} == {"models/m/versions/v1", "models/m/versions/v2"}
+        await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), response_nonce=first.nonce))
+        plane.publisher.publish_model(h.routes("m", 2, v1=(TOTAL, ["127.0.0.1:7001"]), v3=(0, ["127.0.0.1:7003"])))
+        second = await call.read()
+        assert [each.name for each in second.resources] == ["models/m/versions/v3"]
+        assert list(second.removed_resources) == ["models/m/versions/v2"]
+        (view,) = plane.publisher.subscribers()
+        assert (view.node, view.delta) == ("d", True)
+        call.cancel()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["first", "later"])
+async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, late: bool) -> None:
+    """INVALID_ARGUMENT for too many names; the next stream is served, and nothing of the first is left."""
+    plane.publisher.open({"m": ONE})
+    bad = discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["x" * 2000], node=node(id="bad"))
+    async with grpc.aio.insecure_channel(plane.address) as channel:
+        call = sotw_call(channel)
+        if late:
+            await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
+            await call.read()
+        await call.write(bad)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        good = sotw_call(channel)
+        await good.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
+        assert len((await good.read()).resources) == 1
+        assert plane.publisher.stats.streams_open == 1
+        good.cancel()
+
+
+async def test_a_gateway_without_an_address_is_refused(plane: h.ControlPlane) -> None:
+    """A node whose metadata asks for no address is told so."""
+    plane.publisher.open({})
+    async with grpc.aio.insecure_channel(plane.address) as channel:
+        call = sotw_call(channel)
+        await call.write(
+            discovery_pb2.DiscoveryRequest(type_url=str(LDS), node=node(metadata={"echoplane.gateway": {"port": 0}}))
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_silent_stream_is_ended() -> None:
+    """Who opens a stream and says nothing is let go."""
+    publisher = Publisher(h.Recorder(), h.FakeClock())
+    publisher.open({})
+    service = ads.AdsService(publisher, ads.AdsOptions(first_request_timeout_s=0.1))
+    server = grpc.aio.server(options=server_options())
+    server.add_generic_rpc_handlers((service.handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await sotw_call(channel).read()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await server.stop(0)
+
+
+async def test_closing_ends_every_stream_at_once() -> None:
+    """ADS and LRS streams end with UNAVAILABLE when the services close, so that a stopping server need not wait."""
+    async with h.control_plane() as plane:
+        plane.publisher.open({"m": ONE})
+        channel = grpc.aio.insecure_channel(plane.address)
+        call = sotw_call(channel)
+        await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
+        await call.read()
+        report = channel.stream_stream(
+            f"/{lrs.SERVICE}/StreamLoadStats",
+            request_serializer=lrs_pb2.LoadStatsRequest.SerializeToString,
+            response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
+        )()
+        await report.write(lrs_pb2.LoadStatsRequest(node=node(id="a")))
+        asked = await report.read()
+        assert (asked.send_all_clusters, asked.load_reporting_interval.seconds) == (True, 1)
+    for each in (call, report):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await each.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.details() == "the server is stopping"
+    await channel.close()
+    assert plane.observer.lines[-1] == "subscribers m 0"
