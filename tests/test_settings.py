@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from echoplaned.core.failure import Reason
 from echoplaned.settings import Address, LogLevel, Settings, SettingsInvalidError, load_settings
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from echoplaned.core.failure import Reason
-from echoplaned.errors import EchoplaneError, FieldInvalidError, SourceCorruptError, SourceNotAllowedError
-from echoplaned.sources import MAX_ENTRIES, resolve_source
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+
+from echoplaned import sources
+from echoplaned.core.failure import Reason
+from echoplaned.errors import EchoplaneError, FieldInvalidError, SourceCorruptError, SourceNotAllowedError
+from echoplaned.sources import resolve_source
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +206,10 @@ def test_a_directory_without_rights_is_named(plain_user_dir: Path, mode: int) ->
     assert "'closed' cannot be read: Permission denied" in str(found)
 
 
-def test_a_heap_of_files_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_heap_of_files_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The look at a directory ends, however much is in it."""
-    for number in range(MAX_ENTRIES + 1):
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 50)
+    for number in range(51):
         (tmp_path / f"f{number}").touch()
     assert "holds more than" in str(failure("file:.", [tmp_path]))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from echoplaned.runtime.store import SqlStore
 
 STORY = Path(__file__).with_name("story.py")

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 import pytest
+
 from echoplaned.runtime.store.codec import Codec, CodecError, Json, codec
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, StateDirLockedError, prepare_state_dir
 from echoplaned.runtime.store.directory import LOCK_NAME
 

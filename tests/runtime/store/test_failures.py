@@ -16,6 +16,7 @@ from types import MappingProxyType, ModuleType
 
 import pytest
 import sqlalchemy as sa
+
 from echoplaned.core.effects import Announce
 from echoplaned.core.failure import Reason
 from echoplaned.core.state import State

@@ -12,14 +12,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
 from echoplaned.errors import StoreUnavailableError
 from echoplaned.runtime.store import SqlStore, StoreCorruptError
 from echoplaned.runtime.store.engine import sqlite_engine
 from echoplaned.runtime.store.migrate import MIGRATIONS, VERSION_TABLE, migrate, schema_version
 from echoplaned.runtime.store.schema import HEAD, metadata
 from echoplaned.runtime.store.store import DATABASE_NAME
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateTable
 
 
 def test_an_empty_database_is_brought_to_head_once(tmp_path: Path) -> None:

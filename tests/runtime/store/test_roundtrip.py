@@ -14,11 +14,12 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, RoutesProgress, State, Version
 from echoplaned.runtime.store import SqlStore
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 IDS = st.text(st.characters(codec="utf-8"), max_size=8)
 EPOCHS = st.integers(0, 2**62)
@@ -189,6 +190,13 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
     )
     store.commit(store.load(), state, ())
     assert store.load() == stored
+
+
+def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
+    """A field that is added to the state must be put on one of the two lists, and so cannot be forgotten in silence."""
+    stored = {"models", "operations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
+    observed = {"devices", "stale_event_count", "issued"}
+    assert {field.name for field in dataclasses.fields(State)} == stored | observed
 
 
 def test_only_what_changed_is_written(store: SqlStore, story: ModuleType) -> None:
