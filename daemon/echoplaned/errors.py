@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from echoplaned.core.failure import Failure, Reason, Resource, Violation
@@ -171,10 +172,14 @@ class RolloutActiveError(_ResourceError):
 
 
 class EtagMismatchError(_ResourceError):
-    """The etag is not the resource's current one; the message has the current one."""
+    """The etag is not the resource's current one; the message and the metadata have the current one."""
 
     reason = Reason.ETAG_MISMATCH
     kind = "echoplane.v1.Model"
+
+    def __init__(self, name: str, current: str) -> None:
+        super().__init__(name, f"the etag of {name} is {current}: read it again, then decide")
+        self.failure = replace(self.failure, metadata=(("etag", current),))
 
 
 class LimitExceededError(EchoplaneError):

@@ -231,9 +231,7 @@ def _refuse_other_content(model: Model, order: VersionOrder) -> None:
 def _check_etag(model: Model, given: str) -> None:
     current = etag(model)
     if given and given != current:
-        raise EtagMismatchError(
-            f"models/{model.model_id}", f"the etag of models/{model.model_id} is {current}: read it again, then decide"
-        )
+        raise EtagMismatchError(f"models/{model.model_id}", current)
 
 
 def _rollout_active(rollout: Rollout) -> RolloutActiveError:

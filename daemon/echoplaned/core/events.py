@@ -129,12 +129,13 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class PromoteRequested:
-    """Go one stage on without waiting for the gates; audited with its reason."""
+    """Go one stage on without waiting for the gates; audited with its reason. ``stage``: the one to leave; 0: whichever it is."""
 
     request: Request
     model: str
     rollout_id: str
     reason: str
+    stage: int = 0
 
 
 # --- planning ------------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ def on_promote(draft: Draft, event: PromoteRequested) -> None:
     rollout = _active(draft, event.model, event.rollout_id)
     if rollout.phase is not Phase.OBSERVING or rollout.held_reason in {OLD_LOST, BOTH_LOST}:
         raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY")
+    if event.stage not in {0, rollout.stage}:
+        raise _invalid(rollout, f"leave stage {event.stage}", f"stage {rollout.stage}, which it is in")
     noted = draft.note(rollout, f"promoted by a caller: {event.reason}")
     fire(draft, noted, pass_signal(noted))
 

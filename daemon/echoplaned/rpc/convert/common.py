@@ -1,0 +1,97 @@
+"""What every conversion needs: times, enums that both sides have under the same names, resource names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeVar, cast
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2, types_pb2
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.spec import BehaviourChange, OnExpire, Tier
+from echoplaned.core.state import Evidence, GateVerdict, InstanceState
+
+Member = TypeVar("Member", bound=StrEnum)
+PbEnum = TypeVar("PbEnum", bound=int)
+
+
+def by_name(enum: type[PbEnum], prefix: str, members: Iterable[Member]) -> Mapping[Member, PbEnum]:
+    """Pair the core's words with the API's of the same name; a word that the API lacks fails at import, never in a call."""
+    wrapper = cast(EnumTypeWrapper, enum)
+    return MappingProxyType({m: cast(PbEnum, wrapper.Value(f"{prefix}_{m.value}")) for m in members})
+
+
+def turned(table: Mapping[Member, PbEnum]) -> Mapping[PbEnum, Member]:
+    """Turn a table of ``by_name`` round."""
+    return MappingProxyType({number: member for member, number in table.items()})
+
+
+DTYPE_TO_PB = by_name(types_pb2.Dtype, "DTYPE", Dtype)
+DTYPE_FROM_PB = turned(DTYPE_TO_PB)
+TIER_TO_PB = by_name(types_pb2.Tier, "TIER", Tier)
+TIER_FROM_PB = turned(TIER_TO_PB)
+TASK_TO_PB = by_name(types_pb2.Task, "TASK", Task)
+BEHAVIOUR_TO_PB = by_name(types_pb2.BehaviourChange, "BEHAVIOUR_CHANGE", BehaviourChange)
+BEHAVIOUR_FROM_PB = turned(BEHAVIOUR_TO_PB)
+ON_EXPIRE_TO_PB = by_name(rollouts_pb2.OnExpire, "ON_EXPIRE", OnExpire)
+ON_EXPIRE_FROM_PB = turned(ON_EXPIRE_TO_PB)
+INSTANCE_STATE_TO_PB = by_name(models_pb2.InstanceState, "INSTANCE_STATE", InstanceState)
+VERDICT_TO_PB = by_name(rollouts_pb2.Verdict.Outcome, "OUTCOME", GateVerdict)
+EVIDENCE_TO_PB = by_name(rollouts_pb2.Verdict.Evidence, "EVIDENCE", Evidence)
+# The core keeps these two as plain words.
+SIZE_CLASS_TO_PB = {
+    "small": types_pb2.SIZE_CLASS_SMALL,
+    "medium": types_pb2.SIZE_CLASS_MEDIUM,
+    "large": types_pb2.SIZE_CLASS_LARGE,
+}
+DEVICE_KIND_TO_PB = {"cuda": planning_pb2.DEVICE_KIND_CUDA, "host": planning_pb2.DEVICE_KIND_HOST}
+
+
+def timestamp(seconds: float) -> Timestamp:
+    """Return seconds since the epoch as a timestamp, to the microsecond."""
+    message = Timestamp()
+    message.FromMicroseconds(round(seconds * 1e6))
+    return message
+
+
+def timestamp_or_none(seconds: float | None) -> Timestamp | None:
+    """Return a timestamp, or None for a time that is not known."""
+    return None if seconds is None else timestamp(seconds)
+
+
+def duration(seconds: float) -> Duration:
+    """Return a length of time in seconds as a duration, to the microsecond."""
+    message = Duration()
+    message.FromMicroseconds(round(seconds * 1e6))
+    return message
+
+
+def model_name(model: str) -> str:
+    """Return a model's full resource name."""
+    return f"models/{model}"
+
+
+def version_name(model: str, version: str) -> str:
+    """Return a version's full resource name."""
+    return f"models/{model}/versions/{version}"
+
+
+def key_name(key: VersionKey) -> str:
+    """Return a version's full resource name."""
+    return version_name(key.model, key.version)
+
+
+def rollout_name(model: str, rollout: str) -> str:
+    """Return a rollout's full resource name."""
+    return f"models/{model}/rollouts/{rollout}"
+
+
+def operation_name(operation: str) -> str:
+    """Return an operation's full resource name."""
+    return f"operations/{operation}"

@@ -1,0 +1,41 @@
+"""Devices and what is reserved on them."""
+
+from __future__ import annotations
+
+from echoplane.v1 import diagnostics_pb2, planning_pb2
+from echoplaned.core.fold import free_bytes, reserved_bytes
+from echoplaned.core.plan import Device
+from echoplaned.core.state import State
+from echoplaned.rpc.convert.common import DEVICE_KIND_TO_PB, key_name
+
+
+def device_to_pb(device: Device, state: State) -> planning_pb2.Device:
+    """Return a device with every reservation on it."""
+    return planning_pb2.Device(
+        device_id=device.device_id,
+        kind=DEVICE_KIND_TO_PB.get(device.kind, planning_pb2.DEVICE_KIND_UNSPECIFIED),
+        name=device.name,
+        capacity_bytes=device.capacity_bytes,
+        reserve_bytes=device.reserve_bytes,
+        reserved_bytes=reserved_bytes(state, device.device_id),
+        free_bytes=max(0, free_bytes(state, device.device_id)),
+        reservations=[
+            planning_pb2.Reservation(
+                version=key_name(version.key), ordinal=instance.key.ordinal, bytes=instance.reserved_bytes
+            )
+            for _, model in sorted(state.models.items())
+            for _, version in sorted(model.versions.items())
+            for instance in version.instances
+            if instance.device_id == device.device_id and instance.reserved_bytes
+        ],
+    )
+
+
+def device_summary(device: Device, state: State) -> diagnostics_pb2.DeviceSummary:
+    """Return a device in one line."""
+    return diagnostics_pb2.DeviceSummary(
+        device_id=device.device_id,
+        capacity_bytes=device.capacity_bytes,
+        reserved_bytes=reserved_bytes(state, device.device_id),
+        free_bytes=max(0, free_bytes(state, device.device_id)),
+    )

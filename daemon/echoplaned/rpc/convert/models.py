@@ -1,0 +1,43 @@
+"""Models and their traffic."""
+
+from __future__ import annotations
+
+from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.fold import etag
+from echoplaned.core.state import Model
+from echoplaned.rpc.convert.common import model_name, rollout_name, timestamp, version_name
+from echoplaned.rpc.convert.versions import signature_to_pb
+from echoplaned.rpc.health_view import model_health
+
+
+def model_to_pb(model: Model) -> models_pb2.Model:
+    """Return a model as the API shows it."""
+    name = model_name(model.model_id)
+    serving = model.versions.get(model.serving_version)
+    return models_pb2.Model(
+        name=name,
+        serving_version=version_name(model.model_id, model.serving_version) if model.serving_version else "",
+        traffic=weights_to_pb(model.model_id, published_weights(model)),
+        rollout=rollout_name(model.model_id, model.rollout.rollout_id) if model.rollout is not None else "",
+        health=model_health(model),
+        xds_target=f"xds:///{name}",
+        signature=None if serving is None else signature_to_pb(serving.facts.signature),
+        labels=dict(model.labels),
+        etag=etag(model),
+        create_time=timestamp(model.create_time_s),
+        update_time=timestamp(model.update_time_s),
+    )
+
+
+def published_weights(model: Model) -> dict[str, int]:
+    """Return the weights that are wanted now, in millionths by version; without entries of weight 0."""
+    clusters = model.routes.clusters if model.routes is not None else ()
+    return {c.version: c.weight_ppm for c in clusters if c.routed and c.weight_ppm}
+
+
+def weights_to_pb(model_id: str, weights: dict[str, int]) -> list[types_pb2.TrafficWeight]:
+    """Return weights by version as the API shows them, by name."""
+    return [
+        types_pb2.TrafficWeight(version=version_name(model_id, version), weight_ppm=ppm)
+        for version, ppm in sorted(weights.items())
+    ]

@@ -1,0 +1,150 @@
+"""Plans, their components, and reservoirs."""
+
+from __future__ import annotations
+
+from echoplane.v1 import plans_pb2, types_pb2
+from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
+from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB
+
+_SIZE_CLASS_FROM_PB = {number: name for name, number in SIZE_CLASS_TO_PB.items()}
+
+
+def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
+    """Return a plan as the API's message."""
+    return plans_pb2.Plan(
+        fits=plan.fits,
+        architecture=plan.architecture,
+        parameter_count=plan.parameter_count,
+        dtype=DTYPE_TO_PB[plan.dtype],
+        context_length=plan.context_length,
+        max_concurrency=plan.max_concurrency,
+        replicas=plan.replicas,
+        bytes=plan.bytes,
+        upper_bytes=plan.upper_bytes,
+        components=[component_to_pb(c) for c in plan.components],
+        device_ids=plan.device_ids,
+        devices=[
+            plans_pb2.DeviceFit(
+                device_id=d.device_id, free_bytes=d.free_bytes, needed_bytes=d.needed_bytes, fits=d.fits
+            )
+            for d in plan.devices
+        ],
+        alternatives=[_alternative_to_pb(a) for a in plan.alternatives],
+        reservoir=None if plan.reservoir is None else reservoir_to_pb(plan.reservoir),
+        surge=plan.surge,
+        warnings=plan.warnings,
+    )
+
+
+def plan_from_pb(message: plans_pb2.Plan) -> Plan:
+    """Return a plan that ``plan_to_pb`` wrote."""
+    return Plan(
+        fits=message.fits,
+        architecture=message.architecture,
+        parameter_count=message.parameter_count,
+        dtype=DTYPE_FROM_PB[message.dtype],
+        context_length=message.context_length,
+        max_concurrency=message.max_concurrency,
+        replicas=message.replicas,
+        bytes=message.bytes,
+        upper_bytes=message.upper_bytes,
+        components=tuple(_component_from_pb(c) for c in message.components),
+        device_ids=tuple(message.device_ids),
+        devices=tuple(DeviceFit(d.device_id, d.free_bytes, d.needed_bytes) for d in message.devices),
+        alternatives=tuple(_alternative_from_pb(a) for a in message.alternatives),
+        reservoir=_reservoir_from_pb(message.reservoir) if message.HasField("reservoir") else None,
+        surge=message.surge,
+        warnings=tuple(message.warnings),
+    )
+
+
+def component_to_pb(component: Component) -> plans_pb2.MemoryComponent:
+    """Return one part of a plan's memory."""
+    return plans_pb2.MemoryComponent(
+        name=component.name,
+        bytes=component.bytes,
+        formula=component.formula,
+        inputs=[plans_pb2.FormulaInput(name=name, value=value) for name, value in component.inputs],
+        source=component.source,
+    )
+
+
+def _component_from_pb(message: plans_pb2.MemoryComponent) -> Component:
+    inputs = tuple((i.name, i.value) for i in message.inputs)
+    return Component(message.name, message.bytes, message.formula, inputs, message.source)
+
+
+def _alternative_to_pb(alternative: Alternative) -> plans_pb2.PlanAlternative:
+    return plans_pb2.PlanAlternative(
+        dtype=DTYPE_TO_PB[alternative.dtype],
+        context_length=alternative.context_length,
+        max_concurrency=alternative.max_concurrency,
+        upper_bytes=alternative.upper_bytes,
+        device_id=alternative.device_id,
+        warning=alternative.warning,
+    )
+
+
+def _alternative_from_pb(message: plans_pb2.PlanAlternative) -> Alternative:
+    return Alternative(
+        DTYPE_FROM_PB[message.dtype],
+        message.context_length,
+        message.max_concurrency,
+        message.upper_bytes,
+        message.device_id,
+        message.warning,
+    )
+
+
+def reservoir_to_pb(reservoir: Reservoir) -> plans_pb2.Reservoir:
+    """Return a version's reservoir."""
+    return plans_pb2.Reservoir(
+        size_class=SIZE_CLASS_TO_PB.get(reservoir.size_class, types_pb2.SIZE_CLASS_UNSPECIFIED),
+        membrane_depth=reservoir.membrane_depth,
+        units=reservoir.units,
+        tree=reservoir.tree,
+        level_time_constants=reservoir.level_time_constants,
+        bytes_per_stream=reservoir.bytes_per_stream,
+        total_bytes=reservoir.total_bytes,
+        spectral_radius=reservoir.spectral_radius,
+        leak=reservoir.leak,
+        input_scale=reservoir.input_scale,
+        seed=reservoir.seed,
+    )
+
+
+def _reservoir_from_pb(message: plans_pb2.Reservoir) -> Reservoir:
+    return Reservoir(
+        size_class=_SIZE_CLASS_FROM_PB[message.size_class],
+        membrane_depth=message.membrane_depth,
+        units=message.units,
+        tree=tuple(message.tree),
+        level_time_constants=tuple(message.level_time_constants),
+        bytes_per_stream=message.bytes_per_stream,
+        total_bytes=message.total_bytes,
+        spectral_radius=message.spectral_radius,
+        leak=message.leak,
+        input_scale=message.input_scale,
+        seed=message.seed,
+    )
+
+
+def overrides_to_pb(overrides: ReservoirOverrides) -> plans_pb2.ReservoirOverrides:
+    """Return a caller's changes to a reservoir; what is None stays unset."""
+    return plans_pb2.ReservoirOverrides(
+        spectral_radius=overrides.spectral_radius,
+        leak=overrides.leak,
+        input_scale=overrides.input_scale,
+        seed=overrides.seed,
+    )
+
+
+def overrides_from_pb(message: plans_pb2.ReservoirOverrides) -> ReservoirOverrides:
+    """Return a caller's changes to a reservoir; what is unset becomes None."""
+    return ReservoirOverrides(
+        spectral_radius=message.spectral_radius if message.HasField("spectral_radius") else None,
+        leak=message.leak if message.HasField("leak") else None,
+        input_scale=message.input_scale if message.HasField("input_scale") else None,
+        seed=message.seed if message.HasField("seed") else None,
+    )

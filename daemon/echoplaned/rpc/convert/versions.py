@@ -1,0 +1,132 @@
+"""Versions, their instances, specifications and memory."""
+
+from __future__ import annotations
+
+from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
+from echoplaned.core.fold import version_state, weight_ppm
+from echoplaned.core.spec import Tier
+from echoplaned.core.state import Instance, Model, Version, VersionState
+from echoplaned.rpc.convert.common import (
+    DTYPE_TO_PB,
+    INSTANCE_STATE_TO_PB,
+    SIZE_CLASS_TO_PB,
+    TASK_TO_PB,
+    TIER_TO_PB,
+    by_name,
+    duration,
+    key_name,
+    timestamp,
+)
+from echoplaned.rpc.convert.plans import component_to_pb, reservoir_to_pb
+from echoplaned.rpc.status import to_status
+
+_STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
+_AT_REST = frozenset({VersionState.COLD, VersionState.FAILED})
+
+
+def version_to_pb(model: Model, version: Version) -> models_pb2.ModelVersion:
+    """Return a version as the API shows it."""
+    spec = version.spec
+    state = version_state(version)
+    weight = weight_ppm(model, version.key.version)
+    tier = Tier.COLD if state in _AT_REST else version.tier
+    return models_pb2.ModelVersion(
+        name=key_name(version.key),
+        state=models_pb2.VERSION_STATE_SERVING if state is VersionState.READY and weight else _STATE_TO_PB[state],
+        tier=TIER_TO_PB[tier],
+        source=models_pb2.Source(uri=spec.source_uri, digest=spec.digest),
+        engine=models_pb2.Engine(kind=spec.engine, options=dict(spec.engine_options)),
+        facts=facts_to_pb(version.facts),
+        context_length=spec.context_length,
+        max_concurrency=spec.max_concurrency,
+        replicas=spec.replicas,
+        memory=_memory(version),
+        reservoir=None if version.plan.reservoir is None else reservoir_to_pb(version.plan.reservoir),
+        instances=[_instance(i) for i in version.instances],
+        load_duration=None if version.load_duration_s is None else duration(version.load_duration_s),
+        cache=_cache(version),
+        failure=None if version.failure is None else to_status(version.failure),
+        xds_target=f"xds:///{key_name(version.key)}",
+        dtype=DTYPE_TO_PB[spec.dtype],
+        weight_ppm=weight,
+        pinned=version.pinned,
+        signature=signature_to_pb(version.facts.signature),
+        create_time=timestamp(version.create_time_s),
+        update_time=timestamp(_changed_s(version)),
+    )
+
+
+def facts_to_pb(facts: ModelFacts) -> models_pb2.ModelFacts:
+    """Return what a checkpoint's files say."""
+    return models_pb2.ModelFacts(
+        architecture=facts.architecture,
+        parameter_count=facts.parameter_count,
+        dtype=DTYPE_TO_PB[facts.stored_dtype],
+        size_class=SIZE_CLASS_TO_PB.get(facts.size_class, types_pb2.SIZE_CLASS_UNSPECIFIED),
+        task=TASK_TO_PB[facts.task],
+        weights_bytes=facts.weights_bytes,
+        max_context_length=facts.max_context_length,
+    )
+
+
+def signature_to_pb(signature: Signature) -> types_pb2.Signature:
+    """Return a model's inputs and outputs."""
+    return types_pb2.Signature(
+        inputs=[_tensor_to_pb(t) for t in signature.inputs], outputs=[_tensor_to_pb(t) for t in signature.outputs]
+    )
+
+
+def signature_from_pb(message: types_pb2.Signature) -> Signature:
+    """Return what ``signature_to_pb`` wrote."""
+    return Signature(
+        tuple(_tensor_from_pb(t) for t in message.inputs), tuple(_tensor_from_pb(t) for t in message.outputs)
+    )
+
+
+def _tensor_to_pb(tensor: TensorSpec) -> types_pb2.TensorSpec:
+    return types_pb2.TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+
+
+def _tensor_from_pb(message: types_pb2.TensorSpec) -> TensorSpec:
+    return TensorSpec(message.name, message.datatype, tuple(message.shape))
+
+
+def _memory(version: Version) -> models_pb2.VersionMemory:
+    measured = max((i.measured_bytes for i in version.instances), default=0)
+    return models_pb2.VersionMemory(
+        predicted_bytes=version.plan.bytes,
+        upper_bytes=version.plan.upper_bytes,
+        components=[component_to_pb(c) for c in version.plan.components],
+        measured=models_pb2.MeasuredMemory(increment_bytes=measured) if measured else None,
+    )
+
+
+def _instance(instance: Instance) -> models_pb2.Instance:
+    # An instance that never had a process has no generation for callers, though the core counts it as the first.
+    started = bool(instance.pid or instance.generation > 1 or instance.address)
+    return models_pb2.Instance(
+        device=instance.device_id,
+        address=instance.address,
+        pid=instance.pid,
+        state=INSTANCE_STATE_TO_PB[instance.state],
+        ordinal=instance.key.ordinal,
+        generation=instance.generation if started else 0,
+        reserved_bytes=instance.reserved_bytes,
+        failure="" if instance.failure is None else instance.failure.message,
+    )
+
+
+def _cache(version: Version) -> models_pb2.VersionCache:
+    tier = version.cache.last_hit_tier
+    return models_pb2.VersionCache(
+        hit_count=version.cache.hits,
+        miss_count=version.cache.misses,
+        last_hit_tier=types_pb2.TIER_UNSPECIFIED if tier is None else TIER_TO_PB[tier],
+    )
+
+
+def _changed_s(version: Version) -> float:
+    """The last change that the state dates: a load's end or start, or an instance that came up."""
+    loaded_s = version.load_started_s + (version.load_duration_s or 0.0)
+    return max(version.create_time_s, loaded_s, *(i.ready_since_s or 0.0 for i in version.instances))

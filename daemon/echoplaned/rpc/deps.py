@@ -1,0 +1,93 @@
+"""What the servicers need of the rest of the daemon; the composition root fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from echoplaned.core.spec import Tier
+from echoplaned.rpc.facade import PlanningFacade
+from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.runtime.handle import Handle
+from echoplaned.runtime.ports import Prober, TrafficSource
+
+MIB = 1024 * 1024
+
+
+class CountedBy(StrEnum):
+    """Who counted requests: clients by their load reports, or the instances themselves."""
+
+    LRS = "LRS"
+    WORKER = "WORKER"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineProfile:
+    """What an engine kind takes. ``options``: names of its options; ``tiers``: where it can keep a version."""
+
+    options: frozenset[str] = frozenset()
+    tiers: frozenset[Tier] = frozenset({Tier.HOT})
+
+
+@dataclass(frozen=True, slots=True)
+class RpcLimits:
+    """What callers may take. ``inspections``: checkpoints that are read at once; reading hashes the whole of them."""
+
+    max_models: int = 1000
+    max_versions_per_model: int = 100
+    max_open_operations: int = 100
+    max_watchers: int = 1000
+    inspections: int = 2
+    default_max_concurrency: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class XdsTotals:
+    """The xDS server in numbers: streams that are open, and responses since the daemon started."""
+
+    streams: int = 0
+    pushes: int = 0
+    acks: int = 0
+    nacks: int = 0
+
+
+class RpcObserver(Protocol):
+    """Receives one call for every RPC that ended; must return at once."""
+
+    def rpc_ended(self, method: str, code: str, seconds: float) -> None:
+        """``method``: ``/package.Service/Method``; ``code``: gRPC code by name, for example ``NOT_FOUND``."""
+        ...
+
+
+class NoObserver:
+    """Counts nothing."""
+
+    def rpc_ended(self, method: str, code: str, seconds: float) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RpcDeps:
+    """Everything that servicers call.
+
+    ``resolve_source``: the path of a source's URI beneath an allowed root; blocks. ``engines``: by kind, as callers name them.
+    ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
+    """
+
+    handle: Handle
+    planning: PlanningFacade
+    prober: Prober
+    resolve_source: Callable[[str], Path]
+    engines: Mapping[str, EngineProfile]
+    lifecycle: Lifecycle
+    monotonic: Callable[[], float]
+    daemon_version: str
+    start_time_s: float
+    traffic: Mapping[CountedBy, TrafficSource] = field(default_factory=dict)
+    limits: RpcLimits = RpcLimits()
+    xds: Callable[[], XdsTotals] = XdsTotals
+    store_writable: Callable[[], bool] = lambda: True
+    observer: RpcObserver = field(default_factory=NoObserver)

@@ -1,0 +1,189 @@
+"""Why something is as it is: the decisions about it, read off its history, its plan and what was announced of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from echoplane.v1 import diagnostics_pb2
+from echoplaned.core.effects import Announce
+from echoplaned.core.fold import version_state
+from echoplaned.core.state import Model, Operation, Rollout, State, Version
+from echoplaned.rpc.convert.common import (
+    key_name,
+    model_name,
+    operation_name,
+    rollout_name,
+    timestamp,
+    version_name,
+)
+from echoplaned.rpc.convert.models import published_weights
+from echoplaned.rpc.convert.plans import plan_to_pb
+from echoplaned.rpc.convert.rollouts import decisive, entry_kind, verdict_to_pb
+from echoplaned.rpc.following import closing
+from echoplaned.rpc.health_view import ready_count, why_not
+from echoplaned.rpc.lookup import all_rollouts, find_model, find_operation, find_rollout, find_version
+from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
+from echoplaned.runtime.handle import Handle
+
+DECISIONS_SHOWN = 100
+_ANNOUNCES_READ = 2000
+_READ_TIMEOUT_S = 2.0
+
+Decisions = list[diagnostics_pb2.Decision]
+
+
+async def explain(handle: Handle, name: str) -> diagnostics_pb2.ExplainResponse:
+    """Explain a model, a version, a rollout or an operation by its name.
+
+    Raises:
+        EchoplaneError: there is no such resource.
+    """
+    state = handle.state
+    announces = await _read_announces(handle, state.announce_sequence)
+    if "operations/" in name:
+        answer = _operation(state, find_operation(state, parse_operation(name)), announces)
+    elif "/versions/" in name:
+        answer = _version(*find_version(state, parse_version(name)), announces)
+    elif "/rollouts/" in name:
+        answer = _rollout(*find_rollout(state, *parse_rollout(name)))
+    else:
+        answer = _model(find_model(state, parse_model(name)), announces)
+    latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds(), reverse=True)[:DECISIONS_SHOWN]
+    return diagnostics_pb2.ExplainResponse(name=answer.name, summary=answer.summary, decisions=latest)
+
+
+async def _read_announces(handle: Handle, until: int) -> list[Announce]:
+    """Return the latest announcements up to a sequence number; what is not there in time is left out."""
+    found: list[Announce] = []
+    if until == 0:
+        return found
+    try:
+        async with asyncio.timeout(_READ_TIMEOUT_S), closing(handle.follow(max(0, until - _ANNOUNCES_READ))) as told:
+            async for announce in told:
+                found.append(announce)
+                if announce.sequence >= until:
+                    break
+    except TimeoutError:
+        pass
+    return found
+
+
+def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
+    name = model_name(model.model_id)
+    weights = ", ".join(f"{v} {ppm / 1e4:g} %" for v, ppm in sorted(published_weights(model).items()))
+    rollout = model.rollout
+    parts = [
+        f"{name} serves {model.serving_version}" if model.serving_version else f"{name} serves nothing yet",
+        f"traffic: {weights}" if weights else "no traffic is routed",
+        why_not(model),
+        "" if rollout is None else f"rollout {rollout.rollout_id}: {_where(rollout)}",
+    ]
+    decisions = _announced(announces, name)
+    for known in all_rollouts(model):
+        decisions += _history(known)
+    return _answer(name, parts, decisions)
+
+
+def _version(model: Model, version: Version, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
+    name = key_name(version.key)
+    weight = published_weights(model).get(version.key.version, 0)
+    parts = [
+        f"{name} is {version_state(version).value}: {ready_count(version)} of {version.spec.replicas} instances answer",
+        f"it has {weight / 1e4:g} % of the traffic",
+        "" if version.failure is None else version.failure.message,
+        *(f"instance {i.key.ordinal} does not end" for i in version.instances if i.alarm),
+    ]
+    placed = diagnostics_pb2.Decision(
+        time=timestamp(version.load_started_s),
+        subject=name,
+        kind="placed",
+        text=f"{version.plan.upper_bytes} bytes an instance on {', '.join(version.plan.device_ids) or 'no device yet'}",
+        plan=plan_to_pb(version.plan),
+    )
+    decisions = [placed, *_announced(announces, name)]
+    for rollout in all_rollouts(model):
+        if version.key.version in {rollout.from_version, rollout.to_version}:
+            decisions += _history(rollout)
+    return _answer(name, parts, decisions)
+
+
+def _rollout(model: Model, rollout: Rollout) -> diagnostics_pb2.ExplainResponse:
+    name = rollout_name(rollout.model, rollout.rollout_id)
+    active = model.rollout is not None and model.rollout.rollout_id == rollout.rollout_id
+    parts = [
+        f"{name} from {rollout.from_version} to {rollout.to_version} is {_where(rollout)}",
+        "" if rollout.ending is None else rollout.ending.message,
+        *(f"{v.gate}: {v.verdict.value}, {v.reason}" for v in rollout.verdicts),
+        f"{len(rollout.stale_subscribers)} subscribers do not answer" if rollout.stale_subscribers else "",
+        _waits(model) if active else "",
+    ]
+    return _answer(name, parts, _history(rollout))
+
+
+def _operation(state: State, operation: Operation, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
+    name = operation_name(operation.operation_id)
+    target = version_name(operation.model, operation.version) if operation.version else model_name(operation.model)
+    done = "is under way" if not operation.done else "succeeded" if operation.failure is None else "failed"
+    parts = [
+        f"{name} ({operation.kind.value} of {target}) {done}",
+        "" if operation.failure is None else f"{operation.failure.reason.value}: {operation.failure.message}",
+    ]
+    accepted = diagnostics_pb2.Decision(
+        time=timestamp(operation.create_time_s),
+        subject=name,
+        kind="accepted",
+        text=f"{operation.kind.value} of {target} was accepted",
+        plan=None if operation.plan is None else plan_to_pb(operation.plan),
+    )
+    decisions = [accepted, *_announced(announces, target)]
+    model = state.models.get(operation.model)
+    for rollout in all_rollouts(model) if model is not None else ():
+        if rollout.rollout_id == operation.rollout_id:
+            decisions += _history(rollout)
+    return _answer(name, parts, decisions)
+
+
+def _where(rollout: Rollout) -> str:
+    stages = len(rollout.policy.stages_percent)
+    held = f", held: {rollout.held_reason}" if rollout.held_reason else ""
+    paused = ", paused" if rollout.paused else ""
+    return f"{rollout.phase.value} at stage {rollout.stage} of {stages}{held}{paused}"
+
+
+def _waits(model: Model) -> str:
+    progress = model.progress
+    if progress.acknowledged:
+        return ""
+    return f"{progress.acknowledged_count} of {progress.subscriber_count} subscribers have the newest routes"
+
+
+def _history(rollout: Rollout) -> Decisions:
+    name = rollout_name(rollout.model, rollout.rollout_id)
+    decisions = []
+    for entry in rollout.history:
+        verdict = decisive(entry.verdicts)
+        decisions.append(
+            diagnostics_pb2.Decision(
+                time=timestamp(entry.time_s),
+                subject=name,
+                kind=entry_kind(entry),
+                text=entry.text,
+                verdict=None if verdict is None else verdict_to_pb(verdict, entry.stage, time_s=entry.time_s),
+                evidence=[f"{v.gate}: {v.verdict.value}, {v.reason}" for v in entry.verdicts],
+            )
+        )
+    return decisions
+
+
+def _announced(announces: list[Announce], subject: str) -> Decisions:
+    """Return what was announced of a resource and what belongs to it; rollouts tell their own, longer history."""
+    return [
+        diagnostics_pb2.Decision(time=timestamp(a.time_s), subject=a.subject, kind=a.kind, text=a.text)
+        for a in announces
+        if (a.subject == subject or a.subject.startswith(f"{subject}/")) and "/rollouts/" not in a.subject
+    ]
+
+
+def _answer(name: str, parts: list[str], decisions: Decisions) -> diagnostics_pb2.ExplainResponse:
+    summary = "; ".join(part for part in parts if part)
+    return diagnostics_pb2.ExplainResponse(name=name, summary=f"{summary}.", decisions=decisions)

@@ -1,0 +1,85 @@
+"""Following the state: one snapshot at once, and another after each change of what is watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+from echoplaned.core.state import State
+from echoplaned.errors import LimitExceededError
+from echoplaned.rpc.lifecycle import DaemonStoppingError, Lifecycle
+from echoplaned.runtime.handle import Handle
+
+Seen = TypeVar("Seen")
+Result = TypeVar("Result")
+
+
+async def follow(handle: Handle, lifecycle: Lifecycle, watched: Callable[[State], Seen]) -> AsyncIterator[Seen]:
+    """Yield what is watched, now and after each change of it; changes that come while one is handled are told as one.
+
+    Raises:
+        DaemonStoppingError: the daemon stops.
+    """
+    while True:
+        seen = watched(handle.state)
+        yield seen
+        await until_stop(lifecycle, handle.wait_until(_differs(watched, seen)))
+
+
+def _differs(watched: Callable[[State], Seen], seen: Seen) -> Callable[[State], bool]:
+    return lambda state: watched(state) != seen
+
+
+async def until_stop(lifecycle: Lifecycle, work: Awaitable[Result]) -> Result:
+    """Return what some work returns.
+
+    Raises:
+        DaemonStoppingError: the daemon stops first.
+    """
+    task = asyncio.ensure_future(work)
+    stop = asyncio.ensure_future(lifecycle.wait_stopping())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise DaemonStoppingError
+        return task.result()
+    finally:
+        task.cancel()
+        stop.cancel()
+        # Waited for, so that a generator which the task was in can be closed by whoever owns it.
+        await asyncio.gather(task, stop, return_exceptions=True)
+
+
+@asynccontextmanager
+async def closing(source: AsyncIterator[Result]) -> AsyncIterator[AsyncIterator[Result]]:
+    """Close an iterator at the end, where it is one that can be closed."""
+    try:
+        yield source
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+class Watchers:
+    """How many streams follow something; each costs memory and a wake-up a change."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a stream while it lasts.
+
+        Raises:
+            LimitExceededError: there are as many as are allowed.
+        """
+        if self._count >= self._limit:
+            raise LimitExceededError("watchers", f"{self._limit} streams follow changes already: end one", 5.0)
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1

@@ -1,0 +1,58 @@
+"""Health, read off the state: an instance is healthy while it is READY, that is, while its real inferences come back right."""
+
+from __future__ import annotations
+
+from echoplane.v1 import types_pb2
+from echoplaned.core.fold import version_state
+from echoplaned.core.state import InstanceState, Model, Version, VersionState
+
+
+def ready_count(version: Version) -> int:
+    """Return how many instances of a version answer."""
+    return sum(i.state is InstanceState.READY for i in version.instances)
+
+
+def version_health(version: Version) -> types_pb2.HealthState:
+    """Return a version's health: SERVING while every wanted instance answers."""
+    ready = ready_count(version)
+    if not ready:
+        return types_pb2.HEALTH_STATE_NOT_SERVING
+    return types_pb2.HEALTH_STATE_SERVING if ready >= version.spec.replicas else types_pb2.HEALTH_STATE_DEGRADED
+
+
+def carriers(model: Model) -> tuple[Version, ...]:
+    """Return the versions that requests reach; where there are none yet, the one that shall serve."""
+    clusters = model.routes.clusters if model.routes is not None else ()
+    names = [c.version for c in clusters if c.routed and c.weight_ppm] or [model.serving_version]
+    return tuple(model.versions[name] for name in names if name in model.versions)
+
+
+def model_health(model: Model) -> types_pb2.HealthState:
+    """Return a model's health: that of the versions with traffic together; UNSPECIFIED while its first version is loaded."""
+    versions = carriers(model)
+    states = {version_health(version) for version in versions}
+    if states == {types_pb2.HEALTH_STATE_SERVING}:
+        return types_pb2.HEALTH_STATE_SERVING
+    if not states or states == {types_pb2.HEALTH_STATE_NOT_SERVING}:
+        never = all(v.load_duration_s is None and version_state(v) is VersionState.LOADING for v in versions)
+        return types_pb2.HEALTH_STATE_UNSPECIFIED if never and versions else types_pb2.HEALTH_STATE_NOT_SERVING
+    return types_pb2.HEALTH_STATE_DEGRADED
+
+
+def why_not(model: Model) -> str:
+    """Say in one sentence why a model is not SERVING; empty: it is."""
+    if model_health(model) == types_pb2.HEALTH_STATE_SERVING:
+        return ""
+    if model.deleting:
+        return "the model is being deleted"
+    parts = [_version_reason(version) for version in carriers(model)]
+    return "; ".join(part for part in parts if part) or "no version of it was loaded"
+
+
+def _version_reason(version: Version) -> str:
+    ready, wanted = ready_count(version), version.spec.replicas
+    if ready >= wanted:
+        return ""
+    state = version_state(version)
+    cause = f" ({version.failure.message})" if version.failure is not None else ""
+    return f"version {version.key.version} is {state.value}: {ready} of {wanted} instances answer{cause}"

@@ -1,0 +1,165 @@
+"""What every call goes through: validation, log context, errors as rich statuses, counting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from echoplane.googleapis import error_details_pb2, status_pb2
+from echoplaned.errors import EchoplaneError
+from echoplaned.rpc.convert.common import duration
+from echoplaned.rpc.deps import RpcObserver
+from echoplaned.rpc.following import closing
+from echoplaned.rpc.lifecycle import DaemonStoppingError
+from echoplaned.rpc.status import to_trailer
+from echoplaned.rpc.validate import check
+
+# The stubs know neither the aio handlers nor all of the context; what is generic there is not at run time.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = Any
+Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+
+REQUEST_ID_HEADER = "x-request-id"
+_CHECKED_PACKAGES = ("echoplane.v1.", "google.longrunning.", "inference.Repository")
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+_QUIET = ("Get", "List", "Check", "Watch", "Server", "Model")
+
+if TYPE_CHECKING:  # generic in the stubs, and not at run time
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class ApiInterceptor(_Interceptor):
+    """Wraps every method that takes one request. Streams of requests (ADS, LRS, reflection) pass through untouched."""
+
+    def __init__(self, observer: RpcObserver, monotonic: Callable[[], float]) -> None:
+        self._observer = observer
+        self._monotonic = monotonic
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler:
+        """Return the method's handler, wrapped once."""
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        wrapped = self._stream(method, handler) if handler.response_streaming else self._unary(method, handler)
+        self._wrapped[method] = wrapped
+        return wrapped
+
+    def _unary(self, method: str, handler: Handler) -> Handler:
+        behaviour = handler.unary_unary
+
+        async def call(request: Message, context: Context) -> Message:
+            ended = _Ended(self._observer, method, self._monotonic)
+            _bind_log_context(method, request, context)
+            try:
+                _check(request)
+                answer: Message = await behaviour(request, context)
+            except grpc.aio.AbortError:
+                ended.told(_code_name(context))
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: nothing of an error may leave but its status
+                await _abort(context, error, ended)
+            ended.told("OK")
+            return answer
+
+        return grpc.unary_unary_rpc_method_handler(
+            call, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    def _stream(self, method: str, handler: Handler) -> Handler:
+        behaviour = handler.unary_stream
+
+        async def call(request: Message, context: Context) -> AsyncIterator[Message]:
+            ended = _Ended(self._observer, method, self._monotonic)
+            _bind_log_context(method, request, context)
+            try:
+                _check(request)
+                async with closing(behaviour(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+            except grpc.aio.AbortError:
+                ended.told(_code_name(context))
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                await _abort(context, error, ended)
+            ended.told("OK")
+
+        return grpc.unary_stream_rpc_method_handler(
+            call, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+
+class _Ended:
+    """Tells the observer and the log, once, how a call ended."""
+
+    def __init__(self, observer: RpcObserver, method: str, monotonic: Callable[[], float]) -> None:
+        self._observer = observer
+        self._method = method
+        self._monotonic = monotonic
+        self._began = monotonic()
+
+    def told(self, code: str, reason: str = "") -> None:
+        """Note the call's end."""
+        seconds = self._monotonic() - self._began
+        self._observer.rpc_ended(self._method, code, seconds)
+        name = self._method.rpartition("/")[2]
+        quiet = code == "OK" and name.startswith(_QUIET)
+        (log.debug if quiet else log.info)("rpc", code=code, reason=reason, seconds=round(seconds, 6))
+
+
+def _check(request: Message) -> None:
+    if request.DESCRIPTOR.full_name.startswith(_CHECKED_PACKAGES):
+        check(request)
+
+
+def _bind_log_context(method: str, request: Message, context: Context) -> None:
+    # A call is a task of its own with a context of its own: what is bound here ends with it.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(method=method, request_id=_request_id(request, context), peer=context.peer())
+
+
+def _request_id(request: Message, context: Context) -> str:
+    own = getattr(request, "request_id", "")
+    if own:
+        return str(own)
+    metadata = context.invocation_metadata() or ()
+    return next((str(value)[:64] for key, value in metadata if key == REQUEST_ID_HEADER), "")
+
+
+def _code_name(context: Context) -> str:
+    code = context.code()
+    return code.name if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.name
+
+
+async def _abort(context: Context, error: Exception, ended: _Ended) -> NoReturn:
+    if isinstance(error, EchoplaneError):
+        status = to_trailer(error.failure)
+        ended.told(_NAMES[status.code], error.failure.reason.value)
+    elif isinstance(error, DaemonStoppingError):
+        status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="the daemon stops: call again")
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(1.0)))
+        ended.told("UNAVAILABLE")
+    else:
+        log.error("rpc failed unexpectedly", exc_info=error)
+        status = status_pb2.Status(
+            code=grpc.StatusCode.INTERNAL.value[0], message="internal error: the daemon's log says more"
+        )
+        ended.told("INTERNAL")
+    await cast(Any, context).abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort_with_status always raises")  # for the type checker: the stub says that it returns

@@ -1,0 +1,66 @@
+"""Loads that ended, by outcome, since the daemon started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.core.failure import Reason
+from echoplaned.core.state import Operation, OperationKind, State
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTotals:
+    """Loads by outcome; each is counted once."""
+
+    succeeded: int = 0
+    failed: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    cached: int = 0
+
+
+class LoadTally:
+    """Counts loads off the state's operations.
+
+    The state keeps the latest 1,000 finished operations, and far fewer may be open at once; a look at each new operation
+    therefore sees every one before it is forgotten.
+    """
+
+    def __init__(self, since_s: float) -> None:
+        self._since_s = since_s
+        self._counted: frozenset[str] = frozenset()
+        self._totals = LoadTotals()
+
+    def refused(self) -> None:
+        """Count a load or an update that did not fit."""
+        self._totals = replace(self._totals, refused=self._totals.refused + 1)
+
+    def observe(self, state: State) -> LoadTotals:
+        """Count what ended since the last look; return the totals."""
+        ended = {o.operation_id: o for o in state.operations.values() if self._counts(o)}
+        for operation_id, operation in ended.items():
+            if operation_id not in self._counted:
+                self._count(operation)
+        self._counted = frozenset(ended)
+        return self._totals
+
+    def _counts(self, operation: Operation) -> bool:
+        return (
+            operation.kind is OperationKind.LOAD
+            and operation.end_time_s is not None
+            and (operation.end_time_s >= self._since_s)
+        )
+
+    def _count(self, operation: Operation) -> None:
+        totals = self._totals
+        if operation.failure is None and operation.end_time_s == operation.create_time_s:
+            totals = replace(totals, cached=totals.cached + 1)
+        elif operation.failure is None:
+            totals = replace(totals, succeeded=totals.succeeded + 1)
+        elif operation.failure.reason is Reason.CANCELLED:
+            totals = replace(totals, cancelled=totals.cancelled + 1)
+        elif operation.failure.reason is Reason.MEMORY_INSUFFICIENT:
+            totals = replace(totals, refused=totals.refused + 1)
+        else:
+            totals = replace(totals, failed=totals.failed + 1)
+        self._totals = totals

@@ -1,0 +1,200 @@
+"""ModelService: models, their versions, and everything that changes them."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from echoplane.googleapis import operations_pb2 as longrunning_pb2
+from echoplane.v1 import models_pb2, models_pb2_grpc, operations_pb2
+from echoplaned.core.events import ConfigureRequested, DeleteModelRequested, DeleteVersionRequested, Request
+from echoplaned.core.failure import Violation
+from echoplaned.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
+from echoplaned.rpc.convert.common import key_name, model_name, version_name
+from echoplaned.rpc.convert.models import model_to_pb
+from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
+from echoplaned.rpc.convert.versions import version_to_pb
+from echoplaned.rpc.intake import Accepted, Intake, answered
+from echoplaned.rpc.interceptor import Context
+from echoplaned.rpc.lookup import find_model, find_version
+from echoplaned.rpc.names import parse_model, parse_version
+from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.probing import HealthBook
+from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.runtime.handle import Handle
+
+_NOT_YET = frozenset({"tier", "max_concurrency"})
+DeleteRequest = models_pb2.DeleteModelRequest | models_pb2.DeleteModelVersionRequest
+DeleteEvent = DeleteModelRequested | DeleteVersionRequested
+
+
+class ModelService(models_pb2_grpc.ModelServiceServicer):
+    """Turns requests into events and snapshots into answers."""
+
+    def __init__(self, handle: Handle, intake: Intake, memory: RequestMemory, health: HealthBook) -> None:
+        self._handle = handle
+        self._intake = intake
+        self._memory = memory
+        self._health = health
+
+    async def LoadModel(  # noqa: N802 - the API's name
+        self, request: models_pb2.LoadModelRequest, context: Context
+    ) -> longrunning_pb2.Operation:
+        """Load a version."""
+        return self._answer(await self._intake.load(request))
+
+    async def UpdateModel(  # noqa: N802 - the API's name
+        self, request: models_pb2.UpdateModelRequest, context: Context
+    ) -> longrunning_pb2.Operation:
+        """Roll a version out."""
+        return self._answer(await self._intake.update(request))
+
+    async def DeleteModel(  # noqa: N802 - the API's name
+        self, request: models_pb2.DeleteModelRequest, context: Context
+    ) -> longrunning_pb2.Operation:
+        """Drain a model and forget it."""
+        model_id = parse_model(request.name)
+        event = DeleteModelRequested(self._stamp(request), model_id, request.force, request.etag)
+        known = model_id in self._handle.state.models
+        return await self._delete(request, event, None if known else ModelNotFoundError(model_name(model_id)))
+
+    async def GetModel(  # noqa: N802 - the API's name
+        self, request: models_pb2.GetModelRequest, context: Context
+    ) -> models_pb2.Model:
+        """Return one model."""
+        return model_to_pb(find_model(self._handle.state, parse_model(request.name)))
+
+    async def ListModels(  # noqa: N802 - the API's name
+        self, request: models_pb2.ListModelsRequest, context: Context
+    ) -> models_pb2.ListModelsResponse:
+        """List models by name."""
+        models = tuple(self._handle.state.models.values())
+        page = paginate(models, lambda m: (m.model_id,), Query("ListModels"), request.page_size, request.page_token)
+        return models_pb2.ListModelsResponse(
+            models=[model_to_pb(m) for m in page.items], next_page_token=page.next_page_token
+        )
+
+    async def ConfigureModel(  # noqa: N802 - the API's name
+        self, request: models_pb2.ConfigureModelRequest, context: Context
+    ) -> models_pb2.Model:
+        """Change labels and pins."""
+        model_id = parse_model(request.name)
+        digest = digest_of(request)
+        with self._memory.once(self._handle.state, request.request_id, digest) as first:
+            if first:
+                await self._handle.submit(self._configuration(request, model_id))
+        return model_to_pb(find_model(self._handle.state, model_id))
+
+    async def GetModelVersion(  # noqa: N802 - the API's name
+        self, request: models_pb2.GetModelVersionRequest, context: Context
+    ) -> models_pb2.ModelVersion:
+        """Return one version."""
+        return version_to_pb(*find_version(self._handle.state, parse_version(request.name)))
+
+    async def ListModelVersions(  # noqa: N802 - the API's name
+        self, request: models_pb2.ListModelVersionsRequest, context: Context
+    ) -> models_pb2.ListModelVersionsResponse:
+        """List a model's versions, the latest first."""
+        model = find_model(self._handle.state, parse_model(request.parent, "parent"))
+        page = paginate(
+            tuple(model.versions.values()),
+            lambda v: (-v.create_time_s, v.key.version),
+            Query("ListModelVersions", model.model_id),
+            request.page_size,
+            request.page_token,
+        )
+        return models_pb2.ListModelVersionsResponse(
+            versions=[version_to_pb(model, v) for v in page.items], next_page_token=page.next_page_token
+        )
+
+    async def DeleteModelVersion(  # noqa: N802 - the API's name
+        self, request: models_pb2.DeleteModelVersionRequest, context: Context
+    ) -> longrunning_pb2.Operation:
+        """Drain a version and forget it."""
+        key = parse_version(request.name)
+        event = DeleteVersionRequested(self._stamp(request), key.model, key.version)
+        model = self._handle.state.models.get(key.model)
+        known = model is not None and key.version in model.versions
+        return await self._delete(request, event, None if known else VersionNotFoundError(key_name(key)))
+
+    async def SetModelVersionTier(  # noqa: N802 - the API's name
+        self, request: models_pb2.SetModelVersionTierRequest, context: Context
+    ) -> longrunning_pb2.Operation:
+        """Refuse: no engine can park yet."""
+        find_version(self._handle.state, parse_version(request.name))
+        raise NotImplementedHereError(
+            "no engine of this daemon can park a version yet: DeleteModelVersion frees its memory, LoadModel brings it back"
+        )
+
+    async def CheckModelHealth(  # noqa: N802 - the API's name
+        self, request: models_pb2.CheckModelHealthRequest, context: Context
+    ) -> models_pb2.ModelHealth:
+        """Probe every ready instance now."""
+        model_id = parse_model(request.name)
+        await self._health.probe(find_model(self._handle.state, model_id))
+        return self._health.health(find_model(self._handle.state, model_id))
+
+    async def GetModelHealth(  # noqa: N802 - the API's name
+        self, request: models_pb2.GetModelHealthRequest, context: Context
+    ) -> models_pb2.ModelHealth:
+        """Return the last known health."""
+        return self._health.health(find_model(self._handle.state, parse_model(request.name)))
+
+    def _answer(self, accepted: Accepted) -> longrunning_pb2.Operation:
+        state = self._handle.state
+        if accepted.planned is not None:
+            return planned_to_pb(accepted.operation, accepted.planned, state)
+        return operation_to_pb(state.operations.get(accepted.operation.operation_id, accepted.operation), state)
+
+    def _stamp(self, request: DeleteRequest) -> Request:
+        return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
+
+    async def _delete(
+        self, request: DeleteRequest, event: DeleteEvent, missing: ModelNotFoundError | VersionNotFoundError | None
+    ) -> longrunning_pb2.Operation:
+        state = self._handle.state
+        digest = digest_of(request)
+        self._memory.refuse_reuse(request.request_id, digest)
+        came_before = find_operation(state, request.request_id, digest)
+        if came_before is not None:
+            return operation_to_pb(came_before, state)
+        if missing is not None and request.allow_missing:
+            return _nothing_to_delete(event)
+        if missing is not None:
+            raise missing
+        operation = await self._handle.submit(event)
+        return operation_to_pb(answered(operation), self._handle.state)
+
+    def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> ConfigureRequested:
+        model = find_model(self._handle.state, model_id)
+        paths = frozenset(request.update_mask.paths)
+        if paths & _NOT_YET:
+            names = ", ".join(sorted(paths & _NOT_YET))
+            raise NotImplementedHereError(
+                f"{names} cannot be changed on a loaded version yet: UpdateModel to a version with other options"
+            )
+        pinned: tuple[str, ...] | None = None
+        if "pinned" in paths:
+            target = parse_version(request.version, "version").version if request.version else model.serving_version
+            if request.version and parse_version(request.version, "version").model != model_id:
+                raise FieldInvalidError(Violation("version", f"must be a version of models/{model_id}"))
+            if target not in model.versions:
+                raise VersionNotFoundError(request.version or version_name(model_id, target or "-"))
+            others = {name for name, version in model.versions.items() if version.pinned} - {target}
+            pinned = tuple(sorted(others | {target} if request.pinned else others))
+        labels = tuple(sorted(request.labels.items())) if "labels" in paths else None
+        stamp = Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
+        return ConfigureRequested(stamp, model_id, labels, pinned, request.etag)
+
+
+def _nothing_to_delete(event: DeleteEvent) -> longrunning_pb2.Operation:
+    """Return the answer to a deletion with ``allow_missing`` of what is not there: done, and without a name."""
+    message = longrunning_pb2.Operation(done=True)
+    if isinstance(event, DeleteVersionRequested):
+        target, kind = version_name(event.model, event.version), operations_pb2.OPERATION_KIND_DELETE_VERSION
+    else:
+        target, kind = model_name(event.model), operations_pb2.OPERATION_KIND_DELETE_MODEL
+    message.metadata.Pack(
+        operations_pb2.OperationMetadata(target=target, phase=operations_pb2.OPERATION_PHASE_DONE, kind=kind)
+    )
+    message.response.Pack(Empty())
+    return message

@@ -1,0 +1,122 @@
+"""google.longrunning.Operations (AIP-151)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from google.protobuf.empty_pb2 import Empty
+
+from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplaned.core.events import CancelRequested, Request
+from echoplaned.core.failure import Violation
+from echoplaned.core.state import Operation, State
+from echoplaned.errors import FieldInvalidError, NotImplementedHereError
+from echoplaned.rpc.convert.operations import operation_to_pb
+from echoplaned.rpc.following import Watchers, until_stop
+from echoplaned.rpc.interceptor import Context
+from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.rpc.lookup import find_operation
+from echoplaned.rpc.names import parse_operation
+from echoplaned.rpc.paging import Query, paginate
+from echoplaned.runtime.handle import Handle
+
+MAX_WAIT_S = 600.0
+_FILTERS = {"": None, "done=true": True, "done=false": False}
+
+
+class OperationsService(operations_pb2_grpc.OperationsServicer):
+    """Looks at operations, waits for them and cancels them."""
+
+    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers) -> None:
+        self._handle = handle
+        self._lifecycle = lifecycle
+        self._watchers = watchers
+
+    async def GetOperation(  # noqa: N802 - the API's name
+        self, request: operations_pb2.GetOperationRequest, context: Context
+    ) -> operations_pb2.Operation:
+        """Return one operation."""
+        state = self._handle.state
+        return operation_to_pb(find_operation(state, parse_operation(request.name)), state)
+
+    async def ListOperations(  # noqa: N802 - the API's name
+        self, request: operations_pb2.ListOperationsRequest, context: Context
+    ) -> operations_pb2.ListOperationsResponse:
+        """List operations, the latest first; ``filter``: empty, ``done=true`` or ``done=false``."""
+        done = self._read_list(request)
+        state = self._handle.state
+        found = [o for o in state.operations.values() if done is None or o.done is done]
+        page = paginate(
+            found,
+            lambda o: (-o.create_time_s, o.operation_id),
+            Query("ListOperations", request.filter),
+            request.page_size,
+            request.page_token,
+        )
+        return operations_pb2.ListOperationsResponse(
+            operations=[operation_to_pb(o, state) for o in page.items], next_page_token=page.next_page_token
+        )
+
+    async def WaitOperation(  # noqa: N802 - the API's name
+        self, request: operations_pb2.WaitOperationRequest, context: Context
+    ) -> operations_pb2.Operation:
+        """Return the operation when it is done, or as it is when the time is up (10 minutes at most)."""
+        operation_id = parse_operation(request.name)
+        last = find_operation(self._handle.state, operation_id)
+        timeout_s = self._timeout_s(request)
+        with self._watchers.one_more():
+            try:
+                waiting = self._handle.wait_until(_ended(operation_id), timeout_s)
+                state = await until_stop(self._lifecycle, waiting)
+            except TimeoutError:
+                state = self._handle.state
+        return operation_to_pb(state.operations.get(operation_id, last), state)
+
+    async def CancelOperation(  # noqa: N802 - the API's name
+        self, request: operations_pb2.CancelOperationRequest, context: Context
+    ) -> Empty:
+        """Ask for an operation to be cancelled; one that is done stays as it is."""
+        operation_id = parse_operation(request.name)
+        await self._handle.submit(CancelRequested(Request(self._handle.now_s()), operation_id))
+        return Empty()
+
+    async def DeleteOperation(  # noqa: N802 - the API's name
+        self, request: operations_pb2.DeleteOperationRequest, context: Context
+    ) -> Empty:
+        """Refuse: finished operations answer repeated requests, and go by themselves."""
+        find_operation(self._handle.state, parse_operation(request.name))
+        raise NotImplementedHereError(
+            "operations are kept to answer repeated requests, and the oldest finished ones beyond 1,000 are forgotten by"
+            " themselves; CancelOperation ends one that runs"
+        )
+
+    @staticmethod
+    def _read_list(request: operations_pb2.ListOperationsRequest) -> bool | None:
+        violations = []
+        wanted = request.filter.replace(" ", "").lower()
+        if request.name not in {"", "operations"}:
+            violations.append(Violation("name", "must be empty or `operations`"))
+        if wanted not in _FILTERS:
+            violations.append(Violation("filter", "must be empty, `done=true` or `done=false`"))
+        if request.page_size < 0:
+            violations.append(Violation("page_size", "must be 0 or more"))
+        if violations:
+            raise FieldInvalidError(*violations)
+        return _FILTERS[wanted]
+
+    @staticmethod
+    def _timeout_s(request: operations_pb2.WaitOperationRequest) -> float:
+        if not request.HasField("timeout"):
+            return MAX_WAIT_S
+        seconds: float = request.timeout.seconds + request.timeout.nanos / 1e9
+        if seconds < 0:
+            raise FieldInvalidError(Violation("timeout", "must be 0 or more"))
+        return min(seconds, MAX_WAIT_S)
+
+
+def _ended(operation_id: str) -> Callable[[State], bool]:
+    def ended(state: State) -> bool:
+        operation: Operation | None = state.operations.get(operation_id)
+        return operation is None or operation.done
+
+    return ended

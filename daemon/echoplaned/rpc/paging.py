@@ -1,0 +1,93 @@
+"""Pages (AIP-158): an opaque token that says after which item to go on, and belongs to one query."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from echoplaned.errors import PageTokenInvalidError
+
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 1000
+
+Item = TypeVar("Item")
+Key = tuple[float | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a token belongs to. ``method``: which list; ``scope``: what it is a list of (parent, filter)."""
+
+    method: str
+    scope: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Short digest of the query."""
+        return hashlib.blake2b(f"{self.method}\x1f{self.scope}".encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page and the token of the next one; empty: this is the last."""
+
+    items: tuple[Item, ...]
+    next_page_token: str
+
+
+def paginate(items: Sequence[Item], key: Callable[[Item], Key], query: Query, size: int, token: str) -> Page[Item]:
+    """Return the page that follows a token, in ascending order of keys.
+
+    An item that goes between two pages moves nothing; one that comes is seen if its key lies ahead.
+
+    Args:
+        items: all items, in any order.
+        key: an item's place; unique.
+        query: what the token must belong to.
+        size: items a page; 0: 50; more than 1,000: 1,000.
+        token: ``next_page_token`` of the page before; empty: the first page.
+
+    Raises:
+        PageTokenInvalidError: the token is not one of this query's.
+    """
+    ordered = sorted(items, key=key)
+    if token:
+        after = decode_token(query, token)
+        try:
+            ordered = [item for item in ordered if key(item) > after]
+        except TypeError as error:
+            raise PageTokenInvalidError from error
+    size = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    page = tuple(ordered[:size])
+    more = len(ordered) > size
+    return Page(page, encode_token(query, key(page[-1])) if more else "")
+
+
+def encode_token(query: Query, key: Key) -> str:
+    """Return an opaque token for a place in a query's list."""
+    text = json.dumps([query.digest, *key], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_token(query: Query, token: str) -> Key:
+    """Return the place that a token names.
+
+    Raises:
+        PageTokenInvalidError: the token is not one of this query's.
+    """
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise PageTokenInvalidError from error
+    if not isinstance(parts, list) or len(parts) < 2 or parts[0] != query.digest:
+        raise PageTokenInvalidError
+    key = tuple(parts[1:])
+    if not all(isinstance(part, str | float | int) and not isinstance(part, bool) for part in key):
+        raise PageTokenInvalidError
+    return key

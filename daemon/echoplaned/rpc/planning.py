@@ -1,0 +1,60 @@
+"""PlanningService: what-if plans, devices, reservoirs. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import asyncio
+
+from echoplane.v1 import planning_pb2, planning_pb2_grpc, plans_pb2
+from echoplaned.errors import NotImplementedHereError
+from echoplaned.rpc.convert.devices import device_to_pb
+from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
+from echoplaned.rpc.facade import PlanningFacade
+from echoplaned.rpc.intake import Intake
+from echoplaned.rpc.interceptor import Context
+from echoplaned.rpc.paging import Query, paginate
+from echoplaned.runtime.handle import Handle
+
+
+class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
+    """Answers whether, where and how a version would fit."""
+
+    def __init__(self, handle: Handle, intake: Intake, planning: PlanningFacade) -> None:
+        self._handle = handle
+        self._intake = intake
+        self._planning = planning
+
+    async def PlanModel(  # noqa: N802 - the API's name
+        self, request: planning_pb2.PlanModelRequest, context: Context
+    ) -> plans_pb2.Plan:
+        """Plan one version."""
+        return plan_to_pb(await self._intake.plan(request))
+
+    async def BatchPlanModels(  # noqa: N802 - the API's name
+        self, request: planning_pb2.BatchPlanModelsRequest, context: Context
+    ) -> planning_pb2.BatchPlanModelsResponse:
+        """Refuse: plans are made one by one for now."""
+        raise NotImplementedHereError("plans are made one by one for now: call PlanModel for each version")
+
+    async def ListDevices(  # noqa: N802 - the API's name
+        self, request: planning_pb2.ListDevicesRequest, context: Context
+    ) -> planning_pb2.ListDevicesResponse:
+        """List the devices by id."""
+        state = self._handle.state
+        page = paginate(
+            state.devices, lambda d: (d.device_id,), Query("ListDevices"), request.page_size, request.page_token
+        )
+        return planning_pb2.ListDevicesResponse(
+            devices=[device_to_pb(d, state) for d in page.items], next_page_token=page.next_page_token
+        )
+
+    async def GetReservoirParameters(  # noqa: N802 - the API's name
+        self, request: planning_pb2.GetReservoirParametersRequest, context: Context
+    ) -> plans_pb2.Reservoir:
+        """Return the reservoir for a parameter count."""
+        reservoir = await asyncio.to_thread(
+            self._planning.reservoir,
+            request.parameter_count,
+            request.max_concurrency or 1,
+            overrides_from_pb(request.overrides),
+        )
+        return reservoir_to_pb(reservoir)

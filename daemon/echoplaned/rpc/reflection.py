@@ -1,0 +1,51 @@
+"""Server reflection, v1alpha and v1: one handler under both names, as the messages of the two are the same on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import descriptor_pb2, descriptor_pool
+from grpc_reflection.v1alpha import _async as v1alpha
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
+V1 = "grpc.reflection.v1.ServerReflection"
+_OLD_PACKAGE, _NEW_PACKAGE = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+_V1_FILE = "grpc/reflection/v1/reflection.proto"
+
+
+def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
+    """Answer reflection for these services and for reflection itself."""
+    _describe_v1()
+    servicer = v1alpha.ReflectionServicer((*services, V1, V1ALPHA))
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    handler = grpc.method_handlers_generic_handler(V1, {"ServerReflectionInfo": method})
+    server.add_generic_rpc_handlers((handler,))
+
+
+def _describe_v1() -> None:
+    """Put v1's descriptor beside v1alpha's, so that v1 can be described too; the Python package has none."""
+    pool = descriptor_pool.Default()
+    try:
+        pool.FindFileByName(_V1_FILE)
+    except KeyError:
+        file = descriptor_pb2.FileDescriptorProto()
+        reflection_pb2.DESCRIPTOR.CopyToProto(file)
+        file.name, file.package = _V1_FILE, _NEW_PACKAGE
+        file.ClearField("options")
+        for message in file.message_type:
+            for field in (f for f in message.field if f.type_name):
+                field.type_name = field.type_name.replace(_OLD_PACKAGE, _NEW_PACKAGE)
+        for service in file.service:
+            for method in service.method:
+                method.input_type = method.input_type.replace(_OLD_PACKAGE, _NEW_PACKAGE)
+                method.output_type = method.output_type.replace(_OLD_PACKAGE, _NEW_PACKAGE)
+        pool.AddSerializedFile(file.SerializeToString())

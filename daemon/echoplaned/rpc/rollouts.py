@@ -1,0 +1,144 @@
+"""RolloutService: looking at rollouts and steering them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from echoplane.v1 import rollouts_pb2, rollouts_pb2_grpc
+from echoplaned.core.events import (
+    AbortRequested,
+    CallerEvent,
+    PauseRequested,
+    PromoteRequested,
+    Request,
+    ResumeRequested,
+)
+from echoplaned.core.state import TERMINAL_PHASES, Model, Phase, Rollout, State
+from echoplaned.errors import RolloutNotFoundError
+from echoplaned.rpc.convert.rollouts import rollout_to_pb
+from echoplaned.rpc.following import Watchers, closing, follow
+from echoplaned.rpc.interceptor import Context
+from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.rpc.lookup import all_rollouts, find_model, find_rollout
+from echoplaned.rpc.names import parse_model, parse_rollout
+from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.repeats import RequestMemory, digest_of
+from echoplaned.runtime.handle import Handle
+
+SteeringRequest = (
+    rollouts_pb2.PauseRolloutRequest
+    | rollouts_pb2.ResumeRolloutRequest
+    | rollouts_pb2.AbortRolloutRequest
+    | rollouts_pb2.PromoteRolloutRequest
+)
+
+
+class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
+    """Turns requests into events and snapshots into answers."""
+
+    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, memory: RequestMemory) -> None:
+        self._handle = handle
+        self._lifecycle = lifecycle
+        self._watchers = watchers
+        self._memory = memory
+
+    async def GetRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.GetRolloutRequest, context: Context
+    ) -> rollouts_pb2.Rollout:
+        """Return one rollout."""
+        return rollout_to_pb(*find_rollout(self._handle.state, *parse_rollout(request.name)))
+
+    async def ListRollouts(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.ListRolloutsRequest, context: Context
+    ) -> rollouts_pb2.ListRolloutsResponse:
+        """List a model's rollouts, the latest first."""
+        model = find_model(self._handle.state, parse_model(request.parent, "parent"))
+        page = paginate(
+            all_rollouts(model),
+            lambda r: (-r.create_time_s, r.rollout_id),
+            Query("ListRollouts", model.model_id),
+            request.page_size,
+            request.page_token,
+        )
+        return rollouts_pb2.ListRolloutsResponse(
+            rollouts=[rollout_to_pb(model, r, with_history=False) for r in page.items],
+            next_page_token=page.next_page_token,
+        )
+
+    async def WatchRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.WatchRolloutRequest, context: Context
+    ) -> AsyncIterator[rollouts_pb2.Rollout]:
+        """Send the rollout now and after each change, until its outcome is known."""
+        model_id, rollout_id = parse_rollout(request.name)
+        last, latest = find_rollout(self._handle.state, model_id, rollout_id)
+        with self._watchers.one_more():
+            watched = _watched(model_id, rollout_id)
+            async with closing(follow(self._handle, self._lifecycle, watched)) as changes:
+                async for found in changes:
+                    if found is None:  # the model has gone, and its rollouts with it
+                        yield _deleted(last, latest, self._handle.now_s())
+                        return
+                    last, latest = found
+                    yield rollout_to_pb(last, latest)
+                    if latest.phase in TERMINAL_PHASES:
+                        return
+
+    async def PauseRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.PauseRolloutRequest, context: Context
+    ) -> rollouts_pb2.Rollout:
+        """Stop going forward."""
+        return await self._steer(request, PauseRequested(self._stamp(request), *parse_rollout(request.name)))
+
+    async def ResumeRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.ResumeRolloutRequest, context: Context
+    ) -> rollouts_pb2.Rollout:
+        """Go on after a pause."""
+        return await self._steer(request, ResumeRequested(self._stamp(request), *parse_rollout(request.name)))
+
+    async def AbortRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.AbortRolloutRequest, context: Context
+    ) -> rollouts_pb2.Rollout:
+        """Roll back."""
+        event = AbortRequested(self._stamp(request), *parse_rollout(request.name), request.reason)
+        return await self._steer(request, event)
+
+    async def PromoteRollout(  # noqa: N802 - the API's name
+        self, request: rollouts_pb2.PromoteRolloutRequest, context: Context
+    ) -> rollouts_pb2.Rollout:
+        """Go one stage on without a verdict."""
+        names = parse_rollout(request.name)
+        event = PromoteRequested(self._stamp(request), *names, request.reason, request.stage)
+        return await self._steer(request, event)
+
+    async def _steer(self, request: SteeringRequest, event: CallerEvent) -> rollouts_pb2.Rollout:
+        names = parse_rollout(request.name)
+        last, latest = find_rollout(self._handle.state, *names)
+        digest = digest_of(request)
+        with self._memory.once(self._handle.state, request.request_id, digest) as first:
+            if first:
+                await self._handle.submit(event)
+        try:
+            return rollout_to_pb(*find_rollout(self._handle.state, *names))
+        except RolloutNotFoundError:
+            return _deleted(last, latest, self._handle.now_s())
+
+    def _stamp(self, request: SteeringRequest) -> Request:
+        return Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
+
+
+def _watched(model_id: str, rollout_id: str) -> Callable[[State], tuple[Model, Rollout] | None]:
+    def watched(state: State) -> tuple[Model, Rollout] | None:
+        try:
+            return find_rollout(state, model_id, rollout_id)
+        except RolloutNotFoundError:
+            return None
+
+    return watched
+
+
+def _deleted(model: Model, rollout: Rollout, now_s: float) -> rollouts_pb2.Rollout:
+    if rollout.phase in TERMINAL_PHASES:
+        return rollout_to_pb(replace(model, rollout=None), rollout)
+    ended = replace(rollout, phase=Phase.DELETED, end_time_s=now_s)
+    return rollout_to_pb(replace(model, rollout=None), ended)

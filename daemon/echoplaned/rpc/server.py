@@ -1,0 +1,98 @@
+"""The daemon's gRPC server: every service behind one interceptor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from grpc_channelz.v1 import _async as channelz_async
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.v1 import (
+    diagnostics_pb2,
+    diagnostics_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    planning_pb2,
+    planning_pb2_grpc,
+    rollouts_pb2,
+    rollouts_pb2_grpc,
+)
+from echoplaned.rpc.deps import MIB, RpcDeps
+from echoplaned.rpc.following import Watchers
+from echoplaned.rpc.health import HealthService
+from echoplaned.rpc.intake import Intake
+from echoplaned.rpc.interceptor import ApiInterceptor
+from echoplaned.rpc.loads import LoadTally
+from echoplaned.rpc.models import ModelService
+from echoplaned.rpc.operations import OperationsService
+from echoplaned.rpc.planning import PlanningService
+from echoplaned.rpc.probing import HealthBook
+from echoplaned.rpc.reflection import add_reflection
+from echoplaned.rpc.repeats import RequestMemory
+from echoplaned.rpc.repository import RepositoryService
+from echoplaned.rpc.rollouts import RolloutService
+from echoplaned.rpc.status_service import StatusService
+
+GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
+_MESSAGES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, operations_pb2, oip, health_pb2, channelz_pb2)
+OUR_SERVICES: tuple[str, ...] = tuple(
+    service.full_name for module in _MESSAGES for service in module.DESCRIPTOR.services_by_name.values()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """``handlers``: services of others (ADS, LRS), with their full names in ``handler_services``, for health and reflection.
+
+    ``max_message_bytes``: larger requests are refused by gRPC itself with RESOURCE_EXHAUSTED. ``channel``: gRPC's own options.
+    """
+
+    handlers: tuple[GenericHandler, ...] = ()
+    handler_services: tuple[str, ...] = ()
+    max_message_bytes: int = 4 * MIB
+    channel: Sequence[tuple[str, int]] = ()
+
+
+def build_server(deps: RpcDeps, *, options: ServerOptions | None = None) -> grpc.aio.Server:
+    """Return the server with all services added; ports are the caller's.
+
+    Must be called on the event loop that will run it.
+    """
+    options = options or ServerOptions()
+    channel = [
+        ("grpc.max_receive_message_length", options.max_message_bytes),
+        ("grpc.so_reuseport", 0),  # with it, a second daemon on the same port would start and take half of the clients
+        *options.channel,
+    ]
+    server = grpc.aio.server(interceptors=(ApiInterceptor(deps.observer, deps.monotonic),), options=channel)
+    services = (*OUR_SERVICES, *options.handler_services)
+    _add_ours(server, deps, services)
+    if options.handlers:
+        server.add_generic_rpc_handlers(options.handlers)
+    channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz_async.ChannelzServicer(), server)
+    add_reflection(server, services)
+    return server
+
+
+def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...]) -> None:
+    handle, lifecycle = deps.handle, deps.lifecycle
+    memory = RequestMemory()
+    tally = LoadTally(deps.start_time_s)
+    watchers = Watchers(deps.limits.max_watchers)
+    intake = Intake(deps, memory, tally)
+    models = ModelService(handle, intake, memory, HealthBook(handle, deps.prober))
+    models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+    rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(RolloutService(handle, lifecycle, watchers, memory), server)
+    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningService(handle, intake, deps.planning), server)
+    diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(StatusService(deps, watchers, tally), server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(OperationsService(handle, lifecycle, watchers), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthService(handle, lifecycle, watchers, services), server)
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(RepositoryService(handle, intake, deps.daemon_version), server)

@@ -1,0 +1,220 @@
+"""A handle on the real core without store, engines or clock: what a loop would do, at once and in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from echoplaned.core import events
+from echoplaned.core.effects import (
+    Announce,
+    DrainEngine,
+    Effect,
+    EvaluateGates,
+    PlanInstance,
+    ProbeEngine,
+    PublishRoutes,
+    Reply,
+    StartEngine,
+    StopEngine,
+)
+from echoplaned.core.events import CallerEvent, Event, GatesJudged, RoutesProgressed, Tick
+from echoplaned.core.failure import Failure
+from echoplaned.core.fold import find_instance
+from echoplaned.core.state import GateVerdict, Operation, State, Verdict
+from echoplaned.core.step import step
+from echoplaned.errors import StoreUnavailableError
+from echoplaned.testing.builders import empty_state
+
+
+@dataclass(slots=True)
+class Script:
+    """What the fake adapters answer by themselves; what is off waits for ``FakeHandle.emit``.
+
+    ``start_failure`` and ``probe_failure``: the engine gives up, or its probes fail. ``verdict``: what every gate says at once;
+    None: nothing. ``subscribers``: how many the routes have; with ``acknowledge`` off none of them has the newest.
+    """
+
+    reserve: bool = True
+    start: bool = True
+    probe: bool = True
+    drain: bool = True
+    stop: bool = True
+    acknowledge: bool = True
+    subscribers: int = 0
+    verdict: GateVerdict | None = None
+    start_failure: Failure | None = None
+    probe_failure: str = ""
+
+
+class FakeHandle:
+    """Implements ``runtime.handle.Handle``. Time stands still but for ``advance``."""
+
+    def __init__(self, state: State | None = None, script: Script | None = None, now_s: float = 1000.0) -> None:
+        self.script = script or Script()
+        self._state = state or empty_state()
+        self._now_s = now_s
+        self._ids = 0
+        self._queue: deque[Event] = deque()
+        self._announces: list[Announce] = []
+        self._changed = asyncio.Event()
+        self._store_detail = ""
+        self.submitted: list[CallerEvent] = []
+
+    @property
+    def state(self) -> State:
+        """The newest state."""
+        return self._state
+
+    def now_s(self) -> float:
+        """Seconds since the epoch, as far as this handle knows."""
+        return self._now_s
+
+    def new_id(self) -> str:
+        """Draw the next id: ``id1``, ``id2`` and so on."""
+        self._ids += 1
+        return f"id{self._ids}"
+
+    async def submit(self, event: CallerEvent) -> Operation | None:
+        """Apply a caller's event and all that follows from it.
+
+        Raises:
+            EchoplaneError: it was refused, or ``fail_store`` is in force.
+        """
+        self.submitted.append(event)
+        replied = self._apply(event)
+        self._settle()
+        return self._state.operations.get(replied)
+
+    async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
+        """Return the first state that fulfils a condition.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not condition(self._state):
+                await self._changed.wait()
+        return self._state
+
+    async def follow(self, after_sequence: int) -> AsyncIterator[Announce]:
+        """Yield every announcement after a sequence number."""
+        position = after_sequence
+        while True:
+            for announce in [a for a in self._announces if a.sequence > position]:
+                position = announce.sequence
+                yield announce
+            if not any(a.sequence > position for a in self._announces):
+                await self._changed.wait()
+
+    def emit(self, *happened: Event) -> None:
+        """Apply adapters' events and all that follows from them."""
+        self._queue.extend(happened)
+        self._settle()
+
+    def advance(self, seconds: float) -> None:
+        """Let time go on, then tick."""
+        self._now_s += seconds
+        self.emit(Tick(self._now_s))
+
+    def judge(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
+        """Say what the gates say of a model's rollout, in its present window."""
+        rollout = self._state.models[model_id].rollout
+        if rollout is None:
+            raise AssertionError(f"model {model_id} has no rollout to judge")
+        given = (Verdict("errors", verdict, reason, 0.95, (("new_request_count", 100),)),)
+        self.emit(GatesJudged(self._now_s, model_id, rollout.rollout_id, rollout.stage, rollout.window, given))
+
+    def acknowledge(self, model_id: str) -> None:
+        """Let every subscriber have a model's newest routes."""
+        routes = self._state.models[model_id].routes
+        if routes is None:
+            raise AssertionError(f"model {model_id} has no routes")
+        count = self.script.subscribers
+        self.emit(
+            RoutesProgressed(
+                self._now_s, model_id, routes.epoch, acknowledged=True, acknowledged_count=count, subscriber_count=count
+            )
+        )
+
+    def fail_store(self, detail: str) -> None:
+        """Refuse callers' events as if the store could not be written; an empty detail ends it."""
+        self._store_detail = detail
+
+    def _settle(self) -> None:
+        while self._queue:
+            self._apply(self._queue.popleft())
+
+    def _apply(self, event: Event) -> str:
+        result = step(self._state, event)
+        if self._store_detail and isinstance(event, CallerEvent):
+            raise StoreUnavailableError(self._store_detail)
+        self._state = result.state
+        replied = ""
+        for effect in result.effects:
+            if isinstance(effect, Reply):
+                replied = effect.operation_id
+            elif isinstance(effect, Announce):
+                self._announces.append(effect)
+            else:
+                answer = self._answer(effect)
+                if answer is not None:
+                    self._queue.append(answer)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return replied
+
+    def _answer(self, effect: Effect) -> Event | None:
+        script = self.script
+        match effect:
+            case PlanInstance() if script.reserve:
+                return self._reserved(effect)
+            case StartEngine() | ProbeEngine() | DrainEngine() | StopEngine():
+                return self._answer_engine(effect)
+            case _:
+                return self._answer_traffic(effect)
+
+    def _answer_engine(self, effect: StartEngine | ProbeEngine | DrainEngine | StopEngine) -> Event | None:
+        script = self.script
+        who = (self._now_s, effect.instance, effect.generation)
+        answer: Event | None = None
+        match effect:
+            case StartEngine() if script.start_failure is not None:
+                answer = events.EngineGaveUp(*who, script.start_failure)
+            case StartEngine() if script.start:
+                port = 9000 + effect.instance.ordinal
+                answer = events.EngineReady(*who, f"127.0.0.1:{port}", port)
+            case ProbeEngine() if script.probe_failure:
+                answer = events.ProbesFailed(*who, script.probe_failure)
+            case ProbeEngine() if script.probe:
+                answer = events.ProbesPassed(*who)
+            case DrainEngine() if script.drain:
+                answer = events.EngineDrained(*who)
+            case StopEngine() if script.stop:
+                answer = events.EngineStopped(*who)
+        return answer
+
+    def _answer_traffic(self, effect: Effect) -> Event | None:
+        script, now_s = self.script, self._now_s
+        match effect:
+            case PublishRoutes():
+                count = script.subscribers
+                has = count if script.acknowledge else 0
+                return RoutesProgressed(now_s, effect.model, effect.epoch, script.acknowledge, has, count)
+            case EvaluateGates() if script.verdict is not None:
+                rollout = effect.rollout
+                given = (Verdict("errors", script.verdict, "as the script says", 0.95),)
+                return GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.window, given)
+            case _:
+                return None
+
+    def _reserved(self, effect: PlanInstance) -> Event | None:
+        found = find_instance(self._state, effect.instance)
+        if found is None:
+            return None
+        device = self._state.devices[0].device_id
+        return events.Reserved(
+            self._now_s, effect.instance, device, found[1].plan.upper_bytes, self._state.ledger_epoch
+        )

@@ -1,0 +1,188 @@
+"""A real grpc.aio server over the real core, with engines and checkpoints that are scripted, and how its errors are read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2_grpc
+from grpc_status import rpc_status
+
+from echoplane.googleapis import operations_pb2, operations_pb2_grpc, status_pb2
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.v1 import (
+    diagnostics_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    planning_pb2_grpc,
+    rollouts_pb2_grpc,
+)
+from echoplaned.core.failure import Reason
+from echoplaned.errors import SourceNotAllowedError
+from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.rpc.server import ServerOptions, build_server
+from echoplaned.testing.builders import facts
+from echoplaned.testing.handle import FakeHandle
+from echoplaned.testing.planning import FakePlanning, FakeProber
+
+ROOT = Path("/roots")
+
+
+def resolve(uri: str) -> Path:
+    """Stand in for ``resolve_source``: everything that has no ``..`` lies beneath the root."""
+    if ".." in uri:
+        raise SourceNotAllowedError(
+            "the source lies outside of every root", subject="source_uri", accepted="file: paths"
+        )
+    return ROOT / uri.removeprefix("file:")
+
+
+@dataclass
+class Ended:
+    """Counts RPCs by how they ended."""
+
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def rpc_ended(self, method: str, code: str, seconds: float) -> None:
+        """Note one."""
+        assert seconds >= 0
+        self.seen.append((method.rpartition("/")[2], code))
+
+
+@dataclass
+class Failed:
+    """An error as a caller sees it."""
+
+    code: grpc.StatusCode
+    message: str
+    status: status_pb2.Status
+
+    def detail(self, kind: type[Message]) -> Any:
+        """Return the one detail of a kind; None: there is none."""
+        found = [d for d in self.status.details if d.Is(kind.DESCRIPTOR)]
+        assert len(found) <= 1
+        if not found:
+            return None
+        message = kind()
+        found[0].Unpack(message)
+        return message
+
+    @property
+    def reason(self) -> str:
+        """Return the reason, having checked the domain."""
+        info = self.detail(error_details_pb2.ErrorInfo)
+        assert info.domain == "echoplane.dev"
+        return str(info.reason)
+
+    @property
+    def fields(self) -> set[str]:
+        """Return the fields that BadRequest names."""
+        return {v.field for v in self.detail(error_details_pb2.BadRequest).field_violations}
+
+
+async def failed(call: Coroutine[Any, Any, Any] | Any, reason: Reason, code: grpc.StatusCode) -> Failed:
+    """Await a call that must fail with a reason and a code."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    error = raised.value
+    assert error.code() is code, error.details()
+    status = rpc_status.from_call(error)
+    assert status is not None, error.details()
+    found = Failed(error.code(), error.details() or "", status)
+    assert found.reason == reason.value
+    return found
+
+
+class Stubs:
+    """Every service of the server under test."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.models: Any = models_pb2_grpc.ModelServiceStub(channel)
+        self.rollouts: Any = rollouts_pb2_grpc.RolloutServiceStub(channel)
+        self.planning: Any = planning_pb2_grpc.PlanningServiceStub(channel)
+        self.status: Any = diagnostics_pb2_grpc.StatusServiceStub(channel)
+        self.operations: Any = operations_pb2_grpc.OperationsStub(channel)
+        self.health: Any = health_pb2_grpc.HealthStub(channel)
+        self.oip: Any = oip_grpc.GRPCInferenceServiceStub(channel)
+
+
+class World:
+    """What a test has in its hands: the core behind the server, its scripts, and stubs."""
+
+    def __init__(self) -> None:
+        self.handle = FakeHandle()
+        self.planning = FakePlanning(
+            checkpoints={
+                "fp32": facts("blake3:fp32"),
+                "int8": facts("blake3:int8"),
+                "wide": facts("blake3:wide", width=768),
+                "huge": replace(facts("blake3:huge"), parameter_count=9 * 10**9),
+                "half": replace(facts("blake3:half"), parameter_count=2_000_000_000),
+                "other": replace(facts("blake3:other"), parameter_count=2_000_000_000),
+            }
+        )
+        self.prober = FakeProber()
+        self.ended = Ended()
+        self.lifecycle = Lifecycle()
+        self.limits = RpcLimits()
+        self.store_writable = True
+        self.stubs: Stubs
+
+    @property
+    def script(self) -> Any:
+        """What the fake engines do."""
+        return self.handle.script
+
+    def deps(self) -> RpcDeps:
+        """Return what the server is built from."""
+        return RpcDeps(
+            handle=self.handle,
+            planning=self.planning,
+            prober=self.prober,
+            resolve_source=resolve,
+            engines={"torch": EngineProfile(frozenset({"torch_threads"}))},
+            lifecycle=self.lifecycle,
+            monotonic=time.monotonic,
+            daemon_version="0.1.0",
+            start_time_s=self.handle.now_s(),
+            limits=self.limits,
+            store_writable=lambda: self.store_writable,
+            observer=self.ended,
+        )
+
+    async def load(self, version: str = "fp32", model: str = "minilm", **more: Any) -> operations_pb2.Operation:
+        """Load a version whose checkpoint is named after it."""
+        more = {"source_uri": f"file:{version}", "version_id": version, **more}
+        request = models_pb2.LoadModelRequest(model_id=model, **more)
+        answer = await self.stubs.models.LoadModel(request)
+        assert isinstance(answer, operations_pb2.Operation)
+        return answer
+
+    async def update(self, version: str = "int8", model: str = "minilm", **more: Any) -> operations_pb2.Operation:
+        """Update to a version whose checkpoint is named after it."""
+        more = {"source_uri": f"file:{version}", "version_id": version, **more}
+        request = models_pb2.UpdateModelRequest(model_id=model, **more)
+        answer = await self.stubs.models.UpdateModel(request)
+        assert isinstance(answer, operations_pb2.Operation)
+        return answer
+
+    async def start(self) -> grpc.aio.Server:
+        """Start the server and dial it."""
+        server = build_server(self.deps(), options=ServerOptions())
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+        return server
+
+
+MakeWorld = Callable[[RpcLimits], Coroutine[Any, Any, World]]
