@@ -103,6 +103,9 @@ class Recorder:
         """Record."""
         self.done.append(announce)
 
+    def changed(self, before: State, after: State) -> None:
+        """Nothing to record."""
+
     def finished(self, effect: fx.FinishOperation, state: State) -> None:
         """Record."""
         del state

@@ -17,6 +17,10 @@ class Observer(Protocol):
         """Something worth telling happened."""
         ...
 
+    def changed(self, before: State, after: State) -> None:
+        """The state changed."""
+        ...
+
     def finished(self, effect: fx.FinishOperation, state: State) -> None:
         """An operation ended."""
         ...

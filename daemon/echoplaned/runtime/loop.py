@@ -59,6 +59,7 @@ class Loop:
         self._unwritten = _Unwritten()
         self._dispatcher: Dispatcher | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._refused_last = False
         self.event_count = 0
 
     # --- what others may do ---
@@ -67,6 +68,11 @@ class Loop:
     def state(self) -> State:
         """The newest state; frozen."""
         return self._state
+
+    @property
+    def store_writable(self) -> bool:
+        """Whether the last attempt to write the store succeeded."""
+        return not self._unwritten.dirty and not self._refused_last
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
@@ -162,10 +168,12 @@ class Loop:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, self._store.commit, self._committed, after, tuple(announces))
         self._committed = after
+        self._refused_last = False
 
     def _store_failed(
         self, item: _Item, result: Step, announces: list[fx.Announce], error: StoreUnavailableError
     ) -> None:
+        self._refused_last = True
         if item.answer is not None:
             _refuse(item, error)
             return
@@ -186,7 +194,9 @@ class Loop:
         return [e for e in deferred if not isinstance(e, fx.KeyedEffect) or e.key in holding]
 
     def _publish(self, state: State) -> None:
-        self._state = state
+        before, self._state = self._state, state
+        if self._dispatcher is not None:
+            self._dispatcher.observer.changed(before, state)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -204,6 +214,6 @@ class Loop:
 def _refuse(item: _Item, error: EchoplaneError) -> None:
     if item.answer is None:
         # An adapter's event never raises in the core; this is a bug worth seeing, not worth dying of.
-        log.error("event.refused", event=type(item.event).__name__, error=str(error))
+        log.error("event.refused", kind=type(item.event).__name__, error=str(error))
     elif not item.answer.done():
         item.answer.set_exception(error)

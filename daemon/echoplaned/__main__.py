@@ -1,0 +1,367 @@
+"""The composition root: the only file that wires. ``echoplaned serve``, ``echoplaned check``, ``echoplaned stop-engines``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version as distribution_version
+
+import grpc.aio
+import structlog
+from pydantic.fields import FieldInfo
+
+from echoplaned.core.events import Recovered
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.state import State
+from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engines.launcher import LaunchOptions
+from echoplaned.engines.probing import OipProber
+from echoplaned.engines.registry import EngineRegistry
+from echoplaned.engines.torch import TorchEngine, TorchOptions
+from echoplaned.errors import EchoplaneError
+from echoplaned.gates.runner import GateRunner
+from echoplaned.planning import find_devices
+from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.rpc.server import ServerOptions, build_server
+from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.dispatch import Dispatcher
+from echoplaned.runtime.loop import Loop
+from echoplaned.runtime.observer import LoopObserver
+from echoplaned.runtime.planner import InstancePlanner
+from echoplaned.runtime.planning import Planning
+from echoplaned.runtime.ports import TrafficSource
+from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.runtime.traffic import Traffic, WorkerTotals
+from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
+from echoplaned.sources import resolve_source
+from echoplaned.telemetry.http import MetricsServer
+from echoplaned.telemetry.logging import configure_logging
+from echoplaned.telemetry.measured import MeasuredStore, counting_emit
+from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
+from echoplaned.xds import ads, lrs
+from echoplaned.xds.ads import AdsService
+from echoplaned.xds.lrs import LoadReportService
+from echoplaned.xds.options import server_options
+from echoplaned.xds.publisher import Publisher
+
+log = structlog.get_logger(__name__)
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id() -> str:
+    """Draw an id: the time in milliseconds, then 40 random bits, in lower-case base 32; sorts by time."""
+    number = (time.time_ns() // 1_000_000) << 40 | secrets.randbits(40)
+    return "".join(_BASE32[(number >> shift) & 31] for shift in range(80, -1, -5))
+
+
+@dataclass(frozen=True, slots=True)
+class Xds:
+    """The xDS side."""
+
+    publisher: Publisher
+    ads: AdsService
+    lrs: LoadReportService
+    traffic: Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What was wired together and has a life of its own."""
+
+    settings: Settings
+    loop: Loop
+    engines: EngineRegistry
+    torch: TorchEngine
+    xds: Xds
+    gates: GateRunner
+    prober: OipProber
+    server: grpc.aio.Server
+    lifecycle: Lifecycle
+    metrics: Metrics
+
+
+def assemble(settings: Settings, store: SqlStore) -> Daemon:
+    """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
+    metrics = Metrics(Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count))
+    state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
+    announces = AnnounceLog(store.announces_after)
+    loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
+    traffic = Traffic(loop.emit, time.time)
+    publisher = Publisher(traffic, time.monotonic)
+    traffic.connect(publisher)
+    worker_totals = WorkerTotals()
+    engines, torch = _engines(settings, loop, worker_totals)
+    prober = OipProber(time.monotonic)
+    counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
+    gates = GateRunner(
+        prober,
+        {source.value: totals for source, totals in counts.items()},
+        counting_emit(loop.emit, metrics),
+        time.time,
+        latest_state=lambda: loop.state,
+    )
+    planner = InstancePlanner(loop.emit, time.time)
+    loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
+    xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
+    lifecycle = Lifecycle()
+    deps = RpcDeps(
+        handle=loop,
+        planning=Planning(settings.model_roots),
+        prober=prober,
+        resolve_source=lambda uri: resolve_source(uri, settings.model_roots),
+        engines={"torch": EngineProfile(options=frozenset({"torch_threads"}))},
+        lifecycle=lifecycle,
+        monotonic=time.monotonic,
+        daemon_version=distribution_version("echoplaned"),
+        start_time_s=time.time(),
+        traffic=counts,
+        limits=_limits(settings),
+        xds=lambda: _xds_totals(publisher),
+        store_writable=lambda: loop.store_writable,
+        observer=metrics,
+    )
+    server = build_server(deps, options=_server_options(settings, xds))
+    return Daemon(settings, loop, engines, torch, xds, gates, prober, server, lifecycle, metrics)
+
+
+def _engines(settings: Settings, loop: Loop, totals: WorkerTotals) -> tuple[EngineRegistry, TorchEngine]:
+    engines = EngineRegistry(loop.emit, time.time)
+    launch = LaunchOptions(settings.state_dir, bytecode_cache=settings.state_dir / "bytecode")
+    torch = TorchEngine(
+        TorchOptions(launch, settings.spare_workers),
+        Outlets(engines.emit, totals),
+        Clocks(time.time, time.monotonic),
+        lambda: f"w-{new_id()}",
+    )
+    engines.add("torch", torch)
+    return engines, torch
+
+
+def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
+    return ServerOptions(
+        handlers=(xds.ads.handler(), xds.lrs.handler()),
+        handler_services=(ads.SERVICE, lrs.SERVICE),
+        max_message_bytes=settings.max_message_bytes,
+        channel=server_options(),
+    )
+
+
+def _limits(settings: Settings) -> RpcLimits:
+    return RpcLimits(
+        max_models=settings.max_models,
+        max_versions_per_model=settings.max_versions_per_model,
+        max_open_operations=settings.max_open_operations,
+        max_watchers=settings.max_watchers,
+        inspections=settings.max_inspections,
+        default_max_concurrency=settings.default_max_concurrency,
+    )
+
+
+def _xds_totals(publisher: Publisher) -> XdsTotals:
+    stats = publisher.stats
+    return XdsTotals(
+        stats.streams_open,
+        sum(each.pushes for each in stats.by_type),
+        sum(each.acks for each in stats.by_type),
+        sum(each.nacks for each in stats.by_type),
+    )
+
+
+def _xds_reading(publisher: Publisher) -> XdsReading:
+    stats = publisher.stats
+    types = tuple(XdsTypeReading(each.type.name, each.pushes, each.acks, each.nacks) for each in stats.by_type)
+    return XdsReading(stats.streams_open, types)
+
+
+async def run(daemon: Daemon) -> None:
+    """Recover, then serve until SIGTERM or SIGINT. Engines that serve go on; the next daemon adopts them.
+
+    Raises:
+        ListenError: the address is taken.
+    """
+    settings = daemon.settings
+    try:
+        port = daemon.server.add_insecure_port(str(settings.listen))
+    except RuntimeError as error:
+        raise ListenError(f"cannot listen on {settings.listen}: {error}. Is another daemon running?") from error
+    await recover(daemon)
+    background = [
+        asyncio.create_task(daemon.loop.run(settings.tick_interval_s), name="loop"),
+        asyncio.create_task(daemon.xds.ads.run(), name="ads"),
+    ]
+    stopping = asyncio.create_task(_signalled(), name="signals")
+    await daemon.server.start()
+    log.info("daemon.serving", address=f"{settings.listen.host}:{port}", state_dir=str(settings.state_dir))
+    try:
+        await asyncio.wait([*background, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in background:
+            if task.done():
+                task.result()  # a loop never ends by itself; whatever ended it must be seen
+    finally:
+        await close(daemon, [*background, stopping])
+
+
+async def recover(daemon: Daemon) -> None:
+    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in."""
+    found = await daemon.engines.adopt()
+    await daemon.loop.handle(Recovered(time.time(), found))
+    killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
+    daemon.xds.traffic.open()
+    daemon.torch.open()
+    log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
+
+
+def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
+    """Return instance and generation of every process that the state knows of."""
+    return frozenset(
+        (instance.key, instance.generation)
+        for model in state.models.values()
+        for version in model.versions.values()
+        for instance in version.instances
+    )
+
+
+async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
+    """End everything in order: no new calls, no more events, engines left alone, store last."""
+    daemon.lifecycle.begin_stop()
+    daemon.xds.ads.close()
+    daemon.xds.lrs.close()
+    grace = daemon.settings.shutdown_grace_s
+    with contextlib.suppress(TimeoutError):
+        # grpc.aio's own grace does not always end; the outer deadline does.
+        async with asyncio.timeout(grace + 2.0):
+            await daemon.server.stop(grace)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    await daemon.gates.aclose()
+    await daemon.torch.close()
+    await daemon.prober.close()
+    await daemon.loop.close()
+    log.info("daemon.stopped")
+
+
+async def _signalled() -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await stop.wait()
+
+
+class ListenError(Exception):
+    """The address cannot be listened on."""
+
+
+async def _serve(settings: Settings) -> None:
+    prepare_state_dir(settings.state_dir)
+    with StateDirLock(settings.state_dir), contextlib.closing(SqlStore.open(settings.state_dir)) as store:
+        daemon = assemble(settings, store)
+        metrics = MetricsServer(settings.metrics_listen, daemon.metrics.registry) if settings.metrics_listen else None
+        try:
+            await run(daemon)
+        finally:
+            if metrics is not None:
+                metrics.stop()
+
+
+_FLAGS = {
+    name: "--model-root" if name == "model_roots" else "--" + name.replace("_", "-") for name in Settings.model_fields
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Make the command line from the settings: every setting is a flag, described once."""
+    parser = argparse.ArgumentParser(
+        prog="echoplaned", description="The Echoplane daemon: a control plane for serving models."
+    )
+    parser.add_argument("--version", action="version", version=distribution_version("echoplaned"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    texts = {
+        "serve": "run the daemon",
+        "check": "check the settings and this host, then end",
+        "stop-engines": "end every engine that a stopped daemon left serving",
+    }
+    for name, text in texts.items():
+        command = commands.add_parser(name, help=text, description=text)
+        for setting, field in Settings.model_fields.items():
+            action = "append" if setting == "model_roots" else "store"
+            command.add_argument(_FLAGS[setting], dest=setting, action=action, help=_help(setting, field))
+    return parser
+
+
+def _help(setting: str, field: FieldInfo) -> str:
+    default = "" if field.default in {None, ()} else f" [default: {field.default}]"
+    return f"{field.description}{default} [{ENVIRONMENT_PREFIX}{setting.upper()}]".replace("%", "%%")
+
+
+def _check(settings: Settings) -> None:
+    """Say what the daemon would run with.
+
+    Raises:
+        StateDirError: the state directory cannot be used.
+    """
+    prepare_state_dir(settings.state_dir)
+    with StateDirLock(settings.state_dir):
+        for setting in Settings.model_fields:
+            print(f"{setting}: {getattr(settings, setting)}")  # noqa: T201 - the command's output
+        for device in find_devices(host_memory_bytes=settings.host_memory_bytes):
+            free = device.capacity_bytes - device.reserve_bytes
+            print(f"device {device.device_id}: {device.name}, {device.capacity_bytes} bytes, {free} for models")  # noqa: T201 - as above
+        if not settings.model_roots:
+            print("warning: no --model-root, so nothing can be loaded")  # noqa: T201 - as above
+
+
+async def _stop_engines(settings: Settings) -> None:
+    """End every engine of a state directory whose daemon is not running."""
+    prepare_state_dir(settings.state_dir)
+    with StateDirLock(settings.state_dir):
+        launch = LaunchOptions(settings.state_dir)
+        clocks = Clocks(time.time, time.monotonic)
+        torch = TorchEngine(TorchOptions(launch, 0), Outlets(lambda _event: None, WorkerTotals()), clocks, new_id)
+        await torch.adopt()
+        count = await torch.sweep(frozenset())
+        await torch.close()
+        print(f"{count} engines ended")  # noqa: T201 - the command's output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 1 it failed, 2 settings are wrong."""
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
+    try:
+        settings = load_settings(options)
+    except SettingsInvalidError as error:
+        return _say(2, *(f"{v.field}: {v.description}" for v in error.failure.violations))
+    configure_logging(settings.log_level)
+    try:
+        match command:
+            case "serve":
+                asyncio.run(_serve(settings))
+            case "check":
+                _check(settings)
+            case _:
+                asyncio.run(_stop_engines(settings))
+    except SettingsInvalidError as error:
+        return _say(2, str(error))
+    except (ListenError, StateDirError, EchoplaneError) as error:
+        return _say(1, str(error))
+    return 0
+
+
+def _say(code: int, *lines: str) -> int:
+    for line in lines:
+        print(f"echoplaned: {line}", file=sys.stderr)  # noqa: T201 - the command's errors
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Tells the log what the loop did, and keeps the machine quiet while a rollout is judged."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+
+from echoplaned.core.effects import Announce, FinishOperation
+from echoplaned.core.state import Phase, State
+
+log = structlog.get_logger(__name__)
+
+_JUDGED = frozenset({Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING, Phase.REVERTING})
+
+
+class Spares(Protocol):
+    """Whoever makes spare engines."""
+
+    def hold_refill(self, *, held: bool) -> None:
+        """Make none for now, or go on."""
+        ...
+
+
+class LoopObserver:
+    """Implements ``Observer`` of the dispatcher."""
+
+    def __init__(self, spares: Spares) -> None:
+        self._spares = spares
+        self._held = False
+
+    def announced(self, announce: Announce) -> None:
+        """Write it to the log, under the ids that it is about."""
+        log.info(announce.kind, subject=announce.subject, text=announce.text, sequence=announce.sequence)
+
+    def changed(self, before: State, after: State) -> None:
+        """Warming a spare takes a core that a judged rollout would miss: none while one is under way."""
+        del before
+        held = any(m.rollout is not None and m.rollout.phase in _JUDGED for m in after.models.values())
+        if held != self._held:
+            self._held = held
+            self._spares.hold_refill(held=held)
+
+    def finished(self, effect: FinishOperation, state: State) -> None:
+        """Write an operation's end to the log."""
+        del state
+        operation = effect.operation
+        failure = operation.failure
+        log.info(
+            "operation.finished",
+            operation=operation.operation_id,
+            kind=operation.kind.value,
+            model=operation.model,
+            version=operation.version,
+            rollout=operation.rollout_id,
+            reason=failure.reason.value if failure is not None else "",
+            detail=failure.message if failure is not None else "",
+        )
