@@ -224,6 +224,6 @@ def policy_from_pb(message: rollouts_pb2.RolloutPolicy) -> RolloutPolicy:
         policy = replace(policy, stages_percent=tuple(message.stages_percent))
     if message.extended_stages_percent:
         policy = replace(policy, extended_stages_percent=tuple(message.extended_stages_percent))
-    if message.HasField("on_expire") and message.on_expire in ON_EXPIRE_FROM_PB:
+    if message.on_expire in ON_EXPIRE_FROM_PB:
         policy = replace(policy, on_expire=ON_EXPIRE_FROM_PB[message.on_expire])
     return policy

@@ -1,0 +1,1 @@
+"""Runners and results; never imported by the product."""

@@ -1,0 +1,1 @@
+"""The main job on a real model, told as it happens: ``make demo``."""
