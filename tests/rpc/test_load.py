@@ -6,36 +6,22 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2, plans_pb2, types_pb2
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.errors import ArchitectureUnsupportedError, SourceUnsafeError
 from echoplaned.rpc.deps import RpcLimits
 
+from .reading import get, metadata, version_in
 from .world import MakeWorld, World, failed
 
 CODE = grpc.StatusCode
 
 
-def metadata(operation: longrunning_pb2.Operation) -> operations_pb2.OperationMetadata:
-    """Return an operation's metadata."""
-    found = operations_pb2.OperationMetadata()
-    assert operation.metadata.Unpack(found)
-    return found
-
-
-def version_in(operation: longrunning_pb2.Operation) -> models_pb2.ModelVersion:
-    """Return the version in an operation's response."""
-    found = models_pb2.ModelVersion()
-    assert operation.response.Unpack(found)
-    return found
-
-
 async def test_first_version_gets_the_traffic(world: World) -> None:
     """The first version of a model is loaded and serves; a further one stays at weight 0."""
     operation = await world.load("fp32")
-    operation = await world.stubs.operations.GetOperation(_get(operation.name))
+    operation = await world.stubs.operations.GetOperation(get(operation.name))
     assert operation.done
     assert version_in(operation).state == models_pb2.VERSION_STATE_SERVING
     await world.load("int8")
@@ -147,7 +133,7 @@ async def test_failure_of_the_engine_is_in_the_operation(world: World) -> None:
     world.script.start_failure = Failure(Reason.ENGINE_START_FAILED, "bad header", metadata=lines)
     started = await world.load("fp32")
     name = started.name.removeprefix("operations/")
-    operation = await world.stubs.operations.GetOperation(_get(name))
+    operation = await world.stubs.operations.GetOperation(get(name))
     assert operation.done
     assert operation.error.code == CODE.FAILED_PRECONDITION.value[0]
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
@@ -167,7 +153,7 @@ async def test_failed_probes(world: World) -> None:
     """A version whose probes fail never serves; the operation says so."""
     world.script.probe_failure = "the embedding is not finite"
     started = await world.load("fp32")
-    operation = await world.stubs.operations.GetOperation(_get(started.name))
+    operation = await world.stubs.operations.GetOperation(get(started.name))
     assert "not finite" in operation.error.message
     info = error_details_pb2.ErrorInfo()
     assert operation.error.details[0].Unpack(info)
@@ -305,7 +291,3 @@ async def test_limits(make_world: MakeWorld, limits: RpcLimits, subject: str) ->
     assert found.detail(error_details_pb2.RetryInfo).retry_delay.seconds >= 1
     again = await world.load("fp32")
     assert again.name
-
-
-def _get(name: str) -> longrunning_pb2.GetOperationRequest:
-    return longrunning_pb2.GetOperationRequest(name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -27,9 +28,10 @@ from echoplane.v1 import (
 )
 from echoplaned.core.failure import Reason
 from echoplaned.errors import SourceNotAllowedError
-from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
+from echoplaned.runtime.ports import TrafficSource
 from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
@@ -51,11 +53,20 @@ class Ended:
     """Counts RPCs by how they ended."""
 
     seen: list[tuple[str, str]] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def rpc_ended(self, method: str, code: str, seconds: float) -> None:
         """Note one."""
         assert seconds >= 0
         self.seen.append((method.rpartition("/")[2], code))
+        self.arrived.set()
+
+    async def wait_for(self, method: str, code: str) -> None:
+        """Wait until a call has ended so."""
+        async with asyncio.timeout(5):
+            while (method, code) not in self.seen:
+                self.arrived.clear()
+                await self.arrived.wait()
 
 
 @dataclass
@@ -136,6 +147,7 @@ class World:
         self.lifecycle = Lifecycle()
         self.limits = RpcLimits()
         self.store_writable = True
+        self.traffic: dict[CountedBy, TrafficSource] = {}
         self.stubs: Stubs
 
     @property
@@ -155,6 +167,7 @@ class World:
             monotonic=time.monotonic,
             daemon_version="0.1.0",
             start_time_s=self.handle.now_s(),
+            traffic=self.traffic,
             limits=self.limits,
             store_writable=lambda: self.store_writable,
             observer=self.ended,

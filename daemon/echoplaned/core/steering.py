@@ -91,8 +91,17 @@ def _cancel_load(draft: Draft, operation: Operation) -> None:
     draft.put_operation(replace(operation, cancelled=True))
     model = draft.state.models.get(operation.model)
     version = model.versions.get(operation.version) if model is not None else None
-    if version is not None:
+    if model is None or version is None:
+        return
+    # A version that has been READY, or that a rollout waits for, is others' too: the load is given up, the version stays.
+    if version.load_duration_s is None and not _awaited(model.rollout, operation.version):
         draft.put_version(replace(version, wanted=False))
+    else:
+        draft.put_model(model)
+
+
+def _awaited(rollout: Rollout | None, version_id: str) -> bool:
+    return rollout is not None and version_id in {rollout.from_version, rollout.to_version}
 
 
 def _active(draft: Draft, model_id: str, rollout_id: str) -> Rollout:

@@ -48,7 +48,8 @@ async def explain(handle: Handle, name: str) -> diagnostics_pb2.ExplainResponse:
         answer = _rollout(*find_rollout(state, *parse_rollout(name)))
     else:
         answer = _model(find_model(state, parse_model(name)), announces)
-    latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds(), reverse=True)[:DECISIONS_SHOWN]
+    # Each source tells the oldest first, so that of two at the same time the later one in the list is the later one.
+    latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds())[::-1][:DECISIONS_SHOWN]
     return diagnostics_pb2.ExplainResponse(name=answer.name, summary=answer.summary, decisions=latest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
@@ -70,6 +71,9 @@ class ApiInterceptor(_Interceptor):
             try:
                 _check(request)
                 answer: Message = await behaviour(request, context)
+            except asyncio.CancelledError:
+                ended.told(grpc.StatusCode.CANCELLED.name)
+                raise
             except grpc.aio.AbortError:
                 ended.told(_code_name(context))
                 raise
@@ -93,6 +97,9 @@ class ApiInterceptor(_Interceptor):
                 async with closing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         yield answer
+            except (asyncio.CancelledError, GeneratorExit):
+                ended.told(grpc.StatusCode.CANCELLED.name)
+                raise
             except grpc.aio.AbortError:
                 ended.told(_code_name(context))
                 raise

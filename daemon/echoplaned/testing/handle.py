@@ -50,7 +50,10 @@ class Script:
 
 
 class FakeHandle:
-    """Implements ``runtime.handle.Handle``. Time stands still but for ``advance``."""
+    """Implements ``runtime.handle.Handle``. Time stands still but for ``advance``.
+
+    ``submitted``: every caller's event, also those that were refused. ``waited_for``: set once somebody waits for a change.
+    """
 
     def __init__(self, state: State | None = None, script: Script | None = None, now_s: float = 1000.0) -> None:
         self.script = script or Script()
@@ -62,6 +65,7 @@ class FakeHandle:
         self._changed = asyncio.Event()
         self._store_detail = ""
         self.submitted: list[CallerEvent] = []
+        self.waited_for = asyncio.Event()
 
     @property
     def state(self) -> State:
@@ -96,6 +100,7 @@ class FakeHandle:
         """
         async with asyncio.timeout(timeout_s):
             while not condition(self._state):
+                self.waited_for.set()
                 await self._changed.wait()
         return self._state
 

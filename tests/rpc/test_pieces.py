@@ -1,0 +1,142 @@
+"""Pages, names, repeats and the count of loads, each by itself."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echoplane.v1 import models_pb2
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.state import Operation, OperationKind, State
+from echoplaned.errors import FieldInvalidError, PageTokenInvalidError, RequestIdReusedError
+from echoplaned.rpc.convert.events import resume_token, sequence_of
+from echoplaned.rpc.loads import LoadTally, LoadTotals
+from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
+from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.repeats import RequestMemory, digest_of
+
+QUERY = Query("ListThings", "a")
+
+
+@given(st.lists(st.integers(0, 99), unique=True, max_size=40), st.integers(1, 7))
+def test_pages_are_the_list(items: list[int], size: int) -> None:
+    """All pages one after the other are the sorted list, each item once."""
+    seen: list[int] = []
+    token = ""
+    while True:
+        page = paginate(items, lambda i: (i,), QUERY, size, token)
+        assert len(page.items) <= size
+        seen += page.items
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == sorted(items)
+
+
+@given(st.text(max_size=60))
+def test_other_tokens_are_refused(token: str) -> None:
+    """Whatever a caller sends as a token, it is either empty or refused."""
+    if token:
+        with pytest.raises(PageTokenInvalidError):
+            paginate([1, 2], lambda i: (i,), QUERY, 1, token)
+
+
+def test_a_token_of_another_scope() -> None:
+    """A token of one parent is none of another's, nor of another list."""
+    token = paginate([1, 2], lambda i: (i,), QUERY, 1, "").next_page_token
+    assert paginate([1, 2], lambda i: (i,), QUERY, 1, token).items == (2,)
+    for other in (Query("ListThings", "b"), Query("ListOthers", "a")):
+        with pytest.raises(PageTokenInvalidError):
+            paginate([1, 2], lambda i: (i,), other, 1, token)
+
+
+def test_a_token_with_a_key_of_another_form() -> None:
+    """A token whose key cannot be compared with the list's is refused."""
+    token = paginate(["a", "b"], lambda i: (i,), QUERY, 1, "").next_page_token
+    with pytest.raises(PageTokenInvalidError):
+        paginate([1, 2], lambda i: (i,), QUERY, 1, token)
+
+
+@given(st.integers(0, 2**60))
+def test_resume_tokens_round_trip(sequence: int) -> None:
+    """A resume token names its event."""
+    assert sequence_of(resume_token(sequence)) == sequence
+
+
+def test_names() -> None:
+    """Full names and, where the API says so, bare ids."""
+    assert parse_model("minilm") == parse_model("models/minilm") == "minilm"
+    assert parse_version("models/m/versions/v1.0_b") == VersionKey("m", "v1.0_b")
+    assert parse_rollout("models/m/rollouts/r1") == ("m", "r1")
+    assert parse_operation("operations/o1") == parse_operation("o1") == "o1"
+
+
+@given(st.text(st.sampled_from("models/versions.rollouts\n-aA\x00"), max_size=30))
+def test_bad_names_are_field_errors(text: str) -> None:
+    """A text is a name or a FieldInvalidError, never anything else."""
+    for parse in (parse_model, parse_version, parse_rollout, parse_operation):
+        with suppress(FieldInvalidError):
+            parse(text)
+            assert "\n" not in text
+
+
+def test_digests_leave_the_request_id_out() -> None:
+    """Two requests with the same body are the same; another body, or another kind of request, is not."""
+    load = models_pb2.LoadModelRequest
+    same = {digest_of(load(model_id="a", request_id=i, labels={"x": "1", "y": "2"})) for i in ("r1", "r2", "")}
+    assert len(same) == 1
+    assert digest_of(load(model_id="b", labels={"x": "1", "y": "2"})) not in same
+    assert digest_of(load(model_id="a")) != digest_of(models_pb2.UpdateModelRequest(model_id="a"))
+
+
+def test_memory_of_requests() -> None:
+    """A call is made once; one that failed may be made again; the oldest are forgotten."""
+    memory = RequestMemory(limit=2)
+
+    def call(request_id: str, digest: str) -> bool:
+        with memory.once(State(), request_id, digest) as first:
+            return first
+
+    assert [call("r1", "a"), call("r1", "a"), call("", "a"), call("", "a")] == [True, False, True, True]
+    with pytest.raises(RequestIdReusedError):
+        call("r1", "b")
+    with pytest.raises(ZeroDivisionError), memory.once(State(), "r2", "a"):
+        raise ZeroDivisionError
+    assert call("r2", "a")
+    assert call("r3", "a")
+    assert call("r1", "a"), "r1 was forgotten: two came after it"
+
+
+def test_loads_are_counted_once() -> None:
+    """Each load that ended since the start is counted once, by its outcome."""
+
+    def load(
+        number: int, reason: Reason | None = None, took_s: float = 1.0, kind: OperationKind = OperationKind.LOAD
+    ) -> Operation:
+        failure = None if reason is None else Failure(reason, "no")
+        begin = 100.0
+        return Operation(
+            f"o{number}", kind, "m", create_time_s=begin, end_time_s=begin + took_s, done=True, failure=failure
+        )
+
+    loads = [
+        load(1),
+        load(2, took_s=0.0),
+        load(3, Reason.CANCELLED),
+        load(4, Reason.MEMORY_INSUFFICIENT),
+        load(5, Reason.PROBE_FAILED),
+        load(6, kind=OperationKind.UPDATE),
+        Operation("o7", OperationKind.LOAD, "m", create_time_s=100.0),
+        Operation("o8", OperationKind.LOAD, "m", create_time_s=1.0, end_time_s=2.0, done=True),
+    ]
+    tally = LoadTally(since_s=50.0)
+    state = State(operations={o.operation_id: o for o in loads})
+    tally.refused()
+    expected = LoadTotals(succeeded=1, failed=1, refused=2, cancelled=1, cached=1)
+    assert tally.observe(state) == expected
+    assert tally.observe(state) == expected
+    assert tally.observe(State()) == expected

@@ -1,0 +1,73 @@
+"""PlanningService: what-if plans, devices, reservoirs."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from echoplane.v1 import planning_pb2, plans_pb2, types_pb2
+from echoplaned.core.failure import Reason
+from echoplaned.testing.builders import GIB
+
+from .world import World, failed
+
+CODE = grpc.StatusCode
+
+
+async def test_plan_changes_nothing(world: World) -> None:
+    """A plan has components, devices and the reservoir; one that does not fit is an answer with alternatives."""
+    before = world.handle.state
+    plan = await world.stubs.planning.PlanModel(
+        planning_pb2.PlanModelRequest(source_uri="file:fp32", dtype=types_pb2.DTYPE_FP16, context_length=128)
+    )
+    assert (plan.fits, plan.dtype, plan.context_length, plan.surge) == (True, types_pb2.DTYPE_FP16, 128, False)
+    assert plan.components[0].inputs[0].name == "parameters"
+    huge = await world.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:huge"))
+    assert not huge.fits
+    assert huge.alternatives
+    assert world.handle.state is before
+
+
+async def test_plan_as_an_update(world: World) -> None:
+    """With a model the plan counts a copy beside the serving one; the model must be there."""
+    await world.load("half")
+    request = planning_pb2.PlanModelRequest(model_id="minilm", source_uri="file:other")
+    plan = await world.stubs.planning.PlanModel(request)
+    assert (plan.fits, plan.surge) == (False, True)
+    request.model_id = "nobody"
+    await failed(world.stubs.planning.PlanModel(request), Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
+
+
+async def test_devices(world: World) -> None:
+    """A device shows what is reserved on it, and by whom."""
+    await world.load("fp32", replicas=2)
+    listed = await world.stubs.planning.ListDevices(planning_pb2.ListDevicesRequest())
+    device = listed.devices[0]
+    assert (device.device_id, device.kind) == ("host", planning_pb2.DEVICE_KIND_HOST)
+    assert device.capacity_bytes == 16 * GIB
+    assert [(r.version, r.ordinal) for r in device.reservations] == [
+        ("models/minilm/versions/fp32", 0),
+        ("models/minilm/versions/fp32", 1),
+    ]
+    assert device.reserved_bytes == sum(r.bytes for r in device.reservations)
+    assert device.free_bytes == device.capacity_bytes - device.reserve_bytes - device.reserved_bytes
+
+
+async def test_reservoir(world: World) -> None:
+    """A reservoir follows from the parameter count and the overrides."""
+    request = planning_pb2.GetReservoirParametersRequest(
+        parameter_count=22_713_216, max_concurrency=8, overrides=plans_pb2.ReservoirOverrides(spectral_radius=0.9)
+    )
+    reservoir = await world.stubs.planning.GetReservoirParameters(request)
+    assert reservoir.spectral_radius == pytest.approx(0.9)
+    assert reservoir.total_bytes == 8 * reservoir.bytes_per_stream
+    call = world.stubs.planning.GetReservoirParameters(planning_pb2.GetReservoirParametersRequest())
+    found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"parameter_count"}
+
+
+async def test_batch_is_not_there_yet(world: World) -> None:
+    """BatchPlanModels says to plan one by one."""
+    request = planning_pb2.BatchPlanModelsRequest(requests=[planning_pb2.PlanModelRequest(source_uri="file:fp32")])
+    found = await failed(world.stubs.planning.BatchPlanModels(request), Reason.NOT_IMPLEMENTED, CODE.UNIMPLEMENTED)
+    assert "PlanModel" in found.message

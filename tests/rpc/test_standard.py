@@ -1,0 +1,197 @@
+"""The standard services: health, reflection in both versions, channelz, and Triton's repository extension."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplaned.core.events import EngineLost
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.rpc.reflection import V1, V1ALPHA
+from echoplaned.rpc.server import OUR_SERVICES
+
+from .world import World, failed
+
+CODE = grpc.StatusCode
+Health = health_pb2.HealthCheckRequest
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+async def test_health_check(world: World) -> None:
+    """The empty name, each of our services and each model have a status; another name is NOT_FOUND."""
+    await world.load("fp32")
+    for name in ("", "echoplane.v1.ModelService", "google.longrunning.Operations", "models/minilm"):
+        assert (await world.stubs.health.Check(Health(service=name))).status == SERVING
+    for name in ("models/nobody", "nobody", "minilm"):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await world.stubs.health.Check(Health(service=name))
+        assert raised.value.code() is CODE.NOT_FOUND
+
+
+async def test_health_list(world: World) -> None:
+    """List has every name with its status."""
+    world.script.start = False
+    await world.load("fp32")
+    statuses = (await world.stubs.health.List(health_pb2.HealthListRequest())).statuses
+    assert set(statuses) >= {"", "models/minilm", *OUR_SERVICES}
+    assert statuses["models/minilm"].status == NOT_SERVING
+    assert statuses[""].status == SERVING
+
+
+async def test_health_watch_follows_the_state(world: World) -> None:
+    """Watch of a model that comes and goes: unknown, not serving, serving, and so on; each change once."""
+    call = world.stubs.health.Watch(Health(service="models/minilm"))
+    seen = [(await call.read()).status]
+    world.script.start = False
+    await world.load("fp32")
+    seen.append((await call.read()).status)
+    key = InstanceKey(VersionKey("minilm", "fp32"), 0)
+    world.script.start = True
+    world.handle.emit(EngineLost(world.handle.now_s(), key, 1, "killed while it started"))
+    world.handle.advance(60)
+    seen.append((await call.read()).status)
+    world.lifecycle.begin_stop()
+    seen.append((await call.read()).status)
+    assert seen == [UNKNOWN, NOT_SERVING, SERVING, NOT_SERVING]
+
+
+def reflect(world: World, service: str):  # noqa: ANN201
+    """Return the reflection method of a version."""
+    return world.stubs.channel.stream_stream(
+        f"/{service}/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+
+
+@pytest.mark.parametrize("version", [V1, V1ALPHA])
+async def test_reflection_lists_every_service(world: World, version: str) -> None:
+    """Both versions list ours, the standard ones, and reflection itself."""
+    call = reflect(world, version)([reflection_pb2.ServerReflectionRequest(list_services="")])
+    async for answer in call:
+        names = {service.name for service in answer.list_services_response.service}
+    assert names == {*OUR_SERVICES, V1, V1ALPHA}
+    assert {
+        "echoplane.v1.ModelService",
+        "echoplane.v1.RolloutService",
+        "echoplane.v1.PlanningService",
+        "echoplane.v1.StatusService",
+        "google.longrunning.Operations",
+        "grpc.health.v1.Health",
+        "grpc.channelz.v1.Channelz",
+        "inference.GRPCInferenceService",
+    } <= names
+
+
+@pytest.mark.parametrize("version", [V1, V1ALPHA])
+async def test_reflection_describes_every_service(world: World, version: str) -> None:
+    """Every listed service can be described, with every file that its file needs."""
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in (*OUR_SERVICES, V1, V1ALPHA)
+    ]
+    found = 0
+    async for answer in reflect(world, version)(asked):
+        assert answer.HasField("file_descriptor_response"), answer
+        files = [
+            descriptor_pb2.FileDescriptorProto.FromString(raw)
+            for raw in answer.file_descriptor_response.file_descriptor_proto
+        ]
+        names = {file.name for file in files}
+        assert all(set(file.dependency) <= names for file in files)
+        symbol = answer.original_request.file_containing_symbol
+        assert symbol in {f"{file.package}.{service.name}" for file in files for service in file.service}
+        found += 1
+    assert found == len(asked)
+
+
+async def test_channelz(world: World) -> None:
+    """Channelz knows this server."""
+    stub = channelz_pb2_grpc.ChannelzStub(world.stubs.channel)
+    answer = await stub.GetServers(channelz_pb2.GetServersRequest())
+    assert len(answer.server) >= 1
+
+
+def parameter(value: str | int) -> oip.ModelRepositoryParameter:
+    """Return a parameter as Triton's clients write it."""
+    if isinstance(value, int):
+        return oip.ModelRepositoryParameter(int64_param=value)
+    return oip.ModelRepositoryParameter(string_param=value)
+
+
+def loading(model: str = "minilm", **parameters: str | int) -> oip.RepositoryModelLoadRequest:
+    """Return the request to load a model."""
+    given = {name: parameter(value) for name, value in parameters.items()}
+    return oip.RepositoryModelLoadRequest(model_name=model, parameters=given)
+
+
+async def test_repository(world: World) -> None:
+    """Triton's clients load, see, and unload a model; each call answers when it is done."""
+    service = world.stubs.oip
+    await service.RepositoryModelLoad(loading(source_uri="file:fp32", version_id="fp32", dtype="FP16", replicas=2))
+    version = world.handle.state.models["minilm"].versions["fp32"]
+    assert (version.spec.dtype.value, version.spec.replicas) == ("FP16", 2)
+    index = await service.RepositoryIndex(oip.RepositoryIndexRequest(ready=True))
+    assert [(m.name, m.version, m.state) for m in index.models] == [("minilm", "fp32", "READY")]
+    assert (await service.ModelReady(oip.ModelReadyRequest(name="minilm"))).ready
+    described = await service.ModelMetadata(oip.ModelMetadataRequest(name="minilm"))
+    assert [t.name for t in described.inputs] == ["text"]
+    await service.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="minilm"))
+    assert not world.handle.state.models
+
+
+async def test_repository_loads_again(world: World) -> None:
+    """Without a source a known version is loaded as it was; an unknown one needs its source."""
+    service = world.stubs.oip
+    await service.RepositoryModelLoad(loading(source_uri="file:fp32", version_id="fp32", max_concurrency=3))
+    await service.RepositoryModelLoad(loading())
+    assert world.handle.state.models["minilm"].versions["fp32"].cache.hits == 1
+    found = await failed(service.RepositoryModelLoad(loading("bert")), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {'parameters["source_uri"]'}
+
+
+async def test_repository_unloads_one_version(world: World) -> None:
+    """With ``version_id`` one version is unloaded, the model stays."""
+    await world.load("fp32")
+    await world.load("int8")
+    request = oip.RepositoryModelUnloadRequest(model_name="minilm", parameters={"version_id": parameter("int8")})
+    await world.stubs.oip.RepositoryModelUnload(request)
+    assert set(world.handle.state.models["minilm"].versions) == {"fp32"}
+
+
+async def test_repository_errors(world: World) -> None:
+    """Wrong parameters are named; a load that fails says why in the call itself."""
+    service = world.stubs.oip
+    wrong = loading(source_uri="file:fp32", config="{}", dtype="INT4")
+    found = await failed(service.RepositoryModelLoad(wrong), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {'parameters["config"]'}
+    found = await failed(
+        service.RepositoryModelLoad(loading("A/b", source_uri="file:fp32")), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT
+    )
+    assert found.fields == {"model_id"}
+    world.script.start_failure = Failure(Reason.ENGINE_START_FAILED, "no tokenizer")
+    call = service.RepositoryModelLoad(loading(source_uri="file:fp32"))
+    found = await failed(call, Reason.ENGINE_START_FAILED, CODE.FAILED_PRECONDITION)
+    assert found.message == "no tokenizer"
+    call = service.RepositoryIndex(oip.RepositoryIndexRequest(repository_name="other"))
+    await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    unload = service.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="nobody"))
+    await failed(unload, Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
+
+
+async def test_no_inference_on_the_daemon(world: World) -> None:
+    """Inference on the daemon's address says where to go; the server itself is live and ready."""
+    service = world.stubs.oip
+    call = service.ModelInfer(oip.ModelInferRequest(model_name="minilm"))
+    found = await failed(call, Reason.NOT_IMPLEMENTED, CODE.UNIMPLEMENTED)
+    assert "xds:///models/minilm" in found.message
+    assert (await service.ServerLive(oip.ServerLiveRequest())).live
+    assert (await service.ServerReady(oip.ServerReadyRequest())).ready
+    assert "model_repository" in (await service.ServerMetadata(oip.ServerMetadataRequest())).extensions

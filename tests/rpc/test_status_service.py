@@ -1,0 +1,210 @@
+"""StatusService: status, metrics, health, events, explanations."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from echoplane.v1 import diagnostics_pb2, models_pb2, rollouts_pb2, types_pb2
+from echoplaned.core.events import EngineLost, MemoryMeasured
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.state import GateVerdict
+from echoplaned.rpc.deps import CountedBy
+from echoplaned.runtime.ports import TrafficCounts
+
+from .reading import metadata, rest_of
+from .world import World, failed
+
+CODE = grpc.StatusCode
+FP32 = VersionKey("minilm", "fp32")
+
+
+async def test_status(world: World) -> None:
+    """GetStatus has devices, models, open operations, rollouts, the store and alarms in one message."""
+    await world.load("fp32")
+    await world.update("int8")
+    world.script.start = False
+    waits = await world.load("fp32", "bert")
+    world.handle.advance(7)
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
+    assert status.daemon_version == "0.1.0"
+    assert status.uptime.seconds == 7
+    assert status.devices[0].reserved_bytes == sum(
+        i.reserved_bytes for m in world.handle.state.models.values() for v in m.versions.values() for i in v.instances
+    )
+    assert [m.name for m in status.models] == ["models/bert", "models/minilm"]
+    assert status.models[1].health == types_pb2.HEALTH_STATE_SERVING
+    assert (status.models[1].version_count, status.models[1].ready_instance_count) == (2, 2)
+    assert waits.name in status.open_operations
+    assert [(r.phase, r.stage, r.stage_count) for r in status.active_rollouts] == [
+        (rollouts_pb2.ROLLOUT_PHASE_OBSERVING, 1, 7)
+    ]
+    assert status.store_writable
+    assert not status.alarms
+
+
+async def test_alarms(world: World) -> None:
+    """A version that was given up and a store that cannot be written are alarms."""
+    world.script.start_failure = Failure(Reason.ENGINE_CRASH_LOOP, "died five times")
+    await world.load("fp32")
+    world.store_writable = False
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
+    assert not status.store_writable
+    assert any("died five times" in alarm for alarm in status.alarms)
+    assert any("store" in alarm for alarm in status.alarms)
+
+
+async def test_daemon_health(world: World) -> None:
+    """The daemon is SERVING, DEGRADED while its store fails, NOT_SERVING while it stops."""
+    health = world.stubs.status.GetHealth
+    assert (await health(diagnostics_pb2.GetHealthRequest())).state == types_pb2.HEALTH_STATE_SERVING
+    world.store_writable = False
+    degraded = await health(diagnostics_pb2.GetHealthRequest())
+    assert degraded.state == types_pb2.HEALTH_STATE_DEGRADED
+    assert len(degraded.reasons) == 1
+    world.lifecycle.begin_stop()
+    assert (await health(diagnostics_pb2.GetHealthRequest())).state == types_pb2.HEALTH_STATE_NOT_SERVING
+
+
+class Counted:
+    """A traffic source with one version."""
+
+    def totals(self) -> dict[VersionKey, TrafficCounts]:
+        """Return fixed totals."""
+        return {FP32: TrafficCounts(ok=90, client_errors=3, server_errors=2, arrivals=97, in_flight=2)}
+
+
+async def test_metrics(world: World) -> None:
+    """GetMetrics has requests by source, bytes predicted and measured, cache and load counts by outcome."""
+    world.traffic[CountedBy.WORKER] = Counted()
+    await world.load("fp32")
+    await world.load("fp32")
+    await failed(world.load("huge"), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
+    world.handle.emit(MemoryMeasured(world.handle.now_s(), InstanceKey(FP32, 0), 1, 123_456))
+    metrics = await world.stubs.status.GetMetrics(diagnostics_pb2.GetMetricsRequest(model="minilm"))
+    version = metrics.versions[0]
+    assert version.version == "models/minilm/versions/fp32"
+    assert version.weight_ppm == 1_000_000
+    counts = version.requests[0]
+    assert counts.source == diagnostics_pb2.COUNT_SOURCE_WORKER
+    assert (counts.ok_count, counts.client_error_count, counts.server_error_count) == (90, 3, 2)
+    assert (counts.in_flight_count, counts.arrival_count) == (2, 97)
+    assert version.predicted_bytes == 22_713_216 * 4
+    assert version.measured_bytes == 123_456
+    assert (metrics.cache_hit_count, metrics.cache_miss_count) == (1, 1)
+    assert metrics.loads.refused_count == 1
+    # Time stands still here: a load that took none is told from a cache hit by nothing else.
+    assert metrics.loads.succeeded_count + metrics.loads.cached_count == 2
+    shown = await world.stubs.models.GetModelVersion(
+        models_pb2.GetModelVersionRequest(name="models/minilm/versions/fp32")
+    )
+    assert shown.memory.measured.increment_bytes == 123_456
+    call = world.stubs.status.GetMetrics(diagnostics_pb2.GetMetricsRequest(model="nobody"))
+    await failed(call, Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
+
+
+async def test_events_from_now_on_and_from_a_token(world: World) -> None:
+    """Events come as they happen; a resume token goes on after its event; a model filters."""
+    call = world.stubs.status.WatchEvents(diagnostics_pb2.WatchEventsRequest())
+    await call.initial_metadata()
+    await world.load("fp32")
+    first = await call.read()
+    assert (first.kind, first.subject) == ("model.created", "models/minilm")
+    ready = await call.read()
+    assert (ready.kind, ready.subject) == ("instance.ready", "models/minilm/versions/fp32")
+    call.cancel()
+    await world.load("fp32", "bert")
+    again = world.stubs.status.WatchEvents(diagnostics_pb2.WatchEventsRequest(resume_token=first.resume_token))
+    assert await again.read() == ready
+    other = await again.read()
+    assert other.subject == "models/bert"
+    again.cancel()
+    only = diagnostics_pb2.WatchEventsRequest(resume_token=first.resume_token, model="bert")
+    filtered = world.stubs.status.WatchEvents(only)
+    assert await filtered.read() == other
+    filtered.cancel()
+
+
+async def test_events_end_when_the_daemon_stops(world: World) -> None:
+    """A stream of events ends with UNAVAILABLE when the daemon stops."""
+    call = world.stubs.status.WatchEvents(diagnostics_pb2.WatchEventsRequest())
+    await call.initial_metadata()
+    world.lifecycle.begin_stop()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await rest_of(call)
+    assert await call.code() is CODE.UNAVAILABLE
+
+
+@pytest.mark.parametrize("token", ["nonsense", "WyIyIiwxXQ"])
+async def test_bad_resume_tokens(world: World, token: str) -> None:
+    """A resume token that is not known is PAGE_TOKEN_INVALID."""
+    call = world.stubs.status.WatchEvents(diagnostics_pb2.WatchEventsRequest(resume_token=token))
+    await failed(call.read(), Reason.PAGE_TOKEN_INVALID, CODE.INVALID_ARGUMENT)
+
+
+async def test_explain(world: World) -> None:
+    """Explain tells how a model, a version, a rollout and an operation are, and the decisions with their evidence."""
+    await world.load("fp32")
+    started = await world.update("int8", policy=rollouts_pb2.RolloutPolicy(stages_percent=[50, 100], stage_min_s=0))
+    world.handle.advance(1)
+    world.handle.judge("minilm", GateVerdict.FAIL, "7 of 60 failed")
+    explain = world.stubs.status.Explain
+    rollout = await explain(diagnostics_pb2.ExplainRequest(name=metadata(started).rollout))
+    assert "7 of 60 failed" in rollout.summary
+    assert rollout.decisions[0].kind == "ended"
+    assert any(d.verdict.reason == "7 of 60 failed" for d in rollout.decisions)
+    version = await explain(diagnostics_pb2.ExplainRequest(name="models/minilm/versions/fp32"))
+    assert "1 of 1 instances answer" in version.summary
+    assert any(d.kind == "placed" and d.plan.fits for d in version.decisions)
+    assert any(d.kind == "instance.ready" for d in version.decisions)
+    model = await explain(diagnostics_pb2.ExplainRequest(name="minilm"))
+    assert "serves fp32" in model.summary
+    times = [d.time.ToMicroseconds() for d in model.decisions]
+    assert times == sorted(times, reverse=True)
+    operation = await explain(diagnostics_pb2.ExplainRequest(name=started.name))
+    assert "ROLLED_BACK" in operation.summary
+    for name, reason in {
+        "nobody": Reason.MODEL_NOT_FOUND,
+        "models/minilm/versions/v9": Reason.VERSION_NOT_FOUND,
+        "models/minilm/rollouts/r9": Reason.ROLLOUT_NOT_FOUND,
+        "operations/nobody": Reason.OPERATION_NOT_FOUND,
+    }.items():
+        await failed(explain(diagnostics_pb2.ExplainRequest(name=name)), reason, CODE.NOT_FOUND)
+
+
+async def test_model_health(world: World) -> None:
+    """A model's health is that of the versions with traffic; a lost instance degrades it."""
+    world.script.start = False
+    await world.load("fp32", replicas=2)
+    get = models_pb2.GetModelHealthRequest(name="minilm")
+    loading = await world.stubs.models.GetModelHealth(get)
+    assert loading.state == types_pb2.HEALTH_STATE_UNSPECIFIED
+    world.script.start = True
+    await world.stubs.models.DeleteModel(models_pb2.DeleteModelRequest(name="minilm"))
+    await world.load("fp32", replicas=2)
+    whole = await world.stubs.models.GetModelHealth(get)
+    assert (whole.state, whole.reason) == (types_pb2.HEALTH_STATE_SERVING, "")
+    assert [(p.ordinal, p.passed) for p in whole.versions[0].probes] == [(0, True), (1, True)]
+    world.script.start = False
+    world.handle.emit(EngineLost(world.handle.now_s(), InstanceKey(FP32, 0), 1, "killed"))
+    half = await world.stubs.models.GetModelHealth(get)
+    assert half.state == types_pb2.HEALTH_STATE_DEGRADED
+    assert "1 of 2" in half.reason
+    assert (half.versions[0].wanted_instance_count, half.versions[0].ready_instance_count) == (2, 1)
+
+
+async def test_check_probes_now(world: World) -> None:
+    """CheckModelHealth makes a real inference on every ready instance; GetModelHealth shows its result and makes none."""
+    await world.load("fp32", replicas=2)
+    check = models_pb2.CheckModelHealthRequest(name="minilm")
+    found = await world.stubs.models.CheckModelHealth(check)
+    assert sorted(world.prober.asked) == [(FP32, "127.0.0.1:9000"), (FP32, "127.0.0.1:9001")]
+    assert all(p.passed and p.duration.nanos for p in found.versions[0].probes)
+    world.prober.outcome = type(world.prober.outcome)(ok=False, detail="NaN", duration_s=0.1)
+    await world.stubs.models.CheckModelHealth(check)
+    shown = await world.stubs.models.GetModelHealth(models_pb2.GetModelHealthRequest(name="minilm"))
+    assert [(p.passed, p.failure) for p in shown.versions[0].probes] == [(False, "NaN")] * 2
+    assert len(world.prober.asked) == 4
+    missing = models_pb2.CheckModelHealthRequest(name="nobody")
+    await failed(world.stubs.models.CheckModelHealth(missing), Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
