@@ -9,13 +9,14 @@ from typing import Final
 
 import numpy as np
 
+from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.errors import InvalidInputError
 from echoplaned.worker.ports import ServedModel
 from echoplaned.worker.requests import InferOrder
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token, Vector
 from echoplaned.worker.tensors import Tensor
-from echoplaned.worker.tokenizing import check_lengths, check_vocabulary
+from echoplaned.worker.tokenizing import check_lengths, check_text_lengths, check_vocabulary
 
 _INLINE_CHARACTERS: Final = (
     4096  # about a millisecond of tokenising; more goes to a thread, so that the loop stays free
@@ -113,6 +114,7 @@ class Answerer:
         options = self._model.options
         if order.texts:
             texts = list(order.texts)
+            check_text_lengths(texts, options.context_length)
             if sum(map(len, texts)) <= _INLINE_CHARACTERS:
                 rows = self._model.tokenize(texts)
             else:
@@ -124,11 +126,13 @@ class Answerer:
         return rows
 
     def _sampling(self, sampling: Sampling, row: list[int]) -> Sampling:
-        """Settle how many tokens a row may get; an explicit wish that does not fit is refused.
+        """Settle how many tokens a row may get; an explicit wish that does not fit is refused. Encoders produce none.
 
         Raises:
             InvalidInputError: prompt and ``max_tokens`` together exceed the context.
         """
+        if self._model.options.task is not Task.GENERATION:
+            return sampling
         context_length = self._model.options.context_length
         room = context_length - len(row)
         if sampling.max_tokens > room or (sampling.max_tokens == 0 and room == 0):

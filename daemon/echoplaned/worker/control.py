@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+
 from echoplane.v1 import types_pb2
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-
 from echoplaned.core.facts import Dtype, Signature, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.record import WorkerPhase
@@ -80,9 +80,9 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
             await self._worker.wait_for_change(interval_s)
 
     async def Drain(self, request: worker_pb2.DrainRequest, context: Context) -> worker_pb2.DrainResponse:
-        """Mark as draining."""
+        """Mark as draining, or take the mark back."""
         await self._check_generation(request.generation, context)
-        self._worker.drain()
+        self._worker.mark_draining(draining=not request.undo)
         return worker_pb2.DrainResponse(in_flight_count=self._worker.counters.in_flight)
 
     async def Shutdown(self, request: worker_pb2.ShutdownRequest, context: Context) -> worker_pb2.ShutdownResponse:
@@ -114,7 +114,6 @@ def read_load(request: worker_pb2.LoadRequest) -> LoadOptions:
         raise ValueError("source_path, generation, context_length and max_concurrency are needed")
     options = dict(request.engine_options)
     threads = int(options.pop("torch_threads", "1"))
-    device = options.pop("device", "cpu")
     if options:
         raise ValueError(f"unknown engine options {sorted(options)}; the torch engine knows torch_threads")
     if not 1 <= threads <= _MAX_TORCH_THREADS:
@@ -128,7 +127,7 @@ def read_load(request: worker_pb2.LoadRequest) -> LoadOptions:
         context_length=request.context_length,
         max_concurrency=request.max_concurrency,
         torch_threads=threads,
-        device=device,
+        device="cpu" if request.device_id in {"", "host"} else request.device_id,
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
 from echoplaned.worker.errors import Blame, CallError, NotServingError

@@ -15,11 +15,11 @@ from typing import Final, cast
 
 import grpc
 import structlog
-from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-from echoplane.worker.v1 import worker_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.worker.v1 import worker_pb2_grpc
 from echoplaned.engines.record import RecordKeeper, WorkerPhase
 from echoplaned.worker.control import ControlService, StopOrder
 from echoplaned.worker.errors import LoadError

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from echoplane.inference import grpc_service_pb2 as oip
 
+from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, TensorSpec
 from echoplaned.worker.errors import InvalidInputError
 

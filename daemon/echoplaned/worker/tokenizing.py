@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from tokenizers import Tokenizer
 
 from echoplaned.worker.errors import InvalidInputError
 
+# Tokens have 4 to 5 characters on average; a caller must not keep a core busy with a text that cannot be answered anyway.
+_CHARACTERS_PER_TOKEN: Final = 64
+_MIN_CHARACTERS: Final = 4096
+
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of each text, special tokens included, nothing cut off."""
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def check_text_lengths(texts: Sequence[str], context_length: int) -> None:
+    """Refuse texts that are too long to be worth counting the tokens of.
+
+    Raises:
+        InvalidInputError: names the first such text and the limit.
+    """
+    limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
+    for index, text in enumerate(texts):
+        if len(text) > limit:
+            raise InvalidInputError(
+                f"sequence {index} has {len(text)} characters; this version's context_length is {context_length} tokens, "
+                f"and no text over {limit} characters is counted"
+            )
 
 
 def check_lengths(rows: Sequence[Sequence[int]], context_length: int) -> None:

@@ -88,9 +88,9 @@ class Worker:
         self.failure = reason
         self._enter(WorkerPhase.FAILED)
 
-    def drain(self) -> None:
-        """Mark the worker as draining; it goes on answering."""
-        self.draining = True
+    def mark_draining(self, *, draining: bool) -> None:
+        """Mark the worker as draining, or take the mark back; it goes on answering either way."""
+        self.draining = draining
         self.notify()
 
     async def load(self, options: LoadOptions) -> Serving:

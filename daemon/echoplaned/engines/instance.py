@@ -1,0 +1,152 @@
+"""One instance's worker under watch: its reports, its end, and whether it is stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.engines.record import WorkerPhase
+from echoplaned.engines.worker_client import Report
+from echoplaned.engines.worker_process import WorkerProcess
+from echoplaned.runtime.ports import TrafficCounts
+
+REPORT_INTERVAL_S: Final = 0.5
+_RECONNECT_S: Final = 0.2
+_GROWN_SHARE: Final = 0.05
+_GROWN_BYTES: Final = 4 * 1024 * 1024
+
+
+class CounterSink(Protocol):
+    """Takes the workers' own counters; ``process`` names one life of one worker."""
+
+    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        """The newest counters of a worker; they begin at zero with its process and only grow."""
+        ...
+
+    def ended(self, version: VersionKey, process: str) -> None:
+        """The worker has gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StuckLimits:
+    """When a live worker counts as stuck. Seconds.
+
+    ``silence_s``: no report. ``no_progress_s``: calls in flight and no step of the model. ``loop_gap_s``: the daemon itself was
+    not running for so long, so that silence says nothing.
+    """
+
+    silence_s: float = 5.0
+    no_progress_s: float = 60.0
+    loop_gap_s: float = 2.0
+
+
+class WatchedInstance:
+    """An instance that has a worker.
+
+    Args:
+        key: the instance and its generation.
+        worker: its process.
+        sink: where its counters go.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, key: tuple[InstanceKey, int], worker: WorkerProcess, sink: CounterSink, clock: Callable[[], float]
+    ) -> None:
+        self.key = key
+        self.worker = worker
+        self.stopping = False
+        self.stuck = False
+        self.measured_bytes: int | None = None
+        self._sink = sink
+        self._clock = clock
+        self._limits = StuckLimits()
+        self._last: Report | None = None
+        self._origin: TrafficCounts | None = TrafficCounts()
+        self._heard_s = clock()
+        self._progressed_s = clock()
+        self._checked_s = clock()
+        self._fresh = asyncio.Event()
+
+    @property
+    def last_report(self) -> Report | None:
+        """The newest report; None: none came yet."""
+        return self._last
+
+    async def follow(self) -> None:
+        """Take reports until cancelled or the process has gone; connect again where the stream breaks."""
+        while self.worker.process.alive:
+            async for report in self.worker.client.reports(REPORT_INTERVAL_S):
+                self._take(report)
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def next_report(self) -> Report:
+        """Return a report that comes after this call."""
+        fresh = self._fresh
+        await fresh.wait()
+        if self._last is None:
+            raise RuntimeError("woken without a report")
+        return self._last
+
+    def why_stuck(self) -> str:
+        """Say why the worker counts as stuck; empty if it does not. To be called about once a second."""
+        now_s = self._clock()
+        gap_s, self._checked_s = now_s - self._checked_s, now_s
+        if gap_s > self._limits.loop_gap_s:
+            self._heard_s += gap_s
+            self._progressed_s += gap_s
+        if self._last is None or self._last.phase is not WorkerPhase.READY:
+            return ""
+        if now_s - self._heard_s > self._limits.silence_s:
+            return f"no report for {now_s - self._heard_s:.0f} s"
+        if now_s - self._progressed_s > self._limits.no_progress_s:
+            return (
+                f"{self._last.counts.in_flight} calls in flight and no progress for {now_s - self._progressed_s:.0f} s"
+            )
+        return ""
+
+    def count_from_now(self) -> None:
+        """The worker has served an earlier daemon: what it counted before its next report is not told."""
+        self._origin = None
+
+    def grown_memory(self) -> int | None:
+        """Return the model's bytes where they are well above what was last told; None: not, or never told."""
+        if self.measured_bytes is None or self._last is None:
+            return None
+        now = self._last.model_bytes
+        if now <= self.measured_bytes * (1 + _GROWN_SHARE) or now - self.measured_bytes < _GROWN_BYTES:
+            return None
+        self.measured_bytes = now
+        return now
+
+    def ended(self) -> None:
+        """The process has gone: its counters are final."""
+        self._sink.ended(self.key[0].version, self.worker.worker_id)
+
+    def _take(self, report: Report) -> None:
+        now_s = self._clock()
+        before = self._last
+        self._heard_s = now_s
+        if report.counts.in_flight == 0 or before is None or before.progress != report.progress:
+            self._progressed_s = now_s
+        self._last = report
+        self._fresh.set()
+        self._fresh = asyncio.Event()
+        if self._origin is None:
+            self._origin = replace(report.counts, in_flight=0)
+        self._sink.update(self.key[0].version, self.worker.worker_id, _minus(report.counts, self._origin))
+
+
+def _minus(counts: TrafficCounts, origin: TrafficCounts) -> TrafficCounts:
+    """Return what was counted since the origin."""
+    return TrafficCounts(
+        ok=counts.ok - origin.ok,
+        client_errors=counts.client_errors - origin.client_errors,
+        server_errors=counts.server_errors - origin.server_errors,
+        arrivals=counts.arrivals - origin.arrivals,
+        in_flight=counts.in_flight,
+    )

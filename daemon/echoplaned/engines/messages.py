@@ -1,0 +1,98 @@
+"""OIP requests and answers of golden prompts, without numpy: the daemon has no need of it otherwise."""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplaned.core.facts import Signature, Task, TensorSpec
+from echoplaned.core.ids import VersionKey
+from echoplaned.engines.golden import GOLDEN_TOKENS, golden_text
+
+_LENGTH: Final = struct.Struct("<I")
+_ITEM_CODES: Final = {"FP32": "f", "INT64": "q"}
+
+
+class BadAnswerError(Exception):
+    """An engine's answer is not what its signature promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A checked answer: every number of its FP32 outputs, all finite, and the token ids of a generation."""
+
+    numbers: tuple[float, ...]
+    token_ids: tuple[int, ...]
+
+
+def golden_request(version: VersionKey, task: Task, index: int) -> oip.ModelInferRequest:
+    """Return the request that carries one golden prompt."""
+    text = golden_text(index).encode()
+    request = oip.ModelInferRequest(model_name=version.model, model_version=version.version)
+    request.inputs.add(name="text", datatype="BYTES", shape=[1])
+    request.raw_input_contents.append(_LENGTH.pack(len(text)) + text)
+    if task is Task.GENERATION:
+        request.parameters["max_tokens"].int64_param = GOLDEN_TOKENS
+    return request
+
+
+def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Answer:
+    """Check an answer to one prompt against the signature.
+
+    Raises:
+        BadAnswerError: an output is missing, of another dtype or shape, or not finite.
+    """
+    outputs = {output.name: index for index, output in enumerate(response.outputs)}
+    if len(response.raw_output_contents) != len(response.outputs):
+        raise BadAnswerError("the answer's contents are not raw, as the request's were")
+    numbers: list[float] = []
+    token_ids: list[int] = []
+    for spec in signature.outputs:
+        if spec.name not in outputs:
+            raise BadAnswerError(f"the answer has no output {spec.name}")
+        index = outputs[spec.name]
+        output = response.outputs[index]
+        shape = tuple(output.shape)
+        if output.datatype != spec.datatype or not _fits(shape, spec.shape):
+            raise BadAnswerError(
+                f"output {spec.name} is {output.datatype}{list(shape)}, not {spec.datatype}{list(spec.shape)}"
+            )
+        if spec.datatype not in _ITEM_CODES:
+            continue
+        values = _numbers(spec, response.raw_output_contents[index])
+        if len(values) != math.prod(shape):
+            raise BadAnswerError(f"output {spec.name} has {len(values)} elements; its shape says {math.prod(shape)}")
+        if spec.datatype == "INT64":
+            token_ids.extend(int(value) for value in values)
+        else:
+            numbers.extend(values)
+    if not all(math.isfinite(number) for number in numbers):
+        raise BadAnswerError("the answer holds NaN or an infinity")
+    return Answer(tuple(numbers), tuple(token_ids))
+
+
+def _numbers(spec: TensorSpec, raw: bytes) -> array[float] | array[int]:
+    """Read raw numbers; little-endian, as this machine is."""
+    values: array[float] | array[int] = array(_ITEM_CODES[spec.datatype])
+    if len(raw) % values.itemsize:
+        raise BadAnswerError(f"the {len(raw)} bytes of output {spec.name} do not make whole elements")
+    values.frombytes(raw)
+    return values
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Say whether the answer to one prompt has the promised shape."""
+    if len(shape) != len(wanted) or not shape or shape[0] != 1:
+        return False
+    return all(size > 0 and want in {-1, size} for size, want in zip(shape[1:], wanted[1:], strict=True))
+
+
+def difference(one: Answer, other: Answer) -> float:
+    """Return how far two answers to the same prompt are apart: the largest difference of a number; infinity if their shapes differ."""
+    if len(one.numbers) != len(other.numbers):
+        return math.inf
+    return max((abs(a - b) for a, b in zip(one.numbers, other.numbers, strict=True)), default=0.0)

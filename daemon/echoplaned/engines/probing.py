@@ -1,0 +1,110 @@
+"""Real inferences made as probes, over the same protocol that clients use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+import grpc
+
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.facts import ModelFacts, Signature, Task
+from echoplaned.core.ids import VersionKey
+from echoplaned.engines.golden import GOLDEN_TEXTS
+from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
+from echoplaned.runtime.ports import ProbeOutcome
+
+PROBE_DEADLINE_S: Final = 30.0
+
+# The same prompt twice may meet other company in its batch, which changes the order of additions: rounding is not a difference.
+_TOLERANCE: Final = 0.02
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class ProbeFailedError(Exception):
+    """An inference made as a probe failed. ``unavailable``: the engine could not be reached or broke off."""
+
+    def __init__(self, detail: str, *, unavailable: bool = False) -> None:
+        super().__init__(detail)
+        self.unavailable = unavailable
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """Return a channel to an engine on this machine."""
+    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+
+
+async def infer_golden(
+    channel: grpc.aio.Channel, version: VersionKey, task: Task, signature: Signature, index: int
+) -> Answer:
+    """Send one golden prompt and check the answer.
+
+    Raises:
+        ProbeFailedError: the call failed, or its answer is not what the signature promises.
+    """
+    stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
+    try:
+        response = await stub.ModelInfer(golden_request(version, task, index), timeout=PROBE_DEADLINE_S)
+        return read_answer(response, signature)
+    except grpc.aio.AioRpcError as error:
+        detail = f"prompt {index}: {error.code().name}: {error.details()}"
+        raise ProbeFailedError(detail, unavailable=error.code() is grpc.StatusCode.UNAVAILABLE) from error
+    except BadAnswerError as error:
+        raise ProbeFailedError(f"prompt {index}: {error}") from error
+
+
+async def probe_all(channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts) -> int:
+    """Send every golden prompt twice and compare; return how many prompts there were.
+
+    Raises:
+        ProbeFailedError: one of them failed, or was answered differently the second time.
+    """
+    for index in range(len(GOLDEN_TEXTS)):
+        first = await infer_golden(channel, version, facts.task, facts.signature, index)
+        second = await infer_golden(channel, version, facts.task, facts.signature, index)
+        apart = difference(first, second)
+        if apart > _TOLERANCE * (1.0 + max(map(abs, first.numbers), default=0.0)):
+            raise ProbeFailedError(f"prompt {index} was answered differently the second time (by {apart:.3g})")
+    return len(GOLDEN_TEXTS)
+
+
+class OipProber:
+    """Makes single golden probes for the gates; keeps one channel an address.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
+        """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = open_channel(address)
+        began_s = self._clock()
+        try:
+            await infer_golden(channel, version, facts.task, facts.signature, index)
+        except ProbeFailedError as error:
+            return ProbeOutcome(ok=False, detail=str(error), duration_s=self._clock() - began_s)
+        return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
+
+    async def forget(self, address: str) -> None:
+        """Close the channel of an engine that has gone."""
+        channel = self._channels.pop(address, None)
+        if channel is not None:
+            await channel.close(None)
+
+    async def close(self) -> None:
+        """Close every channel."""
+        channels = list(self._channels.values())
+        self._channels.clear()
+        await asyncio.gather(*(channel.close(None) for channel in channels))

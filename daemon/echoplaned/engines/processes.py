@@ -1,0 +1,142 @@
+"""Processes of ours that may be children or may have outlived the daemon that made them: identity, end, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+from echoplaned.engines.record import read_start_ticks
+
+
+@dataclass(frozen=True, slots=True)
+class ExitInfo:
+    """How a process ended. ``code``: its exit code, or minus the signal that killed it; None: not ours to know (adopted)."""
+
+    code: int | None
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return "its process has gone"
+        if self.code < 0:
+            return f"its process was killed by {signal.Signals(-self.code).name}"
+        return f"its process ended with exit code {self.code}"
+
+
+class NoSuchProcessError(Exception):
+    """The process has gone, or its pid is another process's now."""
+
+
+class WatchedProcess:
+    """One live process, held by a pidfd: its pid cannot be mistaken for another process's, and its end wakes the event loop.
+
+    Args:
+        pid: the process, leader of its own session and process group.
+        start_ticks: its start time as ``/proc/PID/stat`` has it; None: it was started just now by this process.
+
+    Raises:
+        NoSuchProcessError: it has gone already.
+    """
+
+    def __init__(self, pid: int, start_ticks: int | None = None) -> None:
+        self.pid = pid
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise NoSuchProcessError(f"process {pid} has gone") from None
+        # Looked at after the pidfd is held, so that what is compared is what is held.
+        if start_ticks is not None and read_start_ticks(pid) != start_ticks:
+            os.close(self._pidfd)
+            raise NoSuchProcessError(f"pid {pid} is another process now")
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[ExitInfo] = self._loop.create_future()
+        self._listeners: list[Callable[[ExitInfo], None]] = []
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its end has not been seen."""
+        return not self._ended.done()
+
+    def on_exit(self, listener: Callable[[ExitInfo], None]) -> None:
+        """Call the listener once when the process has gone; soon, if it has already."""
+        if self._ended.done():
+            self._loop.call_soon(listener, self._ended.result())
+        else:
+            self._listeners.append(listener)
+
+    async def wait(self) -> ExitInfo:
+        """Return when the process has gone."""
+        return await asyncio.shield(self._ended)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill_group(self) -> None:
+        """End the process and everything in its group, now."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
+
+    def raise_priority(self) -> None:
+        """Give the process normal priority again, where this user may."""
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):  # noqa: PTH208 - names are all that is wanted
+                os.setpriority(os.PRIO_PROCESS, int(thread), 0)
+
+    def forget(self) -> None:
+        """Stop watching; the process goes on."""
+        if self.alive:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._ended.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.forget()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _reap(self) -> None:
+        """The pidfd became readable: the process has ended."""
+        if _is_child(self._pidfd):
+            # What it may have left in its group goes with it; its pid stays its own until it is reaped below.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        self._loop.remove_reader(self._pidfd)
+        info = ExitInfo(_reap_child(self._pidfd))
+        os.close(self._pidfd)
+        self._ended.set_result(info)
+        for listener in self._listeners:
+            listener(info)
+
+
+def _is_child(pidfd: int) -> bool:
+    """Say whether a process that has ended is ours to reap."""
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _reap_child(pidfd: int) -> int | None:
+    """Collect a child's exit status; None where the process is no child of ours."""
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if result is None:
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status

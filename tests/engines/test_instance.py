@@ -1,0 +1,120 @@
+"""When a worker counts as stuck, what its counters come to, and when its memory is told again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import pytest
+from engine_bench import KEY
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.engines.instance import WatchedInstance
+from echoplaned.engines.record import WorkerPhase
+from echoplaned.engines.worker_client import Report
+from echoplaned.engines.worker_process import WorkerProcess
+from echoplaned.runtime.ports import TrafficCounts
+
+READY = Report(WorkerPhase.READY, TrafficCounts(), None, progress=0, model_bytes=0, failure="")
+MIB = 1024 * 1024
+
+
+@dataclass
+class FakeWorker:
+    """Stands where a worker's process stands; only its id is asked for."""
+
+    worker_id: str = "w1"
+
+
+@dataclass
+class Desk:
+    """A watched instance with a clock in the test's hand."""
+
+    now_s: float = 100.0
+    told: list[TrafficCounts] = field(default_factory=list)
+    ended_count: int = 0
+
+    def __post_init__(self) -> None:
+        worker = cast("WorkerProcess", FakeWorker())
+        self.instance = WatchedInstance((KEY, 1), worker, self, lambda: self.now_s)
+
+    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        """Take counters."""
+        assert (version, process) == (KEY.version, "w1")
+        self.told.append(counts)
+
+    def ended(self, version: VersionKey, process: str) -> None:
+        """Take the end."""
+        assert (version, process) == (KEY.version, "w1")
+        self.ended_count += 1
+
+    def after(self, seconds: float, report: Report | None = None) -> str:
+        """Let time go on second by second, a report at each if there is one; return why the worker is stuck in the end."""
+        why = ""
+        for _ in range(int(seconds)):
+            self.now_s += 1
+            if report is not None:
+                self.instance._take(report)
+            why = self.instance.why_stuck()
+        return why
+
+
+def test_silence_is_stuck_after_five_seconds() -> None:
+    """A ready worker that stops reporting is stuck; one that never was ready is not."""
+    desk = Desk()
+    assert not desk.after(10)
+    desk.instance._take(replace(READY, phase=WorkerPhase.LOADING))
+    assert not desk.after(10)
+    desk.instance._take(READY)
+    assert not desk.after(5)
+    assert desk.after(1) == "no report for 6 s"
+
+
+def test_calls_without_progress_are_stuck_after_a_minute() -> None:
+    """Reports alone are no life: a step of the model is."""
+    desk = Desk()
+    busy = replace(READY, counts=TrafficCounts(in_flight=3), progress=7)
+    assert not desk.after(61, busy)
+    assert "3 calls in flight and no progress" in desk.after(1, busy)
+    assert not desk.after(1, replace(busy, progress=8))
+    assert not desk.after(59, replace(busy, progress=8))
+
+
+def test_an_idle_hour_is_not_stuck() -> None:
+    """Progress stands still while nothing is asked for."""
+    desk = Desk()
+    assert not desk.after(3600, READY)
+    assert not desk.after(59, replace(READY, counts=TrafficCounts(in_flight=1)))
+
+
+def test_a_daemon_that_slept_blames_nobody() -> None:
+    """After a gap in the daemon's own running, silence says nothing about the worker."""
+    desk = Desk()
+    desk.after(1, READY)
+    desk.now_s += 120
+    assert not desk.instance.why_stuck()
+    assert not desk.after(4)
+    assert desk.after(2)
+
+
+def test_an_adopted_worker_counts_from_its_first_report() -> None:
+    """What it answered under an earlier daemon is not told as new."""
+    desk = Desk()
+    desk.instance.count_from_now()
+    desk.instance._take(replace(READY, counts=TrafficCounts(ok=10, server_errors=4, arrivals=15, in_flight=1)))
+    desk.instance._take(replace(READY, counts=TrafficCounts(ok=12, server_errors=5, arrivals=17, in_flight=0)))
+    assert desk.told == [TrafficCounts(in_flight=1), TrafficCounts(ok=2, server_errors=1, arrivals=2)]
+    desk.instance.ended()
+    assert desk.ended_count == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "again"), [(None, 100, None), (100, 103, None), (100, 106, 106), (10, 13, None), (100, 50, None)]
+)
+def test_grown_memory_is_told_again(told: int | None, now: int, again: int | None) -> None:
+    """By five per cent and four MiB at least, and never before the first measurement."""
+    desk = Desk()
+    desk.instance.measured_bytes = None if told is None else told * MIB
+    desk.instance._take(replace(READY, model_bytes=now * MIB))
+    assert desk.instance.grown_memory() == (None if again is None else again * MIB)
+    assert desk.instance.grown_memory() is None

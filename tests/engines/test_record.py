@@ -1,0 +1,106 @@
+"""The record that a worker keeps about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echoplaned.engines.inventory import scan
+from echoplaned.engines.record import (
+    RecordKeeper,
+    RecordTakenError,
+    WorkerPhase,
+    WorkerRecord,
+    check_worker_id,
+    is_alive,
+    read_boot_id,
+    read_record,
+    read_records,
+    read_start_ticks,
+    records_dir,
+)
+
+RECORD = WorkerRecord("w1", 7, 8, "boot", WorkerPhase.READY, "127.0.0.1:1", "m/v#0", 3)
+
+
+def test_a_record_comes_back_from_its_json() -> None:
+    """Writing and reading are inverse; fields of a later release are ignored."""
+    assert WorkerRecord.from_json(RECORD.to_json()) == RECORD
+    assert WorkerRecord.from_json(json.dumps({**json.loads(RECORD.to_json()), "colour": "red"})) == RECORD
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"worker_id": 5}',
+        RECORD.to_json().replace("READY", "DANCING"),
+        RECORD.to_json().replace("7", "true"),
+    ],
+)
+def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
+    """Whatever is in the file, reading it does no harm."""
+    path = tmp_path / "w1.json"
+    path.write_text(text)
+    assert read_record(path) is None
+    assert read_record(tmp_path / "missing.json") is None
+
+
+def test_a_keeper_claims_updates_and_releases(state_dir: Path) -> None:
+    """The record is there from the first moment, whole after each change, and gone in the end."""
+    keeper = RecordKeeper(state_dir, "w1")
+    (record,) = read_records(state_dir)
+    assert (record.pid, record.phase, record.boot_id) == (os.getpid(), WorkerPhase.WARMING, read_boot_id())
+    keeper.update(WorkerPhase.WARMING, address="127.0.0.1:5")
+    keeper.update(WorkerPhase.LOADING, instance="m/v#0", generation=2)
+    (record,) = read_records(state_dir)
+    assert (record.address, record.instance, record.generation) == ("127.0.0.1:5", "m/v#0", 2)
+    keeper.release()
+    assert list(records_dir(state_dir).iterdir()) == []
+
+
+def test_an_id_is_claimed_once(state_dir: Path) -> None:
+    """A second process with the same id is refused by the lock."""
+    keeper = RecordKeeper(state_dir, "w1")
+    with pytest.raises(RecordTakenError):
+        RecordKeeper(state_dir, "w1")
+    command = [sys.executable, "-m", "echoplaned.worker", "--worker-id", "w1", "--state-dir", str(state_dir)]
+    assert subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 3
+    keeper.release()
+
+
+@pytest.mark.parametrize("worker_id", ["", "..", "a/b", "A", "a" * 64, "a\n", "-a"])
+def test_an_id_cannot_leave_its_directory(worker_id: str) -> None:
+    """Only plain names become file names."""
+    with pytest.raises(ValueError, match="a worker id is"):
+        check_worker_id(worker_id)
+
+
+def test_alive_means_the_very_same_process() -> None:
+    """A pid that was used again, or another boot, is another process."""
+    pid = os.getpid()
+    start_ticks = read_start_ticks(pid)
+    assert start_ticks is not None
+    mine = replace(RECORD, pid=pid, start_ticks=start_ticks, boot_id=read_boot_id())
+    assert is_alive(mine, read_boot_id())
+    assert not is_alive(replace(mine, start_ticks=start_ticks + 1), read_boot_id())
+    assert not is_alive(mine, "another boot")
+    assert not is_alive(replace(mine, pid=2**22 + 1), read_boot_id())
+
+
+def test_a_scan_removes_the_records_of_the_dead(state_dir: Path) -> None:
+    """What a killed worker left behind is cleaned up; strangers' processes are not workers."""
+    records_dir(state_dir).mkdir()
+    for suffix in (".json", ".lock"):
+        (records_dir(state_dir) / f"w1{suffix}").write_text(RECORD.to_json())
+    assert scan(state_dir) == ()
+    assert list(records_dir(state_dir).iterdir()) == []

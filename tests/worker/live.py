@@ -1,0 +1,139 @@
+"""A real worker process for tests, and short ways to ask it things."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch
+from echoplaned.engines.record import read_record, records_dir
+from echoplaned.engines.torch import default_bytecode_cache
+
+WARM_S = 100.0
+
+
+@dataclass(frozen=True)
+class LiveWorker:
+    """A worker that serves."""
+
+    state_dir: Path
+    pid: int
+    channel: grpc.Channel
+    oip: oip_grpc.GRPCInferenceServiceStub
+    control: worker_pb2_grpc.WorkerServiceStub
+
+    def report(self) -> worker_pb2.WorkerReport:
+        """Return a fresh report."""
+        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=60))
+        try:
+            return next(iter(watch))
+        finally:
+            watch.cancel()
+
+    def wait_for(self, state: worker_pb2.WorkerState) -> worker_pb2.WorkerReport:
+        """Return the first report of a state; a FAILED worker fails the test."""
+        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=0.2), timeout=WARM_S)
+        for report in watch:
+            if report.state == state:
+                watch.cancel()
+                return report
+            assert report.state != worker_pb2.WORKER_STATE_FAILED, report.failure
+        raise AssertionError("the worker ended its reports")
+
+
+def load_request(source: Path, task: str, **changes: object) -> worker_pb2.LoadRequest:
+    """Return an order to load ``m/v1#0``."""
+    fields: dict[str, object] = {
+        "instance": "m/v1#0",
+        "generation": 1,
+        "model_id": "m",
+        "version_id": "v1",
+        "source_path": str(source),
+        "dtype": "DTYPE_FP32",
+        "task": f"TASK_{task}",
+        "context_length": 64,
+        "max_concurrency": 8,
+    }
+    return worker_pb2.LoadRequest(**{**fields, **changes})
+
+
+@contextmanager
+def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWorker]:
+    """Start a worker, load a checkpoint, and end it afterwards."""
+    state_dir = Path(tempfile.mkdtemp(prefix="worker-test-"))
+    options = LaunchOptions(state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
+    pid = launch("w1", options, urgent=True)
+    try:
+        address = _address(state_dir)
+        with grpc.insecure_channel(address) as channel:
+            stub, control = oip_grpc.GRPCInferenceServiceStub(channel), worker_pb2_grpc.WorkerServiceStub(channel)
+            worker = LiveWorker(state_dir, pid, channel, stub, control)
+            worker.wait_for(worker_pb2.WORKER_STATE_SPARE)
+            control.Load(load_request(source, task, **changes), timeout=60)
+            yield worker
+    except BaseException as error:
+        error.add_note(last_log_lines(state_dir, "w1", 30))
+        raise
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        shutil.rmtree(state_dir)
+
+
+def _address(state_dir: Path) -> str:
+    for _ in range(600):
+        record = read_record(records_dir(state_dir) / "w1.json")
+        if record is not None and record.address:
+            return record.address
+        time.sleep(0.05)
+    raise AssertionError("the worker wrote no address")
+
+
+def text_request(*texts: str, model: str = "m", version: str = "", **parameters: float) -> oip.ModelInferRequest:
+    """Return a typed request of texts; whole parameters are sent as integers."""
+    message = oip.ModelInferRequest(model_name=model, model_version=version, id="r1")
+    tensor = message.inputs.add(name="text", datatype="BYTES", shape=[len(texts)])
+    tensor.contents.bytes_contents.extend(text.encode() for text in texts)
+    for name, value in parameters.items():
+        if isinstance(value, int):
+            message.parameters[name].int64_param = value
+        else:
+            message.parameters[name].double_param = value
+    return message
+
+
+def ids_request(*rows: list[int]) -> oip.ModelInferRequest:
+    """Return a raw request of token ids."""
+    message = oip.ModelInferRequest(model_name="m")
+    message.inputs.add(name="input_ids", datatype="INT64", shape=[len(rows), len(rows[0])])
+    values = list(itertools.chain.from_iterable(rows))
+    message.raw_input_contents.append(struct.pack(f"<{len(values)}q", *values))
+    return message
+
+
+def rows(response: oip.ModelInferResponse, name: str) -> list[tuple[float, ...]]:
+    """Return a typed numeric output by rows."""
+    output = next(output for output in response.outputs if output.name == name)
+    values = output.contents.fp32_contents or output.contents.int64_contents
+    width = output.shape[1]
+    return [tuple(values[start : start + width]) for start in range(0, len(values), width)]
+
+
+def texts(response: oip.ModelInferResponse) -> list[str]:
+    """Return a typed text output."""
+    output = next(output for output in response.outputs if output.name == "text")
+    return [element.decode() for element in output.contents.bytes_contents]

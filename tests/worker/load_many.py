@@ -1,0 +1,47 @@
+"""Run by a test in a process of its own: loads every checkpoint it is given in every way, and prints what came of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.ids import InstanceKey
+from echoplaned.worker.errors import LoadError
+from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Vector
+from echoplaned.worker.torch_model import TorchRuntime
+
+
+def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dict[str, object]:
+    """Load one checkpoint and run one text through it."""
+    instance = InstanceKey.parse("m/v#0")
+    options = LoadOptions(instance, 1, Path(source), Task(task), Dtype(dtype), context_length=16, max_concurrency=2)
+    try:
+        model = runtime.load(options)
+    except LoadError as error:
+        return {"error": str(error)}
+    got: list[Outcome] = []
+    run = model.start_run([Sequence(model.tokenize(["the river"])[0], Sampling(max_tokens=2), got.append)])
+    while not run.done:
+        for sequence, outcome in run.step():
+            sequence.tell(outcome)
+    failed = [str(outcome.error) for outcome in got if isinstance(outcome, Failure)]
+    vectors = [outcome.values.tolist() for outcome in got if isinstance(outcome, Vector)]
+    return {
+        "bytes": model.tensor_bytes,
+        "outcomes": len(got),
+        "failed": failed,
+        "vector": vectors[0] if vectors else [],
+    }
+
+
+def main() -> None:
+    """Answer the list of cases that stdin holds."""
+    runtime = TorchRuntime()
+    json.dump([outcome_of(runtime, *case) for case in json.load(sys.stdin)], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

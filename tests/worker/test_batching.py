@@ -1,0 +1,208 @@
+"""The batcher with a model that the test holds in its hand."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from echoplaned.worker.batching import Batcher, bucket_of
+from echoplaned.worker.errors import ModelFailedError, NotServingError, OverloadedError
+from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token, Told, Vector
+
+WAIT_S = 10
+
+
+class HeldModel:
+    """A model whose every step waits for the test, and which remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.may_step = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
+        self.error: type[Exception] | None = None
+
+    def start_run(self, rows: list[Sequence]) -> HeldRun:
+        """Remember the batch by the lengths of its rows."""
+        self.batches.append([len(row.token_ids) for row in rows])
+        return HeldRun(self, rows)
+
+
+class HeldRun:
+    """One batch: rows whose sampling asks for several tokens take several steps."""
+
+    def __init__(self, model: HeldModel, rows: list[Sequence]) -> None:
+        self._model = model
+        self._steps = 0
+        self.rows = rows
+
+    @property
+    def done(self) -> bool:
+        """Whether no row is left."""
+        return not self.rows
+
+    def step(self) -> list[Told]:
+        """Wait for the test, then answer one token, or a vector, a row."""
+        self._model.entered.release()
+        assert self._model.may_step.acquire(timeout=WAIT_S)
+        if self._model.error is not None:
+            raise self._model.error("made to fail")
+        self._steps += 1
+        rows = [row for row in self.rows if not row.cancelled]
+        told: list[Told] = []
+        for row in rows:
+            last = self._steps >= row.sampling.max_tokens
+            told.append(
+                (row, Token(self._steps, 0.0, last) if row.sampling.max_tokens > 1 else Vector(np.zeros(1, np.float32)))
+            )
+        self.rows = [row for row in rows if self._steps < row.sampling.max_tokens]
+        return told
+
+
+class Bench:
+    """A batcher over a held model, and what came out."""
+
+    def __init__(self, slots: int = 4, queue_limit: int = 8) -> None:
+        self.model = HeldModel()
+        self.died = threading.Event()
+        self.got: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
+        self.batcher = Batcher(self.model.start_run, slots=slots, queue_limit=queue_limit, on_death=self.died.set)
+
+    def row(self, name: str, length: int = 4, tokens: int = 1) -> Sequence:
+        """Return a row that reports under a name."""
+        return Sequence([1] * length, Sampling(max_tokens=tokens), lambda outcome: self.got.put_nowait((name, outcome)))
+
+    async def next(self) -> tuple[str, Outcome]:
+        """Return what came next."""
+        async with asyncio.timeout(WAIT_S):
+            return await self.got.get()
+
+    async def names(self, count: int) -> list[str]:
+        """Return the names of what came next, sorted."""
+        return sorted([(await self.next())[0] for _ in range(count)])
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that the inference thread does."""
+        async with asyncio.timeout(WAIT_S):
+            while not condition():  # noqa: ASYNC110 - another thread's doing wakes no event here
+                await asyncio.sleep(0.001)
+
+
+async def test_what_arrives_while_a_batch_runs_is_the_next_batch() -> None:
+    """The first row goes alone and at once; the next ones go together."""
+    bench = Bench()
+    bench.batcher.start()
+    bench.batcher.submit([bench.row("first")])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    for name in "abc":
+        bench.batcher.submit([bench.row(name)])
+    bench.model.may_step.release(2)
+    assert await bench.names(4) == ["a", "b", "c", "first"]
+    assert bench.model.batches == [[4], [4, 4, 4]]
+    assert bench.batcher.progress == 2
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_batch_holds_one_length_bucket_and_no_more_than_the_slots() -> None:
+    """The oldest row chooses the bucket; rows of other lengths keep their turn."""
+    bench = Bench(slots=2)
+    bench.batcher.submit([bench.row("a", 5), bench.row("long", 100), bench.row("b", 16), bench.row("c", 9)])
+    bench.model.may_step.release(3)
+    bench.batcher.start()
+    assert await bench.names(4) == ["a", "b", "c", "long"]
+    assert bench.model.batches == [[5, 16], [100], [9]]
+    bench.batcher.close(WAIT_S)
+
+
+def test_buckets_at_most_double_the_work() -> None:
+    """A bucket is the next power of two, and 16 at least."""
+    assert [bucket_of(n) for n in (1, 16, 17, 32, 33, 512)] == [16, 16, 32, 32, 64, 512]
+
+
+async def test_a_full_queue_refuses_the_whole_request() -> None:
+    """A request whose rows do not all fit leaves none behind."""
+    bench = Bench(queue_limit=3)
+    bench.batcher.submit([bench.row("a"), bench.row("b")])
+    with pytest.raises(OverloadedError, match="the limit is 3"):
+        bench.batcher.submit([bench.row("c"), bench.row("d")])
+    assert bench.batcher.waiting == 2
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_cancelled_row_leaves_the_queue() -> None:
+    """What was cancelled before its turn is never computed nor told."""
+    bench = Bench()
+    kept, gone = bench.row("kept"), bench.row("gone")
+    bench.batcher.submit([gone])
+    bench.batcher.submit([kept])
+    bench.batcher.cancel([gone])
+    bench.model.may_step.release(1)
+    bench.batcher.start()
+    assert (await bench.next())[0] == "kept"
+    assert bench.model.batches == [[4]]
+    bench.batcher.close(WAIT_S)
+    assert bench.got.empty()
+
+
+async def test_a_new_row_joins_while_a_generation_is_under_way() -> None:
+    """Runs take turns step by step as long as there are slots."""
+    bench = Bench(slots=2)
+    bench.batcher.start()
+    bench.batcher.submit([bench.row("long", tokens=3)])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    bench.batcher.submit([bench.row("short"), bench.row("waits")])
+    bench.model.may_step.release(1)
+    assert (await bench.next())[0] == "long"
+    bench.model.may_step.release(2)
+    assert await bench.names(2) == ["long", "short"]
+    bench.model.may_step.release(4)
+    assert await bench.names(2) == ["long", "waits"]
+    assert bench.model.batches == [[4], [4], [4]]
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_failing_model_ends_its_batch_only() -> None:
+    """The rows of the failed batch get INTERNAL; the next batch is computed."""
+    bench = Bench()
+    bench.model.error = RuntimeError
+    bench.batcher.submit([bench.row("a")])
+    bench.model.may_step.release(1)
+    bench.batcher.start()
+    name, outcome = await bench.next()
+    assert name == "a"
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, ModelFailedError)
+    bench.model.error = None
+    bench.batcher.submit([bench.row("b")])
+    bench.model.may_step.release(1)
+    assert isinstance((await bench.next())[1], Vector)
+    assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_closing_fails_what_waits_and_refuses_more() -> None:
+    """Nobody is left without an answer."""
+    bench = Bench()
+    bench.batcher.submit([bench.row("a")])
+    bench.batcher.close(WAIT_S)
+    _, outcome = await bench.next()
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, NotServingError)
+    with pytest.raises(NotServingError):
+        bench.batcher.submit([bench.row("b")])
+
+
+async def test_a_mistake_of_ours_is_not_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that no model raises ends the thread, and the worker is told."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    bench = Bench()
+    bench.model.error = AssertionError
+    bench.batcher.submit([bench.row("a")])
+    bench.model.may_step.release(1)
+    bench.batcher.start()
+    await bench.until(bench.died.is_set)
+    bench.batcher.close(WAIT_S)
+    assert bench.got.empty()

@@ -1,0 +1,118 @@
+"""A real worker with a real decoder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from live import LiveWorker, live_worker, rows, text_request, texts
+from models import Checkpoints
+from tokenizers import Tokenizer
+
+pytestmark = pytest.mark.system
+
+CONTEXT = 200
+
+
+@pytest.fixture(scope="module")
+def worker(checkpoints: Checkpoints) -> Iterator[LiveWorker]:
+    """A worker with the small decoder."""
+    with live_worker(checkpoints.decoder, "GENERATION", context_length=CONTEXT, max_concurrency=2) as live:
+        yield live
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Wait up to ten seconds for something in another process."""
+    for _ in range(200):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_greedy_generation_with_log_probabilities(worker: LiveWorker, checkpoints: Checkpoints) -> None:
+    """As many tokens as asked for, each with a log-probability, the text being theirs, the same every time."""
+    first = worker.oip.ModelInfer(text_request("The river", max_tokens=6))
+    ids, logprobs = rows(first, "token_ids")[0], rows(first, "logprobs")[0]
+    assert len(ids) == len(logprobs) == 6
+    assert all(-20 < value <= 0 for value in logprobs)
+    tokenizer = Tokenizer.from_file(str(checkpoints.decoder / "tokenizer.json"))
+    assert texts(first) == [tokenizer.decode([int(token) for token in ids], skip_special_tokens=True)]
+    assert rows(worker.oip.ModelInfer(text_request("The river", max_tokens=6)), "token_ids")[0] == ids
+
+
+def test_a_row_is_the_same_in_any_company(worker: LiveWorker) -> None:
+    """Left padding and leaving rows change nothing but rounding."""
+    alone = worker.oip.ModelInfer(text_request("Bread", max_tokens=8))
+    together = worker.oip.ModelInfer(text_request("Bread", "The train to the north leaves", max_tokens=8))
+    assert rows(together, "token_ids")[0] == rows(alone, "token_ids")[0]
+    assert rows(together, "logprobs")[0] == pytest.approx(rows(alone, "logprobs")[0], abs=1e-4)
+
+
+def test_sampling_follows_seed_and_top_k(worker: LiveWorker) -> None:
+    """A seed repeats itself, seeds differ, and the best one of one is the greedy choice."""
+
+    def ids(**parameters: float) -> tuple[float, ...]:
+        return rows(worker.oip.ModelInfer(text_request("She opened", max_tokens=12, **parameters)), "token_ids")[0]
+
+    assert ids(temperature=1.5, seed=1) == ids(temperature=1.5, seed=1)
+    assert ids(temperature=1.5, seed=1) != ids(temperature=1.5, seed=2)
+    assert ids(temperature=1.5, seed=1, top_k=1) == ids()
+
+
+def test_a_stream_tells_the_same_tokens_one_by_one(worker: LiveWorker) -> None:
+    """The pieces of a streamed generation add up to the whole one."""
+    request = text_request("In the market", max_tokens=10)
+    pieces = [response.infer_response for response in worker.oip.ModelStreamInfer(iter([request]))]
+    whole = worker.oip.ModelInfer(request)
+    assert [rows(piece, "token_ids")[0][0] for piece in pieces] == list(rows(whole, "token_ids")[0])
+    assert "".join(texts(piece)[0] for piece in pieces) == texts(whole)[0]
+    assert [piece.parameters["triton_final_response"].bool_param for piece in pieces] == [False] * 9 + [True]
+
+
+def test_a_stream_takes_one_sequence_a_request(worker: LiveWorker) -> None:
+    """Two sequences in one streamed request are refused in the stream."""
+    (response,) = worker.oip.ModelStreamInfer(iter([text_request("a", "b", max_tokens=2)]))
+    assert "one sequence a request" in response.error_message
+
+
+@pytest.mark.parametrize("max_tokens", [CONTEXT, 190])
+def test_prompt_and_answer_together_fit_the_context(worker: LiveWorker, max_tokens: int) -> None:
+    """More tokens than the context has room for are refused, never cut."""
+    with pytest.raises(grpc.RpcError) as caught:
+        worker.oip.ModelInfer(
+            text_request("Every stage of a rollout waits for evidence, not for a clock.", max_tokens=max_tokens)
+        )
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"context_length of {CONTEXT} tokens" in caught.value.details()
+
+
+def test_a_cancelled_generation_stops_between_tokens(worker: LiveWorker) -> None:
+    """The model computes nothing more for a caller that has gone, and the call counts as the client's."""
+    before = worker.report()
+    stream = worker.oip.ModelStreamInfer(iter([text_request("He measured", max_tokens=180)]))
+    next(stream)
+    stream.cancel()
+    assert until(lambda: worker.report().in_flight_count == 0)
+    after = worker.report()
+    assert after.client_error_count == before.client_error_count + 1
+    assert after.progress_count < before.progress_count + 170
+    assert not until_moves(worker, after.progress_count)
+
+
+def until_moves(worker: LiveWorker, progress: int) -> bool:
+    """Whether the model goes on within half a second (one step may have been under way)."""
+    time.sleep(0.5)
+    return worker.report().progress_count > progress + 1
+
+
+def test_a_deadline_that_passes_is_the_servers_fault(worker: LiveWorker) -> None:
+    """A call that was not answered in time ends, leaves nothing behind and counts against the version."""
+    before = worker.report().server_error_count
+    with pytest.raises(grpc.RpcError) as caught:
+        worker.oip.ModelInfer(text_request("He measured", max_tokens=180), timeout=0.05)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert until(lambda: worker.report().in_flight_count == 0)
+    assert worker.report().server_error_count == before + 1

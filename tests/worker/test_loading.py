@@ -1,0 +1,163 @@
+"""What can be loaded, in which dtype, and what is refused; all cases in one process, as importing torch is slow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from models import Checkpoints
+from safetensors.numpy import load_file, save_file
+
+from echoplaned.engines.launcher import LaunchOptions, worker_environment
+from echoplaned.engines.torch import default_bytecode_cache
+
+pytestmark = pytest.mark.system
+
+Results = dict[str, dict[str, object]]
+
+
+def changed(source: Path, out: Path, **config: object) -> Path:
+    """Copy a checkpoint and change its config."""
+    shutil.copytree(source, out)
+    path = out / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    return out
+
+
+def rewritten(source: Path, out: Path, name: str, content: bytes) -> Path:
+    """Copy a checkpoint and replace one file; no content removes it."""
+    shutil.copytree(source, out)
+    (out / name).unlink(missing_ok=True)
+    if content:
+        (out / name).write_bytes(content)
+    return out
+
+
+def scaled(source: Path, out: Path, factor: float) -> Path:
+    """Copy a checkpoint and make its first position embedding huge."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    weights["embeddings.position_embeddings.weight"][0] *= np.float32(factor)
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
+    """Return every case by name: source, task, dtype."""
+    encoder = made.encoder
+    whole = (encoder / "model.safetensors").read_bytes()
+    tasks = {"EMBEDDING": encoder, "CLASSIFICATION": made.classifier, "GENERATION": made.decoder}
+    good = {
+        f"{task} {dtype}": (source, task, dtype)
+        for task, source in tasks.items()
+        for dtype in ("FP32", "FP16", "BF16", "INT8")
+    }
+    cls_pooling = json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}).encode()
+    bad = {
+        "nan": made.poisoned,
+        "nowhere": out / "nowhere",
+        "truncated": rewritten(encoder, out / "truncated", "model.safetensors", whole[:-100]),
+        "huge header": rewritten(encoder, out / "huge", "model.safetensors", struct.pack("<Q", 2**63) + b"{}"),
+        "no tokenizer": rewritten(encoder, out / "no-tokenizer", "tokenizer.json", b""),
+        "no config": rewritten(encoder, out / "no-config", "config.json", b""),
+        "bad config": rewritten(encoder, out / "bad-config", "config.json", b"{nonsense"),
+        "wider config": changed(encoder, out / "wider", hidden_size=256),
+        "more layers": changed(encoder, out / "more-layers", num_hidden_layers=3),
+        "unknown type": changed(encoder, out / "unknown", model_type="warp-drive"),
+        "pickle": rewritten(encoder, out / "pickle", "model.safetensors", b""),
+        "dense module": rewritten(
+            encoder,
+            out / "dense",
+            "modules.json",
+            json.dumps([{"type": "sentence_transformers.models.Dense", "path": ""}]).encode(),
+        ),
+        "outside pooling": rewritten(
+            encoder, out / "outside", "modules.json", json.dumps([{"type": "models.Pooling", "path": "../.."}]).encode()
+        ),
+    }
+    (bad["pickle"] / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    return {
+        **good,
+        **{name: (source, "EMBEDDING", "FP32") for name, source in bad.items()},
+        "cls pooling": (rewritten(encoder, out / "cls", "1_Pooling/config.json", cls_pooling), "EMBEDDING", "FP32"),
+        "no modules": (rewritten(encoder, out / "no-modules", "modules.json", b""), "EMBEDDING", "FP32"),
+        "encoder as decoder": (encoder, "GENERATION", "FP32"),
+        "too large for FP16": (scaled(encoder, out / "large", 1e6), "EMBEDDING", "FP16"),
+        "large in BF16": (scaled(encoder, out / "large-bf16", 1e6), "EMBEDDING", "BF16"),
+    }
+
+
+@pytest.fixture(scope="module")
+def results(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What came of every case."""
+    todo = cases(checkpoints, tmp_path_factory.mktemp("cases"))
+    options = LaunchOptions(Path("/unused"), bytecode_cache=default_bytecode_cache(Path.home()))
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("load_many.py"))],
+        input=json.dumps([[str(source), task, dtype] for source, task, dtype in todo.values()]),
+        env={**worker_environment(options), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(zip(todo, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["FP32", "FP16", "BF16", "INT8"])
+@pytest.mark.parametrize("task", ["EMBEDDING", "CLASSIFICATION", "GENERATION"])
+def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str) -> None:
+    """A good checkpoint loads and answers, and a smaller dtype takes less memory."""
+    result = results[f"{task} {dtype}"]
+    assert "error" not in result
+    assert result["failed"] == []
+    full = results[f"{task} FP32"]["bytes"]
+    assert isinstance(full, int)
+    share = {"FP32": (1.0, 1.0), "FP16": (0.49, 0.51), "BF16": (0.49, 0.51), "INT8": (0.25, 0.75)}[dtype]
+    assert share[0] * full <= result["bytes"] <= share[1] * full
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nan", "not finite"),
+        ("nowhere", "no model.safetensors"),
+        ("truncated", "model.safetensors"),
+        ("huge header", "model.safetensors"),
+        ("no tokenizer", "okenizer"),
+        ("no config", "config"),
+        ("bad config", "config"),
+        ("wider config", ""),
+        ("more layers", "lacks 16 of the model's weights"),
+        ("unknown type", "warp-drive"),
+        ("pickle", "no model.safetensors"),
+        ("dense module", "'Dense'"),
+        ("outside pooling", "outside the checkpoint"),
+        ("encoder as decoder", "lacks"),
+        ("too large for FP16", "do not fit into FP16"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused_with_a_reason(results: Results, name: str, says: str) -> None:
+    """Nothing bad is served, nothing missing is made up, and the reason is in the message."""
+    assert says in str(results[name]["error"])
+
+
+def test_bf16_has_the_range_that_fp16_lacks(results: Results) -> None:
+    """What does not fit into FP16 is served in BF16."""
+    assert results["large in BF16"].get("failed") == []
+
+
+def test_pooling_follows_the_checkpoint(results: Results) -> None:
+    """Mean with normalisation, the first token, or plain mean where nothing is said: three different vectors."""
+    mean, first, plain = (np.array(results[name]["vector"]) for name in ("EMBEDDING FP32", "cls pooling", "no modules"))
+    assert np.linalg.norm(mean) == pytest.approx(1.0, abs=1e-5)
+    assert np.linalg.norm(first) == pytest.approx(1.0, abs=1e-5)
+    assert np.linalg.norm(plain) != pytest.approx(1.0, abs=1e-2)
+    assert not np.allclose(mean, first)
+    assert np.allclose(plain / np.linalg.norm(plain), mean, atol=1e-5)
