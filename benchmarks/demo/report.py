@@ -118,8 +118,9 @@ def _time_of(rollout: rollouts_pb2.Rollout, beginning: str) -> float:
 
 def policy_text(policy: rollouts_pb2.RolloutPolicy) -> str:
     """Say what the policy promises, in words."""
+    margin, confidence = f"{policy.max_error_increase:.0%}", f"{policy.confidence:.0%}"
     return (
-        f"policy {policy.name}: a stage lasts at least {policy.stage_min_s:g} s and goes on only when the new version's "
-        f"error rate is less than {policy.max_error_increase:.0%} above the old one's at {policy.confidence:.0%} confidence; a rollout without fault is taken back "
-        f"with a chance of at most {policy.alpha:.1%}; no data holds"
+        f"policy {policy.name}: a stage lasts at least {policy.stage_min_s:g} s and goes on only when the new version's error rate is "
+        f"less than {margin} above the old one's, at {confidence} confidence; a good version is taken back with a chance of at most "
+        f"{policy.alpha:.1%}; no data holds"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from echoplaned.core.state import TERMINAL_PHASES, Phase
 from echoplaned.testing.exploration import explore
 

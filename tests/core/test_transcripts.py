@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from echoplaned.testing.transcript import Transcript
 
 FOLDER = Path(__file__).parent.parent / "transcripts"

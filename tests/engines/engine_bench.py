@@ -67,7 +67,7 @@ class Bench:
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Wait for something that other processes do."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what another process does wakes no event here
+        while not condition():
             await asyncio.sleep(0.05)
 
 

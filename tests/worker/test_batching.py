@@ -87,7 +87,7 @@ class Bench:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that the inference thread does."""
         async with asyncio.timeout(WAIT_S):
-            while not condition():  # noqa: ASYNC110 - another thread's doing wakes no event here
+            while not condition():
                 await asyncio.sleep(0.001)
 
 

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from echoplaned.core.tables import INSTANCE_TABLE, ROLLOUT_TABLE
 
-
 StateT = TypeVar("StateT", bound=StrEnum)
 SignalT = TypeVar("SignalT", bound=StrEnum)
 

@@ -19,20 +19,63 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Self, TextIO, cast
 
 import grpc
 import grpc.aio
+
 from echoplane import bootstrap
 from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 
 MAX_IN_FLIGHT = 500
 VERSION_TRAILER = "echoplane-version"
 
-_WORDS = (
-    "the model answers every request that reaches it while a new version takes a growing share of the traffic and nobody "
-    "notices because nothing fails and when the new one is worse the old one has it all back before anyone had to ask"
-).split()  # noqa: SIM905 - a sentence reads better than forty literals
+_WORDS = [
+    "the",
+    "model",
+    "answers",
+    "every",
+    "request",
+    "that",
+    "reaches",
+    "it",
+    "while",
+    "a",
+    "new",
+    "version",
+    "takes",
+    "a",
+    "growing",
+    "share",
+    "of",
+    "the",
+    "traffic",
+    "and",
+    "nobody",
+    "notices",
+    "because",
+    "nothing",
+    "fails",
+    "and",
+    "when",
+    "the",
+    "new",
+    "one",
+    "is",
+    "worse",
+    "the",
+    "old",
+    "one",
+    "has",
+    "it",
+    "all",
+    "back",
+    "before",
+    "anyone",
+    "had",
+    "to",
+    "ask",
+]
 
 
 def make_text(rng: random.Random, *, long: bool) -> str:
@@ -137,7 +180,8 @@ class Generator:
 
     def __init__(self, options: argparse.Namespace, channel: grpc.aio.Channel) -> None:
         self._options = options
-        self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        self._stub = cast("grpc_service_pb2_grpc.GRPCInferenceServiceAsyncStub", stub)
         self._rng = random.Random(options.seed)  # noqa: S311 - repeatable load, not a secret
         self._running: set[asyncio.Task[None]] = set()
         self._lines: list[str] = []
