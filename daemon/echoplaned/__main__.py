@@ -28,6 +28,7 @@ from echoplaned.engines.torch import TorchEngine, TorchOptions
 from echoplaned.errors import EchoplaneError
 from echoplaned.gates.runner import GateRunner
 from echoplaned.planning import find_devices
+from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
@@ -36,7 +37,6 @@ from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.loop import Loop
 from echoplaned.runtime.observer import LoopObserver
 from echoplaned.runtime.planner import InstancePlanner
-from echoplaned.runtime.planning import Planning
 from echoplaned.runtime.ports import TrafficSource
 from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
 from echoplaned.runtime.traffic import Traffic, WorkerTotals
