@@ -13,7 +13,7 @@ def test_one_instance_each() -> None:
     """With one instance a version, the whole space is explored and holds no problem."""
     found = explore(replicas=1)
     assert found.problems == ()
-    assert found.states > 10_000
+    assert found.states > 5_000
     assert found.phases == frozenset(Phase) - TERMINAL_PHASES
 
 
