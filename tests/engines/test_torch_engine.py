@@ -220,7 +220,7 @@ async def test_effects_for_unknown_instances_are_answered(state_dir: Path) -> No
         await bench.wait_for(EngineLost, 5)
         bench.engine.undrain(KEY, 1)
         bench.engine.stop(stop())
-        await bench.wait_for(EngineStopped, 5)
+        assert (await bench.wait_for(EngineStopped, 5)).instance == KEY
 
 
 async def test_a_probe_of_a_dead_address_fails_with_a_reason() -> None:

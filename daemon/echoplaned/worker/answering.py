@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -67,7 +67,7 @@ class Answerer:
         texts = [self._model.detokenize([token.token_id for token in row]).encode() for row in tokens]
         return {"text": texts, "token_ids": ids, "logprobs": logprobs}
 
-    async def stream(self, order: InferOrder) -> AsyncIterator[Piece]:
+    async def stream(self, order: InferOrder) -> AsyncGenerator[Piece, None]:
         """Yield the tokens of a single sequence as they come.
 
         Raises:

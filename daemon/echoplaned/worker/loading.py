@@ -69,8 +69,8 @@ def load_model(options: LoadOptions) -> LoadedModel:
     try:
         tokenizer = _load_tokenizer(source)
         model = _load_weights(options)
-    except torch.OutOfMemoryError as error:
-        raise LoadError(f"no memory for the model: {error}", retryable=True) from error
+    except MemoryError as error:
+        raise LoadError("no memory for the model", retryable=True) from error
     except (
         OSError,
         ValueError,
@@ -82,7 +82,7 @@ def load_model(options: LoadOptions) -> LoadedModel:
         SafetensorError,
     ) as error:
         # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
-        raise LoadError(f"{type(error).__name__}: {error}") from error
+        raise LoadError(f"{type(error).__name__}: {error}", retryable=_is_out_of_memory(error)) from error
     _check_cast(model, options.dtype)
     model.eval()
     config = model.config
@@ -96,6 +96,11 @@ def load_model(options: LoadOptions) -> LoadedModel:
         stop_token_ids=_stop_tokens(model),
         storage_bytes=storage_bytes(model),
     )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Say whether a device or the host had no room: torch has a type for the first and only a text for the second."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def check_weights(source: Path) -> None:

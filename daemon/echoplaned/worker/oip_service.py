@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
 
@@ -95,8 +96,10 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         async for request in request_iterator:
             with self._worker.counters.begin() as call:
                 try:
-                    async for response in self._stream_one(request, context):
-                        yield oip.ModelStreamInferResponse(infer_response=response)
+                    # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
+                    async with aclosing(self._stream_one(request, context)) as responses:
+                        async for response in responses:
+                            yield oip.ModelStreamInferResponse(infer_response=response)
                 except CallError as error:
                     call.fail(error.blame)
                     yield oip.ModelStreamInferResponse(
@@ -131,7 +134,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     async def _stream_one(
         self, request: oip.ModelInferRequest, context: Context
-    ) -> AsyncIterator[oip.ModelInferResponse]:
+    ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         serving = self._serving()
         self._name_version(serving, context)
         if serving.model.options.task is not Task.GENERATION:
@@ -140,10 +143,11 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             yield response
             return
         order = read_order(request, serving.model.options, serving.model.signature)
-        async for piece in serving.answerer.stream(order):
-            response = _response(request, serving, order, _piece_tensors(piece))
-            response.parameters[_FINAL].bool_param = piece.token.last
-            yield response
+        async with aclosing(serving.answerer.stream(order)) as pieces:
+            async for piece in pieces:
+                response = _response(request, serving, order, _piece_tensors(piece))
+                response.parameters[_FINAL].bool_param = piece.token.last
+                yield response
 
     def _serving(self) -> Serving:
         """Return what is served.
