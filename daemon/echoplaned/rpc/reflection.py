@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import _async as v1alpha
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -20,7 +21,7 @@ _V1_FILE = "grpc/reflection/v1/reflection.proto"
 def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
     """Answer reflection for these services and for reflection itself."""
     _describe_v1()
-    servicer = v1alpha.ReflectionServicer((*services, V1, V1ALPHA))
+    servicer = v1alpha.ReflectionServicer((*services, V1, V1ALPHA), pool=_MethodPool())
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -29,6 +30,31 @@ def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
     )
     handler = grpc.method_handlers_generic_handler(V1, {"ServerReflectionInfo": method})
     server.add_generic_rpc_handlers((handler,))
+
+
+class _MethodPool:
+    """The default pool, which also finds the file of a method: protobuf's own finds services, messages, enums and fields only."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - everything else is the pool's own
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - the pool's name for it
+        """Return the file of a symbol.
+
+        Raises:
+            KeyError: there is none.
+        """
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
 
 
 def _describe_v1() -> None:
