@@ -140,6 +140,7 @@ async def test_a_spare_is_kept_taken_refilled_and_adopted(checkpoints: Checkpoin
     """A load takes the spare; no new one comes while refills are held; a warming spare is adopted, a surplus one ended."""
     async with open_bench(state_dir, spare_count=1) as bench:
         bench.engine.open()
+        await until(lambda: len(bench.workers()) == 1)
         (spare,) = bench.workers()
         await until(lambda: bench.engine.warm_spare_count, 100)
         bench.engine.hold_refill(held=True)
@@ -147,7 +148,7 @@ async def test_a_spare_is_kept_taken_refilled_and_adopted(checkpoints: Checkpoin
         await bench.wait_for(EngineReady, 10)
         assert bench.workers() == [spare]
         bench.engine.hold_refill(held=False)
-        assert len(bench.workers()) == 2
+        await until(lambda: len(bench.workers()) == 2)
         bench.engine.stop(stop())
         await bench.wait_for(EngineStopped, 10)
         (refilled,) = bench.workers()
