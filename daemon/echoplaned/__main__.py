@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as distribution_version
+from pathlib import Path
 
 import grpc.aio
 import structlog
@@ -24,7 +25,7 @@ from echoplaned.engines.crew import Clocks, Outlets
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
-from echoplaned.engines.torch import TorchEngine, TorchOptions
+from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.errors import EchoplaneError
 from echoplaned.gates.runner import GateRunner
 from echoplaned.planning import find_devices
@@ -135,7 +136,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
 
 def _engines(settings: Settings, loop: Loop, totals: WorkerTotals) -> tuple[EngineRegistry, TorchEngine]:
     engines = EngineRegistry(loop.emit, time.time)
-    launch = LaunchOptions(settings.state_dir, bytecode_cache=settings.state_dir / "bytecode")
+    launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
     torch = TorchEngine(
         TorchOptions(launch, settings.spare_workers),
         Outlets(engines.emit, totals),

@@ -107,10 +107,6 @@ class Settings(BaseSettings):
     spare_workers: int = Field(
         default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
     )
-    torch_threads: int = Field(default=1, ge=1, le=1024, description="Threads of one embedded engine.")
-    warm_up_timeout_s: float = Field(
-        default=120.0, gt=0, le=3600, description="Seconds until a spare that is not warm is given up."
-    )
     tick_interval_s: float = Field(default=0.25, ge=0.01, le=10, description="Seconds between two looks at the clock.")
     shutdown_grace_s: float = Field(
         default=5.0, ge=0, le=300, description="Seconds that calls under way get when the daemon ends."
