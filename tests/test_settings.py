@@ -84,7 +84,6 @@ def test_all_errors_come_at_once_with_flag_and_variable(monkeypatch: pytest.Monk
         "spare_workers",
         "log_level",
         "state_dir",
-        "torch_threads",
         "max_modles",
     }
     assert "is not loopback" in found["listen"]
@@ -92,7 +91,6 @@ def test_all_errors_come_at_once_with_flag_and_variable(monkeypatch: pytest.Monk
     assert "gone' does not exist; " in found["model_roots"]
     assert "file' is not a directory" in found["model_roots"]
     assert "(--model-root, ECHOPLANE_MODEL_ROOTS)" in found["model_roots"]
-    assert "(--torch-threads, ECHOPLANE_TORCH_THREADS)" in found["torch_threads"]
 
 
 @pytest.mark.parametrize(
