@@ -49,13 +49,13 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """How one source stands against the margin. ``forecast``: requests that pass without another error; None: unknown."""
+    """How one source stands against the margin. ``forecast``: requests that pass without another error."""
 
     new: Rate
     old: Rate
     upper: float
     passes: bool
-    forecast: int | None
+    forecast: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +140,10 @@ def _weighed(evidence: RolloutEvidence, bounds: tuple[_Bound, ...], elapsed_s: f
 
 def _insufficient(evidence: RolloutEvidence, bounds: tuple[_Bound, ...]) -> Verdict:
     passing = bool(bounds) and all(bound.passes for bound in bounds)
-    forecasts = [bound.forecast - bound.new.requests for bound in bounds if bound.forecast is not None]
     if passing:
         text = "the old version's error rate is not known; paired probes are needed beside the live requests"
-    elif len(forecasts) < len(bounds):
-        text = "needs more requests of both versions"
     else:
-        more = max([1, *forecasts])
+        more = max([1, *(bound.forecast - bound.new.requests for bound in bounds)])
         text = f"needs about {more} more requests of the new version without an error"
     return _live(evidence, GateVerdict.HOLD, Code.EVIDENCE_INSUFFICIENT, text)
 
@@ -190,7 +187,7 @@ def _bound(evidence: RolloutEvidence, record: SourceRecord) -> _Bound:
         return _Bound(new, old, 1.0, passes=False, forecast=least)
     forecast = noninferiority.requests_forecast(new, old, margin, confidence)
     # The forecast is within a few percent of the exact limit, so the exact one is worth its time only near it.
-    near = forecast is not None and new.requests >= 0.9 * forecast
+    near = new.requests >= 0.9 * forecast
     alpha = noninferiority.level(confidence, new.errors)
     upper = noninferiority.difference_upper_bound(new, old, alpha) if near else 1.0
     return _Bound(new, old, upper, passes=upper < margin, forecast=forecast)

@@ -1,0 +1,334 @@
+"""The port: reading counts, making probes, telling verdicts, and surviving what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from echoplaned.core.effects import EvaluateGates
+from echoplaned.core.events import Event, GatesJudged
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.routes_view import ClusterView, ModelRoutes
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.core.state import (
+    GateVerdict,
+    Instance,
+    InstanceState,
+    Model,
+    Phase,
+    Rollout,
+    RoutesProgress,
+    State,
+    Version,
+)
+from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.runner import GateRunner, RunnerOptions
+from echoplaned.runtime.ports import ProbeOutcome, TrafficCounts
+from echoplaned.testing import builders
+
+NEW = VersionKey("m", "v2")
+OLD = VersionKey("m", "v1")
+STEP_S = 0.5
+
+
+def version(key: VersionKey, *addresses: str) -> Version:
+    """Return a version with an engine at each address."""
+    order = builders.order(key.model, key.version)
+    instances = tuple(
+        Instance(InstanceKey(key, i), state=InstanceState.READY, address=address) for i, address in enumerate(addresses)
+    )
+    return Version(key, order.spec, order.facts, order.plan, instances=instances)
+
+
+@dataclass
+class World:
+    """What is outside of the runner: one model in a rollout, counts that follow a script, probes, and the verdicts."""
+
+    per_read: Mapping[VersionKey, TrafficCounts] = field(default_factory=dict)
+    probe: Callable[[VersionKey], ProbeOutcome] = lambda _: ProbeOutcome(ok=True)
+    count_probes: bool = True
+    now_s: float = 1000.0
+    probed: list[tuple[VersionKey, str, int]] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+    told: list[GatesJudged] = field(default_factory=list)
+    counts: dict[VersionKey, TrafficCounts] = field(default_factory=dict)
+    broken: bool = False
+    state: State = field(default_factory=State)
+
+    def __post_init__(self) -> None:
+        rollout = Rollout("r1", "m", "v1", "v2", RolloutPolicy(probe_count=20), "op1")
+        self.place(replace(rollout, phase=Phase.OBSERVING, stage=1, window=3, observe_since_s=self.now_s))
+
+    def place(self, rollout: Rollout | None) -> None:
+        """Set the rollout."""
+        versions = MappingProxyType({"v1": version(OLD, "old:1"), "v2": version(NEW, "new:1", "new:2")})
+        clusters = (ClusterView("v1", 950_000, (), routed=True), ClusterView("v2", 50_000, (), routed=True))
+        progress = RoutesProgress(epoch=4, acknowledged=True, acknowledged_count=1, subscriber_count=1)
+        model = Model("m", versions, "v1", rollout, routes=ModelRoutes("m", 4, clusters), progress=progress)
+        self.state = State(models=MappingProxyType({"m": model}))
+
+    @property
+    def rollout(self) -> Rollout:
+        """The rollout as it is."""
+        rollout = self.state.models["m"].rollout
+        assert rollout is not None
+        return rollout
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Move the time on by one interval and add what the script says (the port ``TrafficSource``)."""
+        if self.broken:
+            self.broken = False
+            raise ValueError("bad counters")
+        self.now_s += STEP_S
+        for key, more in self.per_read.items():
+            self._count(key, more)
+        return dict(self.counts)
+
+    def _count(self, key: VersionKey, more: TrafficCounts) -> None:
+        was = self.counts.get(key, TrafficCounts())
+        self.counts[key] = TrafficCounts(
+            was.ok + more.ok,
+            was.client_errors + more.client_errors,
+            was.server_errors + more.server_errors,
+            was.arrivals + more.arrivals,
+        )
+
+    async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
+        """Answer as the script says (the port ``Prober``)."""
+        assert facts.architecture
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        self.probed.append((version, address, index))
+        outcome = self.probe(version)
+        if self.count_probes:
+            self._count(version, TrafficCounts(ok=int(outcome.ok), server_errors=int(not outcome.ok), arrivals=1))
+        return outcome
+
+    def emit(self, event: Event) -> None:
+        """Take a verdict."""
+        assert isinstance(event, GatesJudged)
+        self.told.append(event)
+
+    def runner(self) -> GateRunner:
+        """Return a runner in this world, fifty times as fast as a real one."""
+        return GateRunner(
+            self,
+            {"WORKER": self},
+            self.emit,
+            lambda: self.now_s,
+            latest_state=lambda: self.state,
+            options=RunnerOptions(interval_s=0.01),
+        )
+
+    async def until(self, came_true: Callable[[], bool]) -> None:
+        """Wait for something, at most 10 s."""
+        async with asyncio.timeout(10):
+            while not came_true():
+                await asyncio.sleep(0.005)  # noqa: ASYNC110 - the state is the script's; nothing in it signals
+
+    def last(self, gate: str = "errors") -> tuple[GateVerdict, str]:
+        """Return what one gate said last."""
+        return next(((v.verdict, v.reason) for v in self.told[-1].verdicts if v.gate == gate), (GateVerdict.HOLD, ""))
+
+
+def traffic(new: int, old: int, new_errors: int = 0) -> dict[VersionKey, TrafficCounts]:
+    """Return what comes in with each reading."""
+    return {
+        NEW: TrafficCounts(ok=new - new_errors, server_errors=new_errors, arrivals=new),
+        OLD: TrafficCounts(ok=old, arrivals=old),
+    }
+
+
+async def test_verdicts_name_their_window_and_pass_on_good_traffic() -> None:
+    """Good traffic passes after the minimum time; each verdict carries rollout, stage and window."""
+    world = World(per_read=traffic(20, 380))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.PASS)
+    first = world.told[0]
+    assert (first.model, first.rollout_id, first.stage, first.window) == ("m", "r1", 1, 3)
+    assert first.verdicts[0].reason.startswith("MINIMUM_TIME")
+    assert world.probed == []
+
+
+async def test_a_failing_version_is_told_with_the_next_interval() -> None:
+    """Evidence that fails is told by the first interval that sees it, before the stage's minimum time."""
+    world = World(per_read=traffic(5, 95, new_errors=5))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.FAIL)
+    assert len(world.told) <= 2
+    assert world.told[-1].now_s - 1000.0 < 5.0
+
+
+async def test_without_traffic_paired_probes_decide() -> None:
+    """Probes go to READY engines of both versions, the same prompt to each, at most two at once, and are not taken for traffic."""
+    world = World()
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.PASS)
+    assert world.last()[1].startswith("PROBES_DECIDED")
+    assert world.last("probes")[0] is GateVerdict.PASS
+    assert world.most_running <= 2
+    assert {index for key, _, index in world.probed if key == NEW} == {i for key, _, i in world.probed if key == OLD}
+    assert {address for key, address, _ in world.probed if key == NEW} == {"new:1", "new:2"}
+    counts = dict(world.told[-1].verdicts[0].counts)
+    assert counts["new_request_count"] <= 1  # a report may come before the probe is known to have ended
+
+
+async def test_probes_that_fail_on_the_new_version_alone_fail() -> None:
+    """Probes that the new version alone fails take it back; the detail is in the reason."""
+    world = World(probe=lambda key: ProbeOutcome(ok=key == OLD, detail="" if key == OLD else "wrong width"))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last("probes")[0] is GateVerdict.FAIL)
+    assert "wrong width" in world.last("probes")[1]
+
+
+async def test_another_window_keeps_the_e_process() -> None:
+    """The next stage starts its counts again, and what spoke against the version is not forgotten."""
+    world = World(per_read=traffic(5, 95, new_errors=1))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: len(world.told) >= 2)
+        world.per_read = traffic(0, 0)
+        await world.until(lambda: len(world.told) >= 4)
+        world.place(replace(world.rollout, stage=2, window=5, observe_since_s=world.now_s))
+        runner.forget(world.rollout)
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        known = len(world.told)
+        await world.until(lambda: len(world.told) > known and world.told[-1].window == 5)
+        counts = dict(world.told[-1].verdicts[0].counts)
+    assert counts["new_request_count"] == 0
+    assert counts["e_value"] >= 2
+
+
+async def test_while_weights_shift_only_a_failure_is_told() -> None:
+    """Between two windows the judge keeps watching: nothing is told until the new version fails, and that under the present window."""
+    world = World(per_read=traffic(5, 95))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: len(world.told) >= 2)
+        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, window=4, observe_since_s=None))
+        known, since_s = len(world.told), world.now_s
+        await world.until(lambda: world.now_s > since_s + 5 * STEP_S)
+        assert len(world.told) == known
+        world.per_read = traffic(5, 95, new_errors=5)
+        await world.until(lambda: len(world.told) > known)
+    told = world.told[known]
+    assert (told.stage, told.window) == (2, 4)
+    assert [v.verdict for v in told.verdicts] == [GateVerdict.FAIL]
+
+
+async def test_a_rollout_that_is_over_is_forgotten() -> None:
+    """A rollout that left the state, or is on its way back, is not judged any more, also if nobody says so."""
+    world = World(per_read=traffic(5, 95))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: len(world.told) >= 1)
+        world.place(replace(world.rollout, phase=Phase.REVERTING, window=9))
+        await world.until(lambda: not runner._judges)
+        world.place(None)
+        known = len(world.told)
+        await asyncio.sleep(0.05)
+        assert len(world.told) == known
+
+
+async def test_forget_ends_the_tasks() -> None:
+    """After ``forget`` no task of the runner is left, and forgetting twice or something unknown is nothing."""
+    world = World(per_read=traffic(5, 95))
+    runner = world.runner()
+    runner.evaluate(EvaluateGates(world.rollout), world.state)
+    await world.until(lambda: len(world.told) >= 1)
+    over = replace(world.rollout, phase=Phase.ROLLED_BACK)
+    runner.forget(over)
+    runner.forget(over)
+    await runner.aclose()
+    await asyncio.sleep(0.02)
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
+
+
+async def test_broken_counters_hold_and_are_tried_again() -> None:
+    """A source that raises holds the stage with a reason; the judge starts again and goes on."""
+    world = World(per_read=traffic(5, 95))
+    runner = world.runner()
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: len(world.told) >= 1)
+        world.broken = True
+        await world.until(lambda: world.last()[1].startswith("JUDGE_BROKE"))
+        assert world.last()[0] is GateVerdict.HOLD
+        known = len(world.told)
+        await world.until(lambda: len(world.told) > known)
+    assert not world.last()[1].startswith("JUDGE_BROKE")
+
+
+async def test_a_model_that_is_gone_is_not_judged() -> None:
+    """An effect for a model that the state does not have starts nothing."""
+    world = World()
+    runner = world.runner()
+    runner.evaluate(EvaluateGates(world.rollout), State())
+    assert runner._judges == {}
+    await runner.aclose()
+
+
+class FixedTotals:
+    """A source whose totals a test sets."""
+
+    def __init__(self) -> None:
+        self.counts: dict[VersionKey, TrafficCounts] = {}
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Return what was set."""
+        return self.counts
+
+
+def test_totals_that_fall_count_as_nothing() -> None:
+    """A source that starts again at 0 gives no negative counts, and goes on from there."""
+    source = FixedTotals()
+    source.counts = {NEW: TrafficCounts(ok=10, arrivals=10)}
+    reader = TotalsReader({"WORKER": source}, NEW, OLD, frozenset())
+    source.counts = {NEW: TrafficCounts(ok=3, arrivals=3)}
+    assert dict(reader.read(0.0))["WORKER"].seen == 0
+    source.counts = {NEW: TrafficCounts(ok=5, arrivals=5)}
+    assert dict(reader.read(1.0))["WORKER"].new.ok == 2
+    assert reader.has_spoken("WORKER")
+
+
+def test_probes_are_taken_off_the_counts_that_hold_them() -> None:
+    """Probes, good and failed, are taken off wherever and whenever a source counts them; other requests stay."""
+    source = FixedTotals()
+    reader = TotalsReader({"WORKER": source, "LRS": source}, NEW, OLD, frozenset({"WORKER"}))
+    for _ in range(3):
+        reader.probe_sent(NEW, 0.0)
+    reader.probe_failed(NEW)
+    source.counts = {NEW: TrafficCounts(ok=1, arrivals=3)}
+    first = dict(reader.read(0.5))
+    source.counts = {NEW: TrafficCounts(ok=7, server_errors=2, arrivals=10)}
+    second = dict(reader.read(1.0))
+    worker = first["WORKER"].new + second["WORKER"].new
+    assert (worker.ok, worker.server_errors, worker.arrivals) == (5, 1, 7)
+    assert (first["LRS"].new + second["LRS"].new).ok == 7
+
+
+def test_a_probe_that_nobody_counted_is_not_waited_for() -> None:
+    """What is owed is dropped after ten seconds, so that an engine without counters does not lose real requests."""
+    source = FixedTotals()
+    reader = TotalsReader({"WORKER": source}, NEW, OLD, frozenset({"WORKER"}))
+    reader.probe_sent(OLD, 0.0)
+    source.counts = {OLD: TrafficCounts(ok=4, arrivals=4)}
+    assert dict(reader.read(11.0))["WORKER"].old.ok == 4

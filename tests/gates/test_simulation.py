@@ -1,0 +1,89 @@
+"""The promises of reliability as seeded short forms of ``benchmarks/gates``: whole rollouts in virtual time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.gates.simulation import Ending, Outcome, Traffic, simulate
+
+POLICY = RolloutPolicy()
+DEMO = RolloutPolicy(
+    name="demo", stage_min_s=4.0, stage_max_s=180.0, soak_s=5.0, max_error_increase=0.05, probe_count=30
+)
+
+
+def runs(policy: RolloutPolicy, traffic: Traffic, count: int, *, last_stage: int | None = None) -> list[Outcome]:
+    """Return seeded rollouts."""
+    return [simulate(policy, traffic, Random(seed), last_stage=last_stage) for seed in range(count)]
+
+
+def quantile(values: list[float], part: float) -> float:
+    """Return the value that a part of all values does not exceed."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))]
+
+
+@pytest.mark.parametrize(
+    ("error", "requests", "count"),
+    [(1.0, 5, 300), (0.2, 50, 300), (0.05, 350, 40)],
+)
+def test_a_bad_version_is_found_at_five_percent(error: float, requests: int, count: int) -> None:
+    """At 5 % and 20 requests/s a failing version is taken back within the promised number of its own requests (95 % of runs)."""
+    traffic = Traffic(20.0, new_error=error, old_error=0.005)
+    ended = runs(POLICY, traffic, count, last_stage=1)
+    assert {outcome.ending for outcome in ended} == {Ending.FAILED}
+    assert quantile([outcome.new_requests for outcome in ended], 0.95) <= requests
+
+
+@pytest.mark.parametrize(("rate_per_s", "count"), [(0.1, 60), (100.0, 12)])
+def test_an_equal_version_is_promoted(rate_per_s: float, count: int) -> None:
+    """A new version that is no worse is never taken back, with thin and with much traffic."""
+    ended = runs(POLICY, Traffic(rate_per_s, new_error=0.005, old_error=0.005), count)
+    assert {outcome.ending for outcome in ended} == {Ending.PROMOTED}
+
+
+def test_without_traffic_probes_promote_in_less_than_two_minutes() -> None:
+    """A model without traffic goes through all seven stages by probes, 62 s of judging."""
+    outcome = simulate(POLICY, Traffic(0.0), Random(1))
+    assert (outcome.ending, outcome.probe_stages) == (Ending.PROMOTED, 7)
+    assert outcome.time_s < 90.0
+
+
+def test_without_data_nothing_is_promoted() -> None:
+    """Without traffic and with probes that cannot pass (both fail, or none can be made), no stage is ever left upwards."""
+    policy = replace(POLICY, stage_max_s=60.0)
+    for seed in range(20):
+        both_fail = Traffic(0.0, probes_fail_new=1.0, probes_fail_old=1.0)
+        assert simulate(policy, both_fail, Random(seed)).ending is Ending.EXPIRED
+    assert simulate(replace(policy, probe_count=10_000), Traffic(0.0), Random(1)).stage == 1
+
+
+def test_a_version_that_nobody_reaches_is_taken_back() -> None:
+    """A version that refuses connections shows no error; its silence takes it back in the first stage."""
+    for seed in range(10):
+        outcome = simulate(POLICY, Traffic(50.0, reachable=False), Random(seed))
+        assert (outcome.ending, outcome.stage) == (Ending.FAILED, 1)
+        assert outcome.failed is not None
+        assert outcome.failed.gate == "arrivals"
+        assert outcome.time_s < 20.0
+
+
+def test_a_new_version_that_alone_fails_probes_is_taken_back_without_traffic() -> None:
+    """Without traffic, a version that fails a third of its probes is taken back in the first stage."""
+    for seed in range(10):
+        outcome = simulate(POLICY, Traffic(0.0, probes_fail_new=0.33), Random(seed))
+        assert (outcome.ending, outcome.stage) == (Ending.FAILED, 1)
+
+
+@pytest.mark.parametrize("rate_per_s", [20.0, 50.0])
+def test_the_demo_policy_decides_in_its_time(rate_per_s: float) -> None:
+    """At the demo's rates a good version passes all stages and one that refuses a tenth of its requests ends in the first."""
+    good = runs(DEMO, Traffic(rate_per_s), 8)
+    assert {outcome.ending for outcome in good} == {Ending.PROMOTED}
+    bad = runs(DEMO, Traffic(rate_per_s, new_error=0.1, client_errors=True, probes_fail_new=0.0), 60)
+    assert {(outcome.ending, outcome.stage) for outcome in bad} == {(Ending.FAILED, 1)}
+    # 150 s at 20 requests/s, of which the first stage, with one request/s for the new version, takes half.
+    assert quantile([outcome.time_s for outcome in good], 0.95) < 150.0 * 20.0 / rate_per_s + 40.0
