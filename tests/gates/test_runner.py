@@ -131,7 +131,7 @@ class World:
         """Wait for something, at most 10 s."""
         async with asyncio.timeout(10):
             while not came_true():
-                await asyncio.sleep(0.005)  # noqa: ASYNC110 - the state is the script's; nothing in it signals
+                await asyncio.sleep(0.005)
 
     def last(self, gate: str = "errors") -> tuple[GateVerdict, str]:
         """Return what one gate said last."""
