@@ -153,7 +153,7 @@ def _passes_wrongly(random: Random, old_rate: float, margin: float, share: float
 
 @pytest.mark.parametrize(("old_rate", "margin", "share"), [(0.0, 0.05, 0.5), (0.01, 0.05, 0.2), (0.05, 0.05, 0.5)])
 def test_looking_after_every_request_keeps_the_confidence(old_rate: float, margin: float, share: float) -> None:
-    """A version exactly at the margin passes in no more of 200 seeded runs than a chance of 5 % explains, though looked at after each request.
+    """A version at the margin passes in no more of 200 seeded runs than 5 % explains, though looked at after each request.
 
     18 is the binomial's 99th percentile.
     """
