@@ -16,6 +16,7 @@ from echoplaned.core.events import (
     UpdateRequested,
     VersionOrder,
 )
+from echoplaned.core.facts import Signature
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import etag, is_lost_for_good, is_ready, version_state
 from echoplaned.core.ids import VersionKey
@@ -133,10 +134,26 @@ def _check_serving(model: Model, event: UpdateRequested) -> None:
     changed = serving.facts.signature != event.order.facts.signature
     if changed and event.behaviour_change is not BehaviourChange.INTENDED:
         raise SignatureChangedError(
-            f"version {event.order.version} takes or gives other tensors than the serving version {model.serving_version}",
+            f"version {event.order.version} takes or gives other tensors than the serving version {model.serving_version}: "
+            f"{_difference(serving.facts.signature, event.order.facts.signature)}",
             subject=f"models/{model.model_id}/versions/{event.order.version}",
             accepted="the same tensor names, dtypes and dimensions, or behaviour_change INTENDED",
         )
+
+
+def _difference(serving: Signature, new: Signature) -> str:
+    """Name the tensors that differ, each with what it is on either side."""
+    before, after = _tensors(serving), _tensors(new)
+    names = [name for name in (*before, *after) if before.get(name) != after.get(name)]
+    return "; ".join(
+        f"{name} is {after.get(name, 'missing')} instead of {before.get(name, 'missing')}"
+        for name in dict.fromkeys(names)
+    )
+
+
+def _tensors(signature: Signature) -> dict[str, str]:
+    inputs = {f"input {t.name}": f"{t.datatype}{list(t.shape)}" for t in signature.inputs}
+    return inputs | {f"output {t.name}": f"{t.datatype}{list(t.shape)}" for t in signature.outputs}
 
 
 def on_delete_model(draft: Draft, event: DeleteModelRequested) -> None:

@@ -67,6 +67,11 @@ class Crew:
         """Return the instance's worker, if it has one."""
         return self._instances.get(key)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker serves an instance."""
+        return not self._instances
+
     def open(self) -> None:
         """Begin to look for stuck workers."""
         self.spawn(self._check_forever())

@@ -71,12 +71,12 @@ class SparePool:
         """Take a spare that an earlier daemon started."""
         self._add(worker)
 
-    def refill(self) -> None:
-        """Start what is missing, at low priority."""
+    def refill(self, *, urgent: bool = False) -> None:
+        """Start what is missing: at low priority, unless nobody is served yet whom it could disturb."""
         if self._closed or self._held or self._retry is not None:
             return
         while len(self._spares) < self._size:
-            if not self._spawn(urgent=False):
+            if not self._spawn(urgent=urgent):
                 return
 
     async def take(self) -> WorkerProcess:

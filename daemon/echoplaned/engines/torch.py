@@ -80,7 +80,7 @@ class TorchEngine:
 
     def open(self) -> None:
         """Begin to keep spares and to look for stuck workers; after ``adopt`` and ``sweep``."""
-        self._spares.refill()
+        self._spares.refill(urgent=self._crew.is_idle)
         self._crew.open()
 
     def hold_refill(self, *, held: bool) -> None:
