@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.xds.names import GATEWAY, ResourceType
 from echoplaned.xds.resources import Resource
-from echoplaned.xds.snapshot import EMPTY, Snapshot, build
+from echoplaned.xds.snapshot import EMPTY, Snapshot, build, diff
 from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
 from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
@@ -178,8 +178,11 @@ class SotwMachine(RuleBasedStateMachine):
 
     def _publish(self, routes: ModelRoutes) -> None:
         self.epoch += 1
-        self.snapshot = build({"m": ModelRoutes("m", self.epoch, routes.clusters)}, self.snapshot)
-        self.stream.replace_snapshot(self.snapshot)
+        before, self.snapshot = (
+            self.snapshot,
+            build({"m": ModelRoutes("m", self.epoch, routes.clusters)}, self.snapshot),
+        )
+        self.stream.replace_snapshot(self.snapshot, diff(before, self.snapshot))
         self._pump()
 
     def _pump(self) -> None:

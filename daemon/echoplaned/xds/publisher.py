@@ -168,13 +168,15 @@ class Publisher:
                 self._account(stream, stream.receive(request))
             case _:
                 raise TypeError(f"a {type(request).__name__} on a {type(stream).__name__}")
-        connection.wake()
+        if stream.may_push:
+            connection.wake()
 
     def responses(self, connection: Connection) -> list[bytes]:
         """Take a stream's due responses."""
         delta = isinstance(connection.stream, DeltaStream)
         taken = connection.stream.pushes()
-        self._pushes.update(each.type for each in taken)
+        for each in taken:
+            self._pushes[each.type] += 1
         return [self._encoder.encode(each, delta=delta) for each in taken]
 
     @property
@@ -213,13 +215,11 @@ class Publisher:
             raise RuntimeError("the publisher was not opened with the recovered state")
 
     def _replace(self, new: Snapshot) -> None:
-        changed = snapshots.diff(self._snapshot, new).changed
+        changed = snapshots.diff(self._snapshot, new)
         self._snapshot = new
         self._encoder.clear()
         for connection in self._connections:
-            stream = connection.stream
-            stream.replace_snapshot(new)
-            if any(stream.subscriptions[kind].concerned(names) for kind, names in changed.items()):
+            if connection.stream.replace_snapshot(new, changed):
                 connection.wake()
 
     def _account(self, stream: Stream, reply: Reply) -> None:
@@ -242,6 +242,8 @@ class Publisher:
             self._observer.nack_recorded(stream.node.id, str(reply.type), reply.detail)
 
     def _tell(self) -> None:
+        if not self._tracker.has_news:
+            return
         for model, count in self._tracker.take_counts():
             self._observer.subscribers_changed(model, count)
         for each in self._tracker.take_acknowledged():

@@ -75,7 +75,7 @@ def read_delta(message: discovery_pb2.DeltaDiscoveryRequest) -> DeltaRequest | N
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     if len(names) > MAX_NAMES:
         raise BadRequestError(f"{len(names)} resource names in one request, {MAX_NAMES} are allowed")
-    if any(len(name) > MAX_NAME_LENGTH for name in names):
+    if names and max(map(len, names)) > MAX_NAME_LENGTH:
         raise BadRequestError(f"a resource name is longer than {MAX_NAME_LENGTH} characters")
     return tuple(names)
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name
 from echoplaned.xds.resources import Resource
-from echoplaned.xds.snapshot import Snapshot
+from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
 from echoplaned.xds.subscriptions import Push, Subscription
 
 
@@ -68,18 +68,29 @@ class Stream(ABC):
         self.snapshot = snapshot
         self.subscriptions = {kind: Subscription(kind) for kind in ResourceType}
         self._nonces = 0
+        self._keeps = False
 
-    def replace_snapshot(self, snapshot: Snapshot) -> None:
-        """Serve another snapshot from now on."""
+    def replace_snapshot(self, snapshot: Snapshot, changed: SnapshotDiff) -> bool:
+        """Serve another snapshot from now on; return whether something may be due."""
         self.snapshot = snapshot
+        for kind, subscription in self.subscriptions.items():
+            if subscription.concerned(changed.changed[kind]):
+                subscription.dirty = True
+        return self.may_push
+
+    @property
+    def may_push(self) -> bool:
+        """Whether something may be due, and may be sent now."""
+        return any(each.may_push for each in self.subscriptions.values())
 
     def pushes(self) -> list[Push]:
         """Take what is due now, in the order in which it must be sent: one push a type at most, none behind another."""
         taken: list[Push] = []
         for kind in ResourceType:
             subscription = self.subscriptions[kind]
-            if subscription.in_flight is not None or not subscription.requested:
+            if not subscription.may_push:
                 continue
+            subscription.dirty = False
             push = self._due(subscription)
             if push is not None:
                 if kind is ResourceType.CLUSTER:
@@ -101,6 +112,7 @@ class Stream(ABC):
         if found is None and kind is not ResourceType.ROUTE:
             subscription = self.subscriptions[kind]
             if (self.keeps_named and name in subscription.names) or self._still_routed(name):
+                self._keeps = True
                 return subscription.sent.get(name)
         return found
 
@@ -165,11 +177,21 @@ class Stream(ABC):
         """
         if resource is None or resource.type is not ResourceType.ROUTE:
             return False
-        return any(
-            self.subscriptions[kind].coming(cluster, self.served(kind, cluster))
+        held = any(
+            not each.holds(cluster) and each.coming(cluster, self.served(each.type, cluster))
+            for each in (self.subscriptions[ResourceType.CLUSTER], self.subscriptions[ResourceType.ENDPOINT])
             for cluster in resource.clusters
-            for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT)
         )
+        if held:
+            self.subscriptions[ResourceType.ROUTE].dirty = True  # looked at again with every answer
+        return held
+
+    def _release(self) -> None:
+        """Look again at the clusters that were kept for the sake of a route: the client's routes have changed."""
+        if self._keeps:
+            self._keeps = False
+            for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
+                self.subscriptions[kind].dirty = True
 
     def _refused(self, subscription: Subscription, but: AbstractSet[str]) -> dict[str, Resource | None]:
         """Return what is served of the names that were refused, but for these: it goes along with the next change.

@@ -40,6 +40,8 @@ class DeltaStream(Stream):
         first = not subscription.requested
         if first or not request.nonce or request.subscribe or request.unsubscribe:
             changed = subscription.change_names(request.subscribe, request.unsubscribe)
+            if request.type is ResourceType.ROUTE:
+                self._release()
         else:
             changed = False
         if first:
@@ -54,6 +56,8 @@ class DeltaStream(Stream):
             subscription.refuse(request.error)
             return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
         subscription.acknowledge()
+        if request.type is ResourceType.ROUTE:
+            self._release()
         return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
 
     def _brought(self, request: DeltaRequest) -> list[Resource]:

@@ -42,6 +42,8 @@ class SotwStream(Stream):
         if request.nonce and request.nonce != subscription.last_nonce:
             return Reply(Answer.STALE, request.type, names_changed=False)
         changed = subscription.replace_names(request.names)
+        if changed and request.type is ResourceType.ROUTE:
+            self._release()
         if not request.nonce or subscription.in_flight is None:
             return Reply(Answer.SUBSCRIBED, request.type, changed)
         push = subscription.in_flight
@@ -50,6 +52,8 @@ class SotwStream(Stream):
             subscription.refuse(request.error)
             return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
         subscription.acknowledge()
+        if request.type is ResourceType.ROUTE:
+            self._release()
         return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
 
     def _due(self, subscription: Subscription) -> Push | None:

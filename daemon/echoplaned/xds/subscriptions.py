@@ -36,11 +36,12 @@ class Subscription:
     ``sent`` is what the client would know had it accepted everything; a refused resource stays in it, and that parks it
     until the snapshot holds something else. ``acknowledged`` is what it did accept. ``uncertain``: names whose change
     was sent and not accepted; of a refused response a client may have taken the valid part. At most one push is in
-    flight.
+    flight. ``dirty``: something may be due; what is not dirty need not be looked at.
     """
 
     type: ResourceType
     names: set[str] = field(default_factory=set)
+    listed: tuple[str, ...] = ()
     wildcard: bool = False
     ever_named: bool = False
     answered: bool = False
@@ -48,23 +49,30 @@ class Subscription:
     sent: dict[str, Resource | None] = field(default_factory=dict)
     acknowledged: dict[str, Resource | None] = field(default_factory=dict)
     uncertain: set[str] = field(default_factory=set)
+    dirty: bool = True
     in_flight: Push | None = None
     last_nonce: str = ""
     refusal: str = ""
 
-    def replace_names(self, names: Collection[str]) -> bool:
+    def replace_names(self, names: tuple[str, ...]) -> bool:
         """Take over the complete list of a state-of-the-world request; return whether anything changed.
 
         An empty list means everything only while the stream has never named a resource of the type.
         """
-        before = (self.wildcard, frozenset(self.names))
+        if self.requested and names == self.listed:
+            return False  # as in nearly every acknowledgement
+        before = (self.wildcard, set(self.names))
         self.requested = True
+        self.listed = names
         if names:
             self.ever_named = True
         self.wildcard = self._may_be_wildcard and (WILDCARD in names if self.ever_named else True)
         self.names = set(names) - {WILDCARD}
+        if before == (self.wildcard, self.names):
+            return False
         self._forget_unwanted()
-        return before != (self.wildcard, frozenset(self.names))
+        self.dirty = True
+        return True
 
     def change_names(self, subscribe: Collection[str], unsubscribe: Collection[str]) -> bool:
         """Apply the changes of a delta request; return whether anything changed.
@@ -72,7 +80,7 @@ class Subscription:
         A name that is subscribed again is sent again. So is a name that is unsubscribed under a wildcard, because the
         client cannot tell whether the wildcard still holds it.
         """
-        before = (self.wildcard, frozenset(self.names))
+        before = (self.wildcard, set(self.names))
         if not self.requested and not subscribe:
             self.wildcard = self._may_be_wildcard
         self.requested = True
@@ -88,7 +96,8 @@ class Subscription:
                 self.names.add(name)
                 self.forget(name)
         self._forget_unwanted()
-        return before != (self.wildcard, frozenset(self.names))
+        self.dirty = True
+        return before != (self.wildcard, self.names)
 
     def wants(self, name: str) -> bool:
         """Return whether the client subscribed to the name."""
@@ -107,11 +116,13 @@ class Subscription:
             return sent is not resource
         return sent.version != resource.version
 
+    def holds(self, name: str) -> bool:
+        """Return whether the client has the name in some version, and was not told since that it is gone."""
+        return self.acknowledged.get(name) is not None and self.sent.get(name) is not None
+
     def coming(self, name: str, resource: Resource | None) -> bool:
-        """Return whether the client lacks the name, or is just being told that it is gone, and is to have it soon."""
+        """Return whether a name that the client lacks is due or on its way."""
         if resource is None or not self.wants(name):
-            return False
-        if self.acknowledged.get(name) is not None and self.sent.get(name) is not None:
             return False
         flying = self.in_flight is not None and name in self.in_flight.knowledge
         return flying or self.outdated(name, resource)
@@ -124,6 +135,11 @@ class Subscription:
     def accepted_absence(self, name: str) -> bool:
         """Return whether the client is known to hold nothing under a name that it asked for."""
         return name in self.acknowledged and self.acknowledged[name] is None and name not in self.uncertain
+
+    @property
+    def may_push(self) -> bool:
+        """Whether something may be due, and may be sent now."""
+        return self.dirty and self.requested and self.in_flight is None
 
     def begin(self, push: Push) -> None:
         """Note that a push left."""
@@ -158,6 +174,7 @@ class Subscription:
         self.sent.pop(name, None)
         self.acknowledged.pop(name, None)
         self.uncertain.discard(name)
+        self.dirty = True
 
     def adopt(self, known: Iterable[Resource]) -> None:
         """Note what a client brought from an earlier stream."""

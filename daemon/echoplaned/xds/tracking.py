@@ -132,9 +132,8 @@ class Tracker:
         touched: set[str] = set()
         for name, resource in reply.push.knowledge.items():
             touched |= _changed_models(before.get(name), resource)
-        if reply.type is ResourceType.LISTENER:
-            touched |= self._followed.get(stream, set())
-        for model in touched & self._followed.get(stream, set()):
+        followed = self._followed.get(stream, set())
+        for model in followed if reply.type is ResourceType.LISTENER else touched & followed:
             track = self._tracks[model]
             follower = track.followers[stream]
             if follower.waiting_since_s is not None and not follower.stale:
@@ -168,6 +167,11 @@ class Tracker:
                     track.stale += 1
                     self._progressed.add(model)
             self._judge(track, model)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything for ``take_acknowledged`` or ``take_counts``."""
+        return bool(self._acknowledged or self._counted)
 
     def take_acknowledged(self) -> list[Progress]:
         """Take the models whose newest routes have become acknowledged since the last call."""
@@ -267,4 +271,4 @@ def _changed_models(before: Resource | None, after: Resource | None) -> set[str]
     """Return the models whose part differs between what a client had of a name and what it has now."""
     old = before.parts if before else {}
     new = after.parts if after else {}
-    return {model for model in old.keys() | new.keys() if old.get(model) != new.get(model)}
+    return {model for model, _ in old.items() ^ new.items()}

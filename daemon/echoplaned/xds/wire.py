@@ -9,6 +9,7 @@ from __future__ import annotations
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
 
+from echoplaned.xds.names import ResourceType
 from echoplaned.xds.resources import Resource, digest
 from echoplaned.xds.subscriptions import Push
 
@@ -16,7 +17,7 @@ _NONCE_TAG = bytes([discovery_pb2.DiscoveryResponse.NONCE_FIELD_NUMBER << 3 | 2]
 _CACHE_LIMIT = 4096
 _MAX_SHORT_LENGTH = 127
 
-_Key = tuple[bool, str, tuple[Resource, ...], tuple[str, ...]]
+_Key = tuple[bool, ResourceType, tuple[Resource, ...], tuple[str, ...]]
 
 
 class Encoder:
@@ -31,7 +32,7 @@ class Encoder:
 
     def encode(self, push: Push, *, delta: bool) -> bytes:
         """Return the response's bytes."""
-        key = (delta, str(push.type), push.resources, push.removed)
+        key = (delta, push.type, push.resources, push.removed)
         body = self._bodies.get(key)
         if body is None:
             if len(self._bodies) >= _CACHE_LIMIT:
