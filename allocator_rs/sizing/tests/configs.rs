@@ -1,0 +1,207 @@
+//! Configs alone: exact parameter counts, and an error for whatever is missing, of the wrong kind or out of range.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "tests fail by panicking")]
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sizing::{SizingError, WeightDtype, inspect_config, size};
+
+fn inspect(config: &Value) -> Result<sizing::Checkpoint, SizingError> {
+    inspect_config(config.to_string().as_bytes())
+}
+
+fn llama() -> Value {
+    json!({
+        "architectures": ["LlamaForCausalLM"], "torch_dtype": "bfloat16", "hidden_size": 4096, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128_256,
+        "max_position_embeddings": 131_072,
+    })
+}
+
+fn bert() -> Value {
+    json!({
+        "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+        "intermediate_size": 1536, "vocab_size": 30_522, "max_position_embeddings": 512, "type_vocab_size": 2,
+    })
+}
+
+fn gpt2() -> Value {
+    json!({
+        "architectures": ["GPT2LMHeadModel"], "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50_257,
+        "n_positions": 1024,
+    })
+}
+
+fn with(mut config: Value, field: &str, value: Value) -> Value {
+    config.as_object_mut().unwrap().insert(field.to_owned(), value);
+    config
+}
+
+fn component(sized: &sizing::Sized, name: &str) -> u64 {
+    sized.components.iter().find(|part| part.name == name).unwrap().bytes
+}
+
+#[test]
+fn int8_is_what_the_engine_does_to_llama() {
+    let checkpoint = inspect(&llama()).unwrap();
+    assert_eq!(checkpoint.parameter_count, 8_030_261_248);
+    let sized = size(&checkpoint, WeightDtype::Int8, 128, 1).unwrap();
+    assert_eq!(component(&sized, "weights"), 9_086_705_664);
+    assert_eq!(component(&sized, "quantisation_zero_points"), 1_376_256);
+}
+
+#[test]
+fn int8_is_refused_where_it_does_little() {
+    let checkpoint = inspect(&gpt2()).unwrap();
+    let refused = size(&checkpoint, WeightDtype::Int8, 128, 1);
+    assert!(matches!(refused, Err(SizingError::QuantisationIneffective { quantised: 0, .. })));
+    assert_eq!(size(&checkpoint, WeightDtype::Fp32, 128, 1).unwrap().quantised_ppm, 0);
+}
+
+#[test]
+fn int8_of_a_small_encoder_says_its_share() {
+    let sized = size(&inspect(&bert()).unwrap(), WeightDtype::Int8, 512, 8).unwrap();
+    // The engine's own tensors: 58,673,792 bytes (unique storages, torchao 0.18).
+    let tensors = ["weights", "quantisation_zero_points", "buffers"].map(|name| component(&sized, name));
+    assert_eq!(tensors.iter().sum::<u64>(), 58_673_792);
+    assert_eq!(sized.quantised_ppm, 473_921);
+}
+
+#[test]
+fn activations_are_the_ones_that_were_traced() {
+    let checkpoint = inspect(&bert()).unwrap();
+    let peak = |sequences, context| {
+        component(&size(&checkpoint, WeightDtype::Fp32, context, sequences).unwrap(), "activations")
+    };
+    // torch.profiler's memory events, batch x context: 1x64 without padding, the others padded.
+    assert_eq!([peak(1, 64), peak(4, 64), peak(8, 128), peak(4, 256)], [1_081_344, 4_341_760, 17_432_576, 17_563_648]);
+    let small = json!({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "intermediate_size": 688, "vocab_size": 300, "max_position_embeddings": 512,
+    });
+    let checkpoint = inspect(&small).unwrap();
+    let peak = |sequences, context| {
+        component(&size(&checkpoint, WeightDtype::Fp32, context, sequences).unwrap(), "activations")
+    };
+    assert_eq!([peak(1, 64), peak(4, 64), peak(8, 128), peak(4, 256)], [807_424, 3_195_392, 12_813_312, 12_978_176]);
+}
+
+#[test]
+fn limits_of_context_and_concurrency() {
+    let checkpoint = inspect(&bert()).unwrap();
+    for context in [0, 513, u64::MAX] {
+        assert!(matches!(
+            size(&checkpoint, WeightDtype::Fp32, context, 1),
+            Err(SizingError::ContextInvalid { limit: 512, .. })
+        ));
+    }
+    for concurrency in [0, u64::MAX] {
+        let found = size(&checkpoint, WeightDtype::Fp32, 1, concurrency);
+        assert!(matches!(found, Err(SizingError::ConcurrencyInvalid { .. })));
+    }
+}
+
+#[test]
+fn roberta_loses_its_padding_positions() {
+    let config = with(with(bert(), "architectures", json!(["RobertaModel"])), "max_position_embeddings", json!(514));
+    assert_eq!(inspect(&config).unwrap().model.shape.max_context, 512);
+    assert!(inspect(&with(config, "pad_token_id", json!(513))).is_err());
+}
+
+#[test]
+fn every_field_is_checked() {
+    for config in [llama(), bert(), gpt2()] {
+        for field in
+            config.as_object().unwrap().keys().filter(|name| *name != "torch_dtype" && *name != "architectures")
+        {
+            for bad in [json!(0), json!(-1), json!(1.5), json!("8"), json!(1_u64 << 40), json!([1]), json!(true)] {
+                let found = inspect(&with(config.clone(), field, bad.clone()));
+                assert!(matches!(found, Err(SizingError::FieldInvalid { .. })), "{field} {bad} {found:?}");
+            }
+        }
+    }
+    for field in ["hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size", "max_position_embeddings"] {
+        assert!(
+            matches!(inspect(&with(llama(), field, Value::Null)), Err(SizingError::FieldMissing { .. })),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn what_has_no_rule_is_refused() {
+    let unknown = inspect(&with(llama(), "architectures", json!(["MambaForCausalLM"])));
+    assert!(matches!(unknown, Err(SizingError::ArchitectureUnknown { .. })));
+    assert!(matches!(inspect(&with(llama(), "architectures", json!([]))), Err(SizingError::FieldInvalid { .. })));
+    let decoder = inspect(&with(bert(), "is_decoder", json!(true)));
+    assert!(matches!(decoder, Err(SizingError::FeatureUnsupported { field: "is_decoder", .. })));
+    let quantised = inspect(&with(llama(), "quantization_config", json!({"quant_method": "gptq"})));
+    assert!(matches!(quantised, Err(SizingError::DtypeUnsupported { .. })));
+    let code = inspect(&with(llama(), "auto_map", json!({"AutoModel": "x.Y"})));
+    assert!(matches!(code, Err(SizingError::SourceUnsafe { .. })));
+    let dtype = inspect(&with(llama(), "torch_dtype", json!("float8_e4m3fn")));
+    assert!(matches!(dtype, Err(SizingError::DtypeUnsupported { .. })));
+    let uneven = inspect(&with(llama(), "num_key_value_heads", json!(7)));
+    assert!(matches!(uneven, Err(SizingError::FieldInvalid { field: "num_key_value_heads", .. })));
+}
+
+#[test]
+fn no_dimension_overflows_silently() {
+    let largest = json!(1_u64 << 31);
+    let mut config = llama();
+    for field in [
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "intermediate_size",
+        "vocab_size",
+    ] {
+        config = with(config, field, largest.clone());
+    }
+    assert!(matches!(inspect(&config), Err(SizingError::Overflow { .. })));
+}
+
+#[test]
+fn configs_that_are_no_configs() {
+    let deep = "[".repeat(10_000);
+    for text in ["", "[]", "7", "{", "nul", &deep] {
+        assert!(matches!(inspect_config(text.as_bytes()), Err(SizingError::ConfigInvalid { .. })), "{text:.10}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = inspect_config(&bytes);
+    }
+
+    #[test]
+    fn random_dimensions_never_panic(
+        numbers in proptest::collection::vec(any::<u64>().prop_map(|x| x >> (x % 64)), 7),
+        context in any::<u64>(), concurrency in any::<u64>(),
+    ) {
+        let fields = ["hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size",
+            "vocab_size", "max_position_embeddings"];
+        let config = fields.iter().zip(&numbers).fold(llama(), |config, (field, number)| with(config, field, json!(number)));
+        if let Ok(checkpoint) = inspect(&config) {
+            for dtype in WeightDtype::ALL {
+                if let Ok(sized) = size(&checkpoint, dtype, context, concurrency) {
+                    if let (Ok(bytes), Ok(upper)) = (sized.bytes(), sized.upper_bytes()) {
+                        prop_assert!(bytes <= upper);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_work_never_needs_less(context in 1_u64..512, sequences in 1_u64..64) {
+        for config in [bert(), llama()] {
+            let checkpoint = inspect(&config).unwrap();
+            let upper = |context, sequences| size(&checkpoint, WeightDtype::Bf16, context, sequences).unwrap().upper_bytes().unwrap();
+            prop_assert!(upper(context, sequences) <= upper(context + 1, sequences).min(upper(context, sequences + 1)));
+        }
+    }
+}
