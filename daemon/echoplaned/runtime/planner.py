@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from echoplaned.core.effects import PlanInstance
 from echoplaned.core.events import Refused, Reserved
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, reserved_bytes
-from echoplaned.core.plan import DeviceFit, Plan
+from echoplaned.core.plan import Plan
 from echoplaned.core.state import Model, State, Version
-from echoplaned.planning import place
+from echoplaned.errors import EchoplaneError
+from echoplaned.planning import PlanRequest, place, plan_load
 from echoplaned.runtime.ports import Clock, Emit
 
 
@@ -33,30 +35,45 @@ class InstancePlanner:
         if devices:
             self._emit(Reserved(self._clock(), effect.instance, devices[0], needed, state.ledger_epoch))
         else:
-            failure = _no_room(model, version, _standing(version.plan, state, held))
+            failure = _no_room(model, version, _replanned(model, version, state, held))
             self._emit(Refused(self._clock(), effect.instance, failure, state.ledger_epoch))
 
 
-def _standing(plan: Plan, state: State, held: dict[str, int]) -> tuple[DeviceFit, ...]:
-    return tuple(
-        DeviceFit(
-            device.device_id,
-            max(0, device.capacity_bytes - device.reserve_bytes - held[device.device_id]),
-            plan.upper_bytes,
-        )
-        for device in state.devices
+def _replanned(model: Model, version: Version, state: State, held: dict[str, int]) -> Plan:
+    """Plan one instance against the devices as they stand now, so that the refusal says what would fit.
+
+    Reads the checkpoint's headers again, which takes milliseconds; one that is gone by now leaves the old plan, without alternatives.
+    """
+    spec = version.spec
+    request = PlanRequest(
+        source=Path(spec.source_path),
+        devices=state.devices,
+        dtype=spec.dtype,
+        context_length=spec.context_length,
+        max_concurrency=spec.max_concurrency,
+        surge=_is_surge(model, version),
+        engine=spec.engine,
+        reserved_bytes=held,
+        reservoir=spec.reservoir,
     )
+    try:
+        return plan_load(request)
+    except EchoplaneError:
+        return replace(version.plan, fits=False, device_ids=(), alternatives=(), surge=request.surge)
 
 
-def _no_room(model: Model, version: Version, devices: tuple[DeviceFit, ...]) -> Failure:
+def _is_surge(model: Model, version: Version) -> bool:
+    return model.rollout is not None and model.rollout.to_version == version.key.version
+
+
+def _no_room(model: Model, version: Version, plan: Plan) -> Failure:
     """Say what was free when the room that a plan had seen was gone."""
-    surge = model.rollout is not None and model.rollout.to_version == version.key.version
+    surge = _is_surge(model, version)
     reason = Reason.SURGE_INFEASIBLE if surge else Reason.MEMORY_INSUFFICIENT
-    most = max((fit.free_bytes for fit in devices), default=0)
+    most = max((fit.free_bytes for fit in plan.devices), default=0)
     beside = " beside the version that is serving" if surge else ""
     message = (
         f"an instance of {version.key} needs {version.plan.upper_bytes} bytes{beside}; the most that is free on one device is {most}: "
-        "free some memory, or ask PlanModel what would fit"
+        "free some memory, or take one of the plan's alternatives"
     )
-    plan = replace(version.plan, fits=False, device_ids=(), devices=devices, alternatives=(), surge=surge)
     return Failure(reason, message, plan=plan)

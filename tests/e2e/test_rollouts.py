@@ -1,0 +1,100 @@
+"""Rollouts under live traffic from four client processes: good ones fail nobody, bad ones come back by themselves."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from itertools import pairwise
+
+import e2e_system as e
+import pytest
+
+from echoplane import RolledBackError
+from echoplaned.testing.loadgen import Sample
+
+PROCESSES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One update: what the clients saw while it ran, and seconds from its first failed request to the acknowledged rollback."""
+
+    samples: list[Sample]
+    took_back_s: float
+
+
+def shares(system: e.System, model: str, samples: list[Sample], to: str) -> list[tuple[float, float, int]]:
+    """Return the wanted share, the seen share and the requests of every stage, without its first and last half second."""
+    found = []
+    history = list(system.rollout(model).history)
+    percents = list(system.rollout(model).policy.stages_percent)
+    for event, after in pairwise(history):
+        if event.phase != e.Phase.ROLLOUT_PHASE_OBSERVING or after.stage == event.stage == len(percents):
+            continue
+        begin, end = (at.time.ToMilliseconds() / 1000 for at in (event, after))
+        mine = [s for s in samples if begin + 0.5 < s.time_s < end - 0.1]
+        if mine:
+            found.append((percents[event.stage - 1] / 100, sum(s.version == to for s in mine) / len(mine), len(mine)))
+    return found
+
+
+def check_shares(found: list[tuple[float, float, int]]) -> None:
+    """Every stage's share is within 1.5 points of its weight, or within 3 sigma for the count."""
+    for wanted, seen, count in found:
+        sigma = (wanted * (1 - wanted) / count) ** 0.5
+        assert abs(seen - wanted) <= max(0.015, 3 * sigma), (wanted, seen, count)
+
+
+def bad_update(system: e.System, model: str, version: str, load: object) -> Ended:
+    """Update to a version that fails long requests; return what was seen."""
+    before = len(load.samples())  # type: ignore[attr-defined]
+    operation = system.update(model, version, "cut64")
+    with pytest.raises(RolledBackError):
+        system.finish(operation, 120.0)
+    rollout = system.rollout(model)
+    assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK
+    back = next(event.time.ToMilliseconds() / 1000 for event in rollout.history if event.text.startswith("cleaning"))
+    e.pause(1.0)
+    samples = load.samples()[before:]  # type: ignore[attr-defined]
+    failed = e.failures(samples)
+    assert failed
+    assert {sample.version for sample in failed} == {version}
+    assert {sample.kind for sample in failed} == {"long"}
+    assert all(sample.version != version for sample in samples if sample.time_s > back + 0.5)
+    return Ended(samples, back - failed[0].time_s)
+
+
+def test_a_good_and_a_bad_update(system: e.System, start_load: e.MakeLoad) -> None:
+    """A good update fails nobody and keeps to its weights; a bad one is taken back and only its own requests failed."""
+    system.load("roll")
+    load = start_load(system, "roll", processes=PROCESSES, rate=80.0, long_share=0.2)
+    system.finish(system.update("roll", "v2", "better"), 120.0)
+    e.pause(1.0)
+    samples = load.samples()
+    assert e.failures(samples) == []
+    found = shares(system, "roll", samples, "v2")
+    assert len(found) >= 6
+    check_shares(found)
+    bad_update(system, "roll", "bad", load)
+    system.delete("roll")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_twenty_good_and_twenty_bad_updates(
+    system: e.System, start_load: e.MakeLoad, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 300 requests/s: twenty good updates fail nobody, twenty bad ones come back; the times are printed."""
+    system.load("soak", "v0")
+    load = start_load(system, "soak", processes=PROCESSES, rate=300.0)
+    for number in range(1, 21):
+        system.finish(system.update("soak", f"v{number}", "better" if number % 2 else "encoder"), 300.0)
+        check_shares(shares(system, "soak", load.samples(), f"v{number}"))
+    good = load.samples()
+    assert e.failures(good) == []
+    times = [bad_update(system, "soak", f"bad{number}", load).took_back_s for number in range(20)]
+    rate = len(good) / (good[-1].time_s - good[0].time_s)
+    with capsys.disabled():
+        print(f"\n{len(good)} requests at {rate:.0f}/s over 20 good updates: 0 failed")  # noqa: T201 - the soak's result
+        print(f"20 bad updates: back after {statistics.median(times):.1f} s median, {max(times):.1f} s worst")  # noqa: T201
+    system.delete("soak")
