@@ -187,11 +187,9 @@ proptest! {
         let config = fields.iter().zip(&numbers).fold(llama(), |config, (field, number)| with(config, field, json!(number)));
         if let Ok(checkpoint) = inspect(&config) {
             for dtype in WeightDtype::ALL {
-                if let Ok(sized) = size(&checkpoint, dtype, context, concurrency) {
-                    if let (Ok(bytes), Ok(upper)) = (sized.bytes(), sized.upper_bytes()) {
-                        prop_assert!(bytes <= upper);
-                    }
-                }
+                let Ok(sized) = size(&checkpoint, dtype, context, concurrency) else { continue };
+                let (Ok(bytes), Ok(upper)) = (sized.bytes(), sized.upper_bytes()) else { continue };
+                prop_assert!(bytes <= upper);
             }
         }
     }
