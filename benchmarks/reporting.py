@@ -1,0 +1,118 @@
+"""What every benchmark returns, the machine it ran on, and the table that is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("grpcio", "protobuf", "sqlalchemy", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One measured value, in ``unit``.
+
+    ``reference``: what stands beside it, measured in the same run, with its value. ``limit``: the value that should not be
+    passed; None where there is no aim, and ``aim`` says in words where it comes from.
+    """
+
+    name: str
+    value: float
+    unit: str
+    reference: str = ""
+    reference_value: float | None = None
+    limit: float | None = None
+    aim: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The value by its reference."""
+        return self.value / self.reference_value if self.reference_value else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the aim was met; None: there is none."""
+        return None if self.limit is None else self.value <= self.limit
+
+    def record(self) -> dict[str, object]:
+        """Return it with what follows from it, for JSON."""
+        derived = {"ratio": self.ratio, "met": self.met}
+        return {name: _rounded(value) for name, value in {**asdict(self), **derived}.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and when a benchmark ran, as far as it explains the figures; nothing that names the machine."""
+
+    cores: int
+    memory_gib: float
+    load_average_before: float
+    load_average_after: float
+    python: str
+    packages: dict[str, str]
+
+
+def machine(load_average_before: float) -> Machine:
+    """Return this machine's facts, after a benchmark. Load averages are over one minute."""
+    return Machine(
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+        load_average_before=round(load_average_before, 2),
+        load_average_after=round(os.getloadavg()[0], 2),
+        python=platform.python_version(),
+        packages={name: version(name) for name in _PACKAGES},
+    )
+
+
+def write(name: str, rows: Sequence[Row], facts: Machine) -> None:
+    """Write ``results/NAME.json``."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {"benchmark": name, "machine": asdict(facts), "rows": [row.record() for row in rows]}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def show(console: Console, results: Iterable[tuple[str, Sequence[Row]]]) -> None:
+    """Print one table of all benchmarks."""
+    table = Table(title="Benchmarks: medians; each reference was measured in the same run")
+    for column in ("benchmark", "what"):
+        table.add_column(column)
+    for column in ("value", "reference", "ratio", "aim", "met"):
+        table.add_column(column, justify="left" if column in {"reference", "aim"} else "right")
+    for name, rows in results:
+        for number, row in enumerate(rows):
+            table.add_row("" if number else name, *_cells(row))
+        table.add_section()
+    console.print(table)
+
+
+def median_ms(seconds: Iterable[float]) -> float:
+    """Return the median of some times in seconds, in milliseconds."""
+    return statistics.median(seconds) * 1000
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the value that a share of the values does not pass (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    reference = "" if row.reference_value is None else f"{row.reference} {row.reference_value:,.4g}"
+    met = {None: "", True: "[green]yes[/green]", False: "[red]NO[/red]"}[row.met]
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    return row.name, f"{row.value:,.4g} {row.unit}", reference, ratio, row.aim, met
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
