@@ -39,10 +39,13 @@ def shares(system: e.System, model: str, samples: list[Sample], to: str) -> list
 
 
 def check_shares(found: list[tuple[float, float, int]]) -> None:
-    """Every stage's share is within 1.5 points of its weight, or within 3 sigma for the count."""
+    """Every stage's share is within 1.5 points of its weight, or within 4 sigma for the count.
+
+    One stage in 370 is beyond 3 sigma by chance alone; seven stages in every run would make this test fail once in fifty.
+    """
     for wanted, seen, count in found:
         sigma = (wanted * (1 - wanted) / count) ** 0.5
-        assert abs(seen - wanted) <= max(0.015, 3 * sigma), (wanted, seen, count)
+        assert abs(seen - wanted) <= max(0.015, 4 * sigma), (wanted, seen, count)
 
 
 def bad_update(system: e.System, model: str, version: str, load: object) -> Ended:
