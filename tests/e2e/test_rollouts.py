@@ -53,7 +53,7 @@ def bad_update(system: e.System, model: str, version: str, load: object) -> Ende
     before = len(load.samples())  # type: ignore[attr-defined]
     operation = system.update(model, version, "cut64")
     with pytest.raises(RolledBackError):
-        system.finish(operation, 120.0)
+        system.finish(operation, 240.0)
     rollout = system.rollout(model)
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK
     back = next(event.time.ToMilliseconds() / 1000 for event in rollout.history if event.text.startswith("cleaning"))
@@ -67,11 +67,12 @@ def bad_update(system: e.System, model: str, version: str, load: object) -> Ende
     return Ended(samples, back - failed[0].time_s)
 
 
+@pytest.mark.timeout(600)
 def test_a_good_and_a_bad_update(system: e.System, start_load: e.MakeLoad) -> None:
     """A good update fails nobody and keeps to its weights; a bad one is taken back and only its own requests failed."""
     system.load("roll")
     load = start_load(system, "roll", processes=PROCESSES, rate=80.0, long_share=0.2)
-    system.finish(system.update("roll", "v2", "better"), 120.0)
+    system.finish(system.update("roll", "v2", "better"), 240.0)
     e.pause(1.0)
     samples = load.samples()
     assert e.failures(samples) == []
