@@ -22,7 +22,7 @@ help:  ## list the habits
 check-tools:
 	@command -v python3 >/dev/null || { echo "echoplane needs Python >= 3.11 (python3 was not found)"; exit 1; }
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "echoplane needs Python >= 3.11, found $$(python3 --version)"; exit 1; }
-	@command -v cargo >/dev/null || { echo "echoplane needs cargo to build its allocator: install Rust >= 1.85 (rustup.rs)"; exit 1; }
+	@command -v cargo >/dev/null || { echo "echoplane needs cargo to build its allocator: install Rust >= 1.88 (rustup.rs)"; exit 1; }
 
 setup: check-tools $(STAMP) $(GRPCURL)  ## make .venv with everything that run, demo, test and lint need
 
