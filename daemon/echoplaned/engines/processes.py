@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from echoplaned.engines.record import read_start_ticks
@@ -85,10 +86,15 @@ class WatchedProcess:
             self._signal(signal.SIGKILL)
 
     def raise_priority(self) -> None:
-        """Give the process normal priority again, where this user may."""
+        """Give the process normal priority again, where this user may: its threads, and its session as a whole.
+
+        With autogrouping the session's niceness is the one that counts beside other sessions (sched(7)).
+        """
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"/proc/{self.pid}/task"):  # noqa: PTH208 - names are all that is wanted
                 os.setpriority(os.PRIO_PROCESS, int(thread), 0)
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.pid}/autogroup").write_text("0", encoding="ascii")
 
     def forget(self) -> None:
         """Stop watching; the process goes on."""
