@@ -108,6 +108,17 @@ def test_an_adopted_worker_counts_from_its_first_report() -> None:
     assert desk.ended_count == 1
 
 
+def test_the_daemons_own_probes_are_no_traffic() -> None:
+    """A report may come in the middle of the probing, and the last probe's count after it: none of it is told as traffic."""
+    desk = Desk()
+    for sent, counted in ((1, 0), (2, 2), (3, 2), (3, 3), (3, 5)):
+        while desk.instance._probes_sent < sent:
+            desk.instance.probe_sent()
+        desk.instance._take(replace(READY, counts=TrafficCounts(ok=counted, arrivals=counted)))
+    assert [counts.ok for counts in desk.told] == [0, 0, 0, 0, 2]
+    assert [counts.arrivals for counts in desk.told] == [0, 0, 0, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("told", "now", "again"), [(None, 100, None), (100, 103, None), (100, 106, 106), (10, 13, None), (100, 50, None)]
 )

@@ -67,6 +67,7 @@ class WatchedInstance:
         self._limits = StuckLimits()
         self._last: Report | None = None
         self._origin: TrafficCounts | None = TrafficCounts()
+        self._probes_sent = 0
         self._heard_s = clock()
         self._progressed_s = clock()
         self._checked_s = clock()
@@ -113,6 +114,10 @@ class WatchedInstance:
         """The worker has served an earlier daemon: what it counted before its next report is not told."""
         self._origin = None
 
+    def probe_sent(self) -> None:
+        """A probe of the daemon's own goes to the worker: it is no traffic, so its arrival and its answer are not told."""
+        self._probes_sent += 1
+
     def grown_memory(self) -> int | None:
         """Return the model's bytes where they are well above what was last told; None: not, or never told."""
         if self.measured_bytes is None or self._last is None:
@@ -138,15 +143,16 @@ class WatchedInstance:
         self._fresh = asyncio.Event()
         if self._origin is None:
             self._origin = replace(report.counts, in_flight=0)
-        self._sink.update(self.key[0].version, self.worker.worker_id, _minus(report.counts, self._origin))
+        told = _minus(report.counts, self._origin, self._probes_sent)
+        self._sink.update(self.key[0].version, self.worker.worker_id, told)
 
 
-def _minus(counts: TrafficCounts, origin: TrafficCounts) -> TrafficCounts:
-    """Return what was counted since the origin."""
+def _minus(counts: TrafficCounts, origin: TrafficCounts, probes: int) -> TrafficCounts:
+    """Return what was counted since the origin, less probes that were sent since; one that failed ends the instance anyway."""
     return TrafficCounts(
-        ok=counts.ok - origin.ok,
+        ok=max(0, counts.ok - origin.ok - probes),
         client_errors=counts.client_errors - origin.client_errors,
         server_errors=counts.server_errors - origin.server_errors,
-        arrivals=counts.arrivals - origin.arrivals,
+        arrivals=max(0, counts.arrivals - origin.arrivals - probes),
         in_flight=counts.in_flight,
     )

@@ -59,14 +59,20 @@ async def infer_golden(
         raise ProbeFailedError(f"prompt {index}: {error}") from error
 
 
-async def probe_all(channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts) -> int:
+async def probe_all(
+    channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]
+) -> int:
     """Send every golden prompt twice and compare; return how many prompts there were.
+
+    ``before_call`` is called before each inference, so that what the worker counts of them is not taken for traffic.
 
     Raises:
         ProbeFailedError: one of them failed, or was answered differently the second time.
     """
     for index in range(len(GOLDEN_TEXTS)):
+        before_call()
         first = await infer_golden(channel, version, facts.task, facts.signature, index)
+        before_call()
         second = await infer_golden(channel, version, facts.task, facts.signature, index)
         apart = difference(first, second)
         if apart > _TOLERANCE * (1.0 + max(map(abs, first.numbers), default=0.0)):

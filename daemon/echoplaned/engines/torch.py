@@ -177,7 +177,8 @@ class TorchEngine:
             self._lost(key, "it has no process")
             return
         try:
-            count = await probe_all(watched.worker.client.channel, effect.instance.version, effect.facts)
+            channel = watched.worker.client.channel
+            count = await probe_all(channel, effect.instance.version, effect.facts, watched.probe_sent)
         except ProbeFailedError as error:
             # A process that is dying breaks its calls off first; then it is lost, which is no verdict on the version.
             if not (error.unavailable and await _ends_within(watched, _BROKEN_OFF_S)):
