@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import socket
 from collections.abc import Collection
 
+import e2e_system as e
 import psutil
 import pytest
 
+_QUIET_ROUNDS = 5
+_ROUND_S = 0.1
 _PIDFD_GETFD = 438  # the same number on every architecture; Linux >= 5.6
 
 
@@ -24,9 +28,27 @@ def refuse_connections(pid: int, port: int, spared_pids: Collection[int]) -> Non
         if connection.raddr and connection.raddr.port == port
     }
     for connection in worker.net_connections("tcp"):
-        if connection.laddr.port == port and not (connection.raddr and connection.raddr.port in spared):
-            with _taken(pid, connection.fd) as taken:
-                taken.shutdown(socket.SHUT_RDWR)
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            _shut(pid, connection.fd)
+    quiet_rounds = 0
+    while quiet_rounds < _QUIET_ROUNDS:  # what was accepted a moment before the port closed shows up a moment later
+        found = [
+            connection
+            for connection in worker.net_connections("tcp")
+            if connection.laddr.port == port and connection.raddr and connection.raddr.port not in spared
+        ]
+        for connection in found:
+            _shut(pid, connection.fd)
+        quiet_rounds = 0 if found else quiet_rounds + 1
+        e.pause(_ROUND_S)
+
+
+def _shut(pid: int, descriptor: int) -> None:
+    """Shut another process' socket down; one that has gone meanwhile is shut."""
+    if descriptor < 0:
+        return
+    with _taken(pid, descriptor) as taken, contextlib.suppress(OSError):
+        taken.shutdown(socket.SHUT_RDWR)
 
 
 def _taken(pid: int, descriptor: int) -> socket.socket:

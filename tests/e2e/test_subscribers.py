@@ -48,6 +48,9 @@ def test_a_subscriber_that_never_acknowledges(serving: e.System) -> None:
     rollout = serving.rollout("sub")
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
     assert serving_version(serving) == "v2"
+    verdicts = [event.verdict for event in rollout.history if event.HasField("verdict")]
+    assert verdicts
+    assert all(v.counts.new_request_count == 0 for v in verdicts), "the daemon's own probes were taken for traffic"
 
 
 def test_a_refusal_of_another_models_resource(serving: e.System) -> None:
