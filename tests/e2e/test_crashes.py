@@ -30,7 +30,7 @@ def crash_at_fifty_percent(system: e.System, start_load: e.MakeLoad, away_s: flo
     rollout = system.rollout("m")
     assert rollout.stage >= stage
     assert serving <= engines & {process.pid for process in system.daemon.engines()}
-    e.eventually(lambda: system.rollout("m").outcome, 240.0, "the rollout's end")
+    e.eventually(lambda: system.rollout("m").outcome, 300.0, "the rollout's end")
     assert system.rollout("m").outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
     stages = [event.stage for event in system.rollout("m").history]
     assert set(stages) == set(range(8))

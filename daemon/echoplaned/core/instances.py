@@ -214,14 +214,18 @@ def _fail_version(draft: Draft, instance: Instance, failure: Failure) -> None:
 
 
 def drain(draft: Draft, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S) -> None:
-    """An instance is not wanted any more: let it finish what it serves, or stop it if it serves nothing yet."""
+    """An instance is not wanted any more: let it finish what it serves, or stop it if it serves nothing yet.
+
+    A client that has not found the daemon again since its start still routes by what it had: it is waited for.
+    """
     target = _next(instance, InstanceSignal.DRAIN)
     if target is InstanceState.GONE:
         _gone(draft, instance)
     elif target is InstanceState.STOPPING:
         draft.put_instance(replace(instance, state=target, goal=Goal.GONE))
     else:
-        draft.put_instance(replace(instance, state=target, drain_deadline_s=draft.now_s + timeout_s))
+        deadline_s = max(draft.now_s + timeout_s, draft.state.clients_back_s)
+        draft.put_instance(replace(instance, state=target, drain_deadline_s=deadline_s))
 
 
 def undrain(draft: Draft, instance: Instance) -> None:

@@ -12,6 +12,8 @@ from echoplaned.core.rollouts import accepts, fire
 from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress
 from echoplaned.core.tables import RolloutSignal
 
+# gRPC's core backs off to 120 s, more or less 20 %, before it dials a control plane again; the rest is for what follows.
+CLIENTS_BACK_AFTER_S = 180.0
 # STARTING is not here: its StartEngine is handed out again, and the engine side takes a process that runs already.
 _HAS_PROCESS = frozenset({InstanceState.PROBING, InstanceState.READY, InstanceState.DRAINING})
 
@@ -19,7 +21,8 @@ _HAS_PROCESS = frozenset({InstanceState.PROBING, InstanceState.READY, InstanceSt
 def on_recovered(draft: Draft, event: Recovered) -> None:
     """Go on: lost engines are lost, a stage's window starts again, every implied effect is handed out again."""
     found = {(engine.instance, engine.generation): engine for engine in event.found}
-    draft.state = replace(draft.state, issued={})
+    back_s = draft.now_s + CLIENTS_BACK_AFTER_S if draft.state.models else 0.0
+    draft.state = replace(draft.state, issued={}, clients_back_s=back_s)
     for model in tuple(draft.state.models.values()):
         epoch = model.routes.epoch if model.routes is not None else 0
         draft.put_model(replace(model, progress=RoutesProgress(epoch, draft.now_s)))
@@ -37,7 +40,11 @@ def _recover_instance(draft: Draft, instance: Instance, found: dict[tuple[Instan
         detail = "its process was not there when the daemon started"
         on_engine_event(draft, EngineLost(draft.now_s, instance.key, instance.generation, detail))
         return
-    draft.put_instance(replace(instance, address=engine.address or instance.address, pid=engine.pid))
+    deadline_s = instance.drain_deadline_s
+    if deadline_s is not None:
+        deadline_s = max(deadline_s, draft.state.clients_back_s)
+    address = engine.address or instance.address
+    draft.put_instance(replace(instance, address=address, pid=engine.pid, drain_deadline_s=deadline_s))
 
 
 def _recover_rollout(draft: Draft, model: Model) -> None:

@@ -265,7 +265,8 @@ class State:
     """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
 
     ``issued``: by model, keys of the effects that were handed out and still hold; observed, never persisted, so that after a crash
-    every effect that the state implies is handed out again.
+    every effect that the state implies is handed out again. ``clients_back_s``: when every client has found this daemon again, in
+    seconds since the epoch; observed.
     """
 
     devices: tuple[Device, ...] = ()
@@ -276,4 +277,5 @@ class State:
     route_epoch: int = 0
     announce_sequence: int = 0
     stale_event_count: int = 0
+    clients_back_s: float = 0.0
     issued: Mapping[str, frozenset[tuple[str | int, ...]]] = field(default_factory=lambda: MappingProxyType({}))
