@@ -6,18 +6,17 @@ are due, soaking ends) and a long one (every deadline has passed). Nothing else 
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from echoplaned.core import events as ev
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
-from echoplaned.core.instances import MAX_FAILURES
 from echoplaned.core.rollouts import is_judged
-from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.state import (
     WEIGHT_TOTAL_PPM,
     Instance,
@@ -25,20 +24,17 @@ from echoplaned.core.state import (
     Model,
     Phase,
     Rollout,
-    RoutesProgress,
     State,
     Verdict,
-    Version,
 )
 from echoplaned.core.state import GateVerdict as G
 from echoplaned.core.step import event_time, step
 from echoplaned.errors import EchoplaneError
 from echoplaned.testing import builders
+from echoplaned.testing.abstraction import MODEL, SAID, canonical, describe, key_of, shape
 
 SHORT_S, LONG_S = 5.0, 10_000.0
-MODEL, OLD, NEW = "m", "v1", "v2"
-_FAILURES_SEEN = 1
-_SAID = "because"
+OLD, NEW = "v1", "v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,23 @@ class _Graph:
 
 def explore(replicas: int, limit: int = 2_000_000) -> Found:
     """Explore every order of events for two versions with that many instances each."""
-    start = canonical(_serving(replicas))
+    with _without_collector():
+        return _explore(canonical(_serving(replicas)), limit)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Frozen states hold no cycles; a collector that walks millions of them again and again takes longer than the exploration."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _explore(start: State, limit: int) -> Found:
     graph = _Graph(seen={key_of(start): "start"})
     queue: deque[State] = deque([start])
     problems: list[str] = []
@@ -80,7 +92,7 @@ def explore(replicas: int, limit: int = 2_000_000) -> Found:
             if answers:
                 graph.good.setdefault(there, set()).add(here)
             if there not in graph.seen:
-                graph.seen[there] = _describe(after)
+                graph.seen[there] = describe(after)
                 queue.append(canonical(after, event_time(event)))
     problems += _stuck(graph)
     return Found(len(graph.seen), transitions, frozenset(phases), tuple(problems))
@@ -134,8 +146,8 @@ def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
     for version in model.versions.values():
         shapes = set()
         for instance in version.instances:
-            if _shape(instance) not in shapes:  # two alike: what happens to one may as well happen to the other
-                shapes.add(_shape(instance))
+            if shape(instance) not in shapes:  # two alike: what happens to one may as well happen to the other
+                shapes.add(shape(instance))
                 yield from _instance_events(state, instance)
     if model.routes is not None and not model.progress.acknowledged:
         yield _acknowledged(state), True
@@ -189,7 +201,7 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[ev.Event, 
         yield ev.RoutesRefused(0.0, MODEL, model.routes.epoch, "client", "bad"), False
     if is_judged(rollout):
         for verdict in (G.PASS, G.HOLD, G.FAIL):
-            verdicts = (Verdict("errors", verdict, _SAID),)
+            verdicts = (Verdict("errors", verdict, SAID),)
             judged = ev.GatesJudged(0.0, MODEL, rollout.rollout_id, rollout.stage, rollout.window, verdicts)
             yield judged, verdict is not G.HOLD
 
@@ -201,120 +213,6 @@ def _apply(state: State, event: ev.Event) -> State | None:
         if not isinstance(event, ev.CallerEvent):
             raise
         return None
-
-
-def canonical(state: State, now_s: float = 0.0) -> State:
-    """Return the state with times, generations, histories and counters taken out, instances renumbered."""
-    models = {name: _canonical_model(model, now_s) for name, model in state.models.items()}
-    return State(
-        devices=state.devices,
-        models=MappingProxyType(models),
-        operations=MappingProxyType(
-            {k: replace(o, create_time_s=0.0, end_time_s=None) for k, o in state.operations.items() if not o.done}
-        ),
-    )
-
-
-def _canonical_model(model: Model, now_s: float) -> Model:
-    versions = {name: _canonical_version(v, now_s) for name, v in model.versions.items()}
-    rollout = model.rollout
-    if rollout is not None:
-        ending = Failure(Reason.ROLLED_BACK, "") if rollout.ending is not None else None
-        rollout = replace(
-            rollout,
-            window=0,
-            create_time_s=0.0,
-            phase_since_s=0.0,
-            observe_since_s=None if rollout.observe_since_s is None else 0.0,
-            verdicts=(),
-            history=(),
-            ending=ending,
-        )
-        if rollout.held_reason == _SAID:
-            rollout = replace(rollout, held_reason="")
-    routes = model.routes
-    if routes is not None:
-        # Every step ends with routes that name the READY instances; renumbered here as these are.
-        clusters = tuple(replace(c, endpoints=ready_endpoints(versions[c.version])) for c in routes.clusters)
-        routes = replace(routes, epoch=1, clusters=clusters)
-    progress = RoutesProgress(1 if routes is not None else 0, 0.0, acknowledged=model.progress.acknowledged)
-    return replace(
-        model,
-        versions=MappingProxyType(versions),
-        rollout=rollout,
-        routes=routes,
-        progress=progress,
-        past_rollouts=(),
-        update_time_s=0.0,
-        create_time_s=0.0,
-    )
-
-
-def _canonical_version(version: Version, now_s: float) -> Version:
-    instances = tuple(_canonical_instance(i, now_s) for i in version.instances)
-    ordered = sorted(instances, key=_shape)
-    instances = tuple(_renumbered(version, n, i) for n, i in enumerate(ordered))
-    failure = Failure(Reason.ENGINE_START_FAILED, "") if version.failure is not None else None
-    return replace(version, instances=instances, next_ordinal=len(instances), failure=failure, load_duration_s=0.0)
-
-
-def _shape(i: Instance, now_s: float = 0.0) -> tuple[str, str, int, bool, bool]:
-    """Return what tells two instances of a version apart."""
-    return (i.state, i.goal or "", _failures(i), _waits(i, now_s), i.ready_since_s is None)
-
-
-def _waits(i: Instance, now_s: float) -> bool:
-    return i.state is InstanceState.STARTING and i.restart_at_s is not None and i.restart_at_s > now_s
-
-
-def _failures(i: Instance) -> int:
-    """From the first failure on the next one is the last: one restart and one end show every branch that five do."""
-    return i.failures if i.failures < _FAILURES_SEEN else MAX_FAILURES - 1
-
-
-def _canonical_instance(i: Instance, now_s: float) -> Instance:
-    return replace(
-        i,
-        generation=1,
-        failures=_failures(i),
-        restart_at_s=1.0 if _waits(i, now_s) else None,
-        ready_since_s=0.0 if i.ready_since_s is not None else None,
-        drain_deadline_s=0.0 if i.drain_deadline_s is not None else None,
-        measured_bytes=0,
-        failure=None,
-        alarm=False,
-    )
-
-
-def _renumbered(version: Version, ordinal: int, i: Instance) -> Instance:
-    address, pid = (f"127.0.0.1:{ordinal}", 1) if i.address else ("", 0)
-    return replace(i, key=InstanceKey(version.key, ordinal), address=address, pid=pid)
-
-
-def key_of(state: State, now_s: float = 0.0) -> Hashable:
-    """Return what tells two states apart, times and counters left out."""
-    model = state.models.get(MODEL)
-    if model is None:
-        return "deleted"
-    versions = tuple(
-        (name, v.wanted, v.forget, v.failure is not None, tuple(sorted(_shape(i, now_s) for i in v.instances)))
-        for name, v in sorted(model.versions.items())
-    )
-    r = model.rollout
-    held = r.held_reason if r is not None and r.held_reason != _SAID else ""
-    rollout = None if r is None else (r.phase, r.stage, r.introduced, r.paused, held, r.goal, r.ending is not None)
-    routed = model.routes.clusters if model.routes is not None else ()
-    clusters = tuple((c.version, c.weight_ppm, c.routed) for c in routed)
-    operations = tuple(sorted((o.operation_id, o.cancelled) for o in state.operations.values() if not o.done))
-    return (
-        versions,
-        rollout,
-        clusters,
-        model.progress.acknowledged,
-        model.serving_version,
-        bool(model.deleting),
-        operations,
-    )
 
 
 def broken(before: State, after: State) -> list[str]:
@@ -377,20 +275,4 @@ def _stuck(graph: _Graph) -> list[str]:
     return [f"stuck: {text}" for key, text in graph.seen.items() if key not in reached][:10]
 
 
-def _describe(state: State) -> str:
-    model = state.models.get(MODEL)
-    if model is None:
-        return "deleted"
-    parts = []
-    for name, version in sorted(model.versions.items()):
-        states = " ".join(f"{i.state}{'/' + i.goal if i.goal else ''}" for i in version.instances)
-        flags = ("" if version.wanted else " unwanted") + (" failed" if version.failure is not None else "")
-        parts.append(f"{name}[{states}{flags}]")
-    r = model.rollout
-    if r is not None:
-        parts.append(f"{r.phase} {r.stage} {r.held_reason}{' paused' if r.paused else ''}")
-    acknowledged = "acked" if model.progress.acknowledged else "unacked"
-    return " ".join((*parts, acknowledged, "deleting" if model.deleting else ""))
-
-
-__all__ = ["Found", "broken", "canonical", "explore", "key_of", "possible"]
+__all__ = ["Found", "broken", "explore", "possible"]
