@@ -24,7 +24,10 @@ class Ended:
 
 
 def shares(system: e.System, model: str, samples: list[Sample], to: str) -> list[tuple[float, float, int]]:
-    """Return the wanted share, the seen share and the requests of every stage, without its first and last half second."""
+    """Return the wanted share, the seen share and the requests of every stage, without its first half second.
+
+    A request belongs to the stage in which it was sent: that is when it was routed, however long its answer took.
+    """
     found = []
     history = list(system.rollout(model).history)
     percents = list(system.rollout(model).policy.stages_percent)
@@ -32,7 +35,7 @@ def shares(system: e.System, model: str, samples: list[Sample], to: str) -> list
         if event.phase != e.Phase.ROLLOUT_PHASE_OBSERVING or after.stage == event.stage == len(percents):
             continue
         begin, end = (at.time.ToMilliseconds() / 1000 for at in (event, after))
-        mine = [s for s in samples if begin + 0.5 < s.time_s < end - 0.1]
+        mine = [s for s in samples if begin + 0.5 < s.time_s - s.latency_ms / 1000 < end - 0.1]
         if mine:
             found.append((percents[event.stage - 1] / 100, sum(s.version == to for s in mine) / len(mine), len(mine)))
     return found
