@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import e2e_system as e
 import grpc
 import pytest
 
+from echoplane import Client
 from echoplane.errors import EchoplaneError
+from echoplaned.testing.daemon import DaemonProcess
 
 Code = grpc.StatusCode
 
@@ -121,6 +125,41 @@ def test_a_source_that_is_none(system: e.System, uri: str, reasons: set[str]) ->
         system.client.load_model(request)
     assert caught.value.reason in reasons
     assert str(system.made.root.parent) not in caught.value.failure.message
+
+
+@pytest.fixture
+def without_rights(made: e.Checkpoints, tmp_path: Path) -> Iterator[e.System]:
+    """A daemon to which the modes of files apply, though root may have started it."""
+    wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    state_dir = tmp_path / "state"
+    daemon = DaemonProcess(state_dir, (made.root,), ("--spare-workers", "0"), wrapper=wrapper)
+    try:
+        daemon.start()
+        with Client(daemon.address, e.ONCE) as client:
+            yield e.System(daemon, client, made)
+    finally:
+        daemon.clean()
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root reads everything; no setpriv")
+@pytest.mark.parametrize("closed", ["closed", "closed/model.safetensors", "closed/config.json"])
+def test_a_directory_without_rights(without_rights: e.System, closed: str) -> None:
+    """What the daemon may not read is refused in the call itself, and the message says which part to open."""
+    folder = without_rights.made.path("encoder").parent / "closed"
+    shutil.copytree(without_rights.made.path("encoder"), folder)
+    target = folder.parent / closed
+    target.chmod(0)
+    try:
+        request = without_rights.load_request("none")
+        request.source_uri = "file:closed"
+        with e.refused("SOURCE_CORRUPT", Code.FAILED_PRECONDITION) as caught:
+            without_rights.client.load_model(request)
+    finally:
+        target.chmod(0o700)
+        shutil.rmtree(folder)
+    assert target.name in caught.value.failure.message
+    assert str(folder.parent) not in caught.value.failure.message
+    assert not list(without_rights.client.list_models())
 
 
 def test_weights_that_are_no_numbers(system: e.System) -> None:

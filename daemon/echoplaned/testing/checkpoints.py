@@ -43,6 +43,11 @@ CORPUS: Final = (
     "The committee met on Tuesday and agreed on nothing but the date of its next meeting.",
     "Latency is what one caller feels, throughput is what all of them share.",
     "In the market they sell apples, onions, cheese, fresh bread and second-hand books.",
+    # What the load generator sends: each of its words is one token.
+    (
+        "The model answers every request that reaches it while a new version takes a growing share of the traffic and nobody notices"
+        " because nothing fails and when the new one is worse the old one has it all back before anyone had to ask."
+    ),
 )
 
 

@@ -27,13 +27,15 @@ def free_port() -> int:
 class DaemonProcess:
     """``echoplaned serve`` with a state directory; may be killed and started again on the same port.
 
-    ``extra``: more arguments. stdout and stderr go to ``daemon.log`` beside the state.
+    ``extra``: more arguments. ``wrapper``: a command that starts it, such as ``setpriv ...``. stdout and stderr go to ``daemon.log``
+    beside the state.
     """
 
     state_dir: Path
     model_roots: tuple[Path, ...]
     extra: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
+    wrapper: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,6 +56,7 @@ class DaemonProcess:
         """
         self.state_dir.mkdir(parents=True, exist_ok=True)
         command = [
+            *self.wrapper,
             sys.executable,
             "-m",
             "echoplaned",

@@ -140,6 +140,6 @@ def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *,
     if raw:
         response.raw_output_contents.append(tensor.astype("<i8" if integers else "<f4").tobytes())
     elif integers:
-        output.contents.int64_contents.extend(int(value) for value in tensor.flat)
+        output.contents.int64_contents.extend(tensor.ravel().tolist())
     else:
-        output.contents.fp32_contents.extend(float(value) for value in tensor.flat)
+        output.contents.fp32_contents.extend(tensor.ravel().tolist())
