@@ -92,11 +92,7 @@ class Crew:
         Raises:
             NotWarmError: there was none to be had.
         """
-        try:
-            worker = await self._spares.take()
-        finally:
-            self._spares.refill()
-        return self._watch(key, worker)
+        return self._watch(key, await self._spares.take())
 
     async def adopt(self) -> tuple[FoundEngine, ...]:
         """Find the workers that outlived the last daemon and watch them; spares go to the pool."""

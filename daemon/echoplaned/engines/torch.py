@@ -39,10 +39,14 @@ QUIET_S: Final = 5.0
 _STOP_GRACE_S: Final = 2.0
 _STOP_TIMEOUT_S: Final = 5.0
 _DEATH_TIMEOUT_S: Final = 10.0
+_REFILL_AFTER_S: Final = 1.0
+"""Pause after a start or its probes before new spares are made: between the two the core has its turn."""
 _BROKEN_OFF_S: Final = 2.0
 
 # A load that ended with one of these would end the same way again.
 _FINAL_CODES: Final = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT})
+
+_LOADING: Final = frozenset({"start", "probe"})
 
 log = structlog.get_logger(__name__)
 
@@ -244,6 +248,13 @@ class TorchEngine:
         if self._jobs.get((kind, key)) is task:
             del self._jobs[kind, key]
         log_error(task)
+        if kind in _LOADING and not self._closing:
+            asyncio.get_running_loop().call_later(_REFILL_AFTER_S, self._refill)
+
+    def _refill(self) -> None:
+        """Make spares, unless somebody waits for a load, which must not share its core with the warming."""
+        if not any(kind in _LOADING for kind, _ in self._jobs):
+            self._spares.refill()
 
     def _lost(self, key: Key, detail: str) -> None:
         self._emit(EngineLost(self._now_s(), *key, detail))
