@@ -37,6 +37,9 @@ def daemon(*, spares: int, roots: tuple[Path, ...] = ()) -> Iterator[DaemonProce
         try:
             process.start()
             yield process
+        except Exception as error:
+            error.add_note(f"the daemon's last lines:\n{process.tail()}")
+            raise
         finally:
             process.clean()
 
