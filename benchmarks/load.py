@@ -36,34 +36,37 @@ class Load:
 
 
 def measure() -> list[Row]:
-    """Load and bare-load by turns; each load has a warm spare and nothing else warms up beside it."""
+    """Load and bare-load by turns.
+
+    Each round has a daemon of its own: one that serves nothing warms its spare at full priority, so that a busy machine cannot
+    starve it, and nothing else warms up beside the load.
+    """
     source = minilm()
     loads: list[Load] = []
     bare: list[float] = []
-    with daemon(spares=1, roots=(source.parent,)) as process, peer("bare_load", str(source)) as loader:
+    plans: list[float] = []
+    with peer("bare_load", str(source)) as loader:
         hear(loader)
-        with Client(process.address, _OPTIONS) as client:
-            for number in range(ROUNDS):
+        for number in range(ROUNDS):
+            with daemon(spares=1, roots=(source.parent,)) as process, Client(process.address, _OPTIONS) as client:
                 wait_for_spares(process, 1)
+                plan_once(client, source)  # the first call of a process compiles its rules; thrown away
+                plans.append(plan_once(client, source))
                 say(loader, "load")
                 bare.append(float(hear(loader)))
                 loads.append(load_once(client, process, source, f"v{number}"))
-            wait_for_spares(process, 1)
-            plan_s = [plan_once(client, source) for _ in range(ROUNDS)]
-    return rows(loads, bare, statistics.median(plan_s))
+    return rows(loads, bare, statistics.median(plans))
 
 
 def load_once(client: Client, process: DaemonProcess, source: Path, version: str) -> Load:
-    """Load one version from the RPC to READY, then take the model away."""
+    """Load one version from the RPC to READY."""
     request = models_pb2.LoadModelRequest(model_id=MODEL, version_id=version, source_uri=f"file:{source}")
     began = time.perf_counter()
     operation = client.load_model(request)
     rpc_s = time.perf_counter() - began
     client.wait(operation, 60)
     total_s = time.perf_counter() - began
-    worker_s, probes_s = told(process, version)
-    client.wait(client.delete_model(MODEL, force=True), 60)
-    return Load(total_s, rpc_s, worker_s, probes_s)
+    return Load(total_s, rpc_s, *told(process, version))
 
 
 def told(process: DaemonProcess, version: str) -> tuple[float, float]:
