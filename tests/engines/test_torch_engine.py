@@ -12,6 +12,7 @@ import pytest
 from engine_bench import KEY, Bench, drain, facts, is_running, launch_options, open_bench, probe, start, stop, until
 from models import Checkpoints
 
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.events import (
     EngineDrained,
     EngineGaveUp,
@@ -23,11 +24,14 @@ from echoplaned.core.events import (
     ProbesFailed,
     ProbesPassed,
 )
+from echoplaned.core.facts import Task
 from echoplaned.core.failure import Reason
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import launch
-from echoplaned.engines.probing import OipProber
+from echoplaned.engines.messages import golden_request
+from echoplaned.engines.probing import OipProber, open_channel
 from echoplaned.engines.record import WorkerPhase, read_records
+from echoplaned.engines.torch import QUIET_S, SETTLE_S
 
 pytestmark = pytest.mark.system
 
@@ -103,7 +107,7 @@ async def test_adoption_drain_and_stop(checkpoints: Checkpoints, state_dir: Path
         assert (await second.wait_for(EngineReady, 10)).pid == ready.pid
         await infer(second, ready, 1)
         assert [counts.ok for counts in second.counts.values()] == [1]
-        await check_drain(second)
+        await check_drain(second, ready.address)
         second.engine.stop(stop())
         assert (await second.wait_for(EngineStopped, 10)).generation == 1
         assert not is_running(ready.pid)
@@ -111,15 +115,29 @@ async def test_adoption_drain_and_stop(checkpoints: Checkpoints, state_dir: Path
         assert list((state_dir / "instances").iterdir()) == []
 
 
-async def check_drain(bench: Bench) -> None:
-    """A drain can be given up; one whose deadline has passed ends at once; a quiet instance is drained within seconds."""
+async def check_drain(bench: Bench, address: str) -> None:
+    """A drain can be given up; one whose deadline has passed ends at once; an instance that had nothing but probes settles first."""
     bench.engine.drain(drain(now_s() + 60))
     await asyncio.sleep(0.5)
     bench.engine.undrain(KEY, 1)
     bench.engine.drain(drain(now_s() - 1))
     assert (await bench.wait_for(EngineDrained, 5)).cut_count == 0
+    began_s = time.monotonic()
     bench.engine.drain(drain(now_s() + 60))
     assert (await bench.wait_for(EngineDrained, 15)).cut_count == 0
+    assert SETTLE_S <= time.monotonic() - began_s < QUIET_S
+    await check_late_client(bench, address)
+
+
+async def check_late_client(bench: Bench, address: str) -> None:
+    """A call that is no probe keeps a draining instance for the whole quiet time, also one that comes after the drain began."""
+    began_s = time.monotonic()
+    bench.engine.drain(drain(now_s() + 60))
+    await asyncio.sleep(SETTLE_S / 2)
+    async with open_channel(address) as channel:
+        await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(golden_request(KEY.version, Task.EMBEDDING, 0))
+    await bench.wait_for(EngineDrained, 15)
+    assert time.monotonic() - began_s >= SETTLE_S / 2 + QUIET_S
     assert not any(isinstance(event, EngineDrained) for event in bench.events)
 
 

@@ -34,3 +34,18 @@ def test_seconds_since_the_last_arrival() -> None:
     counters.begin().succeed()
     now[0] = 12.5
     assert counters.seconds_since_last_arrival == 2.5
+
+
+def test_a_probe_is_counted_but_is_no_sign_of_a_client() -> None:
+    """The daemon's probe counts as any call does, and no further one need be expected after it."""
+    now = [10.0]
+    counters = Counters(lambda: now[0])
+    with counters.begin(probe=True) as call:
+        assert counters.in_flight == 1
+        call.succeed()
+    assert (counters.arrivals, counters.ok, counters.in_flight) == (1, 1, 0)
+    assert counters.seconds_since_last_arrival is None
+    counters.begin().succeed()
+    now[0] = 13.0
+    counters.begin(probe=True).succeed()
+    assert counters.seconds_since_last_arrival == 3.0

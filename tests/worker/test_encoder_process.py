@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.worker.v1 import worker_pb2
+from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.engines.record import WorkerPhase, read_records
 
 pytestmark = pytest.mark.system
@@ -177,6 +178,16 @@ def test_the_report_tells_memory_and_counters(worker: LiveWorker) -> None:
     assert report.memory.rss_anon_bytes + report.memory.rss_file_bytes <= report.memory.rss_bytes * 1.01
     assert report.memory.spare_rss_anon_bytes > 0
     assert report.memory.peak_rss_bytes >= report.memory.rss_bytes
+
+
+def test_a_probe_is_no_sign_of_a_client(worker: LiveWorker) -> None:
+    """A call with the probes' mark is answered and counted, and the time since the last client goes on."""
+    worker.oip.ModelInfer(text_request("a"))
+    before = worker.report()
+    worker.oip.ModelInfer(text_request("b"), metadata=(PROBE_MARK,))
+    after = worker.report()
+    assert after.arrival_count == before.arrival_count + 1
+    assert after.seconds_since_last_arrival > before.seconds_since_last_arrival
 
 
 def test_draining_is_a_mark(worker: LiveWorker) -> None:

@@ -25,6 +25,9 @@ GOLDEN_TEXTS: Final = (
 GOLDEN_TOKENS: Final = 4
 """How many tokens a golden generation asks for."""
 
+PROBE_MARK: Final = ("echoplane-probe", "1")
+"""Metadata of the daemon's own probes: traffic in all respects but one, that no client sent it and may send more."""
+
 
 def golden_text(index: int) -> str:
     """Return a golden prompt; the index wraps around."""

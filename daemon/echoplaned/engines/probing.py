@@ -11,7 +11,7 @@ import grpc
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts, Signature, Task
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.golden import GOLDEN_TEXTS
+from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
 from echoplaned.runtime.ports import ProbeOutcome
 
@@ -52,7 +52,8 @@ async def infer_golden(
     """
     stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
     try:
-        response = await stub.ModelInfer(golden_request(version, task, index), timeout=PROBE_DEADLINE_S)
+        request = golden_request(version, task, index)
+        response = await stub.ModelInfer(request, timeout=PROBE_DEADLINE_S, metadata=(PROBE_MARK,))
         return read_answer(response, signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"

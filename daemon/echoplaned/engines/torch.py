@@ -34,7 +34,10 @@ from echoplaned.engines.worker_client import WorkerRefusedError
 from echoplaned.engines.worker_process import NotWarmError
 
 QUIET_S: Final = 5.0
-"""An instance is quiet when no call is in flight and none arrived for so long."""
+"""An instance is quiet when no call is in flight and none arrived for so long; the daemon's own probes are none."""
+
+SETTLE_S: Final = 1.0
+"""A drain takes at least so long: a client acknowledges routes a moment before it follows them."""
 
 _STOP_GRACE_S: Final = 2.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -117,7 +120,7 @@ class TorchEngine:
         self._job("probe", (effect.instance, effect.generation), lambda: self._probe(effect))
 
     def drain(self, effect: DrainEngine) -> None:
-        """Wait until no call is in flight and none arrived for ``QUIET_S``, or for the deadline."""
+        """Wait until no call is in flight and none arrived for ``QUIET_S``, for ``SETTLE_S`` at least; or for the deadline."""
         self._job("drain", (effect.instance, effect.generation), lambda: self._drain(effect))
 
     def undrain(self, instance: InstanceKey, generation: int) -> None:
@@ -204,6 +207,7 @@ class TorchEngine:
         cut = 0
         try:
             async with asyncio.timeout(max(0.0, effect.deadline_s - self._now_s())):
+                await asyncio.sleep(SETTLE_S)
                 await _quiet(watched)
         except TimeoutError:
             cut = watched.last_report.counts.in_flight if watched.last_report else 0

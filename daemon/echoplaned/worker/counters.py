@@ -62,12 +62,13 @@ class Counters:
 
     @property
     def seconds_since_last_arrival(self) -> float | None:
-        """Seconds since a call came; None: none has."""
+        """Seconds since a call came that was no probe; None: none has."""
         return None if self._last_arrival_s is None else self._clock() - self._last_arrival_s
 
-    def begin(self) -> Call:
-        """Count an arrival."""
+    def begin(self, *, probe: bool = False) -> Call:
+        """Count an arrival. ``probe``: the daemon's own, after which no other call need be expected."""
         self.arrivals += 1
         self.in_flight += 1
-        self._last_arrival_s = self._clock()
+        if not probe:
+            self._last_arrival_s = self._clock()
         return Call(self)
