@@ -116,15 +116,15 @@ class World:
         assert isinstance(event, GatesJudged)
         self.told.append(event)
 
-    def runner(self) -> GateRunner:
-        """Return a runner in this world, fifty times as fast as a real one."""
+    def runner(self, interval_s: float = 0.01) -> GateRunner:
+        """Return a runner in this world, fifty times as fast as a real one, or with an interval of its own."""
         return GateRunner(
             self,
             {"WORKER": self},
             self.emit,
             lambda: self.now_s,
             latest_state=lambda: self.state,
-            options=RunnerOptions(interval_s=0.01),
+            options=RunnerOptions(interval_s=interval_s),
         )
 
     async def until(self, came_true: Callable[[], bool]) -> None:
@@ -194,6 +194,49 @@ async def test_probes_that_fail_on_the_new_version_alone_fail() -> None:
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: bool(world.told) and world.last("probes")[0] is GateVerdict.FAIL)
     assert "wrong width" in world.last("probes")[1]
+
+
+async def test_a_decision_does_not_wait_for_the_interval() -> None:
+    """Without traffic a window is looked at when it begins, and again when the last pair that it needs has passed."""
+    world = World()
+    policy = RolloutPolicy(probe_count=3, stage_min_s=0.0)
+    world.place(replace(world.rollout, policy=policy))
+    runner = world.runner(interval_s=3600.0)
+    async with aclosing(runner):
+        for stage in (1, 2):
+            world.place(replace(world.rollout, stage=stage, window=3 + stage, observe_since_s=world.now_s))
+            runner.evaluate(EvaluateGates(world.rollout), world.state)
+            known = len(world.told)
+            await world.until(lambda known=known: len(world.told) > known and world.last()[0] is GateVerdict.PASS)
+    assert [(told.stage, told.verdicts[0].verdict) for told in world.told] == [
+        (stage, verdict) for stage in (1, 2) for verdict in (GateVerdict.HOLD, GateVerdict.PASS)
+    ]
+
+
+async def test_a_pair_that_blames_does_not_wait_for_the_interval() -> None:
+    """What the new version alone fails is told pair by pair, until it suffices."""
+    world = World(probe=lambda key: ProbeOutcome(ok=key == OLD, detail="" if key == OLD else "wrong width"))
+    world.place(replace(world.rollout, policy=RolloutPolicy(probe_count=60, stage_min_s=0.0)))
+    runner = world.runner(interval_s=3600.0)
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last("probes")[0] is GateVerdict.FAIL)
+    assert len(world.told) < 60
+
+
+async def test_live_traffic_is_counted_for_an_interval_first() -> None:
+    """A window that begins under live requests is judged after an interval of its own, not by the nothing it has at first."""
+    world = World(per_read=traffic(20, 380))
+    runner = world.runner(interval_s=0.2)
+    async with aclosing(runner):
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: len(world.told) == 2)
+        world.place(replace(world.rollout, stage=2, window=4, observe_since_s=world.now_s))
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await asyncio.sleep(0.05)
+        assert len(world.told) == 2
+        await world.until(lambda: world.told[-1].window == 4)
+    assert dict(world.told[-1].verdicts[0].counts)["new_request_count"] > 0
 
 
 async def test_another_window_keeps_the_e_process() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -132,6 +133,7 @@ class _RolloutJudge:
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
         self._probes_wanted = asyncio.Event()
+        self._news = asyncio.Event()
         self._live_until_s = 0.0
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._stopped: list[asyncio.Task[None]] = []
@@ -153,6 +155,8 @@ class _RolloutJudge:
             self._evidence = evidences.enter(self._evidence, window)
         self._pairs.clear()
         self._probes_wanted.clear()
+        if now_s >= self._live_until_s:
+            self._news.set()  # nobody calls: there is no interval's count to wait for
         if not self._tasks:
             self._start()
 
@@ -195,7 +199,7 @@ class _RolloutJudge:
 
     async def _judge_on(self) -> None:
         while True:
-            await asyncio.sleep(self._outside.options.interval_s)
+            await self._interval()
             if not self._tick():
                 self.stop()
                 self._on_end(self._rollout.rollout_id)
@@ -213,8 +217,21 @@ class _RolloutJudge:
             pause_s = 1.0 / (PAIRS_PER_S_LIVE if live else PAIRS_PER_S_IDLE)
             await asyncio.sleep(max(0.0, began_s + pause_s - loop.time()))
 
+    async def _interval(self) -> None:
+        """Return at the end of an interval, or sooner when something came that may decide the window."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._outside.options.interval_s):
+                await self._news.wait()
+        self._news.clear()
+
     def _take_pair(self, pair: PairOutcome) -> None:
         self._pairs.append(pair)
+        if self._evidence is None:
+            return
+        needed = self._evidence.window.policy.probe_count
+        blames = pair.old_ok and not pair.new_ok
+        if blames or self._evidence.pairs.row + len(self._pairs) == needed:
+            self._news.set()
 
     # --- one interval ---
 
