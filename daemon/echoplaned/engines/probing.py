@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import grpc
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-from echoplaned.core.facts import ModelFacts, Signature, Task
+from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
 from echoplaned.runtime.ports import ProbeOutcome
 
 PROBE_DEADLINE_S: Final = 30.0
-_AT_ONCE: Final = 6
-"""Probes that are sent together. One by one they are most of a small model's load; the queue of any worker has room for these."""
 
 # The same prompt twice may meet other company in its batch, which changes the order of additions: rounding is not a difference.
 _TOLERANCE: Final = 0.02
@@ -43,7 +41,7 @@ def open_channel(address: str) -> grpc.aio.Channel:
 
 
 async def infer_golden(
-    channel: grpc.aio.Channel, version: VersionKey, task: Task, signature: Signature, index: int
+    channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts, index: int, timeout_s: float = PROBE_DEADLINE_S
 ) -> Answer:
     """Send one golden prompt and check the answer.
 
@@ -52,9 +50,9 @@ async def infer_golden(
     """
     stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
     try:
-        request = golden_request(version, task, index)
-        response = await stub.ModelInfer(request, timeout=PROBE_DEADLINE_S, metadata=(PROBE_MARK,))
-        return read_answer(response, signature)
+        request = golden_request(version, facts.task, index)
+        response = await stub.ModelInfer(request, timeout=timeout_s, metadata=(PROBE_MARK,))
+        return read_answer(response, facts.signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"
         raise ProbeFailedError(detail, unavailable=error.code() is grpc.StatusCode.UNAVAILABLE) from error
@@ -72,31 +70,37 @@ async def probe_all(
     Raises:
         ProbeFailedError: one of them failed, or was answered differently the second time.
     """
-    firsts = await _infer_all(channel, version, facts, before_call)
-    seconds = await _infer_all(channel, version, facts, before_call)
-    for index, (first, second) in enumerate(zip(firsts, seconds, strict=True)):
+    count = len(GOLDEN_TEXTS)
+    answers = await _infer_all(channel, version, facts, before_call, [*range(count), *range(count)])
+    for index, (first, second) in enumerate(zip(answers[:count], answers[count:], strict=True)):
         apart = difference(first, second)
         if apart > _TOLERANCE * (1.0 + max(map(abs, first.numbers), default=0.0)):
             raise ProbeFailedError(f"prompt {index} was answered differently the second time (by {apart:.3g})")
-    return len(GOLDEN_TEXTS)
+    return count
 
 
 async def _infer_all(
-    channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]
+    channel: grpc.aio.Channel,
+    version: VersionKey,
+    facts: ModelFacts,
+    before_call: Callable[[], None],
+    indices: Sequence[int],
 ) -> list[Answer]:
-    """Send every golden prompt once, a few together."""
+    """Send golden prompts, all together: one by one they are most of a small model's load.
+
+    The queue of any worker has room for them. One that computes them one after the other has the time for each of them.
+    """
+    timeout_s = PROBE_DEADLINE_S * len(indices)
+    calls = []
+    for index in indices:
+        before_call()
+        calls.append(infer_golden(channel, version, facts, index, timeout_s))
     answers: list[Answer] = []
-    for begin in range(0, len(GOLDEN_TEXTS), _AT_ONCE):
-        indices = range(begin, min(begin + _AT_ONCE, len(GOLDEN_TEXTS)))
-        calls = []
-        for index in indices:
-            before_call()
-            calls.append(infer_golden(channel, version, facts.task, facts.signature, index))
-        # All are waited for, so that none goes on after a failure beside it.
-        for outcome in await asyncio.gather(*calls, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            answers.append(outcome)
+    # All are waited for, so that none goes on after a failure beside it.
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        answers.append(outcome)
     return answers
 
 
@@ -118,7 +122,7 @@ class OipProber:
             channel = self._channels[address] = open_channel(address)
         began_s = self._clock()
         try:
-            await infer_golden(channel, version, facts.task, facts.signature, index)
+            await infer_golden(channel, version, facts, index)
         except ProbeFailedError as error:
             return ProbeOutcome(ok=False, detail=str(error), duration_s=self._clock() - began_s)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
