@@ -67,33 +67,36 @@ class Stream(ABC):
         self.node = node
         self.snapshot = snapshot
         self.subscriptions = {kind: Subscription(kind) for kind in ResourceType}
+        self._in_order = tuple(self.subscriptions.values())
         self._nonces = 0
         self._keeps = False
 
     def replace_snapshot(self, snapshot: Snapshot, changed: SnapshotDiff) -> bool:
         """Serve another snapshot from now on; return whether something may be due."""
         self.snapshot = snapshot
-        for kind, subscription in self.subscriptions.items():
-            if subscription.concerned(changed.changed[kind]):
+        for subscription in self._in_order:
+            if subscription.concerned(changed.changed[subscription.type]):
                 subscription.dirty = True
         return self.may_push
 
     @property
     def may_push(self) -> bool:
         """Whether something may be due, and may be sent now."""
-        return any(each.may_push for each in self.subscriptions.values())
+        for each in self._in_order:  # no generator: this runs several times a push, on every stream
+            if each.may_push:
+                return True
+        return False
 
     def pushes(self) -> list[Push]:
         """Take what is due now, in the order in which it must be sent: one push a type at most, none behind another."""
         taken: list[Push] = []
-        for kind in ResourceType:
-            subscription = self.subscriptions[kind]
+        for subscription in self._in_order:
             if not subscription.may_push:
                 continue
             subscription.dirty = False
             push = self._due(subscription)
             if push is not None:
-                if kind is ResourceType.CLUSTER:
+                if subscription.type is ResourceType.CLUSTER:
                     self._send_endpoints_again(push)
                 subscription.begin(push)
                 taken.append(push)
@@ -133,7 +136,7 @@ class Stream(ABC):
             return False
         if by_gateway and not self._accepted_entry(model):
             return False
-        return all(self._accepted_cluster(cluster) for cluster in wanted.clusters)
+        return self._accepted_clusters(wanted.clusters)
 
     def models(self) -> Iterator[str]:
         """Yield the models whose own target the client named; the gateway's subscribers follow every model besides."""
@@ -177,14 +180,12 @@ class Stream(ABC):
         """
         if resource is None or resource.type is not ResourceType.ROUTE:
             return False
-        held = any(
-            not each.holds(cluster) and each.coming(cluster, self.served(each.type, cluster))
-            for each in (self.subscriptions[ResourceType.CLUSTER], self.subscriptions[ResourceType.ENDPOINT])
-            for cluster in resource.clusters
-        )
-        if held:
-            self.subscriptions[ResourceType.ROUTE].dirty = True  # looked at again with every answer
-        return held
+        for each in (self.subscriptions[ResourceType.CLUSTER], self.subscriptions[ResourceType.ENDPOINT]):
+            for cluster in resource.clusters:
+                if not each.holds(cluster) and each.coming(cluster, self.served(each.type, cluster)):
+                    self.subscriptions[ResourceType.ROUTE].dirty = True  # looked at again with every answer
+                    return True
+        return False
 
     def _release(self) -> None:
         """Look again at the clusters that were kept for the sake of a route: the client's routes have changed."""
@@ -198,6 +199,8 @@ class Stream(ABC):
 
         By itself it is never sent again, or the two sides would go round in a circle.
         """
+        if not subscription.uncertain:
+            return {}
         found = {name: self.served(subscription.type, name) for name in subscription.uncertain - but}
         return {name: each for name, each in found.items() if not self._held(each)}
 
@@ -227,11 +230,13 @@ class Stream(ABC):
     def _accepted(self, resource: Resource) -> bool:
         return self.subscriptions[resource.type].accepted(resource)
 
-    def _accepted_cluster(self, name: str) -> bool:
+    def _accepted_clusters(self, names: tuple[str, ...]) -> bool:
         for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
-            resource = self.snapshot.get(kind, name)
-            if resource is None or not self._accepted(resource):
-                return False
+            served, subscription = self.snapshot.by_type[kind], self.subscriptions[kind]
+            for name in names:
+                resource = served.get(name)
+                if resource is None or not subscription.accepted(resource):
+                    return False
         return True
 
     def _accepted_entry(self, model: str) -> bool:

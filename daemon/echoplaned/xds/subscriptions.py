@@ -130,7 +130,8 @@ class Subscription:
     def accepted(self, resource: Resource) -> bool:
         """Return whether the client is known to use exactly this resource."""
         held = self.acknowledged.get(resource.name)
-        return held is not None and held.version == resource.version and resource.name not in self.uncertain
+        same = held is resource or (held is not None and held.version == resource.version)
+        return same and resource.name not in self.uncertain
 
     def accepted_absence(self, name: str) -> bool:
         """Return whether the client is known to hold nothing under a name that it asked for."""

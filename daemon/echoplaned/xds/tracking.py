@@ -271,4 +271,5 @@ def _changed_models(before: Resource | None, after: Resource | None) -> set[str]
     """Return the models whose part differs between what a client had of a name and what it has now."""
     old = before.parts if before else {}
     new = after.parts if after else {}
-    return {model for model, _ in old.items() ^ new.items()}
+    changed = {model for model, part in new.items() if old.get(model) != part}
+    return changed | (old.keys() - new.keys())
