@@ -15,9 +15,10 @@ from engine_bench import KEY, facts
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
-from echoplaned.engines.probing import ProbeFailedError, open_channel, probe_all
+from echoplaned.engines.probing import REPEATED, ProbeFailedError, open_channel, probe_all
 
 COUNT = len(GOLDEN_TEXTS)
+SENT = COUNT + len(REPEATED)
 FACTS = facts(width=1)
 
 
@@ -60,16 +61,17 @@ async def channel_to(engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
     await server.stop(None)
 
 
-async def test_every_prompt_goes_out_twice_and_all_at_once() -> None:
+async def test_every_prompt_goes_out_some_twice_and_all_at_once() -> None:
     """No probe waits for another one's answer; each is announced before it leaves, and carries the probes' mark."""
-    engine = Engine(lambda _: 0.5, together=2 * COUNT)
+    engine = Engine(lambda _: 0.5, together=SENT)
     announced: list[int] = []
     async with channel_to(engine) as channel:
         count = await probe_all(channel, KEY.version, FACTS, lambda: announced.append(len(engine.texts)))
     assert count == COUNT
-    assert announced == [0] * (2 * COUNT)
+    assert announced == [0] * SENT
     assert len(set(engine.texts)) == COUNT
-    assert all(engine.texts.count(text) == 2 for text in engine.texts)
+    assert len(engine.texts) == SENT
+    assert max(engine.texts.count(text) for text in engine.texts) == 2
     assert engine.marks == {True}
 
 
@@ -84,8 +86,8 @@ async def test_another_answer_the_second_time_fails() -> None:
 
 async def test_a_failed_probe_leaves_none_behind() -> None:
     """What is not finite fails the probes, and not before every call beside it has ended."""
-    engine = Engine(lambda call: float("nan") if call == 0 else 0.5, together=2 * COUNT)
+    engine = Engine(lambda call: float("nan") if call == 0 else 0.5, together=SENT)
     async with channel_to(engine) as channel:
         with pytest.raises(ProbeFailedError, match="NaN or an infinity"):
             await probe_all(channel, KEY.version, FACTS, lambda: None)
-        assert engine.ended == 2 * COUNT
+        assert engine.ended == SENT

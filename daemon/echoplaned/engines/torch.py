@@ -116,7 +116,7 @@ class TorchEngine:
         self._job("start", (effect.instance, effect.generation), lambda: self._start(effect))
 
     def probe(self, effect: ProbeEngine) -> None:
-        """Send every golden prompt twice; then report the memory."""
+        """Send the golden prompts; then report the memory."""
         self._job("probe", (effect.instance, effect.generation), lambda: self._probe(effect))
 
     def drain(self, effect: DrainEngine) -> None:

@@ -71,13 +71,17 @@ class TorchRuntime:
         torch.set_num_threads(1)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
+        # Read while nobody waits: it takes milliseconds of searching through the installed packages.
+        self._version = ", ".join(
+            f"{name} {distribution_version(name)}" for name in ("torch", "transformers", "torchao")
+        )
         with tempfile.TemporaryDirectory(prefix="echoplane-warm-") as directory:
             warm_up(Path(directory))
 
     @property
     def engine_version(self) -> str:
         """Names and versions of the libraries."""
-        return ", ".join(f"{name} {distribution_version(name)}" for name in ("torch", "transformers", "torchao"))
+        return self._version
 
     def load(self, options: LoadOptions) -> TorchModel:
         """Load a checkpoint.

@@ -82,7 +82,7 @@ class Stream(ABC):
     @property
     def may_push(self) -> bool:
         """Whether something may be due, and may be sent now."""
-        for each in self._in_order:  # no generator: this runs several times a push, on every stream
+        for each in self._in_order:  # noqa: SIM110 - no generator: this runs several times a push, on every stream
             if each.may_push:
                 return True
         return False
