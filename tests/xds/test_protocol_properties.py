@@ -54,7 +54,9 @@ class SimulatedClient:
         held = self.held[push.type]
         if complete:
             held.clear()
-        held.update((each.name, each) for each in push.resources)
+        everything = self.wildcard and push.type is CDS
+        # What was unsubscribed while the push was under way is ignored; subscribed again, it must be sent again.
+        held.update((each.name, each) for each in push.resources if everything or each.name in self.names[push.type])
         for name in push.removed:
             held.pop(name, None)
         self._follow(push.type)
