@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,6 @@ def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *,
     if raw:
         response.raw_output_contents.append(tensor.astype("<i8" if integers else "<f4").tobytes())
     elif integers:
-        output.contents.int64_contents.extend(tensor.ravel().tolist())
+        output.contents.int64_contents.extend(cast("list[int]", tensor.ravel().tolist()))
     else:
         output.contents.fp32_contents.extend(tensor.ravel().tolist())
