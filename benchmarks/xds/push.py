@@ -33,6 +33,7 @@ from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
 from echoplaned.xds.names import ResourceType
+from echoplaned.xds.observer import Load
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.subscriptions import Push
@@ -98,7 +99,10 @@ class Waiter:
     def subscribers_changed(self, model: str, count: int) -> None:
         """Not of interest."""
 
-    def load_report(self, *_counts: object) -> None:
+    def load_report(self, _load: Load) -> None:
+        """Nobody reports here."""
+
+    def load_stream_ended(self, stream: int) -> None:
         """Nobody reports here."""
 
 

@@ -19,6 +19,7 @@ from google.protobuf import json_format
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import ResourceType
+from echoplaned.xds.observer import Load
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
@@ -113,9 +114,9 @@ def test_load_is_folded_by_version() -> None:
         load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
     ]
     stats[0].load_report_interval.FromMilliseconds(1500)
-    assert list(lrs.fold(stats, 9.0)) == [lrs.Load("m", "v1", 10, 4, 16, 2, 1.5)]
+    assert list(lrs.fold(stats, "n", 7, 9.0)) == [Load("m", "v1", "n", 7, 10, 4, 16, 2, 1.5)]
     stats[0].ClearField("load_report_interval")
-    assert next(lrs.fold(stats, 9.0)).interval_s == 9.0
+    assert next(lrs.fold(stats, "n", 7, 9.0)).interval_s == 9.0
 
 
 def test_the_publisher_is_closed_until_it_is_opened() -> None:
@@ -299,3 +300,4 @@ async def test_closing_ends_every_stream_at_once() -> None:
         assert caught.value.details() == "the server is stopping"
     await channel.close()
     assert plane.observer.lines[-1] == "subscribers m 0"
+    assert plane.observer.load_streams_ended == [1]

@@ -18,6 +18,7 @@ import grpc.aio
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
+from echoplaned.xds.observer import Load
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 
@@ -54,6 +55,7 @@ class Recorder:
     lines: list[str] = field(default_factory=list)
     loads: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
     load_reports: int = 0
+    load_streams_ended: list[int] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,18 +90,21 @@ class Recorder:
         """Note it."""
         self._note(f"subscribers {model} {count}")
 
-    def load_report(  # noqa: PLR0917 - the protocol's own signature
-        self, model: str, version: str, node: str, ok: int, error: int, issued: int, in_progress: int, interval_s: float
-    ) -> None:
+    def load_report(self, load: Load) -> None:
         """Add it up."""
-        assert node
-        assert in_progress >= 0
-        assert interval_s > 0
-        total = self.loads[model, version]
-        total[0] += ok
-        total[1] += error
-        total[2] += issued
+        assert load.node
+        assert load.in_progress >= 0
+        assert load.interval_s > 0
+        total = self.loads[load.model, load.version]
+        total[0] += load.ok
+        total[1] += load.error
+        total[2] += load.issued
         self.load_reports += 1
+        self.changed.set()
+
+    def load_stream_ended(self, stream: int) -> None:
+        """Note it."""
+        self.load_streams_ended.append(stream)
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -12,6 +12,7 @@ from echoplaned.core.events import RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.runtime.ports import Clock, Emit, TrafficCounts
+from echoplaned.xds.observer import Load
 from echoplaned.xds.publisher import Publisher
 
 log = structlog.get_logger(__name__)
@@ -21,24 +22,36 @@ class LoadTotals:
     """Running totals of the clients' load reports, by version (a ``TrafficSource``).
 
     A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
-    counters tell them apart.
+    counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
     """
 
     def __init__(self) -> None:
         self._totals: dict[VersionKey, TrafficCounts] = {}
+        self._in_flight: dict[VersionKey, dict[int, int]] = {}
         self.report_count = 0
 
-    def add(self, version: VersionKey, ok: int, error: int, issued: int, in_progress: int) -> None:
+    def add(self, load: Load) -> None:
         """Fold one report in."""
+        version = VersionKey(load.model, load.version)
         before = self._totals.get(version, TrafficCounts())
+        streams = self._in_flight.setdefault(version, {})
         self.report_count += 1
         self._totals[version] = TrafficCounts(
-            ok=before.ok + ok,
+            ok=before.ok + load.ok,
             client_errors=0,
-            server_errors=before.server_errors + error,
-            arrivals=before.arrivals + issued,
-            in_flight=in_progress,
+            server_errors=before.server_errors + load.error,
+            arrivals=before.arrivals + load.issued,
+            in_flight=before.in_flight - streams.get(load.stream, 0) + load.in_progress,
         )
+        streams[load.stream] = load.in_progress
+
+    def ended(self, stream: int) -> None:
+        """Drop what is under way on a stream that ended; what it counted stays."""
+        for version, streams in self._in_flight.items():
+            under_way = streams.pop(stream, 0)
+            if under_way:
+                total = self._totals[version]
+                self._totals[version] = replace(total, in_flight=total.in_flight - under_way)
 
     def totals(self) -> Mapping[VersionKey, TrafficCounts]:
         """Return the totals since the daemon started."""
@@ -47,6 +60,7 @@ class LoadTotals:
     def forget(self, model: str) -> None:
         """Drop a deleted model's totals."""
         self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
+        self._in_flight = {version: streams for version, streams in self._in_flight.items() if version.model != model}
 
 
 class Traffic:
@@ -125,11 +139,13 @@ class Traffic:
         """So many streams follow the model's routes now."""
         log.debug("xds.subscribers", model=model, count=count)
 
-    def load_report(  # noqa: PLR0917 - the observer's flat call
-        self, model: str, version: str, node: str, ok: int, error: int, issued: int, in_progress: int, interval_s: float
-    ) -> None:
+    def load_report(self, load: Load) -> None:
         """One client's counts for one version over the interval."""
-        self.loads.add(VersionKey(model, version), ok, error, issued, in_progress)
+        self.loads.add(load)
+
+    def load_stream_ended(self, stream: int) -> None:
+        """No report comes any more on this stream."""
+        self.loads.ended(stream)
 
     def _remember(self, node: str, what: str, detail: str) -> None:
         self.refusals = [*self.refusals[-99:], (self._clock(), node, what, detail)]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
@@ -21,7 +20,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
 from echoplaned.xds.names import parse_name
-from echoplaned.xds.observer import XdsObserver
+from echoplaned.xds.observer import Load, XdsObserver
 
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
@@ -32,19 +31,6 @@ _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 Context = grpc.aio.ServicerContext[object, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One client's requests to one version over an interval. ``in_progress``: at its end, the rest: during it."""
-
-    model: str
-    version: str
-    ok: int
-    error: int
-    issued: int
-    in_progress: int
-    interval_s: float
-
-
 class LoadReportService:
     """Asks every client for its load and passes it on."""
 
@@ -53,6 +39,7 @@ class LoadReportService:
         self._clock = clock
         self._closing = asyncio.Event()
         self._open = 0
+        self._streams = 0
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the handler to add to a server: ``server.add_generic_rpc_handlers((lrs.handler(),))``."""
@@ -76,7 +63,9 @@ class LoadReportService:
 
     async def _stream_load_stats(self, _requests: object, context: Context) -> None:
         closing = asyncio.ensure_future(self._closing.wait())
-        serving = asyncio.ensure_future(self._serve(context))
+        self._streams += 1
+        stream = self._streams
+        serving = asyncio.ensure_future(self._serve(context, stream))
         self._open += 1
         try:
             await asyncio.wait({closing, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,8 +76,9 @@ class LoadReportService:
             self._open -= 1
             closing.cancel()
             serving.cancel()
+            self._observer.load_stream_ended(stream)
 
-    async def _serve(self, context: Context) -> None:
+    async def _serve(self, context: Context, stream: int) -> None:
         node = ""
         reported_s = self._clock()
         while (request := cast(Any, await context.read())) is not _EOF:
@@ -100,17 +90,12 @@ class LoadReportService:
                     )
                 )
             now_s = self._clock()
-            for load in fold(request.cluster_stats, now_s - reported_s):
-                self._report(node, load)
+            for load in fold(request.cluster_stats, node, stream, now_s - reported_s):
+                self._observer.load_report(load)
             reported_s = now_s
 
-    def _report(self, node: str, load: Load) -> None:
-        self._observer.load_report(
-            load.model, load.version, node, load.ok, load.error, load.issued, load.in_progress, load.interval_s
-        )
 
-
-def fold(clusters: Any, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type
+def fold(clusters: Any, node: str, stream: int, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type
     """Yield one ``Load`` for each cluster of ours that had requests, its localities added up.
 
     ``measured_s``: the interval where the client does not name it.
@@ -126,6 +111,8 @@ def fold(clusters: Any, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - 
         yield Load(
             model=target.model,
             version=target.version,
+            node=node,
+            stream=stream,
             ok=sum(each.total_successful_requests for each in localities),
             error=sum(each.total_error_requests for each in localities),
             issued=sum(each.total_issued_requests for each in localities),

@@ -8,6 +8,24 @@ from typing import Protocol
 from echoplaned.xds.names import ResourceType
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One client's requests to one version over an interval. ``in_progress``: at its end, the rest: during it.
+
+    ``node``: the client's id, which several clients may share; ``stream``: a number that tells the streams of reports apart.
+    """
+
+    model: str
+    version: str
+    node: str
+    stream: int
+    ok: int
+    error: int
+    issued: int
+    in_progress: int
+    interval_s: float
+
+
 class XdsObserver(Protocol):
     """Receives what clients say. Every method must return at once and must not publish from within the call."""
 
@@ -41,10 +59,12 @@ class XdsObserver(Protocol):
         """So many streams follow the model's routes now."""
         ...
 
-    def load_report(  # noqa: PLR0917 - a flat call, one a report and cluster, keeps the report's type out of the core
-        self, model: str, version: str, node: str, ok: int, error: int, issued: int, in_progress: int, interval_s: float
-    ) -> None:
-        """One client's counts for one version over the interval, in requests; ``in_progress``: at its end."""
+    def load_report(self, load: Load) -> None:
+        """One client's counts for one version over an interval."""
+        ...
+
+    def load_stream_ended(self, stream: int) -> None:
+        """No report comes any more on the stream of this number."""
         ...
 
 
