@@ -13,6 +13,8 @@ from echoplaned.core.facts import Dtype, Signature, TensorSpec
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
 from echoplaned.core.spec import BehaviourChange, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
 from echoplaned.core.state import (
+    TERMINAL_PHASES,
+    EntryKind,
     Evidence,
     GateVerdict,
     InstanceState,
@@ -198,17 +200,13 @@ def test_every_phase_is_shown(phase: Phase) -> None:
 
 
 def test_words_of_a_history() -> None:
-    """The kind of a line is a stable word, whatever the prose goes on to say."""
-    lines = {
-        "update from v1 to v2": "created",
-        "paused": "paused",
-        "resumed": "resumed",
-        "promoted by a caller: x": "promoted",
-        "held: OLD_LOST": "held",
-        "ended: SUCCEEDED": "ended",
-        "SHIFTING stage 1 (5 %) after NEW_READY": "published",
-    }
-    assert {text: entry_kind(entry(1, Phase.SHIFTING, 1, text)) for text in lines} == lines
+    """A line's stable word comes from its kind, or from the phase that the rollout came into; never from its prose."""
+    kinds = {kind: entry_kind(replace(entry(1, Phase.SHIFTING, 1, "paused"), kind=kind)) for kind in EntryKind}
+    assert kinds.pop(EntryKind.MOVED) == "published"
+    assert kinds == {kind: kind.value.lower() for kind in kinds}
+    words = {phase: entry_kind(entry(1, phase, 1, "held: no")) for phase in Phase}
+    assert words[Phase.OBSERVING] == "acknowledged"
+    assert {words[phase] for phase in TERMINAL_PHASES} == {"ended"}
 
 
 def test_counts_of_a_verdict() -> None:

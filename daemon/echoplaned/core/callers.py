@@ -24,6 +24,7 @@ from echoplaned.core.rollouts import accepts, fire
 from echoplaned.core.spec import BehaviourChange, Tier
 from echoplaned.core.state import (
     CacheCounts,
+    EntryKind,
     Model,
     Operation,
     OperationKind,
@@ -120,7 +121,8 @@ def on_update(draft: Draft, event: UpdateRequested) -> None:
         phase_since_s=draft.now_s,
     )
     draft.put_operation(replace(operation, rollout_id=event.rollout_id))
-    draft.note(rollout, f"update from {rollout.from_version} to {rollout.to_version} by policy {event.policy.name}")
+    text = f"update from {rollout.from_version} to {rollout.to_version} by policy {event.policy.name}"
+    draft.note(rollout, text, kind=EntryKind.CREATED)
 
 
 def _check_serving(model: Model, event: UpdateRequested) -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from echoplaned.core.effects import Announce, Effect
 from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Verdict, Version
+from echoplaned.core.state import EntryKind, Instance, Model, Operation, Rollout, RolloutEntry, State, Verdict, Version
 
 
 class Draft:
@@ -87,9 +87,11 @@ class Draft:
         self.state = replace(self.state, announce_sequence=sequence)
         self.announces.append(Announce(sequence, self.now_s, subject, kind, text))
 
-    def note(self, rollout: Rollout, text: str, verdicts: tuple[Verdict, ...] = ()) -> Rollout:
+    def note(
+        self, rollout: Rollout, text: str, verdicts: tuple[Verdict, ...] = (), kind: EntryKind = EntryKind.MOVED
+    ) -> Rollout:
         """Append a line to a rollout's history and announce it; return the rollout, stored as well."""
-        entry = RolloutEntry(len(rollout.history) + 1, self.now_s, rollout.phase, rollout.stage, text, verdicts)
+        entry = RolloutEntry(len(rollout.history) + 1, self.now_s, rollout.phase, rollout.stage, text, verdicts, kind)
         noted = replace(rollout, history=(*rollout.history, entry))
         self.put_rollout(noted)
         subject = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"

@@ -10,6 +10,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready
 from echoplaned.core.spec import OnExpire
 from echoplaned.core.state import (
+    EntryKind,
     GateVerdict,
     Model,
     Phase,
@@ -152,7 +153,7 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
 
 def _hold(draft: Draft, rollout: Rollout, reason: str) -> None:
     held = replace(rollout, held_reason=reason, window=rollout.window + 1, verdicts=(), observe_since_s=None)
-    draft.note(replace(held, ending=None), f"held: {reason}")
+    draft.note(replace(held, ending=None), f"held: {reason}", kind=EntryKind.HELD)
 
 
 def _enter(draft: Draft, rollout: Rollout, phase: Phase, signal: RolloutSignal) -> None:

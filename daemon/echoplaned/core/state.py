@@ -151,6 +151,17 @@ class Verdict:
     evidence: Evidence = Evidence.LIVE
 
 
+class EntryKind(StrEnum):
+    """What a line of a rollout's history tells. MOVED: the rollout came into the phase of the line."""
+
+    MOVED = "MOVED"
+    CREATED = "CREATED"
+    PAUSED = "PAUSED"
+    RESUMED = "RESUMED"
+    PROMOTED = "PROMOTED"
+    HELD = "HELD"
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutEntry:
     """One line of a rollout's append-only history. ``stage`` counts from 1; 0 is before the first."""
@@ -161,6 +172,7 @@ class RolloutEntry:
     stage: int
     text: str
     verdicts: tuple[Verdict, ...] = ()
+    kind: EntryKind = EntryKind.MOVED
 
 
 @dataclass(frozen=True, slots=True)

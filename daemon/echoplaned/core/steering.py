@@ -15,7 +15,7 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.rollouts import BOTH_LOST, OLD_LOST, accepts, fire, pass_signal
-from echoplaned.core.state import Operation, OperationKind, Phase, Rollout
+from echoplaned.core.state import EntryKind, Operation, OperationKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
 from echoplaned.errors import OperationNotFoundError, RolloutNotFoundError, StateInvalidError
 
@@ -24,14 +24,14 @@ def on_pause(draft: Draft, event: PauseRequested) -> None:
     """Keep a rollout where it is; FAIL still brings it back."""
     rollout = _active(draft, event.model, event.rollout_id)
     if not rollout.paused:
-        draft.note(replace(rollout, paused=True), "paused")
+        draft.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
 
 
 def on_resume(draft: Draft, event: ResumeRequested) -> None:
     """Let a paused rollout go on; the stage's time starts anew, so that it does not expire by having been paused."""
     rollout = _active(draft, event.model, event.rollout_id)
     if rollout.paused:
-        draft.note(replace(rollout, paused=False, phase_since_s=draft.now_s), "resumed")
+        draft.note(replace(rollout, paused=False, phase_since_s=draft.now_s), "resumed", kind=EntryKind.RESUMED)
 
 
 def on_abort(draft: Draft, event: AbortRequested) -> None:
@@ -59,7 +59,7 @@ def on_promote(draft: Draft, event: PromoteRequested) -> None:
         raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY")
     if event.stage not in {0, rollout.stage}:
         raise _invalid(rollout, f"leave stage {event.stage}", f"stage {rollout.stage}, which it is in")
-    noted = draft.note(rollout, f"promoted by a caller: {event.reason}")
+    noted = draft.note(rollout, f"promoted by a caller: {event.reason}", kind=EntryKind.PROMOTED)
     fire(draft, noted, pass_signal(noted))
 
 

@@ -12,6 +12,7 @@ from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import (
     TERMINAL_PHASES,
     WEIGHT_TOTAL_PPM,
+    EntryKind,
     GateVerdict,
     Model,
     Phase,
@@ -42,17 +43,6 @@ PHASE_TO_PB: Mapping[Phase, rollouts_pb2.RolloutPhase] = MappingProxyType(
 )
 _OUTCOME_TO_PB = by_name(rollouts_pb2.RolloutOutcome, "ROLLOUT_OUTCOME", sorted(TERMINAL_PHASES))
 
-# Histories are prose; their first words tell what kind of line it is. A line of another kind is told by its phase.
-_KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "update from": "created",
-        "paused": "paused",
-        "resumed": "resumed",
-        "promoted": "promoted",
-        "held": "held",
-        "ended": "ended",
-    }
-)
 _KIND_OF_PHASE: Mapping[Phase, str] = MappingProxyType(
     {
         Phase.PREPARING: "preparing",
@@ -174,8 +164,7 @@ def _history(rollout: Rollout) -> list[rollouts_pb2.RolloutEvent]:
 
 def entry_kind(entry: RolloutEntry) -> str:
     """Return the stable word for a line of a history."""
-    found = next((kind for start, kind in _KINDS.items() if entry.text.startswith(start)), None)
-    return found or _KIND_OF_PHASE[entry.phase]
+    return _KIND_OF_PHASE[entry.phase] if entry.kind is EntryKind.MOVED else entry.kind.value.lower()
 
 
 def decisive(verdicts: tuple[Verdict, ...]) -> Verdict | None:

@@ -1,0 +1,37 @@
+"""What a reader sees of a rollout while it moves: typed lines of its history, and how many follow its routes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from echoplaned.core.state import EntryKind, Phase, RolloutEntry
+from echoplaned.testing.transcript import Transcript
+
+STORIES = Path(__file__).parent.parent / "transcripts"
+
+
+def told(name: str) -> list[RolloutEntry]:
+    """Play a story and return every line of its rollouts' histories."""
+    transcript = Transcript()
+    for line in (STORIES / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("> "):
+            transcript.play(line[2:])
+    found: list[RolloutEntry] = []
+    for model in transcript.state.models.values():
+        rollouts = (*model.past_rollouts, *((model.rollout,) if model.rollout is not None else ()))
+        found += [entry for rollout in rollouts for entry in rollout.history]
+    return found
+
+
+def test_lines_have_a_kind() -> None:
+    """Whatever its prose, a line says by its kind what it tells; the first one is always the creation."""
+    for name, kinds in {
+        "pause": {EntryKind.PAUSED, EntryKind.RESUMED},
+        "promote_abort": {EntryKind.PROMOTED},
+        "old_lost": {EntryKind.HELD},
+    }.items():
+        entries = told(name)
+        assert entries[0].kind is EntryKind.CREATED
+        assert kinds | {EntryKind.CREATED, EntryKind.MOVED} == {entry.kind for entry in entries}, name
+    ended = told("update_good")[-1]
+    assert (ended.kind, ended.phase) == (EntryKind.MOVED, Phase.SUCCEEDED)
