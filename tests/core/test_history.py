@@ -35,3 +35,16 @@ def test_lines_have_a_kind() -> None:
         assert kinds | {EntryKind.CREATED, EntryKind.MOVED} == {entry.kind for entry in entries}, name
     ended = told("update_good")[-1]
     assert (ended.kind, ended.phase) == (EntryKind.MOVED, Phase.SUCCEEDED)
+
+
+def test_publishing_does_not_hide_the_subscribers() -> None:
+    """Right after a publication nobody has the new routes, but the model still has as many subscribers as before."""
+    transcript = Transcript()
+    for line in ("load m v1", "reserved m/v1#0 host 128", "ready m/v1#0", "probes-passed m/v1#0", "acked m by=3/3"):
+        transcript.play(line)
+    assert transcript.state.models["m"].progress.subscriber_count == 3
+    for line in ("update m v2", "reserved m/v2#0 host 128", "ready m/v2#0", "probes-passed m/v2#0"):
+        transcript.play(line)
+    progress = transcript.state.models["m"].progress
+    assert not progress.acknowledged
+    assert (progress.acknowledged_count, progress.subscriber_count) == (0, 3)

@@ -133,7 +133,9 @@ def _sync_routes(draft: Draft, model_id: str) -> None:
     epoch = draft.state.route_epoch + 1
     draft.state = replace(draft.state, route_epoch=epoch)
     routes = ModelRoutes(model_id, epoch, clusters)
-    draft.put_model(replace(model, routes=routes, progress=RoutesProgress(epoch, draft.now_s)))
+    # Nobody has the new epoch yet, but who follows the model does not change by publishing.
+    progress = RoutesProgress(epoch, draft.now_s, subscriber_count=model.progress.subscriber_count)
+    draft.put_model(replace(model, routes=routes, progress=progress))
 
 
 def _forget_model(draft: Draft, model_id: str) -> None:
