@@ -131,7 +131,7 @@ class Verdict(_message.Message):
     def __init__(self, gate: _Optional[str] = ..., verdict: _Optional[_Union[Verdict.Outcome, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., counts: _Optional[_Union[GateCounts, _Mapping]] = ..., evidence: _Optional[_Union[Verdict.Evidence, str]] = ..., stage: _Optional[int] = ..., window: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GateCounts(_message.Message):
-    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm")
+    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm", "probe_both_failure_count", "old_silent_request_count")
     OLD_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,8 @@ class GateCounts(_message.Message):
     E_VALUE_FIELD_NUMBER: _ClassVar[int]
     ERROR_INCREASE_UPPER_BOUND_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_SHARE_PPM_FIELD_NUMBER: _ClassVar[int]
+    PROBE_BOTH_FAILURE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OLD_SILENT_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     old_request_count: int
     old_server_error_count: int
     old_client_error_count: int
@@ -154,7 +156,9 @@ class GateCounts(_message.Message):
     e_value: float
     error_increase_upper_bound: float
     observed_share_ppm: int
-    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ...) -> None: ...
+    probe_both_failure_count: int
+    old_silent_request_count: int
+    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ..., probe_both_failure_count: _Optional[int] = ..., old_silent_request_count: _Optional[int] = ...) -> None: ...
 
 class RolloutEvent(_message.Message):
     __slots__ = ("time", "sequence", "phase", "stage", "kind", "text", "verdict")
