@@ -33,7 +33,7 @@ from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
 from echoplaned.xds.names import ResourceType
-from echoplaned.xds.observer import Load
+from echoplaned.xds.observer import Load, Nack, Refusal
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.subscriptions import Push
@@ -88,13 +88,13 @@ class Waiter:
         """Note how many have the routes."""
         self.had = acknowledged
 
-    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
+    def routes_refused(self, refusal: Refusal) -> None:
         """Nobody refuses here."""
-        raise AssertionError(f"{node} refused {model} at {epoch}: {detail} {changed_by}")
+        raise AssertionError(str(refusal))
 
-    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+    def nack_recorded(self, nack: Nack) -> None:
         """Nobody refuses here."""
-        raise AssertionError(f"{node} refused {type_url}: {detail}")
+        raise AssertionError(str(nack))
 
     def subscribers_changed(self, model: str, count: int) -> None:
         """Not of interest."""

@@ -127,6 +127,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         traffic=counts,
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
+        refusals=traffic.refusals.of_model,
         store_writable=lambda: loop.store_writable,
         observer=metrics,
     )

@@ -12,6 +12,7 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import GateVerdict
 from echoplaned.rpc.deps import CountedBy
 from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.runtime.refusals import RecordedRefusal
 
 from .reading import metadata, rest_of
 from .world import World, failed
@@ -171,6 +172,35 @@ async def test_explain(world: World) -> None:
         "operations/nobody": Reason.OPERATION_NOT_FOUND,
     }.items():
         await failed(explain(diagnostics_pb2.ExplainRequest(name=name)), reason, CODE.NOT_FOUND)
+
+
+async def test_explain_shows_what_subscribers_refused(world: World) -> None:
+    """Explain names who refused what of the routes, why, how often and whether it counts; for a rollout what fell into it."""
+    await world.load("fp32")
+
+    def refuse(model: str, resource: str, *, counted: bool) -> None:
+        now_s = world.handle.now_s()
+        of, models = (f"models/{model}/versions/{resource}",), frozenset({model})
+        world.refusals.record(RecordedRefusal("client-1", "type/x", of, models, "bad endpoint", counted, now_s, now_s))
+
+    refuse("minilm", "fp32", counted=False)
+    refuse("other", "fp32", counted=True)
+    world.handle.advance(60)
+    refuse("minilm", "fp32", counted=False)
+    world.handle.advance(60)
+    started = await world.update("int8", policy=rollouts_pb2.RolloutPolicy(stages_percent=[50, 100], stage_min_s=0))
+    world.handle.advance(1)
+    refuse("minilm", "int8", counted=True)
+    explain = world.stubs.status.Explain
+    model = await explain(diagnostics_pb2.ExplainRequest(name="minilm"))
+    newest, before = model.refusals
+    assert (newest.node, newest.type_url, newest.message) == ("client-1", "type/x", "bad endpoint")
+    assert (list(newest.resources), newest.counted, newest.count) == (["models/minilm/versions/int8"], True, 1)
+    assert (before.counted, before.count, before.time.seconds - before.first_time.seconds) == (False, 2, 60)
+    version = await explain(diagnostics_pb2.ExplainRequest(name="models/minilm/versions/fp32"))
+    assert list(version.refusals) == [before]
+    for name in (metadata(started).rollout, started.name):
+        assert list((await explain(diagnostics_pb2.ExplainRequest(name=name))).refusals) == [newest]
 
 
 async def test_model_health(world: World) -> None:

@@ -32,6 +32,7 @@ from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.ports import TrafficSource
+from echoplaned.runtime.refusals import RefusalLog
 from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
@@ -148,6 +149,7 @@ class World:
         self.limits = RpcLimits()
         self.store_writable = True
         self.traffic: dict[CountedBy, TrafficSource] = {}
+        self.refusals = RefusalLog()
         self.stubs: Stubs
 
     @property
@@ -169,6 +171,7 @@ class World:
             start_time_s=self.handle.now_s(),
             traffic=self.traffic,
             limits=self.limits,
+            refusals=self.refusals.of_model,
             store_writable=lambda: self.store_writable,
             observer=self.ended,
         )

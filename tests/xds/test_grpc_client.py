@@ -10,6 +10,7 @@ import pytest
 import xds_harness as h
 
 from echoplaned.xds import snapshot
+from echoplaned.xds.names import ResourceType
 
 STAGES = (50_000, 150_000, 300_000, 500_000, 750_000, 900_000, 999_999)
 TOTAL = 1_000_000
@@ -130,6 +131,8 @@ async def test_a_client_that_refuses_keeps_what_it_had(monkeypatch: pytest.Monke
             assert await client.count(5) == {"v1": 5}
             (view,) = plane.publisher.subscribers()
             assert "duplicate" in view.refusals[0][1]
+            (refusal,) = plane.observer.refusals
+            assert (refusal.type_url, refusal.names) == (str(ResourceType.ENDPOINT), {"models/m/versions/v1"})
             plane.publisher.publish_model(h.routes("m", 3, v1=(TOTAL, [v1])))
             await plane.observer.until_acknowledged("m", 3)
             assert plane.publisher.subscribers()[0].refusals == ()

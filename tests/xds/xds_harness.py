@@ -18,7 +18,7 @@ import grpc.aio
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
-from echoplaned.xds.observer import Load
+from echoplaned.xds.observer import Load, Nack, Refusal
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 
@@ -54,6 +54,8 @@ class Recorder:
 
     lines: list[str] = field(default_factory=list)
     loads: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
+    refusals: list[Refusal] = field(default_factory=list)
+    nacks: list[Nack] = field(default_factory=list)
     load_reports: int = 0
     load_streams_ended: list[int] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
@@ -78,13 +80,18 @@ class Recorder:
         tail = f" stale={','.join(stale)}" if stale else ""
         self._note(f"progress {model} e{epoch} {acknowledged}/{subscribers}{tail}")
 
-    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
+    def routes_refused(self, refusal: Refusal) -> None:
         """Note it."""
-        self._note(f"refused {model} e{epoch} by {node}: {detail} {sorted(changed_by)}")
+        self.refusals.append(refusal)
+        self._note(
+            f"refused {refusal.model} e{refusal.epoch} by {refusal.node}: {refusal.detail} {sorted(refusal.names)}"
+        )
 
-    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+    def nack_recorded(self, nack: Nack) -> None:
         """Note it."""
-        self._note(f"nack {node} {type_url.rpartition('.')[2]}: {detail}")
+        self.nacks.append(nack)
+        about = f"{sorted(nack.names)} of {','.join(sorted(nack.models))}"
+        self._note(f"nack {nack.node} {nack.type_url.rpartition('.')[2]}: {nack.detail} {about}")
 
     def subscribers_changed(self, model: str, count: int) -> None:
         """Note it."""

@@ -13,6 +13,7 @@ from echoplaned.rpc.facade import PlanningFacade
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.runtime.handle import Handle
 from echoplaned.runtime.ports import Prober, TrafficSource
+from echoplaned.runtime.refusals import RecordedRefusal
 
 MIB = 1024 * 1024
 
@@ -75,6 +76,7 @@ class RpcDeps:
 
     ``resolve_source``: the path of a source's URI beneath an allowed root; blocks. ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
+    ``refusals``: what subscribers refused of a model's routes, the latest first.
     """
 
     handle: Handle
@@ -89,5 +91,6 @@ class RpcDeps:
     traffic: Mapping[CountedBy, TrafficSource] = field(default_factory=dict)
     limits: RpcLimits = RpcLimits()
     xds: Callable[[], XdsTotals] = XdsTotals
+    refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
     store_writable: Callable[[], bool] = lambda: True
     observer: RpcObserver = field(default_factory=NoObserver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
@@ -24,16 +25,25 @@ from echoplaned.rpc.health_view import ready_count, why_not
 from echoplaned.rpc.lookup import all_rollouts, find_model, find_operation, find_rollout, find_version
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
 from echoplaned.runtime.handle import Handle
+from echoplaned.runtime.refusals import RecordedRefusal
 
 DECISIONS_SHOWN = 100
 _ANNOUNCES_READ = 2000
 _READ_TIMEOUT_S = 2.0
 
 Decisions = list[diagnostics_pb2.Decision]
+Refusals = tuple[RecordedRefusal, ...]
 
 
-async def explain(handle: Handle, name: str) -> diagnostics_pb2.ExplainResponse:
+async def explain(
+    handle: Handle, name: str, refusals: Callable[[str], Refusals] = lambda _model: ()
+) -> diagnostics_pb2.ExplainResponse:
     """Explain a model, a version, a rollout or an operation by its name.
+
+    Args:
+        handle: the state and what was announced.
+        name: of the resource.
+        refusals: returns what subscribers refused of a model's routes, the latest first.
 
     Raises:
         EchoplaneError: there is no such resource.
@@ -42,15 +52,24 @@ async def explain(handle: Handle, name: str) -> diagnostics_pb2.ExplainResponse:
     announces = await _read_announces(handle, state.announce_sequence)
     if "operations/" in name:
         answer = _operation(state, find_operation(state, parse_operation(name)), announces)
+        answer.refusals.extend(_of_operation(state, parse_operation(name), refusals))
     elif "/versions/" in name:
-        answer = _version(*find_version(state, parse_version(name)), announces)
+        model, version = find_version(state, parse_version(name))
+        answer = _version(model, version, announces)
+        answer.refusals.extend(_refusal(r) for r in refusals(model.model_id) if key_name(version.key) in r.resources)
     elif "/rollouts/" in name:
-        answer = _rollout(*find_rollout(state, *parse_rollout(name)))
+        model, rollout = find_rollout(state, *parse_rollout(name))
+        answer = _rollout(model, rollout)
+        answer.refusals.extend(_during(rollout, refusals(model.model_id)))
     else:
-        answer = _model(find_model(state, parse_model(name)), announces)
+        model = find_model(state, parse_model(name))
+        answer = _model(model, announces)
+        answer.refusals.extend(_refusal(refusal) for refusal in refusals(model.model_id))
     # Each source tells the oldest first, so that of two at the same time the later one in the list is the later one.
     latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds())[::-1][:DECISIONS_SHOWN]
-    return diagnostics_pb2.ExplainResponse(name=answer.name, summary=answer.summary, decisions=latest)
+    return diagnostics_pb2.ExplainResponse(
+        name=answer.name, summary=answer.summary, decisions=latest, refusals=answer.refusals
+    )
 
 
 async def _read_announces(handle: Handle, until: int) -> list[Announce]:
@@ -142,6 +161,39 @@ def _operation(state: State, operation: Operation, announces: list[Announce]) ->
         if rollout.rollout_id == operation.rollout_id:
             decisions += _history(rollout)
     return _answer(name, parts, decisions)
+
+
+def _of_operation(
+    state: State, operation_id: str, refusals: Callable[[str], Refusals]
+) -> list[diagnostics_pb2.Refusal]:
+    operation = find_operation(state, operation_id)
+    model = state.models.get(operation.model)
+    rollouts = all_rollouts(model) if model is not None and operation.rollout_id else ()
+    rollout = next((r for r in rollouts if r.rollout_id == operation.rollout_id), None)
+    return [] if rollout is None else _during(rollout, refusals(operation.model))
+
+
+def _during(rollout: Rollout, refusals: Refusals) -> list[diagnostics_pb2.Refusal]:
+    """Return what was refused while a rollout was under way."""
+    return [
+        _refusal(refusal)
+        for refusal in refusals
+        if refusal.last_s >= rollout.create_time_s
+        and (rollout.end_time_s is None or refusal.first_s <= rollout.end_time_s)
+    ]
+
+
+def _refusal(refusal: RecordedRefusal) -> diagnostics_pb2.Refusal:
+    return diagnostics_pb2.Refusal(
+        time=timestamp(refusal.last_s),
+        first_time=timestamp(refusal.first_s),
+        node=refusal.node,
+        type_url=refusal.type_url,
+        resources=refusal.resources,
+        message=refusal.detail,
+        counted=refusal.counted,
+        count=refusal.count,
+    )
 
 
 def _where(rollout: Rollout) -> str:

@@ -105,7 +105,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         self, request: diagnostics_pb2.ExplainRequest, context: Context
     ) -> diagnostics_pb2.ExplainResponse:
         """Say why something is as it is."""
-        return await explain(self._handle, request.name)
+        return await explain(self._handle, request.name, self._deps.refusals)
 
     async def WatchEvents(  # noqa: N802 - the API's name
         self, request: diagnostics_pb2.WatchEventsRequest, context: Context

@@ -12,7 +12,8 @@ from echoplaned.core.events import RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.runtime.ports import Clock, Emit, TrafficCounts
-from echoplaned.xds.observer import Load
+from echoplaned.runtime.refusals import RecordedRefusal, RefusalLog
+from echoplaned.xds.observer import Load, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ class Traffic:
         self._waiting: dict[str, ModelRoutes] = {}
         self._acknowledged_epochs: dict[str, int] = {}
         self.loads = LoadTotals()
-        self.refusals: list[tuple[float, str, str, str]] = []
+        self.refusals = RefusalLog()
 
     def connect(self, publisher: Publisher) -> None:
         """Give it the publisher whose observer it is."""
@@ -105,6 +106,7 @@ class Traffic:
         """Drop what is left of a deleted model."""
         self._acknowledged_epochs.pop(model, None)
         self.loads.forget(model)
+        self.refusals.forget(model)
         if self._opened and self._publisher is not None:
             self._publisher.remove_model(model)
 
@@ -124,16 +126,23 @@ class Traffic:
         done = self._acknowledged_epochs.get(model) == epoch
         self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
 
-    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
+    def routes_refused(self, refusal: Refusal) -> None:
         """A subscriber refused what this epoch changed."""
-        log.warning("xds.refused", model=model, epoch=epoch, node=node, detail=detail, resources=sorted(changed_by))
-        self._remember(node, ", ".join(sorted(changed_by)), detail)
-        self._emit(RoutesRefused(self._clock(), model, epoch, node, detail))
+        log.warning(
+            "xds.refused",
+            model=refusal.model,
+            epoch=refusal.epoch,
+            node=refusal.node,
+            detail=refusal.detail,
+            resources=sorted(refusal.names),
+        )
+        self._record(refusal, frozenset({refusal.model}), counted=True)
+        self._emit(RoutesRefused(self._clock(), refusal.model, refusal.epoch, refusal.node, refusal.detail))
 
-    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+    def nack_recorded(self, nack: Nack) -> None:
         """Any other refusal: recorded, nothing follows from it."""
-        log.warning("xds.nack", node=node, type_url=type_url, detail=detail)
-        self._remember(node, type_url, detail)
+        log.warning("xds.nack", node=nack.node, type_url=nack.type_url, detail=nack.detail)
+        self._record(nack, nack.models, counted=False)
 
     def subscribers_changed(self, model: str, count: int) -> None:
         """So many streams follow the model's routes now."""
@@ -147,8 +156,11 @@ class Traffic:
         """No report comes any more on this stream."""
         self.loads.ended(stream)
 
-    def _remember(self, node: str, what: str, detail: str) -> None:
-        self.refusals = [*self.refusals[-99:], (self._clock(), node, what, detail)]
+    def _record(self, told: Refusal | Nack, models: frozenset[str], *, counted: bool) -> None:
+        now_s = self._clock()
+        self.refusals.record(
+            RecordedRefusal(told.node, told.type_url, tuple(told.names), models, told.detail, counted, now_s, now_s)
+        )
 
 
 class WorkerTotals:

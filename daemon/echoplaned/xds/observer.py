@@ -9,6 +9,35 @@ from echoplaned.xds.names import ResourceType
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal that a rollout must heed. ``names``: of the refused resources that changed after the routes that the node had.
+
+    ``epoch``: the newest, which still holds what was refused.
+    """
+
+    model: str
+    epoch: int
+    node: str
+    type_url: str
+    detail: str
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """A response that was refused in any other way. ``names``: its resources that the node did not have before.
+
+    ``models``: whose routes these resources hold.
+    """
+
+    node: str
+    type_url: str
+    detail: str
+    names: frozenset[str]
+    models: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """One client's requests to one version over an interval. ``in_progress``: at its end, the rest: during it.
 
@@ -44,14 +73,11 @@ class XdsObserver(Protocol):
         """So many subscribers have the newest routes by now; changes in quick succession are told as one."""
         ...
 
-    def routes_refused(self, model: str, epoch: int, node: str, detail: str, changed_by: frozenset[str]) -> None:
-        """A subscriber that had earlier routes of the model refused a response with what came after them.
-
-        ``epoch``: the newest, which still holds what was refused. ``changed_by``: the refused resources' names.
-        """
+    def routes_refused(self, refusal: Refusal) -> None:
+        """A subscriber that had earlier routes of the model refused a response with what came after them."""
         ...
 
-    def nack_recorded(self, node: str, type_url: str, detail: str) -> None:
+    def nack_recorded(self, nack: Nack) -> None:
         """A response was refused in any other way; nothing follows from it."""
         ...
 

@@ -15,7 +15,7 @@ from echoplaned.xds.snapshot import EMPTY, Snapshot
 from echoplaned.xds.stream import Answer, Reply, Stream, StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
 from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
-from echoplaned.xds.tracking import Tracker
+from echoplaned.xds.tracking import Tracker, nack
 from echoplaned.xds.wire import Encoder
 
 ACK_TIMEOUT_S = 10.0
@@ -237,9 +237,9 @@ class Publisher:
     def _report_refusal(self, stream: Stream, reply: Reply) -> None:
         refusals = self._tracker.refused(stream, reply, self._snapshot)
         for each in refusals:
-            self._observer.routes_refused(each.model, each.epoch, each.node, each.detail, each.names)
+            self._observer.routes_refused(each)
         if not refusals:
-            self._observer.nack_recorded(stream.node.id, str(reply.type), reply.detail)
+            self._observer.nack_recorded(nack(stream, reply))
 
     def _tell(self) -> None:
         if not self._tracker.has_news:

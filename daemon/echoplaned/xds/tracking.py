@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from echoplaned.xds.names import ResourceType
+from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot
 from echoplaned.xds.stream import Reply, Stream
@@ -24,17 +25,6 @@ class Progress:
     acknowledged: int
     subscribers: int
     stale: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A refusal that a rollout must heed: ``names`` changed after the routes that the node had."""
-
-    model: str
-    epoch: int
-    node: str
-    detail: str
-    names: frozenset[str]
 
 
 @dataclass(slots=True)
@@ -152,7 +142,7 @@ class Tracker:
                 if self._is_news(stream, model, resource, before, snapshot):
                     names.setdefault(model, set()).add(resource.name)
         return [
-            Refusal(model, epoch, stream.node.id, reply.detail, frozenset(changed))
+            Refusal(model, epoch, stream.node.id, str(reply.type), reply.detail, frozenset(changed))
             for model, changed in names.items()
             if (epoch := self._tracks[model].epoch) is not None
         ]
@@ -265,6 +255,16 @@ class Tracker:
         track = self._tracks[model]
         if track.epoch is None and not track.followers:
             del self._tracks[model]
+
+
+def nack(stream: Stream, reply: Reply) -> Nack:
+    """Return what a refused push was about: its resources that the client did not have, or all if it had every one."""
+    resources = reply.push.resources if reply.push is not None else ()
+    before = reply.before or {}
+    news = [each for each in resources if (had := before.get(each.name)) is None or had.version != each.version]
+    about = news or resources
+    models = frozenset(m for each in about for m in _changed_models(before.get(each.name), each) or each.parts.keys())
+    return Nack(stream.node.id, str(reply.type), reply.detail, frozenset(each.name for each in about), models)
 
 
 def _changed_models(before: Resource | None, after: Resource | None) -> set[str]:

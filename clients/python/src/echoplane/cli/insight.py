@@ -65,6 +65,11 @@ def explain(
         say(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}")
         for line in _evidence(decision):
             say(f"    {line}")
+    for refusal in found.refusals:
+        weight = "counts against the newest routes" if refusal.counted else "recorded only"
+        times = f", {refusal.count} times" if refusal.count > 1 else ""
+        said = f"{refusal.node} refused {', '.join(refusal.resources)}: {refusal.message}"
+        say(f"{refusal.time.ToDatetime():%Y-%m-%d %H:%M:%S}  refusal ({weight}{times}): {said}")
 
 
 def _evidence(decision: diagnostics.Decision) -> list[str]:

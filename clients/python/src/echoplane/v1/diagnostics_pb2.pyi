@@ -190,14 +190,36 @@ class ExplainRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("name", "summary", "decisions")
+    __slots__ = ("name", "summary", "decisions", "refusals")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     decisions: _containers.RepeatedCompositeFieldContainer[Decision]
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("time", "first_time", "node", "type_url", "resources", "message", "counted", "count")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TIME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    TYPE_URL_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    first_time: _timestamp_pb2.Timestamp
+    node: str
+    type_url: str
+    resources: _containers.RepeatedScalarFieldContainer[str]
+    message: str
+    counted: bool
+    count: int
+    def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., first_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., node: _Optional[str] = ..., type_url: _Optional[str] = ..., resources: _Optional[_Iterable[str]] = ..., message: _Optional[str] = ..., counted: bool = ..., count: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("time", "subject", "kind", "text", "verdict", "plan", "evidence")
