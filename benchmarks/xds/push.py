@@ -102,7 +102,7 @@ class Waiter:
     def load_report(self, _load: Load) -> None:
         """Nobody reports here."""
 
-    def load_stream_ended(self, stream: int) -> None:
+    def load_stream_ended(self, node: str, stream: int) -> None:
         """Nobody reports here."""
 
 

@@ -109,6 +109,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         counting_emit(loop.emit, metrics),
         time.time,
         latest_state=lambda: loop.state,
+        clients=traffic,
     )
     planner = InstancePlanner(loop.emit, time.time)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))

@@ -27,7 +27,7 @@ from echoplaned.core.state import (
 )
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.runner import GateRunner, RunnerOptions
-from echoplaned.runtime.ports import ProbeOutcome, TrafficCounts
+from echoplaned.runtime.ports import ClientSource, ProbeOutcome, Reporter, TrafficCounts
 from echoplaned.testing import builders
 
 NEW = VersionKey("m", "v2")
@@ -58,6 +58,7 @@ class World:
     told: list[GatesJudged] = field(default_factory=list)
     counts: dict[VersionKey, TrafficCounts] = field(default_factory=dict)
     broken: bool = False
+    clients: ClientSource | None = None
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
@@ -125,6 +126,7 @@ class World:
             lambda: self.now_s,
             latest_state=lambda: self.state,
             options=RunnerOptions(interval_s=interval_s),
+            clients=self.clients,
         )
 
     async def until(self, came_true: Callable[[], bool]) -> None:
@@ -168,6 +170,37 @@ async def test_a_failing_version_is_told_with_the_next_interval() -> None:
         await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.FAIL)
     assert len(world.told) <= 2
     assert world.told[-1].now_s - 1000.0 < 5.0
+
+
+class Clients:
+    """Two clients with 5 % of their requests at the new version; one gets errors only from it (the port ``ClientSource``)."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return totals that grow with every reading."""
+        self.reads += 1
+        n = self.reads // 2
+        fine, odd = Reporter("fine", 1), Reporter("odd", 2)
+        if version == OLD:
+            return {fine: TrafficCounts(ok=19 * n, arrivals=19 * n), odd: TrafficCounts(ok=19 * n, arrivals=19 * n)}
+        return {fine: TrafficCounts(ok=n, arrivals=n), odd: TrafficCounts(server_errors=n, arrivals=n)}
+
+    def steered(self, model: str) -> frozenset[str]:
+        """Return both."""
+        assert model == "m"
+        return frozenset({"fine", "odd"})
+
+
+async def test_a_client_that_the_version_fails_is_told() -> None:
+    """What one client reports for itself takes the version back, though the workers see no error."""
+    world = World(traffic(2, 38), clients=Clients())
+    async with aclosing(world.runner()) as runner:
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
+        await world.until(lambda: bool(world.told) and world.last("clients")[0] is GateVerdict.FAIL)
+    assert "client odd" in world.last("clients")[1]
+    assert world.last("errors")[0] is not GateVerdict.FAIL
 
 
 async def test_without_traffic_paired_probes_decide() -> None:

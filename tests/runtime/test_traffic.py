@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.runtime.ports import Reporter, TrafficCounts
 from echoplaned.runtime.traffic import LoadTotals
 from echoplaned.xds.observer import Load
 
@@ -23,8 +23,10 @@ def test_requests_under_way_add_up_over_clients() -> None:
     assert totals.totals()[V1] == TrafficCounts(30, 0, 1, 31, 7)
     totals.add(load(1, 5, 0, 1))
     assert totals.totals()[V1] == TrafficCounts(35, 0, 1, 36, 4)
-    totals.ended(2)
-    totals.ended(2)
+    assert totals.by_client(V1)[Reporter("shared", 1)] == TrafficCounts(15, 0, 0, 15, 1)
+    totals.ended(Reporter("shared", 2))
+    totals.ended(Reporter("shared", 2))
+    assert set(totals.by_client(V1)) == {Reporter("shared", 1)}
     assert totals.totals()[V1] == TrafficCounts(35, 0, 1, 36, 1)
     assert totals.report_count == 3
 

@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.names import ResourceType
+from echoplaned.xds.names import GATEWAY, ResourceType
 from echoplaned.xds.observer import Load
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
@@ -277,6 +277,30 @@ async def test_a_silent_stream_is_ended() -> None:
     await server.stop(0)
 
 
+async def test_who_is_steered_by_the_routes_alone() -> None:
+    """A client that dials a version by itself is not steered by the routes alone, nor is another one with its id; gateways are."""
+    async with h.control_plane() as plane:
+        plane.publisher.open({"m": ONE})
+        channel = grpc.aio.insecure_channel(plane.address)
+        wanted = {"a": ["models/m"], "b": ["models/m", "models/m/versions/v1"], "c": ["models/n"], "d": ["models/m"]}
+        calls = []
+        for name, names in (*wanted.items(), ("d", ["models/m/versions/v1"])):
+            calls.append(sotw_call(channel))
+            request = discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=names, node=node(id=name))
+            await calls[-1].write(request)
+        calls.append(sotw_call(channel))
+        gateway = discovery_pb2.DiscoveryRequest(type_url=str(RDS), resource_names=[GATEWAY], node=node(id="gateway"))
+        await calls[-1].write(gateway)
+        for call in calls[:2] + calls[3:]:
+            await call.read()
+        await plane.observer.until(lambda: len(plane.publisher.subscribers()) == 6)
+        assert plane.publisher.steered("m") == {"a", "gateway"}
+        assert plane.publisher.steered("n") == {"c"}
+        for call in calls:
+            call.cancel()
+        await channel.close()
+
+
 async def test_closing_ends_every_stream_at_once() -> None:
     """ADS and LRS streams end with UNAVAILABLE when the services close, so that a stopping server need not wait."""
     async with h.control_plane() as plane:
@@ -300,4 +324,4 @@ async def test_closing_ends_every_stream_at_once() -> None:
         assert caught.value.details() == "the server is stopping"
     await channel.close()
     assert plane.observer.lines[-1] == "subscribers m 0"
-    assert plane.observer.load_streams_ended == [1]
+    assert plane.observer.load_streams_ended == [("a", 1)]

@@ -57,7 +57,7 @@ class Recorder:
     refusals: list[Refusal] = field(default_factory=list)
     nacks: list[Nack] = field(default_factory=list)
     load_reports: int = 0
-    load_streams_ended: list[int] = field(default_factory=list)
+    load_streams_ended: list[tuple[str, int]] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -109,9 +109,9 @@ class Recorder:
         self.load_reports += 1
         self.changed.set()
 
-    def load_stream_ended(self, stream: int) -> None:
+    def load_stream_ended(self, node: str, stream: int) -> None:
         """Note it."""
-        self.load_streams_ended.append(stream)
+        self.load_streams_ended.append((node, stream))
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.counts import Interval, Tally
-from echoplaned.runtime.ports import TrafficCounts, TrafficSource
+from echoplaned.runtime.ports import ClientSource, Reporter, TrafficCounts, TrafficSource
 
 OWED_FOR_S = 10.0
 """A probe that no report has counted for so long is not waited for any more."""
@@ -92,6 +92,35 @@ class TotalsReader:
             owed = self._owed.get((name, key))
             tallies.append(tally if owed is None else _without_probes(tally, owed, now_s))
         return Interval(new=tallies[0], old=tallies[1])
+
+
+class ClientsReader:
+    """Reads what each client has reported since the last reading, for the two versions of a rollout.
+
+    Clients are known by their streams of reports: one that comes back begins anew.
+    """
+
+    def __init__(self, source: ClientSource, new: VersionKey, old: VersionKey) -> None:
+        self._source = source
+        self._versions = (new, old)
+        self._last = self._totals()
+
+    def read(self) -> tuple[tuple[Reporter, Interval], ...]:
+        """Return what each client that reported something has counted since the last reading."""
+        before, self._last = self._last, self._totals()
+        new, old = (
+            {r: _difference(was.get(r, _NOTHING), c) for r, c in now.items() if c != was.get(r, _NOTHING)}
+            for was, now in zip(before, self._last, strict=True)
+        )
+        reporters = sorted(new.keys() | old.keys(), key=lambda r: r.stream)
+        return tuple((r, Interval(new.get(r, Tally()), old.get(r, Tally()))) for r in reporters)
+
+    def steered(self, suspects: tuple[Reporter, ...]) -> frozenset[str]:
+        """Return the nodes whose traffic the model's routes alone steer; looked up only for suspects, as it takes a while."""
+        return self._source.steered(self._versions[0].model) if suspects else frozenset()
+
+    def _totals(self) -> tuple[dict[Reporter, TrafficCounts], ...]:
+        return tuple(dict(self._source.by_client(version)) for version in self._versions)
 
 
 def _without_probes(tally: Tally, owed: _Owed, now_s: float) -> Tally:

@@ -6,18 +6,21 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates import arrivals, error_eprocess, probes
+from echoplaned.gates import arrivals, clients, error_eprocess, probes
 from echoplaned.gates.arrivals import ArrivalEvidence
+from echoplaned.gates.clients import ClientsEvidence, ClientsSeen
 from echoplaned.gates.counts import Interval
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
 from echoplaned.gates.probes import PairEvidence, PairOutcome
+from echoplaned.runtime.ports import Reporter
 
 STALE_AFTER_S = 10.0
 STALE_AFTER_REQUESTS = 10
 """A source is stale that was silent for so long while another one counted at least so many requests."""
 
 SIDE_GATE_PART = 0.1
-"""The arrivals and the probes may each fail a good version with this part of the policy's alpha, beside the error gate's own."""
+"""The arrivals, the probes, and the errors and the silence of single clients may each fail a good version with this part of the
+policy's alpha, beside the error gate's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Observation:
     """What one interval brought. ``weight``: the new version's acknowledged share; None: not acknowledged by everybody.
 
     ``intervals``: by source name. ``subscribers``: of the model; ``stale_subscribers``: of these, silent ones.
+    ``clients``: the load reports client by client; ``steered``: see ``ClientsSeen``.
     """
 
     now_s: float
@@ -71,6 +75,8 @@ class Observation:
     subscribers: int = 0
     stale_subscribers: int = 0
     pairs: tuple[PairOutcome, ...] = ()
+    clients: tuple[tuple[Reporter, Interval], ...] = ()
+    steered: frozenset[str] = frozenset()
 
     def interval(self, name: str) -> Interval:
         """Return a source's counts; nothing for a source that did not speak."""
@@ -111,6 +117,7 @@ class RolloutEvidence:
     records: tuple[SourceRecord, ...]
     arrivals: ArrivalEvidence = field(default_factory=ArrivalEvidence)
     pairs: PairEvidence = field(default_factory=PairEvidence)
+    clients: ClientsEvidence = field(default_factory=ClientsEvidence)
     stale_subscribers: int = 0
     errors_failed: bool = False
     probes_asked: bool = False
@@ -172,6 +179,7 @@ def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
         records=records,
         arrivals=arrivals.restarted(evidence.arrivals),
         pairs=probes.next_window(evidence.pairs),
+        clients=clients.enter(evidence.clients, test, soaking=soaking),
         probes_asked=window.extended,
     )
     return _fired(entered)
@@ -189,6 +197,7 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
         records=records,
         pairs=pairs,
         arrivals=_arrivals(evidence, seen),
+        clients=_clients(evidence, seen),
         stale_subscribers=seen.stale_subscribers,
     )
     return _fired(updated)
@@ -223,6 +232,16 @@ def _arrivals(evidence: RolloutEvidence, seen: Observation) -> ArrivalEvidence:
     if seen.stale_subscribers:
         return current  # traffic of a client that has older routes explains a silence
     return arrivals.judged(current, window.policy.alpha * SIDE_GATE_PART, seen.now_s)
+
+
+def _clients(evidence: RolloutEvidence, seen: Observation) -> ClientsEvidence:
+    """Judge client by client; silence only under weights that everybody has had for a while."""
+    window = evidence.window
+    young = seen.now_s - window.began_s < arrivals.GRACE_S
+    weight = None if young or seen.stale_subscribers else seen.weight
+    test = replace(window.error_test, alpha=window.policy.alpha * SIDE_GATE_PART)
+    told = ClientsSeen(seen.now_s, seen.clients, weight, seen.steered)
+    return clients.observe(evidence.clients, told, test, soaking=window.soaking)
 
 
 def _fired(evidence: RolloutEvidence) -> RolloutEvidence:

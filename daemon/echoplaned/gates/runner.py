@@ -14,12 +14,12 @@ from echoplaned.core.events import GatesJudged
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
 from echoplaned.gates import evidence as evidences
-from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.deltas import ClientsReader, TotalsReader
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
 from echoplaned.gates.judge import judge
 from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import Clock, Emit, Prober, TrafficSource
+from echoplaned.runtime.ports import ClientSource, Clock, Emit, Prober, TrafficSource
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +55,7 @@ class _Outside:
     clock: Clock
     latest_state: Callable[[], State]
     options: RunnerOptions
+    clients: ClientSource | None
 
 
 class GateRunner:
@@ -70,6 +71,7 @@ class GateRunner:
         clock: seconds since the epoch.
         latest_state: returns the newest state: who is READY, which weights are acknowledged, where the rollout is.
         options: how rollouts are judged.
+        clients: running totals client by client; None: judge the sum alone.
     """
 
     def __init__(
@@ -81,8 +83,9 @@ class GateRunner:
         *,
         latest_state: Callable[[], State],
         options: RunnerOptions | None = None,
+        clients: ClientSource | None = None,
     ) -> None:
-        self._outside = _Outside(prober, sources, emit, clock, latest_state, options or RunnerOptions())
+        self._outside = _Outside(prober, sources, emit, clock, latest_state, options or RunnerOptions(), clients)
         self._judges: dict[str, _RolloutJudge] = {}
 
     def evaluate(self, effect: EvaluateGates, state: State) -> None:
@@ -123,12 +126,9 @@ class _RolloutJudge:
         self._outside = outside
         self._rollout = rollout
         self._on_end = on_end
-        self._reader = TotalsReader(
-            outside.sources,
-            VersionKey(rollout.model, rollout.to_version),
-            VersionKey(rollout.model, rollout.from_version),
-            outside.options.probes_counted_by,
-        )
+        new, old = VersionKey(rollout.model, rollout.to_version), VersionKey(rollout.model, rollout.from_version)
+        self._reader = TotalsReader(outside.sources, new, old, outside.options.probes_counted_by)
+        self._clients = ClientsReader(outside.clients, new, old) if outside.clients is not None else None
         self._pairer = Pairer(outside.prober, self._reader, outside.clock, self._take_pair)
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
@@ -265,7 +265,10 @@ class _RolloutJudge:
         model = self._outside.latest_state().models.get(self._rollout.model)
         subscribers = model.progress.subscriber_count if model is not None else 0
         stale = len(model.progress.stale) if model is not None else 0
-        seen = Observation(now_s, intervals, weight, subscribers, stale, pairs)
+        clients = self._clients.read() if self._clients is not None else ()
+        suspects = self._evidence.clients.suspects
+        steered = self._clients.steered(suspects) if self._clients is not None else frozenset[str]()
+        seen = Observation(now_s, intervals, weight, subscribers, stale, pairs, clients, steered)
         self._evidence = evidences.observe(self._evidence, seen)
         return self._evidence
 

@@ -147,6 +147,26 @@ class Prober(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """One client's stream of load reports. ``node``: the client's id, which others may share; ``stream``: tells the streams apart."""
+
+    node: str
+    stream: int
+
+
+class ClientSource(Protocol):
+    """Running totals client by client."""
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return the totals of every client that reports at present, since its stream of reports began."""
+        ...
+
+    def steered(self, model: str) -> frozenset[str]:
+        """Return the node ids of which every stream follows the model's routes and dials none of its versions by itself."""
+        ...
+
+
 class TrafficSource(Protocol):
     """Running totals by version, from load reports (LRS) or from the workers themselves."""
 

@@ -11,7 +11,7 @@ from echoplaned.core.effects import PublishRoutes
 from echoplaned.core.events import RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.routes_view import ModelRoutes
-from echoplaned.runtime.ports import Clock, Emit, TrafficCounts
+from echoplaned.runtime.ports import Clock, Emit, Reporter, TrafficCounts
 from echoplaned.runtime.refusals import RecordedRefusal, RefusalLog
 from echoplaned.xds.observer import Load, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
@@ -28,31 +28,31 @@ class LoadTotals:
 
     def __init__(self) -> None:
         self._totals: dict[VersionKey, TrafficCounts] = {}
-        self._in_flight: dict[VersionKey, dict[int, int]] = {}
+        self._clients: dict[VersionKey, dict[Reporter, TrafficCounts]] = {}
         self.report_count = 0
 
     def add(self, load: Load) -> None:
         """Fold one report in."""
-        version = VersionKey(load.model, load.version)
-        before = self._totals.get(version, TrafficCounts())
-        streams = self._in_flight.setdefault(version, {})
+        version, reporter = VersionKey(load.model, load.version), Reporter(load.node, load.stream)
+        clients = self._clients.setdefault(version, {})
+        more = TrafficCounts(ok=load.ok, server_errors=load.error, arrivals=load.issued, in_flight=load.in_progress)
+        before = clients.get(reporter, TrafficCounts())
+        clients[reporter] = _sum(replace(before, in_flight=0), more)
+        total = self._totals.get(version, TrafficCounts())
+        self._totals[version] = _sum(replace(total, in_flight=total.in_flight - before.in_flight), more)
         self.report_count += 1
-        self._totals[version] = TrafficCounts(
-            ok=before.ok + load.ok,
-            client_errors=0,
-            server_errors=before.server_errors + load.error,
-            arrivals=before.arrivals + load.issued,
-            in_flight=before.in_flight - streams.get(load.stream, 0) + load.in_progress,
-        )
-        streams[load.stream] = load.in_progress
 
-    def ended(self, stream: int) -> None:
-        """Drop what is under way on a stream that ended; what it counted stays."""
-        for version, streams in self._in_flight.items():
-            under_way = streams.pop(stream, 0)
-            if under_way:
+    def ended(self, reporter: Reporter) -> None:
+        """Drop a stream that ended and what is under way on it; what it counted stays in the totals."""
+        for version, clients in self._clients.items():
+            last = clients.pop(reporter, None)
+            if last is not None:
                 total = self._totals[version]
-                self._totals[version] = replace(total, in_flight=total.in_flight - under_way)
+                self._totals[version] = replace(total, in_flight=total.in_flight - last.in_flight)
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return the totals of the streams that report at present, each since it began."""
+        return self._clients.get(version, {})
 
     def totals(self) -> Mapping[VersionKey, TrafficCounts]:
         """Return the totals since the daemon started."""
@@ -61,7 +61,7 @@ class LoadTotals:
     def forget(self, model: str) -> None:
         """Drop a deleted model's totals."""
         self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
-        self._in_flight = {version: streams for version, streams in self._in_flight.items() if version.model != model}
+        self._clients = {version: clients for version, clients in self._clients.items() if version.model != model}
 
 
 class Traffic:
@@ -152,9 +152,19 @@ class Traffic:
         """One client's counts for one version over the interval."""
         self.loads.add(load)
 
-    def load_stream_ended(self, stream: int) -> None:
+    def load_stream_ended(self, node: str, stream: int) -> None:
         """No report comes any more on this stream."""
-        self.loads.ended(stream)
+        self.loads.ended(Reporter(node, stream))
+
+    # --- ClientSource ---
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return what every client that reports at present has counted."""
+        return self.loads.by_client(version)
+
+    def steered(self, model: str) -> frozenset[str]:
+        """Return the nodes whose traffic to a model its routes alone steer."""
+        return self._publisher.steered(model) if self._publisher is not None else frozenset()
 
     def _record(self, told: Refusal | Nack, models: frozenset[str], *, counted: bool) -> None:
         now_s = self._clock()

@@ -26,6 +26,9 @@ SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
 """gRPC's core does not report more often, whatever it is asked."""
 
+MOST_NODE_CHARACTERS = 200
+"""What is kept of a client's id."""
+
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
 Context = grpc.aio.ServicerContext[object, object]
@@ -76,23 +79,27 @@ class LoadReportService:
             self._open -= 1
             closing.cancel()
             serving.cancel()
-            self._observer.load_stream_ended(stream)
 
     async def _serve(self, context: Context, stream: int) -> None:
-        node = ""
+        first = cast(Any, await context.read())
+        if first is _EOF:
+            return
+        node = (first.node.id or context.peer())[:MOST_NODE_CHARACTERS]
+        interval = duration_pb2.Duration(seconds=INTERVAL_S)
+        await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
-        while (request := cast(Any, await context.read())) is not _EOF:
-            if not node:
-                node = request.node.id or context.peer()
-                await context.write(
-                    lrs_pb2.LoadStatsResponse(
-                        send_all_clusters=True, load_reporting_interval=duration_pb2.Duration(seconds=INTERVAL_S)
-                    )
-                )
-            now_s = self._clock()
-            for load in fold(request.cluster_stats, node, stream, now_s - reported_s):
-                self._observer.load_report(load)
-            reported_s = now_s
+        self._report(first, node, stream, 0.0)
+        try:
+            while (request := cast(Any, await context.read())) is not _EOF:
+                now_s = self._clock()
+                self._report(request, node, stream, now_s - reported_s)
+                reported_s = now_s
+        finally:
+            self._observer.load_stream_ended(node, stream)
+
+    def _report(self, request: Any, node: str, stream: int, measured_s: float) -> None:  # noqa: ANN401 - has no public type
+        for load in fold(request.cluster_stats, node, stream, measured_s):
+            self._observer.load_report(load)
 
 
 def fold(clusters: Any, node: str, stream: int, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type

@@ -89,7 +89,7 @@ class XdsObserver(Protocol):
         """One client's counts for one version over an interval."""
         ...
 
-    def load_stream_ended(self, stream: int) -> None:
+    def load_stream_ended(self, node: str, stream: int) -> None:
         """No report comes any more on the stream of this number."""
         ...
 

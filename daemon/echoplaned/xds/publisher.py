@@ -196,6 +196,15 @@ class Publisher:
         """Return every ADS stream as diagnostics show it."""
         return tuple(self._view(each.stream) for each in self._connections)
 
+    def steered(self, model: str) -> frozenset[str]:
+        """Return the node ids of which every stream follows the model's routes and names none of its versions' targets."""
+        steered, others = set[str](), set[str]()
+        for connection in self._connections:
+            stream = connection.stream
+            by_routes = model in self._tracker.followed(stream) and not stream.names_version(model)
+            (steered if by_routes else others).add(stream.node.id)
+        return frozenset(steered - others)
+
     def _view(self, stream: Stream) -> SubscriberView:
         refusals = tuple((str(kind), each.refusal) for kind, each in stream.subscriptions.items() if each.refusal)
         return SubscriberView(

@@ -148,6 +148,15 @@ class Stream(ABC):
                     seen.add(target.model)
                     yield target.model
 
+    def names_version(self, model: str) -> bool:
+        """Whether the client dials a version of the model by the version's own target."""
+        targets = (
+            parse_name(name)
+            for kind in (ResourceType.LISTENER, ResourceType.ROUTE)
+            for name in self.subscriptions[kind].names
+        )
+        return any(target is not None and target.model == model and bool(target.version) for target in targets)
+
     @property
     def is_gateway(self) -> bool:
         """Whether the client follows every model by the gateway's route table."""
