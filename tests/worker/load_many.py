@@ -33,6 +33,7 @@ def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dic
         "bytes": model.tensor_bytes,
         "outcomes": len(got),
         "failed": failed,
+        "mapped": str(Path(source) / "model.safetensors") in Path("/proc/self/maps").read_text(encoding="utf-8"),
         "vector": vectors[0] if vectors else [],
     }
 

@@ -14,8 +14,10 @@ import pytest
 from models import Checkpoints
 from safetensors.numpy import load_file, save_file
 
+from echoplaned.core.facts import Dtype
 from echoplaned.engines.launcher import LaunchOptions, worker_environment
 from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.planning.sizing import size_model
 
 pytestmark = pytest.mark.system
 
@@ -48,6 +50,15 @@ def scaled(source: Path, out: Path, factor: float) -> Path:
     return out
 
 
+def halved(source: Path, out: Path) -> Path:
+    """Copy a checkpoint with its weights in FP16."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    halves = {name: each.astype(np.float16) if each.dtype == np.float32 else each for name, each in weights.items()}
+    save_file(halves, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
 def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
     """Return every case by name: source, task, dtype."""
     encoder = made.encoder
@@ -58,6 +69,7 @@ def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
         for task, source in tasks.items()
         for dtype in ("FP32", "FP16", "BF16", "INT8")
     }
+    good["half INT8"] = (halved(encoder, out / "half"), "EMBEDDING", "INT8")
     cls_pooling = json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}).encode()
     bad = {
         "nan": made.poisoned,
@@ -121,6 +133,22 @@ def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str)
     assert isinstance(full, int)
     share = {"FP32": (1.0, 1.0), "FP16": (0.49, 0.51), "BF16": (0.49, 0.51), "INT8": (0.25, 0.75)}[dtype]
     assert share[0] * full <= result["bytes"] <= share[1] * full
+
+
+def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkpoints, tmp_path: Path) -> None:
+    """INT8 keeps what it does not quantise as the file has it, takes the bytes that were planned, and lets go of the file."""
+    planned = {
+        "EMBEDDING INT8": size_model(checkpoints.encoder, dtype=Dtype.INT8),
+        "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), dtype=Dtype.INT8),
+    }
+    for name, sized in planned.items():
+        kept = {"weights", "quantisation_zero_points", "buffers"}
+        assert results[name]["bytes"] == sum(part.bytes for part in sized.components if part.name in kept)
+        assert results[name]["failed"] == []
+        assert results[name]["mapped"] is False
+    assert results["EMBEDDING FP32"]["mapped"] is True
+    vectors = [np.array(results[name]["vector"]) for name in planned]
+    assert np.abs(vectors[0] - vectors[1]).max() < 0.01
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from transformers import (
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.worker.errors import LoadError
+from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
 
@@ -34,8 +36,9 @@ _TORCH_DTYPES: Final = {
     Dtype.FP32: torch.float32,
     Dtype.FP16: torch.float16,
     Dtype.BF16: torch.bfloat16,
-    Dtype.INT8: torch.float32,  # what is not quantised stays in 32 bit
 }
+# By the names of the safetensors format.
+_STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
 _UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, Task.GENERATION: None}
 
@@ -135,6 +138,30 @@ def _weight_files(source: Path) -> list[Path]:
     return [source / name for name in names]
 
 
+def stored_dtype(source: Path) -> torch.dtype:
+    """Return the dtype that holds most bytes of a checkpoint, of equals the more precise one; FP32 where it has no floats.
+
+    An INT8 load starts from it: what is not quantised keeps it, and so the sizes that were planned hold.
+    """
+    found: dict[str, int] = {}
+    for path in _weight_files(source):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                part = file.get_slice(name)
+                kind = part.get_dtype()
+                if kind in _STORED_DTYPES:
+                    found[kind] = found.get(kind, 0) + math.prod(part.get_shape()) * _STORED_DTYPES[kind].itemsize
+    most = max(found, key=lambda kind: (found[kind], _STORED_DTYPES[kind].itemsize), default="F32")
+    return _STORED_DTYPES[most]
+
+
+def _unmap(model: PreTrainedModel) -> None:
+    """Give what was not quantised memory of its own: as views of the mapped file, one of them would keep all of it mapped."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__"):
+            tensor.data = tensor.detach().clone()
+
+
 def _check_finite(name: str, tensor: torch.Tensor) -> None:
     """Raise if a tensor holds NaN or an infinity."""
     if not tensor.is_floating_point() or not tensor.numel():
@@ -171,12 +198,13 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
     if options.dtype is Dtype.INT8:
         # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
         quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
+    wanted = stored_dtype(options.source_path) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
     model, info = _MODEL_CLASSES[options.task].from_pretrained(
         options.source_path,
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
-        dtype=_TORCH_DTYPES[options.dtype],
+        dtype=wanted,
         output_loading_info=True,
         **quantization,
     )
@@ -188,6 +216,9 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
         raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
     if options.device != "cpu":
         model.to(options.device)
+    if options.dtype is Dtype.INT8:
+        release_free_memory()
+        _unmap(model)
     return model
 
 
