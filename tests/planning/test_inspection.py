@@ -155,8 +155,21 @@ def test_damaged_weights(draft: Draft, tmp_path: Path, damage: Callable[[bytes],
     """No file of weights is believed before it was checked."""
     directory = draft.write(tmp_path)
     (directory / "model.safetensors").write_bytes(damage(safetensors_file(draft.tensors)))
-    with pytest.raises(SourceCorruptError, match=words):
+    with pytest.raises(SourceCorruptError, match=rf"^model\.safetensors: .*{words}"):
         inspect_model(directory)
+
+
+def test_a_damaged_file_is_named_as_the_checkpoint_names_it(draft: Draft, tmp_path: Path) -> None:
+    """Where a name is a link to a file elsewhere, the message has the name, and no path of the machine."""
+    directory = draft.write(tmp_path / "model")
+    blob = tmp_path / "0a1b2c"
+    (directory / "model.safetensors").rename(blob)
+    blob.write_bytes(blob.read_bytes()[:-3])
+    (directory / "model.safetensors").symlink_to(blob)
+    with pytest.raises(SourceCorruptError, match=r"^model\.safetensors: tensor \S+ ends at") as caught:
+        inspect_model(directory)
+    assert "0a1b2c" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_pickles_are_not_read(draft: Draft, tmp_path: Path) -> None:

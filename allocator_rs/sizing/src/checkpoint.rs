@@ -97,7 +97,7 @@ fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors)> {
         let (index, tensors) = read_sharded(source)?;
         return Ok((index.shards().into_iter().map(str::to_owned).collect(), tensors));
     }
-    let tensors = read_header(&source.resolve(SINGLE_NAME)?)?;
+    let tensors = read_header(&source.resolve(SINGLE_NAME)?, SINGLE_NAME)?;
     Ok((BTreeSet::from([SINGLE_NAME.to_owned()]), tensors))
 }
 

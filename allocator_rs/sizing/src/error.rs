@@ -70,8 +70,10 @@ pub enum SizingError {
         detail: String,
     },
     /// A tensor's dtype is not one of the format's.
-    #[error("tensor {tensor}: dtype {dtype:?} is unknown")]
+    #[error("{file}: tensor {tensor}: dtype {dtype:?} is unknown")]
     DtypeUnknown {
+        /// The file.
+        file: String,
         /// The tensor.
         tensor: String,
         /// What the header says.
@@ -88,8 +90,10 @@ pub enum SizingError {
         accepted: String,
     },
     /// A tensor's stated bytes differ from what its shape and dtype need.
-    #[error("tensor {tensor}: its shape needs {expected} bytes and its offsets span {found}")]
+    #[error("{file}: tensor {tensor}: its shape needs {expected} bytes and its offsets span {found}")]
     TensorSize {
+        /// The file.
+        file: String,
         /// The tensor.
         tensor: String,
         /// Bytes by shape and dtype.
@@ -98,24 +102,30 @@ pub enum SizingError {
         found: u64,
     },
     /// Two tensors share bytes.
-    #[error("tensors {first} and {second} overlap")]
+    #[error("{file}: tensors {first} and {second} overlap")]
     TensorOverlap {
+        /// The file.
+        file: String,
         /// The one that begins first.
         first: String,
         /// The one that begins inside it.
         second: String,
     },
     /// Bytes that belong to no tensor.
-    #[error("{bytes} bytes before {tensor} belong to no tensor")]
+    #[error("{file}: {bytes} bytes before {tensor} belong to no tensor")]
     TensorGap {
+        /// The file.
+        file: String,
         /// The tensor after the gap, or the end of the file.
         tensor: String,
         /// The gap.
         bytes: u64,
     },
     /// A tensor ends behind the end of the file.
-    #[error("tensor {tensor} ends at byte {end} of {available}: the file is cut short")]
+    #[error("{file}: tensor {tensor} ends at byte {end} of {available}: the file is cut short")]
     TensorOverrun {
+        /// The file.
+        file: String,
         /// The tensor.
         tensor: String,
         /// Its end.
@@ -124,8 +134,10 @@ pub enum SizingError {
         available: u64,
     },
     /// A tensor is named twice.
-    #[error("tensor {tensor} is there twice")]
+    #[error("{file}: tensor {tensor} is there twice")]
     TensorDuplicate {
+        /// The file.
+        file: String,
         /// The tensor.
         tensor: String,
     },

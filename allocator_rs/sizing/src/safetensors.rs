@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use crate::source::{describe, file_name};
+use crate::source::describe;
 use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.
@@ -50,15 +50,14 @@ impl Tensor {
 /// Tensors by name.
 pub type Tensors = HashMap<String, Tensor>;
 
-/// Read and check the header of a file.
+/// Read and check the header of a file. `name`: its path within the checkpoint, for errors; a link may lead to another one.
 ///
 /// # Errors
 /// Every way in which the file can be missing, cut short or malformed has its own [`SizingError`].
-pub fn read_header(path: &Path) -> Result<Tensors> {
-    let name = file_name(path);
-    let file = File::open(path).map_err(|error| describe(&name, &error))?;
-    let length = file.metadata().map_err(|error| describe(&name, &error))?.len();
-    read_from(BufReader::new(file), length, &name)
+pub fn read_header(path: &Path, name: &str) -> Result<Tensors> {
+    let file = File::open(path).map_err(|error| describe(name, &error))?;
+    let length = file.metadata().map_err(|error| describe(name, &error))?.len();
+    read_from(BufReader::new(file), length, name)
 }
 
 /// Read and check a header from any source of `total_bytes` bytes.
@@ -82,7 +81,7 @@ pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result
         return Err(SizingError::HeaderTooLarge { file: name.to_owned(), claimed, limit: HEADER_LIMIT_BYTES });
     }
     let raw = parse_json(reader.take(claimed), name)?;
-    check(raw, available.saturating_sub(claimed))
+    check(raw, available.saturating_sub(claimed), name)
 }
 
 #[derive(Deserialize)]
@@ -132,24 +131,27 @@ fn parse_json<R: Read>(reader: R, name: &str) -> Result<Vec<(String, RawTensor)>
     Ok(header.0)
 }
 
-fn check(raw: Vec<(String, RawTensor)>, data_bytes: u64) -> Result<Tensors> {
+fn check(raw: Vec<(String, RawTensor)>, data_bytes: u64, file: &str) -> Result<Tensors> {
     let mut tensors = Tensors::with_capacity(raw.len());
     let mut order = Vec::with_capacity(raw.len());
     for (name, entry) in raw {
-        let tensor = check_tensor(&name, entry, data_bytes)?;
+        let tensor = check_tensor(&name, entry, data_bytes, file)?;
         order.push((tensor.begin, tensor.end, name.clone()));
         if tensors.insert(name.clone(), tensor).is_some() {
-            return Err(SizingError::TensorDuplicate { tensor: name });
+            return Err(SizingError::TensorDuplicate { file: file.to_owned(), tensor: name });
         }
     }
     order.sort_unstable();
-    check_cover(&order, data_bytes)?;
+    check_cover(&order, data_bytes, file)?;
     Ok(tensors)
 }
 
-fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64) -> Result<Tensor> {
-    let dtype = StoredDtype::parse(&raw.dtype)
-        .ok_or_else(|| SizingError::DtypeUnknown { tensor: name.to_owned(), dtype: shorten(&raw.dtype) })?;
+fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64, file: &str) -> Result<Tensor> {
+    let dtype = StoredDtype::parse(&raw.dtype).ok_or_else(|| SizingError::DtypeUnknown {
+        file: file.to_owned(),
+        tensor: name.to_owned(),
+        dtype: shorten(&raw.dtype),
+    })?;
     let (begin, end) = raw.data_offsets;
     let found = end.saturating_sub(begin);
     let bits = raw
@@ -159,31 +161,45 @@ fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64) -> Result<Tensor> {
         .filter(|_| raw.shape.len() <= MAX_DIMENSIONS)
         .ok_or(SizingError::Overflow { what: "a tensor's size" })?;
     if begin > end || bits % 8 != 0 || bits / 8 != found {
-        return Err(SizingError::TensorSize { tensor: name.to_owned(), expected: bits.div_ceil(8), found });
+        return Err(SizingError::TensorSize {
+            file: file.to_owned(),
+            tensor: name.to_owned(),
+            expected: bits.div_ceil(8),
+            found,
+        });
     }
     if end > data_bytes {
-        return Err(SizingError::TensorOverrun { tensor: name.to_owned(), end, available: data_bytes });
+        return Err(SizingError::TensorOverrun {
+            file: file.to_owned(),
+            tensor: name.to_owned(),
+            end,
+            available: data_bytes,
+        });
     }
     Ok(Tensor { dtype, shape: raw.shape, begin, end })
 }
 
-fn check_cover(order: &[(u64, u64, String)], data_bytes: u64) -> Result<()> {
+fn check_cover(order: &[(u64, u64, String)], data_bytes: u64, file: &str) -> Result<()> {
     let mut covered = 0_u64;
     let mut last = "";
     for (begin, end, name) in order {
         if *begin < covered {
-            return Err(SizingError::TensorOverlap { first: last.to_owned(), second: name.clone() });
+            return Err(SizingError::TensorOverlap {
+                file: file.to_owned(),
+                first: last.to_owned(),
+                second: name.clone(),
+            });
         }
         if *begin > covered {
             let bytes = begin.saturating_sub(covered);
-            return Err(SizingError::TensorGap { tensor: format!("tensor {name}"), bytes });
+            return Err(SizingError::TensorGap { file: file.to_owned(), tensor: format!("tensor {name}"), bytes });
         }
         covered = *end;
         last = name;
     }
     if covered < data_bytes {
         let bytes = data_bytes.saturating_sub(covered);
-        return Err(SizingError::TensorGap { tensor: "the end of the file".to_owned(), bytes });
+        return Err(SizingError::TensorGap { file: file.to_owned(), tensor: "the end of the file".to_owned(), bytes });
     }
     Ok(())
 }

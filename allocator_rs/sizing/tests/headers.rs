@@ -75,6 +75,8 @@ fn each_fault_has_its_own_error() {
         case(std::slice::from_ref(&good), 7),
         Err(SizingError::TensorOverrun { end: 8, available: 7, .. })
     ));
+    let cut = case(std::slice::from_ref(&good), 7).unwrap_err().to_string();
+    assert!(cut.starts_with("m.safetensors: tensor a ends at byte 8 of 7"), "{cut}");
     assert!(matches!(case(&[entry("a", "F31", "[2]", 0, 8)], 8), Err(SizingError::DtypeUnknown { .. })));
     assert!(matches!(
         case(&[entry("a", "F32", "[3]", 0, 8)], 8),
