@@ -48,3 +48,16 @@ def test_publishing_does_not_hide_the_subscribers() -> None:
     progress = transcript.state.models["m"].progress
     assert not progress.acknowledged
     assert (progress.acknowledged_count, progress.subscriber_count) == (0, 3)
+
+
+def test_two_pins_at_once_are_both_kept() -> None:
+    """Changes of two versions' pins that were asked for on the same state do not undo each other, whatever their order."""
+    transcript = Transcript()
+    for line in ("load m v1", "load m v2", "configure m pin=v1", "configure m pin=v2", "configure m labels=a:b"):
+        transcript.play(line)
+    versions = transcript.state.models["m"].versions
+    assert {name: version.pinned for name, version in versions.items()} == {"v1": True, "v2": True}
+    transcript.play("configure m unpin=v1")
+    versions = transcript.state.models["m"].versions
+    assert {name: version.pinned for name, version in versions.items()} == {"v1": False, "v2": True}
+    assert transcript.state.models["m"].labels == (("a", "b"),)

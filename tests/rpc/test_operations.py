@@ -154,11 +154,19 @@ async def test_unknown(world: World) -> None:
 
 
 async def test_delete(world: World) -> None:
-    """Operations are not deleted by callers: NOT_IMPLEMENTED says what happens to them."""
-    started = await world.load("fp32")
-    call = world.stubs.operations.DeleteOperation(longrunning_pb2.DeleteOperationRequest(name=started.name))
-    found = await failed(call, Reason.NOT_IMPLEMENTED, CODE.UNIMPLEMENTED)
-    assert "CancelOperation" in found.message
+    """An operation that is done can be deleted, and its request is a new one then; one that runs is STATE_INVALID."""
+    operations = world.stubs.operations
+    world.script.start = False
+    running = await world.load("fp32", request_id="once")
+    delete = longrunning_pb2.DeleteOperationRequest(name=running.name)
+    found = await failed(operations.DeleteOperation(delete), Reason.STATE_INVALID, CODE.FAILED_PRECONDITION)
+    assert "cancel it" in found.message
+    assert (await world.load("fp32", request_id="once")).name == running.name
+    await operations.CancelOperation(longrunning_pb2.CancelOperationRequest(name=running.name))
+    await operations.DeleteOperation(delete)
+    await failed(operations.GetOperation(get(running.name)), Reason.OPERATION_NOT_FOUND, CODE.NOT_FOUND)
+    await failed(operations.DeleteOperation(delete), Reason.OPERATION_NOT_FOUND, CODE.NOT_FOUND)
+    assert (await world.load("fp32", request_id="once")).name != running.name
 
 
 async def test_deletion_cannot_be_cancelled(world: World) -> None:

@@ -204,11 +204,9 @@ def on_configure(draft: Draft, event: ConfigureRequested) -> None:
     model = _existing(draft, event.model)
     _check_etag(model, event.etag)
     _refuse_deleting(model)
-    for name in event.pinned_versions or ():
-        _existing_version(model, name)
     versions = dict(model.versions)
-    if event.pinned_versions is not None:
-        versions = {n: replace(v, pinned=n in event.pinned_versions) for n, v in versions.items()}
+    for name, pinned in event.pins:
+        versions[name] = replace(_existing_version(model, name), pinned=pinned)
     model = replace(_labelled(model, event.labels), versions=MappingProxyType(versions), update_time_s=draft.now_s)
     draft.put_model(model)
 

@@ -81,6 +81,11 @@ class Draft:
         operations = {**self.state.operations, operation.operation_id: operation}
         self.state = replace(self.state, operations=MappingProxyType(operations))
 
+    def drop_operation(self, operation_id: str) -> None:
+        """Forget an operation."""
+        operations = {name: known for name, known in self.state.operations.items() if name != operation_id}
+        self.state = replace(self.state, operations=MappingProxyType(operations))
+
     def announce(self, subject: str, kind: str, text: str) -> None:
         """Tell watchers, metrics and log something."""
         sequence = self.state.announce_sequence + 1

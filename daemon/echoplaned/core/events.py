@@ -82,12 +82,15 @@ class DeleteVersionRequested:
 
 @dataclass(frozen=True, slots=True)
 class ConfigureRequested:
-    """Change what callers set on a model; None leaves a field as it is."""
+    """Change what callers set on a model; None leaves a field as it is.
+
+    ``pins``: versions to pin or to unpin; the others stay as they are, so that of two changes at once neither undoes the other.
+    """
 
     request: Request
     model: str
     labels: tuple[tuple[str, str], ...] | None = None
-    pinned_versions: tuple[str, ...] | None = None
+    pins: tuple[tuple[str, bool], ...] = ()
     etag: str = ""
 
 
@@ -122,6 +125,14 @@ class AbortRequested:
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Cancel an operation: an update is aborted, a load is given up."""
+
+    request: Request
+    target_operation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOperationRequested:
+    """Forget an operation that is done, and with it its request id."""
 
     request: Request
     target_operation_id: str
@@ -338,6 +349,7 @@ CallerEvent = (
     | ResumeRequested
     | AbortRequested
     | CancelRequested
+    | DeleteOperationRequested
     | PromoteRequested
 )
 PlanningEvent = Reserved | Refused

@@ -9,6 +9,7 @@ from echoplaned.core.draft import Draft
 from echoplaned.core.events import (
     AbortRequested,
     CancelRequested,
+    DeleteOperationRequested,
     PauseRequested,
     PromoteRequested,
     ResumeRequested,
@@ -85,6 +86,19 @@ def on_cancel(draft: Draft, event: CancelRequested) -> None:
                 subject=f"operations/{operation.operation_id}",
                 accepted="operations that load or update",
             )
+
+
+def on_delete_operation(draft: Draft, event: DeleteOperationRequested) -> None:
+    """Forget an operation that is done; a request with its id is a new one from then on."""
+    operation = draft.state.operations.get(event.target_operation_id)
+    if operation is None:
+        raise OperationNotFoundError(f"operations/{event.target_operation_id}")
+    if not operation.done:
+        name = f"operations/{operation.operation_id}"
+        raise StateInvalidError(
+            f"{name} runs; cancel it, or wait until it is done", subject=name, accepted="operations that are done"
+        )
+    draft.drop_operation(operation.operation_id)
 
 
 def _cancel_load(draft: Draft, operation: Operation) -> None:

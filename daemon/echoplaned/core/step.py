@@ -160,6 +160,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.AbortRequested: steering.on_abort,
         events.PromoteRequested: steering.on_promote,
         events.CancelRequested: steering.on_cancel,
+        events.DeleteOperationRequested: steering.on_delete_operation,
         events.Reserved: instances.on_reserved,
         events.Refused: instances.on_refused,
         events.EngineReady: instances.on_engine_event,

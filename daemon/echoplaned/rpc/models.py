@@ -172,18 +172,17 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             raise NotImplementedHereError(
                 f"{names} cannot be changed on a loaded version yet: UpdateModel to a version with other options"
             )
-        pinned: tuple[str, ...] | None = None
+        pins: tuple[tuple[str, bool], ...] = ()
         if "pinned" in paths:
             target = parse_version(request.version, "version").version if request.version else model.serving_version
             if request.version and parse_version(request.version, "version").model != model_id:
                 raise FieldInvalidError(Violation("version", f"must be a version of models/{model_id}"))
             if target not in model.versions:
                 raise VersionNotFoundError(request.version or version_name(model_id, target or "-"))
-            others = {name for name, version in model.versions.items() if version.pinned} - {target}
-            pinned = tuple(sorted(others | {target} if request.pinned else others))
+            pins = ((target, request.pinned),)
         labels = tuple(sorted(request.labels.items())) if "labels" in paths else None
         stamp = Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
-        return ConfigureRequested(stamp, model_id, labels, pinned, request.etag)
+        return ConfigureRequested(stamp, model_id, labels, pins, request.etag)
 
 
 def _nothing_to_delete(event: DeleteEvent) -> longrunning_pb2.Operation:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
-from echoplaned.core.events import CancelRequested, Request
+from echoplaned.core.events import CancelRequested, DeleteOperationRequested, Request
 from echoplaned.core.failure import Violation
 from echoplaned.core.state import Operation, State
-from echoplaned.errors import FieldInvalidError, NotImplementedHereError
+from echoplaned.errors import FieldInvalidError
 from echoplaned.rpc.convert.operations import operation_to_pb
 from echoplaned.rpc.following import Watchers, until_stop
 from echoplaned.rpc.interceptor import Context
@@ -83,12 +83,14 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     async def DeleteOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.DeleteOperationRequest, context: Context
     ) -> Empty:
-        """Refuse: finished operations answer repeated requests, and go by themselves."""
-        find_operation(self._handle.state, parse_operation(request.name))
-        raise NotImplementedHereError(
-            "operations are kept to answer repeated requests, and the oldest finished ones beyond 1,000 are forgotten by"
-            " themselves; CancelOperation ends one that runs"
-        )
+        """Forget an operation that is done; STATE_INVALID while it runs.
+
+        Its ``request_id`` is forgotten with it: the same request again is a new one. Nobody has to call this: the oldest
+        finished operations beyond 1,000 go by themselves.
+        """
+        operation_id = parse_operation(request.name)
+        await self._handle.submit(DeleteOperationRequested(Request(self._handle.now_s()), operation_id))
+        return Empty()
 
     @staticmethod
     def _read_list(request: operations_pb2.ListOperationsRequest) -> bool | None:

@@ -109,9 +109,11 @@ def _unload(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
 
 def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
     labels = tuple(tuple(pair.split(":", 1)) for pair in options.get("labels", "").split(",") if pair)
-    return ev.ConfigureRequested(
-        t.request({}), words[0], tuple((k, v) for k, v in labels), etag=options.get("etag", "")
+    pins = tuple(
+        (name, kind == "pin") for kind in ("pin", "unpin") for name in options.get(kind, "").split(",") if name
     )
+    changed = tuple((k, v) for k, v in labels) if "labels" in options else None
+    return ev.ConfigureRequested(t.request({}), words[0], changed, pins, options.get("etag", ""))
 
 
 def _steer(kind: type[ev.PauseRequested | ev.ResumeRequested]) -> Callable[..., ev.Event]:
@@ -130,6 +132,10 @@ def _with_reason(kind: type[ev.AbortRequested | ev.PromoteRequested]) -> Callabl
 
 def _cancel(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
     return ev.CancelRequested(t.request({}), words[0])
+
+
+def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    return ev.DeleteOperationRequested(t.request({}), words[0])
 
 
 def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
@@ -220,6 +226,7 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] =
     "abort": _with_reason(ev.AbortRequested),
     "promote": _with_reason(ev.PromoteRequested),
     "cancel": _cancel,
+    "forget": _forget,
     "reserved": _reserved,
     "refused": _refused,
     "ready": _ready,
