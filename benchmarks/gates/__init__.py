@@ -1,0 +1,1 @@
+"""What the gates promise, found by simulating whole rollouts."""
