@@ -34,7 +34,7 @@ DEMO = RolloutPolicy(
     name="demo", stage_min_s=4.0, stage_max_s=180.0, soak_s=8.0, max_error_increase=0.08, probe_count=30
 )
 _WORDS = {True: "met", False: "MISSED", None: "too few runs to say"}
-SEED = 20_000_000  # far from the seeds with which the parameters were chosen
+SEED = 50_000_000  # far from the seeds with which the parameters were chosen (below 41 million)
 
 
 @dataclass(frozen=True, slots=True)
