@@ -121,6 +121,8 @@ class LoadProcesses:
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     outputs: list[Path] = field(default_factory=list)
+    _seen: list[Sample] = field(default_factory=list)
+    _offsets: dict[Path, int] = field(default_factory=dict)
 
     def start(self, count: int, rate_total: float, long_share: float = 0.1) -> None:
         """Start ``count`` generators that share a rate of requests a second."""
@@ -163,8 +165,20 @@ class LoadProcesses:
                 process.wait()
 
     def samples(self) -> list[Sample]:
-        """Return everything written so far, in order of time."""
-        return sorted(read_samples(self.outputs), key=lambda sample: sample.time_s)
+        """Return everything written so far, in order of time; only what is new since the last call is read."""
+        for path in self.outputs:
+            self._seen += self._news(path)
+        self._seen.sort(key=lambda sample: sample.time_s)
+        return list(self._seen)
+
+    def _news(self, path: Path) -> Iterator[Sample]:
+        if path.exists():
+            with path.open("rb") as output:
+                output.seek(self._offsets.get(path, 0))
+                whole, _, _ = output.read().rpartition(b"\n")  # a line that is still being written comes the next time
+            if whole:
+                self._offsets[path] = self._offsets.get(path, 0) + len(whole) + 1
+                yield from map(Sample.read, whole.decode().splitlines())
 
 
 def read_samples(paths: Iterable[Path]) -> Iterator[Sample]:
