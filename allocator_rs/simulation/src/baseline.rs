@@ -183,11 +183,11 @@ impl Baseline {
         if !machine.fits(pod) {
             return (None, None);
         }
-        let shared = pod.number == 1 && pod.milli < WHOLE;
+        let partial = pod.number == 1 && pod.milli < WHOLE;
         let cores = (machine.cpu as f64 / MOST_CPU_MILLI, pod.cpu as f64 / MOST_CPU_MILLI);
         let shares = (machine.free() as f64 / MOST_GPU_MILLI, (pod.milli * pod.number) as f64 / MOST_GPU_MILLI);
         let fitting = || (0..machine.gpus.len()).filter(|at| machine.gpus[*at] >= pod.milli);
-        let least_left = || fitting().min_by_key(|at| machine.gpus[*at]).filter(|_| shared);
+        let least_left = || fitting().min_by_key(|at| machine.gpus[*at]).filter(|_| partial);
         match self.rule {
             Rule::BestFit => {
                 let rest = f64::midpoint(cores.0 - cores.1, shares.0 - shares.1);
@@ -198,7 +198,7 @@ impl Baseline {
                 (Some(((1.0 - product) * 100.0).floor()), least_left())
             }
             Rule::FgdPublished | Rule::FgdReal => {
-                let choices: Vec<_> = if shared { fitting().map(Some).collect() } else { vec![None] };
+                let choices: Vec<_> = if partial { fitting().map(Some).collect() } else { vec![None] };
                 self.descend(machine, pod, &choices)
             }
         }
