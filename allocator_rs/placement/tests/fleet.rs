@@ -1,6 +1,11 @@
 //! Arrivals, constraints and moves, on small fleets.
 
-#![allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use placement::{Affinity, Batch, Fleet, GpuSpec, Item, Limits, NodeSpec, Place, PlacementError};
 
@@ -149,8 +154,8 @@ fn room_is_made_by_the_cheapest_moves() {
     let (place, moves) = fleet.make_room(&wanted, LIMITS).unwrap().unwrap();
     assert_eq!((place, moves.len(), moves[0].item.as_str()), (at("b", &[0]), 1, "quick"));
     assert_eq!(fleet.make_room(&wanted, Limits { max_cost_ms: 1, ..LIMITS }).unwrap(), None);
-    let Batch { places, moves: moved } = fleet.place_all(&[wanted], LIMITS).unwrap();
-    assert_eq!((places, moved), (vec![Some(at("b", &[0]))], moves));
+    let Batch { places, moves: made } = fleet.place_all(&[wanted], LIMITS).unwrap();
+    assert_eq!((places, made), (vec![Some(at("b", &[0]))], moves));
 }
 
 #[test]
