@@ -29,6 +29,9 @@ _OUT: Final = Path(__file__).parents[1] / "results" / "allocator_placement.json"
 _PUBLISHED: Final = {"fgd_published": (95.39, 0.3), "best_fit": (93.1, 0.7)}
 """Allocation rates in percent that a baseline must reproduce, and how nearly (Weng et al., USENIX ATC 2023)."""
 
+_MOVES: Final = 100
+"""Moves that the local search may make."""
+
 _STUDENT_975: Final = {
     1: 12.706,
     2: 4.303,
@@ -71,6 +74,7 @@ def main() -> int:
     lines = []
     if arguments.trace is not None:
         lines += arrivals(simulate("arrivals", str(arguments.trace), str(arguments.seeds)))
+        lines += moves(simulate("churn", str(arguments.trace), str(arguments.seeds), str(_MOVES)))
     lines += cache(simulate("cache", str(arguments.trace or "-"), str(arguments.seeds)))
     lines += vectors(arguments.exact_s)
     _show(lines)
@@ -114,6 +118,26 @@ def arrivals(answer: Mapping[str, Any]) -> list[Line]:
     longest = max(run["max_ns"] for run in own) / 1e3
     lines.append(Line("decision", "ours, longest of all seeds", longest, "us", None, "<= 1000", longest <= 1000))
     return lines
+
+
+def moves(answer: Mapping[str, Any]) -> list[Line]:
+    """Return what a bounded number of moves brings back in a full fleet that a fifth of its items has left."""
+    runs = answer["runs"]
+
+    def line(name: str, values: Iterable[float], unit: str) -> Line:
+        found = list(values)
+        return Line("moves", name, statistics.mean(found), unit, statistics.stdev(found))
+
+    large = "items of eight GPUs with room"
+    return [
+        line("useless capacity before a repack", (run["before_milli"] / 1e3 for run in runs), "GPUs"),
+        line(f"after it, {_MOVES} moves at most", (run["after_milli"] / 1e3 for run in runs), "GPUs"),
+        line("reloads of the repack, together", (run["cost_s"] for run in runs), "s"),
+        line("search of the repack", (run["ms"] for run in runs), "ms"),
+        line(f"{large}, no moves", (run["large_before"] for run in runs), ""),
+        line(f"{large}, {_MOVES} moves at most", (run["large_with_moves"]["found"] for run in runs), ""),
+        line("longest search of room for one", (run["large_with_moves"]["longest_ms"] for run in runs), "ms"),
+    ]
 
 
 def paired(differences: Sequence[float]) -> tuple[float, float]:

@@ -194,7 +194,9 @@ mod tests {
 
     fn usage(uses: &[(&str, u32)]) -> Usage {
         let mut usage = Usage::new(60_000);
-        uses.iter().for_each(|(id, count)| usage.record(id, *count, NOW_MS));
+        for (id, count) in uses {
+            usage.record(id, *count, NOW_MS);
+        }
         usage
     }
 
@@ -262,7 +264,7 @@ mod tests {
             for (at, (bytes, reload_ms, pinned, serving, age_ms, uses)) in rows.into_iter().enumerate() {
                 seen.record(&at.to_string(), uses, NOW_MS);
                 let since_ms = NOW_MS - age_ms;
-                residents.push(Resident { pinned, serving, since_ms, ..resident(&at.to_string(), bytes, reload_ms) });
+                residents.push(Resident { since_ms, pinned, serving, ..resident(&at.to_string(), bytes, reload_ms) });
             }
             let settings = Settings { min_residency_ms: 30_000, advantage: 1.2 };
             let wish = Newcomer { required, ..newcomer(lacking) };

@@ -11,7 +11,7 @@
 #![allow(clippy::indexing_slicing, reason = "node numbers come from the fleet's own tables")]
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::PlacementError;
 use crate::fleet::{Fleet, Place, Resident};
@@ -148,17 +148,23 @@ impl Fleet {
         if let Some(place) = fleet.place(item)? {
             return Ok(Some((place, Vec::new())));
         }
-        let movable = |one: &Resident| !one.item.pinned && one.item.node.is_none();
+        let homes = self.homes();
+        let elsewhere =
+            |one: &Resident| homes.get(&one.shape).is_some_and(|at| at.iter().any(|node| *node != one.node));
+        let movable = |one: &Resident| !one.item.pinned && one.item.node.is_none() && elsewhere(one);
         for (number, leaving, _) in self.clearings(item, &shape, movable) {
             if leaving.len() > limits.max_moves {
                 continue;
             }
-            let mut trial = self.clone();
-            if let Some(moves) = trial.relocate(&leaving, number)
+            let before: Vec<_> = leaving.iter().filter_map(|id| fleet.residents.get(id).cloned()).collect();
+            if let Some(moves) = fleet.relocate(&leaving, number)
                 && moves.iter().fold(0_u64, |sum, one| sum.saturating_add(one.cost_ms)) <= limits.max_cost_ms
-                && let Some(place) = trial.place(item)?
+                && let Some(place) = fleet.place(item)?
             {
                 return Ok(Some((place, moves)));
+            }
+            for one in before {
+                fleet.carry(&one.item.id, one.node, one.gpus);
             }
         }
         Ok(None)
@@ -171,17 +177,18 @@ impl Fleet {
     /// As [`Fleet::place`].
     pub fn victims(&self, item: &Item) -> Result<Option<Victims>, PlacementError> {
         let shape = self.admit(item)?;
-        if self.clone().place(item)?.is_some() {
+        let mut fleet = self.clone();
+        if fleet.place(item)?.is_some() {
             return Ok(None);
         }
         let lower = |one: &Resident| !one.item.pinned && one.item.priority < item.priority;
         for (number, leaving, cost_ms) in self.clearings(item, &shape, lower) {
-            let mut trial = self.clone();
-            for id in &leaving {
-                trial.evict(id);
-            }
-            if trial.place(item)?.is_some() {
+            let gone: Vec<_> = leaving.iter().filter_map(|id| fleet.evict(id)).collect();
+            if fleet.place(item)?.is_some() {
                 return Ok(Some(Victims { node: self.names[number].clone(), items: leaving, cost_ms }));
+            }
+            for one in gone {
+                fleet.settle(one.item, one.shape, one.node, one.gpus);
             }
         }
         Ok(None)
@@ -285,6 +292,16 @@ impl Fleet {
 
     fn clone_resident(&self, id: &str) -> Option<Resident> {
         self.residents.get(id).cloned()
+    }
+
+    /// For each shape that lies somewhere up to two nodes that have room for one more.
+    fn homes(&self) -> BTreeMap<Shape, Vec<usize>> {
+        let shapes: BTreeSet<Shape> = self.residents.values().map(|one| one.shape).collect();
+        let fitting = |shape: &Shape| {
+            let nodes = self.nodes.iter().enumerate().filter(|(_, node)| node.fits(shape));
+            nodes.map(|(number, _)| number).take(2).collect()
+        };
+        shapes.into_iter().map(|shape| (shape, fitting(&shape))).collect()
     }
 
     /// Nodes on which an item would fit without some of those that may leave: node, who leaves, what that costs; the cheapest

@@ -83,7 +83,9 @@ fn asks() -> impl Strategy<Value = Vec<Ask>> {
             match &mut ask {
                 Ask::Place(item) | Ask::Room(item, _) => item.id = format!("i{at}"),
                 Ask::Batch(items, _) => {
-                    items.iter_mut().enumerate().for_each(|(no, item)| item.id = format!("i{at}.{no}"))
+                    for (no, item) in items.iter_mut().enumerate() {
+                        item.id = format!("i{at}.{no}");
+                    }
                 }
                 Ask::Remove(_) | Ask::Repack(_) => {}
             }

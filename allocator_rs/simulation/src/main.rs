@@ -2,6 +2,7 @@
 //!
 //! `simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]]`
 //! `simulation cache TRACE_DIR|- [SEEDS]`
+//! `simulation churn TRACE_DIR [SEEDS [MOVES]]`
 //! `simulation vectors COUNT [INSTANCES [ROUNDS]]`
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 mod arrivals;
 mod baseline;
 mod cache;
+mod churn;
 mod trace;
 mod vectors;
 
@@ -38,7 +40,7 @@ pub enum SimulationError {
     Eviction(#[from] eviction::EvictionError),
     /// Wrong arguments.
     #[error(
-        "usage: simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]] | cache TRACE_DIR|- [SEEDS] | vectors COUNT [INSTANCES [ROUNDS]]"
+        "usage: simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]] | cache TRACE_DIR|- [SEEDS] | churn TRACE_DIR [SEEDS [MOVES]] | vectors COUNT [INSTANCES [ROUNDS]]"
     )]
     Usage,
 }
@@ -61,6 +63,10 @@ fn run(arguments: &[String]) -> Result<serde_json::Value, SimulationError> {
         "cache" => {
             let trace = (directory != "-").then(|| trace::read(Path::new(directory))).transpose()?;
             cache::compare(trace.as_ref(), FIRST_SEED..FIRST_SEED.saturating_add(number(0, 10)?))
+        }
+        "churn" => {
+            let seeds = FIRST_SEED..FIRST_SEED.saturating_add(number(0, 10)?);
+            churn::compare(&trace::read(Path::new(directory))?, number(1, 100)?, seeds)
         }
         "vectors" => {
             let count = directory.parse().map_err(|_| SimulationError::Usage)?;
