@@ -223,3 +223,41 @@ impl Baseline {
         best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use placement::{GpuSpec, Item, NodeSpec};
+
+    use super::{Baseline, Rule};
+
+    fn node(id: &str, gpus: usize) -> NodeSpec {
+        let gpu = GpuSpec { model: "A".to_owned(), memory_bytes: 0, compute_milli: 1_000 };
+        NodeSpec { id: id.to_owned(), cpu_milli: 16_000, host_bytes: 100, gpus: vec![gpu; gpus] }
+    }
+
+    fn pod(compute_milli: u32) -> Item {
+        Item { ranks: 1, compute_milli, cpu_milli: 1_000, host_bytes: 1, ..Item::default() }
+    }
+
+    #[test]
+    fn each_rule_has_its_node() {
+        let (nodes, expected) = ([node("large", 8), node("small", 1)], [pod(1_000)]);
+        let chosen = |rule| {
+            let mut baseline = Baseline::new(rule, &nodes, &expected);
+            assert!(baseline.place(&pod(500)));
+            baseline.machines[1].free() == 500
+        };
+        assert!(chosen(Rule::BestFit) && chosen(Rule::DotProduct), "the node with less left");
+        assert!(!chosen(Rule::FgdPublished) && !chosen(Rule::FgdReal), "equally bad: the first");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        for rule in [Rule::BestFit, Rule::DotProduct, Rule::FgdPublished, Rule::FgdReal] {
+            let mut baseline = Baseline::new(rule, &[node("one", 1)], &[pod(600)]);
+            assert!(baseline.place(&pod(600)) && !baseline.place(&pod(600)) && baseline.place(&pod(400)));
+            assert!(!baseline.place(&Item { cpu_milli: 15_000, ..Item::default() }));
+            assert!(baseline.place(&Item { cpu_milli: 14_000, ..Item::default() }));
+        }
+    }
+}

@@ -110,3 +110,38 @@ pub fn draw(trace: &Trace, load_percent: u64, seed: u64) -> (Vec<NodeSpec>, Vec<
     random.shuffle(&mut nodes);
     (nodes, arrivals)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{capacity_milli, demand_milli, draw, read};
+
+    fn written() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let nodes = "sn,cpu_milli,memory_mib,gpu,model\nn0,8000,1024,4,A\nn1,4000,512,0,B\n";
+        let pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time\n\
+                    p0,1000,1,1,500,,LS,Running,7\np1,1000,1,2,1000,A|B,LS,Running,9\n";
+        std::fs::write(directory.path().join(super::NODES), nodes).unwrap();
+        std::fs::write(directory.path().join(super::PODS), pods).unwrap();
+        directory
+    }
+
+    #[test]
+    fn rows_become_nodes_and_pods() {
+        let directory = written();
+        let trace = read(directory.path()).unwrap();
+        assert_eq!((capacity_milli(&trace), trace.created_s.as_slice()), (4_000, &[7, 9][..]));
+        assert_eq!(trace.pods.iter().map(demand_milli).collect::<Vec<_>>(), [500, 2_000]);
+        assert_eq!(trace.pods[1].models, ["A", "B"]);
+        std::fs::write(directory.path().join(super::PODS), "name\np0,1\n").unwrap();
+        assert!(read(directory.path()).is_err());
+    }
+
+    #[test]
+    fn arrivals_follow_from_the_seed_and_stop_at_the_load() {
+        let trace = read(written().path()).unwrap();
+        let (nodes, arrivals) = draw(&trace, 130, 7);
+        assert_eq!((nodes, arrivals.clone()), draw(&trace, 130, 7));
+        let demand: u64 = arrivals.iter().map(demand_milli).sum();
+        assert!((2_500..=6_200).contains(&demand), "{demand}");
+    }
+}
