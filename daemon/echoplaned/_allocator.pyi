@@ -1,9 +1,13 @@
 # The native allocator. Private: echoplaned.planning is its only importer.
 
 from os import PathLike
-from typing import final
+from typing import TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
 
 __all__ = [
+    "AdvantageInvalidError",
     "AllocatorError",
     "Alternative",
     "ArchitectureUnknownError",
@@ -24,16 +28,26 @@ __all__ = [
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "Fleet",
     "HeaderInvalidError",
     "HeaderTooLargeError",
     "HeaderTruncatedError",
     "IndexInvalidError",
+    "Item",
+    "ItemDuplicateError",
+    "ItemInvalidError",
+    "ItemUnknownError",
     "NameUnknownError",
+    "NodeDuplicateError",
+    "NodeInvalidError",
+    "NodeUnknownError",
     "OutsideRootError",
     "OverrideInvalidError",
+    "PlaceInvalidError",
     "QuantisationIneffectiveError",
     "ReplicasInvalidError",
     "Reservoir",
+    "ResidentDuplicateError",
     "ShardMismatchError",
     "Sizing",
     "SourceUnsafeError",
@@ -44,10 +58,13 @@ __all__ = [
     "TensorOverrunError",
     "TensorSizeError",
     "TensorUnexpectedError",
+    "Usage",
+    "VectorInvalidError",
     "alternatives",
     "digest",
     "inspect",
     "inspect_config",
+    "pack",
     "place",
     "reservoir",
     "size_class",
@@ -88,6 +105,16 @@ class DeviceDuplicateError(AllocatorError): ...
 class ReplicasInvalidError(AllocatorError): ...
 class OverrideInvalidError(AllocatorError): ...
 class DigestUnreadableError(AllocatorError): ...
+class AdvantageInvalidError(AllocatorError): ...
+class ItemDuplicateError(AllocatorError): ...
+class ItemInvalidError(AllocatorError): ...
+class ItemUnknownError(AllocatorError): ...
+class NodeDuplicateError(AllocatorError): ...
+class NodeInvalidError(AllocatorError): ...
+class NodeUnknownError(AllocatorError): ...
+class PlaceInvalidError(AllocatorError): ...
+class ResidentDuplicateError(AllocatorError): ...
+class VectorInvalidError(AllocatorError): ...
 
 @final
 class Component:
@@ -203,3 +230,74 @@ def alternatives(
     fixed_bytes: int,
     sequence_bytes: int,
 ) -> list[Alternative]: ...
+
+_Place: TypeAlias = tuple[str, list[int]]
+_Move: TypeAlias = tuple[str, _Place, _Place, int, int]
+
+@final
+class Item:
+    def __new__(
+        cls,
+        id: str,
+        *,
+        ranks: int,
+        memory_bytes: int,
+        compute_milli: int,
+        cpu_milli: int,
+        host_bytes: int,
+        models: list[str],
+        group: str | None,
+        apart: bool,
+        node: str | None,
+        pinned: bool,
+        priority: int,
+        surge: bool,
+        reload_ms: int,
+    ) -> Item: ...
+    @property
+    def id(self) -> str: ...
+
+@final
+class Fleet:
+    def __new__(cls, nodes: list[tuple[str, int, int, list[tuple[str, int, int]]]]) -> Fleet: ...
+    def expect(self, items: list[Item], share_percent: int) -> None: ...
+    def place(self, item: Item) -> _Place | None: ...
+    def put(self, item: Item, node: str, gpus: list[int]) -> None: ...
+    def remove(self, id: str) -> None: ...
+    def whereabouts(self, id: str) -> _Place | None: ...
+    def has_room(self, item: Item) -> bool: ...
+    def place_all(
+        self, items: list[Item], max_moves: int, max_cost_ms: int, seed: int
+    ) -> tuple[list[_Place | None], list[_Move]]: ...
+    def repack(self, max_moves: int, max_cost_ms: int, seed: int) -> tuple[list[_Move], int, int]: ...
+    def apply(self, moves: list[_Move]) -> None: ...
+    def make_room(
+        self, item: Item, max_moves: int, max_cost_ms: int, seed: int
+    ) -> tuple[_Place, list[_Move]] | None: ...
+    def victims(self, item: Item) -> tuple[str, list[str], int] | None: ...
+    @property
+    def free_milli(self) -> int: ...
+    @property
+    def fragmented_milli(self) -> int: ...
+    @property
+    def stranded_milli(self) -> int: ...
+    def __len__(self) -> int: ...
+
+@final
+class Usage:
+    def __new__(cls, half_life_ms: int) -> Usage: ...
+    def record(self, id: str, uses: int, now_ms: int) -> None: ...
+    def rate(self, id: str, now_ms: int) -> float: ...
+    def forget(self, least: float, now_ms: int) -> int: ...
+    def choose(
+        self,
+        residents: list[tuple[str, int, int, int, bool, bool]],
+        newcomer: tuple[str, int, int, bool],
+        min_residency_ms: int,
+        advantage: float,
+        now_ms: int,
+    ) -> tuple[list[str] | None, float, float, int]: ...
+
+def pack(
+    sizes: npt.NDArray[np.uint64], capacity: npt.NDArray[np.uint64], rounds: int, seed: int
+) -> tuple[npt.NDArray[np.uint32], int, int]: ...

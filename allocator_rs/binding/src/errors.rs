@@ -1,7 +1,6 @@
 //! One exception class for each variant of each crate's error enum.
 
 use digest::DigestError;
-use placement::PlacementError;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -94,15 +93,6 @@ pub fn sizing(error: &SizingError) -> PyErr {
         SizingError::ContextInvalid { .. } => ContextInvalidError::new_err(text),
         SizingError::ConcurrencyInvalid { .. } => ConcurrencyInvalidError::new_err(text),
         SizingError::Overflow { .. } => ArithmeticOverflowError::new_err(text),
-    }
-}
-
-/// The exception of a placement error.
-pub fn placement(error: &PlacementError) -> PyErr {
-    let text = error.to_string();
-    match error {
-        PlacementError::DeviceDuplicate { .. } => DeviceDuplicateError::new_err(text),
-        PlacementError::ReplicasInvalid { .. } => ReplicasInvalidError::new_err(text),
     }
 }
 

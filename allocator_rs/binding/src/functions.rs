@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use placement::Device;
+use ::placement::Device;
 use pyo3::prelude::*;
 use sizing::WeightDtype;
 
@@ -97,7 +97,9 @@ pub fn place(
     replicas: u64,
 ) -> PyResult<Option<Vec<String>>> {
     let devices = devices(device_tuples);
-    python.detach(|| placement::place(&devices, needed_bytes, replicas)).map_err(|error| errors::placement(&error))
+    python
+        .detach(|| ::placement::place(&devices, needed_bytes, replicas))
+        .map_err(|error| crate::placement::error(&error))
 }
 
 /// The nearest choices that fit, the least costly first. `fixed_bytes` and `sequence_bytes` are needed beside the model.

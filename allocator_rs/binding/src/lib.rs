@@ -4,21 +4,29 @@
 use pyo3::prelude::*;
 
 mod errors;
+mod eviction;
 mod functions;
+mod placement;
 mod types;
 
 #[pymodule]
 mod _allocator {
     #[pymodule_export]
+    use super::eviction::Usage;
+    #[pymodule_export]
     use super::functions::{alternatives, digest, inspect, inspect_config, place, reservoir, size_class};
+    #[pymodule_export]
+    use super::placement::{Fleet, Item, pack};
     #[pymodule_export]
     use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
 
-    use super::errors;
+    use super::{errors, eviction, placement};
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        errors::register(module)
+        errors::register(module)?;
+        eviction::register(module)?;
+        placement::register(module)
     }
 }

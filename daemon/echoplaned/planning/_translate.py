@@ -78,6 +78,16 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
     _allocator.ReplicasInvalidError: _field("replicas"),
     _allocator.OverrideInvalidError: _field("reservoir"),
     _allocator.DigestUnreadableError: _corrupt,
+    _allocator.NodeDuplicateError: _field("nodes"),
+    _allocator.NodeUnknownError: _field("nodes"),
+    _allocator.NodeInvalidError: _field("nodes"),
+    _allocator.ItemDuplicateError: _field("items"),
+    _allocator.ItemUnknownError: _field("items"),
+    _allocator.ItemInvalidError: _field("items"),
+    _allocator.PlaceInvalidError: _field("items"),
+    _allocator.VectorInvalidError: _field("sizes"),
+    _allocator.ResidentDuplicateError: _field("residents"),
+    _allocator.AdvantageInvalidError: _field("advantage"),
 }
 
 
