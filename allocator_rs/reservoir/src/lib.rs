@@ -6,9 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
-mod tree;
-
-pub use tree::default_tree;
+pub use trees::default_tree;
 
 /// Units of one membrane.
 pub const UNITS_PER_MEMBRANE: u64 = 64;
