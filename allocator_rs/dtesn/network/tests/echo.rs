@@ -1,6 +1,7 @@
 //! The update, its stability, and that it gives the same states everywhere.
 
 #![allow(clippy::unreadable_literal, reason = "golden values as they are printed")]
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 use network::{Config, Network, NetworkError, SHORTEST_STEP, UNITS};
 use reservoir::{CLASSES, INPUTS, Settings};

@@ -1,5 +1,7 @@
 //! Live streams: batches, time, saving, and a memory that does not grow.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+
 use std::sync::Arc;
 
 use network::{Config, Network, NetworkError, Store, Streams};

@@ -1,5 +1,7 @@
 //! Known counts, exact identities, ranks, and bad sequences.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+
 use std::collections::BTreeSet;
 
 use trees::{MAX_ORDER, Tree, TreeError, all, count, from_rank, random, rank};
