@@ -3,6 +3,7 @@
 
 use pyo3::prelude::*;
 
+mod dtesn;
 mod errors;
 mod functions;
 mod types;
@@ -14,11 +15,13 @@ mod _allocator {
     #[pymodule_export]
     use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
 
+    use super::dtesn;
     use super::errors;
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        errors::register(module)
+        errors::register(module)?;
+        dtesn::register(module)
     }
 }

@@ -8,8 +8,8 @@ use psystem::{Choice, Configuration, System};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // 32 membranes, 8 rules each: objects circle within a membrane and between it and the skin.
-    let inner: String = (2..=32).map(|label| format!("[]'{label}")).collect();
-    let mut text = format!("def main() {{ @mu = [{inner}]'1;");
+    let inner: Vec<_> = (2..=32).map(|label| format!("[]'{label}")).collect();
+    let mut text = format!("def main() {{ @mu = [{}]'1;", inner.join(""));
     for label in 1..=32 {
         write!(text, " @ms({label}) = a{{0}}*9, a{{3}}*7;")?;
         for object in 0..8 {
