@@ -140,6 +140,11 @@ pub fn strided(name: &str) -> PyErr {
     ShapeInvalidError::new_err(format!("{name} must be C-contiguous"))
 }
 
+/// Refuse an array of columns, which would pass for one of rows otherwise.
+pub fn by_rows(name: &str, c_contiguous: bool) -> PyResult<()> {
+    if c_contiguous { Ok(()) } else { Err(strided(name)) }
+}
+
 /// A shape that is not the needed one.
 pub fn shape(name: &str, found: usize, expected: usize) -> PyErr {
     ShapeInvalidError::new_err(format!("{name}: found {found}, needed {expected}"))

@@ -117,7 +117,9 @@ impl TreeNetwork {
         mut out: Option<PyReadwriteArray2<'_, f32>>,
     ) -> PyResult<()> {
         columns("columns of inputs", inputs.shape()[1], self.0.inputs())?;
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
         if let Some(out) = &out {
+            errors::by_rows("out", out.is_c_contiguous())?;
             columns("columns of out", out.shape()[1], self.0.units())?;
         }
         let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
@@ -185,6 +187,7 @@ impl TreeStreams {
         inputs: PyReadonlyArray2<'_, f32>,
         steps: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<()> {
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
         let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
         let steps = steps.as_slice().map_err(|_| errors::strided("dt"))?;
@@ -199,6 +202,7 @@ impl TreeStreams {
         inputs: PyReadonlyArray2<'_, f32>,
         positions: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<()> {
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
         let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
         let positions = positions.as_slice().map_err(|_| errors::strided("positions"))?;
@@ -213,6 +217,7 @@ impl TreeStreams {
         ids: PyReadonlyArray1<'_, u64>,
         mut out: PyReadwriteArray2<'_, f32>,
     ) -> PyResult<()> {
+        errors::by_rows("out", out.is_c_contiguous())?;
         columns("rows of out", out.shape()[0], ids.len())?;
         columns("columns of out", out.shape()[1], self.lock().network().units())?;
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;

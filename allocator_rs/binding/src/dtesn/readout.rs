@@ -31,6 +31,8 @@ impl RidgeReadout {
         targets: PyReadonlyArray2<'_, f32>,
         regularisation: Option<f64>,
     ) -> PyResult<Self> {
+        errors::by_rows("states", states.is_c_contiguous())?;
+        errors::by_rows("targets", targets.is_c_contiguous())?;
         let (features, outputs) = (states.shape()[1], targets.shape()[1]);
         let states = states.as_slice().map_err(|_| errors::strided("states"))?;
         let targets = targets.as_slice().map_err(|_| errors::strided("targets"))?;
@@ -45,6 +47,8 @@ impl RidgeReadout {
         states: PyReadonlyArray2<'_, f32>,
         mut out: PyReadwriteArray2<'_, f32>,
     ) -> PyResult<()> {
+        errors::by_rows("states", states.is_c_contiguous())?;
+        errors::by_rows("out", out.is_c_contiguous())?;
         if states.shape()[1] != self.0.features() {
             return Err(errors::shape("columns of states", states.shape()[1], self.0.features()));
         }
@@ -136,6 +140,9 @@ impl RecursiveReadout {
         targets: PyReadonlyArray2<'_, f32>,
         mut out: PyReadwriteArray2<'_, f32>,
     ) -> PyResult<()> {
+        errors::by_rows("states", states.is_c_contiguous())?;
+        errors::by_rows("targets", targets.is_c_contiguous())?;
+        errors::by_rows("out", out.is_c_contiguous())?;
         let (features, outputs) = {
             let readout = self.lock();
             (readout.features(), readout.outputs())
