@@ -1,7 +1,7 @@
 //! Ridge regression.
 
 use crate::matrix::{cholesky, dot, gram, solve};
-use crate::tridiagonal::Tridiagonal;
+use crate::tridiagonal::{Solution, Tridiagonal};
 use crate::{ReadoutError, rows};
 
 /// Cross-validation tries regularisations from this share of the mean variance on,
@@ -53,8 +53,10 @@ impl Ridge {
             return Err(ReadoutError::TooFewRows { rows: count, needed: 2 });
         }
         let data = Data::new(states, features, targets, outputs, count);
-        let (value, degrees) = match regularisation {
-            Regularisation::Fixed(value) if value >= 0.0 && value.is_finite() => (value, None),
+        let (value, degrees, factor) = match regularisation {
+            Regularisation::Fixed(value) if value >= 0.0 && value.is_finite() => {
+                (value, None, cholesky(&data.gram, features, value)?)
+            }
             Regularisation::Fixed(value) => {
                 return Err(ReadoutError::Setting {
                     name: "regularisation",
@@ -64,7 +66,7 @@ impl Ridge {
             }
             Regularisation::CrossValidated => data.cross_validate()?,
         };
-        data.solve(value, degrees)
+        Ok(data.solve(&factor, value, degrees))
     }
 
     /// Predict rows of `states` into `out`, row by row.
@@ -159,8 +161,9 @@ impl Data {
         Self { features, outputs, count: count as f64, means, target_means, gram, sides, squares }
     }
 
-    /// The regularisation with the least generalised cross-validation score, summed over outputs, and its degrees.
-    fn cross_validate(&self) -> Result<(f64, Option<f64>), ReadoutError> {
+    /// The regularisation with the least generalised cross-validation score, summed over outputs, and its degrees,
+    /// and the Cholesky factor at it. Where rounding leaves none, the next larger candidate with a factor is taken.
+    fn cross_validate(&self) -> Result<(f64, Option<f64>, Vec<f64>), ReadoutError> {
         #[allow(clippy::cast_precision_loss, reason = "features are far below 2^53")]
         let features = self.features as f64;
         let variance = (0..self.features).map(|at| self.gram[at * self.features + at]).sum::<f64>() / features;
@@ -168,37 +171,43 @@ impl Data {
             return Err(ReadoutError::Singular { feature: 0 });
         }
         let reduced = Tridiagonal::new(self.gram.clone(), self.features, self.sides.clone());
-        let mut best: Option<(f64, f64, f64)> = None;
-        let candidates = std::iter::successors(Some(variance * LEAST), |ridge| Some(ridge * FACTOR));
-        for ridge in candidates.take(TRIED) {
+        let degrees = |ridge: f64, found: &Solution| features - ridge * found.inverse_trace + 1.0;
+        let mut best: Option<(f64, f64)> = None;
+        let candidates = std::iter::successors(Some(variance * LEAST), |ridge| Some(ridge * FACTOR)).take(TRIED);
+        for ridge in candidates.clone() {
             let Some(found) = reduced.at(ridge) else { continue };
-            let degrees = features - ridge * found.inverse_trace + 1.0;
-            let free = self.count - degrees;
+            let free = self.count - degrees(ridge, &found);
             if free <= 0.5 {
                 continue;
             }
             let parts = self.squares.iter().zip(&found.fits).zip(&found.norms);
             let residual: f64 = parts.map(|((square, fit), norm)| (square - fit - ridge * norm).max(0.0)).sum();
             let score = residual / (free * free);
-            if best.is_none_or(|(least, _, _)| score < least) {
-                best = Some((score, ridge, degrees));
+            if best.is_none_or(|(least, _)| score < least) {
+                best = Some((score, ridge));
             }
         }
-        let (_, ridge, degrees) = best.ok_or(ReadoutError::Singular { feature: 0 })?;
-        Ok((ridge, Some(degrees)))
+        let mut failure = ReadoutError::Singular { feature: 0 };
+        let Some((_, chosen)) = best else { return Err(failure) };
+        for ridge in candidates.filter(|ridge| *ridge >= chosen) {
+            match cholesky(&self.gram, self.features, ridge) {
+                Ok(factor) => return Ok((ridge, reduced.at(ridge).map(|found| degrees(ridge, &found)), factor)),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
     }
 
-    fn solve(self, ridge: f64, degrees: Option<f64>) -> Result<Ridge, ReadoutError> {
-        let factor = cholesky(&self.gram, self.features, ridge)?;
+    fn solve(self, factor: &[f64], ridge: f64, degrees: Option<f64>) -> Ridge {
         let mut weights = Vec::with_capacity(self.features * self.outputs);
         let mut bias = Vec::with_capacity(self.outputs);
         for (mut side, mean) in self.sides.into_iter().zip(&self.target_means) {
-            solve(&factor, self.features, &mut side);
+            solve(factor, self.features, &mut side);
             bias.push(mean - dot(&side, &self.means));
             weights.append(&mut side);
         }
         let (features, outputs) = (self.features, self.outputs);
-        Ok(Ridge { features, outputs, weights, bias, regularisation: ridge, degrees })
+        Ridge { features, outputs, weights, bias, regularisation: ridge, degrees }
     }
 }
 

@@ -133,6 +133,18 @@ fn a_singular_readout_is_refused() {
 }
 
 #[test]
+fn features_that_nearly_depend_on_each_other_are_fitted() {
+    // Sixty powers of one value: far beyond what f64 can tell apart.
+    let values = noise(400, 13);
+    let states: Vec<f32> = values.iter().flat_map(|x| (1..=60).map(move |power| x.powi(power))).collect();
+    let targets: Vec<f32> = values.iter().map(|x| (5.0 * x).sin()).collect();
+    let fitted = Ridge::fit(&states, 60, &targets, 1, Regularisation::CrossValidated).unwrap();
+    let mut out = vec![0.0; 400];
+    fitted.predict(&states, &mut out).unwrap();
+    out.iter().zip(&targets).for_each(|(a, b)| close(f64::from(*a), f64::from(*b), 1e-3));
+}
+
+#[test]
 fn bad_numbers_are_refused() {
     let how = Regularisation::CrossValidated;
     let nan = Ridge::fit(&[1.0, f32::NAN, 0.0, 2.0], 2, &[1.0, 2.0], 1, how);
