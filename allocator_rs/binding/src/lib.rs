@@ -3,6 +3,7 @@
 
 use pyo3::prelude::*;
 
+mod dtesn;
 mod errors;
 mod eviction;
 mod functions;
@@ -20,13 +21,14 @@ mod _allocator {
     #[pymodule_export]
     use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
 
-    use super::{errors, eviction, placement};
+    use super::{dtesn, errors, eviction, placement};
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         errors::register(module)?;
         eviction::register(module)?;
-        placement::register(module)
+        placement::register(module)?;
+        dtesn::register(module)
     }
 }

@@ -6,9 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
-mod tree;
-
-pub use tree::default_tree;
+pub use trees::default_tree;
 
 /// Units of one membrane.
 pub const UNITS_PER_MEMBRANE: u64 = 64;
@@ -17,13 +15,12 @@ pub const LONGEST_TIME_CONSTANT: f64 = 32.0;
 /// Each level remembers this much longer than the one above.
 const LEVEL_RATIO: f64 = 0.6;
 /// Inputs: log-probability, entropy, and two event flags.
-const INPUTS: u64 = 4;
+pub const INPUTS: u64 = 4;
 /// Entries of the parent's coupling in each row.
 const COUPLINGS_PER_ROW: u64 = 4;
 /// Layers of Givens rotations; each pairs all units and keeps a cosine and a sine a pair.
 const GIVENS_LAYERS: u64 = 3;
 const FLOAT_BYTES: u64 = 4;
-const INDEX_BYTES: u64 = 4;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -157,17 +154,17 @@ fn time_constants(leak: f64, depth: u32) -> Vec<f64> {
     std::iter::successors(Some(root), next).zip(0..depth).map(|(tau, _)| tau).collect()
 }
 
-/// State, last input and prediction, all f32.
+/// State in f32, position, step count, generation and a place in the list of free streams, as `network::Streams` keeps it.
 const fn stream_bytes(units: u64) -> u64 {
-    FLOAT_BYTES.saturating_mul(units.saturating_add(INPUTS.saturating_mul(2)))
+    units.saturating_mul(FLOAT_BYTES).saturating_add(8 + 8 + 4 + 4)
 }
 
-/// A membrane's signed permutation, rotations, input weights, bias and coupling; and one readout of all units and a bias.
+/// A membrane's signed permutation, rotations, input weights, bias and coupling, as `network::Network` keeps them; and one
+/// readout of all units and a bias.
 const fn weight_bytes(membranes: u64, units: u64) -> u64 {
-    let rotations = GIVENS_LAYERS.saturating_mul(FLOAT_BYTES);
-    let coupling = COUPLINGS_PER_ROW.saturating_mul(FLOAT_BYTES.saturating_add(INDEX_BYTES));
-    let input_and_bias = FLOAT_BYTES.saturating_mul(INPUTS.saturating_add(1));
-    let row = INDEX_BYTES.saturating_add(rotations).saturating_add(coupling).saturating_add(input_and_bias);
+    let indices = 1_u64.saturating_add(COUPLINGS_PER_ROW);
+    let floats = 2_u64.saturating_add(COUPLINGS_PER_ROW).saturating_add(GIVENS_LAYERS).saturating_add(INPUTS);
+    let row = indices.saturating_add(FLOAT_BYTES.saturating_mul(floats));
     let all = membranes.saturating_mul(UNITS_PER_MEMBRANE).saturating_mul(row);
     all.saturating_add(FLOAT_BYTES.saturating_mul(INPUTS).saturating_mul(units.saturating_add(1)))
 }
@@ -203,8 +200,8 @@ mod tests {
     #[test]
     fn bytes_are_weights_and_streams() {
         let small = reservoir(1, 8, Settings::default()).unwrap();
-        assert_eq!(small.bytes_per_stream, 4 * (512 + 8));
-        assert_eq!(small.weight_bytes, 512 * (4 + 12 + 32 + 20) + 4 * 4 * 513);
+        assert_eq!(small.bytes_per_stream, 4 * 512 + 24);
+        assert_eq!(small.weight_bytes, 512 * (5 + 4 * (2 + 4 + 3 + 4)) + 4 * 4 * 513);
         assert_eq!(small.total_bytes, small.weight_bytes + 8 * small.bytes_per_stream);
         assert!(reservoir(1, u64::MAX, Settings::default()).is_err());
     }

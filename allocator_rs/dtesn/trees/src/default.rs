@@ -1,4 +1,4 @@
-//! The default membrane tree.
+//! The membrane tree of a class, unless its owner gives another.
 
 /// A node while the tree grows; `children` in order of their making.
 struct Node {
@@ -62,7 +62,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::default_tree;
-    use crate::CLASSES;
+    /// Nodes and levels of the size classes.
+    const CLASSES: [(u64, u32); 3] = [(8, 4), (16, 6), (32, 8)];
 
     const GOLDEN_MEDIUM: [u32; 16] = [1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 2, 3, 4, 5, 6, 3];
     const GOLDEN_LARGE: [u32; 32] =
@@ -80,10 +81,10 @@ mod tests {
 
     #[test]
     fn every_class_has_its_depth_and_nodes() {
-        for class in CLASSES {
-            let tree = default_tree(class.units / 64, class.depth);
-            assert_eq!(tree.len() as u64, class.units / 64);
-            assert_eq!(tree.iter().copied().max(), Some(class.depth));
+        for (nodes, depth) in CLASSES {
+            let tree = default_tree(nodes, depth);
+            assert_eq!(tree.len() as u64, nodes);
+            assert_eq!(tree.iter().copied().max(), Some(depth));
         }
     }
 

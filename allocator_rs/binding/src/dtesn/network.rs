@@ -1,0 +1,246 @@
+//! The tree reservoir and its streams. Arrays are read and written in place; the interpreter is free meanwhile.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use network::{Config, Network, NetworkError, Store, Streams};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::errors;
+
+#[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
+fn raise(error: NetworkError) -> PyErr {
+    errors::network(&error)
+}
+
+fn columns(name: &str, found: usize, expected: usize) -> PyResult<()> {
+    if found == expected { Ok(()) } else { Err(errors::shape(name, found, expected)) }
+}
+
+/// A network of membranes.
+#[pyclass(frozen, module = "echoplaned._allocator")]
+pub struct TreeNetwork(Arc<Network>);
+
+#[pymethods]
+impl TreeNetwork {
+    #[new]
+    #[pyo3(signature = (tree, inputs, *, spectral_radius, leak, input_scale, bias_scale, coupling_scale, givens_layers, seed))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments, which the Python facade names")]
+    fn new(
+        python: Python<'_>,
+        tree: Vec<u32>,
+        inputs: usize,
+        spectral_radius: f64,
+        leak: f64,
+        input_scale: f64,
+        bias_scale: f64,
+        coupling_scale: f64,
+        givens_layers: usize,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let config = Config {
+            tree,
+            inputs,
+            spectral_radius,
+            leak,
+            input_scale,
+            bias_scale,
+            coupling_scale,
+            givens_layers,
+            seed,
+        };
+        python.detach(|| Network::new(&config)).map(|network| Self(Arc::new(network))).map_err(raise)
+    }
+
+    #[getter]
+    fn units(&self) -> usize {
+        self.0.units()
+    }
+
+    #[getter]
+    fn inputs(&self) -> usize {
+        self.0.inputs()
+    }
+
+    #[getter]
+    fn tree(&self) -> Vec<u32> {
+        self.0.config().tree.clone()
+    }
+
+    #[getter]
+    fn time_constants(&self) -> Vec<f64> {
+        self.0.time_constants().to_vec()
+    }
+
+    #[getter]
+    fn fingerprint(&self) -> u64 {
+        self.0.fingerprint()
+    }
+
+    #[getter]
+    fn weight_bytes(&self) -> usize {
+        self.0.weight_bytes()
+    }
+
+    #[getter]
+    fn non_zeros(&self) -> usize {
+        self.0.non_zeros()
+    }
+
+    fn contraction_rate(&self, dt: f64) -> PyResult<f64> {
+        self.0.contraction_rate(dt).map_err(raise)
+    }
+
+    fn washout(&self, tolerance: f64, dt: f64) -> PyResult<u64> {
+        self.0.washout(tolerance, dt).map_err(raise)
+    }
+
+    fn washout_bound(&self, python: Python<'_>, tolerance: f64, dt: f64) -> PyResult<u64> {
+        python.detach(|| self.0.washout_bound(tolerance, dt)).map_err(raise)
+    }
+
+    /// The block of a membrane, row by row.
+    fn block(&self, membrane: usize) -> PyResult<Vec<Vec<f32>>> {
+        let rows = self.0.block(membrane).map_err(raise)?;
+        Ok(rows.into_iter().map(|row| row.to_vec()).collect())
+    }
+
+    /// One step a row of `inputs`; `state` is changed, and each row's state written to `out`.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
+    fn run(
+        &self,
+        python: Python<'_>,
+        mut state: PyReadwriteArray1<'_, f32>,
+        inputs: PyReadonlyArray2<'_, f32>,
+        steps: PyReadonlyArray1<'_, f64>,
+        mut out: Option<PyReadwriteArray2<'_, f32>>,
+    ) -> PyResult<()> {
+        columns("columns of inputs", inputs.shape()[1], self.0.inputs())?;
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
+        if let Some(out) = &out {
+            errors::by_rows("out", out.is_c_contiguous())?;
+            columns("columns of out", out.shape()[1], self.0.units())?;
+        }
+        let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
+        let steps = steps.as_slice().map_err(|_| errors::strided("dt"))?;
+        let state = state.as_slice_mut().map_err(|_| errors::strided("state"))?;
+        let out = out.as_mut().map(|out| out.as_slice_mut().map_err(|_| errors::strided("out"))).transpose()?;
+        python.detach(|| self.0.run(state, inputs, steps, out)).map_err(raise)
+    }
+}
+
+/// Live streams of a network.
+#[pyclass(frozen, module = "echoplaned._allocator")]
+pub struct TreeStreams(Mutex<Streams>);
+
+impl TreeStreams {
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        // A panic cannot leave a stream half moved: inputs are checked before the first one moves.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl TreeStreams {
+    #[new]
+    fn new(network: &TreeNetwork, capacity: usize, store: &str) -> PyResult<Self> {
+        let kind = Store::parse(store).ok_or_else(|| {
+            errors::SettingInvalidError::new_err(format!("store is {store:?}; it must be fp32, fp16 or bf16"))
+        })?;
+        Streams::new(Arc::clone(&network.0), capacity, kind).map(|streams| Self(Mutex::new(streams))).map_err(raise)
+    }
+
+    #[getter]
+    fn bytes(&self) -> usize {
+        self.lock().bytes()
+    }
+
+    #[getter]
+    fn bytes_per_stream(&self) -> usize {
+        let streams = self.lock();
+        Streams::bytes_per_stream(streams.network().units(), streams.store())
+    }
+
+    #[getter]
+    fn open_count(&self) -> usize {
+        self.lock().open_count()
+    }
+
+    fn open(&self) -> PyResult<u64> {
+        self.lock().open().map_err(raise)
+    }
+
+    fn close(&self, id: u64) -> PyResult<()> {
+        self.lock().close(id).map_err(raise)
+    }
+
+    fn replace(&self, network: &TreeNetwork) -> PyResult<()> {
+        self.lock().replace(Arc::clone(&network.0)).map_err(raise)
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
+    fn step(
+        &self,
+        python: Python<'_>,
+        ids: PyReadonlyArray1<'_, u64>,
+        inputs: PyReadonlyArray2<'_, f32>,
+        steps: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<()> {
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
+        let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
+        let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
+        let steps = steps.as_slice().map_err(|_| errors::strided("dt"))?;
+        python.detach(|| self.lock().step(ids, inputs, steps)).map_err(raise)
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
+    fn advance(
+        &self,
+        python: Python<'_>,
+        ids: PyReadonlyArray1<'_, u64>,
+        inputs: PyReadonlyArray2<'_, f32>,
+        positions: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<()> {
+        errors::by_rows("inputs", inputs.is_c_contiguous())?;
+        let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
+        let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
+        let positions = positions.as_slice().map_err(|_| errors::strided("positions"))?;
+        python.detach(|| self.lock().advance(ids, inputs, positions)).map_err(raise)
+    }
+
+    /// The states of some streams, a row each.
+    #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
+    fn read(
+        &self,
+        python: Python<'_>,
+        ids: PyReadonlyArray1<'_, u64>,
+        mut out: PyReadwriteArray2<'_, f32>,
+    ) -> PyResult<()> {
+        errors::by_rows("out", out.is_c_contiguous())?;
+        columns("rows of out", out.shape()[0], ids.len())?;
+        columns("columns of out", out.shape()[1], self.lock().network().units())?;
+        let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
+        let out = out.as_slice_mut().map_err(|_| errors::strided("out"))?;
+        let read = || {
+            let streams = self.lock();
+            let rows = out.chunks_exact_mut(streams.network().units());
+            ids.iter().zip(rows).try_for_each(|(id, row)| streams.read(*id, row))
+        };
+        python.detach(read).map_err(raise)
+    }
+
+    /// Position in tokens, and steps.
+    fn place(&self, id: u64) -> PyResult<(f64, u64)> {
+        self.lock().place(id).map_err(raise)
+    }
+
+    fn save<'py>(&self, python: Python<'py>, id: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let saved = self.lock().save(id).map_err(raise)?;
+        Ok(PyBytes::new(python, &saved))
+    }
+
+    fn restore(&self, saved: &[u8]) -> PyResult<u64> {
+        self.lock().restore(saved).map_err(raise)
+    }
+}

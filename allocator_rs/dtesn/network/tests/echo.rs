@@ -1,0 +1,170 @@
+//! The update, its stability, and that it gives the same states everywhere.
+
+#![allow(clippy::unreadable_literal, reason = "golden values as they are printed")]
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+
+use network::{Config, Network, NetworkError, SHORTEST_STEP, UNITS};
+use reservoir::{CLASSES, INPUTS, Settings};
+
+/// Inputs that look like telemetry, without a generator: row by row.
+fn inputs(rows: usize, columns: usize) -> Vec<f32> {
+    (0..rows * columns).map(|place| f32::from(u16::try_from(place * 7919 % 2003).unwrap()) / 1001.0 - 1.0).collect()
+}
+
+fn class(number: usize, inputs: usize) -> Network {
+    Network::new(&Config::of_class(&CLASSES[number], inputs)).unwrap()
+}
+
+#[test]
+fn golden_states() {
+    // Units 0, 65, 130, … of the state after 100 steps of dt 1, 1/2, 3.
+    const GOLDEN: [[f32; 8]; 3] = [
+        [-0.24917075, -0.15948898, -0.28866535, 0.24330136, 0.18512517, 0.08489807, 0.028769854, 0.10923156],
+        [-0.24917075, -0.15696128, -0.20595913, -0.17403886, 0.14076263, 0.10740235, 0.07992928, 0.29434237],
+        [-0.24917075, -0.006912144, -0.16153127, -0.062380616, 0.08433764, 0.11934708, -0.17233959, -0.4007744],
+    ];
+    for (number, expected) in GOLDEN.iter().enumerate() {
+        let network = class(number, 4);
+        let mut state = vec![0.0; network.units()];
+        let steps: Vec<f64> = (0..100).map(|row| [1.0, 0.5, 3.0][row % 3]).collect();
+        network.run(&mut state, &inputs(100, 4), &steps, None).unwrap();
+        let found: Vec<f32> = (0..8).map(|place| state[place * (network.units() / 8 + 1)]).collect();
+        for (value, wanted) in found.iter().zip(expected) {
+            assert!((value - wanted).abs() <= 1e-6, "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn blocks_are_multiples_of_orthogonal_matrices() {
+    for layers in 1..=6 {
+        let config = Config { givens_layers: layers, ..Config::of_class(&CLASSES[0], 1) };
+        let network = Network::new(&config).unwrap();
+        for membrane in 0..8 {
+            let block = network.block(membrane).unwrap();
+            for (number, row) in block.iter().enumerate() {
+                assert_eq!(row.iter().filter(|&&value| value != 0.0).count(), 1 << layers);
+                for (other_number, other) in block.iter().enumerate() {
+                    let product: f64 = row.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let expected = if number == other_number { 0.85 * 0.85 } else { 0.0 };
+                    assert!((product - expected).abs() < 1e-6);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_starts_meet_after_the_washout_of_the_rate() {
+    for number in 0..3 {
+        let network = class(number, 4);
+        let washout = usize::try_from(network.washout(1e-5, 1.0).unwrap()).unwrap();
+        let mut one: Vec<f32> = inputs(1, network.units());
+        let mut other: Vec<f32> = one.iter().rev().map(|value| if *value > 0.0 { -1.0 } else { 1.0 }).collect();
+        let shared = inputs(washout, 4);
+        network.run(&mut one, &shared, &[1.0], None).unwrap();
+        network.run(&mut other, &shared, &[1.0], None).unwrap();
+        let apart = one.iter().zip(&other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart <= 1e-5, "class {number}: {apart} after {washout}");
+        assert!(network.washout_bound(1e-5, 1.0).unwrap() >= washout as u64);
+    }
+}
+
+#[test]
+fn the_state_stays_in_the_box_for_every_step() {
+    let network = class(0, 1);
+    let mut state = vec![1.0; network.units()];
+    for dt in [SHORTEST_STEP, 0.1, 1.0, 2.785, 100.0, 1e9, f64::MAX] {
+        network.run(&mut state, &[f32::MAX, -f32::MAX, 3.0], &[dt], None).unwrap();
+        assert!(state.iter().all(|value| value.abs() <= 1.0), "{dt}");
+    }
+}
+
+#[test]
+fn one_long_step_equals_two_short_ones_where_the_drive_is_constant() {
+    // With a frozen drive exponential Euler is exact, so the decay over dt is that of dt/2 twice. A tiny radius, no
+    // coupling: the drive is the bias.
+    let config = Config { spectral_radius: 1e-12, coupling_scale: 0.0, ..Config::of_class(&CLASSES[0], 1) };
+    let network = Network::new(&config).unwrap();
+    let (mut long, mut short) = (vec![0.5; network.units()], vec![0.5; network.units()]);
+    network.run(&mut long, &[0.0], &[4.0], None).unwrap();
+    network.run(&mut short, &[0.0, 0.0], &[2.0], None).unwrap();
+    let apart = long.iter().zip(&short).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 2e-7, "{apart}");
+}
+
+#[test]
+fn rows_at_once_are_rows_one_by_one() {
+    let network = class(1, 3);
+    let all = inputs(20, 3);
+    let (mut together, mut single) = (vec![0.0; network.units()], vec![0.0; network.units()]);
+    let mut states = vec![0.0; 20 * network.units()];
+    network.run(&mut together, &all, &[0.7], Some(&mut states)).unwrap();
+    for (row, input) in all.chunks_exact(3).enumerate() {
+        network.step(&mut single, input, 0.7).unwrap();
+        assert_eq!(single, states[row * network.units()..(row + 1) * network.units()]);
+    }
+    assert_eq!(single, together);
+}
+
+#[test]
+fn another_seed_is_another_network() {
+    let config = Config::of_class(&CLASSES[0], 2);
+    let same = Network::new(&config).unwrap().fingerprint();
+    assert_eq!(same, Network::new(&config).unwrap().fingerprint());
+    assert_ne!(same, Network::new(&Config { seed: 1, ..config.clone() }).unwrap().fingerprint());
+    assert_ne!(same, Network::new(&Config { leak: 0.4, ..config }).unwrap().fingerprint());
+}
+
+#[test]
+fn the_plan_knows_the_bytes_and_time_constants() {
+    for (number, parameters) in [1, 13_000_000_000, 70_000_000_000].into_iter().enumerate() {
+        let plan = reservoir::reservoir(parameters, 1, Settings::default()).unwrap();
+        let network = class(number, usize::try_from(INPUTS).unwrap());
+        let readout = 4 * INPUTS * (plan.class.units + 1);
+        assert_eq!(plan.weight_bytes, network.weight_bytes() as u64 + readout);
+        assert_eq!(plan.tree, network.config().tree);
+        for (planned, real) in plan.level_time_constants.iter().zip(network.time_constants()) {
+            assert!((planned - real).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let good = Config::of_class(&CLASSES[0], 1);
+    let bad = [
+        Config { spectral_radius: 1.0, ..good.clone() },
+        Config { spectral_radius: 1.2, ..good.clone() },
+        Config { spectral_radius: f64::NAN, ..good.clone() },
+        Config { leak: 0.0, ..good.clone() },
+        Config { leak: 1.1, ..good.clone() },
+        Config { input_scale: f64::INFINITY, ..good.clone() },
+        Config { bias_scale: -0.1, ..good.clone() },
+        Config { coupling_scale: f64::NAN, ..good.clone() },
+        Config { givens_layers: 0, ..good.clone() },
+        Config { givens_layers: 7, ..good.clone() },
+        Config { inputs: 0, ..good.clone() },
+    ];
+    for config in bad {
+        assert!(matches!(Network::new(&config), Err(NetworkError::Setting { .. })), "{config:?}");
+    }
+    assert!(matches!(Network::new(&Config { tree: vec![1, 3], ..good }), Err(NetworkError::Tree(_))));
+}
+
+#[test]
+fn bad_rows_are_named_and_change_nothing() {
+    let network = class(0, 2);
+    let mut state = vec![0.25; network.units()];
+    let before = state.clone();
+    let nan = network.run(&mut state, &[0.0, 0.0, 0.0, f32::NAN], &[1.0], None);
+    assert!(matches!(nan, Err(NetworkError::NotFinite { row: 1, column: 1, .. })));
+    for dt in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-4] {
+        let refused = network.run(&mut state, &[0.0; 4], &[1.0, dt], None);
+        assert!(matches!(refused, Err(NetworkError::TimeStep { row: 1, .. })), "{dt}");
+    }
+    assert!(matches!(network.step(&mut state, &[0.0], 1.0), Err(NetworkError::Width { .. })));
+    assert!(matches!(network.run(&mut state, &[0.0; 4], &[1.0; 3], None), Err(NetworkError::Width { .. })));
+    assert!(matches!(network.step(&mut [0.0; UNITS], &[0.0; 2], 1.0), Err(NetworkError::Width { .. })));
+    assert_eq!(state, before);
+}

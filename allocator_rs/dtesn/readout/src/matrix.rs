@@ -1,0 +1,95 @@
+//! Dense symmetric matrices in f64, row by row.
+
+use crate::ReadoutError;
+
+/// Rows that are taken together, so that the matrix is read once for all of them.
+const TOGETHER: usize = 8;
+
+/// `to += factor * from`.
+pub fn add_scaled(to: &mut [f64], factor: f64, from: &[f64]) {
+    for (value, other) in to.iter_mut().zip(from) {
+        *value += factor * other;
+    }
+}
+
+/// The dot product, in 4 sums.
+pub fn dot(one: &[f64], other: &[f64]) -> f64 {
+    let (heads, tail) = one.as_chunks::<4>();
+    let (others, other_tail) = other.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for (x, y) in heads.iter().zip(others) {
+        for place in 0..4 {
+            sums[place] += x[place] * y[place];
+        }
+    }
+    let rest: f64 = tail.iter().zip(other_tail).map(|(x, y)| x * y).sum();
+    ((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest
+}
+
+/// X'X of centred rows: the lower triangle, mirrored.
+pub fn gram(values: &[f32], columns: usize, means: &[f64]) -> Vec<f64> {
+    let mut out = vec![0.0; columns * columns];
+    let mut block = vec![0.0; TOGETHER * columns];
+    for chunk in values.chunks(TOGETHER * columns) {
+        block.fill(0.0);
+        for (to, from) in block.chunks_exact_mut(columns).zip(chunk.chunks_exact(columns)) {
+            to.iter_mut().zip(from).zip(means).for_each(|((to, from), mean)| *to = f64::from(*from) - mean);
+        }
+        for row in 0..columns {
+            let own: [f64; TOGETHER] = std::array::from_fn(|number| block[number * columns + row]);
+            let parts: [&[f64]; TOGETHER] =
+                std::array::from_fn(|number| &block[number * columns..=number * columns + row]);
+            let target = &mut out[row * columns..=row * columns + row];
+            for (place, value) in target.iter_mut().enumerate() {
+                let near = own[0] * parts[0][place] + own[1] * parts[1][place];
+                let next = own[2] * parts[2][place] + own[3] * parts[3][place];
+                let then = own[4] * parts[4][place] + own[5] * parts[5][place];
+                let last = own[6] * parts[6][place] + own[7] * parts[7][place];
+                *value += (near + next) + (then + last);
+            }
+        }
+    }
+    for row in 0..columns {
+        for column in 0..row {
+            out[column * columns + row] = out[row * columns + column];
+        }
+    }
+    out
+}
+
+/// The Cholesky factor L of a matrix plus `ridge` on its diagonal, in the lower triangle.
+pub fn cholesky(matrix: &[f64], size: usize, ridge: f64) -> Result<Vec<f64>, ReadoutError> {
+    let mut factor = matrix.to_vec();
+    let largest = (0..size).map(|place| matrix[place * size + place] + ridge).fold(0.0, f64::max);
+    #[allow(clippy::cast_precision_loss, reason = "a size is far below 2^53")]
+    let floor = largest * f64::EPSILON * size as f64;
+    for row in 0..size {
+        let (done, rest) = factor.split_at_mut(row * size);
+        let own = &mut rest[..size];
+        for column in 0..row {
+            let other = &done[column * size..=column * size + column];
+            own[column] = (own[column] - dot(&own[..column], &other[..column])) / other[column];
+        }
+        let pivot = own[row] + ridge - dot(&own[..row], &own[..row]);
+        // Not greater, so that NaN is refused too.
+        if pivot.is_nan() || pivot <= floor {
+            return Err(ReadoutError::Singular { feature: row });
+        }
+        own[row] = pivot.sqrt();
+    }
+    Ok(factor)
+}
+
+/// Solve L L' x = b in place.
+pub fn solve(factor: &[f64], size: usize, values: &mut [f64]) {
+    for row in 0..size {
+        let own = &factor[row * size..=row * size + row];
+        values[row] = (values[row] - dot(&own[..row], &values[..row])) / own[row];
+    }
+    for row in (0..size).rev() {
+        let own = &factor[row * size..=row * size + row];
+        values[row] /= own[row];
+        let value = values[row];
+        add_scaled(&mut values[..row], -value, &own[..row]);
+    }
+}

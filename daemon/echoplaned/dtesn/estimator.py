@@ -1,0 +1,119 @@
+"""A front in scikit-learn's manner: fit, predict, transform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from echoplaned.dtesn._arrays import rows
+from echoplaned.dtesn.errors import SettingInvalidError, ShapeInvalidError
+from echoplaned.dtesn.readout import Ridge
+from echoplaned.dtesn.reservoir import Settings, TreeReservoir
+
+
+@dataclass(slots=True)
+class EchoStateRegressor:
+    """A tree reservoir with a ridge readout; parameters are as in `Settings`, `TreeReservoir` and `Ridge`.
+
+    Attributes:
+        size_class: ``small`` (512 units), ``medium`` (1,024) or ``large`` (2,048); not used where there is a tree.
+        tree: level sequence of membranes of 64 units each.
+        washout: first steps that the fit leaves out, while the state still depends on the start.
+        regularisation: None chooses it by generalised cross-validation.
+        state_: the state after the last step of the fit; `predict` can go on from it.
+    """
+
+    size_class: str = "small"
+    tree: Sequence[int] | None = None
+    spectral_radius: float = 0.85
+    leak: float = 0.3
+    input_scale: float = 0.15
+    bias_scale: float = 0.15
+    coupling_scale: float = 0.3
+    givens_layers: int = 3
+    seed: int = 0
+    washout: int = 100
+    regularisation: float | None = None
+    reservoir_: TreeReservoir | None = field(default=None, init=False, repr=False, compare=False)
+    readout_: Ridge | None = field(default=None, init=False, repr=False, compare=False)
+    state_: NDArray[np.float32] | None = field(default=None, init=False, repr=False, compare=False)
+
+    def get_params(self, *, deep: bool = True) -> dict[str, object]:
+        """Return the parameters by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+
+    def set_params(self, **params: object) -> EchoStateRegressor:
+        """Change parameters; what was fitted stays until the next fit.
+
+        Raises:
+            SettingInvalidError: there is no such parameter.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise SettingInvalidError(f"there is no parameter {name!r}; there are {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> EchoStateRegressor:  # noqa: N803 - scikit-learn's name
+        """Run the reservoir over one sequence from a state of zeros, and fit the readout.
+
+        Args:
+            X: shape (steps, inputs), or (steps,) for one input.
+            y: shape (steps, outputs), or (steps,) for one output: the target at each step.
+
+        Raises:
+            ShapeInvalidError: there are not as many targets as inputs, or no more than the washout.
+            DtesnError: as `TreeReservoir`, `TreeReservoir.run` and `Ridge.fit`.
+        """
+        inputs, targets = rows("X", X), rows("y", y)
+        if len(inputs) != len(targets) or len(inputs) <= self.washout or self.washout < 0:
+            raise ShapeInvalidError(
+                f"{len(inputs)} inputs, {len(targets)} targets, and {self.washout} steps of washout"
+            )
+        reservoir = self._make(inputs.shape[1])
+        state = reservoir.initial_state()
+        states = reservoir.run(inputs, state=state)
+        self.readout_ = Ridge.fit(states[self.washout :], targets[self.washout :], self.regularisation)
+        self.reservoir_, self.state_ = reservoir, state
+        return self
+
+    def transform(self, X: ArrayLike, *, state: NDArray[np.float32] | None = None) -> NDArray[np.float32]:  # noqa: N803
+        """Return the states over one sequence, shape (steps, units); before a fit too.
+
+        Args:
+            X: shape (steps, inputs), or (steps,) for one input.
+            state: where to start; changed to where the sequence ends. Default: zeros.
+
+        Raises:
+            DtesnError: as `TreeReservoir.run`.
+        """
+        inputs = rows("X", X)
+        if self.reservoir_ is None:
+            self.reservoir_ = self._make(inputs.shape[1])
+        return self.reservoir_.run(inputs, state=state)
+
+    def predict(self, X: ArrayLike, *, state: NDArray[np.float32] | None = None) -> NDArray[np.float32]:  # noqa: N803
+        """Return predictions over one sequence, shape (steps, outputs); arguments and errors as `transform`.
+
+        Raises:
+            SettingInvalidError: nothing was fitted.
+        """
+        if self.readout_ is None:
+            raise SettingInvalidError("predict needs a fit first")
+        return self.readout_.predict(self.transform(X, state=state))
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:  # noqa: N803 - scikit-learn's name
+        """Return the coefficient of determination behind the washout: 1 - residual / variance, over all outputs."""
+        wanted = rows("y", y)[self.washout :].astype(np.float64)
+        residual = wanted - self.predict(X)[self.washout :]
+        return float(1.0 - np.sum(residual**2) / np.sum((wanted - wanted.mean(axis=0)) ** 2))
+
+    def _make(self, inputs: int) -> TreeReservoir:
+        settings = Settings(**{name: getattr(self, name) for name in asdict(Settings())})
+        if self.tree is not None:
+            return TreeReservoir(self.tree, inputs, settings)
+        return TreeReservoir.of_class(self.size_class, inputs, settings)

@@ -1,0 +1,185 @@
+"""B-series: exact orders, published values, and two other packages as oracles."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import warnings
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echoplaned.dtesn import METHODS, Series, SeriesCache, Surd, Tableau, bseries, errors, trees
+
+ORDERS = {
+    "euler": 1,
+    "midpoint": 2,
+    "heun": 2,
+    "ralston": 2,
+    "kutta3": 3,
+    "ssp3": 3,
+    "bogacki-shampine": 3,
+    "rk4": 4,
+    "three-eighths": 4,
+    "dormand-prince5": 5,
+    "gauss4": 4,
+    "radau-iia3": 3,
+    "radau-iia5": 5,
+}
+RATIONAL = [name for name in METHODS if name not in {"gauss4", "radau-iia5"}]
+
+
+def number(levels: tuple[int, ...]) -> int:
+    """Return a tree's place in every series."""
+    return [tree.levels for tree in bseries.trees(len(levels))].index(levels)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_its_order_exactly(name: str) -> None:
+    """All conditions up to the order hold, and one above it does not."""
+    series = Series(Tableau.named(name), 8)
+    assert series.method_order == ORDERS[name]
+    assert any(value != 0 for value in series.principal_error or ())
+    norm = math.sqrt(sum(float(value) ** 2 for value in series.principal_error or ()))
+    assert series.principal_error_norm == pytest.approx(norm)
+    step = series.longest_step(1e-6)
+    assert step is not None
+    assert norm * step ** (ORDERS[name] + 1) == pytest.approx(1e-6)
+
+
+def test_classical_runge_kutta_on_two_trees() -> None:
+    """At order 5 the tall tree has 0 for 1/120, and the bushy one 5/24 for 1/5."""
+    series = Series(Tableau.named("rk4"), 5)
+    assert series.residuals[:8] == (0,) * 8
+    assert series.weights[number((1, 2, 3, 4, 5))] == 0
+    assert series.weights[number((1, 2, 2, 2, 2))] == Fraction(5, 24)
+    assert series.residuals[number((1, 2, 3, 4, 5))] == Fraction(-1, 120)
+
+
+def test_the_published_error_norm() -> None:
+    """The principal error norm of Dormand-Prince 5 is that of its paper, to the digits given there."""
+    # Dormand, Prince, J. Comput. Appl. Math. 6, 1980: 3.99e-4.
+    assert Series(Tableau.named("dormand-prince5"), 6).principal_error_norm == pytest.approx(3.99e-4, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", RATIONAL)
+def test_kauri_agrees(name: str) -> None:
+    """Elementary weights and modified equations are those of kauri, tree by tree."""
+    kauri = pytest.importorskip("kauri")
+    tableau = Tableau.named(name)
+    method = kauri.RK([list(row) for row in tableau.a], list(tableau.b))
+    weights, modified = method.elementary_weights_map(), method.modified_equation_map()
+    ours = Series(tableau, 6).weights
+    equation = bseries.modified(ours[:17], 5)
+    for place, tree in enumerate(bseries.trees(6)):
+        theirs = kauri.Tree(nested(tree.levels))
+        assert (theirs.sigma(), theirs.factorial()) == (tree.symmetry, tree.density)
+        assert weights(theirs) == ours[place]
+        if tree.order <= 5:
+            assert float(modified(theirs)) == pytest.approx(float(equation[place]), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("rk4", "RK44"), ("dormand-prince5", "DP5"), ("ssp3", "SSP33")])
+def test_nodepy_agrees(name: str, theirs: str) -> None:
+    """Error coefficients, densities and symmetries are those of nodepy, tree by tree."""
+    pytest.importorskip("six")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nodepy's own source has invalid escapes
+        rooted = pytest.importorskip("nodepy.rooted_trees")
+        methods = pytest.importorskip("nodepy.runge_kutta_method")
+        method = methods.loadRKM(theirs)
+        ours = Series(Tableau.named(name), 6).residuals
+        for order in range(3, 7):  # below, nodepy gives an array for its one tree
+            for tree, value in zip(rooted.list_trees(order), method.error_coeffs(order), strict=True):
+                place = number(canonical(str(tree)))
+                known = bseries.trees(6)[place]
+                assert (tree.density(), tree.symmetry()) == (known.density, known.symmetry)
+                assert Fraction(str(value)) == ours[place] / known.symmetry
+
+
+def nested(levels: tuple[int, ...]) -> list[Any]:
+    """Return a tree as nested lists of its children."""
+    starts = [place for place in range(1, len(levels)) if levels[place] == levels[0] + 1]
+    return [nested(levels[start:end]) for start, end in itertools.pairwise([*starts, len(levels)])]
+
+
+def canonical(text: str) -> tuple[int, ...]:
+    """Return the levels of a tree in nodepy's notation: braces are nodes with children, T^n is n leaves."""
+    if text == "T":
+        return (1,)
+    levels, level, place = [], 0, 0
+    while place < len(text):
+        if text[place] == "{":
+            level += 1
+            levels.append(level)
+        elif text[place] == "}":
+            level -= 1
+        elif text[place] == "T":
+            power = re.match(r"T\^(\d+)", text[place:])
+            levels.extend([level + 1] * (int(power[1]) if power else 1))
+            place += power.end() - 1 if power else 0
+        place += 1
+    return trees.canonical(levels)
+
+
+def test_gauss_and_radau_stay_in_their_fields() -> None:
+    """Coefficients are a + b sqrt(3) and a + b sqrt(6); the elementary weights of these methods are rational."""
+    gauss = Tableau.named("gauss4")
+    assert gauss.a[0][1] == Surd(Fraction(1, 4), Fraction(-1, 6), 3)
+    assert all(isinstance(value, Fraction) for value in Series(gauss, 6).weights)
+    radau = Tableau.named("radau-iia5")
+    assert float(radau.c[0]) == pytest.approx((4 - math.sqrt(6)) / 10)
+    assert Series(radau, 5).weights == tuple(Fraction(1, tree.density) for tree in bseries.trees(5))
+
+
+def test_composition_and_steps() -> None:
+    """Two half steps of the exact flow are a whole one, and the modified equation of an exact flow is the field itself."""
+    exact = [Fraction(1, tree.density) for tree in bseries.trees(8)]
+    half = bseries.scaled(exact, Fraction(1, 2), 8)
+    assert bseries.compose(half, half, 8) == tuple(exact)
+    assert bseries.modified(exact, 8) == (1, *[0] * 199)
+
+
+def test_the_cache_counts_and_survives(tmp_path: Path) -> None:
+    """A series is computed once, found in memory, and found on disk by the next process."""
+    tableau = Tableau.named("radau-iia5")
+    first = SeriesCache(tmp_path / "series")
+    weights = first.get(tableau, 6).weights
+    assert first.get(tableau, 6).weights == weights
+    assert (first.memory_hits, first.disk_hits, first.misses) == (1, 0, 1)
+    again = SeriesCache(tmp_path / "series")
+    assert again.get(tableau, 6).weights == weights
+    assert (again.memory_hits, again.disk_hits, again.misses) == (0, 1, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.CacheUnwritableError):
+        SeriesCache(tmp_path / "file")
+
+
+def test_bad_tableaus_and_orders_are_refused() -> None:
+    """What is not consistent, not exact, of a wrong shape or beyond order 10 has its error."""
+    half = Fraction(1, 2)
+    with pytest.raises(errors.TableauInconsistentError, match="the sum of b is 3/2, not 1"):
+        Tableau([[], [1]], [half, 1])
+    with pytest.raises(errors.TableauInconsistentError, match="row 1 of a is 1/2, not 1/3"):
+        Tableau([[], ["1/2"]], [0, 1], c=[0, "1/3"])
+    with pytest.raises(errors.TableauInvalidError):
+        Tableau([[], []], ["1/2+1/2*sqrt(2)", "1/2-1/2*sqrt(3)"])
+    with pytest.raises(errors.TableauInvalidError):
+        Tableau([], [1])
+    for value in (0.5, True, math.nan):
+        with pytest.raises(errors.NumberInvalidError):
+            Tableau([[value]], [1])  # type: ignore[list-item]
+    for text in ("1/0", "0.5", "nan", "1*sqrt(4)"):
+        with pytest.raises(errors.NumberInvalidError):
+            Tableau([[text]], [1])
+    with pytest.raises(errors.MethodUnknownError):
+        Tableau.named("rk5")
+    with pytest.raises(errors.OrderInvalidError, match="order 11 has 1842 trees"):
+        Series(Tableau.named("rk4"), 11)
+    with pytest.raises(errors.OrderInvalidError, match="order 9 has 286 trees; orders 1 to 8"):
+        bseries.modified(Series(Tableau.named("rk4"), 9).weights, 9)
+    with pytest.raises(errors.ShapeInvalidError):
+        bseries.compose([1], [1, 2], 1)

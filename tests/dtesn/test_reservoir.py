@@ -1,0 +1,240 @@
+"""The tree reservoir from Python: golden vectors, arrays, threads, streams, bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from echoplaned.dtesn import SIZE_CLASSES, Settings, Streams, TreeReservoir, errors
+from echoplaned.planning import plan_reservoir
+
+GOLDEN = Path(__file__).parent / "golden.json"
+
+
+def telemetry(rows: int, columns: int) -> np.ndarray:
+    """Return inputs in [-1, 1] that are exact in float32, row by row."""
+    values = (np.arange(rows * columns) * 7919 % 2003 - 1001) / 1024
+    return values.reshape(rows, columns).astype(np.float32)
+
+
+@pytest.mark.parametrize("size_class", SIZE_CLASSES)
+def test_golden_vectors(size_class: str) -> None:
+    """States on this machine are within 1e-6 of those that are checked in."""
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[size_class]
+    reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=7))
+    assert reservoir.fingerprint == golden["fingerprint"]
+    states = reservoir.run(telemetry(200, 4), dt=np.tile([1.0, 0.5, 3.0, 1.0], 50))
+    found = states[[49, 99, 199]][:, :: reservoir.units // 16 + 1]
+    assert np.max(np.abs(found - np.array(golden["states"]))) <= 1e-6
+
+
+@pytest.mark.parametrize(("size_class", "parameters"), [("small", 1), ("medium", 2 * 10**10), ("large", 7 * 10**10)])
+def test_the_plan_and_the_network_agree(size_class: str, parameters: int) -> None:
+    """Tree, time constants and bytes of the memory plan are those of the network."""
+    plan = plan_reservoir(parameters, 3)
+    reservoir = TreeReservoir.of_class(size_class, 4)
+    streams = Streams(reservoir, 3)
+    assert (plan.units, plan.tree) == (reservoir.units, reservoir.tree)
+    assert plan.level_time_constants == pytest.approx(reservoir.time_constants)
+    assert streams.total_bytes == 3 * plan.bytes_per_stream == 3 * streams.bytes_per_stream
+    readout_bytes = 4 * 4 * (reservoir.units + 1)
+    assert plan.total_bytes == streams.total_bytes + reservoir.weight_bytes + readout_bytes
+
+
+@pytest.mark.parametrize("size_class", SIZE_CLASSES)
+def test_two_starts_meet(size_class: str) -> None:
+    """After the washout that the rate gives two random starts are within 1e-5 in every unit."""
+    reservoir = TreeReservoir.of_class(size_class, 4)
+    random = np.random.default_rng(1)
+    first, second = (random.uniform(-1, 1, reservoir.units).astype(np.float32) for _ in range(2))
+    inputs = random.standard_normal((reservoir.washout(1e-5), 4)).astype(np.float32)
+    reservoir.advance(first, inputs)
+    reservoir.advance(second, inputs)
+    assert np.max(np.abs(first - second)) <= 1e-5
+
+
+def test_blocks_have_their_norm_by_construction() -> None:
+    """Spectral radius and 2-norm of each block are the setting."""
+    reservoir = TreeReservoir.of_class("small", 1, Settings(spectral_radius=0.6, givens_layers=4))
+    for membrane in range(8):
+        block = reservoir.block(membrane).astype(np.float64)
+        assert np.linalg.norm(block, 2) == pytest.approx(0.6, abs=1e-6)
+        assert np.max(np.abs(np.linalg.eigvals(block))) == pytest.approx(0.6, abs=1e-6)
+        assert np.count_nonzero(block) == 64 * 16
+
+
+def test_arrays_are_used_where_they_are() -> None:
+    """A result and a state that are given are written in place; other types and layouts are converted."""
+    reservoir = TreeReservoir.of_class("small", 2)
+    inputs, out, state = telemetry(30, 2), np.empty((30, 512), np.float32), reservoir.initial_state()
+    assert reservoir.run(inputs, state=state, out=out) is out
+    assert np.array_equal(out[-1], state)
+    assert np.array_equal(reservoir.run(np.asfortranarray(inputs.astype(np.float64))), out)
+    rest = reservoir.run(inputs[10:], state=reservoir.run(inputs[:10])[-1].copy())
+    assert np.array_equal(rest, out[10:])
+
+
+def test_other_threads_run_meanwhile() -> None:
+    """The interpreter is free while the reservoir computes."""
+    reservoir = TreeReservoir.of_class("large", 4)
+    inputs, done, ticks = telemetry(8000, 4), threading.Event(), []
+
+    def count() -> None:
+        while not done.wait(0.001):
+            ticks.append(1)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = len(ticks)
+    reservoir.advance(reservoir.initial_state(), inputs)
+    during = len(ticks) - before
+    done.set()
+    thread.join()
+    assert during >= 5
+
+
+def test_a_batch_is_many_single_streams() -> None:
+    """Streams of a batch move as each would alone, at irregular times."""
+    reservoir = TreeReservoir.of_class("small", 2)
+    streams = Streams(reservoir, 8)
+    ids = np.array([streams.open() for _ in range(6)], dtype=np.uint64)
+    positions = np.array([1.0, 5.0, 2.5, 100.0, 7.0, 0.5])
+    alone = [reservoir.initial_state() for _ in ids]
+    for step in range(5):
+        inputs, gaps = telemetry(6, 2) * (step + 1) / 5, np.array([1.0, 0.5, 2.0, 1.0, 30.0, 1.0])
+        positions = positions + gaps
+        streams.advance(ids, inputs, positions)
+        for number, state in enumerate(alone):
+            dt = 1.0 if step == 0 else gaps[number]
+            reservoir.advance(state, inputs[number : number + 1], dt=dt)
+    assert np.array_equal(streams.states(ids), np.array(alone))
+    assert streams.position(int(ids[3])) == 105.0
+
+
+@pytest.mark.parametrize("store", ["fp32", "fp16", "bf16"])
+def test_a_saved_stream_goes_on(store: str) -> None:
+    """A stream that was saved and restored moves as the one that was not."""
+    streams = Streams(TreeReservoir.of_class("small", 1), 2, store)
+    first = streams.open()
+    streams.step([first], [[0.3]])
+    second = streams.restore(streams.save(first))
+    streams.step([first, second], [[0.5], [0.5]], dt=2.0)
+    one, other = streams.states([first, second])
+    assert np.array_equal(one, other)
+    assert len(streams) == 2
+
+
+def test_half_stores_round_as_numpy_does() -> None:
+    """A state at rest in binary16 is NumPy's rounding of the full one."""
+    reservoir = TreeReservoir.of_class("small", 1)
+    streams = Streams(reservoir, 1, "fp16")
+    stream = streams.open()
+    streams.step([stream], [[0.7]])
+    assert np.array_equal(streams.states([stream])[0], reservoir.run([0.7])[0].astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(spectral_radius=1.0),
+        Settings(spectral_radius=1.5),
+        Settings(spectral_radius=math.nan),
+        Settings(leak=0.0),
+        Settings(leak=math.inf),
+        Settings(input_scale=-1.0),
+        Settings(bias_scale=math.nan),
+        Settings(coupling_scale=-0.1),
+        Settings(givens_layers=7),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: Settings) -> None:
+    """What has no echo state property, or no meaning, is named."""
+    with pytest.raises(errors.SettingInvalidError, match="must be"):
+        TreeReservoir.of_class("small", 1, settings)
+
+
+def test_bad_telemetry_changes_nothing() -> None:
+    """NaN, infinity, and dt of 0, below 0 and NaN are refused with their row; dt of 1e9 is a long pause."""
+    reservoir = TreeReservoir.of_class("small", 2)
+    streams = Streams(reservoir, 2)
+    stream = streams.open()
+    streams.step([stream], [[0.1, 0.2]])
+    before = streams.states([stream])
+    for value in (math.nan, math.inf, -math.inf, 1e300):
+        with pytest.raises(errors.NotFiniteError, match="input 1 of row 1"):
+            streams.step([stream, stream], np.array([[0.0, 0.0], [0.0, value]]))
+    for dt in (0.0, -1.0, math.nan, math.inf, 1e-9):
+        with pytest.raises(errors.TimeStepError, match="row 0"):
+            streams.step([stream], [[0.0, 0.0]], dt=dt)
+    assert np.array_equal(streams.states([stream]), before)
+    streams.step([stream], [[0.1, 0.2]], dt=1e9)
+    assert np.all(np.abs(streams.states([stream])) <= 1.0)
+
+
+def test_time_does_not_jump_back() -> None:
+    """A position that is not behind the stream's last one is refused."""
+    streams = Streams(TreeReservoir.of_class("small", 1), 1)
+    stream = streams.open()
+    streams.advance([stream], [[1.0]], [10.0])
+    for position in (10.0, 9.0, -1e9):
+        with pytest.raises(errors.TimeReversedError, match="its stream is at 10 already"):
+            streams.advance([stream], [[1.0]], [position])
+    assert streams.position(stream) == 10.0
+
+
+def test_a_million_streams_end_in_an_error() -> None:
+    """Streams that are opened and never closed take no more than was planned."""
+    streams = Streams(TreeReservoir.of_class("small", 1), 100, "bf16")
+    before, refused = streams.total_bytes, 0
+    for _ in range(1_000_000):
+        try:
+            streams.open()
+        except errors.StreamsFullError:
+            refused += 1
+    assert (refused, len(streams), streams.total_bytes) == (999_900, 100, before)
+
+
+def test_no_change_under_live_streams() -> None:
+    """Another tree or class waits until all streams are closed; what one network saved another refuses."""
+    small, medium = TreeReservoir.of_class("small", 1), TreeReservoir.of_class("medium", 1)
+    streams = Streams(small, 1)
+    stream = streams.open()
+    with pytest.raises(errors.StreamsLiveError, match="1 streams are open"):
+        streams.replace(medium)
+    saved = streams.save(stream)
+    streams.close(stream)
+    streams.replace(medium)
+    assert streams.reservoir is medium
+    with pytest.raises(errors.NetworkMismatchError):
+        streams.restore(saved)
+    with pytest.raises(errors.StreamUnknownError):
+        streams.step([stream], [[0.0]])
+    with pytest.raises(errors.SnapshotInvalidError):
+        Streams(small, 1).restore(saved[:-1])
+
+
+def test_shapes_are_checked() -> None:
+    """Arrays of another shape, type or layout are refused by name."""
+    reservoir = TreeReservoir.of_class("small", 2)
+    good = telemetry(4, 2)
+    for inputs in (telemetry(4, 3), np.zeros((2, 2, 2)), np.float32(1.0)):
+        with pytest.raises(errors.ShapeInvalidError):
+            reservoir.run(inputs)
+    for out in (np.empty((3, 512), np.float32), np.empty((4, 512)), np.empty((512, 4), np.float32).T):
+        with pytest.raises(errors.ShapeInvalidError):
+            reservoir.run(good, out=out)
+    with pytest.raises(errors.ShapeInvalidError):
+        reservoir.run(good, state=np.zeros(511, np.float32))
+    with pytest.raises(errors.ShapeInvalidError):
+        reservoir.run(good, dt=[1.0, 1.0])
+    with pytest.raises(errors.SettingInvalidError):
+        TreeReservoir.of_class("huge", 1)
+    with pytest.raises(errors.SettingInvalidError):
+        Streams(reservoir, 1, "fp8")
+    with pytest.raises(errors.SettingInvalidError):
+        Streams(reservoir, 0)
