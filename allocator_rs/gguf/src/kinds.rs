@@ -1,7 +1,7 @@
 //! The types of tensors: elements and bytes of a block.
 
 /// One type of the format. A row of a tensor is a whole number of blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Kind {
     /// Number in files.
     pub id: u32,

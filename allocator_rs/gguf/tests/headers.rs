@@ -53,7 +53,7 @@ fn encode(draft: &Draft) -> Vec<u8> {
     for (name, shape, kind, begin) in &draft.tensors {
         out.extend(text(name));
         out.extend(u32::try_from(shape.len()).unwrap().to_le_bytes());
-        shape.iter().for_each(|size| out.extend(size.to_le_bytes()));
+        out.extend(shape.iter().flat_map(|size| size.to_le_bytes()));
         out.extend(kind.to_le_bytes());
         out.extend(begin.to_le_bytes());
     }

@@ -74,7 +74,7 @@ fn smaller_dtypes(dtype: WeightDtype) -> impl Iterator<Item = WeightDtype> {
     let smaller: &[WeightDtype] = match dtype {
         WeightDtype::Fp32 => &[WeightDtype::Bf16, WeightDtype::Int8],
         WeightDtype::Bf16 | WeightDtype::Fp16 => &[WeightDtype::Int8],
-        WeightDtype::Int8 => &[],
+        _ => &[],
     };
     smaller.iter().copied()
 }
@@ -134,7 +134,7 @@ mod tests {
         let weights = match choice.dtype {
             WeightDtype::Fp32 => 4_000,
             WeightDtype::Bf16 | WeightDtype::Fp16 => 2_000,
-            WeightDtype::Int8 => 1_000,
+            _ => 1_000,
         };
         Some(weights + choice.context_length * choice.max_concurrency)
     }

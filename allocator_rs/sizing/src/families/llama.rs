@@ -1,6 +1,6 @@
 //! Llama, Mistral and Qwen2: pre-norm decoders with rotary positions and a gated MLP.
 
-use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule};
+use super::{Activations, FamilyRules, axis, divide, full_cache, largest, mask_bytes, rule};
 use crate::Result;
 use crate::catalogue::Architecture;
 use crate::component::Workload;
@@ -50,7 +50,8 @@ impl FamilyRules for Llama {
             output: !architecture.qkv_bias && of_config,
             mlp: fields.flag("mlp_bias", false)?,
         };
-        Ok(Model { rules: rules(&shape, &biases)?, shape, config_dtype: fields.dtype()? })
+        let (rules, caches) = (rules(&shape, &biases)?, full_cache(&shape));
+        Ok(Model { caches, ..Model::new(shape, rules, fields.dtype()?) })
     }
 
     /// MLP: `tokens*e*(4h + 3I)` with the rotary tables and the position ids of one sequence; attention: queries, outputs
@@ -94,12 +95,8 @@ impl FamilyRules for Llama {
         tensor == "lm_head.weight"
     }
 
-    fn anchor(&self) -> &'static str {
-        "embed_tokens.weight"
-    }
-
-    fn has_kv_cache(&self) -> bool {
-        true
+    fn anchor(&self) -> Option<&'static str> {
+        Some("embed_tokens.weight")
     }
 }
 
