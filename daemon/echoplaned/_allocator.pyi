@@ -3,11 +3,15 @@
 from os import PathLike
 from typing import final
 
+from numpy import uint64
+from numpy.typing import NDArray
+
 __all__ = [
     "AllocatorError",
     "Alternative",
     "ArchitectureUnknownError",
     "ArithmeticOverflowError",
+    "BatchInvalidError",
     "Checkpoint",
     "Component",
     "ConcurrencyInvalidError",
@@ -18,25 +22,39 @@ __all__ = [
     "DigestUnreadableError",
     "DtypeUnknownError",
     "DtypeUnsupportedError",
+    "EngineDtypeError",
     "FeatureUnsupportedError",
     "FieldInvalidError",
     "FieldMissingError",
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "GgufDuplicateError",
+    "GgufFieldInvalidError",
+    "GgufHeaderTruncatedError",
+    "GgufKindUnknownError",
+    "GgufLimitExceededError",
+    "GgufMagicInvalidError",
+    "GgufTensorGapError",
+    "GgufTensorOverlapError",
+    "GgufTensorOverrunError",
+    "GgufVersionUnsupportedError",
     "HeaderInvalidError",
     "HeaderTooLargeError",
     "HeaderTruncatedError",
     "IndexInvalidError",
     "NameUnknownError",
+    "OptionInvalidError",
     "OutsideRootError",
     "OverrideInvalidError",
     "QuantisationIneffectiveError",
     "ReplicasInvalidError",
+    "Request",
     "Reservoir",
     "ShardMismatchError",
     "Sizing",
     "SourceUnsafeError",
+    "SplitInvalidError",
     "TensorDuplicateError",
     "TensorGapError",
     "TensorMissingError",
@@ -45,12 +63,19 @@ __all__ = [
     "TensorSizeError",
     "TensorUnexpectedError",
     "alternatives",
+    "architectures",
     "digest",
+    "gguf_kinds",
     "inspect",
     "inspect_config",
+    "limits",
     "place",
     "reservoir",
+    "size",
+    "size_batch",
     "size_class",
+    "survey",
+    "survey_config",
 ]
 
 class AllocatorError(Exception): ...
@@ -82,6 +107,20 @@ class ConfigMismatchError(AllocatorError): ...
 class QuantisationIneffectiveError(AllocatorError): ...
 class ContextInvalidError(AllocatorError): ...
 class ConcurrencyInvalidError(AllocatorError): ...
+class SplitInvalidError(AllocatorError): ...
+class OptionInvalidError(AllocatorError): ...
+class BatchInvalidError(AllocatorError): ...
+class EngineDtypeError(AllocatorError): ...
+class GgufMagicInvalidError(AllocatorError): ...
+class GgufVersionUnsupportedError(AllocatorError): ...
+class GgufHeaderTruncatedError(AllocatorError): ...
+class GgufLimitExceededError(AllocatorError): ...
+class GgufFieldInvalidError(AllocatorError): ...
+class GgufKindUnknownError(AllocatorError): ...
+class GgufTensorOverlapError(AllocatorError): ...
+class GgufTensorGapError(AllocatorError): ...
+class GgufTensorOverrunError(AllocatorError): ...
+class GgufDuplicateError(AllocatorError): ...
 class ArithmeticOverflowError(AllocatorError): ...
 class NameUnknownError(AllocatorError): ...
 class DeviceDuplicateError(AllocatorError): ...
@@ -116,6 +155,29 @@ class Sizing:
     def quantised_ppm(self) -> int: ...
     @property
     def warnings(self) -> list[str]: ...
+    @property
+    def ranks(self) -> list[tuple[int, int]]: ...
+    @property
+    def kv_bytes_per_token(self) -> int: ...
+    @property
+    def verified(self) -> bool: ...
+
+@final
+class Request:
+    def __new__(
+        cls,
+        *,
+        engine_name: str,
+        dtype_name: str,
+        context_length: int,
+        max_concurrency: int,
+        kv_dtype_name: str = "AUTO",
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        block_size: int | None = None,
+        max_batched_tokens: int | None = None,
+        lora: tuple[int, int] | None = None,
+    ) -> Request: ...
 
 @final
 class Checkpoint:
@@ -143,6 +205,10 @@ class Checkpoint:
     def label_count(self) -> int: ...
     @property
     def vocabulary_size(self) -> int: ...
+    @property
+    def is_served(self) -> bool: ...
+    @property
+    def mtp_parameter_count(self) -> int: ...
     def size(self, *, dtype_name: str, context_length: int, max_concurrency: int, engine_name: str) -> Sizing: ...
 
 @final
@@ -167,20 +233,42 @@ class Reservoir:
 @final
 class Alternative:
     @property
+    def action(self) -> str: ...
+    @property
     def dtype(self) -> str: ...
     @property
     def context_length(self) -> int: ...
     @property
     def max_concurrency(self) -> int: ...
     @property
+    def tensor_parallel(self) -> int: ...
+    @property
     def upper_bytes(self) -> int: ...
     @property
     def device_id(self) -> str: ...
+    @property
+    def freed_bytes(self) -> int: ...
+    @property
+    def undo_seconds(self) -> float: ...
+    @property
+    def victims(self) -> list[str]: ...
     @property
     def warning(self) -> str: ...
 
 def inspect(directory: str | PathLike[str], allowed_root: str | PathLike[str] | None = None) -> Checkpoint: ...
 def inspect_config(text: bytes) -> Checkpoint: ...
+def survey(path: str | PathLike[str], allowed_root: str | PathLike[str] | None = None) -> Checkpoint: ...
+def survey_config(text: bytes) -> Checkpoint: ...
+def size(checkpoint: Checkpoint, request: Request) -> Sizing: ...
+def limits(checkpoint: Checkpoint, request: Request, free_bytes: int) -> tuple[int | None, int | None]: ...
+def size_batch(
+    checkpoint: Checkpoint,
+    request: Request,
+    context_lengths: NDArray[uint64],
+    max_concurrencies: NDArray[uint64],
+) -> tuple[NDArray[uint64], NDArray[uint64]]: ...
+def architectures() -> list[tuple[str, bool]]: ...
+def gguf_kinds() -> list[tuple[int, str, int, int]]: ...
 def digest(directory: str | PathLike[str], files: list[str]) -> str: ...
 def size_class(parameter_count: int) -> str: ...
 def reservoir(
@@ -194,12 +282,13 @@ def reservoir(
 def place(device_tuples: list[tuple[str, int, int, int]], needed_bytes: int, replicas: int) -> list[str] | None: ...
 def alternatives(
     checkpoint: Checkpoint,
+    request: Request,
     device_tuples: list[tuple[str, int, int, int]],
     *,
-    dtype_name: str,
-    context_length: int,
-    max_concurrency: int,
     replicas: int,
     fixed_bytes: int,
     sequence_bytes: int,
+    victim_tuples: list[tuple[str, str, int, float | None, float, float]],
+    splits: list[int],
+    reload_seconds: float,
 ) -> list[Alternative]: ...

@@ -67,6 +67,7 @@ exceptions! {
     GgufTensorGapError: "Bytes of a GGUF file that belong to no tensor.",
     GgufTensorOverrunError: "A GGUF tensor ends behind the end of the file.",
     GgufDuplicateError: "A GGUF key or tensor is named twice.",
+    BatchInvalidError: "Columns of a batch differ in length.",
     ArithmeticOverflowError: "A byte count does not fit into 64 bits.",
     NameUnknownError: "A dtype or an engine that this module does not know.",
     DeviceDuplicateError: "Two devices have one name.",

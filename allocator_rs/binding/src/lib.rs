@@ -5,12 +5,15 @@ use pyo3::prelude::*;
 
 mod errors;
 mod functions;
+mod requests;
 mod types;
 
 #[pymodule]
 mod _allocator {
     #[pymodule_export]
     use super::functions::{alternatives, digest, inspect, inspect_config, place, reservoir, size_class};
+    #[pymodule_export]
+    use super::requests::{Request, architectures, gguf_kinds, limits, size, size_batch, survey, survey_config};
     #[pymodule_export]
     use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::catalogue::{Architecture, Task, find};
 #[allow(unused_imports, reason = "the documentation links to it")]
 use crate::catalogue;
+use crate::catalogue::{Architecture, Task, find};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
 use crate::index::read_sharded;
 use crate::math::{product, sum};

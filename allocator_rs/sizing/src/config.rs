@@ -1,5 +1,7 @@
 //! `config.json`: typed access to its fields, each within bounds.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::{Result, SizingError, WeightDtype};
@@ -17,12 +19,13 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Parse a config. `serde_json` refuses what is nested deeper than 128.
+    /// Parse a config. `serde_json` refuses what is nested deeper than 128. Python writes infinities and NaN bare, which is
+    /// no JSON; they are read as null.
     ///
     /// # Errors
     /// [`SizingError::ConfigInvalid`].
     pub fn parse(text: &[u8]) -> Result<Self> {
-        match serde_json::from_slice(text) {
+        match serde_json::from_slice(&without_infinities(text)) {
             Ok(Value::Object(map)) => Ok(Self { map }),
             Ok(_) => Err(SizingError::ConfigInvalid { detail: "it is not an object".to_owned() }),
             Err(error) => Err(SizingError::ConfigInvalid { detail: error.to_string() }),
@@ -110,7 +113,11 @@ impl Fields {
     pub fn numbers(&self, field: &'static str) -> Result<Vec<u64>> {
         let Some(value) = self.value(field) else { return Ok(Vec::new()) };
         let found = value.as_array().and_then(|list| list.iter().map(Value::as_u64).collect::<Option<Vec<_>>>());
-        found.ok_or_else(|| SizingError::FieldInvalid { field, value: show(value), expected: "a list of whole numbers" })
+        found.ok_or_else(|| SizingError::FieldInvalid {
+            field,
+            value: show(value),
+            expected: "a list of whole numbers",
+        })
     }
 
     /// A text; None where the field is missing.
@@ -270,6 +277,33 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// A config with Python's bare `Infinity`, `-Infinity` and `NaN` as `null`; strings are left alone.
+fn without_infinities(text: &[u8]) -> Cow<'_, [u8]> {
+    const BARE: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    if !BARE.iter().any(|bare| text.windows(bare.len()).any(|part| part == *bare)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut rest, mut quoted) = (Vec::with_capacity(text.len()), text, false);
+    while let Some((&first, behind)) = rest.split_first() {
+        if let Some(bare) = BARE.iter().find(|bare| !quoted && rest.starts_with(bare)) {
+            kept.extend_from_slice(b"null");
+            rest = rest.get(bare.len()..).unwrap_or(&[]);
+            continue;
+        }
+        quoted ^= first == b'"';
+        kept.push(first);
+        rest = behind;
+        if first == b'\\'
+            && quoted
+            && let Some((&escaped, behind)) = rest.split_first()
+        {
+            kept.push(escaped);
+            rest = behind;
+        }
+    }
+    Cow::Owned(kept)
 }
 
 /// A value as text, shortened.

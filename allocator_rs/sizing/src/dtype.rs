@@ -146,9 +146,8 @@ impl WeightDtype {
     #[must_use]
     pub const fn element_bytes(self, stored: Self) -> u64 {
         match (self, stored) {
-            (Self::Fp32, _) => 4,
             (Self::Fp16 | Self::Bf16, _) => 2,
-            (_, Self::Fp32 | Self::Int8) => 4,
+            (Self::Fp32, _) | (_, Self::Fp32 | Self::Int8) => 4,
             _ => 2,
         }
     }

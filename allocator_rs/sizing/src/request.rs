@@ -163,8 +163,7 @@ impl Request {
         if !(1..=MAX_CONCURRENCY).contains(&max_concurrency) {
             return Err(SizingError::ConcurrencyInvalid { max_concurrency, limit: MAX_CONCURRENCY });
         }
-        for (what, value) in
-            [("tensor_parallel", self.tensor_parallel), ("pipeline_parallel", self.pipeline_parallel)]
+        for (what, value) in [("tensor_parallel", self.tensor_parallel), ("pipeline_parallel", self.pipeline_parallel)]
         {
             if !(1..=MAX_RANKS).contains(&value) {
                 return Err(SizingError::SplitInvalid { what, value, detail: "it must be 1 to 4096" });

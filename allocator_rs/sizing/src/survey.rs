@@ -93,12 +93,14 @@ fn from_tensors(fields: &Fields, tensors: &Tensors) -> Result<Checkpoint> {
     let mut warnings = Vec::new();
     if known.is_err() {
         tally = found.tally;
-        warnings.push(format!("the catalogue has no {name:.80}: weights are the files' tensors, the rest is unverified"));
+        warnings
+            .push(format!("the catalogue has no {name:.80}: weights are the files' tensors, the rest is unverified"));
     } else if quantised.is_none() && found.tally.parameters != tally.parameters {
         let apart = sum("the parameter count", &[tally.parameters, model.mtp_parameters])?;
         if model.mtp_parameters == 0 || found.tally.parameters != apart {
             let (files, config) = (found.tally.parameters, tally.parameters);
-            warnings.push(format!("the files hold {files} parameters and the config describes {config}: the files count"));
+            warnings
+                .push(format!("the files hold {files} parameters and the config describes {config}: the files count"));
             tally.parameters = files;
         }
     }
@@ -291,8 +293,10 @@ impl<'a> GgufKeys<'a> {
         let most = heads.iter().copied().max().unwrap_or(0);
         let kv = self.per_layer("attention.head_count_kv", layers, most)?;
         let head_dim = hidden.checked_div(most).unwrap_or(0);
-        let (key_dim, value_dim) =
-            (self.number("attention.key_length", Some(head_dim))?, self.number("attention.value_length", Some(head_dim))?);
+        let (key_dim, value_dim) = (
+            self.number("attention.key_length", Some(head_dim))?,
+            self.number("attention.value_length", Some(head_dim))?,
+        );
         let shape = Shape {
             hidden,
             layers,

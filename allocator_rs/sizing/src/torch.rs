@@ -33,7 +33,8 @@ pub fn size(checkpoint: &Checkpoint, dtype: WeightDtype, context_length: u64, ma
 pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {
     let dtype = request.dtype;
     if matches!(dtype, WeightDtype::Gguf(_)) || !matches!(request.kv_dtype, KvDtype::Auto) {
-        let accepted = "the torch engine holds FP32, FP16, BF16, INT8, FP8, NF4 and INT4, and keys and values as it computes";
+        let accepted =
+            "the torch engine holds FP32, FP16, BF16, INT8, FP8, NF4 and INT4, and keys and values as it computes";
         return Err(SizingError::EngineDtype { engine: "torch", dtype: dtype.name(), accepted });
     }
     let element_bytes = dtype.element_bytes(checkpoint.stored_dtype);
@@ -144,7 +145,8 @@ pub fn state_bytes(channels: u64, kernel: u64, matrix: u64, element: u64) -> Res
 }
 
 fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) -> Detail {
-    const SOURCE: &str = "transformers DynamicCache; a sliding window is not deducted, as it holds the whole prompt until the next step";
+    const SOURCE: &str =
+        "transformers DynamicCache; a sliding window is not deducted, as it holds the whole prompt until the next step";
     let element = ("e", workload.element_bytes);
     let tail = [("sequences", workload.sequences), ("context", workload.context_length)];
     match *kind {
@@ -194,9 +196,9 @@ fn logits<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut 
     let batch = product(what, &[workload.sequences, vocabulary, sum(what, &[workload.element_bytes, 4])?])?;
     let bytes = sum(what, &[batch, product(what, &[vocabulary, 8])?])?;
     ledger.exact("logits", bytes, || {
-        let numbers =
-            [("sequences", workload.sequences), ("vocabulary", vocabulary), ("e", workload.element_bytes)];
-        let source = "one position a sequence in the compute dtype and in fp32; one row's log-probabilities and sampler's copy";
+        let numbers = [("sequences", workload.sequences), ("vocabulary", vocabulary), ("e", workload.element_bytes)];
+        let source =
+            "one position a sequence in the compute dtype and in fp32; one row's log-probabilities and sampler's copy";
         Detail::new("sequences*vocabulary*(e + 4) + 8*vocabulary", &numbers, source)
     })?;
     Ok(bytes)

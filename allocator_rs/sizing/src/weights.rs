@@ -44,16 +44,19 @@ const fn explanation(dtype: WeightDtype) -> (&'static str, &'static str) {
             "linear*(1 + 4/in_features) + others*e = linear + 4*rows + others*e",
             "torchao 0.18 Int8WeightOnlyConfig: nn.Linear only, one fp32 scale a row; output embedding left out",
         ),
-        WeightDtype::Fp8 => {
-            ("linear + 4*blocks + others*e", "FP8 in blocks of 128 by 128 with one fp32 scale each; embeddings left out")
-        }
+        WeightDtype::Fp8 => (
+            "linear + 4*blocks + others*e",
+            "FP8 in blocks of 128 by 128 with one fp32 scale each; embeddings left out",
+        ),
         WeightDtype::Nf4 => ("linear*(1/2 + 4/64) + others*e", "bitsandbytes 4 bit: one fp32 scale for 64 values"),
-        WeightDtype::Nf4Double => {
-            ("linear*(1/2 + 1/64 + 4/16384) + others*e", "bitsandbytes 4 bit with quantised scales: 8 bit for 64 values")
-        }
-        WeightDtype::Int4 => {
-            ("linear*(1/2 + 2/128 + 1/256) + others*e", "GPTQ and AWQ, groups of 128: a 16-bit scale and a 4-bit zero each")
-        }
+        WeightDtype::Nf4Double => (
+            "linear*(1/2 + 1/64 + 4/16384) + others*e",
+            "bitsandbytes 4 bit with quantised scales: 8 bit for 64 values",
+        ),
+        WeightDtype::Int4 => (
+            "linear*(1/2 + 2/128 + 1/256) + others*e",
+            "GPTQ and AWQ, groups of 128: a 16-bit scale and a 4-bit zero each",
+        ),
         WeightDtype::Gguf(_) => ("linear*block_bytes/block_elements + others*e", "the GGUF format's table of types"),
         WeightDtype::Fp32 | WeightDtype::Fp16 | WeightDtype::Bf16 => ("parameters*e", "config.json"),
     }

@@ -1,7 +1,7 @@
 //! Engine profiles: what each keeps beside the weights.
 
-pub mod pages;
 pub mod paged;
+pub mod pages;
 
 use crate::ledger::{Ledger, Totals};
 use crate::request::{Engine, Request};

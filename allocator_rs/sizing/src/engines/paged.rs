@@ -147,7 +147,8 @@ fn activations<L: Ledger>(
             ("sequences", request.max_concurrency),
             ("vocabulary", shape.vocabulary),
         ];
-        let formula = "max(tokens*e*(4*hidden + 3*intermediate_of_rank*experts_per_token), sequences*vocabulary*(e + 4))";
+        let formula =
+            "max(tokens*e*(4*hidden + 3*intermediate_of_rank*experts_per_token), sequences*vocabulary*(e + 4))";
         Detail::new(formula, &numbers, "unverified")
     })
 }

@@ -52,11 +52,8 @@ pub fn page_bytes(kind: &CacheKind, request: &Request, element: u64) -> Result<u
         return product(WHAT, &[sum(WHAT, &[inputs, matrix])?, bytes]);
     }
     let elements = product(WHAT, &[size, kind.token_elements(ranks)?])?;
-    let scales = if request.kv_dtype == KvDtype::PerTokenHead {
-        product(WHAT, &[2, size, kind.heads(ranks), 4])?
-    } else {
-        0
-    };
+    let scales =
+        if request.kv_dtype == KvDtype::PerTokenHead { product(WHAT, &[2, size, kind.heads(ranks), 4])? } else { 0 };
     sum(WHAT, &[in_dtype(elements, request.kv_dtype, element)?, scales])
 }
 

@@ -102,7 +102,16 @@ impl Dims {
             Positions::Table(_) => fields.count_any(CONTEXT, None)?,
             Positions::Computed => fields.count_any(CONTEXT, Some(DEFAULT_CONTEXT))?,
         };
-        Ok(Self { hidden, layers, heads, kv_heads, head_dim, inner, vocabulary: fields.count("vocab_size", None)?, context })
+        Ok(Self {
+            hidden,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            inner,
+            vocabulary: fields.count("vocab_size", None)?,
+            context,
+        })
     }
 
     pub fn hidden(&self) -> Axis {
@@ -155,16 +164,18 @@ pub(crate) fn marked(layers: u64, holds: impl Fn(u64) -> bool) -> Result<Layers>
 }
 
 fn kv_heads(style: &Style, fields: &Fields, heads: u64) -> Result<u64> {
+    let one = || fields.flag("multi_query", true).map(|one| if one { 1 } else { heads });
     let found = match style.attention {
-        Attention::MultiQuery if fields.flag("multi_query", true)? => 1,
         Attention::Falcon if fields.flag("new_decoder_architecture", false)? => {
             fields.count("num_kv_heads", Some(heads))?
         }
-        Attention::Falcon if fields.flag("multi_query", true)? => 1,
-        Attention::MultiQuery | Attention::Falcon => heads,
+        Attention::MultiQuery | Attention::Falcon => one()?,
+        Attention::AllHeads => heads,
         Attention::Latent(_) => return fields.count("num_key_value_heads", Some(heads)),
         Attention::Heads => match style.kv_heads {
-            Some(fixed) if !fields.is_null("num_key_value_heads") => fields.count("num_key_value_heads", Some(fixed))?,
+            Some(fixed) if !fields.is_null("num_key_value_heads") => {
+                fields.count("num_key_value_heads", Some(fixed))?
+            }
             _ => fields.count("num_key_value_heads", Some(heads))?,
         },
     };
@@ -186,7 +197,7 @@ fn build(style: &Style, fields: &Fields) -> Result<Model> {
     let bias = style.mlp_bias.read(fields)?;
     if let Some(mixture) = style.experts {
         let dense = dense_layers(&mixture, &dims, fields)?;
-        experts(&mut builder, style, &mixture, &dims, &dense, fields)?;
+        experts(&mut builder, style, &mixture, &dims, dense.as_ref(), fields)?;
         if let Some(dense) = dense {
             mlp(&mut builder, &dims, style.gated, &dense, bias);
         }
@@ -375,7 +386,7 @@ fn experts(
     style: &Style,
     mixture: &Experts,
     dims: &Dims,
-    dense: &Option<Layers>,
+    dense: Option<&Layers>,
     fields: &Fields,
 ) -> Result<()> {
     let sparse = match dense {
@@ -400,6 +411,20 @@ fn experts(
     if mixture.correction {
         builder.vector(&sparse, "layers.{}.mlp.e_score_correction", &[count]);
     }
+    shared_experts(builder, style, mixture, dims, &sparse, width, fields)
+}
+
+#[allow(clippy::too_many_arguments, reason = "the second half of `experts`, which has read all of these")]
+fn shared_experts(
+    builder: &mut Builder,
+    style: &Style,
+    mixture: &Experts,
+    dims: &Dims,
+    sparse: &Layers,
+    width: u64,
+    fields: &Fields,
+) -> Result<()> {
+    let hidden = dims.hidden();
     let shared = match mixture.shared {
         Shared::Nowhere => 0,
         Shared::Width(field) => fields.index(field, Some(0))?,
@@ -407,10 +432,10 @@ fn experts(
     };
     if shared > 0 {
         let bias = style.mlp_bias.read(fields)?;
-        shared_expert(builder, hidden, axis("shared_experts", shared), &sparse, bias);
+        shared_expert(builder, hidden, axis("shared_experts", shared), sparse, bias);
         if mixture.shared_gate {
             let (name, output) = ("layers.{}.mlp.shared_expert_gate", axis("shared_experts", 1));
-            builder.linear(&sparse, Linear { name, output, input: hidden, bias: false, split: Split::Whole });
+            builder.linear(sparse, Linear { name, output, input: hidden, bias: false, split: Split::Whole });
         }
     }
     Ok(())

@@ -85,8 +85,13 @@ impl Encoder {
         let positions = axis("max_position_embeddings", fields.count("max_position_embeddings", None)?);
         builder.embedding("embeddings.position_embeddings.weight", positions, word);
         if self == Self::Mpnet {
-            let buckets = axis("relative_attention_num_buckets", fields.count("relative_attention_num_buckets", Some(32))?);
-            builder.embedding("encoder.relative_attention_bias.weight", buckets, axis("num_attention_heads", shape.heads));
+            let buckets =
+                axis("relative_attention_num_buckets", fields.count("relative_attention_num_buckets", Some(32))?);
+            builder.embedding(
+                "encoder.relative_attention_bias.weight",
+                buckets,
+                axis("num_attention_heads", shape.heads),
+            );
         } else {
             let types = axis("type_vocab_size", fields.count("type_vocab_size", Some(2))?);
             builder.embedding("embeddings.token_type_embeddings.weight", types, word);
@@ -153,7 +158,13 @@ fn classic_layer(builder: &mut Builder, shape: &Shape, copies: Option<u64>) {
                 for copy in 0..copies.min(64) {
                     let weight = format!("encoder.group{copy}.{name}.weight");
                     builder.push(weight, ALL, Role::Linear, Split::Even, &[output, input]);
-                    builder.push(format!("encoder.group{copy}.{name}.bias"), ALL, Role::Vector, Split::Whole, &[output]);
+                    builder.push(
+                        format!("encoder.group{copy}.{name}.bias"),
+                        ALL,
+                        Role::Vector,
+                        Split::Whole,
+                        &[output],
+                    );
                 }
             }
         }

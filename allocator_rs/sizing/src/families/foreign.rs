@@ -25,9 +25,10 @@ impl FamilyRules for Foreign {
         let layers = fields.count_any(&["num_hidden_layers", "n_layer", "n_layers", "num_layers"], None)?;
         let heads = fields.count_any(&["num_attention_heads", "n_head", "n_heads", "num_heads"], Some(1))?;
         let kv_heads = fields.count_any(&["num_key_value_heads", "num_kv_heads"], Some(heads))?;
-        let head_dim = match fields.has("head_dim") {
-            true => fields.count("head_dim", None)?,
-            false => divide("num_attention_heads", hidden, heads)?,
+        let head_dim = if fields.has("head_dim") {
+            fields.count("head_dim", None)?
+        } else {
+            divide("num_attention_heads", hidden, heads)?
         };
         let four = hidden.checked_mul(4).ok_or(SizingError::Overflow { what: "a width" })?;
         let shape = Shape {
@@ -39,7 +40,8 @@ impl FamilyRules for Foreign {
             head_dim,
             intermediate: fields.count_any(&["intermediate_size", "n_inner", "ffn_dim", "d_ff"], Some(four))?,
             vocabulary: fields.count("vocab_size", Some(1))?,
-            max_context: fields.count_any(&["max_position_embeddings", "n_positions", "max_seq_len"], Some(DEFAULT_CONTEXT))?,
+            max_context: fields
+                .count_any(&["max_position_embeddings", "n_positions", "max_seq_len"], Some(DEFAULT_CONTEXT))?,
             labels: 0,
             tied: fields.flag("tie_word_embeddings", false)?,
             buffer_bytes: 0,

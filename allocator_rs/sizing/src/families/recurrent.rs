@@ -30,8 +30,7 @@ pub enum Recurrent {
 }
 
 static HYBRID: Style = Style { qkv_bias: Flag::Never, out_bias: Flag::Never, kv_heads: Some(8), ..LLAMA };
-static BAMBA: Style =
-    Style { kv_heads: Some(8), mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
+static BAMBA: Style = Style { kv_heads: Some(8), mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
 
 impl FamilyRules for Recurrent {
     fn build(&self, _architecture: &Architecture, fields: &Fields) -> Result<Model> {
@@ -170,7 +169,8 @@ fn pure(kind: Recurrent, fields: &Fields) -> Result<Model> {
     builder.norm(&Layers::All, "norm_f", Norm::Weight, width);
     builder.norm(&Layers::All, "layers.{}.norm", Norm::Weight, width);
     let (cache, inner, tied) = if kind == Recurrent::Mamba {
-        let names = ["state_size", "conv_kernel", "expand", "time_step_rank", "use_bias", "use_conv_bias", "intermediate_size"];
+        let names =
+            ["state_size", "conv_kernel", "expand", "time_step_rank", "use_bias", "use_conv_bias", "intermediate_size"];
         let mixer = mixer(fields, hidden, names)?;
         mixer.rules(&mut builder, &Layers::All)?;
         (mixer.cache()?, mixer.inner.size, true)

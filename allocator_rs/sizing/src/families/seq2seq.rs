@@ -108,7 +108,7 @@ impl FamilyRules for T5 {
 }
 
 impl T5 {
-    fn rules(&self, builder: &mut Builder, shape: &Shape, sides: &Sides, fields: &Fields) -> Result<()> {
+    fn rules(self, builder: &mut Builder, shape: &Shape, sides: &Sides, fields: &Fields) -> Result<()> {
         let hidden = axis("d_model", shape.hidden);
         let vocabulary = axis("vocab_size", shape.vocabulary);
         let inner = axis("num_heads", product(WHAT, &[shape.heads, shape.head_dim])?);
@@ -126,8 +126,7 @@ impl T5 {
             let own = ["block.{}.0.q", "block.{}.0.k", "block.{}.0.v", "block.{}.0.o"];
             attention(builder, layers, own, hidden, inner, false);
             builder.norm(layers, "block.{}.0.layer_norm", Norm::Weight, hidden);
-            let bias_name =
-                if self.bias_everywhere { "block.{}.0.relative_bias" } else { "block.0.relative_bias" };
+            let bias_name = if self.bias_everywhere { "block.{}.0.relative_bias" } else { "block.0.relative_bias" };
             builder.vector(layers, bias_name, &[buckets, heads]);
             if is_decoder {
                 let cross = ["block.{}.1.q", "block.{}.1.k", "block.{}.1.v", "block.{}.1.o"];
@@ -203,12 +202,17 @@ impl Bart {
             if self.embedding_norm {
                 builder.norm(layers, "layernorm_embedding", norm, hidden);
             }
-            let own = ["layers.{}.self.q_proj", "layers.{}.self.k_proj", "layers.{}.self.v_proj", "layers.{}.self.out_proj"];
+            let own =
+                ["layers.{}.self.q_proj", "layers.{}.self.k_proj", "layers.{}.self.v_proj", "layers.{}.self.out_proj"];
             attention(builder, layers, own, hidden, hidden, true);
             builder.norm(layers, "layers.{}.self_attn_layer_norm", norm, hidden);
             if is_decoder {
-                let cross =
-                    ["layers.{}.cross.q_proj", "layers.{}.cross.k_proj", "layers.{}.cross.v_proj", "layers.{}.cross.out_proj"];
+                let cross = [
+                    "layers.{}.cross.q_proj",
+                    "layers.{}.cross.k_proj",
+                    "layers.{}.cross.v_proj",
+                    "layers.{}.cross.out_proj",
+                ];
                 attention(builder, layers, cross, hidden, hidden, true);
                 builder.norm(layers, "layers.{}.encoder_attn_layer_norm", norm, hidden);
             }

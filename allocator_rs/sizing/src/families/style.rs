@@ -100,6 +100,8 @@ pub enum Attention {
     Latent(Latent),
     /// One key and value head, whatever the config's fields for it (`multi_query`), else all.
     MultiQuery,
+    /// As many key and value heads as query heads, whatever the config has.
+    AllHeads,
     /// Falcon's three layouts.
     Falcon,
 }
@@ -121,6 +123,7 @@ pub struct Latent {
 
 /// One row of details.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "details of classes are independent of each other")]
 pub struct Style {
     /// Norm of layers.
     pub norm: Norm,
@@ -202,6 +205,7 @@ const CLASSIC: Style = Style {
     mlp_bias: Flag::Always,
     gated: false,
     tied: true,
+    attention: Attention::AllHeads,
     ..LLAMA
 };
 
@@ -225,8 +229,14 @@ const ROUTED: &[&str] = &["n_routed_experts", "num_local_experts"];
 /// Gemma.
 pub static GEMMA: Style = Style { tied: true, head_dim: Some(256), ..LLAMA };
 /// Gemma 2.
-pub static GEMMA_2: Style =
-    Style { tied: true, head_dim: Some(256), kv_heads: Some(4), layer_norms: 4, window: Window::AllBut(2, 4096), ..LLAMA };
+pub static GEMMA_2: Style = Style {
+    tied: true,
+    head_dim: Some(256),
+    kv_heads: Some(4),
+    layer_norms: 4,
+    window: Window::AllBut(2, 4096),
+    ..LLAMA
+};
 /// Gemma 3.
 pub static GEMMA_3: Style = Style { head_norm: HEAD_NORM, window: Window::AllBut(6, 4096), ..GEMMA_2 };
 /// Vault Gemma.
@@ -320,6 +330,7 @@ pub static STARCODER_2: Style = Style {
     qkv_bias: Flag::Field("use_bias", true),
     out_bias: Flag::Field("use_bias", true),
     mlp_bias: Flag::Field("use_bias", true),
+    attention: Attention::Heads,
     kv_heads: Some(2),
     window: Window::Everywhere(None),
     ..CLASSIC
@@ -354,9 +365,11 @@ pub static GPT_J: Style = Style {
     ..CLASSIC
 };
 /// Gpt Neo.
-pub static GPT_NEO: Style = Style { inner_times_four: true, qkv_bias: Flag::Never, positions: Positions::Table(0), ..CLASSIC };
+pub static GPT_NEO: Style =
+    Style { inner_times_four: true, qkv_bias: Flag::Never, positions: Positions::Table(0), ..CLASSIC };
 /// Gpt Bigcode.
-pub static GPT_BIGCODE: Style = Style { inner_times_four: true, positions: Positions::Table(0), attention: Attention::MultiQuery, ..CLASSIC };
+pub static GPT_BIGCODE: Style =
+    Style { inner_times_four: true, positions: Positions::Table(0), attention: Attention::MultiQuery, ..CLASSIC };
 /// Bloom.
 pub static BLOOM: Style = Style { inner_times_four: true, embedding_norm: true, ..CLASSIC };
 /// Biogpt.
@@ -370,8 +383,13 @@ pub static PERSIMMON: Style = Style {
     ..CLASSIC
 };
 /// Nemotron.
-pub static NEMOTRON: Style =
-    Style { norm: Norm::WeightAndBias, final_norm: Norm::WeightAndBias, gated: false, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
+pub static NEMOTRON: Style = Style {
+    norm: Norm::WeightAndBias,
+    final_norm: Norm::WeightAndBias,
+    gated: false,
+    mlp_bias: Flag::Field("mlp_bias", false),
+    ..LLAMA
+};
 /// Falcon.
 pub static FALCON: Style = Style {
     inner_times_four: true,
@@ -392,8 +410,13 @@ pub static MPT: Style = Style {
     ..CLASSIC
 };
 /// Glm.
-pub static GLM: Style =
-    Style { qkv_bias: Flag::Field("attention_bias", true), out_bias: Flag::Never, kv_heads: Some(2), head_dim: Some(128), ..LLAMA };
+pub static GLM: Style = Style {
+    qkv_bias: Flag::Field("attention_bias", true),
+    out_bias: Flag::Never,
+    kv_heads: Some(2),
+    head_dim: Some(128),
+    ..LLAMA
+};
 /// Glm 4.
 pub static GLM_4: Style = Style { layer_norms: 4, ..GLM };
 /// Glm 4 Moe.
@@ -420,8 +443,13 @@ pub static GPT_OSS: Style = Style {
     ..LLAMA
 };
 /// Exaone 4.
-pub static EXAONE_4: Style =
-    Style { qkv_bias: Flag::Never, out_bias: Flag::Never, head_norm: HEAD_NORM, window: Window::AllBut(4, 4096), ..LLAMA };
+pub static EXAONE_4: Style = Style {
+    qkv_bias: Flag::Never,
+    out_bias: Flag::Never,
+    head_norm: HEAD_NORM,
+    window: Window::AllBut(4, 4096),
+    ..LLAMA
+};
 /// Smollm 3.
 pub static SMOLLM_3: Style = Style { tied: true, kv_heads: Some(4), mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
 /// Seed Oss.
@@ -458,7 +486,8 @@ pub static ERNIE_4_5_MOE: Style = Style {
     ..ERNIE_4_5
 };
 /// Helium.
-pub static HELIUM: Style = Style { head_dim: Some(128), out_bias: Flag::Never, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
+pub static HELIUM: Style =
+    Style { head_dim: Some(128), out_bias: Flag::Never, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
 /// Arcee.
 pub static ARCEE: Style = Style { gated: false, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
 /// Apertus.
@@ -491,4 +520,5 @@ pub static DEEPSEEK_3: Style = Style {
 };
 const MINICPM: Latent = Latent { query_rank: 768, rank: 256, plain: 64, rotary: 32, value: 64 };
 /// Minicpm 3.
-pub static MINICPM_3: Style = Style { attention: Attention::Latent(MINICPM), tied: true, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
+pub static MINICPM_3: Style =
+    Style { attention: Attention::Latent(MINICPM), tied: true, mlp_bias: Flag::Field("mlp_bias", false), ..LLAMA };
