@@ -150,7 +150,9 @@ fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) 
     let element = ("e", workload.element_bytes);
     let tail = [("sequences", workload.sequences), ("context", workload.context_length)];
     match *kind {
-        CacheKind::Full { heads, key_dim, value_dim } if key_dim == value_dim => {
+        CacheKind::Full { heads, key_dim, value_dim } | CacheKind::Sliding { heads, key_dim, value_dim, .. }
+            if key_dim == value_dim =>
+        {
             let numbers = [("layers", layers), ("kv_heads", heads), ("head_dim", key_dim), element, tail[0], tail[1]];
             Detail::new("2*layers*kv_heads*head_dim*e*sequences*context", &numbers, SOURCE)
         }

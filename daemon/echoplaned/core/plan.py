@@ -69,6 +69,21 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class Victim:
+    """Something that holds memory and may be parked or evicted: never a version that serves, or that is pinned.
+
+    ``wake_seconds``: from host memory back; None where it cannot be parked. ``reload_seconds``: from disk. ``uses_per_hour``: expected.
+    """
+
+    name: str
+    device_id: str
+    bytes: int
+    wake_seconds: float | None
+    reload_seconds: float
+    uses_per_hour: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class RankMemory:
     """What one rank of an instance needs."""
 

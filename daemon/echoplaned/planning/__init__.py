@@ -4,6 +4,7 @@ The only importer of the native module. All functions block and release the inte
 a worker thread. Sizes are bytes, contexts are tokens.
 """
 
+from echoplaned.core.plan import Victim
 from echoplaned.planning.batch import size_batch
 from echoplaned.planning.devices import find_devices, host_device
 from echoplaned.planning.inspection import (
@@ -15,7 +16,7 @@ from echoplaned.planning.inspection import (
     survey_model,
 )
 from echoplaned.planning.options import EngineOptions, KvDtype, WeightFormat
-from echoplaned.planning.plan import PlanRequest, Victim, place, plan_batch, plan_load, plan_offline, require_fit
+from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline, require_fit
 from echoplaned.planning.reservoir import plan_reservoir, size_class
 from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, fitting, size_model
 

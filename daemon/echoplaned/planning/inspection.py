@@ -24,9 +24,9 @@ class Checkpoint:
     """A checkpoint that was inspected. ``facts.digest`` is empty where it was not asked for, or where there is a config only.
 
     ``native`` holds dimensions and rules for the functions of this package. ``has_weights``: whether files were read.
-    ``is_served``: whether the embedded engine serves the architecture. ``weight_format``: as ``facts.stored_dtype``, or how the weights are packed where that is
-    no dtype of the API's (``facts.stored_dtype`` is then what is computed in). ``mtp_parameter_count``: of heads that predict further
-    tokens, in no other count.
+    ``is_served``: whether the embedded engine serves the architecture. ``weight_format``: as ``facts.stored_dtype``, or how the
+    weights are packed where that is no dtype of the API's (``facts.stored_dtype`` is then what is computed in).
+    ``mtp_parameter_count``: of heads that predict further tokens, in no other count.
     """
 
     facts: ModelFacts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
-from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir
+from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.planning._translate import translated
@@ -24,21 +24,6 @@ _RELOAD_BYTES_PER_SECOND = 1_000_000_000
 # Numbers of ranks that alternatives try.
 _SPLITS = (2, 4, 8)
 _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, and one state a stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Victim:
-    """Something that holds memory and may be parked or evicted: never a version that serves, or that is pinned.
-
-    ``wake_seconds``: from host memory back; None where it cannot be parked. ``reload_seconds``: from disk. ``uses_per_hour``: expected.
-    """
-
-    name: str
-    device_id: str
-    bytes: int
-    wake_seconds: float | None
-    reload_seconds: float
-    uses_per_hour: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
