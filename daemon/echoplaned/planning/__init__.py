@@ -15,7 +15,7 @@ from echoplaned.planning.inspection import (
     inspect_model,
     survey_model,
 )
-from echoplaned.planning.options import EngineOptions, KvDtype, WeightFormat
+from echoplaned.planning.options import EngineOptions, KvDtype, WeightFormat, options_of
 from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline, require_fit
 from echoplaned.planning.reservoir import plan_reservoir, size_class
 from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, fitting, size_model
@@ -36,6 +36,7 @@ __all__ = [
     "inspect_checkpoint",
     "inspect_config",
     "inspect_model",
+    "options_of",
     "place",
     "plan_batch",
     "plan_load",

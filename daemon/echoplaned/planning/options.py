@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
+from echoplaned.core.failure import Violation
+from echoplaned.errors import FieldInvalidError
+
+_NUMBERS: Final = (
+    "tensor_parallel",
+    "pipeline_parallel",
+    "block_size",
+    "max_batched_tokens",
+    "lora_adapters",
+    "lora_rank",
+)
+_MAX_DIGITS: Final = 15
 
 
 class WeightFormat(StrEnum):
@@ -47,6 +61,38 @@ class EngineOptions:
     max_batched_tokens: int | None = None
     lora_adapters: int = 0
     lora_rank: int = 0
+
+
+def options_of(named: Mapping[str, str]) -> EngineOptions:
+    """Return options from names and texts, as a command line gives them.
+
+    Raises:
+        FieldInvalidError: a name is unknown, or a value is not of its kind.
+    """
+    kv_dtype = KvDtype.AUTO
+    numbers: dict[str, int] = {}
+    for name, text in named.items():
+        field = f'engine_options["{name}"]'
+        if name == "kv_dtype":
+            if text.upper() not in set(KvDtype):
+                raise FieldInvalidError(Violation(field, f"must be one of {', '.join(KvDtype)}"))
+            kv_dtype = KvDtype(text.upper())
+        elif name not in _NUMBERS:
+            known = ", ".join(("kv_dtype", *_NUMBERS))
+            raise FieldInvalidError(Violation(field, f"there is no such option; there are: {known}"))
+        elif not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+            raise FieldInvalidError(Violation(field, "must be a whole number"))
+        else:
+            numbers[name] = int(text)
+    return EngineOptions(
+        kv_dtype=kv_dtype,
+        tensor_parallel=numbers.get("tensor_parallel", 1),
+        pipeline_parallel=numbers.get("pipeline_parallel", 1),
+        block_size=numbers.get("block_size"),
+        max_batched_tokens=numbers.get("max_batched_tokens"),
+        lora_adapters=numbers.get("lora_adapters", 0),
+        lora_rank=numbers.get("lora_rank", 0),
+    )
 
 
 def format_name(dtype: Dtype | WeightFormat | str) -> str:
