@@ -6,6 +6,7 @@ from typing import TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+from numpy import uint64
 from numpy.typing import NDArray
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Alternative",
     "ArchitectureUnknownError",
     "ArithmeticOverflowError",
+    "BatchInvalidError",
     "ButcherTableau",
     "CacheUnwritableError",
     "Checkpoint",
@@ -27,6 +29,7 @@ __all__ = [
     "DtesnError",
     "DtypeUnknownError",
     "DtypeUnsupportedError",
+    "EngineDtypeError",
     "EpochOpenError",
     "FeatureUnsupportedError",
     "FieldInvalidError",
@@ -35,6 +38,16 @@ __all__ = [
     "FileTooLargeError",
     "FileUnreadableError",
     "Fleet",
+    "GgufDuplicateError",
+    "GgufFieldInvalidError",
+    "GgufHeaderTruncatedError",
+    "GgufKindUnknownError",
+    "GgufLimitExceededError",
+    "GgufMagicInvalidError",
+    "GgufTensorGapError",
+    "GgufTensorOverlapError",
+    "GgufTensorOverrunError",
+    "GgufVersionUnsupportedError",
     "HeaderInvalidError",
     "HeaderTooLargeError",
     "HeaderTruncatedError",
@@ -60,6 +73,7 @@ __all__ = [
     "NotHaltedError",
     "NumberInvalidError",
     "ObjectUnknownError",
+    "OptionInvalidError",
     "OrderInvalidError",
     "OutsideRootError",
     "OverrideInvalidError",
@@ -68,6 +82,7 @@ __all__ = [
     "RankInvalidError",
     "RecursiveReadout",
     "ReplicasInvalidError",
+    "Request",
     "Reservoir",
     "ResidentDuplicateError",
     "RidgeReadout",
@@ -79,6 +94,7 @@ __all__ = [
     "Sizing",
     "SnapshotInvalidError",
     "SourceUnsafeError",
+    "SplitInvalidError",
     "StreamUnknownError",
     "StreamsFullError",
     "StreamsLiveError",
@@ -102,9 +118,12 @@ __all__ = [
     "ValueOverflowError",
     "VectorInvalidError",
     "alternatives",
+    "architectures",
     "digest",
+    "gguf_kinds",
     "inspect",
     "inspect_config",
+    "limits",
     "pack",
     "place",
     "reservoir",
@@ -112,7 +131,11 @@ __all__ = [
     "series_modified",
     "series_scaled",
     "series_trees",
+    "size",
+    "size_batch",
     "size_class",
+    "survey",
+    "survey_config",
     "tree_canonical",
     "tree_count",
     "tree_default",
@@ -152,6 +175,20 @@ class ConfigMismatchError(AllocatorError): ...
 class QuantisationIneffectiveError(AllocatorError): ...
 class ContextInvalidError(AllocatorError): ...
 class ConcurrencyInvalidError(AllocatorError): ...
+class SplitInvalidError(AllocatorError): ...
+class OptionInvalidError(AllocatorError): ...
+class BatchInvalidError(AllocatorError): ...
+class EngineDtypeError(AllocatorError): ...
+class GgufMagicInvalidError(AllocatorError): ...
+class GgufVersionUnsupportedError(AllocatorError): ...
+class GgufHeaderTruncatedError(AllocatorError): ...
+class GgufLimitExceededError(AllocatorError): ...
+class GgufFieldInvalidError(AllocatorError): ...
+class GgufKindUnknownError(AllocatorError): ...
+class GgufTensorOverlapError(AllocatorError): ...
+class GgufTensorGapError(AllocatorError): ...
+class GgufTensorOverrunError(AllocatorError): ...
+class GgufDuplicateError(AllocatorError): ...
 class ArithmeticOverflowError(AllocatorError): ...
 class NameUnknownError(AllocatorError): ...
 class DeviceDuplicateError(AllocatorError): ...
@@ -196,6 +233,29 @@ class Sizing:
     def quantised_ppm(self) -> int: ...
     @property
     def warnings(self) -> list[str]: ...
+    @property
+    def ranks(self) -> list[tuple[int, int]]: ...
+    @property
+    def kv_bytes_per_token(self) -> int: ...
+    @property
+    def verified(self) -> bool: ...
+
+@final
+class Request:
+    def __new__(
+        cls,
+        *,
+        engine_name: str,
+        dtype_name: str,
+        context_length: int,
+        max_concurrency: int,
+        kv_dtype_name: str = "AUTO",
+        tensor_parallel: int = 1,
+        pipeline_parallel: int = 1,
+        block_size: int | None = None,
+        max_batched_tokens: int | None = None,
+        lora: tuple[int, int] | None = None,
+    ) -> Request: ...
 
 @final
 class Checkpoint:
@@ -223,6 +283,10 @@ class Checkpoint:
     def label_count(self) -> int: ...
     @property
     def vocabulary_size(self) -> int: ...
+    @property
+    def is_served(self) -> bool: ...
+    @property
+    def mtp_parameter_count(self) -> int: ...
     def size(self, *, dtype_name: str, context_length: int, max_concurrency: int, engine_name: str) -> Sizing: ...
 
 @final
@@ -247,20 +311,42 @@ class Reservoir:
 @final
 class Alternative:
     @property
+    def action(self) -> str: ...
+    @property
     def dtype(self) -> str: ...
     @property
     def context_length(self) -> int: ...
     @property
     def max_concurrency(self) -> int: ...
     @property
+    def tensor_parallel(self) -> int: ...
+    @property
     def upper_bytes(self) -> int: ...
     @property
     def device_id(self) -> str: ...
+    @property
+    def freed_bytes(self) -> int: ...
+    @property
+    def undo_seconds(self) -> float: ...
+    @property
+    def victims(self) -> list[str]: ...
     @property
     def warning(self) -> str: ...
 
 def inspect(directory: str | PathLike[str], allowed_root: str | PathLike[str] | None = None) -> Checkpoint: ...
 def inspect_config(text: bytes) -> Checkpoint: ...
+def survey(path: str | PathLike[str], allowed_root: str | PathLike[str] | None = None) -> Checkpoint: ...
+def survey_config(text: bytes) -> Checkpoint: ...
+def size(checkpoint: Checkpoint, request: Request) -> Sizing: ...
+def limits(checkpoint: Checkpoint, request: Request, free_bytes: int) -> tuple[int | None, int | None]: ...
+def size_batch(
+    checkpoint: Checkpoint,
+    request: Request,
+    context_lengths: NDArray[uint64],
+    max_concurrencies: NDArray[uint64],
+) -> tuple[NDArray[uint64], NDArray[uint64]]: ...
+def architectures() -> list[tuple[str, bool]]: ...
+def gguf_kinds() -> list[tuple[int, str, int, int]]: ...
 def digest(directory: str | PathLike[str], files: list[str]) -> str: ...
 def size_class(parameter_count: int) -> str: ...
 def reservoir(
@@ -274,14 +360,15 @@ def reservoir(
 def place(device_tuples: list[tuple[str, int, int, int]], needed_bytes: int, replicas: int) -> list[str] | None: ...
 def alternatives(
     checkpoint: Checkpoint,
+    request: Request,
     device_tuples: list[tuple[str, int, int, int]],
     *,
-    dtype_name: str,
-    context_length: int,
-    max_concurrency: int,
     replicas: int,
     fixed_bytes: int,
     sequence_bytes: int,
+    victim_tuples: list[tuple[str, str, int, float | None, float, float]],
+    splits: list[int],
+    reload_seconds: float,
 ) -> list[Alternative]: ...
 
 _Place: TypeAlias = tuple[str, list[int]]

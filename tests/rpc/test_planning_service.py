@@ -66,8 +66,15 @@ async def test_reservoir(world: World) -> None:
     assert found.fields == {"parameter_count"}
 
 
-async def test_batch_is_not_there_yet(world: World) -> None:
-    """BatchPlanModels says to plan one by one."""
-    request = planning_pb2.BatchPlanModelsRequest(requests=[planning_pb2.PlanModelRequest(source_uri="file:fp32")])
-    found = await failed(world.stubs.planning.BatchPlanModels(request), Reason.NOT_IMPLEMENTED, CODE.UNIMPLEMENTED)
-    assert "PlanModel" in found.message
+async def test_a_batch_is_planned_in_order(world: World) -> None:
+    """Each plan stands beside those before it, until nothing fits; an error is its own result, and nothing is changed."""
+    source = planning_pb2.PlanModelRequest(source_uri="file:fp32")
+    one = await world.stubs.planning.PlanModel(source)
+    room = one.devices[0].free_bytes // one.upper_bytes
+    requests = [source, planning_pb2.PlanModelRequest(source_uri="file:nothing"), *[source] * int(room)]
+    found = await world.stubs.planning.BatchPlanModels(planning_pb2.BatchPlanModelsRequest(requests=requests[:100]))
+    first, broken, second = found.results[:3]
+    assert first.plan == one
+    assert broken.error.code
+    assert second.plan.devices[0].free_bytes == one.devices[0].free_bytes - one.upper_bytes
+    assert (await world.stubs.planning.PlanModel(source)) == one

@@ -1,6 +1,7 @@
 //! One exception class for each variant of each crate's error enum.
 
 use digest::DigestError;
+use gguf::GgufError;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -52,6 +53,20 @@ exceptions! {
     QuantisationIneffectiveError: "INT8 would leave most of the model as it is.",
     ContextInvalidError: "The context length is outside what the model has.",
     ConcurrencyInvalidError: "The concurrency is zero or beyond reason.",
+    SplitInvalidError: "A split over ranks or stages that the engine cannot make.",
+    OptionInvalidError: "An option of the engine is out of range.",
+    EngineDtypeError: "An engine does not hold weights in a dtype.",
+    GgufMagicInvalidError: "The file does not begin as a GGUF file.",
+    GgufVersionUnsupportedError: "A version of GGUF that is not read.",
+    GgufHeaderTruncatedError: "A GGUF file ends within its header.",
+    GgufLimitExceededError: "A count or a length in a GGUF file is beyond what is read.",
+    GgufFieldInvalidError: "A key or a tensor of a GGUF file is not what the format allows.",
+    GgufKindUnknownError: "A GGUF tensor's type is not in the table of types.",
+    GgufTensorOverlapError: "Two GGUF tensors share bytes.",
+    GgufTensorGapError: "Bytes of a GGUF file that belong to no tensor.",
+    GgufTensorOverrunError: "A GGUF tensor ends behind the end of the file.",
+    GgufDuplicateError: "A GGUF key or tensor is named twice.",
+    BatchInvalidError: "Columns of a batch differ in length.",
     ArithmeticOverflowError: "A byte count does not fit into 64 bits.",
     NameUnknownError: "A dtype or an engine that this module does not know.",
     DeviceDuplicateError: "Two devices have one name.",
@@ -92,7 +107,26 @@ pub fn sizing(error: &SizingError) -> PyErr {
         SizingError::QuantisationIneffective { .. } => QuantisationIneffectiveError::new_err(text),
         SizingError::ContextInvalid { .. } => ContextInvalidError::new_err(text),
         SizingError::ConcurrencyInvalid { .. } => ConcurrencyInvalidError::new_err(text),
+        SizingError::SplitInvalid { .. } => SplitInvalidError::new_err(text),
+        SizingError::OptionInvalid { .. } => OptionInvalidError::new_err(text),
+        SizingError::EngineDtype { .. } => EngineDtypeError::new_err(text),
+        SizingError::Gguf { error, .. } => gguf(error, text),
         SizingError::Overflow { .. } => ArithmeticOverflowError::new_err(text),
+    }
+}
+
+fn gguf(error: &GgufError, text: String) -> PyErr {
+    match error {
+        GgufError::MagicInvalid { .. } => GgufMagicInvalidError::new_err(text),
+        GgufError::VersionUnsupported { .. } => GgufVersionUnsupportedError::new_err(text),
+        GgufError::HeaderTruncated { .. } => GgufHeaderTruncatedError::new_err(text),
+        GgufError::LimitExceeded { .. } => GgufLimitExceededError::new_err(text),
+        GgufError::FieldInvalid { .. } => GgufFieldInvalidError::new_err(text),
+        GgufError::KindUnknown { .. } => GgufKindUnknownError::new_err(text),
+        GgufError::TensorOverlap { .. } => GgufTensorOverlapError::new_err(text),
+        GgufError::TensorGap { .. } => GgufTensorGapError::new_err(text),
+        GgufError::TensorOverrun { .. } => GgufTensorOverrunError::new_err(text),
+        GgufError::Duplicate { .. } => GgufDuplicateError::new_err(text),
     }
 }
 

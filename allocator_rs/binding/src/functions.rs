@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use sizing::WeightDtype;
 
 use crate::errors;
+use crate::requests::Request;
 use crate::types;
 
 /// A device as Python hands it over: id, capacity, reserve and reserved bytes.
@@ -16,14 +17,6 @@ type DeviceTuple = (String, u64, u64, u64);
 /// Read a dtype's name.
 pub fn dtype(name: &str) -> PyResult<WeightDtype> {
     WeightDtype::parse(name).ok_or_else(|| errors::NameUnknownError::new_err(format!("dtype {name:?} is unknown")))
-}
-
-/// Read an engine's name; only the embedded one has a profile so far.
-pub fn engine(name: &str) -> PyResult<()> {
-    if name == "torch" {
-        return Ok(());
-    }
-    Err(errors::NameUnknownError::new_err(format!("engine {name:?} has no memory profile; torch has one")))
 }
 
 fn devices(tuples: Vec<DeviceTuple>) -> Vec<Device> {
@@ -102,28 +95,59 @@ pub fn place(
         .map_err(|error| crate::placement::error(&error))
 }
 
+/// What could make room: name, device, bytes, seconds to wake (None: it cannot be parked), to reload, uses an hour.
+type VictimTuple = (String, String, u64, Option<f64>, f64, f64);
+
 /// The nearest choices that fit, the least costly first. `fixed_bytes` and `sequence_bytes` are needed beside the model.
 #[pyfunction]
-#[pyo3(signature = (checkpoint, device_tuples, *, dtype_name, context_length, max_concurrency, replicas, fixed_bytes, sequence_bytes))]
+#[pyo3(signature = (checkpoint, request, device_tuples, *, replicas, fixed_bytes, sequence_bytes, victim_tuples, splits, reload_seconds))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments of one request, which the Python facade names")]
+#[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 pub fn alternatives(
     python: Python<'_>,
     checkpoint: &types::Checkpoint,
+    request: &Request,
     device_tuples: Vec<DeviceTuple>,
-    dtype_name: &str,
-    context_length: u64,
-    max_concurrency: u64,
     replicas: u64,
     fixed_bytes: u64,
     sequence_bytes: u64,
-) -> PyResult<Vec<types::Alternative>> {
-    let wanted = whatif::Choice { dtype: dtype(dtype_name)?, context_length, max_concurrency };
-    let devices = devices(device_tuples);
-    let upper_bytes = |choice: whatif::Choice| {
-        let sized = sizing::size(&checkpoint.0, choice.dtype, choice.context_length, choice.max_concurrency).ok()?;
-        let beside = choice.max_concurrency.checked_mul(sequence_bytes)?.checked_add(fixed_bytes)?;
-        sized.upper_bytes().ok()?.checked_add(beside)
+    victim_tuples: Vec<VictimTuple>,
+    splits: Vec<u64>,
+    reload_seconds: f64,
+) -> Vec<types::Alternative> {
+    let request = request.0;
+    let wanted = whatif::Choice {
+        dtype: request.dtype,
+        context_length: request.context_length,
+        max_concurrency: request.max_concurrency,
+        tensor_parallel: request.tensor_parallel,
     };
-    let found = python.detach(|| whatif::alternatives(wanted, replicas, &devices, upper_bytes));
-    Ok(found.into_iter().map(Into::into).collect())
+    let devices = devices(device_tuples);
+    let victims: Vec<_> = victim_tuples
+        .into_iter()
+        .map(|(name, device_id, bytes, wake_seconds, reload_seconds, uses_per_hour)| whatif::Victim {
+            name,
+            device_id,
+            bytes,
+            wake_seconds,
+            reload_seconds,
+            uses_per_hour,
+        })
+        .collect();
+    let upper_bytes = |choice: whatif::Choice| {
+        let asked = sizing::Request {
+            dtype: choice.dtype,
+            context_length: choice.context_length,
+            max_concurrency: choice.max_concurrency,
+            tensor_parallel: choice.tensor_parallel,
+            ..request
+        };
+        let totals = sizing::totals_for(&checkpoint.0, &asked).ok()?;
+        let beside = choice.max_concurrency.checked_mul(sequence_bytes)?.checked_add(fixed_bytes)?;
+        totals.upper_bytes.checked_add(beside)
+    };
+    let situation =
+        whatif::Situation { wanted, replicas, devices: &devices, victims: &victims, splits: &splits, reload_seconds };
+    let found = python.detach(|| whatif::alternatives(&situation, upper_bytes));
+    found.into_iter().map(Into::into).collect()
 }

@@ -8,6 +8,7 @@ mod errors;
 mod eviction;
 mod functions;
 mod placement;
+mod requests;
 mod types;
 
 #[pymodule]
@@ -18,6 +19,8 @@ mod _allocator {
     use super::functions::{alternatives, digest, inspect, inspect_config, place, reservoir, size_class};
     #[pymodule_export]
     use super::placement::{Fleet, Item, pack};
+    #[pymodule_export]
+    use super::requests::{Request, architectures, gguf_kinds, limits, size, size_batch, survey, survey_config};
     #[pymodule_export]
     use super::types::{Alternative, Checkpoint, Component, Reservoir, Sizing};
 

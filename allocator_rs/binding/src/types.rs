@@ -1,11 +1,13 @@
 //! Results as frozen Python objects.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::functions::{dtype, engine};
+use crate::functions::dtype;
+use crate::requests::engine;
 
 /// A checkpoint as its config and its headers describe it.
 #[pyclass(frozen, module = "echoplaned._allocator")]
@@ -14,13 +16,23 @@ pub struct Checkpoint(pub Arc<sizing::Checkpoint>);
 #[pymethods]
 impl Checkpoint {
     #[getter]
-    fn architecture(&self) -> &'static str {
-        self.0.architecture.name
+    fn architecture(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn is_served(&self) -> bool {
+        self.0.architecture.served
+    }
+
+    #[getter]
+    fn mtp_parameter_count(&self) -> u64 {
+        self.0.model.mtp_parameters
     }
 
     #[getter]
     fn task(&self) -> &'static str {
-        self.0.architecture.task.name()
+        self.0.task.name()
     }
 
     #[getter]
@@ -83,11 +95,13 @@ impl Checkpoint {
         max_concurrency: u64,
         engine_name: &str,
     ) -> PyResult<Sizing> {
-        engine(engine_name)?;
-        let dtype = dtype(dtype_name)?;
+        let request = sizing::Request {
+            engine: engine(engine_name)?,
+            ..sizing::Request::torch(dtype(dtype_name)?, context_length, max_concurrency)
+        };
         let sized = python
             .detach(|| {
-                let sized = sizing::size(&self.0, dtype, context_length, max_concurrency)?;
+                let sized = sizing::size_for(&self.0, &request)?;
                 Ok((sized.bytes()?, sized.upper_bytes()?, sized))
             })
             .map_err(|error| errors::sizing(&error))?;
@@ -102,7 +116,7 @@ pub struct Component {
     name: &'static str,
     bytes: u64,
     upper_bytes: u64,
-    formula: String,
+    formula: Cow<'static, str>,
     inputs: Vec<(&'static str, u64)>,
     source: &'static str,
 }
@@ -115,6 +129,9 @@ pub struct Sizing {
     upper_bytes: u64,
     quantised_ppm: u64,
     warnings: Vec<String>,
+    ranks: Vec<(u64, u64)>,
+    kv_bytes_per_token: u64,
+    verified: bool,
 }
 
 impl From<(u64, u64, sizing::Sized)> for Sizing {
@@ -133,6 +150,9 @@ impl From<(u64, u64, sizing::Sized)> for Sizing {
             upper_bytes,
             quantised_ppm: sized.quantised_ppm,
             warnings: sized.warnings,
+            ranks: sized.ranks.iter().map(|totals| (totals.bytes, totals.upper_bytes)).collect(),
+            kv_bytes_per_token: sized.kv_bytes_per_token,
+            verified: sized.verified,
         }
     }
 }
@@ -168,22 +188,32 @@ impl From<reservoir::Reservoir> for Reservoir {
 /// A nearby plan that fits.
 #[pyclass(frozen, get_all, module = "echoplaned._allocator")]
 pub struct Alternative {
+    action: &'static str,
     dtype: &'static str,
     context_length: u64,
     max_concurrency: u64,
+    tensor_parallel: u64,
     upper_bytes: u64,
     device_id: String,
+    freed_bytes: u64,
+    undo_seconds: f64,
+    victims: Vec<String>,
     warning: String,
 }
 
 impl From<whatif::Alternative> for Alternative {
     fn from(from: whatif::Alternative) -> Self {
         Self {
+            action: from.action.name(),
             dtype: from.choice.dtype.name(),
             context_length: from.choice.context_length,
             max_concurrency: from.choice.max_concurrency,
+            tensor_parallel: from.choice.tensor_parallel,
             upper_bytes: from.upper_bytes,
             device_id: from.device_id,
+            freed_bytes: from.freed_bytes,
+            undo_seconds: from.undo_seconds,
+            victims: from.victims,
             warning: from.warning,
         }
     }

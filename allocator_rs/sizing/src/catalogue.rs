@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use crate::families::decoder::Decoder;
+use crate::families::encoder::Encoder;
+use crate::families::foreign::Foreign;
+use crate::families::opt::Opt;
+use crate::families::recurrent::Recurrent;
+use crate::families::seq2seq::{Bart, T5};
+use crate::families::style;
 use crate::families::{FamilyRules, bert::Bert, distilbert::DistilBert, gpt2::Gpt2, llama::Llama};
 use crate::{Result, SizingError};
 
@@ -57,6 +64,8 @@ pub struct Architecture {
     pub head: Head,
     /// Whether queries, keys and values have biases whatever the config says (Qwen2).
     pub qkv_bias: bool,
+    /// Whether the embedded engine serves it; the others are sized for planning.
+    pub served: bool,
     /// The rules.
     pub family: &'static dyn FamilyRules,
 }
@@ -74,11 +83,11 @@ const fn row(
     head: Head,
     family: &'static dyn FamilyRules,
 ) -> Architecture {
-    Architecture { name, task, prefix, head, qkv_bias: false, family }
+    Architecture { name, task, prefix, head, qkv_bias: false, served: true, family }
 }
 
-/// The catalogue.
-pub static ARCHITECTURES: [Architecture; 12] = [
+/// What the embedded engine serves.
+pub static SERVED: [Architecture; 12] = [
     row("BertModel", Task::Embedding, "bert.", Head::Pooler, &Bert { padding_offset: false }),
     row(
         "BertForSequenceClassification",
@@ -113,18 +122,174 @@ pub static ARCHITECTURES: [Architecture; 12] = [
         prefix: "model.",
         head: Head::LanguageModel,
         qkv_bias: true,
+        served: true,
         family: &Llama,
     },
     row("GPT2LMHeadModel", Task::Generation, "transformer.", Head::LanguageModel, &Gpt2),
 ];
 
-/// Look an architecture up by the config's class name.
+/// A row that is sized and not served.
+const fn sized(name: &'static str, task: Task, head: Head, family: &'static dyn FamilyRules) -> Architecture {
+    Architecture { name, task, prefix: "", head, qkv_bias: false, served: false, family }
+}
+
+const fn decoder(name: &'static str, rules: &'static Decoder) -> Architecture {
+    sized(name, Task::Generation, Head::LanguageModel, rules)
+}
+
+const fn seq2seq(name: &'static str, family: &'static dyn FamilyRules) -> Architecture {
+    sized(name, Task::Generation, Head::LanguageModel, family)
+}
+
+const fn embedder(name: &'static str, head: Head, family: &'static dyn FamilyRules) -> Architecture {
+    sized(name, Task::Embedding, head, family)
+}
+
+const fn classifier(name: &'static str, head: Head, family: &'static dyn FamilyRules) -> Architecture {
+    sized(name, Task::Classification, head, family)
+}
+
+macro_rules! decoders {
+    ($($name:literal: $style:ident,)*) => { [$(decoder($name, { static RULES: Decoder = Decoder(&style::$style); &RULES })),*] };
+}
+
+/// Decoders that are a row of details each.
+pub static DECODERS: [Architecture; 51] = decoders! {
+    "GemmaForCausalLM": GEMMA,
+    "Gemma2ForCausalLM": GEMMA_2,
+    "Gemma3ForCausalLM": GEMMA_3,
+    "VaultGemmaForCausalLM": VAULT_GEMMA,
+    "Qwen3ForCausalLM": QWEN_3,
+    "Qwen3MoeForCausalLM": QWEN_3_MOE,
+    "Qwen2MoeForCausalLM": QWEN_2_MOE,
+    "MixtralForCausalLM": MIXTRAL,
+    "PhiForCausalLM": PHI,
+    "Phi3ForCausalLM": PHI_3,
+    "PhimoeForCausalLM": PHI_MOE,
+    "CohereForCausalLM": COHERE,
+    "Cohere2ForCausalLM": COHERE_2,
+    "OlmoForCausalLM": OLMO,
+    "Olmo2ForCausalLM": OLMO_2,
+    "Olmo3ForCausalLM": OLMO_3,
+    "OlmoeForCausalLM": OLMOE,
+    "StableLmForCausalLM": STABLE_LM,
+    "Starcoder2ForCausalLM": STARCODER_2,
+    "GraniteForCausalLM": GRANITE,
+    "GraniteMoeForCausalLM": GRANITE_MOE,
+    "GraniteMoeSharedForCausalLM": GRANITE_MOE_SHARED,
+    "GPTNeoXForCausalLM": GPT_NEOX,
+    "GPTJForCausalLM": GPT_J,
+    "CodeGenForCausalLM": GPT_J,
+    "GPTNeoForCausalLM": GPT_NEO,
+    "GPTBigCodeForCausalLM": GPT_BIGCODE,
+    "BloomForCausalLM": BLOOM,
+    "BioGptForCausalLM": BIOGPT,
+    "XGLMForCausalLM": XGLM,
+    "PersimmonForCausalLM": PERSIMMON,
+    "NemotronForCausalLM": NEMOTRON,
+    "FalconForCausalLM": FALCON,
+    "MptForCausalLM": MPT,
+    "GlmForCausalLM": GLM,
+    "Glm4ForCausalLM": GLM_4,
+    "Glm4MoeForCausalLM": GLM_4_MOE,
+    "GptOssForCausalLM": GPT_OSS,
+    "Exaone4ForCausalLM": EXAONE_4,
+    "SmolLM3ForCausalLM": SMOLLM_3,
+    "SeedOssForCausalLM": SEED_OSS,
+    "Ernie4_5ForCausalLM": ERNIE_4_5,
+    "Ernie4_5_MoeForCausalLM": ERNIE_4_5_MOE,
+    "HeliumForCausalLM": HELIUM,
+    "ArceeForCausalLM": ARCEE,
+    "ApertusForCausalLM": APERTUS,
+    "HunYuanDenseV1ForCausalLM": HUNYUAN,
+    "NanoChatForCausalLM": NANOCHAT,
+    "DeepseekV2ForCausalLM": DEEPSEEK_2,
+    "DeepseekV3ForCausalLM": DEEPSEEK_3,
+    "MiniCPM3ForCausalLM": MINICPM_3,
+};
+
+static T5_PLAIN: T5 = T5 { gated: false, bias_everywhere: false, encoder_only: false };
+static T5_GATED: T5 = T5 { gated: true, ..T5_PLAIN };
+static T5_ENCODER: T5 = T5 { encoder_only: true, ..T5_PLAIN };
+static UMT5: T5 = T5 { bias_everywhere: true, ..T5_GATED };
+static BART: Bart = Bart { position_offset: Some(2), embedding_norm: true, final_norm: false };
+static MBART: Bart = Bart { final_norm: true, ..BART };
+static PEGASUS: Bart = Bart { position_offset: Some(0), embedding_norm: false, final_norm: true };
+static MARIAN: Bart = Bart { final_norm: false, ..PEGASUS };
+static M2M_100: Bart = Bart { position_offset: None, ..PEGASUS };
+static BLENDERBOT_SMALL: Bart = Bart { position_offset: Some(0), ..BART };
+
+/// State space models, encoder-decoders and further encoders.
+pub static OTHERS: [Architecture; 28] = [
+    sized("OPTForCausalLM", Task::Generation, Head::LanguageModel, &Opt),
+    sized("MambaForCausalLM", Task::Generation, Head::LanguageModel, &Recurrent::Mamba),
+    sized("FalconMambaForCausalLM", Task::Generation, Head::LanguageModel, &Recurrent::Mamba),
+    sized("Mamba2ForCausalLM", Task::Generation, Head::LanguageModel, &Recurrent::Mamba2),
+    sized("JambaForCausalLM", Task::Generation, Head::LanguageModel, &Recurrent::Jamba),
+    sized("BambaForCausalLM", Task::Generation, Head::LanguageModel, &Recurrent::Bamba),
+    seq2seq("T5ForConditionalGeneration", &T5_PLAIN),
+    seq2seq("MT5ForConditionalGeneration", &T5_GATED),
+    seq2seq("UMT5ForConditionalGeneration", &UMT5),
+    embedder("T5EncoderModel", Head::Bare, &T5_ENCODER),
+    seq2seq("BartForConditionalGeneration", &BART),
+    seq2seq("PLBartForConditionalGeneration", &BART),
+    seq2seq("MBartForConditionalGeneration", &MBART),
+    seq2seq("PegasusForConditionalGeneration", &PEGASUS),
+    seq2seq("BlenderbotForConditionalGeneration", &PEGASUS),
+    seq2seq("BlenderbotSmallForConditionalGeneration", &BLENDERBOT_SMALL),
+    seq2seq("MarianMTModel", &MARIAN),
+    seq2seq("M2M100ForConditionalGeneration", &M2M_100),
+    embedder("ElectraModel", Head::Bare, &Encoder::Electra),
+    classifier("ElectraForSequenceClassification", Head::DenseClassifier, &Encoder::Electra),
+    embedder("AlbertModel", Head::Pooler, &Encoder::Albert),
+    classifier("AlbertForSequenceClassification", Head::PooledClassifier, &Encoder::Albert),
+    embedder("MPNetModel", Head::Pooler, &Encoder::Mpnet),
+    classifier("MPNetForSequenceClassification", Head::DenseClassifier, &Encoder::Mpnet),
+    embedder("ModernBertModel", Head::Bare, &Encoder::ModernBert),
+    classifier("ModernBertForSequenceClassification", Head::DenseClassifier, &Encoder::ModernBert),
+    embedder("NomicBertModel", Head::Bare, &Encoder::Nomic),
+    classifier("CamembertForSequenceClassification", Head::DenseClassifier, &Bert { padding_offset: true }),
+];
+
+/// Whatever the catalogue does not have: sized by its tensors.
+pub static FOREIGN: Architecture = sized("", Task::Generation, Head::LanguageModel, &Foreign);
+
+/// All rows.
+pub fn all() -> impl Iterator<Item = &'static Architecture> {
+    SERVED.iter().chain(&DECODERS).chain(&OTHERS)
+}
+
+/// Look an architecture that is served up by the config's class name.
+///
+/// # Errors
+/// [`SizingError::ArchitectureUnknown`], with the names that are served.
+pub fn find(name: &str) -> Result<&'static Architecture> {
+    SERVED.iter().find(|known| known.name == name).ok_or_else(|| unknown(name, SERVED.iter()))
+}
+
+/// Look any architecture of the catalogue up.
 ///
 /// # Errors
 /// [`SizingError::ArchitectureUnknown`], with the names that are known.
-pub fn find(name: &str) -> Result<&'static Architecture> {
-    ARCHITECTURES.iter().find(|known| known.name == name).ok_or_else(|| SizingError::ArchitectureUnknown {
+pub fn find_any(name: &str) -> Result<&'static Architecture> {
+    all().find(|known| known.name == name).ok_or_else(|| unknown(name, all()))
+}
+
+fn unknown(name: &str, known: impl Iterator<Item = &'static Architecture>) -> SizingError {
+    SizingError::ArchitectureUnknown {
         name: name.chars().take(80).collect(),
-        accepted: ARCHITECTURES.iter().map(|known| known.name).collect::<Vec<_>>().join(", "),
-    })
+        accepted: known.map(|known| known.name).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What a class of this name is served for.
+#[must_use]
+pub fn task_of(name: &str) -> Task {
+    if name.contains("Classification") {
+        Task::Classification
+    } else if ["ForCausalLM", "LMHeadModel", "ConditionalGeneration"].iter().any(|end| name.contains(end)) {
+        Task::Generation
+    } else {
+        Task::Embedding
+    }
 }

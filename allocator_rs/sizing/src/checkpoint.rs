@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::catalogue::{Architecture, find};
+#[allow(unused_imports, reason = "the documentation links to it")]
+use crate::catalogue;
+use crate::catalogue::{Architecture, Task, find};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
 use crate::index::read_sharded;
 use crate::math::{product, sum};
@@ -15,8 +17,12 @@ use crate::{Result, SizingError, StoredDtype, WeightDtype};
 /// What was read of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// Row of the catalogue.
+    /// Row of the catalogue; [`catalogue::FOREIGN`] for what has none.
     pub architecture: &'static Architecture,
+    /// The class that the config names, or the GGUF file's architecture.
+    pub name: String,
+    /// What it is served for.
+    pub task: Task,
     /// Dimensions and rules.
     pub model: Model,
     /// Parameters that the engine holds, by kind.
@@ -35,12 +41,20 @@ pub struct Checkpoint {
     pub warnings: Vec<String>,
 }
 
+impl Checkpoint {
+    /// Whether the files hold the weights packed in just this dtype, so that their bytes win over any formula.
+    #[must_use]
+    pub fn holds(&self, dtype: WeightDtype) -> bool {
+        self.has_weights && dtype.is_quantised() && dtype == self.stored_dtype
+    }
+}
+
 /// Read a checkpoint directory: `config.json`, the headers of its safetensors files, and the names of the rest.
 ///
 /// # Errors
 /// One [`SizingError`] variant a cause.
 pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
-    let source = Source::open(directory, root)?;
+    let source = Source::open(directory, root, true)?;
     let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     let (architecture, model) = build(&text)?;
     let (shards, tensors) = read_tensors(&source)?;
@@ -52,6 +66,8 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
     }
     Ok(Checkpoint {
         architecture,
+        name: architecture.name.to_owned(),
+        task: architecture.task,
         tally,
         parameter_count: found.parameters,
         stored_dtype: found.stored_dtype(),
@@ -69,11 +85,18 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
 /// One [`SizingError`] variant a cause.
 pub fn inspect_config(text: &[u8]) -> Result<Checkpoint> {
     let (architecture, model) = build(text)?;
+    estimate(architecture, model)
+}
+
+/// What a config alone tells.
+pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Result<Checkpoint> {
     let tally = Tally::of(&model.rules, model.shape.layers)?;
     let stored_dtype = model.config_dtype.unwrap_or(WeightDtype::Fp32);
     let element = stored_dtype.element_bytes(stored_dtype);
     Ok(Checkpoint {
         architecture,
+        name: architecture.name.to_owned(),
+        task: architecture.task,
         tally,
         parameter_count: tally.parameters,
         stored_dtype,
@@ -92,7 +115,7 @@ fn build(text: &[u8]) -> Result<(&'static Architecture, Model)> {
     Ok((architecture, architecture.family.build(architecture, &fields)?))
 }
 
-fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors)> {
+pub(crate) fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors)> {
     if source.is_sharded() {
         let (index, tensors) = read_sharded(source)?;
         return Ok((index.shards().into_iter().map(str::to_owned).collect(), tensors));
@@ -179,7 +202,7 @@ impl Matched {
 
 /// The prefix that the files' base model carries: the architecture's own, or none.
 fn find_prefix(architecture: &Architecture, tensors: &Tensors) -> Result<&'static str> {
-    let anchor = architecture.family.anchor();
+    let anchor = architecture.family.anchor().unwrap_or("");
     let prefixed = format!("{}{anchor}", architecture.prefix);
     if tensors.contains_key(&prefixed) {
         Ok(architecture.prefix)
@@ -201,7 +224,7 @@ fn modern_name(name: &str) -> String {
 
 fn tensor_name(rule: &Rule, prefix: &str, layer: u64) -> String {
     match rule.place {
-        Place::Head => rule.name.to_owned(),
+        Place::Head => rule.name.clone().into_owned(),
         Place::Base => format!("{prefix}{}", rule.name),
         Place::Layer => format!("{prefix}{}", rule.name.replace("{}", &layer.to_string())),
     }

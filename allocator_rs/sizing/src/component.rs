@@ -1,6 +1,9 @@
 //! The answer: components, each with the formula and the numbers that a person can check it by.
 
+use std::borrow::Cow;
+
 use crate::Result;
+use crate::ledger::Totals;
 use crate::math::{product, sum};
 
 /// One part of the memory that a model needs.
@@ -13,7 +16,7 @@ pub struct Component {
     /// What admission counts with.
     pub upper_bytes: u64,
     /// How `bytes` follows from `inputs`.
-    pub formula: String,
+    pub formula: Cow<'static, str>,
     /// The formula's numbers.
     pub inputs: Vec<(&'static str, u64)>,
     /// Where formula or constant come from.
@@ -41,15 +44,21 @@ impl Workload {
     }
 }
 
-/// All components of one instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All components of one instance: those of the rank that needs the most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sized {
     /// In a fixed order; those that do not apply are left out.
     pub components: Vec<Component>,
     /// What a caller should know.
     pub warnings: Vec<String>,
-    /// Parts per million of the weight bytes that INT8 quantises; 0 for other dtypes.
+    /// Parts per million of the parameters that a quantising dtype covers; 0 for other dtypes.
     pub quantised_ppm: u64,
+    /// Totals of every rank, pipeline stages outermost; one where nothing is split.
+    pub ranks: Vec<Totals>,
+    /// Bytes that one more token of one sequence needs in the cache of the fullest rank, while no window is full.
+    pub kv_bytes_per_token: u64,
+    /// Whether something of this engine's profile was compared with the running engine.
+    pub verified: bool,
 }
 
 impl Sized {

@@ -1,5 +1,7 @@
 //! `config.json`: typed access to its fields, each within bounds.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::{Result, SizingError, WeightDtype};
@@ -17,12 +19,13 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Parse a config. `serde_json` refuses what is nested deeper than 128.
+    /// Parse a config. `serde_json` refuses what is nested deeper than 128. Python writes infinities and NaN bare, which is
+    /// no JSON; they are read as null.
     ///
     /// # Errors
     /// [`SizingError::ConfigInvalid`].
     pub fn parse(text: &[u8]) -> Result<Self> {
-        match serde_json::from_slice(text) {
+        match serde_json::from_slice(&without_infinities(text)) {
             Ok(Value::Object(map)) => Ok(Self { map }),
             Ok(_) => Err(SizingError::ConfigInvalid { detail: "it is not an object".to_owned() }),
             Err(error) => Err(SizingError::ConfigInvalid { detail: error.to_string() }),
@@ -38,6 +41,12 @@ impl Fields {
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
         self.value(field).is_some()
+    }
+
+    /// Whether a field is there and says that there is nothing.
+    #[must_use]
+    pub fn is_null(&self, field: &str) -> bool {
+        self.map.get(field).is_some_and(Value::is_null)
     }
 
     /// A positive whole number; `default` where the field is missing.
@@ -64,6 +73,86 @@ impl Fields {
             .as_u64()
             .filter(|number| (least..=MAX_DIMENSION).contains(number))
             .ok_or_else(|| SizingError::FieldInvalid { field, value: show(value), expected })
+    }
+
+    /// A positive whole number under the first of several names that is there; `default` where none is.
+    ///
+    /// # Errors
+    /// As [`Fields::count`]; a missing field is named by the first name.
+    pub fn count_any(&self, fields: &[&'static str], default: Option<u64>) -> Result<u64> {
+        let field = fields.iter().find(|field| self.has(field)).or(fields.first()).copied().unwrap_or("");
+        self.count(field, default)
+    }
+
+    /// As [`Fields::count_any`], 0 included.
+    ///
+    /// # Errors
+    /// As [`Fields::count`].
+    pub fn index_any(&self, fields: &[&'static str], default: Option<u64>) -> Result<u64> {
+        let field = fields.iter().find(|field| self.has(field)).or(fields.first()).copied().unwrap_or("");
+        self.index(field, default)
+    }
+
+    /// A list of names; None where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn names(&self, field: &'static str) -> Result<Option<Vec<&str>>> {
+        let Some(value) = self.value(field) else { return Ok(None) };
+        let found = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+        match found {
+            Some(names) => Ok(Some(names)),
+            None => Err(SizingError::FieldInvalid { field, value: show(value), expected: "a list of names" }),
+        }
+    }
+
+    /// A list of whole numbers; empty where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn numbers(&self, field: &'static str) -> Result<Vec<u64>> {
+        let Some(value) = self.value(field) else { return Ok(Vec::new()) };
+        let found = value.as_array().and_then(|list| list.iter().map(Value::as_u64).collect::<Option<Vec<_>>>());
+        found.ok_or_else(|| SizingError::FieldInvalid {
+            field,
+            value: show(value),
+            expected: "a list of whole numbers",
+        })
+    }
+
+    /// A text; None where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn text(&self, field: &'static str) -> Result<Option<&str>> {
+        match self.value(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(SizingError::FieldInvalid { field, value: show(other), expected: "a text" }),
+        }
+    }
+
+    /// A positive finite number; `default` where the field is missing.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn factor(&self, field: &'static str, default: f64) -> Result<f64> {
+        let Some(value) = self.value(field) else { return Ok(default) };
+        value.as_f64().filter(|number| number.is_finite() && (0.0..=1e6).contains(number)).ok_or_else(|| {
+            SizingError::FieldInvalid { field, value: show(value), expected: "a number from 0 to 1000000" }
+        })
+    }
+
+    /// The fields of a nested config; None where there is none.
+    ///
+    /// # Errors
+    /// [`SizingError::FieldInvalid`].
+    pub fn nested(&self, field: &'static str) -> Result<Option<Self>> {
+        match self.value(field) {
+            None => Ok(None),
+            Some(Value::Object(map)) => Ok(Some(Self { map: map.clone() })),
+            Some(other) => Err(SizingError::FieldInvalid { field, value: show(other), expected: "an object" }),
+        }
     }
 
     /// True or false; `default` where the field is missing.
@@ -140,6 +229,35 @@ impl Fields {
         }
     }
 
+    /// The dtype of weights that were quantised before; None where they were not.
+    ///
+    /// # Errors
+    /// [`SizingError::DtypeUnsupported`], [`SizingError::FieldInvalid`].
+    pub fn quantisation(&self) -> Result<Option<WeightDtype>> {
+        const FIELD: &str = "quantization_config";
+        let Some(quantised) = self.nested(FIELD)? else { return Ok(None) };
+        let method = quantised.text("quant_method")?.unwrap_or("bitsandbytes");
+        let bits = quantised.index("bits", Some(4))?;
+        let packed = quantised.text("format")?.unwrap_or("");
+        let found = match (method, packed, bits) {
+            ("fp8", ..) | ("compressed-tensors", "float-quantized", _) => Some(WeightDtype::Fp8),
+            ("gptq" | "awq", _, 4) | ("compressed-tensors", "pack-quantized", _) => Some(WeightDtype::Int4),
+            ("gptq" | "awq", _, 8) | ("compressed-tensors", "int-quantized", _) | ("torchao", ..) => {
+                Some(WeightDtype::Int8)
+            }
+            ("mxfp4", ..) => WeightDtype::parse("MXFP4"),
+            ("bitsandbytes", ..) if quantised.flag("load_in_8bit", false)? => Some(WeightDtype::Int8),
+            ("bitsandbytes", ..) if quantised.flag("bnb_4bit_use_double_quant", false)? => Some(WeightDtype::Nf4Double),
+            ("bitsandbytes", ..) => Some(WeightDtype::Nf4),
+            _ => None,
+        };
+        found.map(Some).ok_or_else(|| SizingError::DtypeUnsupported {
+            subject: format!("config.json: {FIELD}"),
+            dtype: method.chars().take(MAX_SHOWN_CHARS).collect(),
+            accepted: "fp8, gptq and awq in 4 or 8 bit, bitsandbytes, compressed-tensors, mxfp4, torchao".to_owned(),
+        })
+    }
+
     /// Refuse configs that ask for repository code or that describe weights quantised before.
     ///
     /// # Errors
@@ -159,6 +277,33 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// A config with Python's bare `Infinity`, `-Infinity` and `NaN` as `null`; strings are left alone.
+fn without_infinities(text: &[u8]) -> Cow<'_, [u8]> {
+    const BARE: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    if !BARE.iter().any(|bare| text.windows(bare.len()).any(|part| part == *bare)) {
+        return Cow::Borrowed(text);
+    }
+    let (mut kept, mut rest, mut quoted) = (Vec::with_capacity(text.len()), text, false);
+    while let Some((&first, behind)) = rest.split_first() {
+        if let Some(bare) = BARE.iter().find(|bare| !quoted && rest.starts_with(bare)) {
+            kept.extend_from_slice(b"null");
+            rest = rest.get(bare.len()..).unwrap_or(&[]);
+            continue;
+        }
+        quoted ^= first == b'"';
+        kept.push(first);
+        rest = behind;
+        if first == b'\\'
+            && quoted
+            && let Some((&escaped, behind)) = rest.split_first()
+        {
+            kept.push(escaped);
+            rest = behind;
+        }
+    }
+    Cow::Owned(kept)
 }
 
 /// A value as text, shortened.

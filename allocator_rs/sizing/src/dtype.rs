@@ -97,36 +97,65 @@ pub enum WeightDtype {
     Bf16,
     /// 8-bit integers, weight-only, one scale an output row; what is not quantised keeps the stored dtype.
     Int8,
+    /// 8-bit floats, one fp32 scale a block of 128 by 128.
+    Fp8,
+    /// 4 bit in blocks of 64 with an fp32 scale each (bitsandbytes NF4 and FP4).
+    Nf4,
+    /// As [`WeightDtype::Nf4`], the scales quantised in their turn.
+    Nf4Double,
+    /// 4 bit in groups of 128 inputs with a 16-bit scale and a 4-bit zero each (GPTQ, AWQ).
+    Int4,
+    /// A type of the GGUF format, for every matrix.
+    Gguf(&'static gguf::Kind),
 }
 
+const WEIGHTS: [(&str, WeightDtype); 10] = [
+    ("FP32", WeightDtype::Fp32),
+    ("BF16", WeightDtype::Bf16),
+    ("FP16", WeightDtype::Fp16),
+    ("INT8", WeightDtype::Int8),
+    ("FP8", WeightDtype::Fp8),
+    ("NF4", WeightDtype::Nf4),
+    ("NF4_DOUBLE", WeightDtype::Nf4Double),
+    ("INT4_G128", WeightDtype::Int4),
+    ("GPTQ", WeightDtype::Int4),
+    ("AWQ", WeightDtype::Int4),
+];
+
 impl WeightDtype {
-    /// All of them, the most precise first.
+    /// Those that the torch engine serves, the most precise first.
     pub const ALL: [Self; 4] = [Self::Fp32, Self::Bf16, Self::Fp16, Self::Int8];
 
-    /// Read the API's name.
+    /// Read the API's name of a dtype, or a GGUF type's.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+        let known = WEIGHTS.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype);
+        known.or_else(|| gguf::Kind::parse(name).map(Self::Gguf))
     }
 
     /// The API's name.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "FP32",
-            Self::Fp16 => "FP16",
-            Self::Bf16 => "BF16",
-            Self::Int8 => "INT8",
+    pub fn name(self) -> &'static str {
+        if let Self::Gguf(kind) = self {
+            return kind.name;
         }
+        WEIGHTS.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| *name)
     }
 
-    /// Bytes of one activation, and of one weight that is not quantised. `stored` decides it for INT8.
+    /// Bytes of one activation, and of one weight that is not quantised. `stored` decides it where weights are quantised.
     #[must_use]
     pub const fn element_bytes(self, stored: Self) -> u64 {
         match (self, stored) {
-            (Self::Fp32, _) | (Self::Int8, Self::Fp32 | Self::Int8) => 4,
-            (Self::Fp16 | Self::Bf16, _) | (Self::Int8, Self::Fp16 | Self::Bf16) => 2,
+            (Self::Fp16 | Self::Bf16, _) => 2,
+            (Self::Fp32, _) | (_, Self::Fp32 | Self::Int8) => 4,
+            _ => 2,
         }
+    }
+
+    /// Whether matrices take fewer bytes than activations.
+    #[must_use]
+    pub const fn is_quantised(self) -> bool {
+        !matches!(self, Self::Fp32 | Self::Fp16 | Self::Bf16)
     }
 }
 

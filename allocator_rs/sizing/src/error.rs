@@ -248,6 +248,44 @@ pub enum SizingError {
         /// The limit.
         limit: u64,
     },
+    /// A split that the engine cannot make.
+    #[error("{what} = {value}: {detail}")]
+    SplitInvalid {
+        /// Which split.
+        what: &'static str,
+        /// Ranks or stages.
+        value: u64,
+        /// Why not.
+        detail: &'static str,
+    },
+    /// An option of the engine is out of range.
+    #[error("{option} is {value}; it must be 1 to {limit}")]
+    OptionInvalid {
+        /// The option.
+        option: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// An engine does not hold weights in a dtype.
+    #[error("{engine} cannot hold weights in {dtype}; {accepted}")]
+    EngineDtype {
+        /// The engine.
+        engine: &'static str,
+        /// The dtype.
+        dtype: &'static str,
+        /// What would be accepted.
+        accepted: &'static str,
+    },
+    /// A GGUF file is malformed.
+    #[error("{file}: {error}")]
+    Gguf {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        error: gguf::GgufError,
+    },
     /// A sum or a product does not fit into 64 bits.
     #[error("{what} does not fit into 64 bits")]
     Overflow {

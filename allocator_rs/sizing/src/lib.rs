@@ -1,32 +1,43 @@
 //! How much memory a model needs, by component, from its checkpoint's headers and its config; no weight is read.
 //!
-//! [`inspect`] reads a directory, [`inspect_config`] a `config.json` alone; both give a [`Checkpoint`], which [`size`]
-//! turns into [`Component`]s for a dtype, a context length and a concurrency.
+//! [`inspect`] reads a directory that the embedded engine is to serve; [`survey`] reads whatever can be sized: directories,
+//! GGUF files, a `config.json` alone. All give a [`Checkpoint`], which [`size_for`] turns into [`Component`]s for a
+//! [`Request`]: an engine, dtypes, a context length, a concurrency, a split.
 //!
-//! To add an architecture of a known family, add a row to [`catalogue::ARCHITECTURES`]; to add a family, add a file
+//! To add an architecture of a known family, add a row to [`catalogue::DECODERS`]; to add a family, add a file
 //! beside `families/bert.rs`. A family is a list of rules; no total is written down anywhere.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
+pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
 pub mod component;
 pub mod config;
 pub mod dtype;
+pub mod engines;
 pub mod error;
 pub mod families;
 pub mod index;
+pub mod ledger;
+pub mod limits;
 pub mod math;
 pub mod model;
+pub mod request;
 pub mod safetensors;
 pub mod source;
+pub mod survey;
 pub mod torch;
+pub mod weights;
 
 pub use catalogue::Task;
 pub use checkpoint::{Checkpoint, inspect, inspect_config};
 pub use component::{Component, Sized, Workload};
 pub use dtype::{StoredDtype, WeightDtype};
+pub use engines::{size_for, totals_for};
 pub use error::SizingError;
+pub use request::{Engine, KvDtype, Lora, Request};
+pub use survey::{survey, survey_config};
 pub use torch::size;
 
 /// This crate's results.

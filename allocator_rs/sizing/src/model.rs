@@ -1,5 +1,9 @@
 //! A model as rules: which parameters it has, and how large each is, in terms of its config's fields.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::cache::CacheGroup;
 use crate::math::{product, sum};
 use crate::{Result, WeightDtype};
 
@@ -15,15 +19,17 @@ pub struct Axis {
 /// What a parameter is to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Weight of an `nn.Linear`, [out, in]: the only kind that INT8 quantises.
+    /// Weight of an `nn.Linear`, [out, in]: the only kind that the torch engine's INT8 quantises.
     Linear,
+    /// Weights of all experts of a layer in one tensor, [experts, out, in]: 16 bit in the torch engine, quantised by vLLM.
+    Experts,
     /// Weight of a transformers `Conv1D`, [in, out]: never quantised.
     Conv1d,
     /// A table of embeddings: never quantised.
     Embedding,
     /// The output embedding, tied or not: never quantised.
     OutputEmbedding,
-    /// Biases and norms: never quantised.
+    /// Biases, norms and whatever else is small: never quantised.
     Vector,
 }
 
@@ -36,6 +42,49 @@ pub enum Place {
     Layer,
     /// Beside the base model: a head.
     Head,
+}
+
+/// How tensor parallelism divides a parameter over its ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Each rank holds all of it.
+    Whole,
+    /// An equal part each.
+    Even,
+    /// An equal number of key and value heads each, at least one: with more ranks than heads they are repeated.
+    KvHeads,
+    /// Rows of the vocabulary, padded to a multiple of 64, an equal part each.
+    Vocabulary,
+}
+
+/// Which layers have a parameter or a cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layers {
+    /// All.
+    All,
+    /// Those that are marked.
+    Marked(Arc<[bool]>),
+}
+
+impl Layers {
+    /// How many of the layers from `begin` to before `end` are meant.
+    #[must_use]
+    pub fn count(&self, begin: u64, end: u64) -> u64 {
+        match self {
+            Self::All => end.saturating_sub(begin),
+            Self::Marked(marks) => {
+                let [begin, end] = [begin, end].map(|at| usize::try_from(at).unwrap_or(usize::MAX).min(marks.len()));
+                let found = marks.get(begin..end).map_or(0, |part| part.iter().filter(|mark| **mark).count());
+                u64::try_from(found).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Whether a layer is meant.
+    #[must_use]
+    pub fn holds(&self, layer: u64) -> bool {
+        self.count(layer, layer.saturating_add(1)) > 0
+    }
 }
 
 /// Whether files must have a parameter.
@@ -51,13 +100,17 @@ pub enum Presence {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Tensor name without the base model's prefix.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Where it is.
     pub place: Place,
+    /// Which layers have it; of no meaning beside them.
+    pub layers: Layers,
     /// Its axes, outermost first.
     pub axes: Vec<Axis>,
     /// What it is.
     pub role: Role,
+    /// How ranks share it.
+    pub split: Split,
     /// Whether it must be there.
     pub presence: Presence,
 }
@@ -70,6 +123,22 @@ impl Rule {
     pub fn elements(&self) -> Result<u64> {
         self.axes.iter().try_fold(1, |acc, axis| product("a parameter's size", &[acc, axis.size]))
     }
+
+    /// Whether its last two axes are a matrix's outputs and inputs.
+    #[must_use]
+    pub fn is_matrix(&self) -> bool {
+        matches!(self.role, Role::Linear | Role::Experts)
+    }
+
+    /// Outputs and inputs of a matrix, and how many of it there are (experts).
+    #[must_use]
+    pub fn matrix(&self) -> (u64, u64, u64) {
+        match self.axes.as_slice() {
+            [.., outer, output, input] => (output.size, input.size, outer.size),
+            [output, input] => (output.size, input.size, 1),
+            _ => (0, 0, 0),
+        }
+    }
 }
 
 /// A model's dimensions. Sizes in elements, context in tokens.
@@ -77,7 +146,7 @@ impl Rule {
 pub struct Shape {
     /// Width of the residual stream.
     pub hidden: u64,
-    /// Layers.
+    /// Layers; those of encoder and decoder together where there are both.
     pub layers: u64,
     /// Field that gives the layers.
     pub layers_field: &'static str,
@@ -112,8 +181,14 @@ pub struct Tally {
     pub linear_rows: u64,
     /// Elements of the largest `nn.Linear` weight.
     pub largest_linear: u64,
+    /// Elements of experts that are held in one tensor a layer.
+    pub experts: u64,
+    /// Blocks of 128 by 128 of all linear weights and experts: one FP8 scale each.
+    pub blocks: u64,
     /// Elements of input and output embedding tables.
     pub embedding: u64,
+    /// Sum of inputs and outputs over all linear weights: what one rank of a `LoRA` adapter needs in elements.
+    pub lora_width: u64,
 }
 
 impl Tally {
@@ -124,24 +199,40 @@ impl Tally {
     pub fn of(rules: &[Rule], layers: u64) -> Result<Self> {
         let mut tally = Self::default();
         for rule in rules {
-            let each = rule.elements()?;
-            let copies = if rule.place == Place::Layer { layers } else { 1 };
-            let all = product("the parameter count", &[each, copies])?;
-            tally.parameters = sum("the parameter count", &[tally.parameters, all])?;
-            match rule.role {
-                Role::Linear => {
-                    let rows = rule.axes.first().map_or(0, |axis| axis.size);
-                    tally.linear = sum("the parameter count", &[tally.linear, all])?;
-                    tally.linear_rows = sum("the rows", &[tally.linear_rows, product("the rows", &[rows, copies])?])?;
-                    tally.largest_linear = tally.largest_linear.max(each);
-                }
-                Role::Embedding | Role::OutputEmbedding => {
-                    tally.embedding = sum("the parameter count", &[tally.embedding, all])?;
-                }
-                Role::Conv1d | Role::Vector => {}
-            }
+            let copies = if rule.place == Place::Layer { rule.layers.count(0, layers) } else { 1 };
+            tally.add(rule, rule.elements()?, copies, 1)?;
         }
         Ok(tally)
+    }
+
+    /// Add `copies` of a rule's parameter, of which this rank holds `each` elements; `ranks` share its matrices' rows.
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn add(&mut self, rule: &Rule, each: u64, copies: u64, ranks: u64) -> Result<()> {
+        const WHAT: &str = "the parameter count";
+        let grow = |to: &mut u64, factors: &[u64]| -> Result<()> {
+            *to = sum(WHAT, &[*to, product(WHAT, factors)?])?;
+            Ok(())
+        };
+        grow(&mut self.parameters, &[each, copies])?;
+        if rule.is_matrix() {
+            let (output, input, many) = rule.matrix();
+            let output = output.checked_div(ranks).unwrap_or(output);
+            grow(&mut self.blocks, &[output.div_ceil(128), input.div_ceil(128), many, copies])?;
+            if rule.role == Role::Linear {
+                grow(&mut self.linear, &[each, copies])?;
+                grow(&mut self.linear_rows, &[output, copies])?;
+                grow(&mut self.lora_width, &[sum(WHAT, &[output, input])?, copies])?;
+                self.largest_linear = self.largest_linear.max(each);
+            } else {
+                grow(&mut self.experts, &[each, copies])?;
+            }
+        }
+        if matches!(rule.role, Role::Embedding | Role::OutputEmbedding) {
+            grow(&mut self.embedding, &[each, copies])?;
+        }
+        Ok(())
     }
 }
 
@@ -152,6 +243,20 @@ pub struct Model {
     pub shape: Shape,
     /// Parameters.
     pub rules: Vec<Rule>,
+    /// What a sequence keeps between steps, by kind of layer; empty for encoders.
+    pub caches: Vec<CacheGroup>,
+    /// Parameters of heads that predict further tokens: in the files, loaded by engines that use them, in no other count.
+    pub mtp_parameters: u64,
+    /// Routed experts that a token goes to; 0 for dense models.
+    pub experts_per_token: u64,
     /// What the config says of the weights' dtype.
     pub config_dtype: Option<WeightDtype>,
+}
+
+impl Model {
+    /// A model without caches, experts or further heads.
+    #[must_use]
+    pub const fn new(shape: Shape, rules: Vec<Rule>, config_dtype: Option<WeightDtype>) -> Self {
+        Self { shape, rules, caches: Vec::new(), mtp_parameters: 0, experts_per_token: 0, config_dtype }
+    }
 }

@@ -4,6 +4,7 @@
 //! tensors' bytes, which the header's offsets cover without a gap and without an overlap.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -17,6 +18,8 @@ use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.
 pub const HEADER_LIMIT_BYTES: u64 = 100_000_000;
+/// A header of no more than this is parsed from memory, several times as fast; a larger one as it is read.
+const WHOLE_HEADER_BYTES: u64 = 16 * 1024 * 1024;
 const LENGTH_BYTES: u64 = 8;
 const MAX_DIMENSIONS: usize = 8;
 
@@ -80,7 +83,13 @@ pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result
     if claimed > HEADER_LIMIT_BYTES {
         return Err(SizingError::HeaderTooLarge { file: name.to_owned(), claimed, limit: HEADER_LIMIT_BYTES });
     }
-    let raw = parse_json(reader.take(claimed), name)?;
+    let raw = if claimed <= WHOLE_HEADER_BYTES {
+        let mut text = Vec::new();
+        reader.take(claimed).read_to_end(&mut text).map_err(|error| describe(name, &error))?;
+        parse_json(serde_json::Deserializer::from_slice(&text), name)?
+    } else {
+        parse_json(serde_json::Deserializer::from_reader(reader.take(claimed)), name)?
+    };
     check(raw, available.saturating_sub(claimed), name)
 }
 
@@ -121,11 +130,13 @@ impl<'de> Deserialize<'de> for RawHeader {
     }
 }
 
-fn parse_json<R: Read>(reader: R, name: &str) -> Result<Vec<(String, RawTensor)>> {
+/// `serde_json` refuses what is nested deeper than 128.
+fn parse_json<'de, R: serde_json::de::Read<'de>>(
+    mut deserializer: serde_json::Deserializer<R>,
+    name: &str,
+) -> Result<Vec<(String, RawTensor)>> {
     let invalid =
         |error: serde_json::Error| SizingError::HeaderInvalid { file: name.to_owned(), detail: error.to_string() };
-    // serde_json refuses what is nested deeper than 128.
-    let mut deserializer = serde_json::Deserializer::from_reader(reader);
     let header = RawHeader::deserialize(&mut deserializer).map_err(invalid)?;
     deserializer.end().map_err(invalid)?;
     Ok(header.0)
@@ -133,14 +144,18 @@ fn parse_json<R: Read>(reader: R, name: &str) -> Result<Vec<(String, RawTensor)>
 
 fn check(raw: Vec<(String, RawTensor)>, data_bytes: u64, file: &str) -> Result<Tensors> {
     let mut tensors = Tensors::with_capacity(raw.len());
-    let mut order = Vec::with_capacity(raw.len());
     for (name, entry) in raw {
         let tensor = check_tensor(&name, entry, data_bytes, file)?;
-        order.push((tensor.begin, tensor.end, name.clone()));
-        if tensors.insert(name.clone(), tensor).is_some() {
-            return Err(SizingError::TensorDuplicate { file: file.to_owned(), tensor: name });
+        match tensors.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(tensor);
+            }
+            Entry::Occupied(place) => {
+                return Err(SizingError::TensorDuplicate { file: file.to_owned(), tensor: place.key().clone() });
+            }
         }
     }
+    let mut order: Vec<_> = tensors.iter().map(|(name, tensor)| (tensor.begin, tensor.end, name.as_str())).collect();
     order.sort_unstable();
     check_cover(&order, data_bytes, file)?;
     Ok(tensors)
@@ -179,7 +194,7 @@ fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64, file: &str) -> Resu
     Ok(Tensor { dtype, shape: raw.shape, begin, end })
 }
 
-fn check_cover(order: &[(u64, u64, String)], data_bytes: u64, file: &str) -> Result<()> {
+fn check_cover(order: &[(u64, u64, &str)], data_bytes: u64, file: &str) -> Result<()> {
     let mut covered = 0_u64;
     let mut last = "";
     for (begin, end, name) in order {
@@ -187,7 +202,7 @@ fn check_cover(order: &[(u64, u64, String)], data_bytes: u64, file: &str) -> Res
             return Err(SizingError::TensorOverlap {
                 file: file.to_owned(),
                 first: last.to_owned(),
-                second: name.clone(),
+                second: (*name).to_owned(),
             });
         }
         if *begin > covered {

@@ -46,13 +46,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// List a directory and refuse it if it holds code, or pickles in the place of safetensors.
+    /// List a directory; where `served`, refuse it if it holds code, or pickles in the place of safetensors.
     ///
     /// `root`: every file that is read must lie beneath it once its links are followed.
     ///
     /// # Errors
     /// [`SizingError::SourceUnsafe`], [`SizingError::FileMissing`], [`SizingError::FileUnreadable`].
-    pub fn open(directory: &Path, root: Option<&Path>) -> Result<Self> {
+    pub fn open(directory: &Path, root: Option<&Path>, served: bool) -> Result<Self> {
         let root = match root {
             Some(path) => Some(fs::canonicalize(path).map_err(|error| describe("the allowed root", &error))?),
             None => None,
@@ -60,7 +60,9 @@ impl Source {
         let mut names = BTreeSet::new();
         list(directory, "", 0, &mut names)?;
         let source = Self { directory: directory.to_owned(), root, names };
-        source.refuse_code()?;
+        if served {
+            source.refuse_code()?;
+        }
         Ok(source)
     }
 
@@ -90,6 +92,17 @@ impl Source {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name)
+    }
+
+    /// Whether there is Python code, which is never run here.
+    #[must_use]
+    pub fn has_code(&self) -> bool {
+        self.names.iter().any(|name| has_extension(name, &["py"]))
+    }
+
+    /// The GGUF files, sorted.
+    pub fn gguf_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str).filter(|name| has_extension(name, &["gguf"]))
     }
 
     /// The path of a file that may be opened: regular, and beneath the root once links are followed.

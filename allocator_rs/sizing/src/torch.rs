@@ -1,12 +1,14 @@
 //! The embedded engine (transformers on torch): what it does with the weights, and what a call needs beside them.
 
+use crate::cache::CacheKind;
 use crate::catalogue::Task;
-use crate::component::{Component, Sized, Workload};
+use crate::component::{Sized, Workload};
+use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
+use crate::request::{KvDtype, Request};
+use crate::weights::{self, quantised};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
-/// No engine computes more sequences at once.
-pub const MAX_CONCURRENCY: u64 = 65_536;
 /// Growth of a warm worker by a load and its calls beyond tensors: tokenizer, batches, mapped libraries. Measured on CPU
 /// with the C library told to give freed blocks back: 8 to 17 MiB over five models.
 const OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -24,41 +26,45 @@ const UNVERIFIED_MARGIN_PERCENT: u64 = 50;
 /// [`SizingError::ContextInvalid`], [`SizingError::ConcurrencyInvalid`], [`SizingError::QuantisationIneffective`],
 /// [`SizingError::Overflow`].
 pub fn size(checkpoint: &Checkpoint, dtype: WeightDtype, context_length: u64, max_concurrency: u64) -> Result<Sized> {
-    let limit = checkpoint.model.shape.max_context;
-    if !(1..=limit).contains(&context_length) {
-        return Err(SizingError::ContextInvalid { context_length, limit });
-    }
-    if !(1..=MAX_CONCURRENCY).contains(&max_concurrency) {
-        return Err(SizingError::ConcurrencyInvalid { max_concurrency, limit: MAX_CONCURRENCY });
-    }
-    let element_bytes = dtype.element_bytes(checkpoint.stored_dtype);
-    let workload = Workload { sequences: max_concurrency, context_length, element_bytes };
-    let mut warnings = checkpoint.warnings.clone();
-    let mut components = weights(checkpoint, dtype, element_bytes)?;
-    let resident = components.iter().try_fold(0, |acc, part| sum("the weights", &[acc, part.bytes]))?;
-    components.extend(kv_cache(checkpoint, &workload)?);
-    components.push(activations(checkpoint, &workload, &mut warnings)?);
-    components.extend(logits(checkpoint, &workload)?);
-    let quantised_ppm = quantised_ppm(checkpoint, dtype)?;
-    if dtype == WeightDtype::Int8 {
-        components.push(dequantised_copy(checkpoint, element_bytes)?);
-        warnings.push(format!(
-            "INT8 quantises {}.{} % of the parameters; embeddings, norms and biases stay in {}",
-            quantised_ppm / 10_000,
-            quantised_ppm % 10_000 / 1_000,
-            checkpoint.stored_dtype
-        ));
-    }
-    components.push(heap_slack(&components)?);
-    components.push(overhead());
-    components.extend(load_peak(checkpoint, dtype, resident, &components)?);
-    Ok(Sized { components, warnings, quantised_ppm })
+    crate::engines::size_for(checkpoint, &Request::torch(dtype, context_length, max_concurrency))
 }
 
-/// Refuse INT8 where it leaves most of the matrices as they are; else what share of all parameters it covers.
-fn quantised_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
+/// Write the embedded engine's components down.
+pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {
+    let dtype = request.dtype;
+    if matches!(dtype, WeightDtype::Gguf(_)) || !matches!(request.kv_dtype, KvDtype::Auto) {
+        let accepted =
+            "the torch engine holds FP32, FP16, BF16, INT8, FP8, NF4 and INT4, and keys and values as it computes";
+        return Err(SizingError::EngineDtype { engine: "torch", dtype: dtype.name(), accepted });
+    }
+    let element_bytes = dtype.element_bytes(checkpoint.stored_dtype);
+    let (sequences, context_length) = (request.max_concurrency, request.context_length);
+    let workload = Workload { sequences, context_length, element_bytes };
+    let share = quantised_ppm(checkpoint, dtype)?;
+    let resident = resident(checkpoint, dtype, ledger)?;
+    let mut serving = crate::ledger::Totals { bytes: resident, upper_bytes: resident };
+    let mut temporary = caches(checkpoint, &workload, ledger)?;
+    let (activations, upper) = activations(checkpoint, &workload, ledger)?;
+    let logits = logits(checkpoint, &workload, ledger)?;
+    let mut rest = 0;
+    if dtype.is_quantised() {
+        rest = quantised_extras(checkpoint, dtype, element_bytes, share, ledger)?;
+    }
+    temporary = sum("the heap's slack", &[temporary, activations, logits])?;
+    let slack = [HEAP_SLACK_PERCENT, HEAP_SLACK_UPPER_PERCENT].map(|part| percent(temporary, part));
+    let [slack, slack_upper] = [slack[0].clone()?, slack[1].clone()?];
+    add_slack(temporary, slack, slack_upper, ledger)?;
+    let what = "the load peak";
+    serving.bytes = sum(what, &[serving.bytes, temporary, rest, slack, OVERHEAD_BYTES])?;
+    let upper = sum(what, &[temporary.saturating_sub(activations), upper])?;
+    serving.upper_bytes = sum(what, &[serving.upper_bytes, upper, rest, slack_upper, OVERHEAD_UPPER_BYTES])?;
+    load_peak(checkpoint, dtype, resident, serving, ledger)
+}
+
+/// Refuse quantisation where it leaves most of the matrices as they are; else what share of all parameters it covers.
+pub(crate) fn quantised_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
     let tally = &checkpoint.tally;
-    if dtype != WeightDtype::Int8 {
+    if !dtype.is_quantised() {
         return Ok(0);
     }
     let eligible = tally.parameters.saturating_sub(tally.embedding);
@@ -74,203 +80,210 @@ fn quantised_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
 }
 
 /// What stays for as long as the model is loaded: equal to the sum over the tensors' storages.
-fn weights(checkpoint: &Checkpoint, dtype: WeightDtype, element: u64) -> Result<Vec<Component>> {
+fn resident<L: Ledger>(checkpoint: &Checkpoint, dtype: WeightDtype, ledger: &mut L) -> Result<u64> {
     let tally = &checkpoint.tally;
-    let what = "the weights";
-    let mut parts = Vec::new();
+    let mut bytes = weights::add(ledger, checkpoint, dtype, tally, false)?;
     if dtype == WeightDtype::Int8 {
-        let kept = tally.parameters.saturating_sub(tally.linear);
-        let bytes =
-            sum(what, &[tally.linear, product(what, &[4, tally.linear_rows])?, product(what, &[kept, element])?])?;
-        parts.push(Component {
-            name: "weights",
-            bytes,
-            upper_bytes: bytes,
-            formula: "linear*(1 + 4/in_features) + others*e = linear + 4*rows + others*e".to_owned(),
-            inputs: vec![("linear", tally.linear), ("rows", tally.linear_rows), ("others", kept), ("e", element)],
-            source: "torchao 0.18 Int8WeightOnlyConfig: nn.Linear only, one fp32 scale a row; output embedding left out",
-        });
-        parts.push(Component {
-            name: "quantisation_zero_points",
-            bytes: tally.linear_rows,
-            upper_bytes: tally.linear_rows,
-            formula: "rows".to_owned(),
-            inputs: vec![("rows", tally.linear_rows)],
-            source: "torchao 0.18 keeps one int8 zero point a row, symmetric or not (measured)",
-        });
-    } else {
-        let bytes = product(what, &[tally.parameters, element])?;
-        parts.push(Component {
-            name: "weights",
-            bytes,
-            upper_bytes: bytes,
-            formula: "parameters*e".to_owned(),
-            inputs: vec![("parameters", tally.parameters), ("e", element)],
-            source: if checkpoint.has_weights { "safetensors headers" } else { "config.json" },
-        });
+        ledger.exact("quantisation_zero_points", tally.linear_rows, || {
+            let source = "torchao 0.18 keeps one int8 zero point a row, symmetric or not (measured)";
+            Detail::new("rows", &[("rows", tally.linear_rows)], source)
+        })?;
+        bytes = sum("the weights", &[bytes, tally.linear_rows])?;
     }
     let buffers = checkpoint.model.shape.buffer_bytes;
     if buffers > 0 {
-        parts.push(Component {
-            name: "buffers",
-            bytes: buffers,
-            upper_bytes: buffers,
-            formula: "position and token type ids, or rotary frequencies".to_owned(),
-            inputs: Vec::new(),
-            source: "transformers 5: non-persistent buffers of the model's class (measured)",
-        });
+        ledger.exact("buffers", buffers, || {
+            let formula = "position and token type ids, or rotary frequencies";
+            Detail::new(formula, &[], "transformers 5: non-persistent buffers of the model's class (measured)")
+        })?;
     }
-    Ok(parts)
+    sum("the weights", &[bytes, buffers])
 }
 
-/// Keys and values at the full context of every sequence. A step's concatenation holds one layer's keys twice for a
-/// moment; that is always less than the prompt's activations, which are gone by then.
-fn kv_cache(checkpoint: &Checkpoint, workload: &Workload) -> Result<Option<Component>> {
-    if !checkpoint.architecture.family.has_kv_cache() {
-        return Ok(None);
+/// Keys and values at the full context of every sequence, and states. A step's concatenation holds one layer's keys twice
+/// for a moment; that is always less than the prompt's activations, which are gone by then.
+fn caches<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<u64> {
+    let (what, element) = ("the KV cache", workload.element_bytes);
+    let mut total = 0;
+    for group in &checkpoint.model.caches {
+        let layers = group.layers.count(0, checkpoint.model.shape.layers);
+        let bytes = if let CacheKind::State { channels, kernel, matrix } = group.kind {
+            let each = state_bytes(channels, kernel, matrix, element)?;
+            let bytes = product(what, &[layers, each, workload.sequences])?;
+            ledger.exact("state_cache", bytes, || {
+                let numbers = [
+                    ("layers", layers),
+                    ("channels", channels),
+                    ("kernel", kernel),
+                    ("matrix", matrix),
+                    ("e", element),
+                    ("sequences", workload.sequences),
+                ];
+                let source = "transformers: inputs of the convolution in the compute dtype, the state's matrix in fp32";
+                Detail::new("layers*(channels*kernel*e + matrix*4)*sequences", &numbers, source)
+            })?;
+            bytes
+        } else {
+            let token = group.kind.token_elements(1)?;
+            let bytes = product(what, &[layers, token, element, workload.tokens()?])?;
+            let name = if matches!(group.kind, CacheKind::Cross { .. }) { "cross_cache" } else { "kv_cache" };
+            ledger.exact(name, bytes, || cache_detail(&group.kind, layers, token, workload))?;
+            bytes
+        };
+        total = sum(what, &[total, bytes])?;
     }
-    let shape = &checkpoint.model.shape;
-    let what = "the KV cache";
-    let per_tensor = product(what, &[workload.tokens()?, shape.kv_heads, shape.head_dim, workload.element_bytes])?;
-    let bytes = product(what, &[2, shape.layers, per_tensor])?;
-    let cache = Component {
-        name: "kv_cache",
-        bytes,
-        upper_bytes: bytes,
-        formula: "2*layers*kv_heads*head_dim*e*sequences*context".to_owned(),
-        inputs: vec![
-            ("layers", shape.layers),
-            ("kv_heads", shape.kv_heads),
-            ("head_dim", shape.head_dim),
-            ("e", workload.element_bytes),
-            ("sequences", workload.sequences),
-            ("context", workload.context_length),
-        ],
-        source: "transformers DynamicCache; a sliding window is not deducted, as it holds the whole prompt until the next step",
-    };
-    Ok(Some(cache))
+    Ok(total)
 }
 
-fn activations(checkpoint: &Checkpoint, workload: &Workload, warnings: &mut Vec<String>) -> Result<Component> {
+/// One layer's state of one sequence in the torch engine.
+///
+/// # Errors
+/// [`SizingError::Overflow`].
+pub fn state_bytes(channels: u64, kernel: u64, matrix: u64, element: u64) -> Result<u64> {
+    let what = "the state";
+    sum(what, &[product(what, &[channels, kernel, element])?, product(what, &[matrix, 4])?])
+}
+
+fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) -> Detail {
+    const SOURCE: &str =
+        "transformers DynamicCache; a sliding window is not deducted, as it holds the whole prompt until the next step";
+    let element = ("e", workload.element_bytes);
+    let tail = [("sequences", workload.sequences), ("context", workload.context_length)];
+    match *kind {
+        CacheKind::Full { heads, key_dim, value_dim } | CacheKind::Sliding { heads, key_dim, value_dim, .. }
+            if key_dim == value_dim =>
+        {
+            let numbers = [("layers", layers), ("kv_heads", heads), ("head_dim", key_dim), element, tail[0], tail[1]];
+            Detail::new("2*layers*kv_heads*head_dim*e*sequences*context", &numbers, SOURCE)
+        }
+        _ => {
+            let numbers = [("layers", layers), ("elements_per_token", token), element, tail[0], tail[1]];
+            Detail::new("layers*elements_per_token*e*sequences*context", &numbers, SOURCE)
+        }
+    }
+}
+
+fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<(u64, u64)> {
     let shape = &checkpoint.model.shape;
     let peak = checkpoint.architecture.family.activations(shape, workload)?;
     let source = if peak.verified {
         "equal to the byte with torch's allocation events (transformers 5.23, SDPA, FP32)"
     } else {
-        warnings.push(format!("activations are unverified for this shape: {}", peak.formula));
+        ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
         "unverified"
     };
     let margin = if peak.verified { VERIFIED_MARGIN_PERCENT } else { UNVERIFIED_MARGIN_PERCENT };
-    Ok(Component {
-        name: "activations",
-        bytes: peak.bytes,
-        upper_bytes: with_margin(peak.bytes, margin)?,
-        formula: peak.formula.to_owned(),
-        inputs: vec![
-            ("tokens", workload.tokens()?),
+    let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
+    let tokens = workload.tokens()?;
+    ledger.add("activations", peak.bytes, upper, || {
+        let numbers = [
+            ("tokens", tokens),
             ("e", workload.element_bytes),
             ("hidden", shape.hidden),
             ("intermediate", shape.intermediate),
             ("context", workload.context_length),
-        ],
-        source,
-    })
+        ];
+        Detail::new(peak.formula, &numbers, source)
+    })?;
+    Ok((peak.bytes, upper))
 }
 
 /// The last position's logits and their fp32 log-probabilities, while generating.
-fn logits(checkpoint: &Checkpoint, workload: &Workload) -> Result<Option<Component>> {
-    if checkpoint.architecture.task != Task::Generation {
-        return Ok(None);
+fn logits<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<u64> {
+    if checkpoint.task != Task::Generation {
+        return Ok(0);
     }
     let vocabulary = checkpoint.model.shape.vocabulary;
     let what = "the logits";
     let batch = product(what, &[workload.sequences, vocabulary, sum(what, &[workload.element_bytes, 4])?])?;
     let bytes = sum(what, &[batch, product(what, &[vocabulary, 8])?])?;
-    Ok(Some(Component {
-        name: "logits",
-        bytes,
-        upper_bytes: bytes,
-        formula: "sequences*vocabulary*(e + 4) + 8*vocabulary".to_owned(),
-        inputs: vec![("sequences", workload.sequences), ("vocabulary", vocabulary), ("e", workload.element_bytes)],
-        source: "one position a sequence in the compute dtype and in fp32; one row's log-probabilities and sampler's copy",
-    }))
+    ledger.exact("logits", bytes, || {
+        let numbers = [("sequences", workload.sequences), ("vocabulary", vocabulary), ("e", workload.element_bytes)];
+        let source =
+            "one position a sequence in the compute dtype and in fp32; one row's log-probabilities and sampler's copy";
+        Detail::new("sequences*vocabulary*(e + 4) + 8*vocabulary", &numbers, source)
+    })?;
+    Ok(bytes)
 }
 
-fn dequantised_copy(checkpoint: &Checkpoint, element: u64) -> Result<Component> {
-    let largest = checkpoint.tally.largest_linear;
-    let bytes = product("the dequantised copy", &[largest, element])?;
-    Ok(Component {
-        name: "dequantised_copy",
-        bytes,
-        upper_bytes: bytes,
-        formula: "largest_linear*e".to_owned(),
-        inputs: vec![("largest_linear", largest), ("e", element)],
-        source: "torchao 0.18: a weight-only INT8 layer makes a copy in the compute dtype while it runs",
-    })
-}
-
-/// Freed temporaries that the C library's heap has not given back when the next peak comes.
-fn heap_slack(components: &[Component]) -> Result<Component> {
-    let what = "the heap's slack";
-    let temporary = components
-        .iter()
-        .filter(|part| ["kv_cache", "activations", "logits"].contains(&part.name))
-        .try_fold(0, |acc, part| sum(what, &[acc, part.bytes]))?;
-    Ok(Component {
-        name: "heap_slack",
-        bytes: percent(temporary, HEAP_SLACK_PERCENT)?,
-        upper_bytes: percent(temporary, HEAP_SLACK_UPPER_PERCENT)?,
-        formula: "temporary*percent/100".to_owned(),
-        inputs: vec![("temporary", temporary), ("percent", HEAP_SLACK_PERCENT)],
-        source: "measured on CPU with glibc's default thresholds (torch 2.15, transformers 5.23); near 0 with MALLOC_ARENA_MAX=1 and fixed thresholds of 1 MiB",
-    })
-}
-
-fn overhead() -> Component {
-    Component {
-        name: "overhead",
-        bytes: OVERHEAD_BYTES,
-        upper_bytes: OVERHEAD_UPPER_BYTES,
-        formula: "a constant of the engine".to_owned(),
-        inputs: Vec::new(),
-        source: "measured on CPU: growth of a warm worker beyond tensors (torch 2.15, transformers 5.23)",
+/// What a quantised model needs beside its weights: the copy that a layer makes.
+fn quantised_extras<L: Ledger>(
+    checkpoint: &Checkpoint,
+    dtype: WeightDtype,
+    element: u64,
+    share: u64,
+    ledger: &mut L,
+) -> Result<u64> {
+    let tally = &checkpoint.tally;
+    let copy = product("the dequantised copy", &[tally.largest_linear, element])?;
+    ledger.exact("dequantised_copy", copy, || {
+        let source = "torchao 0.18: a weight-only INT8 layer makes a copy in the compute dtype while it runs";
+        Detail::new("largest_linear*e", &[("largest_linear", tally.largest_linear), ("e", element)], source)
+    })?;
+    ledger.warn(|| {
+        let (whole, tenth, stored) = (share / 10_000, share % 10_000 / 1_000, checkpoint.stored_dtype);
+        format!("{dtype} quantises {whole}.{tenth} % of the parameters; embeddings, norms and biases stay in {stored}")
+    });
+    if dtype != WeightDtype::Int8 {
+        ledger.warn(|| format!("{dtype} in the torch engine is unverified: no measurement stands behind it"));
     }
+    Ok(copy)
+}
+
+/// Freed temporaries that the C library's heap has not given back when the next peak comes, and what is not tensors.
+fn add_slack<L: Ledger>(temporary: u64, bytes: u64, upper: u64, ledger: &mut L) -> Result<()> {
+    ledger.add("heap_slack", bytes, upper, || {
+        let source = "measured on CPU with glibc's default thresholds (torch 2.15, transformers 5.23); near 0 with MALLOC_ARENA_MAX=1 and fixed thresholds of 1 MiB";
+        Detail::new(
+            "temporary*percent/100",
+            &[("temporary", temporary), ("percent", HEAP_SLACK_PERCENT)],
+            source,
+        )
+    })?;
+    ledger.add("overhead", OVERHEAD_BYTES, OVERHEAD_UPPER_BYTES, || {
+        let source = "measured on CPU: growth of a warm worker beyond tensors (torch 2.15, transformers 5.23)";
+        Detail::new("a constant of the engine", &[], source)
+    })
 }
 
 /// While a cast or a quantisation runs, the stored bytes are mapped beside the result; the surplus over what serving needs.
-fn load_peak(
+fn load_peak<L: Ledger>(
     checkpoint: &Checkpoint,
     dtype: WeightDtype,
     resident: u64,
-    serving: &[Component],
-) -> Result<Option<Component>> {
+    serving: crate::ledger::Totals,
+    ledger: &mut L,
+) -> Result<()> {
     if dtype == checkpoint.stored_dtype {
-        return Ok(None);
+        return Ok(());
     }
     let what = "the load peak";
-    let serving_bytes = serving.iter().try_fold(0, |acc, part| sum(what, &[acc, part.bytes]))?;
-    let serving_upper = serving.iter().try_fold(0, |acc, part| sum(what, &[acc, part.upper_bytes]))?;
     let peak = sum(what, &[resident, checkpoint.stored_bytes, OVERHEAD_BYTES])?;
     let peak_upper = sum(what, &[resident, checkpoint.stored_bytes, OVERHEAD_UPPER_BYTES])?;
-    let (bytes, upper_bytes) = (peak.saturating_sub(serving_bytes), peak_upper.saturating_sub(serving_upper));
+    let bytes = peak.saturating_sub(serving.bytes);
+    let upper_bytes = peak_upper.saturating_sub(serving.upper_bytes);
     if bytes == 0 && upper_bytes == 0 {
-        return Ok(None);
+        return Ok(());
     }
-    Ok(Some(Component {
-        name: "load_peak",
-        bytes,
-        upper_bytes: upper_bytes.max(bytes),
-        formula: "max(0, stored + weights + overhead - what serving needs)".to_owned(),
-        inputs: vec![("stored", checkpoint.stored_bytes), ("weights", resident), ("serving", serving_bytes)],
-        source: "measured on CPU: a cast has the mapped file beside its result, 3 times the result for BF16 from FP32; INT8 of MiniLM took 152 MiB from FP32 and 87 MiB from BF16 where this says 159 and 93",
-    }))
+    ledger.add("load_peak", bytes, upper_bytes.max(bytes), || {
+        Detail::new(
+            "max(0, stored + weights + overhead - what serving needs)",
+            &[("stored", checkpoint.stored_bytes), ("weights", resident), ("serving", serving.bytes)],
+            "measured on CPU: a cast has the mapped file beside its result, 3 times the result for BF16 from FP32; INT8 of MiniLM took 152 MiB from FP32 and 87 MiB from BF16 where this says 159 and 93",
+        )
+    })
 }
 
-fn with_margin(bytes: u64, margin_percent: u64) -> Result<u64> {
-    sum("the upper bound", &[bytes, percent(bytes, margin_percent)?])
-}
-
-fn percent(bytes: u64, percent: u64) -> Result<u64> {
+/// A part of bytes, in percent.
+pub(crate) fn percent(bytes: u64, percent: u64) -> Result<u64> {
     let scaled = u128::from(bytes).saturating_mul(u128::from(percent)) / 100;
     u64::try_from(scaled).map_err(|_| SizingError::Overflow { what: "a share" })
+}
+
+/// The share of parameters that a dtype covers, for engines that quantise experts as well.
+pub(crate) fn covered_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
+    let (covered, _) = quantised(&checkpoint.tally, dtype, true)?;
+    let scaled = u128::from(covered).saturating_mul(1_000_000);
+    let share = scaled.checked_div(u128::from(checkpoint.tally.parameters)).unwrap_or(0);
+    u64::try_from(share).map_err(|_| SizingError::Overflow { what: "the share" })
 }

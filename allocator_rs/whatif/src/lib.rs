@@ -1,12 +1,21 @@
 //! When a model does not fit: the nearest plans that do, ranked by what they cost the people who use it.
+//!
+//! What keeps the wish whole comes first: parking others, splitting, evicting others; of one kind, what is undone soonest.
+//! Then what narrows it: fewer sequences, a shorter context, both; last what changes the answers: a smaller dtype.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
+
+mod victims;
+
+use std::collections::BTreeMap;
 
 use placement::{Device, place};
 use sizing::WeightDtype;
 
+pub use victims::Victim;
+
 /// No more answers than a person reads.
-const MAX_ALTERNATIVES: usize = 6;
+const MAX_ALTERNATIVES: usize = 8;
 /// Contexts longer than this are offered in multiples of it.
 const CONTEXT_STEP: u64 = 16;
 
@@ -19,53 +28,183 @@ pub struct Choice {
     pub context_length: u64,
     /// Sequences at once.
     pub max_concurrency: u64,
+    /// Ranks that share the model.
+    pub tensor_parallel: u64,
+}
+
+/// What is done to make a model fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Others go to host memory.
+    Park,
+    /// Ranks on several devices share the model.
+    Split,
+    /// Others go to disk.
+    Evict,
+    /// Fewer sequences at once.
+    FewerSequences,
+    /// Shorter sequences.
+    ShorterContext,
+    /// Both.
+    FewerAndShorter,
+    /// Weights with fewer bytes.
+    SmallerDtype,
+}
+
+impl Action {
+    /// The API's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Park => "park",
+            Self::Split => "split",
+            Self::Evict => "evict",
+            Self::FewerSequences => "fewer_sequences",
+            Self::ShorterContext => "shorter_context",
+            Self::FewerAndShorter => "fewer_and_shorter",
+            Self::SmallerDtype => "smaller_dtype",
+        }
+    }
+}
+
+/// What does not fit, and what could make room.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What is wanted.
+    pub wanted: Choice,
+    /// Instances.
+    pub replicas: u64,
+    /// Devices as they stand.
+    pub devices: &'a [Device],
+    /// What may be parked or evicted: nothing that serves, nothing pinned.
+    pub victims: &'a [Victim],
+    /// Numbers of ranks that the engine could share the model between.
+    pub splits: &'a [u64],
+    /// Seconds that loading the model itself takes.
+    pub reload_seconds: f64,
 }
 
 /// A choice that fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Alternative {
+    /// What is done.
+    pub action: Action,
     /// The choice.
     pub choice: Choice,
-    /// What admission reserves for one instance.
+    /// What admission reserves for one instance; for one rank of it where it is split.
     pub upper_bytes: u64,
     /// The first replica's device.
     pub device_id: String,
+    /// Bytes that the choice needs less than the wish, or that are freed on devices.
+    pub freed_bytes: u64,
+    /// Seconds that undoing it takes.
+    pub undo_seconds: f64,
+    /// Names of what is parked or evicted.
+    pub victims: Vec<String>,
     /// What it costs.
     pub warning: String,
 }
 
-/// Alternatives to `wanted`, the least costly first: fewer sequences, a shorter context, then smaller dtypes.
+/// Alternatives to a wish, ranked as the crate says.
 ///
-/// `upper_bytes` says what one instance of a choice needs, and None where the choice cannot be had; it must not fall when
-/// context or concurrency rise.
-pub fn alternatives<F>(wanted: Choice, replicas: u64, devices: &[Device], upper_bytes: F) -> Vec<Alternative>
+/// `upper_bytes` says what one instance (one rank of it) of a choice needs, and None where the choice cannot be had; it must
+/// not fall when context or concurrency rise.
+pub fn alternatives<F>(situation: &Situation<'_>, upper_bytes: F) -> Vec<Alternative>
 where
     F: Fn(Choice) -> Option<u64>,
 {
-    let fit = |choice: Choice| {
+    let wanted_bytes = upper_bytes(situation.wanted);
+    let mut found = Vec::new();
+    if let Some(bytes) = wanted_bytes {
+        found.extend(victims::alternatives(situation, bytes));
+    }
+    found.extend(splits(situation, &upper_bytes));
+    found.extend(narrower(situation, wanted_bytes.unwrap_or(u64::MAX), &upper_bytes));
+    let rank = |one: &Alternative| match one.action {
+        // The search's own order: larger dtypes first, and within one as they were found.
+        action if action >= Action::FewerSequences => (Action::FewerSequences, 0.0),
+        action => (action, one.undo_seconds),
+    };
+    found.sort_by(|one, other| {
+        let ((first, undo), (second, other_undo)) = (rank(one), rank(other));
+        first.cmp(&second).then(undo.total_cmp(&other_undo))
+    });
+    found.truncate(MAX_ALTERNATIVES);
+    found
+}
+
+/// The wish, shared by ranks on devices of one size.
+fn splits<F>(situation: &Situation<'_>, upper_bytes: &F) -> Vec<Alternative>
+where
+    F: Fn(Choice) -> Option<u64>,
+{
+    let wanted = situation.wanted;
+    let more = situation.splits.iter().filter(|&&ranks| ranks > wanted.tensor_parallel);
+    more.filter_map(|&tensor_parallel| {
+        let choice = Choice { tensor_parallel, ..wanted };
         let bytes = upper_bytes(choice)?;
-        let device_id = place(devices, bytes, replicas).ok()??.into_iter().next()?;
-        Some(Alternative { choice, upper_bytes: bytes, device_id, warning: warning(wanted, choice) })
+        let count = usize::try_from(tensor_parallel.checked_mul(situation.replicas)?).ok()?;
+        let mut equal = BTreeMap::<u64, Vec<&Device>>::new();
+        for device in situation.devices.iter().filter(|device| device.free_bytes() >= bytes) {
+            equal.entry(device.capacity_bytes).or_default().push(device);
+        }
+        let device_id = equal.into_values().find(|devices| devices.len() >= count)?.first()?.id.clone();
+        Some(Alternative {
+            action: Action::Split,
+            choice,
+            upper_bytes: bytes,
+            device_id,
+            freed_bytes: 0,
+            undo_seconds: situation.reload_seconds,
+            victims: Vec::new(),
+            warning: format!("{tensor_parallel} devices are taken, and each token crosses between them"),
+        })
+    })
+    .collect()
+}
+
+/// Fewer sequences, a shorter context, then smaller dtypes.
+fn narrower<F>(situation: &Situation<'_>, wanted_bytes: u64, upper_bytes: &F) -> Vec<Alternative>
+where
+    F: Fn(Choice) -> Option<u64>,
+{
+    let wanted = situation.wanted;
+    let fit = |action: Action, choice: Choice| {
+        let bytes = upper_bytes(choice)?;
+        let device_id = place(situation.devices, bytes, situation.replicas).ok()??.into_iter().next()?;
+        let action = if choice.dtype == wanted.dtype { action } else { Action::SmallerDtype };
+        Some(Alternative {
+            action,
+            choice,
+            upper_bytes: bytes,
+            device_id,
+            freed_bytes: wanted_bytes.saturating_sub(bytes),
+            undo_seconds: situation.reload_seconds,
+            victims: Vec::new(),
+            warning: warning(wanted, choice),
+        })
     };
     let mut found = Vec::new();
     for dtype in std::iter::once(wanted.dtype).chain(smaller_dtypes(wanted.dtype)) {
         let same = Choice { dtype, ..wanted };
-        if let Some(whole) = fit(same) {
+        if let Some(whole) = fit(Action::SmallerDtype, same) {
             found.extend((dtype != wanted.dtype).then_some(whole));
             continue;
         }
-        let fewer = largest(wanted.max_concurrency, 1, |max_concurrency| fit(Choice { max_concurrency, ..same }));
-        let shorter =
-            largest(wanted.context_length, CONTEXT_STEP, |context_length| fit(Choice { context_length, ..same }));
+        let fewer = largest(wanted.max_concurrency, 1, |max_concurrency| {
+            fit(Action::FewerSequences, Choice { max_concurrency, ..same })
+        });
+        let shorter = largest(wanted.context_length, CONTEXT_STEP, |context_length| {
+            fit(Action::ShorterContext, Choice { context_length, ..same })
+        });
         if fewer.is_none() && shorter.is_none() {
             let one = Choice { max_concurrency: 1, ..same };
             found.extend(largest(wanted.context_length, CONTEXT_STEP, |context_length| {
-                fit(Choice { context_length, ..one })
+                fit(Action::FewerAndShorter, Choice { context_length, ..one })
             }));
         }
         found.extend(fewer.into_iter().chain(shorter));
     }
-    found.truncate(MAX_ALTERNATIVES);
     found
 }
 
@@ -74,7 +213,7 @@ fn smaller_dtypes(dtype: WeightDtype) -> impl Iterator<Item = WeightDtype> {
     let smaller: &[WeightDtype] = match dtype {
         WeightDtype::Fp32 => &[WeightDtype::Bf16, WeightDtype::Int8],
         WeightDtype::Bf16 | WeightDtype::Fp16 => &[WeightDtype::Int8],
-        WeightDtype::Int8 => &[],
+        _ => &[],
     };
     smaller.iter().copied()
 }
@@ -123,7 +262,7 @@ mod tests {
     use proptest::prelude::*;
     use sizing::WeightDtype;
 
-    use super::{Choice, alternatives};
+    use super::{Action, Alternative, Choice, Situation, Victim};
 
     fn device(capacity_bytes: u64) -> [Device; 1] {
         [Device { id: "d".to_owned(), capacity_bytes, reserve_bytes: 0, reserved_bytes: 0 }]
@@ -134,12 +273,32 @@ mod tests {
         let weights = match choice.dtype {
             WeightDtype::Fp32 => 4_000,
             WeightDtype::Bf16 | WeightDtype::Fp16 => 2_000,
-            WeightDtype::Int8 => 1_000,
+            _ => 1_000,
         };
         Some(weights + choice.context_length * choice.max_concurrency)
     }
 
-    const WANTED: Choice = Choice { dtype: WeightDtype::Fp32, context_length: 512, max_concurrency: 8 };
+    const WANTED: Choice =
+        Choice { dtype: WeightDtype::Fp32, context_length: 512, max_concurrency: 8, tensor_parallel: 1 };
+
+    fn alternatives<F>(wanted: Choice, replicas: u64, devices: &[Device], cost: F) -> Vec<Alternative>
+    where
+        F: Fn(Choice) -> Option<u64>,
+    {
+        let situation = Situation { wanted, replicas, devices, victims: &[], splits: &[], reload_seconds: 7.0 };
+        super::alternatives(&situation, cost)
+    }
+
+    fn victim(name: &str, bytes: u64, wake_seconds: Option<f64>, reload_seconds: f64) -> Victim {
+        Victim {
+            name: name.to_owned(),
+            device_id: "d".to_owned(),
+            bytes,
+            wake_seconds,
+            reload_seconds,
+            uses_per_hour: 1.0,
+        }
+    }
 
     #[test]
     fn offers_the_largest_that_fits_the_cheapest_first() {
@@ -167,6 +326,52 @@ mod tests {
     }
 
     #[test]
+    fn others_make_room_the_cheapest_ones_first() {
+        let full = [Device { id: "d".to_owned(), capacity_bytes: 10_000, reserve_bytes: 0, reserved_bytes: 6_000 }];
+        let victims = [
+            victim("slow", 4_200, None, 90.0),
+            victim("quick", 4_200, Some(0.5), 30.0),
+            victim("small", 10, Some(0.1), 1.0),
+        ];
+        let situation = Situation {
+            wanted: WANTED,
+            replicas: 1,
+            devices: &full,
+            victims: &victims,
+            splits: &[2],
+            reload_seconds: 7.0,
+        };
+        let found = super::alternatives(&situation, cost);
+        let first: Vec<_> =
+            found.iter().take(2).map(|one| (one.action, one.victims.clone(), one.undo_seconds)).collect();
+        let quick = vec!["quick".to_owned()];
+        assert_eq!(first, [(Action::Park, quick.clone(), 0.5), (Action::Evict, quick, 30.0)]);
+        assert_eq!((found[0].choice, found[0].freed_bytes), (WANTED, 4_200));
+        assert!(found.iter().skip(2).all(|one| one.action >= Action::FewerSequences && one.victims.is_empty()));
+    }
+
+    #[test]
+    fn ranks_share_on_devices_of_one_size() {
+        let devices = ["a", "b", "c"].map(|id| Device {
+            id: id.to_owned(),
+            capacity_bytes: if id == "a" { 9_000 } else { 5_000 },
+            reserve_bytes: 0,
+            reserved_bytes: if id == "a" { 6_000 } else { 0 },
+        });
+        let situation = Situation {
+            wanted: WANTED,
+            replicas: 1,
+            devices: &devices,
+            victims: &[],
+            splits: &[1, 2, 4],
+            reload_seconds: 7.0,
+        };
+        let found = super::alternatives(&situation, |choice| Some(cost(choice)? / choice.tensor_parallel));
+        assert_eq!((found[0].action, found[0].device_id.as_str(), found[0].upper_bytes), (Action::Split, "b", 4_048));
+        assert_eq!(found.iter().filter(|one| one.action == Action::Split).count(), 1);
+    }
+
+    #[test]
     fn nothing_fits_nowhere() {
         assert_eq!(alternatives(WANTED, 1, &[], cost), []);
         assert_eq!(alternatives(WANTED, 3, &device(1_500), cost), []);
@@ -176,7 +381,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_answer_fits(capacity in any::<u64>(), context_length in 1_u64..10_000, max_concurrency in 1_u64..100, replicas in 1_u64..4) {
-            let wanted = Choice { dtype: WeightDtype::Fp32, context_length, max_concurrency };
+            let wanted = Choice { context_length, max_concurrency, ..WANTED };
             for found in alternatives(wanted, replicas, &device(capacity), cost) {
                 prop_assert!(found.upper_bytes.saturating_mul(replicas) <= capacity);
                 prop_assert!(found.choice.context_length <= context_length && found.choice.max_concurrency <= max_concurrency);

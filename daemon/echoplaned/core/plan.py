@@ -11,7 +11,7 @@ from echoplaned.core.facts import Dtype
 class Component:
     """One part of the memory a model needs.
 
-    ``formula``, ``inputs`` (its numbers) and ``source`` let a person check ``bytes``.
+    ``formula``, ``inputs`` (its numbers) and ``source`` let a person check ``bytes``. ``upper_bytes``: what admission counts with.
     """
 
     name: str
@@ -19,6 +19,7 @@ class Component:
     formula: str = ""
     inputs: tuple[tuple[str, int], ...] = ()
     source: str = ""
+    upper_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,11 @@ class DeviceFit:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A nearby plan that does fit. ``warning`` says what it costs in quality or reach; empty: nothing."""
+    """A nearby plan that does fit. ``warning`` says what it costs in quality or reach; empty: nothing.
+
+    ``freed_bytes``: what it needs less, or frees on the device. ``undo_seconds``: reload or wake-up of what it changed, evicted or
+    parked (``victims``, full resource names).
+    """
 
     dtype: Dtype
     context_length: int
@@ -56,6 +61,34 @@ class Alternative:
     upper_bytes: int
     device_id: str
     warning: str = ""
+    action: str = ""
+    freed_bytes: int = 0
+    undo_seconds: float = 0.0
+    victims: tuple[str, ...] = ()
+    tensor_parallel: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """Something that holds memory and may be parked or evicted: never a version that serves, or that is pinned.
+
+    ``wake_seconds``: from host memory back; None where it cannot be parked. ``reload_seconds``: from disk. ``uses_per_hour``: expected.
+    """
+
+    name: str
+    device_id: str
+    bytes: int
+    wake_seconds: float | None
+    reload_seconds: float
+    uses_per_hour: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RankMemory:
+    """What one rank of an instance needs."""
+
+    bytes: int
+    upper_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +117,8 @@ class Plan:
 
     ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry a replica,
     empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it replaces.
+    ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each rank's
+    need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0: nothing.
     """
 
     fits: bool
@@ -102,3 +137,8 @@ class Plan:
     reservoir: Reservoir | None = None
     surge: bool = False
     warnings: tuple[str, ...] = ()
+    weight_format: str = ""
+    ranks: tuple[RankMemory, ...] = ()
+    kv_bytes_per_token: int = 0
+    fitting_context_length: int = 0
+    fitting_max_concurrency: int = 0

@@ -24,12 +24,18 @@ class Checkpoint:
     """A checkpoint that was inspected. ``facts.digest`` is empty where it was not asked for, or where there is a config only.
 
     ``native`` holds dimensions and rules for the functions of this package. ``has_weights``: whether files were read.
+    ``is_served``: whether the embedded engine serves the architecture. ``weight_format``: as ``facts.stored_dtype``, or how the
+    weights are packed where that is no dtype of the API's (``facts.stored_dtype`` is then what is computed in).
+    ``mtp_parameter_count``: of heads that predict further tokens, in no other count.
     """
 
     facts: ModelFacts
     has_weights: bool
     files: tuple[str, ...]
     native: _allocator.Checkpoint
+    is_served: bool = True
+    weight_format: str = ""
+    mtp_parameter_count: int = 0
 
 
 def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts:
@@ -64,34 +70,64 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
 
 
 def inspect_config(path: Path) -> Checkpoint:
-    """Read a ``config.json`` alone: an estimate whose parameter count is exact.
+    """Read a ``config.json`` alone, of any architecture of the catalogue: an estimate whose parameter count is exact.
 
     Raises:
         SourceCorruptError: the file is missing, unreadable or malformed.
         ArchitectureUnsupportedError: the catalogue has no rules for the model.
-        DtypeUnsupportedError: the config gives a dtype that cannot be served.
-        SourceUnsafeError: the config asks for the repository's own code.
+        DtypeUnsupportedError: the config gives a dtype that is not known.
     """
     text = _read(path, _MAX_CONFIG_BYTES)
     with translated():
-        return _checkpoint(_allocator.inspect_config(text), "")
+        return _checkpoint(_allocator.survey_config(text), "")
+
+
+def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
+    """Read whatever can be sized, served by the embedded engine or not: a directory, a GGUF file, a ``config.json``.
+
+    An architecture outside the catalogue is answered by its tensors. Code that a checkpoint brings is not run, and said so.
+
+    Raises:
+        SourceCorruptError: a file is missing, unreadable or malformed.
+        SourceNotAllowedError: a file leads out of ``allowed_root``.
+        ArchitectureUnsupportedError: the catalogue has no rules for the model, and there are no tensors.
+        DtypeUnsupportedError: weights of a dtype that is unknown.
+    """
+    if path.is_file() and path.suffix.lower() != ".gguf":
+        return inspect_config(path)
+    with translated():
+        return _checkpoint(_allocator.survey(path, allowed_root), "")
+
+
+def architectures() -> dict[str, bool]:
+    """Return the catalogue: names of transformers' classes, and whether the embedded engine serves them."""
+    return dict(_allocator.architectures())
 
 
 def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
     """Give the native result the core's types."""
     task = Task(native.task)
+    packed = native.stored_dtype not in set(Dtype)
     facts = ModelFacts(
         architecture=native.architecture,
         task=task,
         parameter_count=native.parameter_count,
-        stored_dtype=Dtype(native.stored_dtype),
+        stored_dtype=Dtype.BF16 if packed else Dtype(native.stored_dtype),
         weights_bytes=native.stored_bytes,
         max_context_length=native.max_context_length,
         size_class=_allocator.size_class(native.parameter_count),
         digest=digest,
         signature=signature_for(task, embedding_width=native.embedding_width, label_count=native.label_count),
     )
-    return Checkpoint(facts=facts, has_weights=native.has_weights, files=tuple(native.files), native=native)
+    return Checkpoint(
+        facts=facts,
+        has_weights=native.has_weights,
+        files=tuple(native.files),
+        native=native,
+        is_served=native.is_served,
+        weight_format=native.stored_dtype,
+        mtp_parameter_count=native.mtp_parameter_count,
+    )
 
 
 def _check_modules(directory: Path) -> None:

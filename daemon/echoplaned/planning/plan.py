@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
-from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir
+from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import MemoryInsufficientError, SurgeInfeasibleError
+from echoplaned.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.planning._translate import translated
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
+from echoplaned.planning.options import EngineOptions, WeightFormat, native_request
 from echoplaned.planning.reservoir import plan_reservoir
-from echoplaned.planning.sizing import SizedModel, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
 
+# What a load from a disk's cache reaches; only the order of alternatives depends on it.
+_RELOAD_BYTES_PER_SECOND = 1_000_000_000
+# Numbers of ranks that alternatives try.
+_SPLITS = (2, 4, 8)
 _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, and one state a stream"
 
 
@@ -25,18 +30,21 @@ _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, a
 class PlanRequest:
     """What is to be planned. None asks for the default: stored dtype, the model's longest context, 8 sequences.
 
-    ``source``: an inspected checkpoint, its directory, or a ``config.json``. ``reserved_bytes``: what instances hold on
+    ``source``: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``. ``reserved_bytes``: what instances hold on
     each device, by device id; with ``surge`` it holds the version that is replaced as well.
+    ``victims``: what could make room. ``options``: a split, an engine's settings.
     """
 
     source: Path | Checkpoint
     devices: tuple[Device, ...]
-    dtype: Dtype | None = None
+    dtype: Dtype | WeightFormat | str | None = None
     context_length: int | None = None
     max_concurrency: int | None = None
     replicas: int = 1
     surge: bool = False
     engine: str = "torch"
+    victims: tuple[Victim, ...] = ()
+    options: EngineOptions = field(default_factory=EngineOptions)
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
 
@@ -56,13 +64,15 @@ def plan_load(request: PlanRequest) -> Plan:
         context_length=request.context_length,
         max_concurrency=request.max_concurrency,
         engine=request.engine,
+        options=request.options,
     )
     facts = checkpoint.facts
     reservoir = plan_reservoir(facts.parameter_count, sized.max_concurrency, request.reservoir)
     components = (*sized.components, _reservoir_component(reservoir, sized.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
-    placed = place(request.devices, request.reserved_bytes, needed_bytes=upper_bytes, replicas=request.replicas)
+    placed = _place_ranks(request, upper_bytes, len(sized.ranks))
     alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
+    context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     return Plan(
         fits=bool(placed),
         architecture=facts.architecture,
@@ -79,32 +89,69 @@ def plan_load(request: PlanRequest) -> Plan:
         alternatives=alternatives,
         reservoir=reservoir,
         surge=request.surge,
-        warnings=sized.warnings,
+        warnings=(*sized.warnings, *_not_served(request, checkpoint)),
+        weight_format=sized.weight_format,
+        ranks=tuple(
+            replace(
+                rank, bytes=rank.bytes + reservoir.total_bytes, upper_bytes=rank.upper_bytes + reservoir.total_bytes
+            )
+            for rank in sized.ranks
+        ),
+        kv_bytes_per_token=sized.kv_bytes_per_token,
+        fitting_context_length=context,
+        fitting_max_concurrency=concurrency,
     )
+
+
+def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | EchoplaneError, ...]:
+    """Plan several models in order, each as if those before it that fit were placed.
+
+    The result has one entry a request: its plan, or the error that planning it raised. What is placed counts on the devices of the
+    requests behind it, by device id, beside their own ``reserved_bytes``.
+    """
+    taken: Counter[str] = Counter()
+    results: list[Plan | EchoplaneError] = []
+    for request in requests:
+        held = {device.device_id: request.reserved_bytes.get(device.device_id, 0) for device in request.devices}
+        both = {device: held.get(device, 0) + taken[device] for device in {*held, *taken}}
+        try:
+            plan = plan_load(replace(request, reserved_bytes=both))
+        except EchoplaneError as error:
+            results.append(error)
+            continue
+        for device_id in plan.device_ids:
+            taken[device_id] += plan.upper_bytes
+        results.append(plan)
+    return tuple(results)
 
 
 def plan_offline(
     path: Path,
     *,
-    dtype: Dtype | None = None,
+    dtype: Dtype | WeightFormat | str | None = None,
     context_length: int | None = None,
     max_concurrency: int | None = None,
     replicas: int = 1,
+    engine: str = "torch",
+    options: EngineOptions | None = None,
 ) -> Plan:
-    """Plan a directory or a ``config.json`` on this host's devices as if they were empty; needs no daemon.
+    """Plan a directory, a GGUF file or a ``config.json`` on this host's devices as if they were empty; needs no daemon.
 
     Raises:
         EchoplaneError: what inspecting and sizing raise.
     """
-    request = PlanRequest(
-        source=path,
-        devices=find_devices(),
-        dtype=dtype,
-        context_length=context_length,
-        max_concurrency=max_concurrency,
-        replicas=replicas,
+    return plan_load(
+        PlanRequest(
+            source=path,
+            devices=find_devices(),
+            dtype=dtype,
+            context_length=context_length,
+            max_concurrency=max_concurrency,
+            replicas=replicas,
+            engine=engine,
+            options=options or EngineOptions(),
+        )
     )
-    return plan_load(request)
 
 
 def require_fit(plan: Plan) -> Plan:
@@ -172,29 +219,71 @@ def _fits(request: PlanRequest, placed: tuple[str, ...], upper_bytes: int) -> tu
     )
 
 
+def _place_ranks(request: PlanRequest, upper_bytes: int, ranks: int) -> tuple[str, ...]:
+    """Return a device for each rank of each replica, ranks of one replica on different ones; empty where they do not fit."""
+    placed = place(
+        request.devices, request.reserved_bytes, needed_bytes=upper_bytes, replicas=request.replicas * max(ranks, 1)
+    )
+    groups = [placed[at : at + ranks] for at in range(0, len(placed), max(ranks, 1))]
+    return placed if all(len(set(group)) == len(group) for group in groups) else ()
+
+
+def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir) -> tuple[int, int]:
+    """Return what the device with the most free bytes would hold at most; the reservoir's share is set aside as it is."""
+    free = max((fit.free_bytes for fit in _fits(request, (), 0)), default=0)
+    if not free:
+        return 0, 0
+    return fitting(checkpoint, sized, free - reservoir.total_bytes, engine=request.engine, options=request.options)
+
+
+def _not_served(request: PlanRequest, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a warning where a model is sized for the embedded engine, which would refuse to load it."""
+    if checkpoint.is_served or request.engine != "torch":
+        return ()
+    return (f"the embedded engine does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
+
+
 def _alternatives(
     request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir
 ) -> tuple[Alternative, ...]:
     """Return nearby plans that fit, the least costly first."""
     with translated():
-        found = _allocator.alternatives(
-            checkpoint.native,
-            _native_devices(request.devices, request.reserved_bytes),
-            dtype_name=sized.dtype.value,
+        wanted = native_request(
+            engine=request.engine,
+            weights=sized.weight_format or sized.dtype.value,
             context_length=sized.context_length,
             max_concurrency=sized.max_concurrency,
-            replicas=request.replicas,
+            options=request.options,
+        )
+        found = _allocator.alternatives(
+            checkpoint.native,
+            wanted,
+            _native_devices(request.devices, request.reserved_bytes),
+            replicas=request.replicas * max(len(sized.ranks), 1),
             fixed_bytes=reservoir.total_bytes - sized.max_concurrency * reservoir.bytes_per_stream,
             sequence_bytes=reservoir.bytes_per_stream,
+            victim_tuples=[
+                (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
+                for one in request.victims
+            ],
+            splits=[] if request.engine == "torch" or len(sized.ranks) > 1 else list(_SPLITS),
+            reload_seconds=checkpoint.facts.weights_bytes / _RELOAD_BYTES_PER_SECOND,
         )
-    return tuple(
-        Alternative(
-            dtype=Dtype(one.dtype),
-            context_length=one.context_length,
-            max_concurrency=one.max_concurrency,
-            upper_bytes=one.upper_bytes,
-            device_id=one.device_id,
-            warning=one.warning,
-        )
-        for one in found
+    return tuple(_alternative(one, sized) for one in found)
+
+
+def _alternative(one: _allocator.Alternative, sized: SizedModel) -> Alternative:
+    """Give a native alternative the core's type."""
+    return Alternative(
+        dtype=Dtype(one.dtype) if one.dtype in set(Dtype) else sized.dtype,
+        context_length=one.context_length,
+        max_concurrency=one.max_concurrency,
+        upper_bytes=one.upper_bytes,
+        device_id=one.device_id,
+        warning=one.warning,
+        action=one.action,
+        freed_bytes=one.freed_bytes,
+        undo_seconds=one.undo_seconds,
+        victims=tuple(one.victims),
+        tensor_parallel=one.tensor_parallel,
     )

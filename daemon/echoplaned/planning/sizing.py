@@ -8,9 +8,10 @@ from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
-from echoplaned.core.plan import Component
+from echoplaned.core.plan import Component, RankMemory
 from echoplaned.planning._translate import translated
-from echoplaned.planning.inspection import Checkpoint, inspect_checkpoint, inspect_config
+from echoplaned.planning.inspection import Checkpoint, survey_model
+from echoplaned.planning.options import EngineOptions, WeightFormat, format_name, native_request
 
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
@@ -20,7 +21,10 @@ DEFAULT_MAX_CONCURRENCY: Final = 8
 class SizedModel:
     """The memory of one instance. ``bytes``: expected; ``upper_bytes``: what admission reserves.
 
-    ``quantised_share``: fraction of the parameters that INT8 covers; 0 for other dtypes.
+    With several ranks, components and bytes are those of the rank that needs the most, and ``ranks`` holds all. ``dtype``: what is computed
+    in; ``weight_format``: how weights are packed. ``quantised_share``: fraction of the parameters that quantisation covers; 0 where
+    there is none. ``kv_bytes_per_token``: what one more token of one sequence adds on the fullest rank while no window is full.
+    ``is_verified``: whether anything of the engine's profile was compared with the running engine.
     """
 
     dtype: Dtype
@@ -31,59 +35,61 @@ class SizedModel:
     upper_bytes: int
     quantised_share: float
     warnings: tuple[str, ...]
+    weight_format: str = ""
+    ranks: tuple[RankMemory, ...] = ()
+    kv_bytes_per_token: int = 0
+    is_verified: bool = True
 
 
 def open_source(source: Path | Checkpoint) -> Checkpoint:
-    """Return what is known of a source: a checkpoint, a directory, or a ``config.json`` alone (also as a directory's only file).
+    """Return what is known of a source: a checkpoint, a directory, a GGUF file or a ``config.json`` alone.
 
     Raises:
-        EchoplaneError: as `echoplaned.planning.inspect_model` says.
+        EchoplaneError: as `echoplaned.planning.survey_model` says.
     """
-    if isinstance(source, Checkpoint):
-        return source
-    if source.is_file():
-        return inspect_config(source)
-    if source.is_dir() and [entry.name for entry in source.iterdir()] == ["config.json"]:
-        return inspect_config(source / "config.json")
-    return inspect_checkpoint(source, with_digest=False)
+    return source if isinstance(source, Checkpoint) else survey_model(source)
 
 
 def size_model(
     source: Path | Checkpoint,
     *,
-    dtype: Dtype | None = None,
+    dtype: Dtype | WeightFormat | str | None = None,
     context_length: int | None = None,
     max_concurrency: int | None = None,
     engine: str = "torch",
+    options: EngineOptions | None = None,
 ) -> SizedModel:
     """Return the components of one instance.
 
     Args:
-        source: a checkpoint, its directory, or a ``config.json``.
-        dtype: of the weights; the stored one where None. INT8 leaves what it does not quantise in the stored dtype.
+        source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
+        dtype: of the weights, or a GGUF type's name; the stored one where None. What is not quantised keeps the stored dtype.
         context_length: longest sequence in tokens; the model's own limit where None.
         max_concurrency: sequences computed at once; 8 where None.
-        engine: whose memory; ``torch`` is the embedded one.
+        engine: whose memory: ``torch`` (the embedded one), ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
+        options: a split, and the engine's own settings.
 
     Raises:
-        FieldInvalidError: context or concurrency out of range, or an engine without a profile.
-        DtypeUnsupportedError: INT8 would quantise less than half of what is no embedding.
+        FieldInvalidError: a number out of range, an impossible split, or an engine without a profile.
+        DtypeUnsupportedError: INT8 would quantise less than half of what is no embedding, or the engine has no such dtype.
         EchoplaneError: what reading ``source`` raises.
     """
     checkpoint = open_source(source)
     facts = checkpoint.facts
-    chosen = facts.stored_dtype if dtype is None else dtype
+    weights = checkpoint.weight_format if dtype is None else format_name(dtype)
     context = facts.max_context_length if context_length is None else context_length
     concurrency = DEFAULT_MAX_CONCURRENCY if max_concurrency is None else max_concurrency
     with translated():
-        sized = checkpoint.native.size(
-            dtype_name=chosen.value,
-            context_length=max(context, 0),
-            max_concurrency=max(concurrency, 0),
-            engine_name=engine,
+        request = native_request(
+            engine=engine,
+            weights=weights,
+            context_length=context,
+            max_concurrency=concurrency,
+            options=options or EngineOptions(),
         )
+        sized = _allocator.size(checkpoint.native, request)
     return SizedModel(
-        dtype=chosen,
+        dtype=Dtype(weights) if weights in set(Dtype) else facts.stored_dtype,
         context_length=context,
         max_concurrency=concurrency,
         components=tuple(_component(part) for part in sized.components),
@@ -91,11 +97,48 @@ def size_model(
         upper_bytes=sized.upper_bytes,
         quantised_share=sized.quantised_ppm / 1_000_000,
         warnings=tuple(sized.warnings),
+        weight_format="" if weights in set(Dtype) else weights,
+        ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
+        kv_bytes_per_token=sized.kv_bytes_per_token,
+        is_verified=sized.verified,
     )
+
+
+def fitting(
+    source: Path | Checkpoint,
+    sized: SizedModel,
+    free_bytes: int,
+    *,
+    engine: str = "torch",
+    options: EngineOptions | None = None,
+) -> tuple[int, int]:
+    """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
+
+    Both are 0 where nothing fits. A split's rank counts as one device.
+
+    Raises:
+        EchoplaneError: as `size_model` says.
+    """
+    checkpoint = open_source(source)
+    with translated():
+        request = native_request(
+            engine=engine,
+            weights=sized.weight_format or sized.dtype.value,
+            context_length=sized.context_length,
+            max_concurrency=sized.max_concurrency,
+            options=options or EngineOptions(),
+        )
+        context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
+    return context or 0, concurrency or 0
 
 
 def _component(part: _allocator.Component) -> Component:
     """Give a native component the core's type."""
     return Component(
-        name=part.name, bytes=part.bytes, formula=part.formula, inputs=tuple(part.inputs), source=part.source
+        name=part.name,
+        bytes=part.bytes,
+        formula=part.formula,
+        inputs=tuple(part.inputs),
+        source=part.source,
+        upper_bytes=part.upper_bytes,
     )

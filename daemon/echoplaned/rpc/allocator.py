@@ -49,6 +49,7 @@ class Planning:
             engine=question.engine,
             reserved_bytes={load.device.device_id: load.reserved_bytes for load in question.devices},
             reservoir=question.reservoir,
+            victims=question.victims,
         )
         return plan_load(request)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from echoplaned.core.facts import Dtype, ModelFacts
-from echoplaned.core.plan import Device, Plan, Reservoir
+from echoplaned.core.plan import Device, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
 
 
@@ -21,7 +21,10 @@ class DeviceLoad:
 
 @dataclass(frozen=True, slots=True)
 class PlanQuestion:
-    """What to plan. ``surge``: it is served beside the version that it replaces, whose bytes are in ``devices`` already."""
+    """What to plan. ``surge``: it is served beside the version that it replaces, whose bytes are in ``devices`` already.
+
+    ``victims``: what could be parked or evicted to make room.
+    """
 
     source_path: Path
     facts: ModelFacts
@@ -33,6 +36,7 @@ class PlanQuestion:
     devices: tuple[DeviceLoad, ...]
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
     surge: bool = False
+    victims: tuple[Victim, ...] = ()
 
 
 class PlanningFacade(Protocol):

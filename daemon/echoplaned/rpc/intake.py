@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.facade import DeviceLoad, PlanQuestion
 from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.rpc.victims import victims_of
 from echoplaned.rpc.wishes import (
     DEFAULT_ENGINE,
     VersionWish,
@@ -102,8 +104,8 @@ class Intake:
         )
         return await self._submit(event, validate_only=request.validate_only)
 
-    async def plan(self, request: planning_pb2.PlanModelRequest) -> Plan:
-        """Plan a version and change nothing.
+    async def plan(self, request: planning_pb2.PlanModelRequest, taken: Mapping[str, int] | None = None) -> Plan:
+        """Plan a version and change nothing. ``taken``: bytes beside what is reserved, by device id.
 
         Raises:
             EchoplaneError: the source cannot be planned, or the model is not there.
@@ -113,7 +115,7 @@ class Intake:
             raise ModelNotFoundError(f"models/{wish.model}")
         self._check_engine(wish)
         spec, facts = await self._look(wish)
-        return await self._planned(spec, facts, surge=bool(wish.model))
+        return await self._planned(spec, facts, surge=bool(wish.model), taken=taken or {})
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.
@@ -184,8 +186,11 @@ class Intake:
             raise SurgeInfeasibleError(_why_not(plan), plan) if surge else MemoryInsufficientError(_why_not(plan), plan)
         return self._with_warnings(event, plan)
 
-    async def _planned(self, spec: VersionSpec, facts: ModelFacts, *, surge: bool) -> Plan:
+    async def _planned(
+        self, spec: VersionSpec, facts: ModelFacts, *, surge: bool, taken: Mapping[str, int] | None = None
+    ) -> Plan:
         state = self._handle.state
+        more = taken or {}
         question = PlanQuestion(
             source_path=Path(spec.source_path),
             facts=facts,
@@ -194,9 +199,12 @@ class Intake:
             context_length=spec.context_length,
             max_concurrency=spec.max_concurrency,
             replicas=spec.replicas,
-            devices=tuple(DeviceLoad(d, reserved_bytes(state, d.device_id)) for d in state.devices),
+            devices=tuple(
+                DeviceLoad(d, reserved_bytes(state, d.device_id) + more.get(d.device_id, 0)) for d in state.devices
+            ),
             reservoir=spec.reservoir,
             surge=surge,
+            victims=victims_of(state),
         )
         return await asyncio.to_thread(self._deps.planning.plan, question)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from echoplane.v1 import planning_pb2, planning_pb2_grpc, plans_pb2
-from echoplaned.errors import NotImplementedHereError
+from echoplaned.errors import EchoplaneError
 from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
 from echoplaned.rpc.facade import PlanningFacade
 from echoplaned.rpc.intake import Intake
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.status import to_status
 from echoplaned.runtime.handle import Handle
 
 
@@ -32,8 +34,19 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
     async def BatchPlanModels(  # noqa: N802 - the API's name
         self, request: planning_pb2.BatchPlanModelsRequest, context: Context
     ) -> planning_pb2.BatchPlanModelsResponse:
-        """Refuse: plans are made one by one for now."""
-        raise NotImplementedHereError("plans are made one by one for now: call PlanModel for each version")
+        """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
+        taken: Counter[str] = Counter()
+        results = []
+        for one in request.requests:
+            try:
+                plan = await self._intake.plan(one, taken)
+            except EchoplaneError as error:
+                results.append(planning_pb2.PlanResult(error=to_status(error.failure)))
+                continue
+            for device_id in plan.device_ids:
+                taken[device_id] += plan.upper_bytes
+            results.append(planning_pb2.PlanResult(plan=plan_to_pb(plan)))
+        return planning_pb2.BatchPlanModelsResponse(results=results)
 
     async def ListDevices(  # noqa: N802 - the API's name
         self, request: planning_pb2.ListDevicesRequest, context: Context

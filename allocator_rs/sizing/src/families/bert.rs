@@ -44,7 +44,7 @@ impl FamilyRules for Bert {
         let mut rules = embeddings(&shape, positions, token_types);
         rules.extend(layer(&shape));
         rules.extend(head(architecture.head, &shape));
-        Ok(Model { shape, rules, config_dtype: fields.dtype()? })
+        Ok(Model::new(shape, rules, fields.dtype()?))
     }
 
     /// MLP: three widths beside two of the MLP's; between the layers: six, one of the MLP's, and the norm's statistics;
@@ -63,12 +63,8 @@ impl FamilyRules for Bert {
             .any(|head| tensor.starts_with(head))
     }
 
-    fn anchor(&self) -> &'static str {
-        "embeddings.word_embeddings.weight"
-    }
-
-    fn has_kv_cache(&self) -> bool {
-        false
+    fn anchor(&self) -> Option<&'static str> {
+        Some("embeddings.word_embeddings.weight")
     }
 }
 

@@ -45,7 +45,7 @@ impl FamilyRules for DistilBert {
             ));
             rules.extend(weight_and_bias(["classifier.weight", "classifier.bias"], Place::Head, labels, Some(width)));
         }
-        Ok(Model { shape, rules, config_dtype: fields.dtype()? })
+        Ok(Model::new(shape, rules, fields.dtype()?))
     }
 
     fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
@@ -60,12 +60,8 @@ impl FamilyRules for DistilBert {
         tensor.starts_with("vocab_") || tensor.starts_with("qa_outputs.")
     }
 
-    fn anchor(&self) -> &'static str {
-        "embeddings.word_embeddings.weight"
-    }
-
-    fn has_kv_cache(&self) -> bool {
-        false
+    fn anchor(&self) -> Option<&'static str> {
+        Some("embeddings.word_embeddings.weight")
     }
 }
 

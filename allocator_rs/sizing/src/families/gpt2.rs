@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule, weight_and_bias};
+use super::{Activations, FamilyRules, axis, divide, full_cache, largest, mask_bytes, rule, weight_and_bias};
 use crate::Result;
 use crate::catalogue::Architecture;
 use crate::component::Workload;
@@ -32,7 +32,8 @@ impl FamilyRules for Gpt2 {
             tied: fields.flag("tie_word_embeddings", true)?,
             buffer_bytes: 0,
         };
-        Ok(Model { rules: rules(&shape)?, shape, config_dtype: fields.dtype()? })
+        let (rules, caches) = (rules(&shape)?, full_cache(&shape));
+        Ok(Model { caches, ..Model::new(shape, rules, fields.dtype()?) })
     }
 
     /// MLP: its activation function is written out in tensor operations and holds four widths. Equal to the allocator's events.
@@ -73,12 +74,8 @@ impl FamilyRules for Gpt2 {
         tensor == "lm_head.weight"
     }
 
-    fn anchor(&self) -> &'static str {
-        "wte.weight"
-    }
-
-    fn has_kv_cache(&self) -> bool {
-        true
+    fn anchor(&self) -> Option<&'static str> {
+        Some("wte.weight")
     }
 }
 

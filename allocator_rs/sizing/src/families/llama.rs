@@ -1,12 +1,14 @@
 //! Llama, Mistral and Qwen2: pre-norm decoders with rotary positions and a gated MLP.
 
-use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule};
+use super::decoder::marked;
+use super::{Activations, FamilyRules, axis, divide, full_cache, largest, mask_bytes, rule};
 use crate::Result;
+use crate::cache::{CacheGroup, CacheKind};
 use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::{product, sum};
-use crate::model::{Model, Place, Role, Rule, Shape};
+use crate::model::{Layers, Model, Place, Role, Rule, Shape};
 
 /// Decoders of transformers' `modeling_llama.py` and its copies.
 pub struct Llama;
@@ -50,7 +52,8 @@ impl FamilyRules for Llama {
             output: !architecture.qkv_bias && of_config,
             mlp: fields.flag("mlp_bias", false)?,
         };
-        Ok(Model { rules: rules(&shape, &biases)?, shape, config_dtype: fields.dtype()? })
+        let (rules, caches) = (rules(&shape, &biases)?, caches(architecture, &shape, fields)?);
+        Ok(Model { caches, ..Model::new(shape, rules, fields.dtype()?) })
     }
 
     /// MLP: `tokens*e*(4h + 3I)` with the rotary tables and the position ids of one sequence; attention: queries, outputs
@@ -94,13 +97,32 @@ impl FamilyRules for Llama {
         tensor == "lm_head.weight"
     }
 
-    fn anchor(&self) -> &'static str {
-        "embed_tokens.weight"
+    fn anchor(&self) -> Option<&'static str> {
+        Some("embed_tokens.weight")
     }
+}
 
-    fn has_kv_cache(&self) -> bool {
-        true
+/// Mistral's classes see a window of 4,096 tokens unless their config says otherwise; Qwen2's later layers may.
+fn caches(architecture: &Architecture, shape: &Shape, fields: &Fields) -> Result<Vec<CacheGroup>> {
+    let first = match architecture.name {
+        "MistralForCausalLM" if !fields.is_null("sliding_window") => 0,
+        "Qwen2ForCausalLM" if fields.flag("use_sliding_window", false)? => {
+            fields.index("max_window_layers", Some(28))?
+        }
+        _ => return Ok(full_cache(shape)),
+    };
+    let window = fields.index("sliding_window", Some(4_096))?;
+    let (heads, key_dim, value_dim) = (shape.kv_heads, shape.head_dim, shape.head_dim);
+    if window == 0 || first >= shape.layers {
+        return Ok(full_cache(shape));
     }
+    let kind = CacheKind::Sliding { heads, key_dim, value_dim, window };
+    if first == 0 {
+        return Ok(vec![CacheGroup { kind, layers: Layers::All }]);
+    }
+    let full = CacheKind::Full { heads, key_dim, value_dim };
+    let before = CacheGroup { kind: full, layers: marked(shape.layers, |layer| layer < first)? };
+    Ok(vec![before, CacheGroup { kind, layers: marked(shape.layers, |layer| layer >= first)? }])
 }
 
 fn rules(shape: &Shape, biases: &Biases) -> Result<Vec<Rule>> {

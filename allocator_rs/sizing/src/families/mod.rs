@@ -1,15 +1,26 @@
 //! One file a family of architectures: its parameters, its buffers and its activations.
 
 pub mod bert;
+pub mod blocks;
+pub mod decoder;
 pub mod distilbert;
+pub mod encoder;
+pub mod foreign;
 pub mod gpt2;
 pub mod llama;
+pub mod opt;
+pub mod recurrent;
+pub mod seq2seq;
+pub mod style;
 
+use std::borrow::Cow;
+
+use crate::cache::{CacheGroup, CacheKind};
 use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;
-use crate::model::{Axis, Model, Place, Presence, Role, Rule, Shape};
+use crate::model::{Axis, Layers, Model, Place, Presence, Role, Rule, Shape, Split};
 use crate::{Result, SizingError};
 
 /// What a family knows. Implementations are data: they hold no state of a model.
@@ -27,16 +38,20 @@ pub trait FamilyRules: Sync {
     fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations>;
 
     /// Whether a tensor is a buffer that older versions stored: no parameter, and not worth a word.
-    fn is_buffer(&self, tensor: &str) -> bool;
+    fn is_buffer(&self, tensor: &str) -> bool {
+        tensor.ends_with("rotary_emb.inv_freq")
+    }
 
     /// Whether a tensor belongs to a head of another task, or is a second copy of a tied one: left out, and said so.
-    fn is_spare(&self, tensor: &str) -> bool;
+    fn is_spare(&self, _tensor: &str) -> bool {
+        false
+    }
 
-    /// Name of the input embedding without prefix: tells whether files carry the prefix.
-    fn anchor(&self) -> &'static str;
-
-    /// Whether a sequence keeps keys and values between steps.
-    fn has_kv_cache(&self) -> bool;
+    /// Name of the input embedding without prefix: tells whether files carry the prefix. None where the rules' names are
+    /// not the files': then files are compared by their sums alone.
+    fn anchor(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A peak of temporary memory. `verified`: equal to the byte with the allocator's events where this term is the largest.
@@ -63,12 +78,29 @@ fn mask_bytes(workload: &Workload) -> Result<u64> {
     product("the attention mask", &[workload.sequences, workload.context_length, workload.context_length])
 }
 
+/// Keys and values of every layer.
+fn full_cache(shape: &Shape) -> Vec<CacheGroup> {
+    let kind = CacheKind::Full { heads: shape.kv_heads, key_dim: shape.head_dim, value_dim: shape.head_dim };
+    vec![CacheGroup { kind, layers: Layers::All }]
+}
+
 const fn axis(field: &'static str, size: u64) -> Axis {
     Axis { field, size }
 }
 
 fn rule(name: &'static str, place: Place, role: Role, axes: &[Axis]) -> Rule {
-    Rule { name, place, axes: axes.to_vec(), role, presence: Presence::Required }
+    let split = match (place, role) {
+        (_, Role::Embedding | Role::OutputEmbedding) if axes.first().is_some_and(|axis| axis.field == "vocab_size") => {
+            Split::Vocabulary
+        }
+        (Place::Layer, Role::Linear | Role::Conv1d) if axes.iter().any(|axis| axis.field == "num_key_value_heads") => {
+            Split::KvHeads
+        }
+        (Place::Layer, Role::Linear | Role::Conv1d) => Split::Even,
+        _ => Split::Whole,
+    };
+    let (name, axes, layers) = (Cow::Borrowed(name), axes.to_vec(), Layers::All);
+    Rule { name, place, layers, axes, role, split, presence: Presence::Required }
 }
 
 /// The weight and the bias of a linear layer, or of a norm where `input` is None.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplane.v1 import plans_pb2, types_pb2
-from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
+from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, RankMemory, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB
 
@@ -34,6 +34,11 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
         reservoir=None if plan.reservoir is None else reservoir_to_pb(plan.reservoir),
         surge=plan.surge,
         warnings=plan.warnings,
+        weight_format=plan.weight_format,
+        ranks=[plans_pb2.RankMemory(bytes=rank.bytes, upper_bytes=rank.upper_bytes) for rank in plan.ranks],
+        kv_bytes_per_token=plan.kv_bytes_per_token,
+        fitting_context_length=plan.fitting_context_length,
+        fitting_max_concurrency=plan.fitting_max_concurrency,
     )
 
 
@@ -56,6 +61,11 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         reservoir=_reservoir_from_pb(message.reservoir) if message.HasField("reservoir") else None,
         surge=message.surge,
         warnings=tuple(message.warnings),
+        weight_format=message.weight_format,
+        ranks=tuple(RankMemory(rank.bytes, rank.upper_bytes) for rank in message.ranks),
+        kv_bytes_per_token=message.kv_bytes_per_token,
+        fitting_context_length=message.fitting_context_length,
+        fitting_max_concurrency=message.fitting_max_concurrency,
     )
 
 
@@ -67,12 +77,13 @@ def component_to_pb(component: Component) -> plans_pb2.MemoryComponent:
         formula=component.formula,
         inputs=[plans_pb2.FormulaInput(name=name, value=value) for name, value in component.inputs],
         source=component.source,
+        upper_bytes=component.upper_bytes,
     )
 
 
 def _component_from_pb(message: plans_pb2.MemoryComponent) -> Component:
     inputs = tuple((i.name, i.value) for i in message.inputs)
-    return Component(message.name, message.bytes, message.formula, inputs, message.source)
+    return Component(message.name, message.bytes, message.formula, inputs, message.source, message.upper_bytes)
 
 
 def _alternative_to_pb(alternative: Alternative) -> plans_pb2.PlanAlternative:
@@ -83,6 +94,11 @@ def _alternative_to_pb(alternative: Alternative) -> plans_pb2.PlanAlternative:
         upper_bytes=alternative.upper_bytes,
         device_id=alternative.device_id,
         warning=alternative.warning,
+        action=alternative.action,
+        freed_bytes=alternative.freed_bytes,
+        undo_seconds=alternative.undo_seconds,
+        victims=alternative.victims,
+        tensor_parallel=alternative.tensor_parallel,
     )
 
 
@@ -94,6 +110,11 @@ def _alternative_from_pb(message: plans_pb2.PlanAlternative) -> Alternative:
         message.upper_bytes,
         message.device_id,
         message.warning,
+        message.action,
+        message.freed_bytes,
+        message.undo_seconds,
+        tuple(message.victims),
+        message.tensor_parallel or 1,
     )
 
 

@@ -26,13 +26,17 @@ def plan_here(request: planning_pb2.PlanModelRequest) -> plans_pb2.Plan | None:
         status = import_module("echoplaned.rpc.status")
     except ImportError:
         return None
+    named = dict(request.engine_options)
+    weights = named.pop("weights", None)
     try:
         plan = planning.plan_offline(
             path_of(request.source_uri),
-            dtype=facts.Dtype(dtype(request.dtype)) if request.dtype else None,
+            dtype=weights or (facts.Dtype(dtype(request.dtype)) if request.dtype else None),
             context_length=request.context_length or None,
             max_concurrency=request.max_concurrency or None,
             replicas=request.replicas or 1,
+            engine=request.engine or "torch",
+            options=planning.options_of(named),
         )
     except errors.EchoplaneError as error:
         raise from_status(status.to_status(error.failure)) from error

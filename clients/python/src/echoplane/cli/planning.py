@@ -11,21 +11,32 @@ from echoplane.cli.offline import plan_here
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, say
 from echoplane.cli.text import size, table, to_json, to_plain, word
 from echoplane.cli.values import DtypeName, dtype_of, settings, source_uri
-from echoplane.v1 import planning_pb2
+from echoplane.errors import EchoplaneError, from_status
+from echoplane.v1 import planning_pb2, plans_pb2
 
 
 def plan(
-    source: Annotated[
-        str,
-        typer.Argument(help="Checkpoint directory, GGUF file or config.json; a path or a file: URI.", metavar="SOURCE"),
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Checkpoint directories, GGUF files or config.json files; paths or file: URIs.", metavar="SOURCE..."
+        ),
     ],
     *,
     update_of: Annotated[
         str, typer.Option("--update-of", help="Plan it beside this model's serving version; asks the daemon.")
     ] = "",
-    engine: Annotated[str, typer.Option("--engine", help="Engine kind; left out: torch.")] = "",
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="Engine kind; left out: torch. Here also vllm, aphrodite, sglang, llama.cpp."),
+    ] = "",
     engine_option: Annotated[
-        list[str] | None, typer.Option("--engine-option", help="NAME=VALUE, may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--engine-option",
+            help="NAME=VALUE, may be repeated. Here: weights (NF4, FP8, Q4_K ...), kv_dtype, tensor_parallel, "
+            "pipeline_parallel, block_size, max_batched_tokens, lora_adapters, lora_rank.",
+        ),
     ] = None,
     dtype: Annotated[DtypeName | None, typer.Option("--dtype", help="Weight dtype; left out: as stored.")] = None,
     context_length: Annotated[
@@ -35,30 +46,97 @@ def plan(
         int, typer.Option("--max-concurrency", min=0, help="Sequences at once; 0: the default.")
     ] = 0,
     replicas: Annotated[int, typer.Option("--replicas", min=0, help="Instances; 0: one.")] = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every component's numbers and where its formula comes from.")
+    ] = False,  # a flag
     ask_daemon: Annotated[
         bool, typer.Option("--daemon", help="Ask the daemon, even where a plan can be made here.")
     ] = False,  # a flag
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Say how much memory a checkpoint needs, where it would go, and what would fit if it does not. Changes nothing."""
-    request = planning_pb2.PlanModelRequest(
-        model_id=update_of,
-        source_uri=source_uri(source),
-        engine=engine,
-        engine_options=settings(engine_option or (), "--engine-option"),
-        dtype=dtype_of(dtype),
-        context_length=context_length,
-        max_concurrency=max_concurrency,
-        replicas=replicas,
-    )
-    # Only the embedded engine is sized here, and only the daemon knows what is reserved.
-    here = not (update_of or ask_daemon or engine_option) and engine in {"", "torch"}
-    found = plan_here(request) if here else None
-    if found is None:
-        with connected(address) as client:
-            found = client.plan_model(request)
-    say(to_json(to_plain(found)) if output is Output.JSON else show.plan_text(found))
+    """Say how much memory checkpoints need, where they would go, and what would fit if they do not. Changes nothing."""
+    requests = [
+        planning_pb2.PlanModelRequest(
+            model_id=update_of,
+            source_uri=source_uri(source),
+            engine=engine,
+            engine_options=settings(engine_option or (), "--engine-option"),
+            dtype=dtype_of(dtype),
+            context_length=context_length,
+            max_concurrency=max_concurrency,
+            replicas=replicas,
+        )
+        for source in sources
+    ]
+    # Only the daemon knows what is reserved.
+    results = None if update_of or ask_daemon else _plans_here(requests)
+    if results is None:
+        results = _plans_of_daemon(requests, address)
+    if len(sources) == 1:
+        ((_, only),) = zip(sources, results, strict=True)
+        if isinstance(only, EchoplaneError):
+            raise only
+        say(to_json(to_plain(only)) if output is Output.JSON else show.plan_text(only, explain=explain))
+        return
+    _say_all(sources, results, output, explain=explain)
+
+
+Result = plans_pb2.Plan | EchoplaneError
+
+
+def _plans_here(requests: list[planning_pb2.PlanModelRequest]) -> list[Result] | None:
+    """Return a result a request, each as if this host's devices were empty; None where the planner is not installed."""
+    results: list[Result] = []
+    for request in requests:
+        try:
+            found = plan_here(request)
+        except EchoplaneError as error:
+            results.append(error)
+            continue
+        if found is None:
+            return None
+        results.append(found)
+    return results
+
+
+def _plans_of_daemon(requests: list[planning_pb2.PlanModelRequest], address: str) -> list[Result]:
+    """Return a result a request, each as if those before it were placed."""
+    with connected(address) as client:
+        if len(requests) == 1:
+            return [client.plan_model(requests[0])]
+        found = client.plan_models(requests)
+    return [one.plan if one.HasField("plan") else from_status(one.error) for one in found]
+
+
+def _say_all(sources: list[str], results: list[Result], output: Output, *, explain: bool) -> None:
+    """Print one line a source, then what failed; several sources are fine only where all of them could be planned."""
+    if output is Output.JSON:
+        say(
+            to_json(
+                [
+                    {"source": source, "error": str(one)}
+                    if isinstance(one, EchoplaneError)
+                    else {"source": source, "plan": to_plain(one)}
+                    for source, one in zip(sources, results, strict=True)
+                ]
+            )
+        )
+    else:
+        planned = [
+            (source, one) for source, one in zip(sources, results, strict=True) if isinstance(one, plans_pb2.Plan)
+        ]
+        say(show.plans_table(planned))
+        if explain:
+            for source, one in planned:
+                say(f"\n{source}\n{show.plan_text(one, explain=True)}")
+    failed = [
+        f"{source}: {one}" for source, one in zip(sources, results, strict=True) if isinstance(one, EchoplaneError)
+    ]
+    for line in failed:
+        typer.echo(line, err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) -> None:

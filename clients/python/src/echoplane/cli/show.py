@@ -125,22 +125,47 @@ def version_text(version: models.ModelVersion) -> str:
     return f"{lines}\n\n{table(('instance', 'state', 'device', 'address', 'pid', 'failure'), rows)}"
 
 
-def plan_text(plan: plans_pb2.Plan) -> str:
-    """Return a plan with every component."""
+def plans_table(found: Iterable[tuple[str, plans_pb2.Plan]]) -> str:
+    """Return plans, one a line."""
+    rows = [
+        (
+            source,
+            plan.architecture,
+            f"{plan.parameter_count:,}",
+            plan.weight_format or dtype(plan.dtype),
+            size(plan.bytes),
+            size(plan.upper_bytes),
+            f"{plan.kv_bytes_per_token:,}",
+            "yes" if plan.fits else "no",
+        )
+        for source, plan in found
+    ]
+    headers = ("source", "architecture", "parameters", "weights", "memory", "at most", "cache bytes a token", "fits")
+    return table(headers, rows)
+
+
+def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
+    """Return a plan with every component; with ``explain`` their numbers and sources, and every rank."""
     head = pairs(
         [
             ("fits", "yes" if plan.fits else "no"),
             ("architecture", plan.architecture),
             ("parameters", f"{plan.parameter_count:,}"),
             ("dtype", dtype(plan.dtype)),
+            ("weights", plan.weight_format),
             ("context", f"{plan.context_length} tokens"),
             ("at once", str(plan.max_concurrency)),
             ("instances", f"{plan.replicas}{', beside the serving version' if plan.surge else ''}"),
             ("memory", f"{size(plan.bytes)} ({plan.bytes:,} bytes) an instance, at most {size(plan.upper_bytes)}"),
+            ("cache", f"{plan.kv_bytes_per_token:,} bytes a token" if plan.kv_bytes_per_token else ""),
+            ("would fit", _fitting(plan)),
             ("placed on", ", ".join(plan.device_ids)),
         ]
     )
-    parts = [head, _components(plan)]
+    parts = [head, _components(plan, explain=explain)]
+    if explain and len(plan.ranks) > 1:
+        ranks = [(str(at), f"{rank.bytes:,}", f"{rank.upper_bytes:,}") for at, rank in enumerate(plan.ranks)]
+        parts.append(table(("rank", "bytes", "at most"), ranks))
     if plan.devices:
         rows = [
             (fit.device_id, size(fit.free_bytes), size(fit.needed_bytes), "yes" if fit.fits else "no")
@@ -153,33 +178,41 @@ def plan_text(plan: plans_pb2.Plan) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _components(plan: plans_pb2.Plan) -> str:
-    rows = [
-        (
-            part.name,
-            f"{part.bytes:,}",
-            part.formula,
-            ", ".join(f"{value.name}={value.value}" for value in part.inputs),
-            part.source,
-        )
-        for part in plan.components
-    ]
-    return table(("component", "bytes", "formula", "inputs", "source"), rows) if rows else ""
+def _fitting(plan: plans_pb2.Plan) -> str:
+    if not (plan.fitting_context_length or plan.fitting_max_concurrency):
+        return ""
+    context, sequences = plan.fitting_context_length, plan.fitting_max_concurrency
+    return f"at most {context} tokens at this concurrency, at most {sequences} at once at this context"
+
+
+def _components(plan: plans_pb2.Plan, *, explain: bool) -> str:
+    rows = []
+    for part in plan.components:
+        row = [part.name, f"{part.bytes:,}", f"{part.upper_bytes:,}" if part.upper_bytes else "", part.formula]
+        if explain:
+            row += [", ".join(f"{value.name}={value.value}" for value in part.inputs), part.source]
+        rows.append(row)
+    headers = ["component", "bytes", "at most", "formula", *(("inputs", "source") if explain else ())]
+    return table(headers, rows) if rows else ""
 
 
 def _alternatives(plan: plans_pb2.Plan) -> str:
     rows = [
         (
+            other.action.replace("_", " "),
             dtype(other.dtype),
             str(other.context_length),
             str(other.max_concurrency),
             size(other.upper_bytes),
+            size(other.freed_bytes),
+            f"{other.undo_seconds:.0f} s" if other.undo_seconds else "",
             other.device_id,
             other.warning,
         )
         for other in plan.alternatives
     ]
-    return table(("would fit", "context", "at once", "at most", "device", "but"), rows)
+    headers = ("would fit", "dtype", "context", "at once", "at most", "frees", "to undo", "device", "but")
+    return table(headers, rows)
 
 
 def health_text(health: models.ModelHealth) -> str:

@@ -17,18 +17,28 @@ class FormulaInput(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
 
 class MemoryComponent(_message.Message):
-    __slots__ = ("name", "bytes", "formula", "inputs", "source")
+    __slots__ = ("name", "bytes", "formula", "inputs", "source", "upper_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     FORMULA_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     bytes: int
     formula: str
     inputs: _containers.RepeatedCompositeFieldContainer[FormulaInput]
     source: str
-    def __init__(self, name: _Optional[str] = ..., bytes: _Optional[int] = ..., formula: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[FormulaInput, _Mapping]]] = ..., source: _Optional[str] = ...) -> None: ...
+    upper_bytes: int
+    def __init__(self, name: _Optional[str] = ..., bytes: _Optional[int] = ..., formula: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[FormulaInput, _Mapping]]] = ..., source: _Optional[str] = ..., upper_bytes: _Optional[int] = ...) -> None: ...
+
+class RankMemory(_message.Message):
+    __slots__ = ("bytes", "upper_bytes")
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    upper_bytes: int
+    def __init__(self, bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ...) -> None: ...
 
 class DeviceFit(_message.Message):
     __slots__ = ("device_id", "free_bytes", "needed_bytes", "fits")
@@ -43,20 +53,30 @@ class DeviceFit(_message.Message):
     def __init__(self, device_id: _Optional[str] = ..., free_bytes: _Optional[int] = ..., needed_bytes: _Optional[int] = ..., fits: bool = ...) -> None: ...
 
 class PlanAlternative(_message.Message):
-    __slots__ = ("dtype", "context_length", "max_concurrency", "upper_bytes", "device_id", "warning")
+    __slots__ = ("dtype", "context_length", "max_concurrency", "upper_bytes", "device_id", "warning", "action", "freed_bytes", "undo_seconds", "victims", "tensor_parallel")
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     WARNING_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNDO_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    VICTIMS_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_PARALLEL_FIELD_NUMBER: _ClassVar[int]
     dtype: _types_pb2.Dtype
     context_length: int
     max_concurrency: int
     upper_bytes: int
     device_id: str
     warning: str
-    def __init__(self, dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., device_id: _Optional[str] = ..., warning: _Optional[str] = ...) -> None: ...
+    action: str
+    freed_bytes: int
+    undo_seconds: float
+    victims: _containers.RepeatedScalarFieldContainer[str]
+    tensor_parallel: int
+    def __init__(self, dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., device_id: _Optional[str] = ..., warning: _Optional[str] = ..., action: _Optional[str] = ..., freed_bytes: _Optional[int] = ..., undo_seconds: _Optional[float] = ..., victims: _Optional[_Iterable[str]] = ..., tensor_parallel: _Optional[int] = ...) -> None: ...
 
 class Reservoir(_message.Message):
     __slots__ = ("size_class", "membrane_depth", "units", "tree", "level_time_constants", "bytes_per_stream", "total_bytes", "spectral_radius", "leak", "input_scale", "seed")
@@ -97,7 +117,7 @@ class ReservoirOverrides(_message.Message):
     def __init__(self, spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings")
+    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings", "weight_format", "ranks", "kv_bytes_per_token", "fitting_context_length", "fitting_max_concurrency")
     FITS_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +134,11 @@ class Plan(_message.Message):
     RESERVOIR_FIELD_NUMBER: _ClassVar[int]
     SURGE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    KV_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FITTING_CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    FITTING_MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     fits: bool
     architecture: str
     parameter_count: int
@@ -130,4 +155,9 @@ class Plan(_message.Message):
     reservoir: Reservoir
     surge: bool
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    weight_format: str
+    ranks: _containers.RepeatedCompositeFieldContainer[RankMemory]
+    kv_bytes_per_token: int
+    fitting_context_length: int
+    fitting_max_concurrency: int
+    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ..., weight_format: _Optional[str] = ..., ranks: _Optional[_Iterable[_Union[RankMemory, _Mapping]]] = ..., kv_bytes_per_token: _Optional[int] = ..., fitting_context_length: _Optional[int] = ..., fitting_max_concurrency: _Optional[int] = ...) -> None: ...

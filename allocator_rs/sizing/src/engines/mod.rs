@@ -1,0 +1,77 @@
+//! Engine profiles: what each keeps beside the weights.
+
+pub mod paged;
+pub mod pages;
+
+use crate::ledger::{Ledger, Totals};
+use crate::request::{Engine, Request};
+use crate::weights::{Stage, check_split, stages};
+use crate::{Checkpoint, Result, Sized, torch};
+
+/// Components of one instance for a request: those of the rank that needs the most, and the totals of all ranks.
+///
+/// # Errors
+/// What [`Request::check`] says; [`crate::SizingError::EngineDtype`], [`crate::SizingError::QuantisationIneffective`],
+/// [`crate::SizingError::Overflow`].
+pub fn size_for(checkpoint: &Checkpoint, request: &Request) -> Result<Sized> {
+    let (ranks, stage) = rank_totals(checkpoint, request)?;
+    let mut sized = Sized { warnings: checkpoint.warnings.clone(), ..Sized::default() };
+    sized.components.reserve(12);
+    bill(checkpoint, request, stage, &mut sized)?;
+    sized.verified = request.engine == Engine::Torch;
+    if !sized.verified {
+        let name = request.engine.name();
+        sized.warn(|| format!("profile unverified: nothing was run on {name} to compare these figures with"));
+    }
+    sized.quantised_ppm = match request.engine {
+        Engine::Torch => torch::quantised_ppm(checkpoint, request.dtype)?,
+        _ => torch::covered_ppm(checkpoint, request.dtype)?,
+    };
+    sized.kv_bytes_per_token = pages::bytes_per_token(checkpoint, request)?;
+    sized.ranks = ranks;
+    Ok(sized)
+}
+
+/// Totals of the rank that needs the most; nothing is allocated where nothing is split.
+///
+/// # Errors
+/// As [`size_for`].
+pub fn totals_for(checkpoint: &Checkpoint, request: &Request) -> Result<Totals> {
+    if request.pipeline_parallel == 1 {
+        request.check(checkpoint.model.shape.max_context)?;
+        check_split(&checkpoint.model, request)?;
+        let mut totals = Totals::default();
+        bill(checkpoint, request, whole(checkpoint), &mut totals)?;
+        return Ok(totals);
+    }
+    let (ranks, _) = rank_totals(checkpoint, request)?;
+    Ok(ranks.into_iter().max_by_key(|totals| totals.upper_bytes).unwrap_or_default())
+}
+
+const fn whole(checkpoint: &Checkpoint) -> Stage {
+    Stage { begin: 0, end: checkpoint.model.shape.layers, first: true, last: true }
+}
+
+/// Totals of every rank, and the stage that needs the most. Ranks of one stage are alike.
+fn rank_totals(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Totals>, Stage)> {
+    request.check(checkpoint.model.shape.max_context)?;
+    check_split(&checkpoint.model, request)?;
+    let mut ranks = Vec::new();
+    let mut worst = (0, whole(checkpoint));
+    for stage in stages(checkpoint.model.shape.layers, request.pipeline_parallel) {
+        let mut totals = Totals::default();
+        bill(checkpoint, request, stage, &mut totals)?;
+        if ranks.is_empty() || totals.upper_bytes > worst.0 {
+            worst = (totals.upper_bytes, stage);
+        }
+        ranks.extend((0..request.tensor_parallel).map(|_| totals));
+    }
+    Ok((ranks, worst.1))
+}
+
+fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: Stage, ledger: &mut L) -> Result<()> {
+    match request.engine {
+        Engine::Torch => torch::bill(checkpoint, request, ledger),
+        _ => paged::bill(checkpoint, request, stage, ledger),
+    }
+}

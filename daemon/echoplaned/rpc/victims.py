@@ -1,0 +1,37 @@
+"""What could be evicted to make room, as the state stands."""
+
+from __future__ import annotations
+
+from echoplaned.core.plan import Victim
+from echoplaned.core.state import InstanceState, Model, State, Version
+from echoplaned.rpc.convert.common import version_name
+
+_UNKNOWN_RELOAD_S = 60.0
+
+
+def victims_of(state: State) -> tuple[Victim, ...]:
+    """Return the versions that are ready on one device and that nobody needs at once: not serving, not pinned, not in a rollout.
+
+    Nothing is parked here: no engine says yet how soon it would wake.
+    """
+    return tuple(
+        victim
+        for model in state.models.values()
+        if model.rollout is None
+        for version in model.versions.values()
+        if (victim := _victim(model, version)) is not None
+    )
+
+
+def _victim(model: Model, version: Version) -> Victim | None:
+    ready = all(instance.state is InstanceState.READY for instance in version.instances)
+    devices = {instance.device_id for instance in version.instances}
+    if version.pinned or not ready or len(devices) != 1 or version.key.version == model.serving_version:
+        return None
+    return Victim(
+        name=version_name(version.key.model, version.key.version),
+        device_id=devices.pop(),
+        bytes=sum(instance.reserved_bytes for instance in version.instances),
+        wake_seconds=None,
+        reload_seconds=version.load_duration_s or _UNKNOWN_RELOAD_S,
+    )
