@@ -441,6 +441,7 @@ class Usage:
 def pack(
     sizes: npt.NDArray[np.uint64], capacity: npt.NDArray[np.uint64], rounds: int, seed: int
 ) -> tuple[npt.NDArray[np.uint32], int, int]: ...
+
 # The deep tree echo state network.
 
 class DtesnError(ValueError): ...
