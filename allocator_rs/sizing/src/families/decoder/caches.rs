@@ -1,0 +1,70 @@
+//! What a decoder keeps of every token: which layers see all of them, and which only a window.
+
+use super::WHAT;
+use super::attention::latent_widths;
+use super::dims::Dims;
+use crate::cache::{CacheGroup, CacheKind};
+use crate::config::Fields;
+use crate::families::style::{Attention, Style, Window};
+use crate::math::sum;
+use crate::model::Layers;
+use crate::{Result, SizingError};
+
+pub(super) fn caches(style: &Style, dims: &Dims, fields: &Fields) -> Result<Vec<CacheGroup>> {
+    let all = |kind| Ok(vec![CacheGroup { kind, layers: Layers::All }]);
+    if let Attention::Latent(defaults) = style.attention {
+        let widths = latent_widths(&defaults, fields)?;
+        return all(CacheKind::Latent { width: sum(WHAT, &[widths.rank, widths.rotary])? });
+    }
+    let Some(window) = window(style, fields)? else { return all(dims.full_cache()) };
+    let local = windowed_layers(style, dims, fields)?;
+    let (heads, dim) = (dims.kv_heads, dims.head_dim);
+    let sliding = CacheKind::Sliding { heads, key_dim: dim, value_dim: dim, window };
+    let full = dims.marked(|layer| !local.holds(layer))?;
+    let groups = [(sliding, local), (dims.full_cache(), full)];
+    Ok(groups
+        .into_iter()
+        .filter(|(_, layers)| layers.count(0, dims.layers) > 0)
+        .map(|(kind, layers)| CacheGroup { kind, layers })
+        .collect())
+}
+
+/// Tokens of the window, None without one.
+fn window(style: &Style, fields: &Fields) -> Result<Option<u64>> {
+    let default = match style.window {
+        Window::Nowhere => return Ok(None),
+        Window::Late if !fields.flag("use_sliding_window", false)? => return Ok(None),
+        Window::Late => Some(4_096),
+        Window::Everywhere(default) => default,
+        Window::AllBut(_, default) => Some(default),
+    };
+    if fields.is_null("sliding_window") {
+        return Ok(None);
+    }
+    let found = fields.index("sliding_window", Some(default.unwrap_or(0)))?;
+    Ok((found > 0).then_some(found))
+}
+
+fn windowed_layers(style: &Style, dims: &Dims, fields: &Fields) -> Result<Layers> {
+    const FIELD: &str = "layer_types";
+    if let Some(types) = fields.names(FIELD)? {
+        if u64::try_from(types.len()).ok() != Some(dims.layers) {
+            let value = format!("a list of {}", types.len());
+            return Err(SizingError::FieldInvalid { field: FIELD, value, expected: "one name a layer" });
+        }
+        return dims.marked(|layer| {
+            usize::try_from(layer).ok().and_then(|at| types.get(at)).is_some_and(|kind| *kind == "sliding_attention")
+        });
+    }
+    match style.window {
+        Window::AllBut(period, _) => {
+            let period = fields.count_any(&["sliding_window_pattern", "_sliding_window_pattern"], Some(period))?;
+            dims.marked(|layer| layer.saturating_add(1).checked_rem(period) != Some(0))
+        }
+        Window::Late => {
+            let first = fields.index("max_window_layers", Some(28))?;
+            dims.marked(|layer| layer >= first)
+        }
+        Window::Everywhere(_) | Window::Nowhere => Ok(Layers::All),
+    }
+}
