@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from echoplane.cli import show
 from echoplane.cli.follow import follow_update, rollout_text
 from echoplane.cli.progress import describe, wait_shown
+from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
 from echoplane.cli.session import (
     DEFAULT_ADDRESS,
     DEFAULT_OUTPUT,
@@ -26,7 +27,6 @@ from echoplane.cli.session import (
 from echoplane.cli.text import to_json, to_plain
 from echoplane.cli.values import (
     BehaviourName,
-    DtypeName,
     TierName,
     behaviour_of,
     dtype_of,
@@ -44,12 +44,6 @@ Model = Annotated[str, typer.Argument(help="The model's id.", metavar="MODEL")]
 Version = Annotated[str, typer.Option("--version", help="Version id; left out: a digest of content and options.")]
 EngineKind = Annotated[str, typer.Option("--engine", help="Engine kind; left out: torch.")]
 EngineOptions = Annotated[list[str] | None, typer.Option("--engine-option", help="NAME=VALUE, may be repeated.")]
-Dtype = Annotated[DtypeName | None, typer.Option("--dtype", help="Weight dtype; left out: as stored.")]
-Context = Annotated[int, typer.Option("--context-length", min=0, help="Tokens; 0: what the checkpoint allows.")]
-Concurrency = Annotated[
-    int, typer.Option("--max-concurrency", min=0, help="Sequences at once; 0: the engine's default.")
-]
-Replicas = Annotated[int, typer.Option("--replicas", min=0, help="Instances; 0: one.")]
 Tier = Annotated[TierName | None, typer.Option("--tier", help="Where it is kept; left out: hot.")]
 Pinned = Annotated[bool, typer.Option("--pinned", help="Keep it from being demoted under memory pressure.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", help="NAME=VALUE, may be repeated.")]

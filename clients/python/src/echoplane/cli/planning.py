@@ -8,9 +8,10 @@ import typer
 
 from echoplane.cli import show
 from echoplane.cli.offline import plan_here
+from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, say
 from echoplane.cli.text import size, table, to_json, to_plain, word
-from echoplane.cli.values import DtypeName, dtype_of, settings, source_uri
+from echoplane.cli.values import dtype_of, settings, source_uri
 from echoplane.errors import EchoplaneError, from_status
 from echoplane.v1 import planning_pb2, plans_pb2
 
@@ -38,14 +39,10 @@ def plan(
             "pipeline_parallel, block_size, max_batched_tokens, lora_adapters, lora_rank.",
         ),
     ] = None,
-    dtype: Annotated[DtypeName | None, typer.Option("--dtype", help="Weight dtype; left out: as stored.")] = None,
-    context_length: Annotated[
-        int, typer.Option("--context-length", min=0, help="Tokens; 0: what the checkpoint allows.")
-    ] = 0,
-    max_concurrency: Annotated[
-        int, typer.Option("--max-concurrency", min=0, help="Sequences at once; 0: the default.")
-    ] = 0,
-    replicas: Annotated[int, typer.Option("--replicas", min=0, help="Instances; 0: one.")] = 0,
+    dtype: Dtype = None,
+    context_length: Context = 0,
+    max_concurrency: Concurrency = 0,
+    replicas: Replicas = 0,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every component's numbers and where its formula comes from.")
     ] = False,  # a flag
