@@ -37,10 +37,10 @@ def daemon(*, spares: int, roots: tuple[Path, ...] = ()) -> Iterator[DaemonProce
         try:
             process.start()
             yield process
-        except Exception as error:
-            error.add_note(f"the daemon's last lines:\n{process.tail()}")
-            raise
         finally:
+            failure = sys.exception()
+            if failure is not None:
+                failure.add_note(f"the daemon's last lines:\n{process.tail()}")
             process.clean()
 
 

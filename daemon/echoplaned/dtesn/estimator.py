@@ -13,6 +13,8 @@ from echoplaned.dtesn.errors import SettingInvalidError, ShapeInvalidError
 from echoplaned.dtesn.readout import Ridge
 from echoplaned.dtesn.reservoir import Settings, TreeReservoir
 
+_DEFAULTS = Settings()
+
 
 @dataclass(slots=True)
 class EchoStateRegressor:
@@ -28,13 +30,13 @@ class EchoStateRegressor:
 
     size_class: str = "small"
     tree: Sequence[int] | None = None
-    spectral_radius: float = 0.85
-    leak: float = 0.3
-    input_scale: float = 0.15
-    bias_scale: float = 0.15
-    coupling_scale: float = 0.3
-    givens_layers: int = 3
-    seed: int = 0
+    spectral_radius: float = _DEFAULTS.spectral_radius
+    leak: float = _DEFAULTS.leak
+    input_scale: float = _DEFAULTS.input_scale
+    bias_scale: float = _DEFAULTS.bias_scale
+    coupling_scale: float = _DEFAULTS.coupling_scale
+    givens_layers: int = _DEFAULTS.givens_layers
+    seed: int = _DEFAULTS.seed
     washout: int = 100
     regularisation: float | None = None
     reservoir_: TreeReservoir | None = field(default=None, init=False, repr=False, compare=False)
@@ -113,7 +115,7 @@ class EchoStateRegressor:
         return float(1.0 - np.sum(residual**2) / np.sum((wanted - wanted.mean(axis=0)) ** 2))
 
     def _make(self, inputs: int) -> TreeReservoir:
-        settings = Settings(**{name: getattr(self, name) for name in asdict(Settings())})
+        settings = Settings(**{name: getattr(self, name) for name in asdict(_DEFAULTS)})
         if self.tree is not None:
             return TreeReservoir(self.tree, inputs, settings)
         return TreeReservoir.of_class(self.size_class, inputs, settings)

@@ -115,7 +115,7 @@ class Intake:
             raise ModelNotFoundError(f"models/{wish.model}")
         self._check_engine(wish)
         spec, facts = await self._look(wish)
-        return await self._planned(spec, facts, surge=bool(wish.model), taken=taken or {})
+        return await self._planned(spec, facts, surge=bool(wish.model), taken=taken)
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS
+
 MOST_REFUSALS = 100
 MOST_OF_A_NODE = 10
 """One client that goes on refusing does not push out what the others said."""
 
 MOST_RESOURCES = 20
 MOST_CHARACTERS = 500
-MOST_NODE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)

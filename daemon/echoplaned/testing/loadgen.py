@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TextIO, cast
@@ -179,14 +179,6 @@ class LoadProcesses:
             if whole:
                 self._offsets[path] = self._offsets.get(path, 0) + len(whole) + 1
                 yield from map(Sample.read, whole.decode().splitlines())
-
-
-def read_samples(paths: Iterable[Path]) -> Iterator[Sample]:
-    """Yield the samples of some outputs; a line that is still being written is left out."""
-    for path in paths:
-        if path.exists():
-            text = path.read_text(encoding="utf-8")
-            yield from (Sample.read(line) for line in text.splitlines() if line.count("\t") == 5)
 
 
 class Generator:

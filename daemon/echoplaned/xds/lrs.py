@@ -20,14 +20,11 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
 from echoplaned.xds.names import parse_name
-from echoplaned.xds.observer import Load, XdsObserver
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS, Load, XdsObserver
 
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
 """gRPC's core does not report more often, whatever it is asked."""
-
-MOST_NODE_CHARACTERS = 200
-"""What is kept of a client's id."""
 
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 

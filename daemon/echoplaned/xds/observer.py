@@ -7,6 +7,9 @@ from typing import Protocol
 
 from echoplaned.xds.names import ResourceType
 
+MOST_NODE_CHARACTERS = 200
+"""What is kept of a client's id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
