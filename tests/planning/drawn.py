@@ -70,6 +70,11 @@ def window(rng: random.Random) -> Fields:
     return {"sliding_window": rng.randint(2, 50)}
 
 
+def _for_sinusoids(width: int) -> int:
+    """Return a width that fairseq's sinusoids can have: they divide by half of it less one, so 2 cannot be built."""
+    return max(width, 4)
+
+
 def gpt(rng: random.Random) -> Fields:
     """Return the fields of GPT-2's line."""
     heads = rng.randint(1, 8)
@@ -130,7 +135,7 @@ def bart(rng: random.Random) -> Fields:
     """Return BART's fields."""
     heads = rng.randint(1, 5)
     return {
-        "d_model": heads * 2 * rng.randint(1, 12),
+        "d_model": _for_sinusoids(heads * 2 * rng.randint(1, 12)),
         "encoder_layers": rng.randint(1, 4),
         "decoder_layers": rng.randint(1, 4),
         "encoder_attention_heads": heads,
@@ -256,7 +261,7 @@ def _neo(rng: random.Random) -> Fields:
 def _xglm(rng: random.Random) -> Fields:
     fields = common(rng)
     return {
-        "d_model": fields["hidden_size"],
+        "d_model": _for_sinusoids(fields["hidden_size"]),
         "ffn_dim": rng.randint(1, 90),
         "num_layers": rng.randint(1, 5),
         "attention_heads": fields["num_attention_heads"],
