@@ -130,5 +130,5 @@ def test_a_canary_is_a_division() -> None:
         health.start_canary(canary)
     with pytest.raises(errors.SettingInvalidError):
         HealthAlgebra(error=0, slow=1, drift=1)
-    assert HealthAlgebra.threshold(2.326, 100) == 24
+    assert HealthAlgebra.threshold(2.326, 100) == 25
     assert "[start]'version" in str(health.system)

@@ -29,7 +29,8 @@ class System:
         Rules are those of P systems with active membranes as P-Lingua writes them, with charges: ``[a --> b]'h``,
         ``a []'h --> [b]'h``, ``[a]'h --> []'h b``, ``[a]'h --> b`` and ``[a]'h --> [b]'h [c]'h``. Evolution rules may besides
         say ``(a, out)``, ``(a, in h)`` and ``@d`` (dissolve) on the right; ``(n)`` before a rule is its priority, 1 the
-        highest.
+        highest. Of P-Lingua 5 besides: ``@include`` of its two models that are built in, calls without ``call``, and
+        ``[a []'h --> b [c]'h]'k``.
 
         Raises:
             SystemSyntaxError, MembraneUndefinedError, NestingTooDeepError: with ``line`` and ``column``.
@@ -97,8 +98,11 @@ class Configuration:
     def run(self, max_steps: int) -> int:
         """Step until nothing can be applied; returns how many steps there were.
 
+        Args:
+            max_steps: how many are allowed; no more than a million are made.
+
         Raises:
-            NotHaltedError: the system went on after ``max_steps``.
+            NotHaltedError: the system went on after these.
             ValueOverflowError, SystemTooLargeError: as `step`.
         """
         return self._native.run(max_steps)
@@ -168,7 +172,10 @@ class HealthAlgebra:
 
     @staticmethod
     def threshold(z: float, events: int) -> int:
-        """Return the threshold for at most ``events`` events an epoch: z standard deviations of their surplus by chance."""
+        """Return the threshold for at most ``events`` events an epoch, whose chance of an alarm is that of ``z`` or less.
+
+        At least z standard deviations of the surplus by chance, and so large that the exact binomial probability holds too.
+        """
         return _allocator.HealthSystem.threshold(z, events)
 
     @property

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::SystemError;
-use crate::model::{Action, Charge, Multiset, Rule, System};
+use crate::configuration::Configuration;
+use crate::error::SystemError;
+use crate::model::{Action, Multiset, Rule, System};
 use crate::random::Random;
 use crate::structure::Change;
 
-/// Division ends here.
-pub const MAX_MEMBRANES: usize = 1 << 16;
-/// Membranes times objects.
-pub(crate) const MAX_CELLS: usize = 1 << 25;
+/// A run makes no more steps, whatever its caller allows: a rule that never halts must not take the machine with it.
+pub const MAX_STEPS: u64 = 1_000_000;
 
 /// Which of several maximal multisets is taken.
 #[derive(Debug, Clone)]
@@ -21,17 +20,18 @@ pub enum Choice {
     Random(u64),
 }
 
-/// A membrane of a configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Node {
-    /// Stays the same while the membrane lives; a division's second copy gets new ones.
-    pub id: u64,
-    /// Index into the labels.
-    pub label: usize,
-    /// Its charge.
-    pub charge: Charge,
-    /// Index of the membrane around it; the skin's is its own.
-    pub parent: usize,
+impl Choice {
+    /// What decides in one step.
+    const fn next(&mut self) -> Option<Random> {
+        match self {
+            Self::InOrder => None,
+            Self::Random(seed) => {
+                let mut random = Random::new(*seed);
+                *seed = random.up_to(u64::MAX);
+                Some(random)
+            }
+        }
+    }
 }
 
 /// Rule instances that were applied.
@@ -45,46 +45,6 @@ pub struct Applied {
     pub times: u64,
 }
 
-/// Membranes and objects at a time.
-#[derive(Debug, Clone)]
-pub struct Configuration {
-    system: Arc<System>,
-    index: Arc<Index>,
-    /// In preorder.
-    pub(crate) nodes: Vec<Node>,
-    /// Row by row of a membrane.
-    pub(crate) counts: Vec<u64>,
-    pub(crate) environment: Vec<u64>,
-    pub(crate) next_id: u64,
-}
-
-/// Rules by label.
-#[derive(Debug)]
-struct Index {
-    own: Vec<Vec<usize>>,
-    send_in: Vec<Vec<usize>>,
-    any_send_in: bool,
-}
-
-impl Index {
-    fn new(system: &System) -> Self {
-        let mut found = Self {
-            own: vec![vec![]; system.labels.len()],
-            send_in: vec![vec![]; system.labels.len()],
-            any_send_in: false,
-        };
-        for (number, rule) in system.rules.iter().enumerate() {
-            if matches!(rule.action, Action::SendIn { .. }) {
-                found.send_in[rule.label].push(number);
-                found.any_send_in = true;
-            } else {
-                found.own[rule.label].push(number);
-            }
-        }
-        found
-    }
-}
-
 /// A rule that may be applied: to `owner`, taking objects of the region in work.
 #[derive(Clone, Copy)]
 struct Candidate {
@@ -92,72 +52,23 @@ struct Candidate {
     owner: usize,
 }
 
-/// Instances that were chosen, and where objects that go in arrive.
+/// Instances that were chosen.
 struct Chosen {
     rule: usize,
     owner: usize,
     times: u64,
 }
 
+/// A step in work.
+struct Turn {
+    system: Arc<System>,
+    /// Membranes whose one rule a step is taken.
+    used: Vec<bool>,
+    chosen: Vec<Chosen>,
+    random: Option<Random>,
+}
+
 impl Configuration {
-    /// The system's start.
-    #[must_use]
-    pub fn new(system: Arc<System>) -> Self {
-        let width = system.symbols.len();
-        let mut counts = vec![0; width * system.membranes.len()];
-        for (membrane, row) in system.membranes.iter().zip(counts.chunks_exact_mut(width.max(1))) {
-            membrane.contents.iter().for_each(|(symbol, times)| row[*symbol] = *times);
-        }
-        let node = |(number, membrane): (usize, &crate::Membrane)| Node {
-            id: number as u64,
-            label: membrane.label,
-            charge: membrane.charge,
-            parent: membrane.parent.unwrap_or(0),
-        };
-        let nodes: Vec<_> = system.membranes.iter().enumerate().map(node).collect();
-        let index = Arc::new(Index::new(&system));
-        let next_id = nodes.len() as u64;
-        Self { system, index, nodes, counts, environment: vec![0; width], next_id }
-    }
-
-    /// The system.
-    #[must_use]
-    pub const fn system(&self) -> &Arc<System> {
-        &self.system
-    }
-
-    /// The membranes, in preorder.
-    #[must_use]
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
-    /// Copies of each object in a membrane, by its index among the nodes.
-    #[must_use]
-    pub fn contents(&self, node: usize) -> &[u64] {
-        let width = self.width();
-        self.counts.get(node * width..(node + 1) * width).unwrap_or(&[])
-    }
-
-    /// Copies of each object that left the skin.
-    #[must_use]
-    pub fn environment(&self) -> &[u64] {
-        &self.environment
-    }
-
-    /// Put objects into a membrane.
-    ///
-    /// # Errors
-    /// [`SystemError::Unknown`] and [`SystemError::Overflow`].
-    pub fn insert(&mut self, id: u64, symbol: usize, times: u64) -> Result<(), SystemError> {
-        let node = self.nodes.iter().position(|node| node.id == id);
-        let node = node.ok_or_else(|| SystemError::Unknown { what: "membrane", value: id.to_string() })?;
-        if symbol >= self.width() {
-            return Err(SystemError::Unknown { what: "object", value: symbol.to_string() });
-        }
-        self.add(Some(node), &[(symbol, times)], 1)
-    }
-
     /// One step. Nothing is applied where the result is empty: the system has halted.
     ///
     /// # Errors
@@ -174,8 +85,9 @@ impl Configuration {
     /// Steps until nothing can be applied; returns how many there were.
     ///
     /// # Errors
-    /// [`SystemError::NotHalted`] after `limit` steps, and what [`Configuration::step`] has.
+    /// [`SystemError::NotHalted`] after `limit` steps or [`MAX_STEPS`], and what [`Configuration::step`] has.
     pub fn run(&mut self, choice: &mut Choice, limit: u64) -> Result<u64, SystemError> {
+        let limit = limit.min(MAX_STEPS);
         for steps in 0..=limit {
             let mut next = self.clone();
             if next.advance(choice)?.is_empty() {
@@ -188,134 +100,100 @@ impl Configuration {
         Err(SystemError::NotHalted { steps: limit })
     }
 
-    pub(crate) fn width(&self) -> usize {
-        self.system.symbols.len()
-    }
-
     fn advance(&mut self, choice: &mut Choice) -> Result<Vec<Applied>, SystemError> {
-        let system = Arc::clone(&self.system);
-        let mut random = match choice {
-            Choice::InOrder => None,
-            Choice::Random(seed) => {
-                let mut random = Random::new(*seed);
-                *seed = random.up_to(u64::MAX);
-                Some(random)
-            }
+        let mut turn = Turn {
+            system: Arc::clone(&self.system),
+            used: vec![false; self.nodes.len()],
+            chosen: Vec::new(),
+            random: choice.next(),
         };
-        let mut used = vec![false; self.nodes.len()];
-        let mut chosen = Vec::new();
         let mut candidates = Vec::new();
         for region in 0..self.nodes.len() {
-            self.candidates(&system, region, &used, &mut candidates);
-            self.choose(&system, region, &mut candidates, &mut used, &mut chosen, random.as_mut());
+            self.candidates(region, &turn.used, &mut candidates);
+            self.choose(region, &mut candidates, &mut turn);
         }
-        let applied = chosen
-            .iter()
-            .map(|one: &Chosen| Applied { membrane: self.nodes[one.owner].id, rule: one.rule, times: one.times })
-            .collect();
-        self.apply(&system, &chosen, random.as_mut())?;
+        let name = |one: &Chosen| Applied { membrane: self.nodes[one.owner].id, rule: one.rule, times: one.times };
+        let applied = turn.chosen.iter().map(name).collect();
+        self.apply(turn)?;
         Ok(applied)
     }
 
     /// Rules that could be applied in a region by themselves, less those that a higher priority blocks.
-    fn candidates(&self, system: &System, region: usize, used: &[bool], out: &mut Vec<Candidate>) {
+    fn candidates(&self, region: usize, used: &[bool], out: &mut Vec<Candidate>) {
         out.clear();
-        let node = self.nodes[region];
-        let fits = |rule: &Rule, owner: usize| {
-            rule.charge == self.nodes[owner].charge
-                && !(rule.is_single() && used[owner])
-                && !(rule.is_structural() && owner == 0)
-                && self.instances(region, rule) > 0
-                && self.has_targets(region, rule)
-        };
-        let mut highest = u32::MAX;
-        for &rule in &self.index.own[node.label] {
-            if fits(&system.rules[rule], region) {
-                highest = highest.min(system.rules[rule].priority.unwrap_or(u32::MAX));
-                out.push(Candidate { rule, owner: region });
-            }
-        }
-        out.retain(|one| system.rules[one.rule].priority.is_none_or(|level| level <= highest));
-        if !self.index.any_send_in {
-            return;
-        }
-        for owner in self.children(region) {
-            let start = out.len();
-            let rules = &self.index.send_in[self.nodes[owner].label];
-            out.extend(rules.iter().map(|&rule| Candidate { rule, owner }));
-            let mut place = start;
-            let mut level = u32::MAX;
-            while place < out.len() {
-                let rule = &system.rules[out[place].rule];
-                if fits(rule, owner) {
-                    level = level.min(rule.priority.unwrap_or(u32::MAX));
-                    place += 1;
-                } else {
-                    out.remove(place);
-                }
-            }
-            let mut place = start;
-            while place < out.len() {
-                if system.rules[out[place].rule].priority.is_some_and(|own| own > level) {
-                    out.remove(place);
-                } else {
-                    place += 1;
-                }
-            }
+        self.of_owner(region, region, used, out);
+        if self.index.any_send_in {
+            self.children(region).for_each(|owner| self.of_owner(region, owner, used, out));
         }
     }
 
-    fn choose(
-        &mut self,
-        system: &System,
-        region: usize,
-        candidates: &mut [Candidate],
-        used: &mut [bool],
-        chosen: &mut Vec<Chosen>,
-        random: Option<&mut Random>,
-    ) {
-        let start = chosen.len();
-        if let Some(random) = random {
+    /// The region's own rules, or those by which a child takes objects of the region.
+    fn of_owner(&self, region: usize, owner: usize, used: &[bool], out: &mut Vec<Candidate>) {
+        let by_label = if owner == region { &self.index.own } else { &self.index.send_in };
+        let start = out.len();
+        let mut highest = u32::MAX;
+        for &rule in &by_label[self.nodes[owner].label] {
+            let found = &self.system.rules[rule];
+            if self.fits(found, region, owner, used) {
+                highest = highest.min(found.priority.unwrap_or(u32::MAX));
+                out.push(Candidate { rule, owner });
+            }
+        }
+        let mut kept = start;
+        for place in start..out.len() {
+            if self.system.rules[out[place].rule].priority.is_none_or(|level| level <= highest) {
+                out[kept] = out[place];
+                kept += 1;
+            }
+        }
+        out.truncate(kept);
+    }
+
+    fn fits(&self, rule: &Rule, region: usize, owner: usize, used: &[bool]) -> bool {
+        rule.charge == self.nodes[owner].charge
+            && !(rule.is_single() && used[owner])
+            && !(rule.is_structural() && owner == 0)
+            && self.instances(region, rule) > 0
+            && self.has_targets(region, rule)
+    }
+
+    fn choose(&mut self, region: usize, candidates: &mut [Candidate], turn: &mut Turn) {
+        let start = turn.chosen.len();
+        if let Some(mut random) = turn.random.take() {
             random.shuffle(candidates);
             for &one in candidates.iter() {
-                let most = self.most(system, region, one, used);
-                self.take(system, region, one, random.up_to(most), used, chosen);
+                let times = random.up_to(self.most(region, one, turn));
+                self.take(region, one, times, turn);
             }
+            turn.random = Some(random);
         }
         for &one in candidates.iter() {
-            let most = self.most(system, region, one, used);
-            let known = chosen[start..].iter().position(|other| other.rule == one.rule && other.owner == one.owner);
+            let most = self.most(region, one, turn);
+            let known =
+                turn.chosen[start..].iter().position(|other| other.rule == one.rule && other.owner == one.owner);
             if let (Some(place), true) = (known, most > 0) {
-                chosen[start + place].times += most;
-                self.consume(region, &system.rules[one.rule].left, most);
+                turn.chosen[start + place].times += most;
+                self.consume(region, &turn.system.rules[one.rule].left, most);
             } else {
-                self.take(system, region, one, most, used, chosen);
+                self.take(region, one, most, turn);
             }
         }
     }
 
-    fn most(&self, system: &System, region: usize, one: Candidate, used: &[bool]) -> u64 {
-        let rule = &system.rules[one.rule];
+    fn most(&self, region: usize, one: Candidate, turn: &Turn) -> u64 {
+        let rule = &turn.system.rules[one.rule];
         let most = self.instances(region, rule);
-        if rule.is_single() { most.min(u64::from(!used[one.owner])) } else { most }
+        if rule.is_single() { most.min(u64::from(!turn.used[one.owner])) } else { most }
     }
 
-    fn take(
-        &mut self,
-        system: &System,
-        region: usize,
-        one: Candidate,
-        times: u64,
-        used: &mut [bool],
-        chosen: &mut Vec<Chosen>,
-    ) {
+    fn take(&mut self, region: usize, one: Candidate, times: u64, turn: &mut Turn) {
         if times == 0 {
             return;
         }
-        let rule = &system.rules[one.rule];
-        used[one.owner] |= rule.is_single();
+        let rule = &turn.system.rules[one.rule];
+        turn.used[one.owner] |= rule.is_single();
         self.consume(region, &rule.left, times);
-        chosen.push(Chosen { rule: one.rule, owner: one.owner, times });
+        turn.chosen.push(Chosen { rule: one.rule, owner: one.owner, times });
     }
 
     /// How often the objects of a region suffice.
@@ -333,10 +211,6 @@ impl Configuration {
         }
     }
 
-    fn children(&self, region: usize) -> impl Iterator<Item = usize> {
-        (region + 1..self.nodes.len()).filter(move |&node| self.nodes[node].parent == region)
-    }
-
     fn consume(&mut self, region: usize, left: &Multiset, times: u64) {
         let start = region * self.width();
         for (symbol, each) in left {
@@ -344,66 +218,36 @@ impl Configuration {
         }
     }
 
-    /// Add products to a node, or to the environment.
-    pub(crate) fn add(
-        &mut self,
-        node: Option<usize>,
-        products: &[(usize, u64)],
-        times: u64,
-    ) -> Result<(), SystemError> {
-        let width = self.width();
-        for &(symbol, each) in products {
-            let count = match node {
-                Some(node) => &mut self.counts[node * width + symbol],
-                None => &mut self.environment[symbol],
-            };
-            let more = each.checked_mul(times).and_then(|more| count.checked_add(more));
-            let Some(more) = more else {
-                return Err(SystemError::Overflow { symbol: self.system.symbols[symbol].clone() });
-            };
-            *count = more;
-        }
-        Ok(())
-    }
-
-    fn around(&self, node: usize) -> Option<usize> {
-        (node > 0).then(|| self.nodes[node].parent)
-    }
-
-    fn apply(
-        &mut self,
-        system: &System,
-        chosen: &[Chosen],
-        mut random: Option<&mut Random>,
-    ) -> Result<(), SystemError> {
+    fn apply(&mut self, turn: Turn) -> Result<(), SystemError> {
+        let Turn { system, chosen, mut random, .. } = turn;
         let mut changes: Vec<(usize, Change)> = Vec::new();
-        for one in chosen {
-            match &system.rules[one.rule].action {
+        for Chosen { rule, owner, times } in chosen {
+            match &system.rules[rule].action {
                 Action::Evolve { here, out, into, dissolve } => {
-                    self.add(Some(one.owner), here, one.times)?;
-                    self.add(self.around(one.owner), out, one.times)?;
+                    self.add(Some(owner), here, times)?;
+                    self.add(self.around(owner), out, times)?;
                     for (label, products) in into {
-                        let child = self.target(one.owner, *label, random.as_deref_mut());
-                        self.add(child, products, one.times)?;
+                        let child = self.target(owner, *label, random.as_mut());
+                        self.add(child, products, times)?;
                     }
                     if *dissolve {
-                        changes.push((one.owner, Change::Dissolve));
+                        changes.push((owner, Change::Dissolve));
                     }
                 }
                 Action::SendIn { charge, inside } => {
-                    self.add(Some(one.owner), inside, 1)?;
-                    self.nodes[one.owner].charge = *charge;
+                    self.add(Some(owner), inside, 1)?;
+                    self.nodes[owner].charge = *charge;
                 }
                 Action::SendOut { charge, outside } => {
-                    self.add(self.around(one.owner), outside, 1)?;
-                    self.nodes[one.owner].charge = *charge;
+                    self.add(self.around(owner), outside, 1)?;
+                    self.nodes[owner].charge = *charge;
                 }
                 Action::Dissolve { outside } => {
-                    self.add(self.around(one.owner), outside, 1)?;
-                    changes.push((one.owner, Change::Dissolve));
+                    self.add(self.around(owner), outside, 1)?;
+                    changes.push((owner, Change::Dissolve));
                 }
                 Action::Divide { first, second } => {
-                    changes.push((one.owner, Change::Divide { first: first.clone(), second: second.clone() }));
+                    changes.push((owner, Change::Divide { first: first.clone(), second: second.clone() }));
                 }
             }
         }

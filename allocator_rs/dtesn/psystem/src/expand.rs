@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::configuration::{MAX_CELLS, MAX_MEMBRANES};
+use crate::error::{Position, SystemError};
 use crate::model::{Action, Membrane, Multiset, Rule, System};
 use crate::parser::parse;
 use crate::syntax::{Body, Bracket, Expression, Label, Module, Nest, Object, Objects, Product, Range, RuleText};
 use crate::syntax::{Statement, Text};
-use crate::{Position, SystemError};
 
 /// Rules, repetitions of ranges, and calls.
 const MAX_EXPANSION: usize = 100_000;
@@ -326,8 +327,8 @@ impl Builder<'_> {
             }
         }
         let cells = self.system.membranes.len().saturating_mul(self.system.symbols.len());
-        if self.system.membranes.len() > crate::MAX_MEMBRANES || cells > crate::engine::MAX_CELLS {
-            return Err(SystemError::TooLarge { what: "the structure", limit: crate::MAX_MEMBRANES });
+        if self.system.membranes.len() > MAX_MEMBRANES || cells > MAX_CELLS {
+            return Err(SystemError::TooLarge { what: "the structure", limit: MAX_MEMBRANES });
         }
         Ok(self.system)
     }

@@ -9,7 +9,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::{Applied, Choice, Configuration, System, SystemError};
+use crate::configuration::Configuration;
+use crate::engine::{Applied, Choice};
+use crate::error::SystemError;
+use crate::model::System;
 
 /// An epoch's steps beyond the climb: cancel, settle, alarm, discard, reset, and some that only hold.
 const CLOSING_STEPS: u64 = 16;
@@ -71,19 +74,6 @@ pub struct Alarms {
     pub slow: u64,
     /// Of drift.
     pub drift: u64,
-}
-
-/// The threshold for at most `events` events in an epoch: under equal rates their surplus is a walk of so many steps, with
-/// a standard deviation of at most sqrt(events), so z sqrt(events) is passed with probability alpha(z).
-#[must_use]
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "far below 2^53"
-)]
-pub fn threshold(z: f64, events: u64) -> u64 {
-    (z.max(0.0) * (events as f64).sqrt()).ceil().max(1.0) as u64
 }
 
 /// The shipped system as text: one version with one instance of `gates` gates.

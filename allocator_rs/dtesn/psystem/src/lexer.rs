@@ -1,6 +1,6 @@
 //! Words of a text.
 
-use crate::{Position, SystemError};
+use crate::error::{Position, SystemError};
 
 /// Longer texts are refused, in bytes.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -14,6 +14,8 @@ pub enum Token {
     Number(i64),
     /// `@name`.
     At(String),
+    /// `"text"`, on one line.
+    Text(String),
     /// `-->`, `<=`, `+=` or a single character.
     Sign(&'static str),
     /// The text is over.
@@ -21,10 +23,19 @@ pub enum Token {
 }
 
 impl Token {
+    /// As a label names it; empty where it is none.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::Number(number) => number.to_string(),
+            _ => String::new(),
+        }
+    }
+
     /// As an error names it.
     pub fn text(&self) -> String {
         match self {
-            Self::Name(name) => format!("{name:?}"),
+            Self::Name(name) | Self::Text(name) => format!("{name:?}"),
             Self::Number(number) => number.to_string(),
             Self::At(name) => format!("@{name}"),
             Self::Sign(sign) => format!("{sign:?}"),
@@ -119,6 +130,14 @@ impl<'a> Scanner<'a> {
         if first == '@' {
             self.take(1);
             return Ok(Token::At(self.word()));
+        }
+        if first == '"' {
+            let length = self.rest[1..].find(['"', '\n']).filter(|end| self.rest[1 + end..].starts_with('"'));
+            let Some(length) = length else {
+                return Err(SystemError::Syntax { position, what: "a text has no end".to_owned() });
+            };
+            let taken = self.take(length + 2);
+            return Ok(Token::Text(taken[1..=length].to_owned()));
         }
         if let Some(sign) = SIGNS.into_iter().find(|sign| self.rest.starts_with(sign)) {
             self.take(sign.len());

@@ -1,8 +1,8 @@
 //! Dissolution and division: the end of a step.
 
-use crate::engine::{MAX_CELLS, Node};
+use crate::configuration::{Configuration, MAX_CELLS, MAX_MEMBRANES, Node};
+use crate::error::SystemError;
 use crate::model::{Charge, Multiset};
-use crate::{Configuration, MAX_MEMBRANES, SystemError};
 
 /// What happens to a membrane.
 #[derive(Debug, Clone)]

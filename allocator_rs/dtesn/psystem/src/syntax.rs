@@ -1,6 +1,6 @@
 //! What a text says, before its parameters and ranges are put in.
 
-use crate::Position;
+use crate::error::Position;
 use crate::model::Charge;
 
 /// A number that depends on parameters.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use psystem::{Choice, Configuration, System, SystemError};
+use psystem::{Choice, Configuration, MAX_STEPS, System, SystemError};
 
 fn start(text: &str) -> Configuration {
     Configuration::new(Arc::new(System::parse(text).unwrap()))
@@ -168,6 +168,8 @@ fn sat_agrees_with_brute_force() {
 fn what_never_halts_is_stopped() {
     let mut configuration = system("@mu = []'1; @ms(1) = a; [a --> a]'1;");
     assert_eq!(configuration.run(&mut Choice::InOrder, 500), Err(SystemError::NotHalted { steps: 500 }));
+    let endless = configuration.run(&mut Choice::InOrder, u64::MAX);
+    assert_eq!(endless, Err(SystemError::NotHalted { steps: MAX_STEPS }));
     let mut dividing = start("def main() { @mu = [[]'2]'1; @ms(2) = a; [a]'2 --> [a]'2 [a]'2; }");
     let refused = dividing.run(&mut Choice::InOrder, 100);
     assert!(matches!(refused, Err(SystemError::TooManyMembranes { .. })));

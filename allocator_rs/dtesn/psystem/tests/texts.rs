@@ -46,12 +46,31 @@ fn parameters_ranges_and_groups_expand() {
 }
 
 #[test]
+fn what_p_lingua_5_says_otherwise_is_read_too() {
+    let five = "@include \"transition_model.pli\" @model<transition> def main() { squares(2); }
+                def squares(n) { @mu = [[]'2 []'3]'1; @ms(1) = a*n;
+                                 [a []'2 []'3 --> b [c*2]'2 []'3]'1; [b []'2 --> [b]'2]'1; }";
+    let plain = "@model<transition> def main() { @mu = [[]'2[]'3]'1; @ms(1) = a*2;
+                 [a --> b, (c*2, in 2), (#, in 3)]'1; [b --> (b, in 2)]'1; }";
+    let [five, plain] = [five, plain].map(|text| System::parse(text).map_err(|error| error.to_string()));
+    assert!(plain.is_err(), "nothing cannot be sent by name");
+    let five = five.unwrap();
+    assert_eq!(five.rule(&five.rules[0]), "[a --> b, (c*2, in 2)]'1");
+    assert_eq!(five.rule(&five.rules[1]), "[b --> (b, in 2)]'1");
+    let other = "def main() { @mu = [[]'2 []'3]'1; [a []'2 --> b [c]'3]'1; }";
+    assert_eq!(fault(other), "line 1, column 53: found 3, expected '2, as on the left");
+    let included = "@include \"other.pli\" def main() { @mu = []'1; }";
+    assert!(fault(included).starts_with("line 1, column 10: found \"other.pli\", expected \"transition_model.pli\""));
+    assert_eq!(fault("@include \"transition"), "line 1, column 10: a text has no end");
+}
+
+#[test]
 fn errors_say_where() {
     let cases = [
         ("def main() { @mu = []'1; [a --> b]'7; }", "line 1, column 36: there is no membrane '7"),
         ("def main() { @mu = []'1;\n @ms(x) = a; }", "line 2, column 6: there is no membrane 'x"),
         ("def main() { @mu = []'1; [a --> (b, in 2)]'1; }", "line 1, column 40: there is no membrane '2"),
-        ("def main() { @mu = []'1; [a -> b]'1; }", "line 1, column 29: found \"-\", expected \"]\""),
+        ("def main() { @mu = []'1; [a -> b]'1; }", "line 1, column 29: found \"-\", expected \"-->\""),
         ("def main() {\n @mu = [;", "line 2, column 9: found \";\", expected \"[\""),
         ("def main() { @mu = []'1; [ --> b]'1; }", "line 1, column 28: found \"-->\", expected an object"),
         ("def main() { @mu = []'1; [# --> b]'1; }", "line 1, column 26: a rule that takes nothing would never end"),
