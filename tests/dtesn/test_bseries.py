@@ -82,7 +82,18 @@ def test_kauri_agrees(name: str) -> None:
             assert float(modified(theirs)) == pytest.approx(float(equation[place]), abs=1e-12)
 
 
-@pytest.mark.parametrize(("name", "theirs"), [("rk4", "RK44"), ("dormand-prince5", "DP5"), ("ssp3", "SSP33")])
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("midpoint", "Mid22"),
+        ("heun", "SSP22"),
+        ("ssp3", "SSP33"),
+        ("bogacki-shampine", "BS3"),
+        ("rk4", "RK44"),
+        ("dormand-prince5", "DP5"),
+        ("radau-iia3", "RadauIIA2"),
+    ],
+)
 def test_nodepy_agrees(name: str, theirs: str) -> None:
     """Error coefficients, densities and symmetries are those of nodepy, tree by tree."""
     pytest.importorskip("six")
@@ -141,6 +152,103 @@ def test_composition_and_steps() -> None:
     half = bseries.scaled(exact, Fraction(1, 2), 8)
     assert bseries.compose(half, half, 8) == tuple(exact)
     assert bseries.modified(exact, 8) == (1, *[0] * 199)
+
+
+def test_the_published_modified_equation_of_the_midpoint_method() -> None:
+    """All 17 coefficients up to order 5 are those of BSeries.jl's tests, which have them from the Python package BSeries."""
+    published = {
+        (1,): "1",
+        (1, 2): "0",
+        (1, 2, 2): "-1/12",
+        (1, 2, 3): "-1/6",
+        (1, 2, 2, 2): "0",
+        (1, 2, 3, 2): "0",
+        (1, 2, 3, 3): "1/8",
+        (1, 2, 3, 4): "1/8",
+        (1, 2, 2, 2, 2): "7/240",
+        (1, 2, 3, 2, 2): "1/40",
+        (1, 2, 3, 2, 3): "1/30",
+        (1, 2, 3, 3, 2): "3/80",
+        (1, 2, 3, 3, 3): "-7/240",
+        (1, 2, 3, 4, 2): "7/240",
+        (1, 2, 3, 4, 3): "-1/40",
+        (1, 2, 3, 4, 4): "-19/240",
+        (1, 2, 3, 4, 5): "-1/20",
+    }
+    found = bseries.modified(Series(Tableau.named("midpoint"), 5).weights, 5)
+    assert {tree.levels: str(value) for tree, value in zip(bseries.trees(5), found, strict=True)} == published
+
+
+def test_the_published_modified_equation_of_the_average_vector_field() -> None:
+    """A series of no tableau: coefficients by symmetry, of Celledoni, McLachlan, Owren, Quispel, Found. Comput. Math. 10, 2010."""
+    weights: dict[tuple[int, ...], Fraction] = {}
+    for tree in bseries.trees(5):
+        children = nested(tree.levels)
+        product = Fraction(1)
+        for child in children:
+            product *= weights[trees.canonical(levels_of(child))]
+        weights[tree.levels] = product / (len(children) + 1) if children else Fraction(1)
+    found = bseries.modified(list(weights.values()), 5)
+    pairs = zip(bseries.trees(5), found, strict=True)
+    by_symmetry = {tree.levels: Fraction(str(value)) / tree.symmetry for tree, value in pairs}
+    published = {
+        (1,): (1, 1),
+        (1, 2, 3): (1, 12),
+        (1, 2, 3, 4, 5): (9, 720),
+        (1, 2, 3, 4, 4): (4, 720),
+        (1, 2, 3, 4, 3): (2, 720),
+        (1, 2, 3, 4, 2): (-4, 720),
+        (1, 2, 3, 3, 3): (-1, 720),
+        (1, 2, 3, 3, 2): (-4, 720),
+        (1, 2, 3, 2, 3): (2, 720),
+        (1, 2, 3, 2, 2): (-1, 720),
+    }
+    assert {levels: value for levels, value in by_symmetry.items() if value} == {
+        levels: Fraction(*value) for levels, value in published.items()
+    }
+
+
+def levels_of(children: list[Any], level: int = 1) -> list[int]:
+    """Return the levels of a tree given as nested lists of its children."""
+    return [level, *(deep for child in children for deep in levels_of(child, level + 1))]
+
+
+@pytest.mark.parametrize("first", METHODS)
+def test_composition_is_the_method_of_both_steps(first: str) -> None:
+    """A step of one method and then of another is one method with the stages of both: all pairs, all 200 trees, exactly."""
+    one = Tableau.named(first)
+    for second in METHODS:
+        other = Tableau.named(second)
+        if {first, second} == {"gauss4", "radau-iia5"}:
+            continue  # two different roots are refused in one tableau
+        zeros = [0] * len(other.b)
+        rows = [*([*row, *zeros] for row in one.a), *([*one.b, *row] for row in other.a)]
+        # A step of twice the length: halve it, so that the weights add up to 1.
+        half = [[_half(value) for value in row] for row in rows]
+        both = Series(Tableau(half, [_half(value) for value in (*one.b, *other.b)]), 8).weights
+        steps = [bseries.scaled(Series(method, 8).weights, Fraction(1, 2), 8) for method in (one, other)]
+        assert bseries.compose(*steps, 8) == both, second
+
+
+def _half(value: int | Fraction | Surd) -> Fraction | Surd:
+    if isinstance(value, Surd):
+        return Surd(value.rational / 2, value.root / 2, value.radicand)
+    return Fraction(value) / 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_modified_equation_on_a_linear_problem_is_the_logarithm(name: str) -> None:
+    """Of y' = y only the paths count, and the modified field is the logarithm of the stability function: up to order 8."""
+    paths = [place for place, tree in enumerate(bseries.trees(8)) if max(tree.levels) == tree.order]
+    weights = Series(Tableau.named(name), 8).weights
+    stability = [Fraction(1), *(Fraction(str(weights[place])) for place in paths)]
+    # ln R from R' = R (ln R)'.
+    logarithm = [Fraction(0)]
+    for n in range(1, 9):
+        known = sum((k * logarithm[k] * stability[n - k] for k in range(1, n)), Fraction(0))
+        logarithm.append(stability[n] - known / n)
+    found = bseries.modified(weights, 8)
+    assert [Fraction(str(found[place])) for place in paths] == logarithm[1:]
 
 
 def test_the_cache_counts_and_survives(tmp_path: Path) -> None:
