@@ -15,6 +15,7 @@ from os import PathLike
 from typing import Final, TypeAlias
 
 from echoplaned import _allocator
+from echoplaned.dtesn._numbers import whole_numbers
 from echoplaned.dtesn.errors import NumberInvalidError
 
 METHODS: Final[tuple[str, ...]] = tuple(_allocator.ButcherTableau.names())
@@ -57,6 +58,7 @@ class RootedTree:
         return len(self.levels)
 
 
+@whole_numbers
 def trees(order: int) -> tuple[RootedTree, ...]:
     """Return all trees of up to ``order`` nodes, 1 to 10, in the order that every series here has.
 
@@ -82,6 +84,7 @@ class Tableau:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, a: Sequence[Sequence[Given]], b: Sequence[Given], c: Sequence[Given] | None = None) -> None:
         nodes = None if c is None else _texts(c)
         self._native = _allocator.ButcherTableau([_texts(row) for row in a], _texts(b), nodes)
@@ -122,6 +125,7 @@ class Series:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, tableau: Tableau, order: int) -> None:
         self._native = _allocator.MethodSeries(tableau._native, order)  # noqa: SLF001 - one module
 
@@ -181,9 +185,11 @@ class SeriesCache:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, directory: str | PathLike[str] | None = None) -> None:
         self._native = _allocator.SeriesCache(directory)
 
+    @whole_numbers
     def get(self, tableau: Tableau, order: int) -> Series:
         """Return the series of a method.
 
@@ -209,6 +215,7 @@ class SeriesCache:
         return self._native.counters[2]
 
 
+@whole_numbers
 def compose(first: Sequence[Given], second: Sequence[Given], order: int) -> tuple[Exact, ...]:
     """Return the series of a step of ``first`` and then one of ``second``, up to order 8.
 
@@ -220,6 +227,7 @@ def compose(first: Sequence[Given], second: Sequence[Given], order: int) -> tupl
     return _exact(_allocator.series_compose(_texts(first), _texts(second), order))
 
 
+@whole_numbers
 def modified(weights: Sequence[Given], order: int) -> tuple[Exact, ...]:
     """Return the modified equation: the series of the vector field whose exact flow is one step of the method, up to order 8.
 
@@ -229,6 +237,7 @@ def modified(weights: Sequence[Given], order: int) -> tuple[Exact, ...]:
     return _exact(_allocator.series_modified(_texts(weights), order))
 
 
+@whole_numbers
 def scaled(weights: Sequence[Given], factor: Given, order: int) -> tuple[Exact, ...]:
     """Return the series of a method with ``factor`` times the step, up to order 8.
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from echoplaned import _allocator
+from echoplaned.dtesn._numbers import whole_numbers
 
 
 class System:
@@ -19,6 +20,7 @@ class System:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, native: _allocator.MembraneSystem) -> None:
         self._native = native
 
@@ -83,6 +85,7 @@ class Configuration:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, system: System, seed: int | None = None) -> None:
         self._native = _allocator.MembraneConfiguration(system._native, seed)  # noqa: SLF001 - one module
 
@@ -95,6 +98,7 @@ class Configuration:
         """
         return tuple(Applied(*one) for one in self._native.step())
 
+    @whole_numbers
     def run(self, max_steps: int) -> int:
         """Step until nothing can be applied; returns how many steps there were.
 
@@ -107,6 +111,7 @@ class Configuration:
         """
         return self._native.run(max_steps)
 
+    @whole_numbers
     def insert(self, membrane: int, name: str, times: int = 1) -> None:
         """Put objects into a membrane, by its id.
 
@@ -167,10 +172,12 @@ class HealthAlgebra:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, *, error: int, slow: int, drift: int, gates: int = 1) -> None:
         self._native = _allocator.HealthSystem(error, slow, drift, gates)
 
     @staticmethod
+    @whole_numbers
     def threshold(z: float, events: int) -> int:
         """Return the threshold for at most ``events`` events an epoch, whose chance of an alarm is that of ``z`` or less.
 
@@ -193,6 +200,7 @@ class HealthAlgebra:
         """The P system."""
         return System.parse(self._native.text)
 
+    @whole_numbers
     def record(self, gate: int, event: Event, times: int = 1) -> None:
         """Let events enter at a gate.
 
@@ -219,6 +227,7 @@ class HealthAlgebra:
         alarms, trace = self._native.close()
         return Alarms(*alarms, trace=tuple(tuple(step) for step in trace))
 
+    @whole_numbers
     def start_canary(self, version: int) -> int:
         """Divide a version's membrane; returns the new one's id.
 
@@ -228,6 +237,7 @@ class HealthAlgebra:
         """
         return self._native.start_canary(version)
 
+    @whole_numbers
     def end_canary(self, version: int) -> None:
         """Dissolve a version's membrane, and those in it.
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from echoplaned import _allocator
 from echoplaned.dtesn._arrays import rows
+from echoplaned.dtesn._numbers import whole_numbers
 
 
 class Ridge:
@@ -14,6 +15,7 @@ class Ridge:
 
     __slots__ = ("_native",)
 
+    @whole_numbers
     def __init__(self, native: _allocator.RidgeReadout) -> None:
         self._native = native
 
@@ -85,6 +87,7 @@ class RecursiveLeastSquares:
 
     __slots__ = ("_native", "_outputs", "_units")
 
+    @whole_numbers
     def __init__(self, units: int, outputs: int, *, forgetting: float = 0.999, start: float = 1000.0) -> None:
         self._native = _allocator.RecursiveReadout(units, outputs, forgetting, start)
         self._units, self._outputs = units, outputs

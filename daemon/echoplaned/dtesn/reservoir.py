@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from echoplaned import _allocator
 from echoplaned.dtesn._arrays import rows, vector
+from echoplaned.dtesn._numbers import whole_numbers
 from echoplaned.dtesn.errors import SettingInvalidError, ShapeInvalidError
 from echoplaned.dtesn.trees import default_tree
 
@@ -73,6 +74,7 @@ class TreeReservoir:
 
     __slots__ = ("_native", "settings")
 
+    @whole_numbers
     def __init__(self, tree: Sequence[int], inputs: int, settings: Settings | None = None) -> None:
         self.settings = Settings() if settings is None else settings
         self._native = _allocator.TreeNetwork(list(tree), inputs, **asdict(self.settings))
@@ -123,6 +125,7 @@ class TreeReservoir:
         """Weights that are not zero by construction: blocks, couplings and inputs."""
         return self._native.non_zeros
 
+    @whole_numbers
     def block(self, membrane: int) -> NDArray[np.float32]:
         """Return a membrane's own matrix W, shape (64, 64).
 
@@ -188,6 +191,7 @@ class TreeReservoir:
         self._run(start, given, dt, states)
         return states
 
+    @whole_numbers
     def advance(self, state: NDArray[np.float32], inputs: ArrayLike, *, dt: ArrayLike = 1.0) -> None:
         """Change a state in place by one step an input, without keeping the states in between.
 
@@ -229,6 +233,7 @@ class Streams:
 
     __slots__ = ("_native", "_reservoir")
 
+    @whole_numbers
     def __init__(self, reservoir: TreeReservoir, capacity: int, store: Store = "fp32") -> None:
         self._native = _allocator.TreeStreams(reservoir._native, capacity, store)  # noqa: SLF001 - one module
         self._reservoir = reservoir
@@ -259,6 +264,7 @@ class Streams:
         """
         return self._native.open()
 
+    @whole_numbers
     def close(self, stream: int) -> None:
         """Close a stream.
 
@@ -276,6 +282,7 @@ class Streams:
         self._native.replace(reservoir._native)  # noqa: SLF001 - one module
         self._reservoir = reservoir
 
+    @whole_numbers
     def step(self, streams: ArrayLike, inputs: ArrayLike, *, dt: ArrayLike = 1.0) -> None:
         """Move each stream by one step, in their order.
 
@@ -290,6 +297,7 @@ class Streams:
         """
         self._native.step(self._ids(streams), rows("inputs", inputs), vector("dt", dt, np.float64))
 
+    @whole_numbers
     def advance(self, streams: ArrayLike, inputs: ArrayLike, positions: ArrayLike) -> None:
         """Move each stream to a position in tokens; a stream's first sample counts as one token.
 
@@ -304,6 +312,7 @@ class Streams:
         """
         self._native.advance(self._ids(streams), rows("inputs", inputs), vector("positions", positions, np.float64))
 
+    @whole_numbers
     def states(self, streams: ArrayLike, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return the states of some streams, shape (n, units).
 
@@ -316,6 +325,7 @@ class Streams:
         self._native.read(ids, found)
         return found
 
+    @whole_numbers
     def position(self, stream: int) -> float:
         """Return where a stream is, in tokens.
 
@@ -324,6 +334,7 @@ class Streams:
         """
         return self._native.place(stream)[0]
 
+    @whole_numbers
     def save(self, stream: int) -> bytes:
         """Return a stream's state and position as bytes.
 

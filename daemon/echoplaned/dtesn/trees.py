@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from echoplaned import _allocator
+from echoplaned.dtesn._numbers import whole_numbers
 
 
+@whole_numbers
 def canonical(levels: Sequence[int]) -> tuple[int, ...]:
     """Return the canonical sequence of a tree that is given with its children in any order.
 
@@ -20,6 +22,7 @@ def canonical(levels: Sequence[int]) -> tuple[int, ...]:
     return tuple(_allocator.tree_canonical(list(levels)))
 
 
+@whole_numbers
 def symmetry(levels: Sequence[int]) -> int:
     """Return the order of the tree's group of automorphisms.
 
@@ -30,6 +33,7 @@ def symmetry(levels: Sequence[int]) -> int:
     return _allocator.tree_numbers(list(levels))[0]
 
 
+@whole_numbers
 def density(levels: Sequence[int]) -> int:
     """Return the product over all nodes of the number of nodes at and below.
 
@@ -40,6 +44,7 @@ def density(levels: Sequence[int]) -> int:
     return _allocator.tree_numbers(list(levels))[1]
 
 
+@whole_numbers
 def count(order: int) -> int:
     """Return how many trees of ``order`` nodes there are, 1 to 64.
 
@@ -49,6 +54,7 @@ def count(order: int) -> int:
     return _allocator.tree_count(order)
 
 
+@whole_numbers
 def all_trees(order: int) -> list[tuple[int, ...]]:
     """Return all trees of ``order`` nodes, 1 to 15, from the path to the star.
 
@@ -58,6 +64,7 @@ def all_trees(order: int) -> list[tuple[int, ...]]:
     return [tuple(levels) for levels in _allocator.tree_list(order)]
 
 
+@whole_numbers
 def rank(levels: Sequence[int]) -> int:
     """Return the tree's place among those of its order, from 0, which orders them by the sizes of their subtrees.
 
@@ -68,6 +75,7 @@ def rank(levels: Sequence[int]) -> int:
     return _allocator.tree_rank(list(levels))
 
 
+@whole_numbers
 def from_rank(order: int, rank: int) -> tuple[int, ...]:
     """Return the tree of ``order`` nodes at a place; the inverse of `rank`.
 
@@ -78,6 +86,7 @@ def from_rank(order: int, rank: int) -> tuple[int, ...]:
     return tuple(_allocator.tree_from_rank(order, rank))
 
 
+@whole_numbers
 def random_tree(order: int, seed: int) -> tuple[int, ...]:
     """Return a tree drawn uniformly from all of ``order`` nodes, 1 to 64.
 
@@ -87,6 +96,7 @@ def random_tree(order: int, seed: int) -> tuple[int, ...]:
     return tuple(_allocator.tree_random(order, seed))
 
 
+@whole_numbers
 def default_tree(nodes: int, depth: int) -> tuple[int, ...]:
     """Return the tree of membranes that a size class has: a spine, then each node where it keeps the tree even.
 
