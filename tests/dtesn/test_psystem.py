@@ -45,8 +45,8 @@ def test_a_seed_is_a_run() -> None:
     assert labels == ["1", "2", "3", "4"]
 
 
-def test_the_published_sat_program() -> None:
-    """The program of the P-Lingua project's site answers Yes, for its formula is satisfiable."""
+def test_sat_by_division() -> None:
+    """The program that decides SAT by dividing membranes answers Yes, for its formula is satisfiable."""
     text = (ROOT / "allocator_rs/dtesn/psystem/tests/data/sat.pli").read_text(encoding="utf-8")
     configuration = Configuration(System.parse(text))
     configuration.run(1000)

@@ -113,7 +113,7 @@ fn division_doubles_what_is_inside() {
 }
 
 #[test]
-fn the_published_sat_program_says_yes() {
+fn sat_by_division_says_yes() {
     let mut configuration = start(include_str!("data/sat.pli"));
     configuration.run(&mut Choice::InOrder, 1000).unwrap();
     let system = Arc::clone(configuration.system());
