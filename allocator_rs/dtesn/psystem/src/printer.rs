@@ -63,7 +63,13 @@ impl System {
             1 => self.symbols[*symbol].clone(),
             _ => format!("{}*{times}", self.symbols[*symbol]),
         };
-        if objects.is_empty() { "#".to_owned() } else { objects.iter().map(name).collect::<Vec<_>>().join(", ") }
+        if objects.is_empty() {
+            return "#".to_owned();
+        }
+        // By name: their numbers follow from the order in which a text mentions them, which this very print changes.
+        let mut sorted: Vec<_> = objects.iter().collect();
+        sorted.sort_by_key(|(symbol, _)| &self.symbols[*symbol]);
+        sorted.into_iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
     /// Nesting is bounded by the parser.
