@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::Result;
 use crate::ledger::Totals;
 use crate::math::{product, sum};
+use crate::steps::Number;
 
 /// One part of the memory that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,12 @@ pub struct Workload {
     pub context_length: u64,
     /// Bytes of one activation.
     pub element_bytes: u64,
+    /// What is computed in.
+    pub number: Number,
+    /// Whether linear layers hold INT8 and make a copy in the compute dtype while they run.
+    pub quantised: bool,
+    /// Whether the peak's formula is wanted.
+    pub told: bool,
 }
 
 impl Workload {

@@ -27,6 +27,9 @@ impl Detail {
 
 /// Takes components one by one.
 pub trait Ledger {
+    /// Whether details are kept.
+    const TOLD: bool;
+
     /// Take a component. `detail` is asked for only where it is kept.
     ///
     /// # Errors
@@ -55,6 +58,8 @@ pub struct Totals {
 }
 
 impl Ledger for Totals {
+    const TOLD: bool = false;
+
     fn add(&mut self, _name: &'static str, bytes: u64, upper_bytes: u64, _: impl FnOnce() -> Detail) -> Result<()> {
         self.bytes = sum("the total", &[self.bytes, bytes])?;
         self.upper_bytes = sum("the total", &[self.upper_bytes, upper_bytes])?;
@@ -65,6 +70,8 @@ impl Ledger for Totals {
 }
 
 impl Ledger for Sized {
+    const TOLD: bool = true;
+
     fn add(&mut self, name: &'static str, bytes: u64, upper_bytes: u64, detail: impl FnOnce() -> Detail) -> Result<()> {
         let Detail { formula, inputs, source } = detail();
         self.components.push(Component { name, bytes, upper_bytes, formula, inputs, source });

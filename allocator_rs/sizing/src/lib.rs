@@ -26,6 +26,7 @@ pub mod model;
 pub mod request;
 pub mod safetensors;
 pub mod source;
+pub mod steps;
 pub mod survey;
 pub mod torch;
 pub mod weights;

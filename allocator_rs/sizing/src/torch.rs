@@ -6,6 +6,7 @@ use crate::component::{Sized, Workload};
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::request::{KvDtype, Request};
+use crate::steps::Number;
 use crate::weights::{self, quantised};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
@@ -39,16 +40,22 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger
     }
     let element_bytes = dtype.element_bytes(checkpoint.stored_dtype);
     let (sequences, context_length) = (request.max_concurrency, request.context_length);
-    let workload = Workload { sequences, context_length, element_bytes };
+    let number = match if dtype.is_quantised() { checkpoint.stored_dtype } else { dtype } {
+        WeightDtype::Fp32 => Number::Fp32,
+        WeightDtype::Fp16 => Number::Fp16,
+        _ => Number::Bf16,
+    };
+    let quantised = dtype.is_quantised();
+    let workload = Workload { sequences, context_length, element_bytes, number, quantised, told: L::TOLD };
     let share = quantised_ppm(checkpoint, dtype)?;
     let resident = resident(checkpoint, dtype, ledger)?;
     let mut serving = crate::ledger::Totals { bytes: resident, upper_bytes: resident };
     let mut temporary = caches(checkpoint, &workload, ledger)?;
-    let (activations, upper) = activations(checkpoint, &workload, ledger)?;
-    let logits = logits(checkpoint, &workload, ledger)?;
+    let (activations, upper, whole) = activations(checkpoint, &workload, ledger)?;
+    let logits = if whole { 0 } else { logits(checkpoint, &workload, ledger)? };
     let mut rest = 0;
     if dtype.is_quantised() {
-        rest = quantised_extras(checkpoint, dtype, element_bytes, share, ledger)?;
+        rest = quantised_extras(checkpoint, dtype, if whole { 0 } else { element_bytes }, share, ledger)?;
     }
     temporary = sum("the heap's slack", &[temporary, activations, logits])?;
     let slack = [HEAP_SLACK_PERCENT, HEAP_SLACK_UPPER_PERCENT].map(|part| percent(temporary, part));
@@ -163,29 +170,19 @@ fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) 
     }
 }
 
-fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<(u64, u64)> {
-    let shape = &checkpoint.model.shape;
-    let peak = checkpoint.architecture.family.activations(shape, workload)?;
+fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<(u64, u64, bool)> {
+    let peak = checkpoint.architecture.family.activations(&checkpoint.model, workload)?;
     let source = if peak.verified {
-        "equal to the byte with torch's allocation events (transformers 5.23, SDPA, FP32)"
+        "equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)"
     } else {
         ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
         "unverified"
     };
     let margin = if peak.verified { VERIFIED_MARGIN_PERCENT } else { UNVERIFIED_MARGIN_PERCENT };
     let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
-    let tokens = workload.tokens()?;
-    ledger.add("activations", peak.bytes, upper, || {
-        let numbers = [
-            ("tokens", tokens),
-            ("e", workload.element_bytes),
-            ("hidden", shape.hidden),
-            ("intermediate", shape.intermediate),
-            ("context", workload.context_length),
-        ];
-        Detail::new(peak.formula, &numbers, source)
-    })?;
-    Ok((peak.bytes, upper))
+    let (bytes, whole) = (peak.bytes, peak.whole);
+    ledger.add("activations", bytes, upper, || Detail { formula: peak.formula, inputs: peak.inputs, source })?;
+    Ok((bytes, upper, whole))
 }
 
 /// The last position's logits and their fp32 log-probabilities, while generating.
@@ -216,10 +213,13 @@ fn quantised_extras<L: Ledger>(
 ) -> Result<u64> {
     let tally = &checkpoint.tally;
     let copy = product("the dequantised copy", &[tally.largest_linear, element])?;
-    ledger.exact("dequantised_copy", copy, || {
-        let source = "torchao 0.18: a weight-only INT8 layer makes a copy in the compute dtype while it runs";
-        Detail::new("largest_linear*e", &[("largest_linear", tally.largest_linear), ("e", element)], source)
-    })?;
+    // Where a whole step was followed, the copies are among its activations.
+    if copy > 0 {
+        ledger.exact("dequantised_copy", copy, || {
+            let source = "torchao 0.18: a weight-only INT8 layer makes a copy in the compute dtype while it runs";
+            Detail::new("largest_linear*e", &[("largest_linear", tally.largest_linear), ("e", element)], source)
+        })?;
+    }
     ledger.warn(|| {
         let (whole, tenth, stored) = (share / 10_000, share % 10_000 / 1_000, checkpoint.stored_dtype);
         format!("{dtype} quantises {whole}.{tenth} % of the parameters; embeddings, norms and biases stay in {stored}")

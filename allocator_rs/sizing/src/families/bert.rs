@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{Activations, FamilyRules, axis, divide, largest, mask_bytes, rule, weight_and_bias};
+use super::{Activations, FamilyRules, axis, divide, rule, weight_and_bias};
 use crate::catalogue::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
-use crate::math::{product, sum};
+use crate::math::product;
 use crate::model::{Model, Place, Presence, Role, Rule, Shape};
+use crate::steps::{Encoding, encoder};
 use crate::{Result, SizingError};
 
 /// Encoders of transformers' `modeling_bert.py` and its copies.
@@ -47,10 +48,8 @@ impl FamilyRules for Bert {
         Ok(Model::new(shape, rules, fields.dtype()?))
     }
 
-    /// MLP: three widths beside two of the MLP's; between the layers: six, one of the MLP's, and the norm's statistics;
-    /// attention in a padded batch: a boolean mask, which SDPA also expands to the compute dtype.
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        encoder(Encoding::Bert, model, workload).map(Activations::from)
     }
 
     fn is_buffer(&self, tensor: &str) -> bool {
@@ -77,35 +76,6 @@ impl Bert {
             expected: "larger than pad_token_id + 1",
         })
     }
-}
-
-/// The activations of encoders whose layers are BERT's.
-pub(super) fn activations(shape: &Shape, workload: &Workload) -> Result<Activations> {
-    let what = "the activations";
-    let tokens = workload.tokens()?;
-    let mask = mask_bytes(workload)?;
-    let element = workload.element_bytes;
-    let term = |hidden: u64, rest: &[u64], masks: u64| -> Result<u64> {
-        let width = sum(what, &[product(what, &[hidden, shape.hidden])?, sum(what, rest)?])?;
-        sum(what, &[product(what, &[tokens, element, width])?, product(what, &[mask, masks])?])
-    };
-    let inner = shape.intermediate;
-    let mlp = Activations {
-        bytes: term(3, &[inner, inner], 1)?,
-        formula: "tokens*e*(3*hidden + 2*intermediate) + mask",
-        verified: true,
-    };
-    let norm = Activations {
-        bytes: term(6, &[inner, 2], 1)?,
-        formula: "tokens*e*(6*hidden + intermediate + 2) + mask",
-        verified: true,
-    };
-    let attention = Activations {
-        bytes: term(6, &[shape.heads], element.saturating_add(1))?,
-        formula: "tokens*e*(6*hidden + heads) + mask*(1 + e)",
-        verified: false,
-    };
-    Ok(largest(mlp, [norm, attention]))
 }
 
 fn embeddings(shape: &Shape, positions: u64, token_types: u64) -> Vec<Rule> {

@@ -1,11 +1,12 @@
 //! `DistilBERT`: BERT's layers without token types and without a pooler.
 
-use super::{Activations, FamilyRules, axis, bert, divide, rule, weight_and_bias};
+use super::{Activations, FamilyRules, axis, divide, rule, weight_and_bias};
 use crate::Result;
 use crate::catalogue::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;
+use crate::steps::{Encoding, encoder};
 use crate::model::{Model, Place, Role, Rule, Shape};
 
 /// Encoders of transformers' `modeling_distilbert.py`.
@@ -48,8 +49,8 @@ impl FamilyRules for DistilBert {
         Ok(Model::new(shape, rules, fields.dtype()?))
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        bert::activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        encoder(Encoding::DistilBert, model, workload).map(Activations::from)
     }
 
     fn is_buffer(&self, tensor: &str) -> bool {

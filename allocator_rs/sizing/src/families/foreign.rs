@@ -58,7 +58,7 @@ impl FamilyRules for Foreign {
         Ok(model)
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        generic_activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        generic_activations(&model.shape, workload)
     }
 }

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{Activations, FamilyRules, axis, divide, full_cache, largest, mask_bytes, rule, weight_and_bias};
+use super::{Activations, FamilyRules, axis, divide, full_cache, rule, weight_and_bias};
 use crate::Result;
 use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
-use crate::math::{product, sum};
+use crate::math::product;
+use crate::steps::{Decoding, decoder};
 use crate::model::{Model, Place, Role, Rule, Shape};
 
 /// Decoders of transformers' `modeling_gpt2.py`.
@@ -36,34 +37,8 @@ impl FamilyRules for Gpt2 {
         Ok(Model { caches, ..Model::new(shape, rules, fields.dtype()?) })
     }
 
-    /// MLP: its activation function is written out in tensor operations and holds four widths. Equal to the allocator's events.
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        let what = "the activations";
-        let (tokens, element, mask) = (workload.tokens()?, workload.element_bytes, mask_bytes(workload)?);
-        let mlp_width = sum(what, &[product(what, &[5, shape.hidden])?, product(what, &[4, shape.intermediate])?])?;
-        let positions =
-            product(what, &[workload.context_length, sum(what, &[product(what, &[shape.hidden, element])?, 8])?])?;
-        let attention_width = product(what, &[10, shape.hidden])?;
-        Ok(largest(
-            Activations {
-                bytes: sum(what, &[product(what, &[tokens, element, mlp_width])?, positions, 12, mask])?,
-                formula: "tokens*e*(5*hidden + 4*intermediate) + context*(hidden*e + 8) + 12 + mask",
-                verified: true,
-            },
-            [Activations {
-                bytes: sum(
-                    what,
-                    &[
-                        product(what, &[tokens, element, attention_width])?,
-                        positions,
-                        mask,
-                        product(what, &[mask, element])?,
-                    ],
-                )?,
-                formula: "tokens*e*10*hidden + context*(hidden*e + 8) + mask*(1 + e)",
-                verified: false,
-            }],
-        ))
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        decoder(Decoding::Gpt2, model, workload).map(Activations::from)
     }
 
     fn is_buffer(&self, tensor: &str) -> bool {

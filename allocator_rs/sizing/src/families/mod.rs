@@ -19,7 +19,7 @@ use crate::cache::{CacheGroup, CacheKind};
 use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
-use crate::math::product;
+use crate::steps::Peak;
 use crate::model::{Axis, Layers, Model, Place, Presence, Role, Rule, Shape, Split};
 use crate::{Result, SizingError};
 
@@ -35,7 +35,7 @@ pub trait FamilyRules: Sync {
     ///
     /// # Errors
     /// [`SizingError::Overflow`].
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations>;
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations>;
 
     /// Whether a tensor is a buffer that older versions stored: no parameter, and not worth a word.
     fn is_buffer(&self, tensor: &str) -> bool {
@@ -60,22 +60,19 @@ pub struct Activations {
     /// Bytes.
     pub bytes: u64,
     /// The term that is the largest.
-    pub formula: &'static str,
+    pub formula: Cow<'static, str>,
+    /// The formula's numbers.
+    pub inputs: Vec<(&'static str, u64)>,
     /// Whether the formula was compared with measurements.
     pub verified: bool,
+    /// Whether it is a whole step's: with the logits, and with the copies that quantised layers make.
+    pub whole: bool,
 }
 
-/// The largest of several terms; the first of equals.
-fn largest(first: Activations, others: impl IntoIterator<Item = Activations>) -> Activations {
-    others.into_iter().fold(first, |best, next| if next.bytes > best.bytes { next } else { best })
-}
-
-/// Bytes of the attention mask: one a pair of positions; none where a batch of one needs no padding.
-fn mask_bytes(workload: &Workload) -> Result<u64> {
-    if workload.sequences < 2 {
-        return Ok(0);
+impl From<Peak> for Activations {
+    fn from(peak: Peak) -> Self {
+        Self { bytes: peak.bytes, formula: peak.formula, inputs: peak.inputs, verified: true, whole: true }
     }
-    product("the attention mask", &[workload.sequences, workload.context_length, workload.context_length])
 }
 
 /// Keys and values of every layer.

@@ -42,8 +42,8 @@ impl FamilyRules for Opt {
         Ok(model)
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        generic_activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        generic_activations(&model.shape, workload)
     }
 }
 

@@ -41,8 +41,8 @@ impl FamilyRules for Recurrent {
         }
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        generic_activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        generic_activations(&model.shape, workload)
     }
 }
 

@@ -102,8 +102,8 @@ impl FamilyRules for T5 {
         Ok(model)
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        generic_activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        generic_activations(&model.shape, workload)
     }
 }
 
@@ -183,8 +183,8 @@ impl FamilyRules for Bart {
         Ok(model)
     }
 
-    fn activations(&self, shape: &Shape, workload: &Workload) -> Result<Activations> {
-        generic_activations(shape, workload)
+    fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
+        generic_activations(&model.shape, workload)
     }
 }
 

@@ -7,6 +7,7 @@ pub use rows::*;
 use super::blocks::Norm;
 use crate::Result;
 use crate::config::Fields;
+use crate::steps::Decoding;
 
 /// Something that a class always has, never has, or has where its config says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,4 +186,6 @@ pub struct Style {
     pub sinks: bool,
     /// Learned numbers of the activation function, a layer.
     pub activation_parameters: u64,
+    /// How a step runs, where that is known.
+    pub step: Option<Decoding>,
 }

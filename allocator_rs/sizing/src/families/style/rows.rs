@@ -2,6 +2,7 @@
 
 use super::{Attention, Dense, Experts, Flag, HeadNorm, Latent, Positions, Shared, Style, Window};
 use crate::families::blocks::Norm;
+use crate::steps::Decoding;
 
 const NO_HEAD_NORM: HeadNorm = HeadNorm { when: Flag::Never, full: false, bias: false };
 const HEAD_NORM: HeadNorm = HeadNorm { when: Flag::Always, full: false, bias: false };
@@ -30,6 +31,7 @@ pub const LLAMA: Style = Style {
     window: Window::Nowhere,
     sinks: false,
     activation_parameters: 0,
+    step: None,
 };
 
 /// As GPT-2 with separate linear layers: layer norms, biases, a plain MLP.
@@ -71,19 +73,21 @@ pub static GEMMA_2: Style = Style {
     kv_heads: Some(4),
     layer_norms: 4,
     window: Window::AllBut(2, 4096),
+    step: Some(Decoding::Gemma2),
     ..LLAMA
 };
 /// Gemma 3.
-pub static GEMMA_3: Style = Style { head_norm: HEAD_NORM, window: Window::AllBut(6, 4096), ..GEMMA_2 };
+pub static GEMMA_3: Style = Style { head_norm: HEAD_NORM, window: Window::AllBut(6, 4096), step: None, ..GEMMA_2 };
 /// Vault Gemma.
-pub static VAULT_GEMMA: Style = Style { layer_norms: 2, ..GEMMA_2 };
+pub static VAULT_GEMMA: Style = Style { layer_norms: 2, step: None, ..GEMMA_2 };
 /// Qwen 3.
-pub static QWEN_3: Style = Style { head_norm: HEAD_NORM, head_dim: Some(128), window: Window::Late, ..LLAMA };
+pub static QWEN_3: Style = Style { head_norm: HEAD_NORM, head_dim: Some(128), window: Window::Late, step: Some(Decoding::Qwen3), ..LLAMA };
 /// Qwen 3 Moe.
 pub static QWEN_3_MOE: Style = Style {
     head_dim: None,
     kv_heads: Some(4),
     experts: Some(Experts { dense: Dense::Step, ..experts(PLAIN, 128, "moe_intermediate_size") }),
+    step: None,
     ..QWEN_3
 };
 /// Qwen 2 Moe.
@@ -106,6 +110,7 @@ pub static MIXTRAL: Style = Style {
     kv_heads: Some(8),
     window: Window::Everywhere(None),
     experts: Some(experts(LOCAL, 8, "intermediate_size")),
+    step: Some(Decoding::Mixtral),
     ..LLAMA
 };
 /// Phi.

@@ -1,0 +1,88 @@
+//! One step of the embedded engine, allocation by allocation: what torch 2.15 and transformers 5.23 do on the CPU with one thread.
+//!
+//! The peaks are equal to the byte with torch's own allocation events; `tests/worker/test_activations.py` compares them.
+//! BF16 counts the FP32 copy of a product that the matrix library keeps on CPUs without BF16 arithmetic; others keep less.
+
+mod decoder;
+mod encoder;
+mod parts;
+mod tape;
+
+use std::borrow::Cow;
+
+pub use decoder::{Decoding, decoder};
+pub use encoder::{Encoding, encoder};
+
+use parts::Mode;
+use tape::{Tape, Values};
+
+use crate::Result;
+use crate::cache::CacheKind;
+use crate::component::Workload;
+use crate::model::{Model, Role};
+
+/// What is computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Number {
+    /// 32 bit.
+    Fp32,
+    /// 16 bit.
+    Fp16,
+    /// 16 bit with FP32's range.
+    Bf16,
+}
+
+/// A step's peak, and how it is made up: empty where that was not asked for.
+pub struct Peak {
+    /// Bytes beside weights and cache.
+    pub bytes: u64,
+    /// Sum of what is held at the peak.
+    pub formula: Cow<'static, str>,
+    /// The formula's numbers.
+    pub inputs: Vec<(&'static str, u64)>,
+}
+
+fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
+    let shape = &model.shape;
+    let context = workload.context_length;
+    // The CPU's attention kernel works in blocks, wider ones for longer sequences.
+    let block = match context {
+        768.. => 256,
+        192.. => 64,
+        _ => 32,
+    };
+    let experts = model.rules.iter().find(|rule| rule.role == Role::Experts).and_then(|rule| rule.axes.first());
+    let values: Values = [
+        1,
+        workload.sequences,
+        context,
+        workload.tokens()?,
+        shape.hidden,
+        shape.intermediate,
+        shape.heads,
+        shape.kv_heads,
+        shape.head_dim,
+        shape.head_dim.div_ceil(2),
+        shape.heads.saturating_mul(shape.head_dim),
+        shape.kv_heads.saturating_mul(shape.head_dim),
+        shape.vocabulary,
+        experts.map_or(0, |axis| axis.size),
+        workload.tokens()?.saturating_mul(model.experts_per_token),
+        model.experts_per_token,
+        context.min(block),
+        context.min(512),
+        workload.element_bytes,
+    ];
+    let full = model.caches.iter().any(|group| {
+        matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window)
+    });
+    let mode =
+        Mode { number: workload.number, quantised: workload.quantised, masked: workload.sequences > 1 || full };
+    Ok((Tape::new(values, workload.told), mode))
+}
+
+fn finish(tape: Tape) -> Result<Peak> {
+    let inputs = tape.inputs();
+    let (bytes, formula) = tape.end()?;
+    Ok(Peak { bytes, formula, inputs })
+}

@@ -1,0 +1,172 @@
+//! The parts that steps are made of: linear layers, norms, attention, as torch and transformers run them.
+
+use super::Number;
+use super::tape::Dim::{
+    Context, E, HalfHead, HeadDim, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, Query, QueryBlock, Sequences,
+    Tokens,
+};
+use super::tape::{Dim, Tape, elements, size};
+
+/// How a step computes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mode {
+    pub number: Number,
+    /// Whether linear layers hold INT8.
+    pub quantised: bool,
+    /// Whether a mask is held: one byte a pair of positions.
+    pub masked: bool,
+}
+
+impl Mode {
+    pub const fn narrow(self) -> bool {
+        !matches!(self.number, Number::Fp32)
+    }
+}
+
+/// A linear layer's output is held afterwards.
+pub(super) fn linear(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output: Dim) {
+    let out = elements(&[rows, output]);
+    let copy = elements(&[input, output]);
+    if mode.quantised {
+        tape.hold(copy);
+    }
+    multiply(tape, mode, rows, input, output);
+    if mode.quantised {
+        tape.free(copy);
+        if mode.narrow() {
+            tape.hold(elements(&[output]));
+        }
+        tape.replace(out, out);
+        if mode.narrow() {
+            tape.free(elements(&[output]));
+        }
+    }
+}
+
+/// As [`linear`], of a matrix that is never quantised.
+pub(super) fn multiply(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output: Dim) {
+    tape.hold(elements(&[rows, output]));
+    if mode.number == Number::Bf16 {
+        tape.scratch(&[rows], input, output);
+    }
+}
+
+/// A layer norm's output is held afterwards.
+pub(super) fn layer_norm(tape: &mut Tape) {
+    tape.hold(elements(&[Tokens, Hidden]));
+    tape.pass(size(2, &[Tokens, E]));
+}
+
+/// An RMS norm in FP32 over `rows` of `width`; its output is held afterwards.
+pub(super) fn rms_norm(tape: &mut Tape, mode: Mode, rows: [Dim; 2], width: Dim) {
+    let (wide, one) = (size(4, &[rows[0], rows[1], width]), size(4, &rows));
+    let out = elements(&[rows[0], rows[1], width]);
+    if mode.narrow() {
+        tape.hold(wide);
+    }
+    tape.hold(wide);
+    tape.hold(one);
+    tape.pass(size(12, &[]));
+    tape.free(wide);
+    tape.hold(one);
+    tape.hold(one);
+    tape.free(one);
+    tape.hold(wide);
+    tape.free(one);
+    if mode.narrow() {
+        tape.free(wide);
+        tape.hold(out);
+        tape.replace(out, out);
+    } else {
+        tape.hold(out);
+    }
+    tape.free(wide);
+    tape.free(one);
+}
+
+/// Gemma's norm, the weight being one more than what is stored; its output is held afterwards.
+pub(super) fn gemma_norm(tape: &mut Tape, mode: Mode) {
+    let (wide, one, weight) = (size(4, &[Tokens, Hidden]), size(4, &[Tokens]), size(4, &[Hidden]));
+    if mode.narrow() {
+        tape.hold(wide);
+    }
+    tape.hold(wide);
+    tape.hold(one);
+    tape.pass(size(12, &[]));
+    tape.free(wide);
+    tape.replace(one, one);
+    tape.replace(one, one);
+    tape.replace(one, wide);
+    if mode.narrow() {
+        tape.free(wide);
+        tape.hold(weight);
+    }
+    tape.hold(weight);
+    if mode.narrow() {
+        tape.free(weight);
+    }
+    tape.replace(weight, wide);
+    tape.free(wide);
+    if mode.narrow() {
+        tape.replace(wide, elements(&[Tokens, Hidden]));
+    }
+}
+
+/// Attention by SDPA on the CPU from queries, keys and values that are held; its output is held afterwards.
+pub(super) fn sdpa(tape: &mut Tape, mode: Mode) {
+    let mask = elements(&[Sequences, Context, Context]);
+    if mode.masked {
+        tape.hold(mask);
+    }
+    tape.hold(elements(&[Tokens, Query]));
+    tape.hold(size(4, &[Tokens, Heads]));
+    let buffers = [
+        size(4, &[QueryBlock, KeyBlock]),
+        size(8, &[QueryBlock]),
+        size(4, &[QueryBlock, HeadDim]),
+        size(2, &[QueryBlock, KeyBlock]),
+    ];
+    let used = if mode.narrow() { 4 } else { 3 };
+    for buffer in buffers.into_iter().take(used) {
+        tape.hold(buffer);
+    }
+    for buffer in buffers.into_iter().take(used) {
+        tape.free(buffer);
+    }
+    tape.free(size(4, &[Tokens, Heads]));
+    if mode.masked {
+        tape.free(mask);
+    }
+}
+
+/// Rotary positions of queries and keys; the old ones go when both are there.
+pub(super) fn rotate(tape: &mut Tape) {
+    for (width, heads) in [(Query, Heads), (Key, KvHeads)] {
+        let whole = elements(&[Tokens, width]);
+        let half = elements(&[Tokens, heads, HalfHead]);
+        tape.hold(whole);
+        tape.hold(half);
+        tape.hold(whole);
+        tape.free(half);
+        tape.hold(whole);
+        tape.free(whole);
+        tape.hold(whole);
+        tape.free(whole);
+        tape.free(whole);
+    }
+    tape.free(elements(&[Tokens, Query]));
+    tape.free(elements(&[Tokens, Key]));
+}
+
+/// A gated MLP from an input that is held; its output is held afterwards.
+pub(super) fn gated(tape: &mut Tape, mode: Mode) {
+    let inner = elements(&[Tokens, Inner]);
+    linear(tape, mode, Tokens, Hidden, Inner);
+    tape.replace(inner, inner);
+    linear(tape, mode, Tokens, Hidden, Inner);
+    tape.hold(inner);
+    tape.free(inner);
+    tape.free(inner);
+    linear(tape, mode, Tokens, Inner, Hidden);
+    tape.free(inner);
+}

@@ -1,0 +1,54 @@
+"""Planned activations against torch's own allocation events of one step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from echoplaned.core.facts import Dtype
+
+torch = pytest.importorskip("torch")
+
+from benchmarks.allocator.activations import FAMILIES, drawn, planned, random_model, row_ids, step_peak  # noqa: E402 - after torch
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+SHAPES = 20
+NUMBERS = (Dtype.FP32, Dtype.BF16)
+
+
+def has_native(number: Dtype) -> bool:
+    """Say whether the CPU computes in 16 bit itself: then the matrix library keeps less than was compared."""
+    return number is not Dtype.FP32 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _flags("avx512_bf16")
+
+
+def _flags(name: str) -> bool:
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        return name in file.read()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_a_step_is_planned_to_the_byte(
+    architecture: str, number: Dtype, record_property: Callable[[str, object], None]
+) -> None:
+    """Twenty drawn shapes of each family, half of them padded: what is planned is what torch allocates at most."""
+    seed = random.randrange(2**32)
+    record_property("seed", seed)
+    rng, threads = random.Random(seed), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for count in range(SHAPES):
+            shape = drawn(architecture, rng, padded=count % 2 == 0)
+            expected, verified = planned(shape, number, number)
+            found = step_peak(random_model(shape, number, number), row_ids(shape))
+            if verified and not has_native(number):
+                assert found == expected, f"seed {seed}: {shape}"
+            else:
+                assert found <= expected, f"seed {seed}: {shape}"
+    finally:
+        torch.set_num_threads(threads)
