@@ -85,7 +85,11 @@ def random_model(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Load
     if dtype is Dtype.INT8:
         head = model.get_output_embeddings()
         quantize_(model, Int8WeightOnlyConfig(), lambda part, _: isinstance(part, torch.nn.Linear) and part is not head)
-    task = Task.EMBEDDING if shape.architecture.endswith("Model") and "LMHead" not in shape.architecture else Task.GENERATION
+    task = (
+        Task.EMBEDDING
+        if shape.architecture.endswith("Model") and "LMHead" not in shape.architecture
+        else Task.GENERATION
+    )
     options = LoadOptions(
         InstanceKey.parse("m/v#0"), 1, Path("/unused"), task, dtype, max(shape.lengths), len(shape.lengths)
     )

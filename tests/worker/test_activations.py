@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 
@@ -15,9 +16,12 @@ from benchmarks.allocator.activations import FAMILIES, drawn, planned, random_mo
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::SyntaxWarning", "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+    ),
 ]
-SHAPES = 20
+SHAPES = int(os.environ.get("ECHOPLANE_ACTIVATION_SHAPES", "2"))
+"""Shapes of each family and dtype; 20 for a thorough run."""
 NUMBERS = (Dtype.FP32, Dtype.BF16)
 
 
@@ -36,7 +40,7 @@ def _flags(name: str) -> bool:
 def test_a_step_is_planned_to_the_byte(
     architecture: str, number: Dtype, record_property: Callable[[str, object], None]
 ) -> None:
-    """Twenty drawn shapes of each family, half of them padded: what is planned is what torch allocates at most."""
+    """Drawn shapes of each family, half of them padded: what is planned is what torch allocates at most."""
     seed = random.randrange(2**32)
     record_property("seed", seed)
     rng, threads = random.Random(seed), torch.get_num_threads()

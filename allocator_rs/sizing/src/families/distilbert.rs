@@ -6,8 +6,8 @@ use crate::catalogue::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;
-use crate::steps::{Encoding, encoder};
 use crate::model::{Model, Place, Role, Rule, Shape};
+use crate::steps::{Encoding, encoder};
 
 /// Encoders of transformers' `modeling_distilbert.py`.
 pub struct DistilBert;

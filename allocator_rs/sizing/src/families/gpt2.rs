@@ -8,8 +8,8 @@ use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;
-use crate::steps::{Decoding, decoder};
 use crate::model::{Model, Place, Role, Rule, Shape};
+use crate::steps::{Decoding, decoder};
 
 /// Decoders of transformers' `modeling_gpt2.py`.
 pub struct Gpt2;

@@ -19,8 +19,8 @@ use crate::cache::{CacheGroup, CacheKind};
 use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
-use crate::steps::Peak;
 use crate::model::{Axis, Layers, Model, Place, Presence, Role, Rule, Shape, Split};
+use crate::steps::Peak;
 use crate::{Result, SizingError};
 
 /// What a family knows. Implementations are data: they hold no state of a model.

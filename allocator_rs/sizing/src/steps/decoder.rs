@@ -121,7 +121,11 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
         tape.hold(query);
         tape.hold(query);
     }
-    if gemma { eager(tape, mode) } else { sdpa(tape, mode) }
+    if gemma {
+        eager(tape, mode)
+    } else {
+        sdpa(tape, mode)
+    }
     if repeats {
         tape.free(query);
         tape.free(query);
@@ -136,7 +140,11 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     }
     tape.replace(wide, wide);
     norm(tape);
-    if kind == Decoding::Mixtral { mixture(tape, mode) } else { gated(tape, mode) }
+    if kind == Decoding::Mixtral {
+        mixture(tape, mode)
+    } else {
+        gated(tape, mode)
+    }
     tape.free(wide);
     if gemma {
         norm(tape);

@@ -73,11 +73,9 @@ fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
         context.min(512),
         workload.element_bytes,
     ];
-    let full = model.caches.iter().any(|group| {
-        matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window)
-    });
-    let mode =
-        Mode { number: workload.number, quantised: workload.quantised, masked: workload.sequences > 1 || full };
+    let full =
+        model.caches.iter().any(|group| matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window));
+    let mode = Mode { number: workload.number, quantised: workload.quantised, masked: workload.sequences > 1 || full };
     Ok((Tape::new(values, workload.told), mode))
 }
 

@@ -2,8 +2,7 @@
 
 use super::Number;
 use super::tape::Dim::{
-    Context, E, HalfHead, HeadDim, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, Query, QueryBlock, Sequences,
-    Tokens,
+    Context, E, HalfHead, HeadDim, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, Query, QueryBlock, Sequences, Tokens,
 };
 use super::tape::{Dim, Tape, elements, size};
 

@@ -22,8 +22,8 @@ use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::{product, sum};
-use crate::steps::{Decoding, Number, decoder};
 use crate::model::{Layers, Model, Role, Shape, Split};
+use crate::steps::{Decoding, Number, decoder};
 
 const WHAT: &str = "a parameter's size";
 

@@ -81,7 +81,8 @@ pub static GEMMA_3: Style = Style { head_norm: HEAD_NORM, window: Window::AllBut
 /// Vault Gemma.
 pub static VAULT_GEMMA: Style = Style { layer_norms: 2, step: None, ..GEMMA_2 };
 /// Qwen 3.
-pub static QWEN_3: Style = Style { head_norm: HEAD_NORM, head_dim: Some(128), window: Window::Late, step: Some(Decoding::Qwen3), ..LLAMA };
+pub static QWEN_3: Style =
+    Style { head_norm: HEAD_NORM, head_dim: Some(128), window: Window::Late, step: Some(Decoding::Qwen3), ..LLAMA };
 /// Qwen 3 Moe.
 pub static QWEN_3_MOE: Style = Style {
     head_dim: None,
