@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import torch
 import transformers
-from torchao.quantization import Int8WeightOnlyConfig, quantize_
 from torch.profiler import ProfilerActivity, profile
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey

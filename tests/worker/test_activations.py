@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,7 @@ def has_native(number: Dtype) -> bool:
 
 
 def _flags(name: str) -> bool:
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-        return name in file.read()
+    return name in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
 
 
 @pytest.mark.parametrize("number", NUMBERS)
