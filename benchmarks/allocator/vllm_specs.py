@@ -109,10 +109,10 @@ def of_vllm(case: Case) -> tuple[int, int, int, int]:
     )
     layers = {f"layers.{at}": spec for at, spec in enumerate(case.layers)}
     if len(set(case.layers)) == 1:
-        groups = kv_cache_utils._get_kv_cache_groups_uniform_spec(layers)
+        groups = kv_cache_utils._get_kv_cache_groups_uniform_spec(layers)  # noqa: SLF001 - the public way wants an engine
     else:
         unified = kv_cache_utils.unify_kv_cache_spec_page_size(layers)
-        groups = kv_cache_utils._get_kv_cache_groups_uniform_page_size(unified)
+        groups = kv_cache_utils._get_kv_cache_groups_uniform_page_size(unified)  # noqa: SLF001 - as above
     page = groups[0].kv_cache_spec.page_size_bytes
     pages = sum(-(-group.kv_cache_spec.max_memory_usage_bytes(config) // page) for group in groups)
     return page, max(len(group.layer_names) for group in groups), len(groups), pages
