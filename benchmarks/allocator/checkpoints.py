@@ -53,7 +53,10 @@ def write_checkpoint(recipe: Recipe, out: Path) -> Path:
         if name not in tied and tensor.is_floating_point()
     }
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    content = config.to_dict() | {"architectures": [recipe.architecture], "torch_dtype": str(_DTYPES[recipe.stored])[6:]}
+    content = config.to_dict() | {
+        "architectures": [recipe.architecture],
+        "torch_dtype": str(_DTYPES[recipe.stored])[6:],
+    }
     content.pop("dtype", None)
     (out / "config.json").write_text(json.dumps(content), encoding="utf-8")
     write_tokenizer(out)

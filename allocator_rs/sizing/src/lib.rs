@@ -14,6 +14,7 @@ pub mod catalogue;
 pub mod checkpoint;
 pub mod component;
 pub mod config;
+pub mod constants;
 pub mod dtype;
 pub mod engines;
 pub mod error;
@@ -32,6 +33,7 @@ pub mod weights;
 
 pub use catalogue::Task;
 pub use checkpoint::{Checkpoint, inspect, inspect_config};
+pub use constants::Constants;
 pub use component::{Component, Sized, Workload};
 pub use dtype::{StoredDtype, WeightDtype};
 pub use engines::{size_for, totals_for};
