@@ -374,7 +374,6 @@ EngineEvent = (
     | EngineDrained
     | EngineStopped
     | MemoryMeasured
-    | ReadingTaken
 )
 TrafficEvent = RoutesProgressed | RoutesRefused
-Event = CallerEvent | PlanningEvent | EngineEvent | TrafficEvent | GatesJudged | Tick | Recovered
+Event = CallerEvent | PlanningEvent | EngineEvent | ReadingTaken | TrafficEvent | GatesJudged | Tick | Recovered
