@@ -69,7 +69,8 @@ fn bounds(fit: &Fit, size: f64) -> (f64, f64) {
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 pub fn calibrate(python: Python<'_>, serving: Vec<(f64, f64)>, loading: Vec<(f64, f64)>) -> PyResult<Constants> {
-    let readings = |rows: &[(f64, f64)]| rows.iter().map(|&(size, target)| Reading { size, target }).collect::<Vec<_>>();
+    let readings =
+        |rows: &[(f64, f64)]| rows.iter().map(|&(size, target)| Reading { size, target }).collect::<Vec<_>>();
     python
         .detach(|| {
             let serving = ::calibration::fit(&readings(&serving), &SERVING)?;

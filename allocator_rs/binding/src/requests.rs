@@ -114,13 +114,13 @@ pub fn size_batch<'py>(
         let text = format!("{} contexts and {} concurrencies", contexts.len(), concurrencies.len());
         return Err(errors::BatchInvalidError::new_err(text));
     }
-    let (bytes, upper) = python.detach(|| fill(&checkpoint.0, request.0, contexts, concurrencies));
+    let (bytes, upper) = python.detach(|| fill(&checkpoint.0, &request.0, contexts, concurrencies));
     Ok((bytes.into_pyarray(python), upper.into_pyarray(python)))
 }
 
 fn fill(
     checkpoint: &sizing::Checkpoint,
-    request: sizing::Request,
+    request: &sizing::Request,
     contexts: &[u64],
     concurrencies: &[u64],
 ) -> (Vec<u64>, Vec<u64>) {
@@ -138,7 +138,7 @@ fn fill(
                 for ((&context_length, &max_concurrency), (bytes, upper)) in
                     contexts.iter().zip(concurrencies).zip(outputs)
                 {
-                    let request = sizing::Request { context_length, max_concurrency, ..request };
+                    let request = sizing::Request { context_length, max_concurrency, ..*request };
                     if let Ok(totals) = sizing::totals_for(checkpoint, &request) {
                         (*bytes, *upper) = (totals.bytes, totals.upper_bytes);
                     }

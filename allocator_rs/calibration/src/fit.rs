@@ -50,11 +50,7 @@ impl Prior {
             factor: self.factor,
             scale: 1.0,
             effective_count: 0.0,
-            covariance: [
-                self.base_deviation * self.base_deviation,
-                0.0,
-                self.factor_deviation * self.factor_deviation,
-            ],
+            covariance: [self.base_deviation * self.base_deviation, 0.0, self.factor_deviation * self.factor_deviation],
             noise: self.noise,
             noise_factor: self.noise_factor,
         }
@@ -190,7 +186,8 @@ impl System {
         if base >= 0.0 && factor >= 0.0 {
             return (base, factor);
         }
-        let edges = [(0.0, (self.factor_target / self.factor).max(0.0)), ((self.base_target / self.base).max(0.0), 0.0)];
+        let edges =
+            [(0.0, (self.factor_target / self.factor).max(0.0)), ((self.base_target / self.base).max(0.0), 0.0)];
         let [first, second] = edges;
         if self.loss(first) <= self.loss(second) { first } else { second }
     }

@@ -33,8 +33,8 @@ pub mod weights;
 
 pub use catalogue::Task;
 pub use checkpoint::{Checkpoint, inspect, inspect_config};
-pub use constants::Constants;
 pub use component::{Component, Sized, Workload};
+pub use constants::Constants;
 pub use dtype::{StoredDtype, WeightDtype};
 pub use engines::{size_for, totals_for};
 pub use error::SizingError;

@@ -2,8 +2,8 @@
 
 use crate::cache::CacheKind;
 use crate::catalogue::Task;
-use crate::constants::{self, Bound};
 use crate::component::{Sized, Workload};
+use crate::constants::{self, Bound};
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::request::{KvDtype, Request};
@@ -183,7 +183,7 @@ fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: 
     Ok((peak.bytes, upper))
 }
 
-/// In 16 bit oneDNN's linear layers hold one more copy of the MLP's inner activations: 1.33 times FP32's elements for BERT and `MiniLM`.
+/// In 16 bit `oneDNN`'s linear layers hold one more copy of the MLP's inner activations: 1.33 times FP32's elements for BERT and `MiniLM`.
 fn half_copy<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<u64> {
     if workload.element_bytes != 2 || checkpoint.tally.linear == 0 {
         return Ok(0);
