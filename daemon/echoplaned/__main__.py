@@ -22,10 +22,11 @@ from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
 from echoplaned.engines.crew import Clocks, Outlets
-from echoplaned.engines.launcher import LaunchOptions
+from echoplaned.engines.launcher import LaunchOptions, worker_environment
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
+from echoplaned.engines.version import torch_engine_version
 from echoplaned.errors import EchoplaneError
 from echoplaned.gates.runner import GateRunner
 from echoplaned.planning import find_devices
@@ -111,13 +112,14 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         latest_state=lambda: loop.state,
         clients=traffic,
     )
-    planner = InstancePlanner(loop.emit, time.time)
+    engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
+    planner = InstancePlanner(loop.emit, time.time, engine_versions)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
-        planning=Planning(settings.model_roots),
+        planning=Planning(settings.model_roots, engine_versions),
         prober=prober,
         resolve_source=lambda uri: resolve_source(uri, settings.model_roots),
         engines={"torch": EngineProfile(options=frozenset({"torch_threads"}))},

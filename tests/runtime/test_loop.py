@@ -55,6 +55,11 @@ class Recorder:
         del state
         self.done.append(effect)
 
+    def explain_reading(self, effect: fx.ExplainReading, state: State) -> None:
+        """Record."""
+        del state
+        self.done.append(effect)
+
     def start(self, effect: fx.StartEngine) -> None:
         """Record."""
         self.done.append(effect)

@@ -69,6 +69,7 @@ exceptions! {
     BatchInvalidError: "Columns of a batch differ in length.",
     ArithmeticOverflowError: "A byte count does not fit into 64 bits.",
     NameUnknownError: "A dtype or an engine that this module does not know.",
+    ReadingInvalidError: "A measurement to calibrate with is not a number that memory can have.",
     DeviceDuplicateError: "Two devices have one name.",
     ReplicasInvalidError: "The number of replicas is zero or beyond reason.",
     OverrideInvalidError: "A reservoir override is out of range.",

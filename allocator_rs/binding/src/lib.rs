@@ -3,6 +3,7 @@
 
 use pyo3::prelude::*;
 
+mod calibration;
 mod dtesn;
 mod errors;
 mod eviction;
@@ -13,6 +14,8 @@ mod types;
 
 #[pymodule]
 mod _allocator {
+    #[pymodule_export]
+    use super::calibration::{Constants, calibrate};
     #[pymodule_export]
     use super::eviction::Usage;
     #[pymodule_export]

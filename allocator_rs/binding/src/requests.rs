@@ -8,6 +8,7 @@ use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use sizing::{Engine, KvDtype, Lora};
 
+use crate::calibration::Constants;
 use crate::errors;
 use crate::functions::dtype;
 use crate::types::{Checkpoint, Sizing};
@@ -27,7 +28,7 @@ pub struct Request(pub sizing::Request);
 impl Request {
     #[new]
     #[pyo3(signature = (*, engine_name, dtype_name, context_length, max_concurrency, kv_dtype_name="AUTO",
-        tensor_parallel=1, pipeline_parallel=1, block_size=None, max_batched_tokens=None, lora=None))]
+        tensor_parallel=1, pipeline_parallel=1, block_size=None, max_batched_tokens=None, lora=None, constants=None))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of one request, which the Python facade names")]
     fn new(
         engine_name: &str,
@@ -40,6 +41,7 @@ impl Request {
         block_size: Option<u64>,
         max_batched_tokens: Option<u64>,
         lora: Option<(u64, u64)>,
+        constants: Option<&Constants>,
     ) -> PyResult<Self> {
         let unknown = |what: &str, name: &str| errors::NameUnknownError::new_err(format!("{what} {name:?} is unknown"));
         let kv_dtype = KvDtype::parse(kv_dtype_name).ok_or_else(|| unknown("KV dtype", kv_dtype_name))?;
@@ -54,6 +56,7 @@ impl Request {
             block_size,
             max_batched_tokens,
             lora: lora.map(|(adapters, rank)| Lora { adapters, rank }),
+            constants: constants.map_or_else(sizing::Constants::default, |given| given.0),
         }))
     }
 }
@@ -111,13 +114,13 @@ pub fn size_batch<'py>(
         let text = format!("{} contexts and {} concurrencies", contexts.len(), concurrencies.len());
         return Err(errors::BatchInvalidError::new_err(text));
     }
-    let (bytes, upper) = python.detach(|| fill(&checkpoint.0, request.0, contexts, concurrencies));
+    let (bytes, upper) = python.detach(|| fill(&checkpoint.0, &request.0, contexts, concurrencies));
     Ok((bytes.into_pyarray(python), upper.into_pyarray(python)))
 }
 
 fn fill(
     checkpoint: &sizing::Checkpoint,
-    request: sizing::Request,
+    request: &sizing::Request,
     contexts: &[u64],
     concurrencies: &[u64],
 ) -> (Vec<u64>, Vec<u64>) {
@@ -135,7 +138,7 @@ fn fill(
                 for ((&context_length, &max_concurrency), (bytes, upper)) in
                     contexts.iter().zip(concurrencies).zip(outputs)
                 {
-                    let request = sizing::Request { context_length, max_concurrency, ..request };
+                    let request = sizing::Request { context_length, max_concurrency, ..*request };
                     if let Ok(totals) = sizing::totals_for(checkpoint, &request) {
                         (*bytes, *upper) = (totals.bytes, totals.upper_bytes);
                     }

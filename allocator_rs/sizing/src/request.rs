@@ -1,6 +1,6 @@
 //! What is asked: an engine, a workload, a split.
 
-use crate::{Result, SizingError, WeightDtype};
+use crate::{Constants, Result, SizingError, WeightDtype};
 
 /// No engine computes more sequences at once.
 pub const MAX_CONCURRENCY: u64 = 65_536;
@@ -107,7 +107,7 @@ pub struct Lora {
 }
 
 /// One question. None asks for the engine's own default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Request {
     /// Engine.
     pub engine: Engine,
@@ -129,12 +129,14 @@ pub struct Request {
     pub max_batched_tokens: Option<u64>,
     /// Adapters.
     pub lora: Option<Lora>,
+    /// What the embedded engine's process needs beyond the formulas.
+    pub constants: Constants,
 }
 
 impl Request {
     /// The embedded engine, nothing split.
     #[must_use]
-    pub const fn torch(dtype: WeightDtype, context_length: u64, max_concurrency: u64) -> Self {
+    pub fn torch(dtype: WeightDtype, context_length: u64, max_concurrency: u64) -> Self {
         Self {
             engine: Engine::Torch,
             dtype,
@@ -146,6 +148,7 @@ impl Request {
             block_size: None,
             max_batched_tokens: None,
             lora: None,
+            constants: Constants::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::cache::CacheKind;
 use crate::catalogue::Task;
 use crate::component::{Sized, Workload};
+use crate::constants::{self, Bound};
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::request::{KvDtype, Request};
@@ -10,15 +11,7 @@ use crate::steps::Number;
 use crate::weights::{self, quantised};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
-/// Growth of a warm worker by a load and its calls beyond tensors: tokenizer, batches, mapped libraries. Measured on CPU
-/// with the C library told to give freed blocks back: 8 to 17 MiB over five models.
-const OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
-const OVERHEAD_UPPER_BYTES: u64 = 48 * 1024 * 1024;
-/// What glibc's heap keeps of freed temporaries, in percent of them: seven runs with its default thresholds gave 38 to 110.
-const HEAP_SLACK_PERCENT: u64 = 75;
-const HEAP_SLACK_UPPER_PERCENT: u64 = 125;
-/// One-sided margins, in percent, for what the allocator rounds and for formulas that were not compared.
-const VERIFIED_MARGIN_PERCENT: u64 = 5;
+/// One-sided margin, in percent, of formulas that were not compared; of others the constants' bound speaks.
 const UNVERIFIED_MARGIN_PERCENT: u64 = 50;
 
 /// Components of one instance of a checkpoint.
@@ -58,14 +51,15 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger
         rest = quantised_extras(checkpoint, dtype, if whole { 0 } else { element_bytes }, share, ledger)?;
     }
     temporary = sum("the heap's slack", &[temporary, activations, logits])?;
-    let slack = [HEAP_SLACK_PERCENT, HEAP_SLACK_UPPER_PERCENT].map(|part| percent(temporary, part));
-    let [slack, slack_upper] = [slack[0].clone()?, slack[1].clone()?];
-    add_slack(temporary, slack, slack_upper, ledger)?;
+    let constants = &request.constants;
+    let (slack, overhead) = (constants::share(&constants.serving, temporary), constants::base(&constants.serving));
+    add_slack(temporary, slack, overhead, ledger)?;
     let what = "the load peak";
-    serving.bytes = sum(what, &[serving.bytes, temporary, rest, slack, OVERHEAD_BYTES])?;
+    serving.bytes = sum(what, &[serving.bytes, temporary, rest, slack.bytes, overhead.bytes])?;
     let upper = sum(what, &[temporary.saturating_sub(activations), upper])?;
-    serving.upper_bytes = sum(what, &[serving.upper_bytes, upper, rest, slack_upper, OVERHEAD_UPPER_BYTES])?;
-    load_peak(checkpoint, dtype, resident, serving, ledger)
+    let slack_upper = sum(what, &[slack.upper_bytes, overhead.upper_bytes])?;
+    serving.upper_bytes = sum(what, &[serving.upper_bytes, upper, rest, slack_upper])?;
+    load_peak(checkpoint, request, resident, serving, ledger)
 }
 
 /// Refuse quantisation where it leaves most of the matrices as they are; else what share of all parameters it covers.
@@ -178,7 +172,7 @@ fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: 
         ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
         "unverified"
     };
-    let margin = if peak.verified { VERIFIED_MARGIN_PERCENT } else { UNVERIFIED_MARGIN_PERCENT };
+    let margin = if peak.verified { 0 } else { UNVERIFIED_MARGIN_PERCENT };
     let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
     let (bytes, whole) = (peak.bytes, peak.whole);
     ledger.add("activations", bytes, upper, || Detail { formula: peak.formula, inputs: peak.inputs, source })?;
@@ -231,35 +225,34 @@ fn quantised_extras<L: Ledger>(
 }
 
 /// Freed temporaries that the C library's heap has not given back when the next peak comes, and what is not tensors.
-fn add_slack<L: Ledger>(temporary: u64, bytes: u64, upper: u64, ledger: &mut L) -> Result<()> {
-    ledger.add("heap_slack", bytes, upper, || {
-        let source = "measured on CPU with glibc's default thresholds (torch 2.15, transformers 5.23); near 0 with MALLOC_ARENA_MAX=1 and fixed thresholds of 1 MiB";
-        Detail::new(
-            "temporary*percent/100",
-            &[("temporary", temporary), ("percent", HEAP_SLACK_PERCENT)],
-            source,
-        )
+fn add_slack<L: Ledger>(temporary: u64, slack: Bound, overhead: Bound, ledger: &mut L) -> Result<()> {
+    ledger.add("heap_slack", slack.bytes, slack.upper_bytes, || {
+        let source = "the calibration's factor: what the heap keeps of freed temporaries (CPU, glibc)";
+        Detail::new("temporary*factor", &[("temporary", temporary)], source)
     })?;
-    ledger.add("overhead", OVERHEAD_BYTES, OVERHEAD_UPPER_BYTES, || {
-        let source = "measured on CPU: growth of a warm worker beyond tensors (torch 2.15, transformers 5.23)";
-        Detail::new("a constant of the engine", &[], source)
+    ledger.add("overhead", overhead.bytes, overhead.upper_bytes, || {
+        let source = "the calibration's base: growth of a warm worker beyond tensors";
+        Detail::new("a constant of engine, version and device", &[], source)
     })
 }
 
 /// While a cast or a quantisation runs, the stored bytes are mapped beside the result; the surplus over what serving needs.
 fn load_peak<L: Ledger>(
     checkpoint: &Checkpoint,
-    dtype: WeightDtype,
+    request: &Request,
     resident: u64,
     serving: crate::ledger::Totals,
     ledger: &mut L,
 ) -> Result<()> {
-    if dtype == checkpoint.stored_dtype {
+    if request.dtype == checkpoint.stored_dtype {
         return Ok(());
     }
     let what = "the load peak";
-    let peak = sum(what, &[resident, checkpoint.stored_bytes, OVERHEAD_BYTES])?;
-    let peak_upper = sum(what, &[resident, checkpoint.stored_bytes, OVERHEAD_UPPER_BYTES])?;
+    let both = sum(what, &[resident, checkpoint.stored_bytes])?;
+    let loading = &request.constants.loading;
+    let (share, base) = (constants::share(loading, both), constants::base(loading));
+    let peak = sum(what, &[both, share.bytes, base.bytes])?;
+    let peak_upper = sum(what, &[both, share.upper_bytes, base.upper_bytes])?;
     let bytes = peak.saturating_sub(serving.bytes);
     let upper_bytes = peak_upper.saturating_sub(serving.upper_bytes);
     if bytes == 0 && upper_bytes == 0 {

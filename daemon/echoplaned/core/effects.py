@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.routes_view import ModelRoutes
@@ -100,6 +101,15 @@ class StopEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainReading:
+    """Set a process's peaks beside what the formulas give. One that is lost in a crash is no harm: the process is measured again."""
+
+    instance: InstanceKey
+    generation: int
+    usage: MemoryUsage
+
+
+@dataclass(frozen=True, slots=True)
 class PublishRoutes:
     """Make these a model's routes.
 
@@ -156,4 +166,4 @@ class Announce:
 
 
 KeyedEffect = PlanInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
-Effect = Persist | KeyedEffect | UndrainEngine | FinishOperation | Reply | Announce
+Effect = Persist | KeyedEffect | UndrainEngine | ExplainReading | FinishOperation | Reply | Announce

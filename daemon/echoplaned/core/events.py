@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.ids import InstanceKey
@@ -258,12 +259,22 @@ class EngineStopped:
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """What the process really takes, above a warm idle engine."""
+    """What the process really takes, above a warm idle engine. ``usage``: its peaks and what they speak of; None: it cannot tell."""
 
     now_s: float
     instance: InstanceKey
     generation: int
     measured_bytes: int
+    usage: MemoryUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingTaken:
+    """A process's peaks beside what the formulas give for the batch that it computed."""
+
+    now_s: float
+    key: EngineKey
+    reading: Reading
 
 
 # --- traffic -------------------------------------------------------------------------------------------------------
@@ -365,4 +376,4 @@ EngineEvent = (
     | MemoryMeasured
 )
 TrafficEvent = RoutesProgressed | RoutesRefused
-Event = CallerEvent | PlanningEvent | EngineEvent | TrafficEvent | GatesJudged | Tick | Recovered
+Event = CallerEvent | PlanningEvent | EngineEvent | ReadingTaken | TrafficEvent | GatesJudged | Tick | Recovered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from echoplaned.core.draft import Draft
-from echoplaned.core.effects import UndrainEngine
+from echoplaned.core.effects import ExplainReading, UndrainEngine
 from echoplaned.core.events import (
     EngineDrained,
     EngineEvent,
@@ -86,6 +86,8 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
         return draft.count_stale()
     instance = found[2]
     if isinstance(event, MemoryMeasured):
+        if event.usage is not None and event.usage.tokens:
+            draft.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
         return draft.put_instance(replace(instance, measured_bytes=event.measured_bytes))
     signal = _SIGNALS[type(event)]
     if isinstance(event, EngineLost) and instance.failures + 1 >= MAX_FAILURES and _restarts(instance):

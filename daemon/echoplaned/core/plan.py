@@ -112,6 +112,25 @@ class Reservoir:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Which constants a plan used. ``sample_count`` 0: nothing was measured of this engine on this device, and a prior answers.
+
+    ``heap_slack``: what the heap keeps of each byte of temporaries. ``load_slack``: what a load takes beyond stored bytes and weights, for
+    each byte of both. ``time_s``: of the newest reading, seconds since the epoch.
+    """
+
+    engine: str
+    engine_version: str
+    device: str
+    sample_count: int
+    time_s: float
+    overhead_bytes: int
+    heap_slack: float
+    load_overhead_bytes: int
+    load_slack: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The answer to "does it fit, and where?", the same in ``validate_only``, in errors and in ``PlanModel``.
 
@@ -142,3 +161,4 @@ class Plan:
     kv_bytes_per_token: int = 0
     fitting_context_length: int = 0
     fitting_max_concurrency: int = 0
+    calibration: Calibration | None = None

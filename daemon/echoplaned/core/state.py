@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from echoplaned.core.calibration import Window
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.ids import InstanceKey, VersionKey
@@ -276,14 +277,16 @@ class Operation:
 class State:
     """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
 
-    ``issued``: by model, keys of the effects that were handed out and still hold; observed, never persisted, so that after a crash
-    every effect that the state implies is handed out again. ``clients_back_s``: when every client has found this daemon again, in
+    ``calibrations``: what was measured of engines, in the order of their keys. ``issued``: by model, keys of the effects
+    that were handed out and still hold; observed, never persisted, so that after a crash every effect that the state implies is handed
+    out again. ``clients_back_s``: when every client has found this daemon again, in
     seconds since the epoch; observed.
     """
 
     devices: tuple[Device, ...] = ()
     models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     operations: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
+    calibrations: tuple[Window, ...] = ()
     store_epoch: int = 0
     ledger_epoch: int = 0
     route_epoch: int = 0

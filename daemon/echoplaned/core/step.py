@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from echoplaned.core import callers, events, instances, recovery, steering
+from echoplaned.core.calibration import with_reading
 from echoplaned.core.derive import implied_effects
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Effect, EffectKey, KeyedEffect, Persist
@@ -75,6 +76,8 @@ def same_durably(before: State, after: State) -> bool:
     """Whether two states are equal in everything that the store keeps."""
     if before.operations is not after.operations and before.operations != after.operations:
         return False
+    if before.calibrations is not after.calibrations and before.calibrations != after.calibrations:
+        return False
     if before.models is after.models:
         return True
     if before.models.keys() != after.models.keys():
@@ -139,6 +142,11 @@ def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     return None
 
 
+def _on_reading(draft: Draft, event: events.ReadingTaken) -> None:
+    windows = with_reading(draft.state.calibrations, event.key, event.reading)
+    draft.state = replace(draft.state, calibrations=windows)
+
+
 def _on_tick(draft: Draft, _event: events.Tick) -> None:
     for model in tuple(draft.state.models.values()):
         for version in model.versions.values():
@@ -172,6 +180,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.EngineDrained: instances.on_engine_event,
         events.EngineStopped: instances.on_engine_event,
         events.MemoryMeasured: instances.on_engine_event,
+        events.ReadingTaken: _on_reading,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.GatesJudged: _on_judged,

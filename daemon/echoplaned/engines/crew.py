@@ -165,7 +165,8 @@ class Crew:
             self._outlets.emit(EngineStuck(self._clocks.wall(), *watched.key, why))
         grown = watched.grown_memory()
         if grown is not None:
-            self._outlets.emit(MemoryMeasured(self._clocks.wall(), *watched.key, grown))
+            usage = watched.last_report.usage if watched.last_report else None
+            self._outlets.emit(MemoryMeasured(self._clocks.wall(), *watched.key, grown, usage))
 
     def _adopt_spare(self, found: FoundWorker) -> None:
         try:

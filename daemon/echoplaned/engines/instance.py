@@ -17,6 +17,7 @@ REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
 _GROWN_SHARE: Final = 0.05
 _GROWN_BYTES: Final = 4 * 1024 * 1024
+_GROWN_BATCH: Final = 1.5
 
 
 class CounterSink(Protocol):
@@ -62,6 +63,7 @@ class WatchedInstance:
         self.stopping = False
         self.stuck = False
         self.measured_bytes: int | None = None
+        self.told_tokens = 0
         self._sink = sink
         self._clock = clock
         self._limits = StuckLimits()
@@ -119,12 +121,15 @@ class WatchedInstance:
         self._probes_sent += 1
 
     def grown_memory(self) -> int | None:
-        """Return the model's bytes where they are well above what was last told; None: not, or never told."""
+        """Return the model's bytes where they, or the batch that they speak of, are well above what was last told; else None."""
         if self.measured_bytes is None or self._last is None:
             return None
         now = self._last.model_bytes
-        if now <= self.measured_bytes * (1 + _GROWN_SHARE) or now - self.measured_bytes < _GROWN_BYTES:
+        grown = now > self.measured_bytes * (1 + _GROWN_SHARE) and now - self.measured_bytes >= _GROWN_BYTES
+        usage = self._last.usage
+        if not grown and (usage is None or usage.sequences * usage.tokens < _GROWN_BATCH * max(1, self.told_tokens)):
             return None
+        self.told_tokens = usage.sequences * usage.tokens if usage else 0
         self.measured_bytes = now
         return now
 

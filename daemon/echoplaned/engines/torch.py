@@ -76,6 +76,7 @@ class TorchEngine:
         self, options: TorchOptions, outlets: Outlets, clocks: Clocks, new_worker_id: Callable[[], str]
     ) -> None:
         launch = replace(options.launch, state_dir=options.launch.state_dir.resolve())
+        self.launch = launch
         self._emit = outlets.emit
         self._now_s = clocks.wall
         self._spares = SparePool(launch, options.spare_count, new_worker_id)
@@ -192,8 +193,10 @@ class TorchEngine:
                 self._emit(ProbesFailed(self._now_s(), *key, str(error)))
             return
         self._emit(ProbesPassed(self._now_s(), *key, f"{count}/{count}"))
-        watched.measured_bytes = (await watched.next_report()).model_bytes
-        self._emit(MemoryMeasured(self._now_s(), *key, watched.measured_bytes))
+        report = await watched.next_report()
+        watched.measured_bytes = report.model_bytes
+        watched.told_tokens = report.usage.sequences * report.usage.tokens if report.usage else 0
+        self._emit(MemoryMeasured(self._now_s(), *key, report.model_bytes, report.usage))
 
     # --- drain and stop ---
 

@@ -9,6 +9,7 @@ from typing import Final, cast
 import grpc
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.effects import StartEngine
 from echoplaned.engines.probing import open_channel
 from echoplaned.engines.record import WorkerPhase
@@ -31,7 +32,7 @@ class Report:
     """How a worker stands.
 
     ``idle_s``: seconds since a call arrived; None: none has. ``model_bytes``: resident memory above the warm spare,
-    anonymous and file pages together.
+    anonymous and file pages together. ``usage``: its peaks and what they speak of; None until it serves.
     """
 
     phase: WorkerPhase
@@ -40,6 +41,7 @@ class Report:
     progress: int
     model_bytes: int
     failure: str
+    usage: MemoryUsage | None = None
 
 
 class WorkerRefusedError(Exception):
@@ -123,6 +125,15 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
     above_spare = (memory.rss_anon_bytes - memory.spare_rss_anon_bytes) + (
         memory.rss_file_bytes - memory.spare_rss_file_bytes
     )
+    spare_bytes = memory.spare_rss_anon_bytes + memory.spare_rss_file_bytes
+    usage = MemoryUsage(
+        engine_version=message.engine_version,
+        load_peak_bytes=max(0, memory.load_peak_rss_bytes - spare_bytes),
+        serving_peak_bytes=max(0, memory.peak_rss_bytes - spare_bytes),
+        file_bytes=max(0, memory.rss_file_bytes - memory.spare_rss_file_bytes),
+        sequences=memory.exercised_sequences,
+        tokens=memory.exercised_tokens,
+    )
     return Report(
         phase=_PHASES.get(message.state, WorkerPhase.WARMING),
         counts=TrafficCounts(
@@ -136,4 +147,5 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         progress=message.progress_count,
         model_bytes=max(0, above_spare),
         failure=message.failure,
+        usage=usage if memory.load_peak_rss_bytes else None,
     )

@@ -6,6 +6,7 @@ a worker thread. Sizes are bytes, contexts are tokens.
 
 from echoplaned.core.plan import Victim
 from echoplaned.planning.batch import size_batch
+from echoplaned.planning.calibration import Calibrated, calibrate, explain
 from echoplaned.planning.devices import find_devices, host_device
 from echoplaned.planning.inspection import (
     Checkpoint,
@@ -22,6 +23,7 @@ from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, fitt
 
 __all__ = [
     "DEFAULT_MAX_CONCURRENCY",
+    "Calibrated",
     "Checkpoint",
     "EngineOptions",
     "KvDtype",
@@ -30,6 +32,8 @@ __all__ = [
     "Victim",
     "WeightFormat",
     "architectures",
+    "calibrate",
+    "explain",
     "find_devices",
     "fitting",
     "host_device",

@@ -88,6 +88,7 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
     _allocator.GgufDuplicateError: _corrupt,
     _allocator.ArithmeticOverflowError: _corrupt,
     _allocator.NameUnknownError: _field("engine"),
+    _allocator.ReadingInvalidError: _field("readings"),
     _allocator.DeviceDuplicateError: _field("devices"),
     _allocator.ReplicasInvalidError: _field("replicas"),
     _allocator.OverrideInvalidError: _field("reservoir"),

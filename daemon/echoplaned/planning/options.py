@@ -101,7 +101,13 @@ def format_name(dtype: Dtype | WeightFormat | str) -> str:
 
 
 def native_request(
-    *, engine: str, weights: str, context_length: int, max_concurrency: int, options: EngineOptions
+    *,
+    engine: str,
+    weights: str,
+    context_length: int,
+    max_concurrency: int,
+    options: EngineOptions,
+    constants: _allocator.Constants | None = None,
 ) -> _allocator.Request:
     """Return a request as the native module takes it; negative numbers become 0, which it refuses by name.
 
@@ -120,4 +126,5 @@ def native_request(
         block_size=options.block_size,
         max_batched_tokens=options.max_batched_tokens,
         lora=lora,
+        constants=constants,
     )

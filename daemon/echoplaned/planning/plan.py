@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echoplaned import _allocator
+from echoplaned.core.calibration import EngineKey
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.planning._translate import translated
+from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.options import EngineOptions, WeightFormat, native_request
@@ -32,7 +34,8 @@ class PlanRequest:
 
     ``source``: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``. ``reserved_bytes``: what instances hold on
     each device, by device id; with ``surge`` it holds the version that is replaced as well.
-    ``victims``: what could make room. ``options``: a split, an engine's settings.
+    ``victims``: what could make room. ``calibrated``: the embedded engine's constants; the prior where None.
+    ``options``: a split, an engine's settings.
     """
 
     source: Path | Checkpoint
@@ -44,6 +47,7 @@ class PlanRequest:
     surge: bool = False
     engine: str = "torch"
     victims: tuple[Victim, ...] = ()
+    calibrated: Calibrated | None = None
     options: EngineOptions = field(default_factory=EngineOptions)
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
@@ -65,6 +69,7 @@ def plan_load(request: PlanRequest) -> Plan:
         max_concurrency=request.max_concurrency,
         engine=request.engine,
         options=request.options,
+        constants=_constants(request),
     )
     facts = checkpoint.facts
     reservoir = plan_reservoir(facts.parameter_count, sized.max_concurrency, request.reservoir)
@@ -100,7 +105,18 @@ def plan_load(request: PlanRequest) -> Plan:
         kv_bytes_per_token=sized.kv_bytes_per_token,
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
+        calibration=_calibrated(request).shown if request.engine == "torch" else None,
     )
+
+
+def _calibrated(request: PlanRequest) -> Calibrated:
+    """Return the request's constants, or the prior."""
+    device = request.devices[0].name if request.devices else ""
+    return request.calibrated or calibrate(EngineKey(request.engine, "", device), ())
+
+
+def _constants(request: PlanRequest) -> _allocator.Constants | None:
+    return request.calibrated.native if request.calibrated else None
 
 
 def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | EchoplaneError, ...]:
@@ -233,7 +249,14 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
     free = max((fit.free_bytes for fit in _fits(request, (), 0)), default=0)
     if not free:
         return 0, 0
-    return fitting(checkpoint, sized, free - reservoir.total_bytes, engine=request.engine, options=request.options)
+    return fitting(
+        checkpoint,
+        sized,
+        free - reservoir.total_bytes,
+        engine=request.engine,
+        options=request.options,
+        constants=_constants(request),
+    )
 
 
 def _not_served(request: PlanRequest, checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -254,6 +277,7 @@ def _alternatives(
             context_length=sized.context_length,
             max_concurrency=sized.max_concurrency,
             options=request.options,
+            constants=_constants(request),
         )
         found = _allocator.alternatives(
             checkpoint.native,

@@ -25,6 +25,7 @@ class SizedModel:
     in; ``weight_format``: how weights are packed. ``quantised_share``: fraction of the parameters that quantisation covers; 0 where
     there is none. ``kv_bytes_per_token``: what one more token of one sequence adds on the fullest rank while no window is full.
     ``is_verified``: whether anything of the engine's profile was compared with the running engine.
+    ``is_mapped``: whether the weights are the file's own pages.
     """
 
     dtype: Dtype
@@ -39,6 +40,7 @@ class SizedModel:
     ranks: tuple[RankMemory, ...] = ()
     kv_bytes_per_token: int = 0
     is_verified: bool = True
+    is_mapped: bool = True
 
 
 def open_source(source: Path | Checkpoint) -> Checkpoint:
@@ -58,6 +60,7 @@ def size_model(
     max_concurrency: int | None = None,
     engine: str = "torch",
     options: EngineOptions | None = None,
+    constants: _allocator.Constants | None = None,
 ) -> SizedModel:
     """Return the components of one instance.
 
@@ -68,6 +71,7 @@ def size_model(
         max_concurrency: sequences computed at once; 8 where None.
         engine: whose memory: ``torch`` (the embedded one), ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
         options: a split, and the engine's own settings.
+        constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
     Raises:
         FieldInvalidError: a number out of range, an impossible split, or an engine without a profile.
@@ -86,6 +90,7 @@ def size_model(
             context_length=context,
             max_concurrency=concurrency,
             options=options or EngineOptions(),
+            constants=constants,
         )
         sized = _allocator.size(checkpoint.native, request)
     return SizedModel(
@@ -101,6 +106,7 @@ def size_model(
         ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
         kv_bytes_per_token=sized.kv_bytes_per_token,
         is_verified=sized.verified,
+        is_mapped=weights == checkpoint.weight_format,
     )
 
 
@@ -111,6 +117,7 @@ def fitting(
     *,
     engine: str = "torch",
     options: EngineOptions | None = None,
+    constants: _allocator.Constants | None = None,
 ) -> tuple[int, int]:
     """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
 
@@ -127,6 +134,7 @@ def fitting(
             context_length=sized.context_length,
             max_concurrency=sized.max_concurrency,
             options=options or EngineOptions(),
+            constants=constants,
         )
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from echoplaned.core.calibration import EngineKey, readings_of
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.planning import Checkpoint, PlanRequest, inspect_checkpoint, plan_load, plan_reservoir
+from echoplaned.planning import (
+    Calibrated,
+    Checkpoint,
+    PlanRequest,
+    calibrate,
+    inspect_checkpoint,
+    plan_load,
+    plan_reservoir,
+)
 from echoplaned.rpc.facade import PlanQuestion
 
 KEPT = 64
 
 
 class Planning:
-    """Implements ``PlanningFacade``. Keeps the last checkpoints that were read, so that planning does not read them again."""
+    """Implements ``PlanningFacade``. Keeps the last checkpoints that were read, so that planning does not read them again.
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    Args:
+        roots: every file that is read lies beneath one of them.
+        engine_versions: the version of each engine kind that a load would start now, as its workers report it.
+    """
+
+    def __init__(self, roots: Sequence[Path], engine_versions: Mapping[str, str] | None = None) -> None:
+        self._engine_versions = dict(engine_versions or {})
         self._roots = tuple(roots)
         self._read: OrderedDict[tuple[Path, str], Checkpoint] = OrderedDict()
         self._lock = threading.Lock()
@@ -50,8 +65,15 @@ class Planning:
             reserved_bytes={load.device.device_id: load.reserved_bytes for load in question.devices},
             reservoir=question.reservoir,
             victims=question.victims,
+            calibrated=self._calibrated(question),
         )
         return plan_load(request)
+
+    def _calibrated(self, question: PlanQuestion) -> Calibrated:
+        """Return the constants of the engine on the first device: a host has one kind of memory, and so have a node's GPUs as a rule."""
+        device = question.devices[0].device.name if question.devices else ""
+        key = EngineKey(question.engine, self._engine_versions.get(question.engine, ""), device)
+        return calibrate(key, readings_of(question.measured, key))
 
     def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:
         """Return the reservoir that goes with a parameter count."""

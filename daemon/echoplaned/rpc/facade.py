@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from echoplaned.core.calibration import Window
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.plan import Device, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
@@ -23,7 +24,7 @@ class DeviceLoad:
 class PlanQuestion:
     """What to plan. ``surge``: it is served beside the version that it replaces, whose bytes are in ``devices`` already.
 
-    ``victims``: what could be parked or evicted to make room.
+    ``victims``: what could be parked or evicted to make room. ``measured``: what engines took so far.
     """
 
     source_path: Path
@@ -37,6 +38,7 @@ class PlanQuestion:
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
     surge: bool = False
     victims: tuple[Victim, ...] = ()
+    measured: tuple[Window, ...] = ()
 
 
 class PlanningFacade(Protocol):

@@ -205,6 +205,7 @@ class Intake:
             reservoir=spec.reservoir,
             surge=surge,
             victims=victims_of(state),
+            measured=state.calibrations,
         )
         return await asyncio.to_thread(self._deps.planning.plan, question)
 

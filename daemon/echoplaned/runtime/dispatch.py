@@ -36,11 +36,13 @@ class Dispatcher:
     gates: Gates
     observer: Observer
 
-    def perform(self, effect: fx.Effect, state: State) -> None:
+    def perform(self, effect: fx.Effect, state: State) -> None:  # noqa: C901 - one case an effect
         """Do one effect."""
         match effect:
             case fx.PlanInstance():
                 self.planner.plan_instance(effect, state)
+            case fx.ExplainReading():
+                self.planner.explain_reading(effect, state)
             case fx.StartEngine():
                 self.engines.start(effect)
             case fx.ProbeEngine():

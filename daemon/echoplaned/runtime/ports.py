@@ -10,6 +10,7 @@ from echoplaned.core.effects import (
     Announce,
     DrainEngine,
     EvaluateGates,
+    ExplainReading,
     PlanInstance,
     ProbeEngine,
     PublishRoutes,
@@ -85,6 +86,10 @@ class Planner(Protocol):
 
     def plan_instance(self, effect: PlanInstance, state: State) -> None:
         """Find a device for an instance. Answers Reserved or Refused."""
+        ...
+
+    def explain_reading(self, effect: ExplainReading, state: State) -> None:
+        """Set a process's peaks beside the formulas. Answers ReadingTaken, or nothing where the checkpoint has gone."""
         ...
 
 

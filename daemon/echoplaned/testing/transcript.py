@@ -246,7 +246,7 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] =
 }
 
 
-def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911 - one line for each kind of effect
+def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of effect
     """Write an effect as one line."""
     match effect:
         case fx.Persist():
@@ -261,6 +261,8 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911 - one line for each k
             return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
         case fx.UndrainEngine():
             return f"undrain {effect.instance}.{effect.generation}"
+        case fx.ExplainReading():
+            return f"explain {effect.instance}.{effect.generation} {effect.usage.sequences}x{effect.usage.tokens}"
         case fx.StopEngine():
             return f"stop {effect.instance}.{effect.generation}"
         case fx.PublishRoutes():

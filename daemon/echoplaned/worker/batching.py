@@ -12,6 +12,7 @@ import structlog
 
 from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
+from echoplaned.worker.shape import BatchShape
 
 _SMALLEST_BUCKET: Final = 16
 _log = structlog.get_logger()
@@ -70,12 +71,18 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
+        self._exercised = BatchShape()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
     @property
     def progress(self) -> int:
         """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
         return self._progress
+
+    @property
+    def exercised(self) -> BatchShape:
+        """The largest batch whose first step was computed: what the process's peak so far speaks of."""
+        return self._exercised
 
     @property
     def waiting(self) -> int:
@@ -133,6 +140,8 @@ class Batcher:
                 if batch:
                     active.append(self._start_run(batch))
                 active = [run for run in active if self._goes_on(run)]
+                # Noted after its step: a report in between would give a larger batch the peak of the smaller ones before it.
+                self._exercised = self._exercised.larger(BatchShape.of(batch))
             self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
             finished = True
         finally:

@@ -19,6 +19,7 @@ from echoplaned.engines.record import WorkerPhase
 from echoplaned.worker.errors import LoadError
 from echoplaned.worker.memory import MemoryUse, read_memory
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.worker import Serving, Worker, WrongPhaseError
 
 _DEFAULT_INTERVAL_S: Final = 1.0
@@ -142,7 +143,8 @@ def make_report(worker: Worker) -> worker_pb2.WorkerReport:
         arrival_count=counters.arrivals,
         in_flight_count=counters.in_flight,
         seconds_since_last_arrival=counters.seconds_since_last_arrival,
-        memory=_memory(read_memory(), worker.spare_memory),
+        memory=_memory(read_memory(), worker),
+        engine_version=worker.engine_version,
         failure=worker.failure,
         draining=worker.draining,
         pid=os.getpid(),
@@ -156,7 +158,9 @@ def make_report(worker: Worker) -> worker_pb2.WorkerReport:
     return report
 
 
-def _memory(now: MemoryUse, spare: MemoryUse | None) -> worker_pb2.WorkerMemory:
+def _memory(now: MemoryUse, worker: Worker) -> worker_pb2.WorkerMemory:
+    spare = worker.spare_memory
+    exercised = worker.serving.batcher.exercised if worker.serving else BatchShape()
     return worker_pb2.WorkerMemory(
         rss_bytes=now.rss_bytes,
         rss_anon_bytes=now.anon_bytes,
@@ -164,6 +168,9 @@ def _memory(now: MemoryUse, spare: MemoryUse | None) -> worker_pb2.WorkerMemory:
         peak_rss_bytes=now.peak_bytes,
         spare_rss_anon_bytes=spare.anon_bytes if spare else 0,
         spare_rss_file_bytes=spare.file_bytes if spare else 0,
+        load_peak_rss_bytes=worker.load_peak_bytes,
+        exercised_sequences=exercised.sequences,
+        exercised_tokens=exercised.tokens,
     )
 
 

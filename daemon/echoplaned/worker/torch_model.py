@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from importlib.metadata import version as distribution_version
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.signature import signature_for
+from echoplaned.engines.version import torch_engine_version
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
@@ -72,9 +73,7 @@ class TorchRuntime:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         # Read while nobody waits: it takes milliseconds of searching through the installed packages.
-        self._version = ", ".join(
-            f"{name} {distribution_version(name)}" for name in ("torch", "transformers", "torchao")
-        )
+        self._version = torch_engine_version(os.environ)
         with tempfile.TemporaryDirectory(prefix="echoplane-warm-") as directory:
             warm_up(Path(directory))
 

@@ -59,6 +59,7 @@ class Worker:
         self.draining = False
         self.failure = ""
         self.spare_memory: MemoryUse | None = None
+        self.load_peak_bytes = 0
 
     @property
     def phase(self) -> WorkerPhase:
@@ -143,7 +144,9 @@ class Worker:
         batcher.start()
         load_s = self._clock() - began_s
         self.serving = Serving(model, batcher, Answerer(model, batcher), load_s)
+        self.load_peak_bytes = read_memory().peak_bytes
         release_free_memory()
+        reset_peak()
         self._enter(WorkerPhase.READY)
         _log.info("loaded", load_s=round(load_s, 3), tensor_bytes=model.tensor_bytes, threads=threading.active_count())
         return self.serving

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from echoplane.v1 import plans_pb2, types_pb2
-from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, RankMemory, Reservoir
+from echoplaned.core.plan import Alternative, Calibration, Component, DeviceFit, Plan, RankMemory, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB
+from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB, timestamp
 
 _SIZE_CLASS_FROM_PB = {number: name for name, number in SIZE_CLASS_TO_PB.items()}
 
@@ -39,6 +39,7 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
         kv_bytes_per_token=plan.kv_bytes_per_token,
         fitting_context_length=plan.fitting_context_length,
         fitting_max_concurrency=plan.fitting_max_concurrency,
+        calibration=None if plan.calibration is None else calibration_to_pb(plan.calibration),
     )
 
 
@@ -66,6 +67,36 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         kv_bytes_per_token=message.kv_bytes_per_token,
         fitting_context_length=message.fitting_context_length,
         fitting_max_concurrency=message.fitting_max_concurrency,
+        calibration=_calibration_from_pb(message.calibration) if message.HasField("calibration") else None,
+    )
+
+
+def calibration_to_pb(calibration: Calibration) -> plans_pb2.Calibration:
+    """Return the constants that a plan used."""
+    return plans_pb2.Calibration(
+        engine=calibration.engine,
+        engine_version=calibration.engine_version,
+        device=calibration.device,
+        sample_count=calibration.sample_count,
+        time=timestamp(calibration.time_s) if calibration.time_s else None,
+        overhead_bytes=calibration.overhead_bytes,
+        heap_slack=calibration.heap_slack,
+        load_overhead_bytes=calibration.load_overhead_bytes,
+        load_slack=calibration.load_slack,
+    )
+
+
+def _calibration_from_pb(message: plans_pb2.Calibration) -> Calibration:
+    return Calibration(
+        message.engine,
+        message.engine_version,
+        message.device,
+        message.sample_count,
+        message.time.ToNanoseconds() / 1e9,
+        message.overhead_bytes,
+        message.heap_slack,
+        message.load_overhead_bytes,
+        message.load_slack,
     )
 
 

@@ -18,7 +18,7 @@ from echoplaned.rpc.convert.common import (
     key_name,
     timestamp,
 )
-from echoplaned.rpc.convert.plans import component_to_pb, reservoir_to_pb
+from echoplaned.rpc.convert.plans import calibration_to_pb, component_to_pb, reservoir_to_pb
 from echoplaned.rpc.status import to_status
 
 _STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
@@ -99,6 +99,7 @@ def _memory(version: Version) -> models_pb2.VersionMemory:
         upper_bytes=version.plan.upper_bytes,
         components=[component_to_pb(c) for c in version.plan.components],
         measured=models_pb2.MeasuredMemory(increment_bytes=measured) if measured else None,
+        calibration=None if version.plan.calibration is None else calibration_to_pb(version.plan.calibration),
     )
 
 

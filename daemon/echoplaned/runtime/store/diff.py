@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
+from echoplaned.core.calibration import Reading
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
 from echoplaned.runtime.store import schema
@@ -20,6 +21,7 @@ from echoplaned.runtime.store.rows import (
     INSTANCES,
     MODELS,
     OPERATIONS,
+    READINGS,
     ROLLOUT_EVENTS,
     ROLLOUTS,
     VERSIONS,
@@ -37,6 +39,7 @@ WRITE_ORDER = (
     schema.rollouts,
     schema.rollout_events,
     schema.operations,
+    schema.readings,
 )
 """Parents before children; deletions go the other way."""
 
@@ -77,7 +80,7 @@ def changes_between(before: State, after: State) -> Changes:
         CodecError: the new state cannot be stored: a value breaks its type hints or lies under another key than its own, or an
             entry of a rollout's history was altered (it is append-only).
     """
-    entities = (MODELS, VERSIONS, INSTANCES, ROLLOUTS, ROLLOUT_EVENTS, OPERATIONS)
+    entities = (MODELS, VERSIONS, INSTANCES, ROLLOUTS, ROLLOUT_EVENTS, OPERATIONS, READINGS)
     found = Changes({entity.table.name: TableChanges(entity.key_columns) for entity in entities})
     old_models, new_models = _models(before), _models(after)
     _compare(found, MODELS, old_models, new_models)
@@ -86,6 +89,8 @@ def changes_between(before: State, after: State) -> Changes:
         if old is None or old.value is not placed.value:
             _compare_model(found, None if old is None else old.value, placed.value)
     _compare(found, OPERATIONS, _operations(before), _operations(after), operation_row)
+    if before.calibrations is not after.calibrations:
+        _compare(found, READINGS, _readings(before), _readings(after))
     return found
 
 
@@ -144,6 +149,16 @@ def _models(state: State) -> dict[Key, _Placed[Model]]:
 
 def _operations(state: State) -> dict[Key, _Placed[Operation]]:
     return {_same(name, operation.operation_id): _Placed(operation) for name, operation in state.operations.items()}
+
+
+def _readings(state: State) -> dict[Key, _Placed[Reading]]:
+    placed: dict[Key, _Placed[Reading]] = {}
+    for window in state.calibrations:
+        key = window.key
+        for position, reading in enumerate(window.readings):
+            place = (key.engine, key.engine_version, key.device, reading.subject)
+            placed[_new(place, placed)] = _Placed(reading, position)
+    return placed
 
 
 def _versions(model: Model | None) -> dict[Key, _Placed[Version]]:

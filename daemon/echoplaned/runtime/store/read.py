@@ -9,11 +9,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from echoplaned.core.calibration import EngineKey, Reading, Window
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
 from echoplaned.runtime.store import schema
 from echoplaned.runtime.store.errors import StoreCorruptError
-from echoplaned.runtime.store.rows import INSTANCES, MODELS, OPERATIONS, ROLLOUT_EVENTS, ROLLOUTS, VERSIONS, Row
+from echoplaned.runtime.store.rows import (
+    INSTANCES,
+    MODELS,
+    OPERATIONS,
+    READINGS,
+    ROLLOUT_EVENTS,
+    ROLLOUTS,
+    VERSIONS,
+    Row,
+)
 
 Group = defaultdict[tuple[str, ...], list[Any]]
 
@@ -31,6 +41,7 @@ def read_state(connection: sa.Connection) -> State:
     return State(
         models=_models(connection),
         operations=_operations(connection),
+        calibrations=_calibrations(connection),
         store_epoch=epochs.store_epoch,
         ledger_epoch=epochs.ledger_epoch,
         route_epoch=epochs.route_epoch,
@@ -108,3 +119,11 @@ def _operations(connection: sa.Connection) -> Mapping[str, Operation]:
         given = {"operation_id": operation_id, "request_id": row["request_id"] or ""}
         found[operation_id] = OPERATIONS.value(row, given)
     return MappingProxyType(found)
+
+
+def _calibrations(connection: sa.Connection) -> tuple[Window, ...]:
+    found: dict[EngineKey, list[Reading]] = defaultdict(list)
+    for row in _rows(connection, schema.readings, "position"):
+        reading: Reading = READINGS.value(row, {"subject": row["subject"]})
+        found[EngineKey(row["engine"], row["engine_version"], row["device"])].append(reading)
+    return tuple(Window(key, tuple(found[key])) for key in sorted(found))

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from echoplaned.core.calibration import Reading
 from echoplaned.core.effects import Announce
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, Version
 from echoplaned.runtime.store import schema
@@ -102,6 +103,12 @@ OPERATIONS = Entity(
     ("operation_id",),
     ("kind", "model", "done", "create_time_s", "end_time_s"),
     Codec(Operation, frozenset({"operation_id", "request_id"})),
+)
+READINGS = Entity(
+    schema.readings,
+    ("engine", "engine_version", "device", "subject"),
+    ("time_s",),
+    Codec(Reading, frozenset({"subject"})),
 )
 ANNOUNCES = Entity(
     schema.announces,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Known without importing Alembic, which is slow; a test compares it with the scripts."""
 
 META_ID = 1
@@ -150,6 +150,20 @@ operations = sa.Table(
     _document(),
     sa.UniqueConstraint("operation_id"),
     sa.UniqueConstraint("request_id"),
+)
+
+# ``position``: the place in the window of its engine, version and device, oldest first.
+readings = sa.Table(
+    "readings",
+    metadata,
+    _id("engine"),
+    _id("engine_version"),
+    _id("device"),
+    _id("subject"),
+    sa.Column("position", sa.Integer, nullable=False),
+    _time("time_s"),
+    _document(),
+    sa.PrimaryKeyConstraint("engine", "engine_version", "device", "subject"),
 )
 
 announces = sa.Table(

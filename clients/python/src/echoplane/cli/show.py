@@ -98,6 +98,7 @@ def version_text(version: models.ModelVersion) -> str:
             ("at once", str(version.max_concurrency or "")),
             ("predicted", f"{size(memory.predicted_bytes)}, at most {size(memory.upper_bytes)}"),
             ("measured", size(memory.measured.increment_bytes) if memory.HasField("measured") else ""),
+            ("calibrated", _calibration(memory.calibration) if memory.HasField("calibration") else ""),
             (
                 "loaded in",
                 f"{version.load_duration.ToTimedelta().total_seconds():.2f} s"
@@ -159,6 +160,7 @@ def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
             ("memory", f"{size(plan.bytes)} ({plan.bytes:,} bytes) an instance, at most {size(plan.upper_bytes)}"),
             ("cache", f"{plan.kv_bytes_per_token:,} bytes a token" if plan.kv_bytes_per_token else ""),
             ("would fit", _fitting(plan)),
+            ("calibrated", _calibration(plan.calibration) if plan.HasField("calibration") else ""),
             ("placed on", ", ".join(plan.device_ids)),
         ]
     )
@@ -176,6 +178,14 @@ def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
         parts.append(_alternatives(plan))
     parts += [f"warning: {warning}" for warning in plan.warnings]
     return "\n\n".join(part for part in parts if part)
+
+
+def _calibration(used: plans_pb2.Calibration) -> str:
+    """Say which of the engine's constants a plan used, and where they come from."""
+    constants = f"{size(used.overhead_bytes)} a process, {used.heap_slack:.2f} of temporaries kept"
+    if not used.sample_count:
+        return f"no: nothing was measured yet; believed are {constants}"
+    return f"by {used.sample_count} processes of {used.engine} ({used.engine_version}) on {used.device}: {constants}"
 
 
 def _fitting(plan: plans_pb2.Plan) -> str:

@@ -133,16 +133,18 @@ class ModelFacts(_message.Message):
     def __init__(self, architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., size_class: _Optional[_Union[_types_pb2.SizeClass, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., weights_bytes: _Optional[int] = ..., max_context_length: _Optional[int] = ...) -> None: ...
 
 class VersionMemory(_message.Message):
-    __slots__ = ("predicted_bytes", "upper_bytes", "components", "measured")
+    __slots__ = ("predicted_bytes", "upper_bytes", "components", "measured", "calibration")
     PREDICTED_BYTES_FIELD_NUMBER: _ClassVar[int]
     UPPER_BYTES_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     MEASURED_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     predicted_bytes: int
     upper_bytes: int
     components: _containers.RepeatedCompositeFieldContainer[_plans_pb2.MemoryComponent]
     measured: MeasuredMemory
-    def __init__(self, predicted_bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[_plans_pb2.MemoryComponent, _Mapping]]] = ..., measured: _Optional[_Union[MeasuredMemory, _Mapping]] = ...) -> None: ...
+    calibration: _plans_pb2.Calibration
+    def __init__(self, predicted_bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[_plans_pb2.MemoryComponent, _Mapping]]] = ..., measured: _Optional[_Union[MeasuredMemory, _Mapping]] = ..., calibration: _Optional[_Union[_plans_pb2.Calibration, _Mapping]] = ...) -> None: ...
 
 class MeasuredMemory(_message.Message):
     __slots__ = ("tensor_bytes", "increment_bytes", "rss_bytes", "peak_rss_bytes", "device_bytes", "time")

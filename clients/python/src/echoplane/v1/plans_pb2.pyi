@@ -1,5 +1,6 @@
 from echoplane._third_party import validate_pb2 as _validate_pb2
 from echoplane.v1 import types_pb2 as _types_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -116,8 +117,30 @@ class ReservoirOverrides(_message.Message):
     seed: int
     def __init__(self, spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
 
+class Calibration(_message.Message):
+    __slots__ = ("engine", "engine_version", "device", "sample_count", "time", "overhead_bytes", "heap_slack", "load_overhead_bytes", "load_slack")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    OVERHEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HEAP_SLACK_FIELD_NUMBER: _ClassVar[int]
+    LOAD_OVERHEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_SLACK_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    engine_version: str
+    device: str
+    sample_count: int
+    time: _timestamp_pb2.Timestamp
+    overhead_bytes: int
+    heap_slack: float
+    load_overhead_bytes: int
+    load_slack: float
+    def __init__(self, engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., device: _Optional[str] = ..., sample_count: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overhead_bytes: _Optional[int] = ..., heap_slack: _Optional[float] = ..., load_overhead_bytes: _Optional[int] = ..., load_slack: _Optional[float] = ...) -> None: ...
+
 class Plan(_message.Message):
-    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings", "weight_format", "ranks", "kv_bytes_per_token", "fitting_context_length", "fitting_max_concurrency")
+    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings", "weight_format", "ranks", "kv_bytes_per_token", "fitting_context_length", "fitting_max_concurrency", "calibration")
     FITS_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +162,7 @@ class Plan(_message.Message):
     KV_BYTES_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     FITTING_CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     FITTING_MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     fits: bool
     architecture: str
     parameter_count: int
@@ -160,4 +184,5 @@ class Plan(_message.Message):
     kv_bytes_per_token: int
     fitting_context_length: int
     fitting_max_concurrency: int
-    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ..., weight_format: _Optional[str] = ..., ranks: _Optional[_Iterable[_Union[RankMemory, _Mapping]]] = ..., kv_bytes_per_token: _Optional[int] = ..., fitting_context_length: _Optional[int] = ..., fitting_max_concurrency: _Optional[int] = ...) -> None: ...
+    calibration: Calibration
+    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ..., weight_format: _Optional[str] = ..., ranks: _Optional[_Iterable[_Union[RankMemory, _Mapping]]] = ..., kv_bytes_per_token: _Optional[int] = ..., fitting_context_length: _Optional[int] = ..., fitting_max_concurrency: _Optional[int] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ...) -> None: ...

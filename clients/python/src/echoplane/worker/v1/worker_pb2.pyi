@@ -76,7 +76,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class WorkerReport(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     QUEUED_COUNT_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -107,23 +108,30 @@ class WorkerReport(_message.Message):
     draining: bool
     queued_count: int
     pid: int
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ...) -> None: ...
+    engine_version: str
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ...) -> None: ...
 
 class WorkerMemory(_message.Message):
-    __slots__ = ("rss_bytes", "rss_anon_bytes", "rss_file_bytes", "peak_rss_bytes", "spare_rss_anon_bytes", "spare_rss_file_bytes")
+    __slots__ = ("rss_bytes", "rss_anon_bytes", "rss_file_bytes", "peak_rss_bytes", "spare_rss_anon_bytes", "spare_rss_file_bytes", "load_peak_rss_bytes", "exercised_sequences", "exercised_tokens")
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_ANON_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPARE_RSS_ANON_BYTES_FIELD_NUMBER: _ClassVar[int]
     SPARE_RSS_FILE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EXERCISED_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    EXERCISED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     rss_bytes: int
     rss_anon_bytes: int
     rss_file_bytes: int
     peak_rss_bytes: int
     spare_rss_anon_bytes: int
     spare_rss_file_bytes: int
-    def __init__(self, rss_bytes: _Optional[int] = ..., rss_anon_bytes: _Optional[int] = ..., rss_file_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., spare_rss_anon_bytes: _Optional[int] = ..., spare_rss_file_bytes: _Optional[int] = ...) -> None: ...
+    load_peak_rss_bytes: int
+    exercised_sequences: int
+    exercised_tokens: int
+    def __init__(self, rss_bytes: _Optional[int] = ..., rss_anon_bytes: _Optional[int] = ..., rss_file_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., spare_rss_anon_bytes: _Optional[int] = ..., spare_rss_file_bytes: _Optional[int] = ..., load_peak_rss_bytes: _Optional[int] = ..., exercised_sequences: _Optional[int] = ..., exercised_tokens: _Optional[int] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("generation", "undo")

@@ -1,0 +1,229 @@
+"""Measured runs: what real worker processes take, run by run, beside the components that the plan computes for them.
+
+Run: ``python -m benchmarks.allocator.measured RUNS.jsonl``; one line a run, appended as it comes, so that an interrupted series
+goes on where it stopped. ``python -m benchmarks.allocator.measured_report RUNS.jsonl`` makes the figures of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.allocator.checkpoints import Recipe, remove_checkpoint, write_checkpoint
+from benchmarks.allocator.workers import Order, WorkerFailedError, spare_worker
+from benchmarks.world import minilm
+from echoplaned.errors import EchoplaneError
+from echoplaned.planning import inspect_checkpoint, size_model
+
+_CALLS: Final = 3
+_MINILM: Final = "minilm"
+_BIG_BYTES: Final = 800_000_000
+
+
+def _llama(name: str, hidden: int, layers: int, wide: int, vocabulary: int, **more: Any) -> Recipe:  # noqa: ANN401 - a config's fields
+    config = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 64,
+        "num_key_value_heads": max(1, hidden // 256),
+        "intermediate_size": wide,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 2048,
+    }
+    family = name.partition("-")[0]
+    classes = {"llama": "LlamaForCausalLM", "qwen": "Qwen2ForCausalLM", "mistral": "MistralForCausalLM"}
+    return Recipe(name, family, classes[family], {**config, **more})
+
+
+def _bert(name: str, hidden: int, layers: int, vocabulary: int) -> Recipe:
+    config = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": hidden // 64,
+        "intermediate_size": 4 * hidden,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 512,
+    }
+    return Recipe(name, "bert", "BertModel", config)
+
+
+def _gpt2(name: str, hidden: int, layers: int, vocabulary: int) -> Recipe:
+    config = {
+        "n_embd": hidden,
+        "n_layer": layers,
+        "n_head": hidden // 64,
+        "vocab_size": vocabulary,
+        "n_positions": 1024,
+    }
+    return Recipe(name, "gpt2", "GPT2LMHeadModel", config)
+
+
+RECIPES: Final = (
+    Recipe(_MINILM, _MINILM, "BertModel"),
+    _bert("bert-small", 512, 4, 8_000),
+    _bert("bert-base", 768, 12, 30_522),
+    _llama("llama-small", 512, 6, 1376, 16_000),
+    _llama("llama-large", 1024, 16, 2816, 32_000),
+    _llama("qwen-small", 768, 8, 2048, 30_000, tie_word_embeddings=True),
+    _llama("mistral-small", 640, 8, 1792, 20_000),
+    _gpt2("gpt2-small", 512, 6, 16_000),
+    _gpt2("gpt2-base", 768, 12, 50_257),
+    _llama("llama-3g", 2048, 12, 5632, 32_000),
+)
+# Weights, sequences, tokens of each. INT8 where the engine takes it, else FP32.
+_ROUNDS: Final = (
+    ("FP32", 8, 256),
+    ("BF16", 8, 256),
+    ("INT8", 8, 128),
+    ("FP16", 4, 192),
+    ("FP32", 16, 128),
+    ("BF16", 4, 384),
+    ("INT8", 4, 320),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run to make."""
+
+    recipe: Recipe
+    dtype: str
+    sequences: int
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return f"{self.recipe.name} {self.dtype} {self.sequences}x{self.tokens}"
+
+
+def cases() -> list[Case]:
+    """Return every run, one round of models after another; large models get fewer tokens."""
+    found = []
+    for dtype, sequences, tokens in _ROUNDS:
+        for recipe in RECIPES:
+            large = recipe.name in {"llama-large", "llama-3g"}
+            kind = "FP32" if dtype == "INT8" and recipe.family == "gpt2" else dtype
+            if recipe.name == "llama-3g" and (dtype, tokens) not in {("FP32", 256), ("BF16", 256)}:
+                continue
+            found.append(
+                Case(recipe, kind, max(1, sequences // 4) if large else sequences, tokens - 16 * (kind != dtype))
+            )
+    return found
+
+
+class Checkpoints:
+    """Checkpoints as they are needed; the largest is deleted after each of its runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, recipe: Recipe) -> Path:
+        """Return a recipe's directory, written on first use."""
+        if recipe.name == _MINILM:
+            return minilm()
+        path = self._folder / recipe.name
+        return path if path.exists() else write_checkpoint(recipe, path)
+
+    def done(self, recipe: Recipe) -> None:
+        """Delete what is too large to keep."""
+        path = self._folder / recipe.name
+        if path.exists() and sum(file.stat().st_size for file in path.iterdir()) > _BIG_BYTES:
+            remove_checkpoint(path)
+
+
+class Tracer:
+    """The process that traces single calls."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def trace(self, order: Order) -> dict[str, int]:
+        """Return the storage and the peak of one full batch, in bytes."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asdict(order) | {"source": str(order.source)}) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, int] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@contextmanager
+def tracer() -> Iterator[Tracer]:
+    """Start the tracing process; it ends with the block."""
+    command = [sys.executable, "-m", "benchmarks.allocator.calls"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        try:
+            yield Tracer(process)
+        finally:
+            process.kill()
+
+
+def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
+    """Measure one case and size it.
+
+    Raises:
+        EchoplaneError: it cannot be sized.
+        WorkerFailedError: it cannot be served.
+    """
+    checkpoint = inspect_checkpoint(source, with_digest=False)
+    sized = size_model(checkpoint, dtype=case.dtype, context_length=case.tokens, max_concurrency=case.sequences)
+    vocabulary = checkpoint.native.vocabulary_size
+    order = Order(source, checkpoint.facts.task.value, case.dtype, case.sequences, case.tokens, vocabulary)
+    with spare_worker(exact_memory=True) as worker:
+        taken = worker.measure(order, calls=_CALLS)
+    traced = calls.trace(order)
+    return {
+        "case": case.name,
+        "model": case.recipe.name,
+        "family": case.recipe.family,
+        "dtype": case.dtype,
+        "sequences": case.sequences,
+        "tokens": case.tokens,
+        "stored_bytes": checkpoint.facts.weights_bytes,
+        "stored_dtype": checkpoint.facts.stored_dtype.value,
+        "components": {part.name: part.bytes for part in sized.components},
+        "taken": asdict(taken),
+        "call": traced,
+    }
+
+
+def main() -> None:
+    """Make the runs that the file does not have yet."""
+    out = Path(sys.argv[1])
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    known = {json.loads(line)["case"] for line in lines}
+    with tempfile.TemporaryDirectory(prefix="measured-") as folder, tracer() as calls:
+        checkpoints = Checkpoints(Path(folder))
+        for case in cases():
+            if case.name in known:
+                continue
+            try:
+                row = run(case, checkpoints.path(case.recipe), calls)
+            except (EchoplaneError, WorkerFailedError) as error:
+                print(f"{case.name}: {error}", file=sys.stderr)
+                continue
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            checkpoints.done(case.recipe)
+            print(case.name, row["taken"]["serving_peak_bytes"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

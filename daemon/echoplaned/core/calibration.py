@@ -1,0 +1,72 @@
+"""What was measured of engines, kept by what the figures belong to: engine, engine version, device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+WINDOW = 256
+"""Readings kept of one engine on one device; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EngineKey:
+    """Whose constants they are. ``device``: the maker's name, so that another card in the same slot begins anew."""
+
+    engine: str
+    engine_version: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsage:
+    """What one process reports, in bytes above its warm idle self.
+
+    ``serving_peak_bytes``: since it served; ``file_bytes``: pages of files mapped now. ``sequences`` and ``tokens``: the largest batch
+    computed so far, without which a peak says nothing; 0: none.
+    """
+
+    engine_version: str
+    load_peak_bytes: int
+    serving_peak_bytes: int
+    file_bytes: int
+    sequences: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One process's measurement beside what the formulas give for the batch that it computed. Bytes.
+
+    ``subject``: instance and generation; a later reading of the same takes its place. ``temporary_bytes``: computed temporaries;
+    ``beyond_bytes``: measured beyond them and the weights that were touched. ``loaded_bytes``: stored bytes and weights that a cast has
+    beside each other, 0 where a file is only mapped; ``load_beyond_bytes``: measured beyond them.
+    """
+
+    subject: str
+    time_s: float
+    temporary_bytes: int
+    beyond_bytes: int
+    loaded_bytes: int
+    load_beyond_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The newest readings of one engine on one device, oldest first."""
+
+    key: EngineKey
+    readings: tuple[Reading, ...] = ()
+
+
+def with_reading(windows: Iterable[Window], key: EngineKey, reading: Reading) -> tuple[Window, ...]:
+    """Return the windows with one more reading, in the order of their keys."""
+    known = {window.key: window.readings for window in windows}
+    others = tuple(one for one in known.get(key, ()) if one.subject != reading.subject)
+    known[key] = (*others, reading)[-WINDOW:]
+    return tuple(Window(each, known[each]) for each in sorted(known))
+
+
+def readings_of(windows: Iterable[Window], key: EngineKey) -> tuple[Reading, ...]:
+    """Return the readings of a key; empty: there are none."""
+    return next((window.readings for window in windows if window.key == key), ())

@@ -1,0 +1,81 @@
+"""From measured processes to the constants of the next plan, and from one process's report to a reading.
+
+The reasoning is in docs/adr/0007-calibration.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from echoplaned import _allocator
+from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.plan import Calibration
+from echoplaned.planning._translate import translated
+from echoplaned.planning.sizing import SizedModel
+
+_WEIGHTS: Final = frozenset({"weights", "quantisation_zero_points", "buffers"})
+_TEMPORARY: Final = frozenset({"kv_cache", "state_cache", "cross_cache", "activations", "logits"})
+_BESIDE: Final = frozenset({"dequantised_copy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Constants for plans, and what they come from."""
+
+    shown: Calibration
+    native: _allocator.Constants
+
+
+def calibrate(key: EngineKey, readings: Sequence[Reading]) -> Calibrated:
+    """Fit the constants of an engine on a device to readings; without any, the prior answers and says so.
+
+    Raises:
+        FieldInvalidError: a reading's size is negative.
+    """
+    serving = [(float(one.temporary_bytes), float(one.beyond_bytes)) for one in readings]
+    # A file that is only mapped tells nothing of casts.
+    loading = [(float(one.loaded_bytes), float(one.load_beyond_bytes)) for one in readings if one.loaded_bytes]
+    with translated():
+        native = _allocator.calibrate(serving, loading)
+    shown = Calibration(
+        engine=key.engine,
+        engine_version=key.engine_version,
+        device=key.device,
+        sample_count=len(readings),
+        time_s=max((one.time_s for one in readings), default=0.0),
+        overhead_bytes=round(native.overhead_bytes),
+        heap_slack=native.heap_slack,
+        load_overhead_bytes=round(native.load_overhead_bytes),
+        load_slack=native.load_slack,
+    )
+    return Calibrated(shown, native)
+
+
+def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, stored_bytes: int) -> Reading:
+    """Return a process's report beside what the formulas give for the batch that it computed.
+
+    Args:
+        subject: the instance and its generation.
+        time_s: when it was measured, seconds since the epoch.
+        usage: what it reports.
+        sized: the model at the very batch that was exercised, not at the plan's.
+        stored_bytes: of the checkpoint's tensors.
+    """
+    parts = {part.name: part.bytes for part in sized.components}
+    weights = sum(value for name, value in parts.items() if name in _WEIGHTS)
+    mapped = sized.is_mapped
+    # Rows of an embedding that nobody asked for are not in memory yet: only what was touched is deducted, and all of it is planned.
+    held = min(weights, usage.file_bytes + parts.get("buffers", 0)) if mapped else weights
+    temporary = sum(value for name, value in parts.items() if name in _TEMPORARY)
+    beside = sum(value for name, value in parts.items() if name in _BESIDE)
+    loaded = 0 if mapped else stored_bytes + weights
+    return Reading(
+        subject=subject,
+        time_s=time_s,
+        temporary_bytes=temporary,
+        beyond_bytes=usage.serving_peak_bytes - held - temporary - beside,
+        loaded_bytes=loaded,
+        load_beyond_bytes=usage.load_peak_bytes - loaded if loaded else 0,
+    )

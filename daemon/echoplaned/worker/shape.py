@@ -1,0 +1,24 @@
+"""The size of a batch as the model computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.worker.sequences import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """Rows, and the tokens that each is padded to."""
+
+    sequences: int = 0
+    tokens: int = 0
+
+    @classmethod
+    def of(cls, rows: list[Sequence]) -> BatchShape:
+        """Return the shape of a batch's first step."""
+        return cls(len(rows), max((len(row.token_ids) for row in rows), default=0))
+
+    def larger(self, other: BatchShape) -> BatchShape:
+        """Return whichever has more padded tokens; of equals the one with the longer rows, whose attention is larger."""
+        return max(self, other, key=lambda shape: (shape.sequences * shape.tokens, shape.tokens))

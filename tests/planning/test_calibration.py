@@ -1,0 +1,84 @@
+"""Constants from readings, and readings from what processes report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.facts import Dtype
+from echoplaned.planning import PlanRequest, calibrate, explain, host_device, plan_load, size_model
+
+MIB = 1024 * 1024
+KEY = EngineKey("torch", "torch 2.15.0", "host memory")
+
+
+def _readings(count: int, *, base_mib: float = 5, slack: float = 0.02) -> list[Reading]:
+    sizes = [20 * MIB * (number + 1) for number in range(count)]
+    return [
+        Reading(f"m/v#{n}.1", float(n), size, round(base_mib * MIB + slack * size), 2 * size, 3 * MIB)
+        for n, size in enumerate(sizes)
+    ]
+
+
+def test_without_readings_the_prior_answers_and_says_so() -> None:
+    """No sample is claimed, and the constants are those that plans had before."""
+    found = calibrate(KEY, ()).shown
+    assert (found.sample_count, found.time_s) == (0, 0.0)
+    assert found.overhead_bytes == 16 * MIB
+    assert found.heap_slack == pytest.approx(0.75)
+
+
+def test_constants_are_learned() -> None:
+    """Twenty processes move base and factor to what they took; the newest reading dates it."""
+    found = calibrate(KEY, _readings(20)).shown
+    assert found.overhead_bytes == pytest.approx(5 * MIB, abs=MIB)
+    assert found.heap_slack == pytest.approx(0.02, abs=0.02)
+    assert (found.sample_count, found.time_s) == (20, 19.0)
+
+
+def test_a_plan_shows_and_uses_what_it_was_calibrated_with(minilm: Path) -> None:
+    """The same model needs less after processes were measured that took less, and the plan says by how many."""
+    devices = (host_device(8 * 1024 * MIB),)
+    before = plan_load(PlanRequest(minilm, devices))
+    after = plan_load(PlanRequest(minilm, devices, calibrated=calibrate(KEY, _readings(20))))
+    assert before.calibration is not None
+    assert after.calibration is not None
+    assert (before.calibration.sample_count, after.calibration.sample_count) == (0, 20)
+    assert after.bytes < before.bytes
+    assert after.upper_bytes - after.bytes < before.upper_bytes - before.bytes
+    weights = {part.bytes for plan in (before, after) for part in plan.components if part.name == "weights"}
+    assert len(weights) == 1
+
+
+def test_small_batches_do_not_lower_a_full_plan(minilm: Path) -> None:
+    """Idle processes teach the base; what a full batch keeps stays as believed."""
+    devices = (host_device(8 * 1024 * MIB),)
+    idle = [Reading(f"m/v#{n}.1", 0.0, 1_000, 5 * MIB, 0, 0) for n in range(50)]
+    believed, after = calibrate(KEY, ()), calibrate(KEY, idle)
+    assert after.shown.heap_slack == pytest.approx(believed.shown.heap_slack, abs=0.01)
+    plan = plan_load(PlanRequest(minilm, devices, calibrated=after))
+    slack = next(part for part in plan.components if part.name == "heap_slack")
+    assert slack.upper_bytes > slack.bytes > 0
+
+
+def test_rows_that_nobody_touched_are_planned_and_not_learned(minilm: Path) -> None:
+    """A mapped file of which half was touched gives the same reading as one that was touched whole."""
+    sized = size_model(minilm, context_length=128, max_concurrency=8)
+    weights = sum(part.bytes for part in sized.components if part.name == "weights")
+    found = [
+        explain("m/v#0.1", 1.0, MemoryUsage("t", 0, pages + 40 * MIB, pages, 8, 128), sized, weights)
+        for pages in (weights // 2, weights)
+    ]
+    assert found[0].beyond_bytes == found[1].beyond_bytes
+    assert found[0].loaded_bytes == 0
+
+
+def test_a_cast_has_file_and_result_beside_each_other(minilm: Path) -> None:
+    """The load's peak is compared with both together."""
+    sized = size_model(minilm, dtype=Dtype.BF16, context_length=128, max_concurrency=8)
+    weights = sum(part.bytes for part in sized.components if part.name in {"weights", "buffers"})
+    usage = MemoryUsage("t", 90 * MIB + weights + 7, 60 * MIB, 0, 8, 128)
+    found = explain("m/v#0.1", 1.0, usage, sized, 90 * MIB)
+    assert (found.loaded_bytes, found.load_beyond_bytes) == (90 * MIB + weights, 7)
