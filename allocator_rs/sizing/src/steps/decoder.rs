@@ -2,7 +2,7 @@
 
 use super::parts::{Mode, gated, gemma_norm, layer_norm, linear, multiply, rms_norm, rotate, sdpa};
 use super::tape::Dim::{
-    Context, E, Experts, HeadDim, Heads, Hidden, Inner, Key, KvHeads, One, Pairs, PerToken, Query, Sequences, Tokens,
+    Context, E, Experts, Heads, Hidden, Inner, Key, KvHeads, One, Pairs, PerHead, PerToken, Query, Sequences, Tokens,
     Vocabulary,
 };
 use super::tape::{Dim, Tape, elements, size};
@@ -56,7 +56,7 @@ pub fn decoder(kind: Decoding, model: &Model, workload: &Workload) -> Result<Pea
         if model.shape.layers > 1 {
             tape.hold(wide);
         }
-        let rotary = elements(&[Tokens, HeadDim]);
+        let rotary = elements(&[Tokens, PerHead]);
         tape.hold(rotary);
         tape.hold(rotary);
         layer(&mut tape, mode, kind);
@@ -101,12 +101,12 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     norm(tape);
     linear(tape, mode, Tokens, Hidden, Query);
     if kind == Decoding::Qwen3 {
-        rms_norm(tape, mode, [Tokens, Heads], HeadDim);
+        rms_norm(tape, mode, [Tokens, Heads], PerHead);
         tape.free(query);
     }
     linear(tape, mode, Tokens, Hidden, Key);
     if kind == Decoding::Qwen3 {
-        rms_norm(tape, mode, [Tokens, KvHeads], HeadDim);
+        rms_norm(tape, mode, [Tokens, KvHeads], PerHead);
         tape.free(key);
     }
     linear(tape, mode, Tokens, Hidden, Key);
@@ -116,15 +116,15 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     to_cache(tape);
     // One head repeated is a view of itself.
     let shared = tape.of(KvHeads) > 1 && tape.of(Heads) > tape.of(KvHeads);
-    let repeats = shared && (mode.masked || gemma || tape.of(HeadDim) > 256);
+    let repeats = shared && (mode.masked || gemma || tape.of(PerHead) > 256);
     if repeats {
         tape.hold(query);
         tape.hold(query);
     }
     if gemma {
-        eager(tape, mode)
+        eager(tape, mode);
     } else {
-        sdpa(tape, mode)
+        sdpa(tape, mode);
     }
     if repeats {
         tape.free(query);
@@ -141,9 +141,9 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     tape.replace(wide, wide);
     norm(tape);
     if kind == Decoding::Mixtral {
-        mixture(tape, mode)
+        mixture(tape, mode);
     } else {
-        gated(tape, mode)
+        gated(tape, mode);
     }
     tape.free(wide);
     if gemma {
@@ -168,7 +168,7 @@ fn eager(tape: &mut Tape, mode: Mode) {
     tape.hold(query);
     tape.hold(scores);
     if mode.number == Number::Bf16 {
-        tape.scratch(&[Context, One], HeadDim, Context);
+        tape.scratch(&[Context, One], PerHead, Context);
     }
     tape.free(query);
     if copies {
@@ -197,7 +197,7 @@ fn eager(tape: &mut Tape, mode: Mode) {
     }
     tape.hold(query);
     if mode.number == Number::Bf16 {
-        tape.scratch(&[Context, One], Context, HeadDim);
+        tape.scratch(&[Context, One], Context, PerHead);
     }
     if copies {
         tape.free(query);

@@ -2,7 +2,7 @@
 
 use super::Number;
 use super::tape::Dim::{
-    Context, E, HalfHead, HeadDim, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, Query, QueryBlock, Sequences, Tokens,
+    Context, E, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead, Query, QueryBlock, Sequences, Tokens,
 };
 use super::tape::{Dim, Tape, elements, size};
 
@@ -122,7 +122,7 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode) {
     let buffers = [
         size(4, &[QueryBlock, KeyBlock]),
         size(8, &[QueryBlock]),
-        size(4, &[QueryBlock, HeadDim]),
+        size(4, &[QueryBlock, PerHead]),
         size(2, &[QueryBlock, KeyBlock]),
     ];
     let used = if mode.narrow() { 4 } else { 3 };

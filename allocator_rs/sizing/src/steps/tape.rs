@@ -16,7 +16,7 @@ pub(super) enum Dim {
     Inner,
     Heads,
     KvHeads,
-    HeadDim,
+    PerHead,
     HalfHead,
     Query,
     Key,
@@ -29,6 +29,7 @@ pub(super) enum Dim {
     E,
 }
 
+/// By the dimensions' order.
 const NAMES: [&str; 19] = [
     "1",
     "sequences",
@@ -50,6 +51,12 @@ const NAMES: [&str; 19] = [
     "key_block",
     "e",
 ];
+
+impl Dim {
+    fn name(self) -> &'static str {
+        NAMES.get(self as usize).copied().unwrap_or_default()
+    }
+}
 
 /// The dimensions' values.
 pub(super) type Values = [u64; NAMES.len()];
@@ -80,7 +87,7 @@ pub(super) fn elements(of: &[Dim]) -> Size {
 
 impl Size {
     fn text(&self, count: i64) -> String {
-        let names: Vec<_> = self.of.iter().filter(|dim| **dim != Dim::One).map(|dim| NAMES[*dim as usize]).collect();
+        let names: Vec<_> = self.of.iter().filter(|dim| **dim != Dim::One).map(|dim| dim.name()).collect();
         let mut number = i128::from(count).saturating_mul(i128::from(self.times)).to_string();
         let mut product = names.join("*");
         if self.scratch {
@@ -109,8 +116,8 @@ impl Tape {
         Self { values, live: 0, peak: 0, held: told.then(|| [Vec::new(), Vec::new()]) }
     }
 
-    pub const fn of(&self, dim: Dim) -> u64 {
-        self.values[dim as usize]
+    pub fn of(&self, dim: Dim) -> u64 {
+        self.values.get(dim as usize).copied().unwrap_or(1)
     }
 
     fn bytes(&self, size: Size) -> i128 {
