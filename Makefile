@@ -8,13 +8,17 @@ PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
 GRPCURL := $(BIN)/grpcurl
 GRPCURL_VERSION := v1.9.3
+CARGO_FUZZ := .cargo-fuzz/bin/cargo-fuzz
+FUZZ := allocator_rs/fuzz
+FUZZ_TARGETS ?= safetensors gguf config index
+FUZZ_SECONDS ?= 60
 RUST_SOURCES := $(shell find allocator_rs -name '*.rs' -o -name 'Cargo.*' 2>/dev/null | grep -v /target/)
 # Some environments forbid bytecode; without it every start of the daemon costs three seconds more.
 export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run demo test soak lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run demo test soak fuzz lint format bench proto diagrams wheel constraints check-tools clean
 
 help:  ## list the habits
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +60,20 @@ test: setup  ## every test but the long ones
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)
 
+# Without a sanitizer it builds with a stable compiler; the crates that are fuzzed forbid unsafe code.
+fuzz: check-tools $(CARGO_FUZZ)  ## fuzz the parsers of files, FUZZ_SECONDS for each of FUZZ_TARGETS
+	@echo "== fuzz: files of the largest size"
+	@cargo test --quiet --release --manifest-path $(FUZZ)/Cargo.toml --test large
+	@set -e; export PATH="$(abspath .cargo-fuzz/bin):$$PATH"; cd $(FUZZ); for target in $(FUZZ_TARGETS); do \
+		echo "== fuzz: $$target"; mkdir -p grown/$$target; \
+		cargo fuzz run --sanitizer none --fuzz-dir . $$target grown/$$target corpus/$$target -- -dict=dictionaries/$$target.dict \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
+	done
+
+$(CARGO_FUZZ):
+	@echo "== fuzz: building cargo-fuzz (first time: about three minutes)"
+	@cargo install --quiet cargo-fuzz --root .cargo-fuzz
+
 lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf
 	@echo "== lint: ruff"
 	@$(BIN)/ruff format --check --quiet .
@@ -94,4 +112,4 @@ constraints: check-tools  ## write constraints.txt anew from what the index serv
 		--output-file constraints.txt
 
 clean:  ## remove what setup and build made
-	rm -rf $(VENV) .venv-proto dist .state .demo allocator_rs/target .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-proto .cargo-fuzz dist .state .demo allocator_rs/target $(FUZZ)/target $(FUZZ)/grown .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

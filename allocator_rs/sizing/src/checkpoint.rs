@@ -265,7 +265,7 @@ fn check_axes(rule: &Rule, name: &str, tensor: &Tensor) -> Result<()> {
         let [config, found] = [rule.axes.len(), tensor.shape.len()].map(|axes| u64::try_from(axes).unwrap_or(u64::MAX));
         return Err(SizingError::ConfigMismatch { field: first, config, found, tensor: format!("{name} (axes)") });
     }
-    for (axis, &found) in rule.axes.iter().zip(&tensor.shape) {
+    for (axis, &found) in rule.axes.iter().zip(tensor.shape.iter()) {
         if axis.size != found {
             let tensor = name.to_owned();
             return Err(SizingError::ConfigMismatch { field: axis.field, config: axis.size, found, tensor });

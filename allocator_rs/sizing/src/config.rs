@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::{Result, SizingError, WeightDtype};
 
-/// What is read of a config at most.
-pub const CONFIG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// What is read of a config at most. In memory its values can take sixteen times as much: a digit and a comma become 32 bytes.
+pub const CONFIG_LIMIT_BYTES: u64 = 2 * 1024 * 1024;
 /// No dimension of a model is larger.
 const MAX_DIMENSION: u64 = 1 << 31;
 const MAX_SHOWN_CHARS: usize = 60;
@@ -25,6 +25,11 @@ impl Fields {
     /// # Errors
     /// [`SizingError::ConfigInvalid`].
     pub fn parse(text: &[u8]) -> Result<Self> {
+        let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        if length > CONFIG_LIMIT_BYTES {
+            let detail = format!("it has {length} bytes; at most {CONFIG_LIMIT_BYTES} are read");
+            return Err(SizingError::ConfigInvalid { detail });
+        }
         match serde_json::from_slice(&without_infinities(text)) {
             Ok(Value::Object(map)) => Ok(Self { map }),
             Ok(_) => Err(SizingError::ConfigInvalid { detail: "it is not an object".to_owned() }),

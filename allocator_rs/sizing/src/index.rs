@@ -1,9 +1,11 @@
 //! `model.safetensors.index.json`: which shard holds which tensor.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::path::{Component, Path};
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::safetensors::{Tensors, read_header};
 use crate::source::{Source, read_bounded};
@@ -11,11 +13,37 @@ use crate::{Result, SizingError};
 
 /// The index's file name.
 pub const INDEX_NAME: &str = "model.safetensors.index.json";
-const INDEX_LIMIT_BYTES: u64 = 100_000_000;
+const INDEX_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
+/// Most tensors of one checkpoint: more would need tables of more than 64 MiB.
+pub const MAX_TENSORS: usize = 400_000;
 
 #[derive(Deserialize)]
 struct RawIndex {
+    #[serde(deserialize_with = "bounded")]
     weight_map: HashMap<String, String>,
+}
+
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<HashMap<String, String>, D::Error> {
+    struct WeightMap;
+    impl<'de> Visitor<'de> for WeightMap {
+        type Value = HashMap<String, String>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("an object of file names")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+            let mut found = HashMap::new();
+            while let Some((tensor, shard)) = map.next_entry()? {
+                found.insert(tensor, shard);
+                if found.len() > MAX_TENSORS {
+                    return Err(A::Error::custom(format!("it lists more than {MAX_TENSORS} tensors")));
+                }
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_map(WeightMap)
 }
 
 /// Which shard each tensor is in.

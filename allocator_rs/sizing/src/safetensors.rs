@@ -5,31 +5,32 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-
+use crate::header_json::{Listed, Raw, ShortTexts, parse};
+use crate::sizes::Sizes;
 use crate::source::describe;
 use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.
 pub const HEADER_LIMIT_BYTES: u64 = 100_000_000;
+/// Most tensors of one file; the largest published models have fewer in all their files together.
+pub const MAX_TENSORS: usize = 200_000;
 /// A header of no more than this is parsed from memory, several times as fast; a larger one as it is read.
 const WHOLE_HEADER_BYTES: u64 = 16 * 1024 * 1024;
 const LENGTH_BYTES: u64 = 8;
-const MAX_DIMENSIONS: usize = 8;
+/// About what an entry takes in a header: room is made for so many at once, and more is made where there are more.
+const ENTRY_BYTES: u64 = 128;
 
 /// One tensor as its header describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tensor {
     /// Element type.
     pub dtype: StoredDtype,
     /// Sizes, outermost first.
-    pub shape: Vec<u64>,
+    pub shape: Sizes,
     /// First byte, counted from the start of the data section.
     pub begin: u64,
     /// One past the last byte.
@@ -83,89 +84,83 @@ pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result
     if claimed > HEADER_LIMIT_BYTES {
         return Err(SizingError::HeaderTooLarge { file: name.to_owned(), claimed, limit: HEADER_LIMIT_BYTES });
     }
-    let raw = if claimed <= WHOLE_HEADER_BYTES {
-        let mut text = Vec::new();
+    let data_bytes = available.saturating_sub(claimed);
+    let mut collected = Collected::new(name, data_bytes, claimed);
+    if claimed <= WHOLE_HEADER_BYTES {
+        let mut text = Vec::with_capacity(usize::try_from(claimed).unwrap_or(0));
         reader.take(claimed).read_to_end(&mut text).map_err(|error| describe(name, &error))?;
-        parse_json(serde_json::Deserializer::from_slice(&text), name)?
+        parse(serde_json::Deserializer::from_slice(&text), &mut collected, name)?;
     } else {
-        parse_json(serde_json::Deserializer::from_reader(reader.take(claimed)), name)?
-    };
-    check(raw, available.saturating_sub(claimed), name)
+        let short = ShortTexts::new(reader.take(claimed), WHOLE_HEADER_BYTES);
+        parse(serde_json::Deserializer::from_reader(short), &mut collected, name)?;
+    }
+    collected.finish()
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTensor {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: (u64, u64),
+/// Tensors as they come. Most files list them in the order of their bytes, and then no second look is needed.
+struct Collected<'a> {
+    file: &'a str,
+    data_bytes: u64,
+    tensors: Tensors,
+    /// End of the bytes that are covered so far without a gap and without an overlap.
+    covered: u64,
+    in_order: bool,
+    /// The first entry that was not in order; the JSON is read to its end all the same.
+    fault: Option<SizingError>,
 }
 
-/// The header's entries in order, duplicates kept, so that they can be refused.
-struct RawHeader(Vec<(String, RawTensor)>);
-
-impl<'de> Deserialize<'de> for RawHeader {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct HeaderVisitor;
-        impl<'de> Visitor<'de> for HeaderVisitor {
-            type Value = RawHeader;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object of tensors")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawHeader, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "__metadata__" {
-                        map.next_value::<HashMap<String, String>>()?;
-                    } else {
-                        entries.push((name, map.next_value::<RawTensor>()?));
-                    }
-                }
-                Ok(RawHeader(entries))
-            }
+impl Listed for Collected<'_> {
+    fn list(&mut self, name: String, raw: &Raw) -> bool {
+        if self.fault.is_none() {
+            self.fault = self.add(name, raw).err();
         }
-        deserializer.deserialize_map(HeaderVisitor)
+        self.tensors.len() <= MAX_TENSORS
     }
 }
 
-/// `serde_json` refuses what is nested deeper than 128.
-fn parse_json<'de, R: serde_json::de::Read<'de>>(
-    mut deserializer: serde_json::Deserializer<R>,
-    name: &str,
-) -> Result<Vec<(String, RawTensor)>> {
-    let invalid =
-        |error: serde_json::Error| SizingError::HeaderInvalid { file: name.to_owned(), detail: error.to_string() };
-    let header = RawHeader::deserialize(&mut deserializer).map_err(invalid)?;
-    deserializer.end().map_err(invalid)?;
-    Ok(header.0)
-}
+impl<'a> Collected<'a> {
+    fn new(file: &'a str, data_bytes: u64, header_bytes: u64) -> Self {
+        let expected = usize::try_from(header_bytes.saturating_div(ENTRY_BYTES)).unwrap_or(0);
+        let tensors = Tensors::with_capacity(expected.min(MAX_TENSORS));
+        Self { file, data_bytes, tensors, covered: 0, in_order: true, fault: None }
+    }
 
-fn check(raw: Vec<(String, RawTensor)>, data_bytes: u64, file: &str) -> Result<Tensors> {
-    let mut tensors = Tensors::with_capacity(raw.len());
-    for (name, entry) in raw {
-        let tensor = check_tensor(&name, entry, data_bytes, file)?;
-        match tensors.entry(name) {
+    fn add(&mut self, name: String, raw: &Raw) -> Result<()> {
+        let tensor = check_tensor(&name, raw, self.data_bytes, self.file)?;
+        if tensor.begin == self.covered {
+            self.covered = tensor.end;
+        } else {
+            self.in_order = false;
+        }
+        match self.tensors.entry(name) {
             Entry::Vacant(place) => {
                 place.insert(tensor);
+                Ok(())
             }
             Entry::Occupied(place) => {
-                return Err(SizingError::TensorDuplicate { file: file.to_owned(), tensor: place.key().clone() });
+                Err(SizingError::TensorDuplicate { file: self.file.to_owned(), tensor: place.key().clone() })
             }
         }
     }
-    let mut order: Vec<_> = tensors.iter().map(|(name, tensor)| (tensor.begin, tensor.end, name.as_str())).collect();
-    order.sort_unstable();
-    check_cover(&order, data_bytes, file)?;
-    Ok(tensors)
+
+    fn finish(self) -> Result<Tensors> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if !self.in_order || self.covered != self.data_bytes {
+            let mut order: Vec<_> = self.tensors.iter().map(|(n, t)| (t.begin, t.end, n.as_str())).collect();
+            order.sort_unstable();
+            check_cover(&order, self.data_bytes, self.file)?;
+        }
+        Ok(self.tensors)
+    }
 }
 
-fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64, file: &str) -> Result<Tensor> {
-    let dtype = StoredDtype::parse(&raw.dtype).ok_or_else(|| SizingError::DtypeUnknown {
+fn check_tensor(name: &str, raw: &Raw, data_bytes: u64, file: &str) -> Result<Tensor> {
+    let dtype = raw.dtype.as_ref().map_err(|dtype| SizingError::DtypeUnknown {
         file: file.to_owned(),
         tensor: name.to_owned(),
-        dtype: shorten(&raw.dtype),
+        dtype: dtype.clone(),
     })?;
     let (begin, end) = raw.data_offsets;
     let found = end.saturating_sub(begin);
@@ -173,7 +168,7 @@ fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64, file: &str) -> Resu
         .shape
         .iter()
         .try_fold(dtype.bits(), |acc, &size| acc.checked_mul(size))
-        .filter(|_| raw.shape.len() <= MAX_DIMENSIONS)
+        .filter(|_| raw.shape.is_whole())
         .ok_or(SizingError::Overflow { what: "a tensor's size" })?;
     if begin > end || bits % 8 != 0 || bits / 8 != found {
         return Err(SizingError::TensorSize {
@@ -191,7 +186,7 @@ fn check_tensor(name: &str, raw: RawTensor, data_bytes: u64, file: &str) -> Resu
             available: data_bytes,
         });
     }
-    Ok(Tensor { dtype, shape: raw.shape, begin, end })
+    Ok(Tensor { dtype: *dtype, shape: raw.shape, begin, end })
 }
 
 fn check_cover(order: &[(u64, u64, &str)], data_bytes: u64, file: &str) -> Result<()> {
@@ -217,8 +212,4 @@ fn check_cover(order: &[(u64, u64, &str)], data_bytes: u64, file: &str) -> Resul
         return Err(SizingError::TensorGap { file: file.to_owned(), tensor: "the end of the file".to_owned(), bytes });
     }
     Ok(())
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }

@@ -175,7 +175,7 @@ pub fn read_bounded(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
     if length > limit {
         return Err(SizingError::FileTooLarge { file: name.to_owned(), length, limit });
     }
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(limit).read_to_end(&mut text).map_err(|error| describe(name, &error))?;
     Ok(text)
 }

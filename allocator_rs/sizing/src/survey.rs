@@ -143,7 +143,7 @@ impl Found {
             let elements = tensor.elements();
             found.tally.parameters = sum(WHAT, &[found.tally.parameters, elements])?;
             let table = ["embed", "wte", "wpe", "lm_head"].iter().any(|part| name.contains(part));
-            match (tensor.shape.as_slice(), table) {
+            match (&tensor.shape[..], table) {
                 ([_, _], true) => found.tally.embedding = sum(WHAT, &[found.tally.embedding, elements])?,
                 ([rows, _], false) => {
                     found.tally.linear = sum(WHAT, &[found.tally.linear, elements])?;
