@@ -25,7 +25,7 @@ from rich.table import Table
 from benchmarks.allocator import exact
 
 _CRATES: Final = Path(__file__).parents[2] / "allocator_rs"
-_OUT: Final = Path(__file__).parents[1] / "results" / "allocator_placement.json"
+_OUT: Final = Path(__file__).parents[1] / "results" / "allocator-placement.json"
 _PUBLISHED: Final = {"fgd_published": (95.39, 0.3), "best_fit": (93.1, 0.7)}
 """Allocation rates in percent that a baseline must reproduce, and how nearly (Weng et al., USENIX ATC 2023)."""
 

@@ -152,6 +152,20 @@ def test_ranks_share_a_model(tmp_path: Path) -> None:
     assert size_model(latent, context_length=64, engine="vllm", options=options).kv_bytes_per_token == 31_104
 
 
+def test_a_vocabulary_that_ranks_do_not_divide_is_padded(tmp_path: Path) -> None:
+    """32,001 rows over 2 ranks: padded to 32,064, the next multiple of 64, half of them each; in one rank padded as well."""
+    path = written(MODELS["Llama-2-7B"].config | {"vocab_size": 32_001}, tmp_path)
+    norms, tables = 65 * 4096, 2 * 4096
+    linear = 6_738_415_616 - norms - tables * 32_000
+
+    def weights(ranks: int) -> int:
+        options = EngineOptions(tensor_parallel=ranks)
+        return component(size_model(path, context_length=64, engine="vllm", options=options), "weights")
+
+    assert weights(1) == 2 * (linear + norms + tables * 32_064)
+    assert weights(2) == 2 * (linear // 2 + norms + tables * 32_064 // 2)
+
+
 def test_windows_take_pages_of_what_is_in_flight(tmp_path: Path) -> None:
     """A window of 4,096, batches of 8,192 and 32k of context: 1,281 pages a request (vLLM 0.32)."""
     path = written(MODELS["Mistral-7B"].config | {"sliding_window": 4096}, tmp_path)

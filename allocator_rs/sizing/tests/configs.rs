@@ -169,6 +169,28 @@ fn configs_that_are_no_configs() {
     }
 }
 
+#[test]
+fn a_field_nested_ten_thousand_deep_is_an_error() {
+    let (open, close) = ("[".repeat(10_000), "]".repeat(10_000));
+    let objects = r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000);
+    for config in [llama(), bert(), gpt2()] {
+        for field in config.as_object().unwrap().keys() {
+            for nested in [format!("{open}1{close}"), objects.clone()] {
+                let text = with(config.clone(), field, json!("@")).to_string().replace(r#""@""#, &nested);
+                let found = inspect_config(text.as_bytes());
+                assert!(matches!(found, Err(SizingError::ConfigInvalid { .. })), "{field}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_config_beyond_its_limit_is_refused_before_it_is_parsed() {
+    let text = with(llama(), "x", json!("a".repeat(2 * 1024 * 1024))).to_string();
+    let found = inspect_config(text.as_bytes());
+    assert!(matches!(&found, Err(SizingError::ConfigInvalid { detail }) if detail.contains("2097152")), "{found:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 

@@ -89,6 +89,22 @@ fn each_fault_has_its_own_error() {
 }
 
 #[test]
+fn tensors_out_of_order_are_checked_as_well() {
+    let first = entry("b", "F32", "[2]", 8, 16);
+    let case = |entries: &[String], data: usize| read(&file(&header(entries), data));
+    let found = case(&[first.clone(), entry("a", "F32", "[2]", 0, 8)], 16);
+    assert_eq!(found.unwrap().len(), 2);
+    let gap = case(&[first.clone(), entry("a", "F32", "[1]", 0, 4)], 16);
+    assert!(matches!(gap, Err(SizingError::TensorGap { bytes: 4, .. })));
+    let overlap = case(&[first, entry("a", "F32", "[3]", 0, 12)], 16);
+    assert!(matches!(overlap, Err(SizingError::TensorOverlap { .. })));
+    let twice = [entry("a", "F32", "[2]", 0, 8), entry("a", "F32", "[2]", 8, 16)];
+    assert!(matches!(case(&twice, 16), Err(SizingError::TensorDuplicate { .. })));
+    let axes = entry("a", "U8", "[1,1,1,1,1,1,1,1,1]", 0, 1);
+    assert!(matches!(case(&[axes], 1), Err(SizingError::Overflow { .. })));
+}
+
+#[test]
 fn json_that_is_no_header_is_invalid() {
     let deep = format!(r#"{{"a":{}"#, "[".repeat(10_000));
     let unknown = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"more":1}}"#;
