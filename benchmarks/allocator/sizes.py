@@ -1,11 +1,13 @@
 """How fast a model is sized: one plan through Python, many in arrays, and a checkpoint's header.
 
-Run: ``python -m benchmarks.allocator.sizes``. Criterion's native figures: ``cargo bench -p sizing``.
+Run: ``python -m benchmarks.allocator.sizes``. Native figures are criterion's, of the last ``cargo bench -p sizing``; all together go
+into ``benchmarks/results/allocator-speed.json``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tempfile
 import time
@@ -13,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
+from benchmarks.reporting import Row, machine, show, write
 from echoplaned.core.facts import Dtype
 from echoplaned.planning import inspect_config, size_batch, size_model, survey_model
 
@@ -29,6 +33,7 @@ LLAMA = {
     "max_position_embeddings": 131_072,
 }
 ROWS = 2_000_000
+_CRITERION = Path(__file__).parents[2] / "allocator_rs" / "target" / "criterion"
 TENSORS = 10_000
 
 
@@ -66,24 +71,47 @@ def write_many(path: Path) -> None:
     (path / "config.json").write_text(json.dumps(config))
 
 
-def main() -> None:
-    """Print the figures beside their bars."""
+def native() -> list[Row]:
+    """Return criterion's medians of the last run of ``cargo bench``, in microseconds."""
+    found = []
+    for path in sorted(_CRITERION.glob("*/new/benchmark.json")):
+        name = json.loads(path.read_text())["full_id"]
+        median_ns = json.loads(path.with_name("estimates.json").read_text())["median"]["point_estimate"]
+        limit = {"safetensors header, 10000 tensors": 10_000.0, "Llama-3.1-8B, breakdown, torch": 10.0}.get(name)
+        found.append(
+            Row(f"native: {name}", median_ns / 1e3, "us", limit=limit, aim=f"<= {limit:g} us" if limit else "")
+        )
+    return found
+
+
+def through_python() -> list[Row]:
+    """Return the least of several rounds of each figure."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(LLAMA))
         checkpoint = inspect_config(path)
         one = best(lambda: size_model(checkpoint, dtype=Dtype.BF16, context_length=8192, max_concurrency=8), 20, 500)
-        print(f"one plan through Python, every component: {one * 1e6:.1f} us (bar 50 us)")
         rng = np.random.default_rng(1)
         contexts = rng.integers(1, 131_072, ROWS, dtype=np.uint64)
         sequences = rng.integers(1, 64, ROWS, dtype=np.uint64)
         many = best(lambda: size_batch(checkpoint, contexts, sequences, dtype=Dtype.BF16), 5, 1)
-        print(f"batch: {ROWS / many / 1e6:.2f} million plans/s (bar 1)")
         directory = Path(folder) / "many"
         directory.mkdir()
         write_many(directory)
         header = best(lambda: survey_model(directory), 10, 1)
-        print(f"a checkpoint of {TENSORS:,} tensors, read and summed: {header * 1e3:.1f} ms (bar 10 ms)")
+    return [
+        Row("one plan through Python, every component", one * 1e6, "us", limit=50.0, aim="<= 50 us"),
+        Row("batch: one plan of two million", many / ROWS * 1e6, "us", limit=1.0, aim=">= 1 M plans/s"),
+        Row(f"a checkpoint of {TENSORS:,} tensors, read and summed", header * 1e3, "ms", limit=10.0, aim="<= 10 ms"),
+    ]
+
+
+def main() -> None:
+    """Print the figures beside their bars, and write them down."""
+    load = os.getloadavg()[0]
+    rows = [*through_python(), *native()]
+    write("allocator-speed", rows, machine(load))
+    show(Console(width=150), [("allocator", rows)])
 
 
 if __name__ == "__main__":
