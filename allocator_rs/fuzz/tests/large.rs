@@ -78,7 +78,8 @@ fn indices_and_configs_of_the_largest_size() {
         let (found, used) = measure(|| sizing::survey_config(&config).map(|_| ()));
         assert!(found.is_err());
         assert!(used.largest <= CAP_BYTES, "{begin}{part}: {} bytes at once", used.largest);
-        let (found, used) = measure(|| sizing::survey_config(&config.repeat(3)).map(|_| ()));
+        let beyond = config.repeat(3);
+        let (found, used) = measure(|| sizing::survey_config(&beyond).map(|_| ()));
         assert!(matches!(found, Err(SizingError::ConfigInvalid { .. })));
         assert!(used.peak < 4_096, "{} bytes for a refusal", used.peak);
     }
