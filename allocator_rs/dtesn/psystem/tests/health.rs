@@ -58,7 +58,7 @@ fn alarms_are_the_surplus_by_the_threshold() {
             .flatten()
             .filter(|one| {
                 let system = health.configuration().system();
-                system.rule(&system.rules[one.rule]) == "(1) [old_error, new_error --> #]'model"
+                system.rule(&system.rules[one.rule]) == "(1) [new_error, old_error --> #]'model"
             })
             .map(|one| one.times)
             .sum();
