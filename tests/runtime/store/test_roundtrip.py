@@ -14,9 +14,11 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from echoplaned.core.calibration import EngineKey, Reading, Window
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, RoutesProgress, State, Version
 from echoplaned.runtime.store import SqlStore
@@ -72,6 +74,11 @@ INSTANCES = st.lists(
 )
 ROLLOUTS = named(Rollout, history=ENTRIES, stale_subscribers=NOTHING, stage=st.integers(0, 2**31 - 1))
 
+READINGS = st.lists(values(Reading), min_size=1, max_size=3, unique_by=lambda reading: reading.subject).map(tuple)
+CALIBRATIONS = st.dictionaries(values(EngineKey), READINGS, max_size=2).map(
+    lambda windows: tuple(Window(key, windows[key]) for key in sorted(windows))
+)
+
 
 @st.composite
 def model(draw: st.DrawFn, model_id: str) -> Model:
@@ -111,7 +118,8 @@ def states(draw: st.DrawFn) -> State:
         taken.add(request_id)
         operations[name] = replace(operation, operation_id=name, request_id=request_id)
     ledger, route, sequence = draw(EPOCHS), draw(EPOCHS), draw(EPOCHS)
-    return State((), MappingProxyType(models), MappingProxyType(operations), 0, ledger, route, sequence)
+    state = State((), MappingProxyType(models), MappingProxyType(operations), 0, ledger, route, sequence)
+    return replace(state, calibrations=draw(CALIBRATIONS))
 
 
 def assert_same(found: State, wanted: State) -> None:
@@ -124,7 +132,8 @@ def assert_same(found: State, wanted: State) -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@pytest.mark.timeout(400)  # drawing whole states takes most of it
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(first=states(), second=states())
 def test_random_states_come_back(first: State, second: State) -> None:
     """A random state written into an empty store, and another one over it, come back exactly, from the same process and a new one."""
@@ -194,7 +203,7 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
 
 def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
     """A field that is added to the state must be put on one of the two lists, and so cannot be forgotten in silence."""
-    stored = {"models", "operations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
+    stored = {"models", "operations", "calibrations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
     observed = {"devices", "stale_event_count", "issued", "clients_back_s"}
     assert {field.name for field in dataclasses.fields(State)} == stored | observed
 
