@@ -22,6 +22,7 @@ from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
 from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
@@ -40,6 +41,7 @@ from echoplaned.runtime.observer import LoopObserver
 from echoplaned.runtime.planner import InstancePlanner
 from echoplaned.runtime.ports import TrafficSource
 from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.runtime.trace_store import TraceStore
 from echoplaned.runtime.traffic import Traffic, WorkerTotals
 from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
 from echoplaned.sources import resolve_source
@@ -92,7 +94,10 @@ class Daemon:
 
 def assemble(settings: Settings, store: SqlStore) -> Daemon:
     """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
-    metrics = Metrics(Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count))
+    trace_store = TraceStore()
+    metrics = Metrics(
+        Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count, trace_store.counts)
+    )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
@@ -100,7 +105,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
-    engines, torch = _engines(settings, loop, worker_totals)
+    engines, torch = _engines(settings, loop, worker_totals, trace_store)
     prober = OipProber(time.monotonic)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gates = GateRunner(
@@ -136,12 +141,14 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     return Daemon(settings, loop, engines, torch, xds, gates, prober, server, lifecycle, metrics)
 
 
-def _engines(settings: Settings, loop: Loop, totals: WorkerTotals) -> tuple[EngineRegistry, TorchEngine]:
+def _engines(
+    settings: Settings, loop: Loop, totals: WorkerTotals, traces: TraceStore
+) -> tuple[EngineRegistry, TorchEngine]:
     engines = EngineRegistry(loop.emit, time.time)
     launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
     torch = TorchEngine(
         TorchOptions(launch, settings.spare_workers),
-        Outlets(engines.emit, totals),
+        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time)),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )
