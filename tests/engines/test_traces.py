@@ -53,7 +53,14 @@ def test_a_token_without_a_number_is_left_out(bad: float) -> None:
     assert found.positions.tolist() == [0, 2]
     assert found.flags == TraceFlag.STOPPED | TraceFlag.NOT_FINITE
     assert not found.sound
-    assert read(entropies=[0.5, -bad if bad == 0.5 else bad, 0.0]).flags & TraceFlag.NOT_FINITE or bad == 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_an_entropy_that_is_none(bad: float) -> None:
+    """It takes its token with it as well."""
+    found = read(entropies=[0.5, bad, 0.0])
+    assert found.log_probabilities.tolist() == [-1.0, -3.0]
+    assert found.flags & TraceFlag.NOT_FINITE
 
 
 @pytest.mark.parametrize("positions", [[0, 0, 1], [5, 4, 6], [0, 1_000_000_000, 1_000_000_001]])
