@@ -1,0 +1,94 @@
+"""The live evidence of a rollout: who calibrates, who waits for a partner, and the wealth of each listener's bets.
+
+One e-process over all stages, never reset. The listeners' wealths are averaged; an average of e-processes is one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from echoplaned.gates.bets import log_sum
+from echoplaned.gates.echo import features, matching, wager
+from echoplaned.gates.echo.features import FeatureModel, Listener
+from echoplaned.gates.echo.matching import Pair, Request, Waiting
+from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.wager import Wager
+
+CALIBRATION_WANTED = 200
+"""Requests of the old version that the listeners are fitted on; none of them enters the test."""
+
+VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
+"""Listeners whose bets count; the others are told beside them."""
+
+SAMPLES_KEPT = 256
+"""Newest pairs whose features are kept for the description."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveEvidence:
+    """What live requests say. ``calibration``: requests of the old version until the listeners are fitted.
+
+    ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture.
+    """
+
+    calibration: tuple[Sequence, ...] = ()
+    model: FeatureModel | None = None
+    waiting: Waiting = field(default_factory=Waiting)
+    wagers: tuple[Wager, ...] = ()
+    kept: tuple[Pair, ...] = ()
+    log_e_path: tuple[float, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that were bet on."""
+        return self.wagers[0].pairs if self.wagers else 0
+
+    def log_e_of(self, listener: Listener) -> float:
+        """The logarithm of one listener's e-value; 0 before the first pair."""
+        return float(self.wagers[list(Listener).index(listener)].log_e) if self.wagers else 0.0
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the e-value against "both versions behave alike"."""
+        return log_sum(tuple(self.log_e_of(listener) for listener in VOTING)) - math.log(len(VOTING))
+
+
+def calibrate(
+    evidence: LiveEvidence, sequences: tuple[Sequence, ...], wanted: int = CALIBRATION_WANTED
+) -> LiveEvidence:
+    """Learn how the old version behaves; does nothing once the listeners are fitted."""
+    if evidence.model is not None:
+        return evidence
+    gathered = (*evidence.calibration, *(s for s in sequences if not s.is_empty))
+    if len(gathered) < wanted:
+        return replace(evidence, calibration=gathered)
+    model = features.fit(gathered)
+    if model is None:
+        return replace(evidence, calibration=gathered[-wanted:])
+    wagers = tuple(wager.begin(model.scales[at].centre.size) for at in range(len(Listener)))
+    return replace(evidence, calibration=(), model=model, wagers=wagers)
+
+
+def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEvidence:
+    """Take requests in, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
+    if evidence.model is None:
+        old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
+        return calibrate(evidence, old)
+    waiting, pairs = matching.match(evidence.waiting, requests)
+    evidence = replace(evidence, waiting=waiting)
+    for pair in pairs:
+        evidence = _taken(evidence, pair)
+    return evidence
+
+
+def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
+    model = evidence.model
+    if model is None:
+        return evidence
+    wagers = tuple(
+        wager.taken(one, model.features(pair.new, listener), model.features(pair.old, listener))
+        for one, listener in zip(evidence.wagers, Listener, strict=True)
+    )
+    after = replace(evidence, wagers=wagers, kept=(*evidence.kept, pair)[-SAMPLES_KEPT:])
+    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-SAMPLES_KEPT:])
