@@ -10,6 +10,8 @@ from echoplaned.gates import arrivals, clients, error_eprocess, probes
 from echoplaned.gates.arrivals import ArrivalEvidence
 from echoplaned.gates.clients import ClientsEvidence, ClientsSeen
 from echoplaned.gates.counts import Interval
+from echoplaned.gates.echo import evidence as echo
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
 from echoplaned.gates.probes import PairEvidence, PairOutcome
 from echoplaned.runtime.ports import Reporter
@@ -66,7 +68,7 @@ class Observation:
     """What one interval brought. ``weight``: the new version's acknowledged share; None: not acknowledged by everybody.
 
     ``intervals``: by source name. ``subscribers``: of the model; ``stale_subscribers``: of these, silent ones.
-    ``clients``: the load reports client by client; ``steered``: see ``ClientsSeen``.
+    ``clients``: the load reports client by client; ``steered``: see ``ClientsSeen``. ``echo``: what tells of behaviour.
     """
 
     now_s: float
@@ -77,6 +79,7 @@ class Observation:
     pairs: tuple[PairOutcome, ...] = ()
     clients: tuple[tuple[Reporter, Interval], ...] = ()
     steered: frozenset[str] = frozenset()
+    echo: EchoSeen = field(default_factory=EchoSeen)
 
     def interval(self, name: str) -> Interval:
         """Return a source's counts; nothing for a source that did not speak."""
@@ -110,7 +113,8 @@ class SourceRecord:
 class RolloutEvidence:
     """All evidence of a rollout; ``window`` says to which span the window's counts belong.
 
-    ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes.
+    ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes. ``echo``: None where
+    behaviour is not judged.
     """
 
     window: Window
@@ -121,6 +125,7 @@ class RolloutEvidence:
     stale_subscribers: int = 0
     errors_failed: bool = False
     probes_asked: bool = False
+    echo: EchoEvidence | None = None
 
     @property
     def speaking(self) -> tuple[SourceRecord, ...]:
@@ -148,8 +153,8 @@ class RolloutEvidence:
         return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
 
 
-def begin(window: Window, sources: tuple[Source, ...]) -> RolloutEvidence:
-    """Start a rollout's evidence with its first window."""
+def begin(window: Window, sources: tuple[Source, ...], subject: EchoSubject | None = None) -> RolloutEvidence:
+    """Start a rollout's evidence with its first window; ``subject``: whose behaviour is judged, None for nobody's."""
     records = tuple(
         SourceRecord(
             source,
@@ -158,7 +163,8 @@ def begin(window: Window, sources: tuple[Source, ...]) -> RolloutEvidence:
         )
         for source in sources
     )
-    return RolloutEvidence(window, records, probes_asked=window.extended)
+    heard = echo.begin(subject) if subject is not None else None
+    return RolloutEvidence(window, records, probes_asked=window.extended, echo=heard)
 
 
 def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
@@ -181,6 +187,7 @@ def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
         pairs=probes.next_window(evidence.pairs),
         clients=clients.enter(evidence.clients, test, soaking=soaking),
         probes_asked=window.extended,
+        echo=echo.enter(evidence.echo, extended=window.extended) if evidence.echo is not None else None,
     )
     return _fired(entered)
 
@@ -199,6 +206,7 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
         arrivals=_arrivals(evidence, seen),
         clients=_clients(evidence, seen),
         stale_subscribers=seen.stale_subscribers,
+        echo=echo.observe(evidence.echo, seen.echo) if evidence.echo is not None else None,
     )
     return _fired(updated)
 

@@ -178,6 +178,10 @@ class Scorer(Protocol):
         """How many texts there are."""
         ...
 
+    def text(self, index: int) -> str:
+        """Return golden text ``index`` (modulo their number)."""
+        ...
+
     async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
         """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
         ...
