@@ -26,9 +26,10 @@ from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
+from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.errors import EchoplaneError
-from echoplaned.gates.runner import GateRunner
+from echoplaned.gates.runner import BehaviourSources, GateRunner
 from echoplaned.planning import find_devices
 from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
@@ -87,6 +88,7 @@ class Daemon:
     xds: Xds
     gates: GateRunner
     prober: OipProber
+    scorer: OipScorer
     server: grpc.aio.Server
     lifecycle: Lifecycle
     metrics: Metrics
@@ -107,6 +109,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     worker_totals = WorkerTotals()
     engines, torch = _engines(settings, loop, worker_totals, trace_store)
     prober = OipProber(time.monotonic)
+    scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gates = GateRunner(
         prober,
@@ -115,6 +118,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         time.time,
         latest_state=lambda: loop.state,
         clients=traffic,
+        behaviour=BehaviourSources(scorer, trace_store),
     )
     planner = InstancePlanner(loop.emit, time.time)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
@@ -138,7 +142,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, torch, xds, gates, prober, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, torch, xds, gates, prober, scorer, server, lifecycle, metrics)
 
 
 def _engines(
@@ -256,6 +260,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await daemon.gates.aclose()
     await daemon.torch.close()
     await daemon.prober.close()
+    await daemon.scorer.close()
     await daemon.loop.close()
     log.info("daemon.stopped")
 

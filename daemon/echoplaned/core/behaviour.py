@@ -28,7 +28,7 @@ class BehaviourReport:
 
     ``measure``: ``KL`` or ``LOG_PROBABILITY`` (nats a token), ``CLASS_KL`` (nats) or ``COSINE`` (one less the cosine). ``margin``: what the
     mean is compared with, in the same unit; ``margin_source``: where it comes from. ``mean`` is of distances clipped at ``ceiling``,
-    ``clipped`` of them; ``lower`` and ``upper`` are its confidence limits. ``*_log_e``: natural logarithms of e-values against the new version.
+    ``clipped`` of them; ``lower`` and ``upper`` are its limits. ``*_log_e``: natural logarithms of e-values against the new version.
     ``moved``: the texts that moved most. ``text_distances``: one a text; ``log_e_path``: the live e-value after each of the newest pairs.
     ``mmd_squared``, ``mmd_p``: the description of live features; None without enough pairs. ``health``: lines of the health tree's alarms.
     """

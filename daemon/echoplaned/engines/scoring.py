@@ -47,6 +47,10 @@ class OipScorer:
         """How many texts there are."""
         return len(SCORING_TEXTS)
 
+    def text(self, index: int) -> str:
+        """Return golden text ``index`` (modulo their number)."""
+        return SCORING_TEXTS[index % len(SCORING_TEXTS)]
+
     async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
         """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
         channel = self._channels.get(address)
