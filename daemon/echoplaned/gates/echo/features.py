@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 CALIBRATION_LEAST = 30
 """With fewer requests of the old version nothing is fitted."""
 
+CALIBRATION_TOKENS = 10_000
+"""Tokens that the predictors are fitted on at most: a fit shares the daemon's thread with everything else."""
+
 AR_ORDER = 4
 _CLIP = 5.0
 _REGULARISATION = 1e-3
@@ -107,8 +110,12 @@ def _predictors(sequences: tuple[Sequence, ...], seed: int) -> _Predictors | Non
         return None
     channels = _Scale.of(np.concatenate([sequence.tokens for sequence in sequences]).astype(np.float64))
     reservoir = TreeReservoir(_RESERVOIR_TREE, CHANNELS, Settings(seed=seed))
-    states, targets = [], []
-    for sequence in longer:
+    states, targets, used = [], [], 0
+    for at, sequence in enumerate(longer):
+        if used >= CALIBRATION_TOKENS:
+            longer = longer[:at]
+            break
+        used += len(sequence.tokens)
         scaled = channels.applied(sequence.tokens.astype(np.float64))
         states.append(_states(reservoir, scaled, sequence)[:-1])
         targets.append(scaled[1:])

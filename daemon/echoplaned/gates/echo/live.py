@@ -60,12 +60,12 @@ def calibrate(
     """Learn how the old version behaves; does nothing once the listeners are fitted."""
     if evidence.model is not None:
         return evidence
-    gathered = (*evidence.calibration, *(s for s in sequences if not s.is_empty))
+    gathered = (*evidence.calibration, *(s for s in sequences if not s.is_empty))[:wanted]
     if len(gathered) < wanted:
         return replace(evidence, calibration=gathered)
     model = features.fit(gathered)
     if model is None:
-        return replace(evidence, calibration=gathered[-wanted:])
+        return replace(evidence, calibration=gathered[wanted // 2 :])
     wagers = tuple(wager.begin(model.scales[at].centre.size) for at in range(len(Listener)))
     return replace(evidence, calibration=(), model=model, wagers=wagers)
 

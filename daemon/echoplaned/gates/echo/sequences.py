@@ -12,6 +12,9 @@ from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
 CHANNELS = 2
 """Log-probability of the chosen token and entropy, both in nats."""
 
+MOST_TOKENS = 256
+"""Of a longer answer the first ones are listened to."""
+
 _LENGTH_CLASSES = (16, 64, 256, 1024)
 _NO_TOKENS = np.zeros((0, CHANNELS), dtype=np.float32)
 
@@ -38,8 +41,8 @@ def sequence_of(trace: RequestTrace) -> Sequence:
     """Return what a trace measured."""
     if trace.kind is TraceKind.VECTOR:
         return Sequence(output=trace.features)
-    tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)
-    positions = trace.positions.astype(np.float64)
+    tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MOST_TOKENS]
+    positions = trace.positions.astype(np.float64)[:MOST_TOKENS]
     dt = np.diff(positions, prepend=positions[:1] - 1.0)
     return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)))
 
