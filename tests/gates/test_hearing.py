@@ -152,7 +152,9 @@ class World:
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Answer well."""
-        assert version and facts and address
+        assert version in {NEW, OLD}
+        assert facts.architecture
+        assert address
         assert index >= 0
         return ProbeOutcome(ok=True)
 

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates import arrivals, clients, error_eprocess, probes
+from echoplaned.gates import arrivals, clients, error_eprocess, health, probes
 from echoplaned.gates.arrivals import ArrivalEvidence
 from echoplaned.gates.clients import ClientsEvidence, ClientsSeen
 from echoplaned.gates.counts import Interval
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
+from echoplaned.gates.health import HealthEvidence
 from echoplaned.gates.probes import PairEvidence, PairOutcome
 from echoplaned.runtime.ports import Reporter
 
@@ -114,7 +115,7 @@ class RolloutEvidence:
     """All evidence of a rollout; ``window`` says to which span the window's counts belong.
 
     ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes. ``echo``: None where
-    behaviour is not judged.
+    behaviour is not judged. ``health``: matched events and their alarms; they have no vote.
     """
 
     window: Window
@@ -126,6 +127,7 @@ class RolloutEvidence:
     errors_failed: bool = False
     probes_asked: bool = False
     echo: EchoEvidence | None = None
+    health: HealthEvidence = field(default_factory=HealthEvidence)
 
     @property
     def speaking(self) -> tuple[SourceRecord, ...]:
@@ -188,6 +190,7 @@ def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
         clients=clients.enter(evidence.clients, test, soaking=soaking),
         probes_asked=window.extended,
         echo=echo.enter(evidence.echo, extended=window.extended) if evidence.echo is not None else None,
+        health=health.closed(evidence.health),
     )
     return _fired(entered)
 
@@ -196,9 +199,14 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
     """Take an interval in."""
     everywhere = sum(interval.requests for _, interval in seen.intervals)
     records = tuple(_recorded(record, seen, everywhere, evidence.window) for record in evidence.records)
-    pairs = evidence.pairs
+    pairs, heard, healthy = evidence.pairs, evidence.echo, evidence.health
     for pair in seen.pairs:
         pairs = probes.update(pairs, pair)
+        healthy = health.took(healthy, health.of_probes(pair))
+    if heard is not None:
+        heard = echo.observe(heard, seen.echo)
+        for new, old in heard.live.distances:
+            healthy = health.took(healthy, health.of_distances(new, old))
     updated = replace(
         evidence,
         records=records,
@@ -206,7 +214,8 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
         arrivals=_arrivals(evidence, seen),
         clients=_clients(evidence, seen),
         stale_subscribers=seen.stale_subscribers,
-        echo=echo.observe(evidence.echo, seen.echo) if evidence.echo is not None else None,
+        echo=heard,
+        health=healthy,
     )
     return _fired(updated)
 

@@ -64,7 +64,7 @@ def judge(evidence: RolloutEvidence, now_s: float) -> Judgement:
     if asked:
         verdicts.append(_probes(evidence))
     if evidence.echo is not None:
-        verdicts.append(echo.judge(evidence.echo))
+        verdicts.append(echo.judge(evidence.echo, evidence.health.lines))
     failed = any(verdict.verdict is GateVerdict.FAIL for verdict in verdicts)
     open_question = _suspicious(evidence) or (asked and not _probes_passed(evidence))
     unscored = evidence.echo is not None and bool(evidence.echo.missing)

@@ -115,6 +115,8 @@ def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     if seen.texts:
         evidence = _scored(evidence, seen.texts)
     known = evidence.live
+    if known.distances:
+        known = replace(known, distances=())
     if seen.calibration:
         known = live.calibrate(known, tuple(r.sequence for r in seen.calibration if r.sequence is not None))
     if seen.lost:

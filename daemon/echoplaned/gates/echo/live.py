@@ -29,7 +29,8 @@ SAMPLES_KEPT = 256
 class LiveEvidence:
     """What live requests say. ``calibration``: requests of the old version until the listeners are fitted.
 
-    ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture.
+    ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
+    pairs of the last interval, new and old: mean squared feature, by the first listener.
     """
 
     calibration: tuple[Sequence, ...] = ()
@@ -38,6 +39,7 @@ class LiveEvidence:
     wagers: tuple[Wager, ...] = ()
     kept: tuple[Pair, ...] = ()
     log_e_path: tuple[float, ...] = ()
+    distances: tuple[tuple[float, float], ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -76,7 +78,7 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
         old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
         return calibrate(evidence, old)
     waiting, pairs = matching.match(evidence.waiting, requests)
-    evidence = replace(evidence, waiting=waiting)
+    evidence = replace(evidence, waiting=waiting, distances=())
     for pair in pairs:
         evidence = _taken(evidence, pair)
     return evidence
@@ -86,9 +88,13 @@ def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
     model = evidence.model
     if model is None:
         return evidence
-    wagers = tuple(
-        wager.taken(one, model.features(pair.new, listener), model.features(pair.old, listener))
-        for one, listener in zip(evidence.wagers, Listener, strict=True)
+    told = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
+    wagers = tuple(wager.taken(one, *features) for one, features in zip(evidence.wagers, told, strict=True))
+    new, old = (float((side**2).mean()) for side in told[0])
+    after = replace(
+        evidence,
+        wagers=wagers,
+        kept=(*evidence.kept, pair)[-SAMPLES_KEPT:],
+        distances=(*evidence.distances, (new, old)),
     )
-    after = replace(evidence, wagers=wagers, kept=(*evidence.kept, pair)[-SAMPLES_KEPT:])
     return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-SAMPLES_KEPT:])

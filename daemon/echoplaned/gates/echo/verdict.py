@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import StrEnum
 
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
@@ -39,8 +40,16 @@ class EchoCode(StrEnum):
     ECHO_CHANGE_UNDECLARED = "ECHO_CHANGE_UNDECLARED"
 
 
-def judge(evidence: EchoEvidence) -> Verdict:
-    """Judge a change of behaviour: what is clear decides by what was declared, what is not clear waits for more texts, then goes on."""
+def judge(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
+    """Judge a change of behaviour: what is clear decides by what was declared, what is not clear waits for more texts, then goes on.
+
+    ``health``: lines of the health tree, which the report carries and which decide nothing.
+    """
+    said = _judged(evidence)
+    return replace(said, behaviour=replace(said.behaviour, health=health)) if said.behaviour is not None else said
+
+
+def _judged(evidence: EchoEvidence) -> Verdict:
     if evidence.log_e >= -math.log(evidence.subject.policy.alpha):
         return _changed(evidence)
     if not evidence.subject.scorable:
