@@ -50,7 +50,10 @@ def taken_back(system: e.System, version: str, source: str) -> str:
 def test_behaviour_decides_as_it_was_declared(system: e.System, capsys: pytest.CaptureFixture[str]) -> None:
     """EQUIVALENT: swapped layers and a louder layer come back, INT8 passes; INTENDED passes with its report; undeclared holds and asks."""
     system.load(MODEL, source="speaking")
-    said = [taken_back(system, "swapped", "swapped"), taken_back(system, "louder", "louder")]
+    for source in ("swapped", "louder"):
+        said = taken_back(system, source, source)
+        with capsys.disabled():
+            print(f"\n{said}")  # noqa: T201 - the figures of the gate
 
     operation = system.update(MODEL, "undeclared", "swapped")
     rollout = e.eventually(
@@ -69,12 +72,12 @@ def test_behaviour_decides_as_it_was_declared(system: e.System, capsys: pytest.C
     )
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert 0.0 < behaviour.mean < behaviour.upper < behaviour.margin
-    said.append(f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}: passed")
+    with capsys.disabled():
+        print(f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}: passed")  # noqa: T201 - as above
 
     system.finish(system.update(MODEL, "tuned", "swapped", behaviour_change=INTENDED), 240.0)
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert behaviour.lower > behaviour.margin
-    said.append(f"declared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")
     with capsys.disabled():
-        print("\n" + "\n".join(said))  # noqa: T201 - the figures of the gate
+        print(f"declared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")  # noqa: T201 - as above
     system.delete(MODEL)
