@@ -30,7 +30,7 @@ class BehaviourReport:
     mean is compared with, in the same unit; ``margin_source``: where it comes from. ``mean`` is of distances clipped at ``ceiling``,
     ``clipped`` of them; ``lower`` and ``upper`` are its limits. ``*_log_e``: natural logarithms of e-values against the new version.
     ``moved``: the texts that moved most. ``text_distances``: one a text; ``log_e_path``: the live e-value after each of the newest pairs.
-    ``mmd_squared``, ``mmd_p``: the description of live features; None without enough pairs. ``health``: lines of the health tree's alarms.
+    ``health``: lines of the health tree's alarms.
     """
 
     measure: str
@@ -51,6 +51,4 @@ class BehaviourReport:
     moved: tuple[MovedText, ...] = ()
     text_distances: tuple[float, ...] = ()
     log_e_path: tuple[float, ...] = ()
-    mmd_squared: float | None = None
-    mmd_p: float | None = None
     health: tuple[str, ...] = ()

@@ -103,6 +103,8 @@ def test_an_undecided_round_asks_for_more_texts() -> None:
     """Where there are more texts than a round has, an undecided round is followed by the next ones."""
     more = replace(SUBJECT, text_count=100)
     assert heard(MARGIN * 1.001, more).missing == frozenset(range(48, 96))
+    assert heard(MARGIN * 1.001, replace(SUBJECT, text_count=56)).missing == frozenset(range(48, 56))
+    assert heard(MARGIN * 1.001, replace(SUBJECT, text_count=56), count=56).missing == frozenset()
     assert heard(0.0, more).missing == frozenset()
 
 

@@ -22,8 +22,8 @@ from echoplaned.gates.echo.scored import ScoredText
 DEFAULT_KL_NATS = 0.004
 """Three times that of an 8-bit copy (q8_0) of Llama 3 8B, which llama.cpp's perplexity tool lists with 0.00139 nats a token."""
 
-DEFAULT_COSINE_DISTANCE = 0.003
-"""Three times the mean cosine distance of an INT8 copy of all-MiniLM-L6-v2, rounded up (``benchmarks/echo``)."""
+DEFAULT_COSINE_DISTANCE = 0.002
+"""Three times the mean cosine distance of an INT8 copy of all-MiniLM-L6-v2 on the golden texts (0.00055), rounded up."""
 
 _LOG_HALF = -0.6931471805599453
 
@@ -99,14 +99,10 @@ def enter(evidence: EchoEvidence, *, extended: bool) -> EchoEvidence:
     return _rounded(after) if extended else after
 
 
-def _rounded(evidence: EchoEvidence) -> EchoEvidence:
-    """Begin a round: the next texts that were not scored yet, or all from the first on again."""
+def _rounded(evidence: EchoEvidence, first: int = 0) -> EchoEvidence:
+    """Begin a round: texts from this one on are to be scored, again where they were."""
     subject = evidence.subject
-    count = min(subject.policy.prompt_count, subject.text_count)
-    first = len(evidence.scored)
-    if first + count > subject.text_count:
-        first = 0
-    indices = frozenset(range(first, first + count))
+    indices = frozenset(range(first, min(first + subject.policy.prompt_count, subject.text_count)))
     return replace(evidence, wanted=indices, missing=indices)
 
 
@@ -134,9 +130,10 @@ def _scored(evidence: EchoEvidence, texts: tuple[ScoredText, ...]) -> EchoEviden
         missing=evidence.missing - {text.index for text in texts},
     )
     after = replace(after, result=_result(after))
+    # Fresh texts only: what was scored says the same the next time.
     more = len(after.scored) < after.subject.text_count
     undecided = after.result is not None and not after.result.is_within and not after.result.is_beyond
-    return _rounded(after) if more and undecided and not after.missing else after
+    return _rounded(after, len(after.scored)) if more and undecided and not after.missing else after
 
 
 def _result(evidence: EchoEvidence) -> PairedResult | None:

@@ -21,8 +21,8 @@ CALIBRATION_WANTED = 200
 VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
 """Listeners whose bets count; the others are told beside them."""
 
-SAMPLES_KEPT = 256
-"""Newest pairs whose features are kept for the description."""
+PATH_KEPT = 256
+"""Newest pairs after which the e-value is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,6 @@ class LiveEvidence:
     model: FeatureModel | None = None
     waiting: Waiting = field(default_factory=Waiting)
     wagers: tuple[Wager, ...] = ()
-    kept: tuple[Pair, ...] = ()
     log_e_path: tuple[float, ...] = ()
     distances: tuple[tuple[float, float], ...] = ()
 
@@ -94,7 +93,6 @@ def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
     after = replace(
         evidence,
         wagers=wagers,
-        kept=(*evidence.kept, pair)[-SAMPLES_KEPT:],
         distances=(*evidence.distances, (new, old)),
     )
-    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-SAMPLES_KEPT:])
+    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_KEPT:])

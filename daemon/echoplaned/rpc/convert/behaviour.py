@@ -51,7 +51,5 @@ def behaviour_to_pb(report: BehaviourReport) -> rollouts_pb2.BehaviourReport:
         moved=[rollouts_pb2.MovedText(text=one.text, distance=one.distance) for one in report.moved],
         text_distances=report.text_distances,
         log_e_path=report.log_e_path,
-        mmd_squared=report.mmd_squared,
-        mmd_p_value=report.mmd_p,
         health=report.health,
     )
