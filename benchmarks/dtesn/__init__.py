@@ -1,11 +1,11 @@
-"""The tree reservoir beside reservoirpy and a scipy sparse step, in one run: time, and error on published tasks.
+"""The tree reservoir beside reservoirpy and a scipy sparse step, in one run: time, and error on published tasks; what telemetry costs.
 
 reservoirpy and scipy are of the dependency group ``bench``.
 """
 
 from __future__ import annotations
 
-from benchmarks.dtesn import others, quality, speed
+from benchmarks.dtesn import others, quality, speed, telemetry
 from benchmarks.reporting import Row
 
 __all__ = ["measure", "others"]
@@ -13,4 +13,4 @@ __all__ = ["measure", "others"]
 
 def measure() -> list[Row]:
     """Return all rows."""
-    return [*speed.measure(), *quality.measure()]
+    return [*speed.measure(), *quality.measure(), *telemetry.measure()]

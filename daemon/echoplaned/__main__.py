@@ -22,13 +22,15 @@ from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
 from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import LaunchOptions, worker_environment
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
+from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.engines.version import torch_engine_version
 from echoplaned.errors import EchoplaneError
-from echoplaned.gates.runner import GateRunner
+from echoplaned.gates.runner import BehaviourSources, GateRunner
 from echoplaned.planning import find_devices
 from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
@@ -41,6 +43,7 @@ from echoplaned.runtime.observer import LoopObserver
 from echoplaned.runtime.planner import InstancePlanner
 from echoplaned.runtime.ports import TrafficSource
 from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.runtime.trace_store import TraceStore
 from echoplaned.runtime.traffic import Traffic, WorkerTotals
 from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
 from echoplaned.sources import resolve_source
@@ -86,6 +89,7 @@ class Daemon:
     xds: Xds
     gates: GateRunner
     prober: OipProber
+    scorer: OipScorer
     server: grpc.aio.Server
     lifecycle: Lifecycle
     metrics: Metrics
@@ -93,7 +97,10 @@ class Daemon:
 
 def assemble(settings: Settings, store: SqlStore) -> Daemon:
     """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
-    metrics = Metrics(Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count))
+    trace_store = TraceStore()
+    metrics = Metrics(
+        Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count, trace_store.counts)
+    )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
@@ -101,8 +108,9 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
-    engines, torch = _engines(settings, loop, worker_totals)
+    engines, torch = _engines(settings, loop, worker_totals, trace_store)
     prober = OipProber(time.monotonic)
+    scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gates = GateRunner(
         prober,
@@ -111,6 +119,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         time.time,
         latest_state=lambda: loop.state,
         clients=traffic,
+        behaviour=BehaviourSources(scorer, trace_store),
     )
     engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
     planner = InstancePlanner(loop.emit, time.time, engine_versions)
@@ -135,15 +144,17 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, torch, xds, gates, prober, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, torch, xds, gates, prober, scorer, server, lifecycle, metrics)
 
 
-def _engines(settings: Settings, loop: Loop, totals: WorkerTotals) -> tuple[EngineRegistry, TorchEngine]:
+def _engines(
+    settings: Settings, loop: Loop, totals: WorkerTotals, traces: TraceStore
+) -> tuple[EngineRegistry, TorchEngine]:
     engines = EngineRegistry(loop.emit, time.time)
     launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
     torch = TorchEngine(
         TorchOptions(launch, settings.spare_workers),
-        Outlets(engines.emit, totals),
+        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time)),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )
@@ -251,6 +262,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await daemon.gates.aclose()
     await daemon.torch.close()
     await daemon.prober.close()
+    await daemon.scorer.close()
     await daemon.loop.close()
     log.info("daemon.stopped")
 

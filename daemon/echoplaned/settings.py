@@ -124,6 +124,12 @@ class Settings(BaseSettings):
     max_inspections: int = Field(
         default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
     )
+    traces: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of requests whose log-probabilities and entropies the engines report, drawn by chance; 0: none.",
+    )
     default_max_concurrency: int = Field(
         default=8, ge=1, le=4096, description="max_concurrency of a version whose caller names none."
     )

@@ -238,3 +238,23 @@ def test_shapes_are_checked() -> None:
         Streams(reservoir, 1, "fp8")
     with pytest.raises(errors.SettingInvalidError):
         Streams(reservoir, 0)
+
+
+@pytest.mark.parametrize("parameters", [1, 40_000_000_000])
+def test_a_stream_takes_the_memory_that_was_planned(parameters: int) -> None:
+    """What the process grows by when many streams are opened is what the memory plan says of one, times their number."""
+    count = 8000
+    plan = plan_reservoir(parameters, count)
+    reservoir = TreeReservoir.of_class(plan.size_class, 4)
+    before = resident_bytes()
+    streams = Streams(reservoir, count)
+    for _ in range(count):
+        streams.open()
+    grown = resident_bytes() - before
+    assert grown == pytest.approx(count * plan.bytes_per_stream, rel=0.05)
+
+
+def resident_bytes() -> int:
+    """Return the anonymous memory of this process that is really there."""
+    (line,) = [text for text in Path("/proc/self/status").read_text().splitlines() if text.startswith("RssAnon:")]
+    return int(line.split()[1]) * 1024

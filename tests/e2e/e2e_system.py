@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -84,7 +85,38 @@ class Checkpoints:
         return f"file:{name}"
 
 
+def _speaking(_: Checkpoints, out: Path) -> Path:
+    """Write a small Llama with random weights in which every layer has a say, as in a trained one."""
+    made = checkpoints.make_decoder(out, shape=checkpoints.DecoderShape(layers=4))
+    change_tensors(made, lambda w: w.update({k: v * 2 for k, v in w.items() if v.ndim == 2 and k != "lm_head.weight"}))
+    return made
+
+
+def _swapped(made: Checkpoints, out: Path) -> Path:
+    """Copy the small Llama with its two middle layers swapped."""
+    shutil.copytree(made.path("speaking"), out)
+    names = {"model.layers.1.": "model.layers.2.", "model.layers.2.": "model.layers.1."}
+
+    def swap(weights: dict[str, Any]) -> None:
+        moved = {k: weights[names[k[:15]] + k[15:]] for k in weights if k[:15] in names}
+        weights.update(moved)
+
+    change_tensors(out, swap)
+    return out
+
+
+def _louder(made: Checkpoints, out: Path) -> Path:
+    """Copy the small Llama with one layer's weights multiplied by 1.2."""
+    shutil.copytree(made.path("speaking"), out)
+    layer = "model.layers.1."
+    change_tensors(out, lambda w: w.update({k: v * np.float32(1.2) for k, v in w.items() if k.startswith(layer)}))
+    return out
+
+
 _MAKERS: dict[str, Callable[[Checkpoints, Path], Path]] = {
+    "speaking": _speaking,
+    "swapped": _swapped,
+    "louder": _louder,
     "encoder": lambda _, out: checkpoints.make_encoder(out),
     # The same model after a little more training: answers differ in the third digit.
     "better": lambda made, out: checkpoints.perturb(made.path("encoder"), out, scale=1e-3),

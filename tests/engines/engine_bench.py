@@ -20,6 +20,7 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
@@ -77,7 +78,9 @@ def launch_options(state_dir: Path) -> LaunchOptions:
 
 
 @asynccontextmanager
-async def open_bench(state_dir: Path, *, spare_count: int = 0, keep_workers: bool = False) -> AsyncIterator[Bench]:
+async def open_bench(
+    state_dir: Path, *, spare_count: int = 0, keep_workers: bool = False, tracing: Tracing | None = None
+) -> AsyncIterator[Bench]:
     """Make an engine that keeps no spares; close it, and kill what it left unless that is wanted."""
     numbers = itertools.count(time.monotonic_ns())
     bench: Bench
@@ -98,7 +101,7 @@ async def open_bench(state_dir: Path, *, spare_count: int = 0, keep_workers: boo
 
     clocks = Clocks(time.time, time.monotonic)
     options = TorchOptions(launch_options(state_dir), spare_count=spare_count)
-    engine = TorchEngine(options, Outlets(emit, Sink()), clocks, lambda: f"w{next(numbers)}")
+    engine = TorchEngine(options, Outlets(emit, Sink(), tracing), clocks, lambda: f"w{next(numbers)}")
     bench = Bench(state_dir, engine)
     try:
         yield bench

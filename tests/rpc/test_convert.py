@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from echoplane.v1 import models_pb2, rollouts_pb2
 from echoplaned.core.facts import Dtype, Signature, TensorSpec
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
-from echoplaned.core.spec import BehaviourChange, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
+from echoplaned.core.spec import BehaviourChange, EchoPolicy, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
 from echoplaned.core.state import (
     TERMINAL_PHASES,
     EntryKind,
@@ -91,6 +91,9 @@ POLICIES = st.builds(
     extended_stages_percent=st.lists(st.integers(1, 100), min_size=1, max_size=7).map(tuple),
     on_expire=st.sampled_from(OnExpire),
     probe_count=st.integers(1, 10_000),
+    echo=st.builds(
+        EchoPolicy, st.booleans(), st.none() | REALS, st.none() | REALS, REALS, st.integers(1, 10_000), st.booleans()
+    ),
     **{
         f.name: REALS
         for f in fields(RolloutPolicy)

@@ -30,6 +30,7 @@ from echoplaned.core.state import (
     Version,
 )
 from echoplaned.errors import StoreUnavailableError
+from echoplaned.runtime.trace_store import TraceCounts
 from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import (
     MAX_METHODS,
@@ -101,6 +102,15 @@ def operation(
 def with_operations(base: State, *operations: Operation) -> State:
     """Return a state with these operations."""
     return replace(base, operations=MappingProxyType({each.operation_id: each for each in operations}))
+
+
+def test_traces_are_counted_by_version() -> None:
+    """What engines sent, and what no gate saw of it."""
+    counts = {VersionKey("m", "v1"): TraceCounts(received=9, dropped=2)}
+    metrics = Metrics(Readings(traces=lambda: counts))
+    labels = {"model": "m", "version": "v1"}
+    assert metrics.registry.get_sample_value("echoplane_traces_received_total", labels) == 9
+    assert metrics.registry.get_sample_value("echoplane_traces_dropped_total", labels) == 2
 
 
 def test_loads_are_counted_once_by_outcome() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import signal
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +55,43 @@ class LiveWorker:
                 return report
             assert report.state != worker_pb2.WORKER_STATE_FAILED, report.failure
         raise AssertionError("the worker ended its reports")
+
+
+class TraceReader:
+    """Reads a worker's traces in a thread of its own."""
+
+    def __init__(self, worker: LiveWorker, fraction: float = 1.0) -> None:
+        self.traces: list[worker_pb2.Trace] = []
+        self._worker = worker
+        self._last_sent = False
+        request = worker_pb2.WatchTracesRequest(fraction=fraction, interval_s=0.05)
+        self._call = worker.control.WatchTraces(request, timeout=WARM_S)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def began(self) -> bool:
+        """Send one request after the other until a trace has come; then wait for the last one's, and forget all."""
+        if not self.traces:
+            self._worker.oip.ModelInfer(text_request("Bread"))
+            return False
+        if not self._last_sent:
+            self._worker.oip.ModelInfer(text_request("Bread"), metadata=(("echoplane-conversation", "last"),))
+            self._last_sent = True
+        done = self.traces[-1].conversation == "last"
+        if done:
+            self.traces.clear()
+        return done
+
+    def stop(self) -> None:
+        """End the call."""
+        self._call.cancel()
+        self._thread.join(WARM_S)
+
+    def _read(self) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            for batch in self._call:
+                assert batch.instance == "m/v1#0"
+                self.traces += batch.traces
 
 
 def load_request(source: Path, task: str, **changes: object) -> worker_pb2.LoadRequest:

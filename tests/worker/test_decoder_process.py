@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import grpc
+import numpy as np
 import pytest
-from live import LiveWorker, live_worker, rows, text_request, texts
+from live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
 from models import Checkpoints
 from tokenizers import Tokenizer
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplaned.engines.golden import PROBE_MARK
+from echoplaned.runtime.traces import TraceFlag
 
 pytestmark = pytest.mark.system
 
@@ -116,3 +121,80 @@ def test_a_deadline_that_passes_is_the_servers_fault(worker: LiveWorker) -> None
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert until(lambda: worker.report().in_flight_count == 0)
     assert worker.report().server_error_count == before + 1
+
+
+def score_request(*lines: str, **parameters: str | bool) -> oip.ModelInferRequest:
+    """Return a request to score texts."""
+    request = text_request(*lines)
+    request.parameters["score"].bool_param = True
+    for name, value in parameters.items():
+        setattr(request.parameters[name], "bool_param" if isinstance(value, bool) else "string_param", value)
+    return request
+
+
+def test_a_generation_is_scored_as_it_was_generated(worker: LiveWorker, checkpoints: Checkpoints) -> None:
+    """Teacher-forced, the model's own answer has the log-probabilities that it had when it was made."""
+    tokenizer = Tokenizer.from_file(str(checkpoints.decoder / "tokenizer.json"))
+    prompt = tokenizer.encode("The river").ids
+    made = worker.oip.ModelInfer(text_request("The river", max_tokens=6))
+    answer = [int(token) for token in rows(made, "token_ids")[0]]
+    request = oip.ModelInferRequest(model_name="m")
+    ids = request.inputs.add(name="input_ids", datatype="INT64", shape=[1, len(prompt) + len(answer)])
+    ids.contents.int64_contents.extend(prompt + answer)
+    request.parameters["score"].bool_param = True
+    scored = worker.oip.ModelInfer(request)
+    assert [output.name for output in scored.outputs] == ["token_ids", "logprobs"]
+    assert list(rows(scored, "token_ids")[0]) == (prompt + answer)[1:]
+    assert rows(scored, "logprobs")[0][-6:] == pytest.approx(rows(made, "logprobs")[0], abs=1e-4)
+
+
+def test_whole_distributions(worker: LiveWorker) -> None:
+    """They add up to 1 at every token and hold the token's own; what a row lacks is filled up."""
+    scored = worker.oip.ModelInfer(score_request("The river rises", "Bread", distributions="FP32"))
+    names = [output.name for output in scored.outputs]
+    assert names == ["token_ids", "logprobs", "log_distributions"]
+    output = scored.outputs[2]
+    sequences, tokens, vocabulary = output.shape
+    whole = np.array(output.contents.fp32_contents, np.float32).reshape(sequences, tokens, vocabulary)
+    for ids, logprobs, distributions in zip(rows(scored, "token_ids"), rows(scored, "logprobs"), whole, strict=True):
+        count = sum(token >= 0 for token in ids)
+        assert np.exp(distributions[:count]).sum(axis=1) == pytest.approx(np.ones(count), abs=1e-4)
+        assert distributions[range(count), [int(token) for token in ids[:count]]].tolist() == list(logprobs[:count])
+        assert not distributions[count:].any()
+
+
+def test_what_scoring_refuses(worker: LiveWorker) -> None:
+    """A token alone, sampling beside scoring, a dtype that is not there, and a text beyond the context unless it may be cut."""
+    long = "Every stage of a rollout waits for evidence. " * 40
+    refused = [
+        score_request("Bread", max_tokens=True),
+        score_request("Bread", distributions="FP64"),
+        score_request("Bread", distributions="FP16"),
+        score_request(long),
+        text_request("Bread", distributions=1),
+    ]
+    for request in refused:
+        with pytest.raises(grpc.RpcError) as caught:
+            worker.oip.ModelInfer(request)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (cut,) = rows(worker.oip.ModelInfer(score_request(long, truncate=True)), "logprobs")
+    assert len(cut) == CONTEXT - 1
+
+
+def test_traces_of_generations(worker: LiveWorker) -> None:
+    """Each request has a trace with its own log-probabilities, entropies, conversation, and how it ended; of several rows the first."""
+    heard = TraceReader(worker)
+    assert until(heard.began)
+    talk = (("echoplane-conversation", "c1"), PROBE_MARK)
+    made = worker.oip.ModelInfer(text_request("The river", "Bread", max_tokens=5), metadata=talk)
+    list(worker.oip.ModelStreamInfer(iter([text_request("He measured", max_tokens=3, temperature=1.5, seed=1)])))
+    worker.oip.ModelInfer(score_request("The river"))
+    assert until(lambda: len(heard.traces) == 2)
+    first, second = heard.traces
+    assert list(first.log_probabilities) == pytest.approx(rows(made, "logprobs")[0])
+    assert all(0 < value < 6.3 for value in first.entropies)  # at most ln(vocabulary)
+    assert (first.conversation, first.probe, first.flags) == ("c1", True, TraceFlag.NONE)
+    assert (len(second.entropies), second.conversation, second.probe) == (3, "", False)
+    assert second.flags == TraceFlag.SAMPLED
+    assert 0 <= second.ended_s - first.ended_s < 60
+    heard.stop()

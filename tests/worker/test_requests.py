@@ -114,7 +114,7 @@ def test_what_is_refused(message: oip.ModelInferRequest, error: type[CallError],
 
 def test_an_encoder_takes_no_sampling() -> None:
     """Sampling parameters on an embedding are a mistake, not ignored."""
-    with pytest.raises(InvalidInputError, match="accepted: none"):
+    with pytest.raises(InvalidInputError, match="accepted: truncate"):
         read(with_parameter("temperature", double_param=1.0), Task.EMBEDDING)
 
 

@@ -62,6 +62,24 @@ class OnExpire(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class EchoPolicy:
+    """How a change of behaviour is judged.
+
+    ``max_kl_nats``: margin of the mean KL divergence a token (or a class answer), None for the default; ``max_distance``: of the mean
+    cosine distance of embeddings, None likewise. ``alpha``: chance of calling equal behaviour different, over the whole rollout.
+    ``prompt_count``: golden texts scored on both versions at the first stage and at each extended one. ``required``: hold, rather than
+    go on, where the versions cannot be compared.
+    """
+
+    enabled: bool = True
+    max_kl_nats: float | None = None
+    max_distance: float | None = None
+    alpha: float = 0.002
+    prompt_count: int = 48
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutPolicy:
     """How a rollout is paced and judged. Times in seconds, rates as fractions of requests.
 
@@ -87,3 +105,4 @@ class RolloutPolicy:
     drain_timeout_s: float = 300.0
     prepare_timeout_s: float = 900.0
     on_expire: OnExpire = OnExpire.ROLL_BACK
+    echo: EchoPolicy = EchoPolicy()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from echoplaned.core.behaviour import BehaviourReport
 from echoplaned.core.calibration import Window
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
@@ -142,7 +143,10 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One gate's verdict on one stage. ``counts``: named totals (requests, errors by version); ``confidence`` in [0, 1]."""
+    """One gate's verdict on one stage. ``counts``: named totals (requests, errors by version); ``confidence`` in [0, 1].
+
+    ``behaviour``: what the gate ``echo`` measured.
+    """
 
     gate: str
     verdict: GateVerdict
@@ -150,6 +154,7 @@ class Verdict:
     confidence: float = 0.0
     counts: tuple[tuple[str, int], ...] = ()
     evidence: Evidence = Evidence.LIVE
+    behaviour: BehaviourReport | None = None
 
 
 class EntryKind(StrEnum):

@@ -12,7 +12,7 @@ import structlog
 
 from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
 from echoplaned.core.ids import InstanceKey
-from echoplaned.engines.instance import CounterSink, WatchedInstance
+from echoplaned.engines.instance import CounterSink, Tracing, WatchedInstance
 from echoplaned.engines.inventory import FoundWorker, scan
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.spares import SparePool
@@ -38,10 +38,11 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Where a crew's news goes: ``emit`` takes events, ``sink`` the workers' counters."""
+    """Where a crew's news goes: ``emit`` takes events, ``sink`` the workers' counters, ``tracing`` what requests said; None: nobody."""
 
     emit: Emit
     sink: CounterSink
+    tracing: Tracing | None = None
 
 
 class Crew:
@@ -133,15 +134,20 @@ class Crew:
     def _watch(self, key: Key, worker: WorkerProcess) -> WatchedInstance:
         watched = WatchedInstance(key, worker, self._outlets.sink, self._clocks.monotonic)
         self._instances[key] = watched
-        follower = self.spawn(watched.follow())
-        worker.process.on_exit(lambda info: self._exited(watched, follower, info))
+        followers = [self.spawn(watched.follow())]
+        if self._outlets.tracing is not None:
+            followers.append(self.spawn(watched.follow_traces(self._outlets.tracing)))
+        worker.process.on_exit(lambda info: self._exited(watched, followers, info))
         return watched
 
-    def _exited(self, watched: WatchedInstance, follower: asyncio.Task[None], info: ExitInfo) -> None:
+    def _exited(self, watched: WatchedInstance, followers: list[asyncio.Task[None]], info: ExitInfo) -> None:
         """An instance's process has gone."""
         self._instances.pop(watched.key, None)
-        follower.cancel()
+        for follower in followers:
+            follower.cancel()
         watched.ended()
+        if self._outlets.tracing is not None:
+            self._outlets.tracing.sink.ended(watched.key[0].version, watched.worker.worker_id)
         if self._closing:
             return
         self.spawn(watched.worker.let_go())

@@ -9,9 +9,11 @@ from typing import Final, Protocol
 
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.engines.record import WorkerPhase
+from echoplaned.engines.traces import TraceReader
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.runtime.ports import Clock, TrafficCounts
+from echoplaned.runtime.traces import RequestTrace
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
@@ -30,6 +32,27 @@ class CounterSink(Protocol):
     def ended(self, version: VersionKey, process: str) -> None:
         """The worker has gone."""
         ...
+
+
+class TraceSink(Protocol):
+    """Takes what requests said; ``process`` names one life of one worker."""
+
+    def take(self, version: VersionKey, process: str, traces: tuple[RequestTrace, ...], dropped: int) -> None:
+        """Traces in the order in which their requests ended. ``dropped``: how many the worker dropped since it began."""
+        ...
+
+    def ended(self, version: VersionKey, process: str) -> None:
+        """The worker has gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """``sink``: where traces go. ``fraction``: share of requests that are traced, 0 to 1. ``clock``: seconds since the epoch."""
+
+    sink: TraceSink
+    fraction: float
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +108,18 @@ class WatchedInstance:
         while self.worker.process.alive:
             async for report in self.worker.client.reports(REPORT_INTERVAL_S):
                 self._take(report)
+            await asyncio.sleep(_RECONNECT_S)
+
+    async def follow_traces(self, tracing: Tracing) -> None:
+        """Take traces until cancelled or the process has gone; at a fraction of 0 tell the worker to keep none."""
+        version = self.key[0].version
+        reader = TraceReader(version, tracing.clock)
+        while self.worker.process.alive:
+            async for batch in self.worker.client.traces(tracing.fraction):
+                traces = tuple(map(reader.read, batch.traces))
+                tracing.sink.take(version, self.worker.worker_id, traces, batch.dropped_count)
+            if tracing.fraction == 0:
+                break
             await asyncio.sleep(_RECONNECT_S)
 
     async def next_report(self) -> Report:

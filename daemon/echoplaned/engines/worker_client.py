@@ -98,6 +98,14 @@ class WorkerClient:
         except grpc.aio.AioRpcError:
             return
 
+    async def traces(self, fraction: float) -> AsyncGenerator[worker_pb2.TraceBatch, None]:
+        """Yield what requests said until the stream breaks, which is no error here; a fraction of 0 ends the worker's tracing and this."""
+        try:
+            async for batch in self._stub.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction)):
+                yield batch
+        except grpc.aio.AioRpcError:
+            return
+
     async def mark_draining(self, generation: int, *, draining: bool) -> None:
         """Mark the worker as draining, or take the mark back; a worker that does not answer is dealt with elsewhere."""
         request = worker_pb2.DrainRequest(generation=generation, undo=not draining)

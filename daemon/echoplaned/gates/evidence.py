@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates import arrivals, clients, error_eprocess, probes
+from echoplaned.gates import arrivals, clients, error_eprocess, health, probes
 from echoplaned.gates.arrivals import ArrivalEvidence
 from echoplaned.gates.clients import ClientsEvidence, ClientsSeen
 from echoplaned.gates.counts import Interval
+from echoplaned.gates.echo import evidence as echo
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
+from echoplaned.gates.health import HealthEvidence
 from echoplaned.gates.probes import PairEvidence, PairOutcome
 from echoplaned.runtime.ports import Reporter
 
@@ -66,7 +69,7 @@ class Observation:
     """What one interval brought. ``weight``: the new version's acknowledged share; None: not acknowledged by everybody.
 
     ``intervals``: by source name. ``subscribers``: of the model; ``stale_subscribers``: of these, silent ones.
-    ``clients``: the load reports client by client; ``steered``: see ``ClientsSeen``.
+    ``clients``: the load reports client by client; ``steered``: see ``ClientsSeen``. ``echo``: what tells of behaviour.
     """
 
     now_s: float
@@ -77,6 +80,7 @@ class Observation:
     pairs: tuple[PairOutcome, ...] = ()
     clients: tuple[tuple[Reporter, Interval], ...] = ()
     steered: frozenset[str] = frozenset()
+    echo: EchoSeen = field(default_factory=EchoSeen)
 
     def interval(self, name: str) -> Interval:
         """Return a source's counts; nothing for a source that did not speak."""
@@ -110,7 +114,8 @@ class SourceRecord:
 class RolloutEvidence:
     """All evidence of a rollout; ``window`` says to which span the window's counts belong.
 
-    ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes.
+    ``errors_failed``: the error gate fired, which is final. ``probes_asked``: the window needs paired probes. ``echo``: None where
+    behaviour is not judged. ``health``: matched events and their alarms; they have no vote.
     """
 
     window: Window
@@ -121,6 +126,8 @@ class RolloutEvidence:
     stale_subscribers: int = 0
     errors_failed: bool = False
     probes_asked: bool = False
+    echo: EchoEvidence | None = None
+    health: HealthEvidence = field(default_factory=HealthEvidence)
 
     @property
     def speaking(self) -> tuple[SourceRecord, ...]:
@@ -148,8 +155,8 @@ class RolloutEvidence:
         return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
 
 
-def begin(window: Window, sources: tuple[Source, ...]) -> RolloutEvidence:
-    """Start a rollout's evidence with its first window."""
+def begin(window: Window, sources: tuple[Source, ...], subject: EchoSubject | None = None) -> RolloutEvidence:
+    """Start a rollout's evidence with its first window; ``subject``: whose behaviour is judged, None for nobody's."""
     records = tuple(
         SourceRecord(
             source,
@@ -158,7 +165,8 @@ def begin(window: Window, sources: tuple[Source, ...]) -> RolloutEvidence:
         )
         for source in sources
     )
-    return RolloutEvidence(window, records, probes_asked=window.extended)
+    heard = echo.begin(subject) if subject is not None else None
+    return RolloutEvidence(window, records, probes_asked=window.extended, echo=heard)
 
 
 def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
@@ -181,6 +189,8 @@ def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
         pairs=probes.next_window(evidence.pairs),
         clients=clients.enter(evidence.clients, test, soaking=soaking),
         probes_asked=window.extended,
+        echo=echo.enter(evidence.echo, extended=window.extended) if evidence.echo is not None else None,
+        health=health.closed(evidence.health),
     )
     return _fired(entered)
 
@@ -189,9 +199,14 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
     """Take an interval in."""
     everywhere = sum(interval.requests for _, interval in seen.intervals)
     records = tuple(_recorded(record, seen, everywhere, evidence.window) for record in evidence.records)
-    pairs = evidence.pairs
+    pairs, heard, healthy = evidence.pairs, evidence.echo, evidence.health
     for pair in seen.pairs:
         pairs = probes.update(pairs, pair)
+        healthy = health.took(healthy, health.of_probes(pair))
+    if heard is not None:
+        heard = echo.observe(heard, seen.echo)
+        for new, old in heard.live.distances:
+            healthy = health.took(healthy, health.of_distances(new, old))
     updated = replace(
         evidence,
         records=records,
@@ -199,6 +214,8 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
         arrivals=_arrivals(evidence, seen),
         clients=_clients(evidence, seen),
         stale_subscribers=seen.stale_subscribers,
+        echo=heard,
+        health=healthy,
     )
     return _fired(updated)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates import arrivals, error_eprocess, noninferiority
-from echoplaned.gates.clients import ClientEvidence
-from echoplaned.gates.evidence import SIDE_GATE_PART, RolloutEvidence, SourceRecord
+from echoplaned.gates import arrivals, clients_verdict, error_eprocess, noninferiority
+from echoplaned.gates.codes import LARGEST_E_VALUE, Code, alpha_side
+from echoplaned.gates.echo import verdict as echo
+from echoplaned.gates.evidence import RolloutEvidence, SourceRecord
 from echoplaned.gates.noninferiority import Rate
 
 SUSPICION_E_VALUE = 20.0
@@ -32,34 +32,6 @@ the policy's confidence allows 6. With 0.6, 2 of 190 equal versions ran out of t
 """
 
 _MOST_CONFIDENCE = 1.0 - 1e-9
-_LARGEST_E_VALUE = 10**12
-
-
-class Code(StrEnum):
-    """What a reason begins with."""
-
-    MINIMUM_TIME = "MINIMUM_TIME"
-    ERRORS_WORSE = "ERRORS_WORSE"
-    ERRORS_WITHOUT_BLAME = "ERRORS_WITHOUT_BLAME"
-    ERRORS_WITHIN_MARGIN = "ERRORS_WITHIN_MARGIN"
-    ERRORS_SUSPICIOUS = "ERRORS_SUSPICIOUS"
-    EVIDENCE_INSUFFICIENT = "EVIDENCE_INSUFFICIENT"
-    LIVE_EVIDENCE_MISSING = "LIVE_EVIDENCE_MISSING"
-    PROBES_DECIDED = "PROBES_DECIDED"
-    SOURCE_STALE = "SOURCE_STALE"
-    ARRIVALS_MISSING = "ARRIVALS_MISSING"
-    ARRIVALS_AWAITED = "ARRIVALS_AWAITED"
-    ARRIVALS_SEEN = "ARRIVALS_SEEN"
-    ARRIVALS_NOT_EXPECTED = "ARRIVALS_NOT_EXPECTED"
-    CLIENT_FAILS = "CLIENT_FAILS"
-    CLIENT_UNREACHED = "CLIENT_UNREACHED"
-    CLIENT_AWAITED = "CLIENT_AWAITED"
-    CLIENT_SUSPICIOUS = "CLIENT_SUSPICIOUS"
-    CLIENTS_ALIKE = "CLIENTS_ALIKE"
-    PROBES_NEW_FAILS = "PROBES_NEW_FAILS"
-    PROBES_BOTH_FAIL = "PROBES_BOTH_FAIL"
-    PROBES_RUNNING = "PROBES_RUNNING"
-    PROBES_PASSED = "PROBES_PASSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +47,28 @@ class _Bound:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is said of a window at one time. ``probes_wanted``: paired probes are to be made."""
+    """What is said of a window at one time. ``probes_wanted``: paired probes are to be made; ``scores_wanted``: golden texts scored."""
 
     verdicts: tuple[Verdict, ...]
     probes_wanted: bool
+    scores_wanted: bool = False
 
 
 def judge(evidence: RolloutEvidence, now_s: float) -> Judgement:
-    """Judge the window: gates ``errors`` and ``arrivals``, ``clients`` where they report, and ``probes`` where they are asked for."""
+    """Judge the window: gates ``errors`` and ``arrivals``, ``clients``, ``probes`` and ``echo`` where they have a say."""
     bounds = _bounds(evidence)
     asked = _probes_asked(evidence, bounds, now_s)
     verdicts = [_errors(evidence, bounds, now_s), _arrivals(evidence)]
     if evidence.clients.admitted:
-        verdicts.append(_clients(evidence))
+        verdicts.append(clients_verdict.judge(evidence))
     if asked:
         verdicts.append(_probes(evidence))
+    if evidence.echo is not None:
+        verdicts.append(echo.judge(evidence.echo, evidence.health.lines))
     failed = any(verdict.verdict is GateVerdict.FAIL for verdict in verdicts)
     open_question = _suspicious(evidence) or (asked and not _probes_passed(evidence))
-    return Judgement(tuple(verdicts), probes_wanted=open_question and not failed)
+    unscored = evidence.echo is not None and bool(evidence.echo.missing)
+    return Judgement(tuple(verdicts), open_question and not failed, unscored and not failed)
 
 
 def _probes_asked(evidence: RolloutEvidence, bounds: tuple[_Bound, ...], now_s: float) -> bool:
@@ -115,17 +91,13 @@ def _suspicious(evidence: RolloutEvidence) -> bool:
     return evidence.log_e >= math.log(SUSPICION_E_VALUE)
 
 
-def _alpha_side(evidence: RolloutEvidence) -> float:
-    return evidence.window.policy.alpha * SIDE_GATE_PART
-
-
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
 def _errors(evidence: RolloutEvidence, bounds: tuple[_Bound, ...], now_s: float) -> Verdict:
     window, policy = evidence.window, evidence.window.policy
     elapsed_s = now_s - window.began_s
-    e_value = math.exp(min(evidence.log_e, math.log(_LARGEST_E_VALUE)))
+    e_value = math.exp(min(evidence.log_e, math.log(LARGEST_E_VALUE)))
     if evidence.errors_failed:
         text = f"the new version's errors are no chance (e-value {e_value:.3g}, {1.0 / policy.alpha:.3g} was asked for)"
         return _live(evidence, GateVerdict.FAIL, Code.ERRORS_WORSE, text, 1.0 - policy.alpha)
@@ -268,7 +240,7 @@ def _arrivals(evidence: RolloutEvidence) -> Verdict:
     waited = f"none of about {silence.expected:.0f} expected requests reached the new version"
     if silence.failed:
         text = f"{Code.ARRIVALS_MISSING}: {waited} while the old one had {silence.old_requests}"
-        return Verdict("arrivals", GateVerdict.FAIL, text, 1.0 - _alpha_side(evidence), counts)
+        return Verdict("arrivals", GateVerdict.FAIL, text, 1.0 - alpha_side(evidence), counts)
     if arrivals.is_awaited(silence):
         stale = f" ({evidence.stale_subscribers} subscribers are stale)" if evidence.stale_subscribers else ""
         chance = math.exp(silence.log_chance)
@@ -279,59 +251,6 @@ def _arrivals(evidence: RolloutEvidence) -> Verdict:
         return Verdict("arrivals", GateVerdict.PASS, text, evidence.window.policy.confidence, counts)
     text = f"{Code.ARRIVALS_NOT_EXPECTED}: the model has too little traffic for one to be missed"
     return Verdict("arrivals", GateVerdict.PASS, text, 0.0, counts)
-
-
-# --- clients -------------------------------------------------------------------------------------------------------
-
-
-def _clients(evidence: RolloutEvidence) -> Verdict:
-    """Judge what single clients see: one that the version fails or does not answer takes it back, however well the others fare."""
-    clients = evidence.clients
-    if clients.failed is not None and clients.failed_evidence is not None:
-        client, node = clients.failed_evidence, clients.failed.node
-        confidence = 1.0 - _alpha_side(evidence)
-        if clients.silent:
-            text = f"{Code.CLIENT_UNREACHED}: {_unreached(client, node)}"
-        else:
-            text = f"{Code.CLIENT_FAILS}: the errors of client {node} at the new version are no chance; {_said(client)}"
-        return Verdict("clients", GateVerdict.FAIL, text, confidence, _client_counts(client))
-    suspicious = [(c.log_e, r.node, c) for r, c in clients.known.items() if c.log_e >= error_eprocess.LOG_BLAME]
-    if suspicious:
-        _, node, client = max(suspicious, key=lambda each: each[0])
-        text = f"{Code.CLIENT_SUSPICIOUS}: client {node} has many errors at the new version; {_said(client)}"
-        return Verdict("clients", GateVerdict.HOLD, text, 0.0, _client_counts(client))
-    if clients.awaited is not None:
-        client = clients.known[clients.awaited]
-        text = f"{Code.CLIENT_AWAITED}: {_unreached(client, clients.awaited.node)}"
-        return Verdict("clients", GateVerdict.HOLD, text, 0.0, _client_counts(client))
-    reached = sum(1 for client in clients.known.values() if client.total.new.seen)
-    text = f"{Code.CLIENTS_ALIKE}: {len(clients.known)} clients are judged one by one, {reached} have reached the new version"
-    return Verdict("clients", GateVerdict.PASS, text, evidence.window.policy.confidence)
-
-
-def _unreached(client: ClientEvidence, node: str) -> str:
-    silence = client.arrivals
-    return (
-        f"none of about {silence.expected:.0f} expected requests of client {node} reached the new version "
-        f"while the old one had {silence.old_requests} of it, and other clients reach it"
-    )
-
-
-def _said(client: ClientEvidence) -> str:
-    new, old = client.total.new, client.total.old
-    return f"{new.errors} of {new.requests} at the new version, {old.errors} of {old.requests} at the old one"
-
-
-def _client_counts(client: ClientEvidence) -> tuple[tuple[str, int], ...]:
-    new, old = client.total.new, client.total.old
-    return (
-        ("new_request_count", new.requests),
-        ("new_server_error_count", new.server_errors),
-        ("old_request_count", old.requests),
-        ("old_server_error_count", old.server_errors),
-        ("old_silent_request_count", client.arrivals.old_requests),
-        ("e_value", int(math.exp(min(client.errors.concurrent.log_e, math.log(_LARGEST_E_VALUE))))),
-    )
 
 
 # --- probes --------------------------------------------------------------------------------------------------------
@@ -348,9 +267,9 @@ def _probes(evidence: RolloutEvidence) -> Verdict:
     def said(verdict: GateVerdict, code: Code, text: str, confidence: float) -> Verdict:
         return Verdict("probes", verdict, f"{code}: {text}", confidence, counts, Evidence.PROBES)
 
-    if pairs.log_e >= -math.log(_alpha_side(evidence)):
+    if pairs.log_e >= -math.log(alpha_side(evidence)):
         text = f"the new version alone failed {pairs.new_alone} paired probes, the old one alone {pairs.old_alone}: {pairs.detail}"
-        return said(GateVerdict.FAIL, Code.PROBES_NEW_FAILS, text, 1.0 - _alpha_side(evidence))
+        return said(GateVerdict.FAIL, Code.PROBES_NEW_FAILS, text, 1.0 - alpha_side(evidence))
     if pairs.both_failed_last:
         return said(GateVerdict.HOLD, Code.PROBES_BOTH_FAIL, f"both versions fail: {pairs.detail}", 0.0)
     if pairs.row >= needed:
@@ -377,7 +296,7 @@ def _error_counts(evidence: RolloutEvidence) -> tuple[tuple[str, int], ...]:
         ("old_request_count", total.old.requests),
         ("old_client_error_count", total.old.client_errors),
         ("old_server_error_count", total.old.server_errors),
-        ("e_value", int(math.exp(min(evidence.log_e, math.log(_LARGEST_E_VALUE))))),
+        ("e_value", int(math.exp(min(evidence.log_e, math.log(LARGEST_E_VALUE))))),
     ]
     if total.requests:
         counts.append(("observed_share_ppm", round(total.share * 1_000_000)))

@@ -58,7 +58,8 @@ class Pairer:
             self._probe(new, new_ready[index % len(new_ready)], index),
             self._probe(old, old_ready[index % len(old_ready)], index),
         )
-        self._deliver(PairOutcome(first.ok, second.ok, first.detail or second.detail))
+        detail = first.detail or second.detail
+        self._deliver(PairOutcome(first.ok, second.ok, detail, first.duration_s, second.duration_s))
         return True
 
     async def _probe(self, version: Version, instance: Instance, index: int) -> ProbeOutcome:

@@ -18,11 +18,13 @@ _TILTS = (0.75, 0.9, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
-    """One prompt on both versions. ``detail``: why the new version failed, or else the old one."""
+    """One prompt on both versions. ``detail``: why the new version failed, or else the old one; ``new_s``, ``old_s``: what each took."""
 
     new_ok: bool
     old_ok: bool
     detail: str = ""
+    new_s: float = 0.0
+    old_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

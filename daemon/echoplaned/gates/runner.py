@@ -16,10 +16,11 @@ from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Ver
 from echoplaned.gates import evidence as evidences
 from echoplaned.gates.deltas import ClientsReader, TotalsReader
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
+from echoplaned.gates.hearing import Hearing
 from echoplaned.gates.judge import judge
 from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import ClientSource, Clock, Emit, Prober, TrafficSource
+from echoplaned.runtime.ports import ClientSource, Clock, Emit, Prober, Scorer, TraceSource, TrafficSource
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +47,14 @@ class RunnerOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class BehaviourSources:
+    """What tells of behaviour. ``scorer``: has golden texts scored; ``traces``: telemetry of live requests. None: there is none."""
+
+    scorer: Scorer | None = None
+    traces: TraceSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Outside:
     """What a rollout's judge uses of the world."""
 
@@ -56,6 +65,7 @@ class _Outside:
     latest_state: Callable[[], State]
     options: RunnerOptions
     clients: ClientSource | None
+    behaviour: BehaviourSources
 
 
 class GateRunner:
@@ -72,6 +82,7 @@ class GateRunner:
         latest_state: returns the newest state: who is READY, which weights are acknowledged, where the rollout is.
         options: how rollouts are judged.
         clients: running totals client by client; None: judge the sum alone.
+        behaviour: what tells of behaviour.
     """
 
     def __init__(
@@ -84,8 +95,18 @@ class GateRunner:
         latest_state: Callable[[], State],
         options: RunnerOptions | None = None,
         clients: ClientSource | None = None,
+        behaviour: BehaviourSources | None = None,
     ) -> None:
-        self._outside = _Outside(prober, sources, emit, clock, latest_state, options or RunnerOptions(), clients)
+        self._outside = _Outside(
+            prober,
+            sources,
+            emit,
+            clock,
+            latest_state,
+            options or RunnerOptions(),
+            clients,
+            behaviour or BehaviourSources(),
+        )
         self._judges: dict[str, _RolloutJudge] = {}
 
     def evaluate(self, effect: EvaluateGates, state: State) -> None:
@@ -120,7 +141,7 @@ class GateRunner:
 
 
 class _RolloutJudge:
-    """One rollout's evidence and the two tasks that work on it: one judges, one probes."""
+    """One rollout's evidence and the three tasks that work on it: one judges, one probes, one has golden texts scored."""
 
     def __init__(self, outside: _Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
         self._outside = outside
@@ -130,6 +151,7 @@ class _RolloutJudge:
         self._reader = TotalsReader(outside.sources, new, old, outside.options.probes_counted_by)
         self._clients = ClientsReader(outside.clients, new, old) if outside.clients is not None else None
         self._pairer = Pairer(outside.prober, self._reader, outside.clock, self._take_pair)
+        self._hearing = Hearing(outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock)
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
         self._probes_wanted = asyncio.Event()
@@ -148,7 +170,9 @@ class _RolloutJudge:
         window = Window(rollout.policy, rollout.stage, rollout.window, began_s, soaking)
         self._rollout = rollout
         if self._evidence is None:
-            self._evidence = evidences.begin(window, self._sources())
+            model = self._outside.latest_state().models.get(rollout.model)
+            subject = self._hearing.subject(model, rollout) if model is not None else None
+            self._evidence = evidences.begin(window, self._sources(), subject)
         else:
             # What came in since the last reading belongs to the weights before.
             self._observe(now_s, weight=None)
@@ -161,7 +185,7 @@ class _RolloutJudge:
             self._start()
 
     def stop(self) -> None:
-        """End both tasks; the evidence stays."""
+        """End all tasks; the evidence stays."""
         for task in self._tasks:
             task.cancel()
         self._stopped = [task for task in (*self._stopped, *self._tasks) if not task.done()]
@@ -178,6 +202,9 @@ class _RolloutJudge:
         self._tasks = (
             asyncio.create_task(self._judge_on(), name=name),
             asyncio.create_task(self._probe_on(), name=f"{name} probes"),
+            asyncio.create_task(
+                self._hearing.score_on(self._current, self._texts_missing, self._news), name=f"{name} scores"
+            ),
         )
         for task in self._tasks:
             task.add_done_callback(self._on_done)
@@ -247,9 +274,11 @@ class _RolloutJudge:
         same = (rollout.stage, rollout.window) == (evidence.window.stage, evidence.window.number)
         if rollout.phase in _JUDGED and same:
             self._set_probing(judgement.probes_wanted)
+            self._hearing.want_scores(wanted=judgement.scores_wanted)
             self._emit(rollout, judgement.verdicts)
             return True
         self._set_probing(wanted=False)
+        self._hearing.want_scores(wanted=False)
         failed = tuple(verdict for verdict in judgement.verdicts if verdict.verdict is GateVerdict.FAIL)
         if failed and rollout.phase is Phase.SHIFTING:
             self._emit(rollout, failed)
@@ -268,7 +297,8 @@ class _RolloutJudge:
         clients = self._clients.read() if self._clients is not None else ()
         suspects = self._evidence.clients.suspects
         steered = self._clients.steered(suspects) if self._clients is not None else frozenset[str]()
-        seen = Observation(now_s, intervals, weight, subscribers, stale, pairs, clients, steered)
+        heard = self._hearing.read(self._evidence.echo, acknowledged=weight is not None)
+        seen = Observation(now_s, intervals, weight, subscribers, stale, pairs, clients, steered, heard)
         self._evidence = evidences.observe(self._evidence, seen)
         return self._evidence
 
@@ -279,6 +309,10 @@ class _RolloutJudge:
         if model is None or rollout is None or rollout.rollout_id != self._rollout.rollout_id:
             return None
         return (model, rollout) if rollout.phase in _WEIGHED else None
+
+    def _texts_missing(self) -> frozenset[int]:
+        heard = self._evidence.echo if self._evidence is not None else None
+        return heard.missing if heard is not None else frozenset()
 
     def _set_probing(self, wanted: bool) -> None:  # noqa: FBT001 - one caller each way, named by the method
         if wanted:

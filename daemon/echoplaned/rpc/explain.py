@@ -9,6 +9,7 @@ from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.fold import version_state
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
+from echoplaned.rpc.convert.behaviour import behaviour_to_pb
 from echoplaned.rpc.convert.common import (
     key_name,
     model_name,
@@ -68,7 +69,11 @@ async def explain(
     # Each source tells the oldest first, so that of two at the same time the later one in the list is the later one.
     latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds())[::-1][:DECISIONS_SHOWN]
     return diagnostics_pb2.ExplainResponse(
-        name=answer.name, summary=answer.summary, decisions=latest, refusals=answer.refusals
+        name=answer.name,
+        summary=answer.summary,
+        decisions=latest,
+        refusals=answer.refusals,
+        behaviour=answer.behaviour if answer.HasField("behaviour") else None,
     )
 
 
@@ -99,9 +104,12 @@ def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainRe
         "" if rollout is None else f"rollout {rollout.rollout_id}: {_where(rollout)}",
     ]
     decisions = _announced(announces, name)
-    for known in all_rollouts(model):
+    rollouts = all_rollouts(model)
+    for known in rollouts:
         decisions += _history(known)
-    return _answer(name, parts, decisions)
+    answer = _answer(name, parts, decisions)
+    answer.MergeFrom(_heard(max(rollouts, key=lambda r: r.create_time_s, default=None)))
+    return answer
 
 
 def _version(model: Model, version: Version, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
@@ -137,7 +145,18 @@ def _rollout(model: Model, rollout: Rollout) -> diagnostics_pb2.ExplainResponse:
         f"{len(rollout.stale_subscribers)} subscribers do not answer" if rollout.stale_subscribers else "",
         _waits(model) if active else "",
     ]
-    return _answer(name, parts, _history(rollout))
+    answer = _answer(name, parts, _history(rollout))
+    answer.MergeFrom(_heard(rollout))
+    return answer
+
+
+def _heard(rollout: Rollout | None) -> diagnostics_pb2.ExplainResponse:
+    """Return what the gate ``echo`` measured last in a rollout, by itself."""
+    if rollout is None:
+        return diagnostics_pb2.ExplainResponse()
+    given = (rollout.verdicts, *(entry.verdicts for entry in reversed(rollout.history)))
+    found = next((v.behaviour for verdicts in given for v in verdicts if v.behaviour is not None), None)
+    return diagnostics_pb2.ExplainResponse(behaviour=None if found is None else behaviour_to_pb(found))
 
 
 def _operation(state: State, operation: Operation, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from echoplaned.core.effects import (
     Announce,
     DrainEngine,
@@ -21,6 +24,7 @@ from echoplaned.core.events import Event, FoundEngine
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Rollout, State
+from echoplaned.runtime.traces import RequestTrace
 
 Emit = Callable[[Event], None]
 """Send an event to the loop; never blocks, may be called from the loop's thread only."""
@@ -149,6 +153,54 @@ class Prober(Protocol):
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreOutcome:
+    """How one version sees one golden text. ``detail``: why it failed; empty if it did not. Every number is finite.
+
+    Attributes:
+        token_ids: [T], the text's own tokens but the first, cut to the version's context; None where there are no tokens.
+        log_probabilities: [T], nats: of each of them, given those before it.
+        distributions: [T, V], nats: the whole distribution at each of them; None where it is too large for a message.
+        vector: [width], an embedding or logits; None for a generation.
+    """
+
+    ok: bool
+    detail: str = ""
+    token_ids: npt.NDArray[np.int64] | None = None
+    log_probabilities: npt.NDArray[np.float32] | None = None
+    distributions: npt.NDArray[np.float32] | None = None
+    vector: npt.NDArray[np.float32] | None = None
+
+
+class Scorer(Protocol):
+    """Has golden texts scored, teacher-forced: the same text under two versions makes a pair."""
+
+    @property
+    def text_count(self) -> int:
+        """How many texts there are."""
+        ...
+
+    def text(self, index: int) -> str:
+        """Return golden text ``index`` (modulo their number)."""
+        ...
+
+    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
+        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
+        ...
+
+
+class TraceSource(Protocol):
+    """The versions' telemetry, for one reader. Each version keeps the same number of traces and drops its oldest beyond it."""
+
+    def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
+        """Return what came since the last call, in the order of arrival, and forget it."""
+        ...
+
+    def dropped_count(self, version: VersionKey) -> int:
+        """Return how many traces of a version were dropped, here or in its workers, since the daemon started."""
         ...
 
 

@@ -6,7 +6,7 @@ over of a model that has gone. Labels take values from closed sets, or from mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -15,7 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from echoplaned.core.failure import Reason
+from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, OperationKind, State, Version
+from echoplaned.runtime.trace_store import TraceCounts
 
 MAX_VERSIONS_SHOWN = 1000
 MAX_METHODS = 200
@@ -49,6 +51,10 @@ def _no_events() -> int:
     return 0
 
 
+def _no_traces() -> Mapping[VersionKey, TraceCounts]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Where gauges come from; called by the thread that serves a request, so each must be cheap and only read.
@@ -59,6 +65,7 @@ class Readings:
     state: Callable[[], State] = State
     xds: Callable[[], XdsReading] = XdsReading
     events: Callable[[], int] = _no_events
+    traces: Callable[[], Mapping[VersionKey, TraceCounts]] = _no_traces
 
 
 @dataclass(slots=True)
@@ -193,6 +200,7 @@ class _ReadCollector(Collector):
         state = self._readings.state()
         yield from _of_models(state)
         yield from _of_xds(self._readings.xds())
+        yield from _of_traces(self._readings.traces())
         yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._readings.events())
         yield CounterMetricFamily(
             "echoplane_stale_events",
@@ -238,6 +246,19 @@ def _weight(model: Model, version: str) -> float:
         sum(cluster.weight_ppm for cluster in model.routes.clusters if cluster.version == version and cluster.routed)
         / 1e6
     )
+
+
+def _of_traces(counts: Mapping[VersionKey, TraceCounts]) -> Iterator[Metric]:
+    received = CounterMetricFamily("echoplane_traces_received", "Request traces that engines sent.", labels=_VERSION)
+    dropped = CounterMetricFamily(
+        "echoplane_traces_dropped",
+        "Request traces that no gate saw: the oldest, where there were too many.",
+        labels=_VERSION,
+    )
+    for version, count in counts.items():
+        received.add_metric((version.model, version.version), count.received)
+        dropped.add_metric((version.model, version.version), count.dropped)
+    yield from (received, dropped)
 
 
 def _of_xds(reading: XdsReading) -> Iterator[Metric]:

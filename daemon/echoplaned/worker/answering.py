@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.errors import InvalidInputError
 from echoplaned.worker.ports import ServedModel
-from echoplaned.worker.requests import InferOrder
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token, Vector
+from echoplaned.worker.requests import DISTRIBUTIONS, InferOrder
+from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Scored, Scoring, Sequence, Token, Vector
 from echoplaned.worker.tensors import Tensor
 from echoplaned.worker.tokenizing import check_lengths, check_text_lengths, check_vocabulary
+from echoplaned.worker.tracing import Origin, Tap, Tracer
 
 _INLINE_CHARACTERS: Final = (
     4096  # about a millisecond of tokenising; more goes to a thread, so that the loop stays free
@@ -24,6 +26,9 @@ _INLINE_CHARACTERS: Final = (
 _DEFAULT_MAX_TOKENS: Final = 64
 _NO_TOKEN: Final = -1  # fills the rows of token_ids that ended earlier
 _REPLACEMENT: Final = "\ufffd"  # what an unfinished character decodes to
+
+DISTRIBUTION_BYTES: Final = 16 * 1024 * 1024
+"""Whole distributions of one answer at most; larger ones are left out of it. A client takes 4 MiB unless it says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,39 +40,59 @@ class Piece:
 
 
 class Answerer:
-    """Runs requests on a model through its batcher."""
+    """Runs requests on a model through its batcher; the first sequence of a request is listened to, if it is to be traced."""
 
-    def __init__(self, model: ServedModel, batcher: Batcher) -> None:
+    def __init__(self, model: ServedModel, batcher: Batcher, tracer: Tracer) -> None:
         self._model = model
         self._batcher = batcher
+        self._tracer = tracer
 
-    async def vectors(self, order: InferOrder, output: str) -> dict[str, Tensor]:
+    async def vectors(self, order: InferOrder, output: str, origin: Origin) -> dict[str, Tensor]:
         """Return an encoder's answer, FP32 [rows, width].
 
         Raises:
             CallError: the request is too long, the queue is full, or the model failed.
         """
-        outcomes = await self._gather(order)
+        outcomes = await self._gather(order, await self._rows(order), origin)
         return {output: np.stack([row[0].values for row in outcomes if isinstance(row[0], Vector)])}
 
-    async def generation(self, order: InferOrder) -> dict[str, Tensor]:
+    async def generation(self, order: InferOrder, origin: Origin) -> dict[str, Tensor]:
         """Return the text of every row, its token ids (filled up with -1) and their log-probabilities (filled up with 0).
 
         Raises:
             CallError: the request is too long, the queue is full, or the model failed.
         """
-        outcomes = await self._gather(order)
+        outcomes = await self._gather(order, await self._rows(order), origin)
         tokens = [[token for token in row if isinstance(token, Token)] for row in outcomes]
-        longest = max(len(row) for row in tokens)
-        ids = np.full((len(tokens), longest), _NO_TOKEN, dtype=np.int64)
-        logprobs = np.zeros((len(tokens), longest), dtype=np.float32)
-        for index, row in enumerate(tokens):
-            ids[index, : len(row)] = [token.token_id for token in row]
-            logprobs[index, : len(row)] = [token.logprob for token in row]
-        texts = [self._model.detokenize([token.token_id for token in row]).encode() for row in tokens]
-        return {"text": texts, "token_ids": ids, "logprobs": logprobs}
+        ids = [[token.token_id for token in row] for row in tokens]
+        texts = [self._model.detokenize(row).encode() for row in ids]
+        logprobs = [np.array([token.logprob for token in row], dtype=np.float32) for row in tokens]
+        return {"text": texts, **_token_tensors(ids, logprobs)}
 
-    async def stream(self, order: InferOrder) -> AsyncGenerator[Piece, None]:
+    async def scores(self, order: InferOrder) -> dict[str, Tensor]:
+        """Return every row's tokens but the first, their log-probabilities, and the whole distributions if wanted and not too large.
+
+        Raises:
+            CallError: a row is too long or has but one token, the queue is full, or the model failed.
+        """
+        rows = await self._rows(order)
+        if min(map(len, rows)) == 1:
+            raise InvalidInputError(
+                "a sequence of one token has nothing to score: each is scored given those before it"
+            )
+        order = replace(order, scoring=self._affordable(order.scoring or Scoring(), rows))
+        outcomes = await self._gather(order, rows)
+        scored = [row[0] for row in outcomes if isinstance(row[0], Scored)]
+        tensors = _token_tensors([row[1:] for row in rows], [row.logprobs for row in scored])
+        whole = [row.distributions for row in scored if row.distributions is not None]
+        if whole:
+            filled = np.zeros((len(whole), max(map(len, whole)), whole[0].shape[1]), dtype=whole[0].dtype)
+            for index, row_distributions in enumerate(whole):
+                filled[index, : len(row_distributions)] = row_distributions
+            tensors[DISTRIBUTIONS] = filled
+        return tensors
+
+    async def stream(self, order: InferOrder, origin: Origin) -> AsyncGenerator[Piece, None]:
         """Yield the tokens of a single sequence as they come.
 
         Raises:
@@ -77,7 +102,10 @@ class Answerer:
             raise InvalidInputError(f"a streamed generation takes one sequence a request, not {order.size}")
         queue: asyncio.Queue[Outcome] = asyncio.Queue()
         rows = await self._rows(order)
-        sequence = Sequence(rows[0], self._sampling(order.sampling, rows[0]), queue.put_nowait)
+        tap = self._tap(order, rows[0], origin, queue.put_nowait)
+        sequence = Sequence(
+            rows[0], self._sampling(order.sampling, rows[0]), tap or queue.put_nowait, traced=tap is not None
+        )
         self._batcher.submit([sequence])
         ids: list[int] = []
         told = 0
@@ -93,13 +121,23 @@ class Answerer:
                     return
         finally:
             self._batcher.cancel([sequence])
+            if tap is not None:
+                tap.leave()
 
-    async def _gather(self, order: InferOrder) -> list[list[Outcome]]:
+    async def _gather(
+        self, order: InferOrder, rows: list[list[int]], origin: Origin | None = None
+    ) -> list[list[Outcome]]:
         """Run every row to its end and return what came, by row."""
-        rows = await self._rows(order)
         collector = _Collector(len(rows))
+        tap = self._tap(order, rows[0], origin, collector.listener(0))
         sequences = [
-            Sequence(row, self._sampling(order.sampling, row), collector.listener(index))
+            Sequence(
+                row,
+                self._sampling(order.sampling, row) if order.scoring is None else order.sampling,
+                tap if tap is not None and index == 0 else collector.listener(index),
+                scoring=order.scoring,
+                traced=tap is not None and index == 0,
+            )
             for index, row in enumerate(rows)
         ]
         self._batcher.submit(sequences)
@@ -108,6 +146,21 @@ class Answerer:
         finally:
             if not collector.complete:
                 self._batcher.cancel(sequences)
+                if tap is not None:
+                    tap.leave()
+
+    def _tap(self, order: InferOrder, row: list[int], origin: Origin | None, listener: Listener) -> Tap | None:
+        """Return what traces a request's first row; None where it is not to be traced."""
+        if origin is None or not self._tracer.wants():
+            return None
+        return self._tracer.tap(origin, len(row), sampled=order.sampling.temperature > 0, listener=listener)
+
+    def _affordable(self, scoring: Scoring, rows: list[list[int]]) -> Scoring:
+        """Leave the distributions out where an answer would be too large with them."""
+        if scoring.distributions is None:
+            return scoring
+        cells = len(rows) * (max(map(len, rows)) - 1) * self._model.vocabulary_size
+        return scoring if cells * np.dtype(scoring.distributions).itemsize <= DISTRIBUTION_BYTES else Scoring()
 
     async def _rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence, within the limits."""
@@ -122,6 +175,8 @@ class Answerer:
         else:
             rows = [list(row) for row in order.rows]
             check_vocabulary(rows, self._model.vocabulary_size)
+        if order.truncate:
+            rows = [row[: options.context_length] for row in rows]
         check_lengths(rows, options.context_length)
         return rows
 
@@ -185,6 +240,16 @@ class _Listener:
 
     def __call__(self, outcome: Outcome) -> None:
         self._collector.take(self._index, outcome)
+
+
+def _token_tensors(ids: list[list[int]], logprobs: list[npt.NDArray[np.float32]]) -> dict[str, Tensor]:
+    """Return rows of token ids, filled up with -1, and of their log-probabilities, filled up with 0."""
+    shape = (len(ids), max(map(len, ids)))
+    all_ids, all_logprobs = np.full(shape, _NO_TOKEN, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+    for index, (row, values) in enumerate(zip(ids, logprobs, strict=True)):
+        all_ids[index, : len(row)] = row
+        all_logprobs[index, : len(row)] = values
+    return {"token_ids": all_ids, "logprobs": all_logprobs}
 
 
 def _token(outcome: Outcome) -> Token:

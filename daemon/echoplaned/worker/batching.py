@@ -162,18 +162,18 @@ class Batcher:
         return not run.done
 
     def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
-        """Take the oldest row and others of its length bucket, as many as there are slots."""
+        """Take the oldest row and others of its kind, as many as there are slots."""
         with self._changed:
             while wait and not self._waiting and not self._closed:
                 self._changed.wait()
             if self._closed or free_slots <= 0 or not self._waiting:
                 return []
-            bucket = bucket_of(len(self._waiting[0].token_ids))
+            kind = _kind(self._waiting[0])
             taken: list[Sequence] = []
             kept: deque[Sequence] = deque()
             while self._waiting and len(taken) < free_slots:
                 row = self._waiting.popleft()
-                (taken if bucket_of(len(row.token_ids)) == bucket else kept).append(row)
+                (taken if _kind(row) == kind else kept).append(row)
             self._waiting.extendleft(reversed(kept))
             return taken
 
@@ -184,6 +184,11 @@ class Batcher:
         """Hand outcomes to the event loop, all of a step in one call."""
         if told and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_tell_all, told)
+
+
+def _kind(row: Sequence) -> tuple[int, bool]:
+    """Return what the rows of a batch have in common: the length bucket, and whether they are scored."""
+    return bucket_of(len(row.token_ids)), row.scoring is not None
 
 
 def _tell_all(told: list[Told]) -> None:

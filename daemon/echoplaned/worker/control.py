@@ -1,4 +1,4 @@
-"""What the daemon asks of a worker: load, report, drain, end."""
+"""What the daemon asks of a worker: load, report, trace, drain, end."""
 
 # ruff: noqa: N802 - the methods have the names of the service
 from __future__ import annotations
@@ -23,6 +23,7 @@ from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.worker import Serving, Worker, WrongPhaseError
 
 _DEFAULT_INTERVAL_S: Final = 1.0
+_DEFAULT_TRACE_INTERVAL_S: Final = 0.2
 _MIN_INTERVAL_S: Final = 0.05
 _MAX_TORCH_THREADS: Final = 256
 
@@ -78,6 +79,25 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
         interval_s = max(_MIN_INTERVAL_S, request.interval_s or _DEFAULT_INTERVAL_S)
         while not self._stopping:
             yield make_report(self._worker)
+            await self._worker.wait_for_change(interval_s)
+
+    async def WatchTraces(
+        self, request: worker_pb2.WatchTracesRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.TraceBatch]:
+        """Send what requests said, as long as somebody listens; begin, or cease, to keep it."""
+        if not 0 <= request.fraction <= 1:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "fraction must be from 0 to 1")
+        interval_s = max(_MIN_INTERVAL_S, request.interval_s or _DEFAULT_TRACE_INTERVAL_S)
+        channel = self._worker.tracer.channel
+        self._worker.tracer.sample(request.fraction)
+        while request.fraction > 0 and not self._stopping:
+            while traces := channel.take():
+                yield worker_pb2.TraceBatch(
+                    instance=str(self._worker.options.instance) if self._worker.options else "",
+                    traces=traces,
+                    recorded_count=channel.recorded_count,
+                    dropped_count=channel.dropped_count,
+                )
             await self._worker.wait_for_change(interval_s)
 
     async def Drain(self, request: worker_pb2.DrainRequest, context: Context) -> worker_pb2.DrainResponse:

@@ -49,7 +49,7 @@ class GenerationRun:
             return []
         with torch.inference_mode():
             logits = self._forward()
-            outcomes = [self._choose(row, logits[index]) for index, row in enumerate(self._rows)]
+            outcomes = self._choose(logits)
         told: list[Told] = [(row.sequence, outcome) for row, outcome in zip(self._rows, outcomes, strict=True)]
         self._drop([isinstance(outcome, Failure) or outcome.last for outcome in outcomes])
         return told
@@ -76,17 +76,29 @@ class GenerationRun:
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
 
-    def _choose(self, row: _Row, logits: torch.Tensor) -> Token | Failure:
-        """Draw or take the next token of one row from its logits [vocabulary]."""
+    def _choose(self, logits: torch.Tensor) -> list[Token | Failure]:
+        """Draw or take the next token of every row from its logits [rows, vocabulary]."""
         logprobs = torch.log_softmax(logits, dim=-1)
-        if not bool(torch.isfinite(logprobs).any()) or bool(torch.isnan(logits).any()):
-            return Failure(ModelFailedError("the model's output is not finite"))
-        row.next_id = sample(logits, row.sequence.sampling, row.generator)
+        usable = (torch.isfinite(logprobs).any(dim=-1) & ~torch.isnan(logits).any(dim=-1)).tolist()
+        for index, row in enumerate(self._rows):
+            row.next_id = sample(logits[index], row.sequence.sampling, row.generator) if usable[index] else 0
+        ids = torch.tensor([[row.next_id] for row in self._rows], device=logprobs.device)
+        chosen = logprobs.gather(1, ids).squeeze(1).tolist()
+        traced = any(row.sequence.traced for row in self._rows)
+        measured = entropies(logprobs) if traced else [0.0] * len(self._rows)
+        return [
+            self._outcome(row, logprob, entropy)
+            if good
+            else Failure(ModelFailedError("the model's output is not finite"))
+            for row, logprob, entropy, good in zip(self._rows, chosen, measured, usable, strict=True)
+        ]
+
+    def _outcome(self, row: _Row, logprob: float, entropy: float) -> Token:
+        """Say what a row's new token is, and whether it is the last."""
         row.produced += 1
         stopped = row.next_id in self._loaded.stop_token_ids
-        return Token(
-            row.next_id, float(logprobs[row.next_id]), stopped or row.produced >= row.sequence.sampling.max_tokens
-        )
+        last = stopped or row.produced >= row.sequence.sampling.max_tokens
+        return Token(row.next_id, logprob, last, entropy, stopped)
 
     def _drop(self, leaving: list[bool]) -> None:
         """Take rows out of the cohort, its mask and its cache."""
@@ -109,6 +121,14 @@ def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator 
         threshold = scaled.topk(sampling.top_k).values[-1]
         scaled = scaled.masked_fill(scaled < threshold, float("-inf"))
     return int(torch.multinomial(torch.softmax(scaled, dim=-1), 1, generator=generator))
+
+
+def entropies(logprobs: torch.Tensor) -> list[float]:
+    """Return the entropy of each row of log-probabilities [rows, vocabulary], in nats."""
+    found: list[float] = torch.linalg.vecdot(logprobs.exp(), logprobs).tolist()
+    if any(value != value for value in found):  # noqa: PLR0124 - NaN: a token of probability 0, whose term is 0 and not 0 * inf
+        found = logprobs.exp().mul(logprobs).nansum(dim=-1).tolist()
+    return [max(0.0, -value) for value in found]
 
 
 def _random_source(sampling: Sampling) -> torch.Generator | None:

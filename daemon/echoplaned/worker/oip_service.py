@@ -20,9 +20,13 @@ from echoplaned.worker.answering import Piece
 from echoplaned.worker.errors import Blame, CallError, NotServingError
 from echoplaned.worker.requests import InferOrder, check_model, read_order
 from echoplaned.worker.tensors import Tensor, write_output
+from echoplaned.worker.tracing import Origin, conversation_id
 from echoplaned.worker.worker import Serving, Worker
 
 VERSION_TRAILER: Final = "echoplane-version"
+CONVERSATION: Final = "echoplane-conversation"
+"""Metadata by which a caller may say which of its requests belong together."""
+
 _ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
 _FINAL: Final = "triton_final_response"
 
@@ -80,7 +84,8 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
-                response = await _answer(request, serving)
+                order = read_order(request, serving.model.options, serving.model.signature)
+                response = await _answer(request, serving, order, _origin(context))
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -138,13 +143,13 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         serving = self._serving()
         self._name_version(serving, context)
-        if serving.model.options.task is not Task.GENERATION:
-            response = await _answer(request, serving)
+        order = read_order(request, serving.model.options, serving.model.signature)
+        if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
+            response = await _answer(request, serving, order, _origin(context))
             response.parameters[_FINAL].bool_param = True
             yield response
             return
-        order = read_order(request, serving.model.options, serving.model.signature)
-        async with aclosing(serving.answerer.stream(order)) as pieces:
+        async with aclosing(serving.answerer.stream(order, _origin(context))) as pieces:
             async for piece in pieces:
                 response = _response(request, serving, order, _piece_tensors(piece))
                 response.parameters[_FINAL].bool_param = piece.token.last
@@ -164,14 +169,16 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
 
 
-async def _answer(request: oip.ModelInferRequest, serving: Serving) -> oip.ModelInferResponse:
+async def _answer(
+    request: oip.ModelInferRequest, serving: Serving, order: InferOrder, origin: Origin
+) -> oip.ModelInferResponse:
     """Run one request to its end."""
-    options, signature = serving.model.options, serving.model.signature
-    order = read_order(request, options, signature)
-    if options.task is Task.GENERATION:
-        tensors = await serving.answerer.generation(order)
+    if order.scoring is not None:
+        tensors = await serving.answerer.scores(order)
+    elif serving.model.options.task is Task.GENERATION:
+        tensors = await serving.answerer.generation(order, origin)
     else:
-        tensors = await serving.answerer.vectors(order, signature.outputs[0].name)
+        tensors = await serving.answerer.vectors(order, serving.model.signature.outputs[0].name, origin)
     return _response(request, serving, order, tensors)
 
 
@@ -182,6 +189,8 @@ def _response(
     here = serving.model.options.instance.version
     response = oip.ModelInferResponse(model_name=here.model, model_version=here.version, id=request.id)
     for name in order.outputs:
+        if name not in tensors:
+            continue  # distributions that are too large for an answer
         write_output(response, name, tensors[name], raw=order.raw)
     return response
 
@@ -197,6 +206,13 @@ def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
 def _is_probe(context: Context) -> bool:
     """Whether a call says that it is the daemon's probe: all that it gains is that a drain does not wait for the next one."""
     return PROBE_MARK in (context.invocation_metadata() or ())
+
+
+def _origin(context: Context) -> Origin:
+    """Return who asked, by the call's metadata."""
+    metadata = context.invocation_metadata() or ()
+    names = [value for key, value in metadata if key == CONVERSATION and isinstance(value, str)]
+    return Origin(conversation_id(names[0]) if names else "", PROBE_MARK in metadata)
 
 
 def _blame_of_cancel(context: Context) -> Blame:

@@ -14,10 +14,16 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, Task
 from echoplaned.worker.errors import InvalidInputError, WrongModelError
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Sampling
+from echoplaned.worker.sequences import Sampling, Scoring
 from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
 
-_GENERATION_PARAMETERS: Final = ("max_tokens", "temperature", "top_k", "seed")
+_GENERATION_PARAMETERS: Final[tuple[str, ...]] = ("max_tokens", "temperature", "top_k", "seed", "score")
+_SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate")
+_ENCODER_PARAMETERS: Final[tuple[str, ...]] = ("truncate",)
+_DISTRIBUTION_DTYPES: Final[Mapping[str, type[np.float32 | np.float16]]] = {"FP32": np.float32, "FP16": np.float16}
+
+DISTRIBUTIONS: Final = "log_distributions"
+"""Output of a scored request that asked for it: whole distributions [sequences, tokens - 1, vocabulary], natural logs."""
 # Triton's clients set these on their own; they mean nothing here.
 _IGNORED_PARAMETERS: Final = frozenset(
     {
@@ -39,6 +45,7 @@ class InferOrder:
     """A request, checked. Exactly one of ``texts`` and ``rows`` (token ids) is not empty.
 
     ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
+    ``scoring``: how the tokens are scored; None: they are answered. ``truncate``: cut what is longer than the context.
     """
 
     texts: tuple[str, ...]
@@ -46,6 +53,8 @@ class InferOrder:
     sampling: Sampling
     outputs: tuple[str, ...]
     raw: bool
+    scoring: Scoring | None = None
+    truncate: bool = False
 
     @property
     def size(self) -> int:
@@ -61,11 +70,17 @@ def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: 
         InvalidInputError: a tensor, a parameter or the batch is not accepted.
     """
     check_model(request.model_name, request.model_version, options)
-    sampling = read_sampling(request.parameters, options)
-    outputs = _wanted_outputs(request, signature)
+    scoring = read_scoring(request.parameters, options)
+    _check_names(request.parameters, options, scoring)
+    names = tuple(spec.name for spec in signature.outputs) if scoring is None else _scored_outputs(scoring)
+    outputs = _wanted_outputs(request, names)
     inputs = read_inputs(request, signature)
     texts, rows = _sequences(inputs)
-    order = InferOrder(texts, rows, sampling, outputs, inputs.raw)
+    sampling = read_sampling(request.parameters, options)
+    truncate = _truth(request.parameters, "truncate")
+    order = InferOrder(texts, rows, sampling, outputs, inputs.raw, scoring, truncate)
+    if scoring is not None and scoring.distributions is np.float16 and not inputs.raw:
+        raise InvalidInputError("FP16 has no typed contents: send raw_input_contents, or ask for distributions in FP32")
     if order.size > options.max_concurrency:
         raise InvalidInputError(
             f"the batch has {order.size} sequences; this version's max_concurrency is {options.max_concurrency}"
@@ -122,9 +137,8 @@ def _masked_rows(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None)
     return tuple(tuple(row[keep].tolist()) for row, keep in zip(ids, mask.astype(bool), strict=True))
 
 
-def _wanted_outputs(request: oip.ModelInferRequest, signature: Signature) -> tuple[str, ...]:
+def _wanted_outputs(request: oip.ModelInferRequest, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the outputs to send; all of them if none is asked for."""
-    names = tuple(spec.name for spec in signature.outputs)
     wanted = tuple(output.name for output in request.outputs)
     for name in wanted:
         if name not in names:
@@ -132,17 +146,43 @@ def _wanted_outputs(request: oip.ModelInferRequest, signature: Signature) -> tup
     return tuple(dict.fromkeys(wanted)) or names
 
 
+def _scored_outputs(scoring: Scoring) -> tuple[str, ...]:
+    return ("token_ids", "logprobs") if scoring.distributions is None else ("token_ids", "logprobs", DISTRIBUTIONS)
+
+
+def _check_names(parameters: Mapping[str, oip.InferParameter], options: LoadOptions, scoring: Scoring | None) -> None:
+    """Refuse parameters that mean nothing here."""
+    generates = options.task is Task.GENERATION
+    known = _SCORING_PARAMETERS if scoring is not None else _GENERATION_PARAMETERS if generates else _ENCODER_PARAMETERS
+    for name in parameters:
+        if name not in known and name not in _IGNORED_PARAMETERS:
+            raise InvalidInputError(f"there is no parameter {name[:64]!r}; accepted: {', '.join(known)}")
+
+
+def read_scoring(parameters: Mapping[str, oip.InferParameter], options: LoadOptions) -> Scoring | None:
+    """Read whether, and how, to score the tokens as they stand; None: not at all.
+
+    Raises:
+        InvalidInputError: a parameter is of another type or out of range.
+    """
+    if options.task is not Task.GENERATION or not _truth(parameters, "score"):
+        return None
+    if "distributions" not in parameters:
+        return Scoring()
+    name = parameters["distributions"].string_param
+    if name not in _DISTRIBUTION_DTYPES:
+        raise InvalidInputError(
+            f"parameter distributions must be one of (string_param) {', '.join(_DISTRIBUTION_DTYPES)}"
+        )
+    return Scoring(_DISTRIBUTION_DTYPES[name])
+
+
 def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOptions) -> Sampling:
     """Read how to generate from a request's parameters.
 
     Raises:
-        InvalidInputError: a parameter is unknown, of another type or out of range.
+        InvalidInputError: a parameter is of another type or out of range.
     """
-    known = _GENERATION_PARAMETERS if options.task is Task.GENERATION else ()
-    for name in parameters:
-        if name not in known and name not in _IGNORED_PARAMETERS:
-            accepted = ", ".join(known) or "none"
-            raise InvalidInputError(f"there is no parameter {name[:64]!r}; accepted: {accepted}")
     if options.task is not Task.GENERATION:
         return Sampling()
     has_seed = "seed" in parameters
@@ -152,6 +192,14 @@ def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOpt
         top_k=_integer(parameters, "top_k", 0, _MAX_SEED, default=0),
         seed=_integer(parameters, "seed", 0, _MAX_SEED, default=0) if has_seed else None,
     )
+
+
+def _truth(parameters: Mapping[str, oip.InferParameter], name: str) -> bool:
+    if name not in parameters:
+        return False
+    if parameters[name].WhichOneof("parameter_choice") != "bool_param":
+        raise InvalidInputError(f"parameter {name} must be true or false (bool_param)")
+    return parameters[name].bool_param
 
 
 def _integer(parameters: Mapping[str, oip.InferParameter], name: str, low: int, high: int, *, default: int) -> int:

@@ -22,6 +22,13 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Scoring:
+    """Score the tokens as they stand and generate none. ``distributions``: the dtype to give the whole distributions in; None: not."""
+
+    distributions: type[np.float32 | np.float16] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Vector:
     """The finished answer of an encoder for one sequence: FP32, [width]."""
 
@@ -30,11 +37,29 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One generated token. ``logprob``: natural log of its probability before temperature and top_k. ``last``: none follows."""
+    """One generated token.
+
+    ``logprob``: natural log of its probability before temperature and top_k. ``last``: none follows. ``entropy``: of the
+    distribution that it was chosen from, before temperature and top_k, in nats; 0 in a sequence that is not traced.
+    ``stopped``: it is the model's own sign for the end.
+    """
 
     token_id: int
     logprob: float
     last: bool
+    entropy: float = 0.0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Every token of a sequence but the first, given those before it.
+
+    ``logprobs``: FP32 [tokens - 1]. ``distributions``: FP32 or FP16 [tokens - 1, vocabulary]; None: not asked for.
+    """
+
+    logprobs: npt.NDArray[np.float32]
+    distributions: npt.NDArray[np.float32 | np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +69,8 @@ class Failure:
     error: CallError
 
 
-Outcome = Vector | Token | Failure
+Outcome = Vector | Token | Scored | Failure
+Listener = Callable[[Outcome], None]
 
 
 class Sequence:
@@ -54,13 +80,25 @@ class Sequence:
         token_ids: the row's tokens.
         sampling: how to generate; of no meaning to encoders.
         listener: called on the event loop with each outcome; never after ``cancel``.
+        scoring: score the tokens instead of generating.
+        traced: measure what telemetry needs beside the answer.
     """
 
-    __slots__ = ("_listener", "cancelled", "sampling", "token_ids")
+    __slots__ = ("_listener", "cancelled", "sampling", "scoring", "token_ids", "traced")
 
-    def __init__(self, token_ids: list[int], sampling: Sampling, listener: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self,
+        token_ids: list[int],
+        sampling: Sampling,
+        listener: Listener,
+        *,
+        scoring: Scoring | None = None,
+        traced: bool = False,
+    ) -> None:
         self.token_ids = token_ids
         self.sampling = sampling
+        self.scoring = scoring
+        self.traced = traced
         self.cancelled = False
         self._listener = listener
 

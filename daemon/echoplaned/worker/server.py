@@ -26,6 +26,7 @@ from echoplaned.worker.errors import LoadError
 from echoplaned.worker.oip_service import InferenceService
 from echoplaned.worker.ports import ModelRuntime
 from echoplaned.worker.priority import background
+from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Worker
 
 _SIGTERM_GRACE_S: Final = 10.0
@@ -75,7 +76,7 @@ class _Process:
         self._keeper = keeper
         self._options = options
         self._stop: asyncio.Queue[StopOrder] = asyncio.Queue()
-        self._worker = Worker(keeper, time.monotonic, _die)
+        self._worker = Worker(keeper, time.monotonic, Tracer(time.time), _die)
         self._control = ControlService(self._worker, self._stop.put_nowait)
         self._health = HealthServicer()
 

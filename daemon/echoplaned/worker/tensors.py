@@ -14,10 +14,11 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, TensorSpec
 from echoplaned.worker.errors import InvalidInputError
 
-Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | list[bytes]
+Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.float32 | np.float16] | list[bytes]
 InputTensor = oip.ModelInferRequest.InferInputTensor
 
 _LENGTH: Final = struct.Struct("<I")
+_DATATYPES: Final = {"i8": "INT64", "f4": "FP32", "f2": "FP16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,11 @@ def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *,
             output.contents.bytes_contents.extend(tensor)
         return
     output.shape.extend(tensor.shape)
-    integers = tensor.dtype.kind == "i"
-    output.datatype = "INT64" if integers else "FP32"
+    kind = tensor.dtype.str[1:]
+    output.datatype = _DATATYPES[kind]
     if raw:
-        response.raw_output_contents.append(tensor.astype("<i8" if integers else "<f4").tobytes())
-    elif integers:
+        response.raw_output_contents.append(tensor.astype("<" + kind).tobytes())
+    elif kind == "i8":
         output.contents.int64_contents.extend(cast("list[int]", tensor.ravel().tolist()))
     else:
         output.contents.fp32_contents.extend(tensor.ravel().tolist())

@@ -16,6 +16,7 @@ from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import Sequence
 from echoplaned.worker.tokenizing import tokenize
 from echoplaned.worker.warming import warm_up
@@ -56,13 +57,14 @@ class TorchModel:
         """Return the text of generated tokens, without special ones."""
         return str(self._loaded.tokenizer.decode(token_ids, skip_special_tokens=True))
 
-    def start_run(self, rows: list[Sequence]) -> EncoderRun | GenerationRun:
+    def start_run(self, rows: list[Sequence]) -> EncoderRun | GenerationRun | ScoringRun:
         """Make a batch ready to be stepped."""
         # The number of threads is kept by thread; this runs on the inference thread.
         if torch.get_num_threads() != self.options.torch_threads:
             torch.set_num_threads(self.options.torch_threads)
-        run = GenerationRun if self.options.task is Task.GENERATION else EncoderRun
-        return run(self._loaded, rows)
+        if self.options.task is not Task.GENERATION:
+            return EncoderRun(self._loaded, rows)
+        return (GenerationRun if rows[0].scoring is None else ScoringRun)(self._loaded, rows)
 
 
 class TorchRuntime:

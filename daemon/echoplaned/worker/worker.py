@@ -18,6 +18,7 @@ from echoplaned.worker.errors import LoadError
 from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory, reset_peak
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
+from echoplaned.worker.tracing import Tracer
 
 _JOIN_S: Final = 5.0
 _log = structlog.get_logger()
@@ -43,11 +44,15 @@ class Worker:
     Args:
         keeper: the worker's record, kept up to date with each phase.
         clock: monotonic seconds.
+        tracer: takes what requests say.
         on_death: called from any thread when the inference thread has died.
     """
 
-    def __init__(self, keeper: RecordKeeper, clock: Callable[[], float], on_death: Callable[[], None]) -> None:
+    def __init__(
+        self, keeper: RecordKeeper, clock: Callable[[], float], tracer: Tracer, on_death: Callable[[], None]
+    ) -> None:
         self._keeper = keeper
+        self.tracer = tracer
         self._clock = clock
         self._on_death = on_death
         self._runtime: ModelRuntime | None = None
@@ -143,7 +148,7 @@ class Worker:
         )
         batcher.start()
         load_s = self._clock() - began_s
-        self.serving = Serving(model, batcher, Answerer(model, batcher), load_s)
+        self.serving = Serving(model, batcher, Answerer(model, batcher, self.tracer), load_s)
         self.load_peak_bytes = read_memory().peak_bytes
         release_free_memory()
         reset_peak()

@@ -20,6 +20,7 @@ from echoplaned.core.state import (
     RolloutEntry,
     Verdict,
 )
+from echoplaned.rpc.convert.behaviour import behaviour_to_pb, echo_policy_from_pb, echo_policy_to_pb
 from echoplaned.rpc.convert.common import (
     BEHAVIOUR_TO_PB,
     EVIDENCE_TO_PB,
@@ -134,6 +135,7 @@ def verdict_to_pb(verdict: Verdict, stage: int, window: int = 0, time_s: float |
         stage=stage,
         window=window,
         time=timestamp_or_none(time_s),
+        behaviour=None if verdict.behaviour is None else behaviour_to_pb(verdict.behaviour),
     )
 
 
@@ -197,6 +199,7 @@ def policy_to_pb(policy: RolloutPolicy) -> rollouts_pb2.RolloutPolicy:
         drain_timeout_s=policy.drain_timeout_s,
         prepare_timeout_s=policy.prepare_timeout_s,
         on_expire=ON_EXPIRE_TO_PB[policy.on_expire],
+        echo=echo_policy_to_pb(policy.echo),
     )
 
 
@@ -215,4 +218,4 @@ def policy_from_pb(message: rollouts_pb2.RolloutPolicy) -> RolloutPolicy:
         policy = replace(policy, extended_stages_percent=tuple(message.extended_stages_percent))
     if message.on_expire in ON_EXPIRE_FROM_PB:
         policy = replace(policy, on_expire=ON_EXPIRE_FROM_PB[message.on_expire])
-    return policy
+    return replace(policy, echo=echo_policy_from_pb(message.echo))

@@ -48,6 +48,8 @@ def counts_text(verdict: Verdict) -> str:
         parts.append(f"{old}, new {counts.new_server_error_count}/{counts.new_request_count} failed")
     if counts.probe_count:
         parts.append(f"probes {counts.probe_failure_count}/{counts.probe_count} failed")
+    if counts.scored_text_count or counts.live_pair_count:
+        parts.append(f"{counts.scored_text_count} texts scored, {counts.live_pair_count} live pairs")
     return "; ".join(parts)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from echoplane.cli import show
+from echoplane.cli import picture, show
 from echoplane.cli.follow import counts_text, verdict_word
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, connected, say
 from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain, word
 from echoplane.names import short
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import types_pb2
-from echoplane.v1.rollouts_pb2 import RolloutPhase
+from echoplane.v1.rollouts_pb2 import BehaviourReport, RolloutPhase
+
+_PICTURE_ALPHA = 0.002  # the policy's default: the line in a picture, not a decision
 
 
 def health(
@@ -45,6 +48,9 @@ def health(
 
 def explain(
     name: Annotated[str, typer.Argument(help="A model, version, rollout or operation.", metavar="NAME")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Write a picture (PNG) of how its behaviour was judged.")
+    ] = None,
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
@@ -57,10 +63,14 @@ def explain(
     )
     with connected(address) as client:
         found = client.explain(full)
+    if plot is not None:
+        _write_picture(found, plot)
     if output is Output.JSON:
         say(to_json(to_plain(found)))
         return
     say(f"{found.name}: {found.summary}")
+    if found.HasField("behaviour"):
+        say("\n".join(_behaviour(found.behaviour)))
     for decision in found.decisions:
         say(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}")
         for line in _evidence(decision):
@@ -70,6 +80,30 @@ def explain(
         times = f", {refusal.count} times" if refusal.count > 1 else ""
         said = f"{refusal.node} refused {', '.join(refusal.resources)}: {refusal.message}"
         say(f"{refusal.time.ToDatetime():%Y-%m-%d %H:%M:%S}  refusal ({weight}{times}): {said}")
+
+
+def _write_picture(found: diagnostics.ExplainResponse, path: Path) -> None:
+    if not found.HasField("behaviour"):
+        raise CommandError(f"no behaviour of {found.name} was measured: there is nothing to draw", "name a rollout")
+    try:
+        path.write_bytes(picture.png(found.behaviour, _PICTURE_ALPHA))
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}", "name another file") from error
+
+
+def _behaviour(report: BehaviourReport) -> list[str]:
+    """Return what was measured of a change of behaviour, a line each."""
+    lines = []
+    if report.measure:
+        size = f"{report.mean:.3g} between {report.lower:.3g} and {report.upper:.3g}, margin {report.margin:.3g}"
+        lines.append(f"behaviour by {report.measure}: {size} ({report.margin_source}); {report.text_count} texts")
+        lines.append(f"    texts  {picture.sparkline(report.text_distances)}")
+    lines += [f"    {moved.distance:.3g}  {moved.text}" for moved in report.moved]
+    if report.live_pair_count:
+        told = ", ".join(f"{one.name} {one.log_e_value:.2g}" for one in report.listeners)
+        lines.append(f"behaviour in {report.live_pair_count} live pairs: ln e {report.live_log_e_value:.2g} ({told})")
+        lines.append(f"    ln e   {picture.sparkline(report.log_e_path)}")
+    return [*lines, *(f"    {line}" for line in report.health)]
 
 
 def _evidence(decision: diagnostics.Decision) -> list[str]:

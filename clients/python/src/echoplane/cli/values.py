@@ -88,12 +88,24 @@ def policy_of(file: Path | None, overrides: Iterable[str]) -> rollouts_pb2.Rollo
         if file is not None:
             values.update(json.loads(file.read_text(encoding="utf-8")))
         for name, text in settings(overrides, "--set").items():
-            values[name] = _json_or_text(text)
+            _put(values, name, _json_or_text(text))
         if "on_expire" in values:
             values["on_expire"] = f"ON_EXPIRE_{str(values['on_expire']).upper().removeprefix('ON_EXPIRE_')}"
         return ParseDict(values, rollouts_pb2.RolloutPolicy()) if values else None
     except (OSError, ValueError, TypeError, ParseError) as error:
         raise typer.BadParameter(f"{error}", param_hint="--policy/--set") from error
+
+
+def _put(values: dict[str, object], name: str, value: object) -> None:
+    """Set a field; ``echo.alpha`` is the field ``alpha`` of the message ``echo``."""
+    outer, dot, inner = name.partition(".")
+    if not dot:
+        values[name] = value
+        return
+    within = values.setdefault(outer, {})
+    if not isinstance(within, dict):
+        raise TypeError(f"{outer} has no fields")
+    within[inner] = value
 
 
 def _json_or_text(text: str) -> object:

@@ -190,16 +190,18 @@ class ExplainRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("name", "summary", "decisions", "refusals")
+    __slots__ = ("name", "summary", "decisions", "refusals", "behaviour")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
     DECISIONS_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
     name: str
     summary: str
     decisions: _containers.RepeatedCompositeFieldContainer[Decision]
     refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
-    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+    behaviour: _rollouts_pb2.BehaviourReport
+    def __init__(self, name: _Optional[str] = ..., summary: _Optional[str] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., behaviour: _Optional[_Union[_rollouts_pb2.BehaviourReport, _Mapping]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("time", "first_time", "node", "type_url", "resources", "message", "counted", "count")

@@ -55,7 +55,7 @@ ROLLOUT_OUTCOME_FAILED: RolloutOutcome
 ROLLOUT_OUTCOME_DELETED: RolloutOutcome
 
 class RolloutPolicy(_message.Message):
-    __slots__ = ("name", "stages_percent", "extended_stages_percent", "stage_min_s", "stage_max_s", "soak_s", "max_error_increase", "confidence", "alpha", "slo_error_rate", "probe_count", "ack_timeout_s", "revert_timeout_s", "drain_timeout_s", "prepare_timeout_s", "on_expire")
+    __slots__ = ("name", "stages_percent", "extended_stages_percent", "stage_min_s", "stage_max_s", "soak_s", "max_error_increase", "confidence", "alpha", "slo_error_rate", "probe_count", "ack_timeout_s", "revert_timeout_s", "drain_timeout_s", "prepare_timeout_s", "on_expire", "echo")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STAGES_PERCENT_FIELD_NUMBER: _ClassVar[int]
     EXTENDED_STAGES_PERCENT_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class RolloutPolicy(_message.Message):
     DRAIN_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     PREPARE_TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     ON_EXPIRE_FIELD_NUMBER: _ClassVar[int]
+    ECHO_FIELD_NUMBER: _ClassVar[int]
     name: str
     stages_percent: _containers.RepeatedScalarFieldContainer[int]
     extended_stages_percent: _containers.RepeatedScalarFieldContainer[int]
@@ -88,10 +89,27 @@ class RolloutPolicy(_message.Message):
     drain_timeout_s: float
     prepare_timeout_s: float
     on_expire: OnExpire
-    def __init__(self, name: _Optional[str] = ..., stages_percent: _Optional[_Iterable[int]] = ..., extended_stages_percent: _Optional[_Iterable[int]] = ..., stage_min_s: _Optional[float] = ..., stage_max_s: _Optional[float] = ..., soak_s: _Optional[float] = ..., max_error_increase: _Optional[float] = ..., confidence: _Optional[float] = ..., alpha: _Optional[float] = ..., slo_error_rate: _Optional[float] = ..., probe_count: _Optional[int] = ..., ack_timeout_s: _Optional[float] = ..., revert_timeout_s: _Optional[float] = ..., drain_timeout_s: _Optional[float] = ..., prepare_timeout_s: _Optional[float] = ..., on_expire: _Optional[_Union[OnExpire, str]] = ...) -> None: ...
+    echo: EchoPolicy
+    def __init__(self, name: _Optional[str] = ..., stages_percent: _Optional[_Iterable[int]] = ..., extended_stages_percent: _Optional[_Iterable[int]] = ..., stage_min_s: _Optional[float] = ..., stage_max_s: _Optional[float] = ..., soak_s: _Optional[float] = ..., max_error_increase: _Optional[float] = ..., confidence: _Optional[float] = ..., alpha: _Optional[float] = ..., slo_error_rate: _Optional[float] = ..., probe_count: _Optional[int] = ..., ack_timeout_s: _Optional[float] = ..., revert_timeout_s: _Optional[float] = ..., drain_timeout_s: _Optional[float] = ..., prepare_timeout_s: _Optional[float] = ..., on_expire: _Optional[_Union[OnExpire, str]] = ..., echo: _Optional[_Union[EchoPolicy, _Mapping]] = ...) -> None: ...
+
+class EchoPolicy(_message.Message):
+    __slots__ = ("enabled", "max_kl_nats", "max_distance", "alpha", "prompt_count", "required")
+    ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MAX_KL_NATS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    enabled: bool
+    max_kl_nats: float
+    max_distance: float
+    alpha: float
+    prompt_count: int
+    required: bool
+    def __init__(self, enabled: bool = ..., max_kl_nats: _Optional[float] = ..., max_distance: _Optional[float] = ..., alpha: _Optional[float] = ..., prompt_count: _Optional[int] = ..., required: bool = ...) -> None: ...
 
 class Verdict(_message.Message):
-    __slots__ = ("gate", "verdict", "reason", "confidence", "counts", "evidence", "stage", "window", "time")
+    __slots__ = ("gate", "verdict", "reason", "confidence", "counts", "evidence", "stage", "window", "time", "behaviour")
     class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OUTCOME_UNSPECIFIED: _ClassVar[Verdict.Outcome]
@@ -119,6 +137,7 @@ class Verdict(_message.Message):
     STAGE_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    BEHAVIOUR_FIELD_NUMBER: _ClassVar[int]
     gate: str
     verdict: Verdict.Outcome
     reason: str
@@ -128,10 +147,71 @@ class Verdict(_message.Message):
     stage: int
     window: int
     time: _timestamp_pb2.Timestamp
-    def __init__(self, gate: _Optional[str] = ..., verdict: _Optional[_Union[Verdict.Outcome, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., counts: _Optional[_Union[GateCounts, _Mapping]] = ..., evidence: _Optional[_Union[Verdict.Evidence, str]] = ..., stage: _Optional[int] = ..., window: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    behaviour: BehaviourReport
+    def __init__(self, gate: _Optional[str] = ..., verdict: _Optional[_Union[Verdict.Outcome, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., counts: _Optional[_Union[GateCounts, _Mapping]] = ..., evidence: _Optional[_Union[Verdict.Evidence, str]] = ..., stage: _Optional[int] = ..., window: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., behaviour: _Optional[_Union[BehaviourReport, _Mapping]] = ...) -> None: ...
+
+class BehaviourReport(_message.Message):
+    __slots__ = ("measure", "margin", "margin_source", "ceiling", "mean", "lower", "upper", "text_count", "distance_count", "clipped_count", "live_pair_count", "log_e_value", "paired_log_e_value", "live_log_e_value", "listeners", "moved", "text_distances", "log_e_path", "health")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CEILING_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    LOWER_FIELD_NUMBER: _ClassVar[int]
+    UPPER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLIPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOG_E_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PAIRED_LOG_E_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_LOG_E_VALUE_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_DISTANCES_FIELD_NUMBER: _ClassVar[int]
+    LOG_E_PATH_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    margin: float
+    margin_source: str
+    ceiling: float
+    mean: float
+    lower: float
+    upper: float
+    text_count: int
+    distance_count: int
+    clipped_count: int
+    live_pair_count: int
+    log_e_value: float
+    paired_log_e_value: float
+    live_log_e_value: float
+    listeners: _containers.RepeatedCompositeFieldContainer[ListenerValue]
+    moved: _containers.RepeatedCompositeFieldContainer[MovedText]
+    text_distances: _containers.RepeatedScalarFieldContainer[float]
+    log_e_path: _containers.RepeatedScalarFieldContainer[float]
+    health: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, measure: _Optional[str] = ..., margin: _Optional[float] = ..., margin_source: _Optional[str] = ..., ceiling: _Optional[float] = ..., mean: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., text_count: _Optional[int] = ..., distance_count: _Optional[int] = ..., clipped_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ..., log_e_value: _Optional[float] = ..., paired_log_e_value: _Optional[float] = ..., live_log_e_value: _Optional[float] = ..., listeners: _Optional[_Iterable[_Union[ListenerValue, _Mapping]]] = ..., moved: _Optional[_Iterable[_Union[MovedText, _Mapping]]] = ..., text_distances: _Optional[_Iterable[float]] = ..., log_e_path: _Optional[_Iterable[float]] = ..., health: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListenerValue(_message.Message):
+    __slots__ = ("name", "log_e_value", "votes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LOG_E_VALUE_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    log_e_value: float
+    votes: bool
+    def __init__(self, name: _Optional[str] = ..., log_e_value: _Optional[float] = ..., votes: bool = ...) -> None: ...
+
+class MovedText(_message.Message):
+    __slots__ = ("text", "distance")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    distance: float
+    def __init__(self, text: _Optional[str] = ..., distance: _Optional[float] = ...) -> None: ...
 
 class GateCounts(_message.Message):
-    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm", "probe_both_failure_count", "old_silent_request_count")
+    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm", "probe_both_failure_count", "old_silent_request_count", "scored_text_count", "live_pair_count")
     OLD_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +225,8 @@ class GateCounts(_message.Message):
     OBSERVED_SHARE_PPM_FIELD_NUMBER: _ClassVar[int]
     PROBE_BOTH_FAILURE_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_SILENT_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SCORED_TEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
     old_request_count: int
     old_server_error_count: int
     old_client_error_count: int
@@ -158,7 +240,9 @@ class GateCounts(_message.Message):
     observed_share_ppm: int
     probe_both_failure_count: int
     old_silent_request_count: int
-    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ..., probe_both_failure_count: _Optional[int] = ..., old_silent_request_count: _Optional[int] = ...) -> None: ...
+    scored_text_count: int
+    live_pair_count: int
+    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ..., probe_both_failure_count: _Optional[int] = ..., old_silent_request_count: _Optional[int] = ..., scored_text_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ...) -> None: ...
 
 class RolloutEvent(_message.Message):
     __slots__ = ("time", "sequence", "phase", "stage", "kind", "text", "verdict")

@@ -4,7 +4,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -17,12 +17,21 @@ class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_STATE_LOADING: _ClassVar[WorkerState]
     WORKER_STATE_READY: _ClassVar[WorkerState]
     WORKER_STATE_FAILED: _ClassVar[WorkerState]
+
+class TraceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TRACE_KIND_UNSPECIFIED: _ClassVar[TraceKind]
+    TRACE_KIND_TOKENS: _ClassVar[TraceKind]
+    TRACE_KIND_VECTOR: _ClassVar[TraceKind]
 WORKER_STATE_UNSPECIFIED: WorkerState
 WORKER_STATE_WARMING: WorkerState
 WORKER_STATE_SPARE: WorkerState
 WORKER_STATE_LOADING: WorkerState
 WORKER_STATE_READY: WorkerState
 WORKER_STATE_FAILED: WorkerState
+TRACE_KIND_UNSPECIFIED: TraceKind
+TRACE_KIND_TOKENS: TraceKind
+TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
     __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id")
@@ -132,6 +141,50 @@ class WorkerMemory(_message.Message):
     exercised_sequences: int
     exercised_tokens: int
     def __init__(self, rss_bytes: _Optional[int] = ..., rss_anon_bytes: _Optional[int] = ..., rss_file_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., spare_rss_anon_bytes: _Optional[int] = ..., spare_rss_file_bytes: _Optional[int] = ..., load_peak_rss_bytes: _Optional[int] = ..., exercised_sequences: _Optional[int] = ..., exercised_tokens: _Optional[int] = ...) -> None: ...
+
+class WatchTracesRequest(_message.Message):
+    __slots__ = ("fraction", "interval_s")
+    FRACTION_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
+    fraction: float
+    interval_s: float
+    def __init__(self, fraction: _Optional[float] = ..., interval_s: _Optional[float] = ...) -> None: ...
+
+class TraceBatch(_message.Message):
+    __slots__ = ("instance", "traces", "recorded_count", "dropped_count")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    TRACES_FIELD_NUMBER: _ClassVar[int]
+    RECORDED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    traces: _containers.RepeatedCompositeFieldContainer[Trace]
+    recorded_count: int
+    dropped_count: int
+    def __init__(self, instance: _Optional[str] = ..., traces: _Optional[_Iterable[_Union[Trace, _Mapping]]] = ..., recorded_count: _Optional[int] = ..., dropped_count: _Optional[int] = ...) -> None: ...
+
+class Trace(_message.Message):
+    __slots__ = ("ended_s", "kind", "prompt_tokens", "log_probabilities", "entropies", "positions", "features", "flags", "conversation", "probe")
+    ENDED_S_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LOG_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    ENTROPIES_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATION_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
+    ended_s: float
+    kind: TraceKind
+    prompt_tokens: int
+    log_probabilities: _containers.RepeatedScalarFieldContainer[float]
+    entropies: _containers.RepeatedScalarFieldContainer[float]
+    positions: _containers.RepeatedScalarFieldContainer[int]
+    features: _containers.RepeatedScalarFieldContainer[float]
+    flags: int
+    conversation: str
+    probe: bool
+    def __init__(self, ended_s: _Optional[float] = ..., kind: _Optional[_Union[TraceKind, str]] = ..., prompt_tokens: _Optional[int] = ..., log_probabilities: _Optional[_Iterable[float]] = ..., entropies: _Optional[_Iterable[float]] = ..., positions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[float]] = ..., flags: _Optional[int] = ..., conversation: _Optional[str] = ..., probe: bool = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("generation", "undo")

@@ -45,6 +45,11 @@ class WorkerServiceStub(object):
                 request_serializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchRequest.SerializeToString,
                 response_deserializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WorkerReport.FromString,
                 _registered_method=True)
+        self.WatchTraces = channel.unary_stream(
+                '/echoplane.worker.v1.WorkerService/WatchTraces',
+                request_serializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchTracesRequest.SerializeToString,
+                response_deserializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.TraceBatch.FromString,
+                _registered_method=True)
         self.Drain = channel.unary_unary(
                 '/echoplane.worker.v1.WorkerService/Drain',
                 request_serializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.DrainRequest.SerializeToString,
@@ -78,6 +83,16 @@ class WorkerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchTraces(self, request, context):
+        """Sends what requests said, in numbers, in the order in which they ended: a batch every interval that has something in it, until the
+        call or the process ends. From the first call on the worker keeps traces, 1,024 at most; the oldest is dropped and counted, and no
+        request ever waits. There is one reader: a second one shares the traces with the first. A fraction of 0 ends the keeping and the
+        call. Errors: INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Drain(self, request, context):
         """Marks the worker as draining; it goes on answering what arrives.
         """
@@ -104,6 +119,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchRequest.FromString,
                     response_serializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WorkerReport.SerializeToString,
+            ),
+            'WatchTraces': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchTraces,
+                    request_deserializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchTracesRequest.FromString,
+                    response_serializer=echoplane_dot_worker_dot_v1_dot_worker__pb2.TraceBatch.SerializeToString,
             ),
             'Drain': grpc.unary_unary_rpc_method_handler(
                     servicer.Drain,
@@ -171,6 +191,33 @@ class WorkerService(object):
             '/echoplane.worker.v1.WorkerService/Watch',
             echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchRequest.SerializeToString,
             echoplane_dot_worker_dot_v1_dot_worker__pb2.WorkerReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/echoplane.worker.v1.WorkerService/WatchTraces',
+            echoplane_dot_worker_dot_v1_dot_worker__pb2.WatchTracesRequest.SerializeToString,
+            echoplane_dot_worker_dot_v1_dot_worker__pb2.TraceBatch.FromString,
             options,
             channel_credentials,
             insecure,

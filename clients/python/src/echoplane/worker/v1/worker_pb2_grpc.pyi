@@ -37,6 +37,16 @@ class WorkerServiceStub:
     ]
     """Sends a report at once and then every interval, until the call or the process ends."""
 
+    WatchTraces: grpc.UnaryStreamMultiCallable[
+        echoplane.worker.v1.worker_pb2.WatchTracesRequest,
+        echoplane.worker.v1.worker_pb2.TraceBatch,
+    ]
+    """Sends what requests said, in numbers, in the order in which they ended: a batch every interval that has something in it, until the
+    call or the process ends. From the first call on the worker keeps traces, 1,024 at most; the oldest is dropped and counted, and no
+    request ever waits. There is one reader: a second one shares the traces with the first. A fraction of 0 ends the keeping and the
+    call. Errors: INVALID_ARGUMENT.
+    """
+
     Drain: grpc.UnaryUnaryMultiCallable[
         echoplane.worker.v1.worker_pb2.DrainRequest,
         echoplane.worker.v1.worker_pb2.DrainResponse,
@@ -67,6 +77,16 @@ class WorkerServiceAsyncStub:
         echoplane.worker.v1.worker_pb2.WorkerReport,
     ]
     """Sends a report at once and then every interval, until the call or the process ends."""
+
+    WatchTraces: grpc.aio.UnaryStreamMultiCallable[
+        echoplane.worker.v1.worker_pb2.WatchTracesRequest,
+        echoplane.worker.v1.worker_pb2.TraceBatch,
+    ]
+    """Sends what requests said, in numbers, in the order in which they ended: a batch every interval that has something in it, until the
+    call or the process ends. From the first call on the worker keeps traces, 1,024 at most; the oldest is dropped and counted, and no
+    request ever waits. There is one reader: a second one shares the traces with the first. A fraction of 0 ends the keeping and the
+    call. Errors: INVALID_ARGUMENT.
+    """
 
     Drain: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.worker.v1.worker_pb2.DrainRequest,
@@ -102,6 +122,18 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[echoplane.worker.v1.worker_pb2.WorkerReport], collections.abc.AsyncIterator[echoplane.worker.v1.worker_pb2.WorkerReport]]:
         """Sends a report at once and then every interval, until the call or the process ends."""
+
+    @abc.abstractmethod
+    def WatchTraces(
+        self,
+        request: echoplane.worker.v1.worker_pb2.WatchTracesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[echoplane.worker.v1.worker_pb2.TraceBatch], collections.abc.AsyncIterator[echoplane.worker.v1.worker_pb2.TraceBatch]]:
+        """Sends what requests said, in numbers, in the order in which they ended: a batch every interval that has something in it, until the
+        call or the process ends. From the first call on the worker keeps traces, 1,024 at most; the oldest is dropped and counted, and no
+        request ever waits. There is one reader: a second one shares the traces with the first. A fraction of 0 ends the keeping and the
+        call. Errors: INVALID_ARGUMENT.
+        """
 
     @abc.abstractmethod
     def Drain(

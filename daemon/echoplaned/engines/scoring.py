@@ -1,0 +1,134 @@
+"""Golden texts scored teacher-forced by an engine, over the same protocol that clients use."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Final, cast
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.facts import ModelFacts, Task
+from echoplaned.core.ids import VersionKey
+from echoplaned.engines.golden import PROBE_MARK
+from echoplaned.engines.scoring_texts import SCORING_TEXTS
+from echoplaned.runtime.ports import ScoreOutcome
+
+SCORE_DEADLINE_S: Final = 30.0
+
+_MESSAGE_BYTES: Final = 24 * 1024 * 1024  # the worker's limit for whole distributions is 16 MiB
+_CHANNEL_OPTIONS: Final = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+)
+_LENGTH: Final = struct.Struct("<I")
+_DTYPES: Final = {"FP32": "<f4", "FP16": "<f2", "INT64": "<i8"}
+
+
+class BadScoreError(Exception):
+    """An answer is not one to a scored text."""
+
+
+class OipScorer:
+    """Has golden texts scored; keeps one channel an address."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    @property
+    def text_count(self) -> int:
+        """How many texts there are."""
+        return len(SCORING_TEXTS)
+
+    def text(self, index: int) -> str:
+        """Return golden text ``index`` (modulo their number)."""
+        return SCORING_TEXTS[index % len(SCORING_TEXTS)]
+
+    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
+        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
+        request = score_request(version, facts.task, index)
+        try:
+            response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK,))
+            return read_score(response, facts.task)
+        except grpc.aio.AioRpcError as error:
+            return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {error.details()}")
+        except BadScoreError as error:
+            return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
+
+    async def forget(self, address: str) -> None:
+        """Close the channel of an engine that has gone."""
+        channel = self._channels.pop(address, None)
+        if channel is not None:
+            await channel.close(None)
+
+    async def close(self) -> None:
+        """Close every channel."""
+        channels = list(self._channels.values())
+        self._channels.clear()
+        await asyncio.gather(*(channel.close(None) for channel in channels))
+
+
+def score_request(version: VersionKey, task: Task, index: int) -> oip.ModelInferRequest:
+    """Return the request that has one golden text scored, cut to the version's context."""
+    text = SCORING_TEXTS[index % len(SCORING_TEXTS)].encode()
+    request = oip.ModelInferRequest(model_name=version.model, model_version=version.version)
+    request.inputs.add(name="text", datatype="BYTES", shape=[1])
+    request.raw_input_contents.append(_LENGTH.pack(len(text)) + text)
+    request.parameters["truncate"].bool_param = True
+    if task is Task.GENERATION:
+        request.parameters["score"].bool_param = True
+        request.parameters["distributions"].string_param = "FP32"
+    return request
+
+
+def read_score(response: oip.ModelInferResponse, task: Task) -> ScoreOutcome:
+    """Read the answer to one text.
+
+    Raises:
+        BadScoreError: an output is missing, does not fit the others, or is not finite.
+    """
+    tensors = _tensors(response)
+    if task is not Task.GENERATION:
+        if len(tensors) != 1:
+            raise BadScoreError(f"the answer has {len(tensors)} outputs, not one vector")
+        (vector,) = tensors.values()
+        return ScoreOutcome(ok=True, vector=vector.astype(np.float32)[0])
+    if not {"token_ids", "logprobs"} <= tensors.keys():
+        raise BadScoreError("the answer lacks token_ids or logprobs")
+    ids, logprobs, whole = tensors["token_ids"], tensors["logprobs"], tensors.get("log_distributions")
+    if ids.shape != logprobs.shape or ids.ndim != 2 or (whole is not None and whole.shape[:2] != ids.shape):
+        raise BadScoreError("the answer's outputs do not have the same tokens")
+    return ScoreOutcome(
+        ok=True,
+        token_ids=ids[0].astype(np.int64),
+        log_probabilities=logprobs[0].astype(np.float32),
+        distributions=None if whole is None else whole[0].astype(np.float32),
+    )
+
+
+def _tensors(response: oip.ModelInferResponse) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the outputs of one sequence by name."""
+    if len(response.raw_output_contents) != len(response.outputs):
+        raise BadScoreError("the answer's contents are not raw, as the request's were")
+    found: dict[str, npt.NDArray[np.generic]] = {}
+    for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        shape = tuple(output.shape)
+        try:
+            values = np.frombuffer(raw, _DTYPES[output.datatype]).reshape(shape)
+        except (KeyError, ValueError) as error:
+            raise BadScoreError(f"output {output.name} is not what it says it is: {error}") from error
+        if len(shape) < 2 or shape[0] != 1 or not values.size or not np.isfinite(values).all():
+            raise BadScoreError(f"output {output.name} of shape {list(shape)} is not one sequence of finite numbers")
+        found[output.name] = values
+    return found

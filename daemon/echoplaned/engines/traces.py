@@ -1,0 +1,107 @@
+"""A worker's traces as the daemon takes them: every number checked, what is wrong left out and flagged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from echoplane.worker.v1 import worker_pb2
+from echoplaned.core.ids import VersionKey
+from echoplaned.runtime.ports import Clock
+from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+
+LONGEST_STEP: Final = 1_000_000
+"""Tokens between two samples of one answer at most; more is a mistake, not a pause."""
+
+_LARGEST: Final = 1e6  # nats, or a feature's magnitude; beyond it float32 statistics mean nothing
+_ROUNDING: Final = 1e-3  # a log-probability of a certain token may come out a little above 0
+_CLOCK_SLACK_S: Final = 5.0
+_MAX_CONVERSATION: Final = 64
+_KNOWN_FLAGS: Final = TraceFlag.STOPPED | TraceFlag.SAMPLED | TraceFlag.CANCELLED | TraceFlag.FAILED | TraceFlag.CUT
+_NONE: Final = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    log_probabilities: npt.NDArray[np.float32]
+    entropies: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int32]
+    flags: TraceFlag
+
+
+class TraceReader:
+    """Reads one worker's traces.
+
+    Args:
+        version: what it serves.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, version: VersionKey, clock: Clock) -> None:
+        self._version = version
+        self._clock = clock
+        self._last_ended_s = -math.inf
+
+    def read(self, trace: worker_pb2.Trace) -> RequestTrace:
+        """Return a trace in which every number is finite and in order; what was wrong is in its flags."""
+        flags = TraceFlag(trace.flags) & _KNOWN_FLAGS
+        ended_s, timed = self._time(trace.ended_s)
+        samples = _samples(trace)
+        features, checked = _features(trace)
+        return RequestTrace(
+            version=self._version,
+            ended_s=ended_s,
+            kind=TraceKind.VECTOR if trace.kind == worker_pb2.TRACE_KIND_VECTOR else TraceKind.TOKENS,
+            prompt_tokens=trace.prompt_tokens,
+            log_probabilities=samples.log_probabilities,
+            entropies=samples.entropies,
+            positions=samples.positions,
+            features=features,
+            flags=flags | timed | samples.flags | checked,
+            conversation=trace.conversation[:_MAX_CONVERSATION],
+            probe=trace.probe,
+        )
+
+    def _time(self, ended_s: float) -> tuple[float, TraceFlag]:
+        """Return when a request ended; the daemon's own time where the worker's makes no sense."""
+        now_s = self._clock()
+        if not self._last_ended_s <= ended_s <= now_s + _CLOCK_SLACK_S:
+            return now_s, TraceFlag.TIME_REVERSED
+        self._last_ended_s = ended_s
+        return ended_s, TraceFlag.NONE
+
+
+def _samples(trace: worker_pb2.Trace) -> _Samples:
+    """Return a trace's tokens that can be used, in order."""
+    logprobs = np.array(trace.log_probabilities, np.float32)
+    entropies = np.array(trace.entropies, np.float32)
+    positions = np.array(trace.positions, np.int64) if trace.positions else np.arange(len(logprobs), dtype=np.int64)
+    if not len(logprobs) == len(entropies) == len(positions):
+        return _Samples(_NONE, _NONE, np.zeros(0, np.int32), TraceFlag.MALFORMED)
+    flags = TraceFlag.NONE
+    steps = np.diff(positions, prepend=-1)
+    broken = np.flatnonzero((steps < 1) | (steps > LONGEST_STEP) | (positions > np.iinfo(np.int32).max))
+    if broken.size:
+        first = int(broken[0])
+        logprobs, entropies, positions = logprobs[:first], entropies[:first], positions[:first]
+        flags |= TraceFlag.BAD_STEP
+    # NaN compares false with everything.
+    good = (logprobs <= _ROUNDING) & (logprobs > -_LARGEST) & (entropies >= -_ROUNDING) & (entropies < _LARGEST)
+    if not good.all():
+        logprobs, entropies, positions = logprobs[good], entropies[good], positions[good]
+        flags |= TraceFlag.NOT_FINITE
+    return _Samples(
+        np.minimum(logprobs, np.float32(0)), np.maximum(entropies, np.float32(0)), positions.astype(np.int32), flags
+    )
+
+
+def _features(trace: worker_pb2.Trace) -> tuple[npt.NDArray[np.float32], TraceFlag]:
+    """Return a vector's features, none if one of them cannot be used."""
+    features = np.array(trace.features, np.float32)
+    if not (np.abs(features) < _LARGEST).all():
+        return _NONE, TraceFlag.NOT_FINITE
+    return features, TraceFlag.NONE

@@ -1,0 +1,42 @@
+"""What the gates' verdicts have in common: the codes that their reasons begin with, and what a side gate may spend."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from echoplaned.gates.evidence import SIDE_GATE_PART, RolloutEvidence
+
+LARGEST_E_VALUE = 10**12
+"""E-values are told in whole numbers, and no larger."""
+
+
+class Code(StrEnum):
+    """What a reason begins with."""
+
+    MINIMUM_TIME = "MINIMUM_TIME"
+    ERRORS_WORSE = "ERRORS_WORSE"
+    ERRORS_WITHOUT_BLAME = "ERRORS_WITHOUT_BLAME"
+    ERRORS_WITHIN_MARGIN = "ERRORS_WITHIN_MARGIN"
+    ERRORS_SUSPICIOUS = "ERRORS_SUSPICIOUS"
+    EVIDENCE_INSUFFICIENT = "EVIDENCE_INSUFFICIENT"
+    LIVE_EVIDENCE_MISSING = "LIVE_EVIDENCE_MISSING"
+    PROBES_DECIDED = "PROBES_DECIDED"
+    SOURCE_STALE = "SOURCE_STALE"
+    ARRIVALS_MISSING = "ARRIVALS_MISSING"
+    ARRIVALS_AWAITED = "ARRIVALS_AWAITED"
+    ARRIVALS_SEEN = "ARRIVALS_SEEN"
+    ARRIVALS_NOT_EXPECTED = "ARRIVALS_NOT_EXPECTED"
+    CLIENT_FAILS = "CLIENT_FAILS"
+    CLIENT_UNREACHED = "CLIENT_UNREACHED"
+    CLIENT_AWAITED = "CLIENT_AWAITED"
+    CLIENT_SUSPICIOUS = "CLIENT_SUSPICIOUS"
+    CLIENTS_ALIKE = "CLIENTS_ALIKE"
+    PROBES_NEW_FAILS = "PROBES_NEW_FAILS"
+    PROBES_BOTH_FAIL = "PROBES_BOTH_FAIL"
+    PROBES_RUNNING = "PROBES_RUNNING"
+    PROBES_PASSED = "PROBES_PASSED"
+
+
+def alpha_side(evidence: RolloutEvidence) -> float:
+    """Return the chance with which a side gate may fail a good version over the whole rollout."""
+    return evidence.window.policy.alpha * SIDE_GATE_PART

@@ -1,0 +1,190 @@
+"""A request to a few numbers, by three listeners: a reservoir's residuals, those of AR(4), and plain moments.
+
+Everything is fitted once, on requests of the old version that never enter a test, and then frozen: fitted on tested requests, the test
+would reject equal versions far too often. Each listener predicts the next token's channels from those before it; what it could not
+predict is the residual. Of a request enter the residuals' mean, the logarithm of their mean square and their lag-1 product, beside the
+mean and standard deviation of the channels themselves; moments are these alone. An output without tokens has its own moments in all three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoplaned.dtesn import Ridge, Settings, TreeReservoir
+from echoplaned.gates.echo.sequences import CHANNELS, Sequence
+
+Floats = NDArray[np.float64]
+
+CALIBRATION_LEAST = 30
+"""With fewer requests of the old version nothing is fitted."""
+
+CALIBRATION_TOKENS = 10_000
+"""Tokens that the predictors are fitted on at most: a fit shares the daemon's thread with everything else."""
+
+AR_ORDER = 4
+_CLIP = 5.0
+_REGULARISATION = 1e-3
+_TINY = 1e-6
+_DT_LEAST = 1.0
+_RESERVOIR_TREE = (1, 2, 3, 4)
+"""Four membranes of 64 units in a row, the depth of the small class: a request costs the daemon's thread a fraction of a millisecond."""
+
+
+class Listener(StrEnum):
+    """Who turns requests into features. LOG_PROBABILITY: the mean log-probability alone, as a yardstick."""
+
+    RESERVOIR = "RESERVOIR"
+    AR4 = "AR4"
+    MOMENTS = "MOMENTS"
+    LOG_PROBABILITY = "LOG_PROBABILITY"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scale:
+    """Centre and spread by column; what is scaled is clipped."""
+
+    centre: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, rows: Floats) -> _Scale:
+        return cls(rows.mean(axis=0), np.maximum(rows.std(axis=0), _TINY))
+
+    def applied(self, rows: Floats) -> Floats:
+        return np.clip((rows - self.centre) / self.spread, -_CLIP, _CLIP)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Predictors:
+    """What predicts the next token: ``ar``: [channels, AR_ORDER + 1], the constant last."""
+
+    channels: _Scale
+    reservoir: TreeReservoir
+    readout: Ridge
+    ar: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureModel:
+    """The frozen listeners. Made by `fit`."""
+
+    predictors: _Predictors | None
+    scales: tuple[_Scale, ...]
+    count: int
+
+    def features(self, sequence: Sequence, listener: Listener) -> Floats:
+        """Return a request's features in units of the calibration's spread, shape (features,)."""
+        raw = _raw(self.predictors, sequence, listener)
+        return self.scales[list(Listener).index(listener)].applied(raw)
+
+    def matrix(self, sequences: tuple[Sequence, ...], listener: Listener) -> Floats:
+        """Return the features of requests, shape (requests, features)."""
+        return np.stack([self.features(sequence, listener) for sequence in sequences])
+
+
+def fit(sequences: tuple[Sequence, ...], *, seed: int = 0) -> FeatureModel | None:
+    """Fit all listeners on requests of the old version; None where there are too few of one kind."""
+    told = tuple(sequence for sequence in sequences if not sequence.is_empty)
+    with_tokens = tuple(sequence for sequence in told if len(sequence.tokens))
+    if len(with_tokens) > len(told) // 2:
+        told, predictors = with_tokens, _predictors(with_tokens, seed)
+    else:
+        widths = {sequence.output.size for sequence in told}
+        told, predictors = (told if len(widths) == 1 and not with_tokens else ()), None
+    if len(told) < CALIBRATION_LEAST or (len(told[0].tokens) and predictors is None):
+        return None
+    scales = tuple(_Scale.of(np.stack([_raw(predictors, s, listener) for s in told])) for listener in Listener)
+    return FeatureModel(predictors, scales, len(told))
+
+
+# --- what predicts ---------------------------------------------------------------------------------------------------
+
+
+def _predictors(sequences: tuple[Sequence, ...], seed: int) -> _Predictors | None:
+    longer = [sequence for sequence in sequences if len(sequence.tokens) > 1]
+    if not longer:
+        return None
+    channels = _Scale.of(np.concatenate([sequence.tokens for sequence in sequences]).astype(np.float64))
+    reservoir = TreeReservoir(_RESERVOIR_TREE, CHANNELS, Settings(seed=seed))
+    states, targets, used = [], [], 0
+    for at, sequence in enumerate(longer):
+        if used >= CALIBRATION_TOKENS:
+            longer = longer[:at]
+            break
+        used += len(sequence.tokens)
+        scaled = channels.applied(sequence.tokens.astype(np.float64))
+        states.append(_states(reservoir, scaled, sequence)[:-1])
+        targets.append(scaled[1:])
+    wanted = np.concatenate(targets)
+    readout = Ridge.fit(np.concatenate(states), wanted, _REGULARISATION * len(wanted))
+    return _Predictors(channels, reservoir, readout, _autoregression(targets, channels, longer))
+
+
+def _states(reservoir: TreeReservoir, scaled: Floats, sequence: Sequence) -> NDArray[np.float32]:
+    return reservoir.run(scaled, dt=np.maximum(sequence.dt, _DT_LEAST))
+
+
+def _autoregression(targets: list[Floats], channels: _Scale, sequences: list[Sequence]) -> Floats:
+    """Fit each channel on its own last values, by least squares with a little ridge."""
+    lags = np.concatenate([_lagged(channels.applied(s.tokens.astype(np.float64)))[1:] for s in sequences])
+    wanted = np.concatenate(targets)
+    fitted = []
+    for channel in range(CHANNELS):
+        design = lags[:, channel]
+        gram = design.T @ design + _REGULARISATION * len(design) * np.eye(design.shape[1])
+        fitted.append(np.linalg.solve(gram, design.T @ wanted[:, channel]))
+    return np.stack(fitted)
+
+
+def _lagged(scaled: Floats) -> Floats:
+    """Return each step's earlier values, the nearest first and zeros before the first, then 1; shape (steps, channels, AR_ORDER + 1)."""
+    padded = np.concatenate([np.zeros((AR_ORDER, scaled.shape[1])), scaled])
+    steps = len(scaled)
+    lags = [padded[AR_ORDER - lag : AR_ORDER - lag + steps] for lag in range(1, AR_ORDER + 1)]
+    return np.stack([*lags, np.ones_like(scaled)], axis=2)
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+def _raw(predictors: _Predictors | None, sequence: Sequence, listener: Listener) -> Floats:
+    if predictors is None:
+        output = sequence.output.astype(np.float64)
+        return output[:1] if listener is Listener.LOG_PROBABILITY else output
+    tokens = sequence.tokens.astype(np.float64)
+    if listener is Listener.LOG_PROBABILITY:
+        return tokens[:, :1].mean(axis=0) if len(tokens) else np.zeros(1)
+    scaled = predictors.channels.applied(tokens)
+    moments = np.append(_moments(scaled), sequence.stopped)
+    if listener is Listener.MOMENTS:
+        return moments
+    return np.concatenate([moments, _residual_moments(_residuals(predictors, scaled, sequence, listener))])
+
+
+def _residuals(predictors: _Predictors, scaled: Floats, sequence: Sequence, listener: Listener) -> Floats:
+    if len(scaled) < 2:
+        return np.zeros((0, CHANNELS))
+    if listener is Listener.RESERVOIR:
+        states = _states(predictors.reservoir, scaled, sequence)
+        return scaled[1:] - predictors.readout.predict(states[:-1]).astype(np.float64)
+    lagged = _lagged(scaled)[1:]
+    predicted: Floats = np.einsum("tcl,cl->tc", lagged, predictors.ar)
+    return scaled[1:] - predicted
+
+
+def _moments(scaled: Floats) -> Floats:
+    if len(scaled) == 0:
+        return np.zeros(2 * CHANNELS)
+    return np.concatenate([scaled.mean(axis=0), scaled.std(axis=0)])
+
+
+def _residual_moments(residuals: Floats) -> Floats:
+    if len(residuals) == 0:
+        return np.zeros(3 * CHANNELS)
+    square = np.log((residuals**2).mean(axis=0) + _TINY)
+    lag = (residuals[1:] * residuals[:-1]).mean(axis=0) if len(residuals) > 1 else np.zeros(CHANNELS)
+    return np.concatenate([residuals.mean(axis=0), square, lag])

@@ -1,0 +1,98 @@
+"""The live evidence of a rollout: who calibrates, who waits for a partner, and the wealth of each listener's bets.
+
+One e-process over all stages, never reset. The listeners' wealths are averaged; an average of e-processes is one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from echoplaned.gates.bets import log_sum
+from echoplaned.gates.echo import features, matching, wager
+from echoplaned.gates.echo.features import FeatureModel, Listener
+from echoplaned.gates.echo.matching import Pair, Request, Waiting
+from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.wager import Wager
+
+CALIBRATION_WANTED = 200
+"""Requests of the old version that the listeners are fitted on; none of them enters the test."""
+
+VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
+"""Listeners whose bets count; the others are told beside them."""
+
+PATH_KEPT = 256
+"""Newest pairs after which the e-value is told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveEvidence:
+    """What live requests say. ``calibration``: requests of the old version until the listeners are fitted.
+
+    ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
+    pairs of the last interval, new and old: mean squared feature, by the first listener.
+    """
+
+    calibration: tuple[Sequence, ...] = ()
+    model: FeatureModel | None = None
+    waiting: Waiting = field(default_factory=Waiting)
+    wagers: tuple[Wager, ...] = ()
+    log_e_path: tuple[float, ...] = ()
+    distances: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that were bet on."""
+        return self.wagers[0].pairs if self.wagers else 0
+
+    def log_e_of(self, listener: Listener) -> float:
+        """The logarithm of one listener's e-value; 0 before the first pair."""
+        return float(self.wagers[list(Listener).index(listener)].log_e) if self.wagers else 0.0
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the e-value against "both versions behave alike"."""
+        return log_sum(tuple(self.log_e_of(listener) for listener in VOTING)) - math.log(len(VOTING))
+
+
+def calibrate(
+    evidence: LiveEvidence, sequences: tuple[Sequence, ...], wanted: int = CALIBRATION_WANTED
+) -> LiveEvidence:
+    """Learn how the old version behaves; does nothing once the listeners are fitted."""
+    if evidence.model is not None:
+        return evidence
+    gathered = (*evidence.calibration, *(s for s in sequences if not s.is_empty))[:wanted]
+    if len(gathered) < wanted:
+        return replace(evidence, calibration=gathered)
+    model = features.fit(gathered)
+    if model is None:
+        return replace(evidence, calibration=gathered[wanted // 2 :])
+    wagers = tuple(wager.begin(model.scales[at].centre.size) for at in range(len(Listener)))
+    return replace(evidence, calibration=(), model=model, wagers=wagers)
+
+
+def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEvidence:
+    """Take requests in, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
+    if evidence.model is None:
+        old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
+        return calibrate(evidence, old)
+    waiting, pairs = matching.match(evidence.waiting, requests)
+    evidence = replace(evidence, waiting=waiting, distances=())
+    for pair in pairs:
+        evidence = _taken(evidence, pair)
+    return evidence
+
+
+def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
+    model = evidence.model
+    if model is None:
+        return evidence
+    told = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
+    wagers = tuple(wager.taken(one, *features) for one, features in zip(evidence.wagers, told, strict=True))
+    new, old = (float((side**2).mean()) for side in told[0])
+    after = replace(
+        evidence,
+        wagers=wagers,
+        distances=(*evidence.distances, (new, old)),
+    )
+    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_KEPT:])

@@ -1,0 +1,89 @@
+"""Requests of both versions to pairs: of one stratum, in the order of arrival.
+
+A request waits for the first one of the other version in its stratum. Where canaries are sticky the requests of a conversation are not
+independent: only the first one of each counts. A request whose telemetry is damaged takes its partner with it, so that what is lost
+does not depend on what the other version said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from echoplaned.gates.echo.sequences import Sequence
+
+MOST_WAITING = 256
+"""Requests of one version that wait in a stratum; the oldest gives way. The busier version's requests are more than can find a partner."""
+
+MOST_CONVERSATIONS = 100_000
+"""Conversations that are remembered; once as many have been seen, requests of new ones are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One request. ``sequence``: None where its telemetry is damaged. ``conversation``: empty for none."""
+
+    is_new: bool
+    stratum: str
+    sequence: Sequence | None
+    conversation: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A request of each version."""
+
+    new: Sequence
+    old: Sequence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting:
+    """Requests without a partner, by stratum: all of one version. ``void``: pairs that were dropped for one side's telemetry."""
+
+    queues: Mapping[str, tuple[Request, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    conversations: frozenset[str] = frozenset()
+    pairs: int = 0
+    void: int = 0
+
+    @property
+    def count(self) -> int:
+        """Requests that wait."""
+        return sum(map(len, self.queues.values()))
+
+
+def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
+    """Take requests in, in their order; return the pairs that they complete, and who waits now."""
+    queues = dict(waiting.queues)
+    conversations = set(waiting.conversations)
+    pairs: list[Pair] = []
+    void = 0
+    for request in requests:
+        if request.conversation:
+            if request.conversation in conversations or len(conversations) >= MOST_CONVERSATIONS:
+                continue
+            conversations.add(request.conversation)
+        queue = queues.get(request.stratum, ())
+        if not queue or queue[0].is_new == request.is_new:
+            queues[request.stratum] = (*queue, request)[-MOST_WAITING:]
+            continue
+        partner, queues[request.stratum] = queue[0], queue[1:]
+        new, old = (request, partner) if request.is_new else (partner, request)
+        if new.sequence is None or old.sequence is None:
+            void += 1
+        else:
+            pairs.append(Pair(new.sequence, old.sequence))
+    now = replace(
+        waiting,
+        queues=MappingProxyType(queues),
+        conversations=frozenset(conversations),
+        pairs=waiting.pairs + len(pairs),
+        void=waiting.void + void,
+    )
+    return now, tuple(pairs)
+
+
+def emptied(waiting: Waiting) -> Waiting:
+    """Send everybody who waits away: telemetry was lost, or the shares changed; what was seen of conversations stays."""
+    return replace(waiting, queues=MappingProxyType({}))

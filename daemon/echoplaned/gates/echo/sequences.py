@@ -1,0 +1,57 @@
+"""A request as the live test sees it: channels by token, or the moments of an output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
+
+CHANNELS = 2
+"""Log-probability of the chosen token and entropy, both in nats."""
+
+MOST_TOKENS = 256
+"""Of a longer answer the first ones are listened to."""
+
+_LENGTH_CLASSES = (16, 64, 256, 1024)
+_NO_TOKENS = np.zeros((0, CHANNELS), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequence:
+    """One request. ``tokens``: [tokens, channels], empty for an output; ``dt``: [tokens], tokens since the one before.
+
+    ``output``: [values], moments of an output, empty for tokens. ``stopped``: 1 if the model ended the answer itself, else 0.
+    """
+
+    tokens: NDArray[np.float32] = field(default_factory=lambda: _NO_TOKENS)
+    dt: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    output: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    stopped: float = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was measured."""
+        return len(self.tokens) == 0 and self.output.size == 0
+
+
+def sequence_of(trace: RequestTrace) -> Sequence:
+    """Return what a trace measured."""
+    if trace.kind is TraceKind.VECTOR:
+        return Sequence(output=trace.features)
+    tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MOST_TOKENS]
+    positions = trace.positions.astype(np.float64)[:MOST_TOKENS]
+    dt = np.diff(positions, prepend=positions[:1] - 1.0)
+    return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)))
+
+
+def stratum_of(trace: RequestTrace) -> str:
+    """Name the requests that a request may be paired with: those that asked for the same in about the same length.
+
+    Only what was fixed before a version answered may enter: how long the answer became is behaviour.
+    """
+    length = sum(trace.prompt_tokens > bound for bound in _LENGTH_CLASSES)
+    drawn = "drawn" if trace.flags & TraceFlag.SAMPLED else "greedy"
+    return f"{trace.kind.value}/{drawn}/{length}"

@@ -1,0 +1,168 @@
+"""The echo gate's verdict: what the evidence means for an update of which somebody said, or did not say, that it changes behaviour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from enum import StrEnum
+
+from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
+from echoplaned.core.spec import BehaviourChange
+from echoplaned.core.state import Evidence, GateVerdict, Verdict
+from echoplaned.gates.echo.evidence import EchoEvidence, margin_of
+from echoplaned.gates.echo.features import Listener
+from echoplaned.gates.echo.live import VOTING
+from echoplaned.gates.echo.paired import Measure, PairedResult
+
+MOST_SHOWN = 64
+"""Points of a curve that a report carries."""
+
+_TEXT_SHOWN = 120
+_LARGEST_LOG_E = math.log(10.0**12)
+_UNITS = {
+    Measure.KL: "nats of KL divergence a token",
+    Measure.LOG_PROBABILITY: "nats of log-probability a token",
+    Measure.CLASS_KL: "nats of KL divergence an answer",
+    Measure.COSINE: "of cosine distance",
+}
+
+
+class EchoCode(StrEnum):
+    """What a reason begins with."""
+
+    ECHO_NOT_COMPARABLE = "ECHO_NOT_COMPARABLE"
+    ECHO_SCORING = "ECHO_SCORING"
+    ECHO_WITHIN_MARGIN = "ECHO_WITHIN_MARGIN"
+    ECHO_PROBABLY_WITHIN = "ECHO_PROBABLY_WITHIN"
+    ECHO_UNDECIDED = "ECHO_UNDECIDED"
+    ECHO_DIFFERS = "ECHO_DIFFERS"
+    ECHO_CHANGE_INTENDED = "ECHO_CHANGE_INTENDED"
+    ECHO_CHANGE_UNDECLARED = "ECHO_CHANGE_UNDECLARED"
+
+
+def judge(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
+    """Judge a change of behaviour: what is clear decides by what was declared, what is not clear waits for more texts, then goes on.
+
+    ``health``: lines of the health tree, which the report carries and which decide nothing.
+    """
+    said = _judged(evidence)
+    return replace(said, behaviour=replace(said.behaviour, health=health)) if said.behaviour is not None else said
+
+
+def _judged(evidence: EchoEvidence) -> Verdict:
+    if evidence.log_e >= -math.log(evidence.subject.policy.alpha):
+        return _changed(evidence)
+    if not evidence.subject.scorable:
+        return _not_comparable(evidence, evidence.subject.why_not)
+    if evidence.missing or not evidence.wanted:
+        done = len(evidence.wanted) - len(evidence.missing)
+        text = f"{done} of {len(evidence.wanted) or 'the'} golden texts scored by both versions"
+        return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_SCORING, text)
+    if evidence.result is None or 2 * evidence.compared < len(evidence.scored):
+        problems = evidence.problems
+        return _not_comparable(evidence, problems[-1] if problems else "no text was scored")
+    return _weighed(evidence, evidence.result)
+
+
+def _changed(evidence: EchoEvidence) -> Verdict:
+    confidence = 1.0 - evidence.subject.policy.alpha
+    size = f"it behaves differently (e-value {_e_value(evidence.log_e):.3g}): {_size(evidence)}"
+    match evidence.subject.change:
+        case BehaviourChange.EQUIVALENT:
+            text = f"declared EQUIVALENT, but {size}"
+            return _said(evidence, GateVerdict.FAIL, EchoCode.ECHO_DIFFERS, text, confidence)
+        case BehaviourChange.INTENDED:
+            text = f"declared INTENDED, and {size}"
+            return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_CHANGE_INTENDED, text, confidence)
+        case BehaviourChange.UNSPECIFIED:
+            ask = "promote or abort this rollout, or update with behaviour_change EQUIVALENT or INTENDED"
+            text = f"nothing was declared, and {size}; {ask}"
+            return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text, confidence)
+
+
+def _not_comparable(evidence: EchoEvidence, why: str) -> Verdict:
+    required = evidence.subject.policy.required
+    verdict = GateVerdict.HOLD if required else GateVerdict.PASS
+    then = "the policy requires it" if required else "behaviour was not judged"
+    return _said(evidence, verdict, EchoCode.ECHO_NOT_COMPARABLE, f"{why}; {then}")
+
+
+def _weighed(evidence: EchoEvidence, result: PairedResult) -> Verdict:
+    """Judge what is no clear change: below the margin, or not clear yet though every text was scored."""
+    if result.is_within:
+        confidence = 1.0 - result.test.pass_alpha
+        return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_WITHIN_MARGIN, _size(evidence), confidence)
+    declared_equal = evidence.subject.change is BehaviourChange.EQUIVALENT
+    if declared_equal and result.mean >= result.test.margin:
+        text = f"all texts are scored and do not decide: {_size(evidence)}"
+        return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_UNDECIDED, text)
+    confidence = max(0.0, -math.expm1(-max(0.0, result.log_e_within)))
+    return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_PROBABLY_WITHIN, _size(evidence), confidence)
+
+
+def _size(evidence: EchoEvidence) -> str:
+    parts = []
+    result = evidence.result
+    if result is not None and result.texts:
+        margin, source = margin_of(evidence.subject.policy, result.test.measure)
+        unit = _UNITS[result.test.measure]
+        parts.append(
+            f"{result.mean:.3g} {unit} on {result.texts} texts, between {result.lower:.3g} and {result.upper:.3g}; "
+            f"margin {margin:.3g} ({source})"
+        )
+    if evidence.live.pairs:
+        parts.append(f"{evidence.live.pairs} live pairs with e-value {_e_value(evidence.live.log_e):.3g}")
+    return "; ".join(parts) or "nothing was measured"
+
+
+def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: str, confidence: float = 0.0) -> Verdict:
+    told = report(evidence)
+    counts = (
+        ("e_value", int(_e_value(evidence.log_e))),
+        ("scored_text_count", 0 if told is None else told.texts),
+        ("live_pair_count", evidence.live.pairs),
+    )
+    by_pairs = evidence.live.log_e > evidence.paired_log_e
+    source = Evidence.LIVE if by_pairs else Evidence.PROBES
+    return Verdict("echo", verdict, f"{code}: {text}", confidence, counts, source, told)
+
+
+def _e_value(log_e: float) -> float:
+    return math.exp(min(log_e, _LARGEST_LOG_E))
+
+
+def report(evidence: EchoEvidence) -> BehaviourReport | None:
+    """Return what was measured; None where nothing was."""
+    result, heard = evidence.result, evidence.live
+    if result is None and not heard.pairs:
+        return None
+    measure = result.test.measure if result is not None else None
+    margin, source = margin_of(evidence.subject.policy, measure) if measure is not None else (0.0, "")
+    told = [text for text in evidence.scored.values() if not text.problem]
+    means = [found.mean for text in told if measure is not None and (found := text.distance(measure)) is not None]
+    return BehaviourReport(
+        measure=measure.value if measure is not None else "",
+        margin=margin,
+        margin_source=source,
+        ceiling=result.test.ceiling if result is not None else 0.0,
+        mean=result.mean if result is not None else 0.0,
+        lower=result.lower if result is not None else 0.0,
+        upper=result.upper if result is not None else 0.0,
+        texts=result.texts if result is not None else 0,
+        tokens=result.tokens if result is not None else 0,
+        clipped=result.clipped if result is not None else 0,
+        pairs=heard.pairs,
+        log_e=evidence.log_e,
+        paired_log_e=evidence.paired_log_e,
+        live_log_e=heard.log_e,
+        listeners=tuple(ListenerValue(one.value, heard.log_e_of(one), one in VOTING) for one in Listener),
+        moved=tuple(MovedText(t.text[:_TEXT_SHOWN], t.mean) for t in (result.moved if result is not None else ())),
+        text_distances=tuple(means[:MOST_SHOWN]),
+        log_e_path=_thinned(heard.log_e_path),
+    )
+
+
+def _thinned(path: tuple[float, ...]) -> tuple[float, ...]:
+    """Return at most ``MOST_SHOWN`` points of a path, the newest among them."""
+    step = max(1, math.ceil(len(path) / MOST_SHOWN))
+    return path[::-1][::step][::-1]

@@ -1,0 +1,93 @@
+"""The event algebra beside the gates: errors, slow answers and drift of matched pairs climb the health tree, epoch by epoch.
+
+An epoch is at most ``EPOCH_PAIRS`` matched pairs, one request of each version: paired probes tell errors and slow answers, live pairs
+tell drift. In a pair an event belongs to one version or to neither, and equal versions are equally likely to have it. At its end old and
+new events cancel, and each ``threshold`` of what is left of the new version's is an alarm. Alarms describe; they have no vote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.dtesn import Alarms, Event, HealthAlgebra
+from echoplaned.gates.probes import PairOutcome
+
+EPOCH_PAIRS = 64
+Z_ALARM = 3.0
+"""Standard deviations of a surplus by chance, in an epoch full of events, that make an alarm."""
+
+SLOW_RATIO = 2.0
+SLOW_LEAST_S = 0.05
+"""An answer is slow that took so many times as long as its partner, and at least so long."""
+
+DRIFT_MARGIN = 1.0
+"""A request drifts that is farther from what the old version did before than its partner, by so much of the squared distance a feature."""
+
+LINES_KEPT = 8
+_EVENTS = tuple(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthEvidence:
+    """The open epoch and the alarms so far. ``counts``: events in the order of ``Event``. ``lines``: the newest epochs with an alarm."""
+
+    pairs: int = 0
+    counts: tuple[int, ...] = (0,) * len(_EVENTS)
+    epochs: int = 0
+    alarms: int = 0
+    lines: tuple[str, ...] = ()
+
+
+def of_probes(pair: PairOutcome) -> tuple[Event, ...]:
+    """Return what a pair of probes tells."""
+    if pair.new_ok != pair.old_ok:
+        return (Event.OLD_ERROR if pair.new_ok else Event.NEW_ERROR,)
+    if not pair.new_ok or max(pair.new_s, pair.old_s) < SLOW_LEAST_S:
+        return ()
+    if pair.new_s > SLOW_RATIO * pair.old_s:
+        return (Event.NEW_SLOW,)
+    return (Event.OLD_SLOW,) if pair.old_s > SLOW_RATIO * pair.new_s else ()
+
+
+def of_distances(new: float, old: float) -> tuple[Event, ...]:
+    """Return what a live pair tells, by each request's squared distance a feature from what the old version did before."""
+    if abs(new - old) < DRIFT_MARGIN:
+        return ()
+    return (Event.NEW_DRIFT if new > old else Event.OLD_DRIFT,)
+
+
+def took(evidence: HealthEvidence, events: tuple[Event, ...]) -> HealthEvidence:
+    """Take a pair's events in; an epoch that is full ends."""
+    counts = tuple(count + events.count(event) for count, event in zip(evidence.counts, _EVENTS, strict=True))
+    after = replace(evidence, pairs=evidence.pairs + 1, counts=counts)
+    return closed(after) if after.pairs >= EPOCH_PAIRS else after
+
+
+def closed(evidence: HealthEvidence) -> HealthEvidence:
+    """End the epoch, full or not (the weights change), and begin the next one."""
+    if evidence.pairs == 0:
+        return evidence
+    threshold = HealthAlgebra.threshold(Z_ALARM, evidence.pairs)
+    algebra = HealthAlgebra(error=threshold, slow=threshold, drift=threshold)
+    for event, count in zip(_EVENTS, evidence.counts, strict=True):
+        if count:
+            algebra.record(algebra.gates[0], event, count)
+    alarms = algebra.close()
+    raised = alarms.error + alarms.slow + alarms.drift
+    lines = (*evidence.lines, _line(evidence, alarms))[-LINES_KEPT:] if raised else evidence.lines
+    return HealthEvidence(epochs=evidence.epochs + 1, alarms=evidence.alarms + raised, lines=lines)
+
+
+def _line(evidence: HealthEvidence, alarms: Alarms) -> str:
+    """Tell an epoch's alarms with the rules that were applied, step by step."""
+    told = ", ".join(
+        f"{name} {count}"
+        for name, count in (("error", alarms.error), ("slow", alarms.slow), ("drift", alarms.drift))
+        if count
+    )
+    events = ", ".join(f"{count} {event.value}" for event, count in zip(_EVENTS, evidence.counts, strict=True) if count)
+    steps = " | ".join(
+        "; ".join(f"{rule} x{times}" for _, rule, times in step if "open" not in rule.split("-->")[0])
+        for step in alarms.trace
+    )
+    return f"epoch {evidence.epochs + 1} ({evidence.pairs} pairs: {events}): alarms {told}; rules: {steps}"

@@ -1,0 +1,120 @@
+"""What a rollout's judge hears of behaviour: golden texts scored by both versions, and what live requests said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from echoplaned.core.facts import Task
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.state import Model, Rollout
+from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
+from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.scored import ScoredText
+from echoplaned.gates.echo.sequences import sequence_of, stratum_of
+from echoplaned.gates.scoring import GoldenScorer
+from echoplaned.gates.traces import RequestTrace
+from echoplaned.runtime.ports import Clock, Scorer, TraceSource
+
+RETRY_S = 0.5
+"""Pause before texts are tried again while a version has no engine that is ready."""
+
+
+class Hearing:
+    """Gathers scores and traces for one rollout between two readings.
+
+    Args:
+        scorer: has texts scored; None: behaviour is not judged by golden texts.
+        traces: telemetry; None: it is not judged by live requests.
+        reader: is told of each score, so that it is not taken for traffic.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, scorer: Scorer | None, traces: TraceSource | None, reader: TotalsReader, clock: Clock) -> None:
+        self._scorer = GoldenScorer(scorer, reader, clock, self._take) if scorer is not None else None
+        self._traces = traces
+        self._texts: list[ScoredText] = []
+        self._wanted = asyncio.Event()
+        self._versions: tuple[VersionKey, VersionKey] | None = None
+        self._dropped: dict[VersionKey, int] = {}
+
+    def subject(self, model: Model, rollout: Rollout) -> EchoSubject | None:
+        """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's."""
+        policy = rollout.policy.echo
+        new, old = model.versions.get(rollout.to_version), model.versions.get(rollout.from_version)
+        if not policy.enabled or new is None or old is None or (self._scorer is None and self._traces is None):
+            return None
+        self._versions = (new.key, old.key)
+        if self._traces is not None:
+            self._dropped = {key: self._traces.dropped_count(key) for key in self._versions}
+        why_not = ""
+        if self._scorer is None:
+            why_not = "nothing scores golden texts"
+        elif new.facts.task is not old.facts.task:
+            why_not = f"the versions serve different tasks ({old.facts.task.value}, {new.facts.task.value})"
+        count = 0 if self._scorer is None or why_not else self._scorer.text_count
+        task = new.facts.task if not why_not else Task.GENERATION
+        return EchoSubject(policy, rollout.behaviour_change, task, rollout.policy.confidence, count, why_not)
+
+    def want_scores(self, *, wanted: bool) -> None:
+        """Say whether texts are to be scored."""
+        if wanted:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    async def score_on(
+        self,
+        current: Callable[[], tuple[Model, Rollout] | None],
+        missing: Callable[[], frozenset[int]],
+        news: asyncio.Event,
+    ) -> None:
+        """Score what is missing whenever it is wanted; ``news`` is set when all of it is there."""
+        while True:
+            await self._wanted.wait()
+            found = current()
+            there = {text.index for text in self._texts}
+            left = sorted(missing() - there)
+            if found is not None and self._scorer is not None and left and await self._scorer.score(*found, left):
+                news.set()
+                self._wanted.clear()
+            else:
+                await asyncio.sleep(RETRY_S)
+
+    def read(self, evidence: EchoEvidence | None, *, acknowledged: bool) -> EchoSeen:
+        """Return what came since the last reading.
+
+        Live requests count only under weights that everybody has. Before that, those of the old version calibrate what listens.
+        """
+        if evidence is None or self._versions is None:
+            return EchoSeen()
+        texts, self._texts = tuple(self._texts), []
+        if self._traces is None:
+            return EchoSeen(texts)
+        requests = tuple(
+            _request(trace, self._versions[0])
+            for trace in sorted(
+                (t for key in self._versions for t in self._traces.traces(key) if not t.probe), key=lambda t: t.ended_s
+            )
+        )
+        lost = self._lost(self._traces)
+        if acknowledged:
+            return EchoSeen(texts, requests, lost=lost)
+        return EchoSeen(texts, calibration=tuple(r for r in requests if not r.is_new), lost=lost)
+
+    def _lost(self, traces: TraceSource) -> bool:
+        now = {key: traces.dropped_count(key) for key in self._dropped}
+        before, self._dropped = self._dropped, now
+        return now != before
+
+    def _take(self, text: ScoredText) -> None:
+        self._texts.append(text)
+
+
+def _request(trace: RequestTrace, new: VersionKey) -> Request:
+    """Return a trace as the live test takes it; without a sequence where it is damaged, so that its partner goes too."""
+    sequence = sequence_of(trace) if trace.sound else None
+    if sequence is not None and sequence.is_empty:
+        sequence = None
+    return Request(trace.version == new, stratum_of(trace), sequence, trace.conversation)

@@ -1,0 +1,73 @@
+"""Has golden texts scored by both versions: which engines, which texts, how many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.state import Instance, Model, Rollout, Version
+from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.echo.scored import ScoredText, compare
+from echoplaned.gates.pairing import ready_instances
+from echoplaned.runtime.ports import Clock, ScoreOutcome, Scorer
+
+SCORE_TIMEOUT_S = 20.0
+
+TEXTS_AT_ONCE = 4
+"""Texts that are under way at once, each on both versions: more would push live requests aside."""
+
+
+class GoldenScorer:
+    """Scores golden texts in pairs.
+
+    Args:
+        scorer: has one text scored by one engine.
+        reader: is told of each score, so that it is not taken for traffic.
+        clock: seconds since the epoch.
+        deliver: takes each text's outcome.
+    """
+
+    def __init__(
+        self, scorer: Scorer, reader: TotalsReader, clock: Clock, deliver: Callable[[ScoredText], None]
+    ) -> None:
+        self._scorer = scorer
+        self._reader = reader
+        self._clock = clock
+        self._deliver = deliver
+
+    @property
+    def text_count(self) -> int:
+        """Golden texts that there are."""
+        return self._scorer.text_count
+
+    async def score(self, model: Model, rollout: Rollout, indices: Iterable[int]) -> bool:
+        """Score texts on both versions and deliver them one by one; False if either version has no engine that is ready."""
+        new, new_ready = ready_instances(model, rollout.to_version)
+        old, old_ready = ready_instances(model, rollout.from_version)
+        if new is None or old is None or not new_ready or not old_ready:
+            return False
+        gate = asyncio.Semaphore(TEXTS_AT_ONCE)
+
+        async def one(index: int) -> None:
+            async with gate:
+                newer, older = await asyncio.gather(
+                    self._score(new, new_ready[index % len(new_ready)], index),
+                    self._score(old, old_ready[index % len(old_ready)], index),
+                )
+            self._deliver(compare(index, self._scorer.text(index), newer, older))
+
+        await asyncio.gather(*(one(index) for index in indices))
+        return True
+
+    async def _score(self, version: Version, instance: Instance, index: int) -> ScoreOutcome:
+        key: VersionKey = version.key
+        self._reader.probe_sent(key, self._clock())
+        asked = self._scorer.score(key, version.facts, instance.address, index)
+        try:
+            outcome = await asyncio.wait_for(asked, SCORE_TIMEOUT_S)
+        except TimeoutError:
+            outcome = ScoreOutcome(ok=False, detail=f"no score within {SCORE_TIMEOUT_S:g} s")
+        if not outcome.ok:
+            self._reader.probe_failed(key)
+        return outcome

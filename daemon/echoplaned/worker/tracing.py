@@ -1,0 +1,177 @@
+"""Telemetry: what each request said, in numbers, kept for the daemon in a channel that never makes anybody wait."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from echoplane.worker.v1 import worker_pb2
+from echoplaned.runtime.traces import TraceFlag
+from echoplaned.worker.sequences import Failure, Listener, Outcome, Token, Vector
+
+CHANNEL_TRACES: Final = 1024
+"""Traces that wait for the daemon at most."""
+
+TRACE_TOKENS: Final = 1024
+"""Tokens of a trace at most; with the channel's own limit that bounds the memory to 9 MiB."""
+
+PROJECTIONS: Final = 16
+"""Values that a vector is projected to."""
+
+_BATCH_TOKENS: Final = 128 * 1024  # 1 MiB of floats, below gRPC's default limit of 4 MiB with all that goes with it
+_BATCH_COST: Final = 64  # what a trace costs beside its tokens, in tokens
+_CONVERSATION_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked. ``conversation``: as the caller names it; empty: not at all. ``probe``: the daemon itself did."""
+
+    conversation: str = ""
+    probe: bool = False
+
+
+class TraceChannel:
+    """Traces on their way to the daemon: the newest are kept, the oldest are dropped and counted. Event loop only."""
+
+    def __init__(self, capacity: int = CHANNEL_TRACES) -> None:
+        self._waiting: deque[worker_pb2.Trace] = deque()
+        self._capacity = capacity
+        self.recorded_count = 0
+        self.dropped_count = 0
+
+    def put(self, trace: worker_pb2.Trace) -> None:
+        """Keep a trace, in the place of the oldest if there are too many."""
+        if len(self._waiting) == self._capacity:
+            self._waiting.popleft()
+            self.dropped_count += 1
+        self._waiting.append(trace)
+        self.recorded_count += 1
+
+    def take(self) -> list[worker_pb2.Trace]:
+        """Return the oldest traces, as many as one message may hold, and forget them."""
+        taken: list[worker_pb2.Trace] = []
+        room = _BATCH_TOKENS
+        while self._waiting and room > 0:
+            trace = self._waiting.popleft()
+            room -= len(trace.log_probabilities) + _BATCH_COST
+            taken.append(trace)
+        return taken
+
+    def clear(self) -> None:
+        """Forget what waits; nobody wants it any more."""
+        self._waiting.clear()
+
+
+class Tracer:
+    """Decides which requests are traced, and takes their traces. Event loop only.
+
+    Args:
+        wall: seconds since the epoch.
+        chance: draws a number from [0, 1).
+    """
+
+    def __init__(self, wall: Callable[[], float], chance: Callable[[], float] = random.random) -> None:
+        self._wall = wall
+        self._chance = chance
+        self._fraction = 0.0
+        self.channel = TraceChannel()
+
+    def sample(self, fraction: float) -> None:
+        """Trace this share of the requests from now on, 0 to 1; 0 until the daemon first asks."""
+        self._fraction = fraction
+        if fraction == 0:
+            self.channel.clear()
+
+    def wants(self) -> bool:
+        """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
+        return self._fraction > 0 and self._chance() < self._fraction
+
+    def tap(self, origin: Origin, prompt_tokens: int, *, sampled: bool, listener: Listener) -> Tap:
+        """Return what listens to a sequence on its way to ``listener``."""
+        trace = worker_pb2.Trace(prompt_tokens=prompt_tokens, conversation=origin.conversation, probe=origin.probe)
+        trace.flags = TraceFlag.SAMPLED if sampled else TraceFlag.NONE
+        return Tap(trace, listener, self._ended)
+
+    def _ended(self, trace: worker_pb2.Trace) -> None:
+        trace.ended_s = self._wall()
+        self.channel.put(trace)
+
+
+class Tap:
+    """Listens to one sequence; its trace is complete with the last token, the vector, the failure, or when the caller leaves."""
+
+    __slots__ = ("_ended", "_entropies", "_listener", "_logprobs", "_trace")
+
+    def __init__(self, trace: worker_pb2.Trace, listener: Listener, ended: Callable[[worker_pb2.Trace], None]) -> None:
+        self._trace: worker_pb2.Trace | None = trace
+        self._listener = listener
+        self._ended = ended
+        self._logprobs: list[float] = []
+        self._entropies: list[float] = []
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take an outcome and pass it on."""
+        self._listener(outcome)
+        if isinstance(outcome, Token):
+            if len(self._logprobs) < TRACE_TOKENS:
+                self._logprobs.append(outcome.logprob)
+                self._entropies.append(outcome.entropy)
+            elif self._trace is not None:
+                self._trace.flags |= TraceFlag.CUT
+            if outcome.last:
+                self._end(TraceFlag.STOPPED if outcome.stopped else TraceFlag.NONE)
+        elif isinstance(outcome, Vector) and self._trace is not None:
+            self._trace.features.extend(features(outcome.values).tolist())
+            self._end(TraceFlag.NONE)
+        elif isinstance(outcome, Failure):
+            self._end(TraceFlag.FAILED)
+
+    def leave(self) -> None:
+        """The caller waits no longer; of no effect once the trace is complete."""
+        self._end(TraceFlag.CANCELLED)
+
+    def _end(self, flag: TraceFlag) -> None:
+        """Hand the trace over, once, unless the model has not said anything."""
+        trace, self._trace = self._trace, None
+        if trace is None or not (self._logprobs or trace.features):
+            return
+        trace.kind = worker_pb2.TRACE_KIND_TOKENS if self._logprobs else worker_pb2.TRACE_KIND_VECTOR
+        trace.flags |= flag
+        trace.log_probabilities.extend(self._logprobs)
+        trace.entropies.extend(self._entropies)
+        self._ended(trace)
+
+
+def features(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a vector's moments (mean, standard deviation, skewness, largest magnitude), then itself or its projections."""
+    values = vector.astype(np.float64)
+    mean = values.mean()
+    centred = values - mean
+    variance = float(centred @ centred) / values.size
+    skewness = float((centred * centred) @ centred) / values.size / variance**1.5 if variance > 0 else 0.0
+    moments = (float(mean), variance**0.5, skewness, float(np.abs(values).max()))
+    projected = values if values.size <= PROJECTIONS else _directions(values.size) @ values
+    return np.concatenate([moments, projected]).astype(np.float32)
+
+
+@functools.cache
+def _directions(width: int) -> npt.NDArray[np.float64]:
+    """Return random directions, [16, width]; they depend on the width alone, so that versions can be compared."""
+    scale = 1.0 / width**0.5
+    drawn = np.random.Generator(np.random.PCG64(width)).standard_normal((PROJECTIONS, width))
+    return np.asarray(drawn * scale, dtype=np.float64)
+
+
+def conversation_id(name: str) -> str:
+    """Return a caller's name for its conversation: as it is, or a digest if it is long."""
+    data = name.encode()
+    return name if len(data) <= _CONVERSATION_BYTES else hashlib.blake2b(data, digest_size=16).hexdigest()

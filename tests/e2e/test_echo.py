@@ -1,0 +1,83 @@
+"""The echo gate on the real daemon: a version that answers quickly, without errors and otherwise is heard."""
+
+from __future__ import annotations
+
+import time
+
+import e2e_system as e
+import pytest
+
+from echoplane import RolledBackError
+from echoplane.v1 import rollouts_pb2, types_pb2
+
+EQUIVALENT = types_pb2.BEHAVIOUR_CHANGE_EQUIVALENT
+INTENDED = types_pb2.BEHAVIOUR_CHANGE_INTENDED
+MODEL = "talk"
+
+
+def heard(rollout: rollouts_pb2.Rollout) -> rollouts_pb2.Verdict:
+    """Return the echo gate's verdict that decided, or its latest one."""
+    told = [event.verdict for event in rollout.history if event.verdict.gate == "echo"]
+    now = [verdict for verdict in rollout.verdicts if verdict.gate == "echo"]
+    return (now or told)[-1]
+
+
+def taken_back(system: e.System, version: str, source: str) -> str:
+    """Update to a version declared EQUIVALENT, see it rolled back by the echo gate, and return the figures."""
+    began = time.monotonic()
+    with pytest.raises(RolledBackError, match="gate echo: ECHO_DIFFERS"):
+        system.finish(system.update(MODEL, version, source, behaviour_change=EQUIVALENT), 240.0)
+    took_s = time.monotonic() - began
+    rollout = system.rollout(MODEL)
+    verdict = heard(rollout)
+    report = verdict.behaviour
+    assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK
+    assert report.lower > report.margin > 0.0
+    assert 1 <= report.text_count <= 48
+    assert len(report.moved) == 3
+    assert report.moved[0].text
+    first = next(x.time.ToMilliseconds() for x in rollout.history if x.phase == e.Phase.ROLLOUT_PHASE_OBSERVING)
+    back = next(x.time.ToMilliseconds() for x in rollout.history if x.phase == e.Phase.ROLLOUT_PHASE_REVERTING)
+    explained = system.client.explain(rollout.name).behaviour
+    assert explained.mean == report.mean
+    return (
+        f"{source}: KL {report.mean:.3g} nats a token [{report.lower:.3g}, {report.upper:.3g}], back {(back - first) / 1000:.1f} s"
+        f" after the first stage began ({took_s:.1f} s with the load), {report.text_count} texts on each version"
+    )
+
+
+@pytest.mark.timeout(600)
+def test_behaviour_decides_as_it_was_declared(system: e.System, capsys: pytest.CaptureFixture[str]) -> None:
+    """EQUIVALENT: swapped layers and a louder layer come back, INT8 passes; INTENDED passes with its report; undeclared holds and asks."""
+    system.load(MODEL, source="speaking")
+    for source in ("swapped", "louder"):
+        said = taken_back(system, source, source)
+        with capsys.disabled():
+            print(f"\n{said}")  # noqa: T201 - the figures of the gate
+
+    operation = system.update(MODEL, "undeclared", "swapped")
+    rollout = e.eventually(
+        lambda: next((r for r in (system.rollout(MODEL),) if "ECHO_CHANGE_UNDECLARED" in r.held_reason), None),
+        e.LOAD_S,
+        "a rollout that holds and asks",
+    )
+    assert "EQUIVALENT or INTENDED" in rollout.held_reason
+    assert rollout.stage == 1
+    system.client.abort_rollout(rollout.name, "the answer to its question")
+    with pytest.raises(RolledBackError):
+        system.finish(operation, 120.0)
+
+    system.finish(
+        system.update(MODEL, "int8", "speaking", dtype=types_pb2.DTYPE_INT8, behaviour_change=EQUIVALENT), 240.0
+    )
+    behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
+    assert 0.0 < behaviour.mean < behaviour.upper < behaviour.margin
+    with capsys.disabled():
+        print(f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}: passed")  # noqa: T201 - as above
+
+    system.finish(system.update(MODEL, "tuned", "swapped", behaviour_change=INTENDED), 240.0)
+    behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
+    assert behaviour.lower > behaviour.margin
+    with capsys.disabled():
+        print(f"declared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")  # noqa: T201 - as above
+    system.delete(MODEL)

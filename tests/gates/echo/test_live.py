@@ -1,0 +1,68 @@
+"""The live evidence: old requests calibrate, pairs are bet on, the wealth is never reset."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from echo_world import NEW, sequence, trace
+
+from echoplaned.gates.echo import live
+from echoplaned.gates.echo.features import Listener
+from echoplaned.gates.echo.live import LiveEvidence
+from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.sequences import sequence_of, stratum_of
+from echoplaned.gates.traces import TraceFlag
+
+
+def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:
+    """Draw requests of both versions in turn; the new one's log-probabilities are shifted."""
+    rng = np.random.default_rng(seed)
+    return tuple(Request(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(count))
+
+
+def calibrated(seed: int = 0) -> LiveEvidence:
+    """Return evidence whose listeners are fitted."""
+    rng = np.random.default_rng(seed)
+    return live.calibrate(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
+
+
+def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
+    """Until the listeners are fitted nothing is bet, and the requests that they are fitted on are not paired."""
+    evidence = live.observe(LiveEvidence(), requests(0, 100))
+    assert (evidence.model, evidence.pairs, len(evidence.calibration)) == (None, 0, 50)
+    evidence = live.observe(evidence, requests(1, 300))
+    assert evidence.model is not None
+    assert (evidence.pairs, evidence.waiting.count, evidence.calibration) == (0, 0, ())
+
+
+def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
+    """A shift of log-probabilities by one spread makes rich within 200 pairs; without one the wealth stays small."""
+    worse = live.observe(calibrated(), requests(1, 400, shift=-1.0))
+    assert worse.pairs == 200
+    assert worse.log_e > math.log(500.0)
+    assert worse.log_e_of(Listener.LOG_PROBABILITY) > math.log(500.0)
+    assert len(worse.log_e_path) == 200
+    same = live.observe(calibrated(), requests(2, 400))
+    assert same.log_e < math.log(20.0)
+
+
+def test_it_is_the_same_in_portions() -> None:
+    """Evidence does not depend on how requests are grouped into intervals."""
+    given = requests(3, 60, shift=-0.5)
+    whole = live.observe(calibrated(), given)
+    parts = calibrated()
+    for request in given:
+        parts = live.observe(parts, (request,))
+    assert parts.log_e == whole.log_e
+
+
+def test_traces_become_sequences_and_strata() -> None:
+    """Tokens, steps and the stop flag are read off a trace; what was asked for makes the stratum, not what was answered."""
+    told = sequence_of(trace(NEW, flags=TraceFlag.STOPPED))
+    assert told.tokens.tolist() == [[-1.0, 2.0]] * 3
+    assert told.dt.tolist() == [1.0, 2.0, 2.0]
+    assert told.stopped == 1.0
+    assert stratum_of(trace(count=3)) == stratum_of(trace(count=9))
+    assert stratum_of(trace(prompt=5)) != stratum_of(trace(prompt=500))
+    assert stratum_of(trace()) != stratum_of(trace(flags=TraceFlag.SAMPLED))

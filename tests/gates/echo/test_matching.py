@@ -1,0 +1,65 @@
+"""Pairs of one stratum in the order of arrival."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from echoplaned.gates.echo import matching
+from echoplaned.gates.echo.matching import MOST_WAITING, Request, Waiting
+from echoplaned.gates.echo.sequences import Sequence
+
+
+def numbered(number: float) -> Sequence:
+    """Return a request that is told by its number."""
+    return Sequence(output=np.array([number], dtype=np.float32))
+
+
+def asked(side: str, number: float, stratum: str = "a", conversation: str = "") -> Request:
+    """Return a request of the new or the old version."""
+    return Request(side == "new", stratum, numbered(number), conversation)
+
+
+def told(pairs: tuple[matching.Pair, ...]) -> list[tuple[float, float]]:
+    """Return the numbers of pairs, new first."""
+    return [(float(pair.new.output[0]), float(pair.old.output[0])) for pair in pairs]
+
+
+def test_pairs_keep_the_order_of_arrival() -> None:
+    """The first that waits is paired first."""
+    requests = (asked("old", 1), asked("old", 2), asked("new", 3), asked("new", 4), asked("new", 5))
+    waiting, pairs = matching.match(Waiting(), requests)
+    assert told(pairs) == [(3.0, 1.0), (4.0, 2.0)]
+    assert (waiting.pairs, waiting.count) == (2, 1)
+
+
+def test_strata_do_not_mix() -> None:
+    """A request waits for one of its own stratum."""
+    _, pairs = matching.match(Waiting(), (asked("old", 1, "a"), asked("new", 2, "b"), asked("new", 3, "a")))
+    assert told(pairs) == [(3.0, 1.0)]
+
+
+def test_a_conversation_counts_once() -> None:
+    """Later requests of a conversation are left out, on either side and also later."""
+    waiting, pairs = matching.match(Waiting(), (asked("old", 1, conversation="c"), asked("old", 2, conversation="c")))
+    assert (told(pairs), waiting.count) == ([], 1)
+    waiting, pairs = matching.match(waiting, (asked("new", 3, conversation="c"), asked("new", 4, conversation="d")))
+    assert told(pairs) == [(4.0, 1.0)]
+
+
+def test_damaged_telemetry_takes_its_partner_along() -> None:
+    """A pair with a damaged side is dropped and counted; the next ones are not moved by it."""
+    damaged = Request(is_new=True, stratum="a", sequence=None)
+    requests = (asked("old", 1), damaged, asked("old", 2), asked("new", 3))
+    waiting, pairs = matching.match(Waiting(), requests)
+    assert told(pairs) == [(3.0, 2.0)]
+    assert waiting.void == 1
+
+
+def test_waiting_is_bounded_and_can_be_emptied() -> None:
+    """At most so many wait, the oldest gives way; emptied, nobody does."""
+    waiting, _ = matching.match(Waiting(), tuple(asked("old", n) for n in range(MOST_WAITING + 5)))
+    assert waiting.count == MOST_WAITING
+    _, pairs = matching.match(waiting, (asked("new", 0),))
+    assert told(pairs) == [(0.0, 5.0)]
+    _, none = matching.match(matching.emptied(waiting), (asked("new", 0),))
+    assert none == ()

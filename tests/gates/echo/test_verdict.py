@@ -1,0 +1,160 @@
+"""The echo gate's verdict: what is clear decides as it was declared, what cannot be compared does not block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from echoplaned.core.facts import Task
+from echoplaned.core.spec import BehaviourChange, EchoPolicy
+from echoplaned.core.state import Evidence, GateVerdict
+from echoplaned.gates.echo import evidence as echo
+from echoplaned.gates.echo import verdict
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
+from echoplaned.gates.echo.paired import Measure
+from echoplaned.gates.echo.scored import ScoredText, compare
+from echoplaned.runtime.ports import ScoreOutcome
+
+SUBJECT = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, confidence=0.95, text_count=48)
+MARGIN = echo.DEFAULT_KL_NATS
+
+
+def text(index: int, kl: float, tokens: int = 20) -> ScoredText:
+    """Return a text whose tokens are all as far apart."""
+    return ScoredText(index, f"text {index}", kl=(kl,) * tokens, difference=(kl,) * tokens)
+
+
+def heard(kl: float, subject: EchoSubject = SUBJECT, count: int = 48) -> EchoEvidence:
+    """Return the evidence after texts at a distance."""
+    return echo.observe(echo.begin(subject), EchoSeen(tuple(text(n, kl) for n in range(count))))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "code"),
+    [
+        (BehaviourChange.EQUIVALENT, GateVerdict.FAIL, "ECHO_DIFFERS"),
+        (BehaviourChange.INTENDED, GateVerdict.PASS, "ECHO_CHANGE_INTENDED"),
+        (BehaviourChange.UNSPECIFIED, GateVerdict.HOLD, "ECHO_CHANGE_UNDECLARED"),
+    ],
+)
+def test_a_clear_change_decides_as_declared(change: BehaviourChange, expected: GateVerdict, code: str) -> None:
+    """The same evidence fails, passes with a report, or holds and asks."""
+    said = verdict.judge(heard(5 * MARGIN, replace(SUBJECT, change=change)))
+    assert said.verdict is expected
+    assert said.reason.startswith(f"{code}: ")
+    assert said.behaviour is not None
+    assert said.behaviour.lower > said.behaviour.margin
+    assert [moved.text for moved in said.behaviour.moved] == ["text 0", "text 1", "text 2"]
+    assert dict(said.counts)["scored_text_count"] == 48
+    assert said.evidence is Evidence.PROBES
+
+
+@pytest.mark.parametrize("change", list(BehaviourChange))
+def test_a_small_change_passes(change: BehaviourChange) -> None:
+    """Below the margin any declaration passes, with the policy's confidence."""
+    said = verdict.judge(heard(MARGIN / 3, replace(SUBJECT, change=change)))
+    assert said.verdict is GateVerdict.PASS
+    assert said.reason.startswith("ECHO_WITHIN_MARGIN: ")
+    assert said.confidence == pytest.approx(0.95)
+
+
+def test_texts_are_waited_for() -> None:
+    """Until the last text of the round is scored the stage holds, and says how many are."""
+    said = verdict.judge(heard(0.0, count=47))
+    assert said.verdict is GateVerdict.HOLD
+    assert said.reason == "ECHO_SCORING: 47 of 48 golden texts scored by both versions"
+    assert verdict.judge(echo.begin(SUBJECT)).verdict is GateVerdict.HOLD
+
+
+def test_a_clear_change_does_not_wait_for_the_rest() -> None:
+    """A change that is clear from few texts fails at once."""
+    assert verdict.judge(heard(10 * MARGIN, count=5)).verdict is GateVerdict.FAIL
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_what_cannot_be_compared_does_not_block(required: bool) -> None:
+    """Without a scorer, or with failing scores, the gate passes with confidence 0 and says why; it holds where the policy requires it."""
+    policy = EchoPolicy(required=required)
+    nobody = replace(SUBJECT, policy=policy, text_count=0, why_not="nothing scores golden texts")
+    failing = replace(SUBJECT, policy=policy)
+    texts = tuple(ScoredText(n, "x", problem="the new version: UNIMPLEMENTED") for n in range(48))
+    for evidence in (echo.begin(nobody), echo.observe(echo.begin(failing), EchoSeen(texts))):
+        said = verdict.judge(evidence)
+        assert said.verdict is (GateVerdict.HOLD if required else GateVerdict.PASS)
+        assert said.reason.startswith("ECHO_NOT_COMPARABLE: ")
+        assert said.confidence == 0.0
+        assert said.behaviour is None
+
+
+def test_what_does_not_decide() -> None:
+    """At the margin nothing is clear: EQUIVALENT holds, others go on with little confidence."""
+    said = verdict.judge(heard(MARGIN * 1.001))
+    assert (said.verdict, said.reason.split(":")[0]) == (GateVerdict.HOLD, "ECHO_UNDECIDED")
+    for change in (BehaviourChange.UNSPECIFIED, BehaviourChange.INTENDED):
+        said = verdict.judge(heard(MARGIN * 1.001, replace(SUBJECT, change=change)))
+        assert (said.verdict, said.reason.split(":")[0]) == (GateVerdict.PASS, "ECHO_PROBABLY_WITHIN")
+        assert said.confidence == 0.0
+
+
+def test_an_undecided_round_asks_for_more_texts() -> None:
+    """Where there are more texts than a round has, an undecided round is followed by the next ones."""
+    more = replace(SUBJECT, text_count=100)
+    assert heard(MARGIN * 1.001, more).missing == frozenset(range(48, 96))
+    assert heard(MARGIN * 1.001, replace(SUBJECT, text_count=56)).missing == frozenset(range(48, 56))
+    assert heard(MARGIN * 1.001, replace(SUBJECT, text_count=56), count=56).missing == frozenset()
+    assert heard(0.0, more).missing == frozenset()
+
+
+def test_rounds_begin_again_where_they_are_asked_for() -> None:
+    """An extended window has all texts scored again, another one does not; a new score takes the place of the old one."""
+    evidence = heard(0.0)
+    assert echo.enter(evidence, extended=False).missing == frozenset()
+    again = echo.enter(evidence, extended=True)
+    assert again.missing == frozenset(range(48))
+    worse = echo.observe(again, EchoSeen(tuple(text(n, 5 * MARGIN) for n in range(48))))
+    assert verdict.judge(worse).verdict is GateVerdict.FAIL
+    assert len(worse.scored) == 48
+
+
+def test_margins() -> None:
+    """The policy's margin is used and named; without one the default; of log-probabilities the difference that goes with it."""
+    assert echo.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL) == (0.5, "the policy's max_kl_nats")
+    assert echo.margin_of(EchoPolicy(), Measure.CLASS_KL) == (MARGIN, "the default of max_kl_nats")
+    assert echo.margin_of(EchoPolicy(max_distance=0.1), Measure.COSINE) == (0.1, "the policy's max_distance")
+    margin, source = echo.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY)
+    assert margin == pytest.approx(math.sqrt(4 * MARGIN / math.pi))
+    assert "0.004 nats" in source
+
+
+def test_scores_are_compared_by_what_both_give() -> None:
+    """Whole distributions give a divergence, log-probabilities a difference, vectors a cosine; another tokenizer is as far as can be."""
+    flat = np.full((2, 4), math.log(0.25), dtype=np.float32)
+    whole = ScoreOutcome(
+        ok=True, token_ids=np.array([1, 2]), log_probabilities=flat[:, 0], distributions=flat, vector=None
+    )
+    assert compare(0, "x", whole, whole).kl == (0.0, 0.0)
+    alone = replace(whole, distributions=None)
+    assert compare(0, "x", alone, whole).kl is None
+    assert compare(0, "x", alone, whole).difference == (0.0, 0.0)
+    other = replace(whole, token_ids=np.array([1, 3]))
+    assert compare(0, "x", other, whole).kl == (math.inf, math.inf)
+    cut = replace(alone, token_ids=np.array([1]), log_probabilities=flat[:1, 0])
+    assert compare(0, "x", cut, alone).difference == (0.0,)
+    vector = ScoreOutcome(ok=True, vector=np.ones(3, dtype=np.float32))
+    assert compare(0, "x", vector, vector).cosine == pytest.approx(0.0)
+    assert compare(0, "x", vector, whole).problem == "the versions give different kinds of answers"
+    failed = ScoreOutcome(ok=False, detail="gone")
+    assert compare(0, "x", whole, failed).problem == "the old version: gone"
+
+
+def test_embeddings_are_judged_by_cosine() -> None:
+    """An embedding's verdict has the cosine's margin."""
+    subject = replace(SUBJECT, task=Task.EMBEDDING)
+    texts = tuple(ScoredText(n, f"{n}", cosine=0.0001, class_kl=1.0) for n in range(48))
+    said = verdict.judge(echo.observe(echo.begin(subject), EchoSeen(texts)))
+    assert said.verdict is GateVerdict.PASS
+    assert said.behaviour is not None
+    assert (said.behaviour.measure, said.behaviour.margin) == ("COSINE", echo.DEFAULT_COSINE_DISTANCE)

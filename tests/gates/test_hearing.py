@@ -1,0 +1,255 @@
+"""What a rollout's judge hears: golden texts through the runner, and live requests from telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from echoplaned.core.effects import EvaluateGates
+from echoplaned.core.events import Event, GatesJudged
+from echoplaned.core.facts import ModelFacts, Task
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.routes_view import ClusterView, ModelRoutes
+from echoplaned.core.spec import BehaviourChange, EchoPolicy, RolloutPolicy
+from echoplaned.core.state import (
+    GateVerdict,
+    Instance,
+    InstanceState,
+    Model,
+    Phase,
+    Rollout,
+    RoutesProgress,
+    State,
+    Verdict,
+    Version,
+)
+from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.echo import evidence as echo
+from echoplaned.gates.hearing import Hearing
+from echoplaned.gates.runner import BehaviourSources, GateRunner, RunnerOptions
+from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.runtime.ports import ProbeOutcome, ScoreOutcome, TrafficCounts
+from echoplaned.testing import builders
+
+NEW, OLD = VersionKey("m", "v2"), VersionKey("m", "v1")
+
+
+class Talk:
+    """Two versions that score texts (the port ``Scorer``): the new one's log-probabilities are lower by ``apart``."""
+
+    def __init__(self, apart: float = 0.0, *, ok: bool = True) -> None:
+        self.apart = apart
+        self.ok = ok
+        self.scored: list[tuple[VersionKey, str, int]] = []
+
+    @property
+    def text_count(self) -> int:
+        """Return how many texts there are."""
+        return 40
+
+    def text(self, index: int) -> str:
+        """Return a text's name."""
+        return f"text {index}"
+
+    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
+        """Score a text of 20 tokens."""
+        assert facts.architecture
+        await asyncio.sleep(0)
+        self.scored.append((version, address, index))
+        if not self.ok and version == NEW:
+            return ScoreOutcome(ok=False, detail="UNIMPLEMENTED")
+        shift = self.apart if version == NEW else 0.0
+        return ScoreOutcome(
+            ok=True, token_ids=np.arange(20), log_probabilities=np.full(20, -2.0 - shift, dtype=np.float32)
+        )
+
+
+class Telemetry:
+    """Traces that a test puts in (the port ``TraceSource``)."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[VersionKey, list[RequestTrace]] = {NEW: [], OLD: []}
+        self.dropped = 0
+
+    def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
+        """Hand out what waits."""
+        given = tuple(self.waiting[version])
+        self.waiting[version].clear()
+        return given
+
+    def dropped_count(self, version: VersionKey) -> int:
+        """Return how many were dropped."""
+        assert version in self.waiting
+        return self.dropped
+
+
+def trace(
+    version: VersionKey, ended_s: float, *, flags: TraceFlag = TraceFlag.NONE, probe: bool = False
+) -> RequestTrace:
+    """Return a trace of three tokens."""
+    numbers = np.array([-1.0, -2.0, -1.5], dtype=np.float32)
+    return RequestTrace(
+        version,
+        ended_s,
+        TraceKind.TOKENS,
+        5,
+        numbers,
+        -numbers,
+        np.arange(3, dtype=np.int32),
+        np.zeros(0, dtype=np.float32),
+        flags,
+        probe=probe,
+    )
+
+
+def rollout_of(change: BehaviourChange = BehaviourChange.EQUIVALENT, echo_policy: EchoPolicy | None = None) -> Rollout:
+    """Return a rollout in its first stage."""
+    policy = RolloutPolicy(probe_count=5, echo=echo_policy or EchoPolicy())
+    return Rollout(
+        "r1", "m", "v1", "v2", policy, "op1", change, Phase.OBSERVING, stage=1, window=3, observe_since_s=1000.0
+    )
+
+
+def model_of(rollout: Rollout) -> Model:
+    """Return a model with both versions ready, serving generations."""
+    versions = {}
+    for key in (OLD, NEW):
+        order = builders.order(key.model, key.version)
+        instance = Instance(InstanceKey(key, 0), state=InstanceState.READY, address=f"{key.version}:1")
+        facts = replace(order.facts, task=Task.GENERATION)
+        versions[key.version] = Version(key, order.spec, facts, order.plan, instances=(instance,))
+    clusters = (ClusterView("v1", 950_000, (), routed=True), ClusterView("v2", 50_000, (), routed=True))
+    progress = RoutesProgress(epoch=4, acknowledged=True, acknowledged_count=1, subscriber_count=1)
+    return Model(
+        "m", MappingProxyType(versions), "v1", rollout, routes=ModelRoutes("m", 4, clusters), progress=progress
+    )
+
+
+class World:
+    """One model in a rollout, without traffic; probes are good."""
+
+    def __init__(self, talk: Talk, rollout: Rollout) -> None:
+        self.told: list[GatesJudged] = []
+        self.rollout = rollout
+        self.state = State(models=MappingProxyType({"m": model_of(rollout)}))
+        self.runner = GateRunner(
+            self,
+            {"WORKER": self},
+            self.emit,
+            lambda: 1000.0,
+            latest_state=lambda: self.state,
+            options=RunnerOptions(interval_s=0.01),
+            behaviour=BehaviourSources(talk),
+        )
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Count nothing."""
+        return {}
+
+    async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
+        """Answer well."""
+        assert version in {NEW, OLD}
+        assert facts.architecture
+        assert address
+        assert index >= 0
+        return ProbeOutcome(ok=True)
+
+    def emit(self, event: Event) -> None:
+        """Take verdicts."""
+        assert isinstance(event, GatesJudged)
+        self.told.append(event)
+
+    def said(self) -> Verdict | None:
+        """Return the gate's latest verdict."""
+        return next((v for v in self.told[-1].verdicts if v.gate == "echo"), None) if self.told else None
+
+    async def decided(self) -> Verdict:
+        """Wait until the gate has waited for its texts."""
+        self.runner.evaluate(EvaluateGates(self.rollout), self.state)
+        async with asyncio.timeout(10):
+            while (said := self.said()) is None or said.reason.startswith("ECHO_SCORING"):
+                await asyncio.sleep(0.005)
+        await self.runner.aclose()
+        return said
+
+
+async def test_every_text_is_scored_once_by_both_versions() -> None:
+    """Equal versions pass after all texts; each is scored once by an engine of each version."""
+    talk = Talk()
+    said = await World(talk, rollout_of()).decided()
+    assert said.verdict is GateVerdict.PASS
+    assert said.reason.startswith("ECHO_WITHIN_MARGIN")
+    assert sorted(talk.scored) == sorted((key, f"{key.version}:1", n) for key in (OLD, NEW) for n in range(40))
+
+
+async def test_a_version_that_answers_otherwise_fails() -> None:
+    """A version whose log-probabilities are lower by half a nat fails, and the verdict says by how much."""
+    said = await World(Talk(0.5), rollout_of()).decided()
+    assert said.verdict is GateVerdict.FAIL
+    assert said.behaviour is not None
+    assert said.behaviour.measure == "LOG_PROBABILITY"
+    assert said.behaviour.moved[0].distance == 0.5
+
+
+async def test_a_version_that_scores_nothing_does_not_block() -> None:
+    """Where the new version refuses to score, the gate passes with confidence 0 and its words."""
+    said = await World(Talk(ok=False), rollout_of()).decided()
+    assert (said.verdict, said.confidence) == (GateVerdict.PASS, 0.0)
+    assert "UNIMPLEMENTED" in said.reason
+
+
+def hearing(telemetry: Telemetry, rollout: Rollout) -> tuple[Hearing, echo.EchoEvidence]:
+    """Return what hears telemetry alone, and the evidence at the begin."""
+    reader = TotalsReader({}, NEW, OLD, frozenset())
+    heard = Hearing(None, telemetry, reader, lambda: 1000.0)
+    subject = heard.subject(model_of(rollout), rollout)
+    assert subject is not None
+    return heard, echo.begin(subject)
+
+
+def test_live_requests_come_in_the_order_of_their_end() -> None:
+    """Traces of both versions are merged by time; probes are left out, damaged ones have no sequence."""
+    telemetry = Telemetry()
+    heard, evidence = hearing(telemetry, rollout_of())
+    telemetry.waiting[NEW] = [trace(NEW, 2.0), trace(NEW, 3.0, probe=True), trace(NEW, 4.0, flags=TraceFlag.NOT_FINITE)]
+    telemetry.waiting[OLD] = [trace(OLD, 1.0), trace(OLD, 2.5)]
+    seen = heard.read(evidence, acknowledged=True)
+    assert [(r.is_new, r.sequence is not None) for r in seen.requests] == [
+        (False, True),
+        (True, True),
+        (False, True),
+        (True, False),
+    ]
+    assert not seen.lost
+
+
+def test_before_everybody_has_the_weights_only_old_requests_calibrate() -> None:
+    """Under weights that are not acknowledged nothing is paired."""
+    telemetry = Telemetry()
+    heard, evidence = hearing(telemetry, rollout_of())
+    telemetry.waiting[NEW] = [trace(NEW, 2.0)]
+    telemetry.waiting[OLD] = [trace(OLD, 1.0)]
+    seen = heard.read(evidence, acknowledged=False)
+    assert (seen.requests, [r.is_new for r in seen.calibration]) == ((), [False])
+
+
+def test_dropped_telemetry_is_told() -> None:
+    """When traces were dropped the interval says so, once."""
+    telemetry = Telemetry()
+    heard, evidence = hearing(telemetry, rollout_of())
+    telemetry.dropped = 3
+    assert heard.read(evidence, acknowledged=True).lost
+    assert not heard.read(evidence, acknowledged=True).lost
+
+
+def test_nobody_is_judged_where_the_policy_or_the_sources_say_so() -> None:
+    """The gate is silent where it is switched off, and where neither texts nor telemetry can be had."""
+    reader = TotalsReader({}, NEW, OLD, frozenset())
+    off = rollout_of(echo_policy=EchoPolicy(enabled=False))
+    assert Hearing(Talk(), None, reader, lambda: 0.0).subject(model_of(off), off) is None
+    on = rollout_of()
+    assert Hearing(None, None, reader, lambda: 0.0).subject(model_of(on), on) is None
