@@ -13,6 +13,8 @@ use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
 /// One-sided margin, in percent, of formulas that were not compared; of others the constants' bound speaks.
 const UNVERIFIED_MARGIN_PERCENT: u64 = 50;
+/// The same for steps of a quantised model, of which one layer was traced and no whole step.
+const QUANTISED_MARGIN_PERCENT: u64 = 5;
 
 /// Components of one instance of a checkpoint.
 ///
@@ -166,13 +168,18 @@ fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) 
 
 fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<(u64, u64, bool)> {
     let peak = checkpoint.architecture.family.activations(&checkpoint.model, workload)?;
-    let source = if peak.verified {
-        "equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)"
-    } else {
-        ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
-        "unverified"
+    let (source, margin) = match (peak.verified, workload.quantised) {
+        (true, false) => {
+            ("equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)", 0)
+        }
+        (true, true) => {
+            ("the compared steps, with the copies that one quantised layer was seen to make", QUANTISED_MARGIN_PERCENT)
+        }
+        (false, _) => {
+            ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
+            ("unverified", UNVERIFIED_MARGIN_PERCENT)
+        }
     };
-    let margin = if peak.verified { 0 } else { UNVERIFIED_MARGIN_PERCENT };
     let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
     let (bytes, whole) = (peak.bytes, peak.whole);
     ledger.add("activations", bytes, upper, || Detail { formula: peak.formula, inputs: peak.inputs, source })?;

@@ -37,8 +37,8 @@ impl FamilyRules for Decoder {
 
     fn activations(&self, model: &Model, workload: &Workload) -> Result<Activations> {
         let Some(kind) = self.0.step else { return generic_activations(&model.shape, workload) };
-        // Experts' rows in BF16 follow the routing; layers of two kinds have a mask each, which Gemma-2 alone was compared for.
-        let routed = kind == Decoding::Mixtral && workload.number == Number::Bf16;
+        // Experts' rows in 16 bit follow the routing; layers of two kinds have a mask each, which Gemma-2 alone was compared for.
+        let routed = kind == Decoding::Mixtral && workload.number != Number::Fp32;
         let verified = !routed && (model.caches.len() == 1 || kind == Decoding::Gemma2);
         Ok(Activations { verified, ..decoder(kind, model, workload)?.into() })
     }
