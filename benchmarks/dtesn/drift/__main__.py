@@ -14,7 +14,14 @@ def _train() -> None:
     print(f"held-out loss {model.loss_nats:.3f} nats a token, in {model.folder}")
 
 
-COMMANDS: Final[Mapping[str, Callable[[], None]]] = {"train": _train}
+def _pools() -> None:
+    from benchmarks.dtesn.drift import pools, probes  # noqa: PLC0415 - as above
+
+    pools.sample_all()
+    probes.probe_all()
+
+
+COMMANDS: Final[Mapping[str, Callable[[], None]]] = {"train": _train, "pools": _pools}
 
 
 def main() -> int:

@@ -144,11 +144,15 @@ def _run(folder: Path, tokens: dict[str, Tokens]) -> None:
 
 
 def train_step(
-    model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, tokens: dict[str, Tokens], step: int
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    tokens: dict[str, Tokens],
+    step: int,
+    rate: float | None = None,
 ) -> float:
-    """Make one step of training, with the batch and the rate of its number; return the loss in nats a token."""
+    """Make one step of training, with the batch and (unless one is given) the rate of its number; return the loss in nats."""
     for group in optimizer.param_groups:
-        group["lr"] = _rate(step)
+        group["lr"] = _rate(step) if rate is None else rate
     inputs, labels = _batch(tokens, np.random.default_rng([1, step]))
     loss = _loss(model, inputs, labels)
     optimizer.zero_grad()
