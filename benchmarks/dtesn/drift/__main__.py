@@ -21,7 +21,19 @@ def _pools() -> None:
     probes.probe_all()
 
 
-COMMANDS: Final[Mapping[str, Callable[[], None]]] = {"train": _train, "pools": _pools}
+def _power() -> None:
+    from benchmarks.dtesn.drift import power  # noqa: PLC0415 - as above
+
+    power.measure()
+
+
+def _nulls() -> None:
+    from benchmarks.dtesn.drift import nulls  # noqa: PLC0415 - as above
+
+    nulls.measure()
+
+
+COMMANDS: Final[Mapping[str, Callable[[], None]]] = {"train": _train, "pools": _pools, "power": _power, "nulls": _nulls}
 
 
 def main() -> int:
