@@ -22,9 +22,10 @@ def _pools() -> None:
 
 
 def _power() -> None:
-    from benchmarks.dtesn.drift import power  # noqa: PLC0415 - as above
+    from benchmarks.dtesn.drift import golden, power  # noqa: PLC0415 - as above
 
     power.measure()
+    golden.measure()
 
 
 def _nulls() -> None:
