@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from benchmarks.dtesn.drift import listening, power, probes, variants
 from benchmarks.dtesn.drift.probes import PROBED, Probes
-from echoplaned.gates.echo import paired
+from echoplaned.gates.echo import bounded
 from echoplaned.gates.echo.features import Listener
-from echoplaned.gates.echo.paired import Measure, PairedTest, TextDistance
+from echoplaned.gates.echo.paired import Measure, PairedTest
 
 MARGIN_OF: Final = "int8"
 MARGIN_FACTOR: Final = 3.0
@@ -57,9 +57,10 @@ def decided(told: list[NDArray[np.float64]], margin: float, measure: Measure) ->
     for count in (each for each in power.COUNTS if each <= len(told)):
         order = np.concatenate([rng.permutation(len(told))[: len(told) // count * count] for _ in range(power.REPEATS)])
         draws = order.reshape(-1, count)[: power.REPEATS]
-        results = [paired.compare(tuple(TextDistance("", tuple(told[at])) for at in draw), asked) for draw in draws]
-        beyond = float(np.mean([result.is_beyond for result in results]))
-        rows.append((count, beyond, float(np.mean([result.is_within for result in results])), len(results)))
+        values = [np.clip(np.concatenate([told[at] for at in draw]), 0.0, asked.ceiling) for draw in draws]
+        above = [bounded.log_e_above(each, margin) >= -math.log(asked.alpha) for each in values]
+        below = [bounded.log_e_below(each, margin, asked.ceiling) >= -math.log(asked.pass_alpha) for each in values]
+        rows.append((count, float(np.mean(above)), float(np.mean(below)), len(draws)))
     return rows
 
 
