@@ -22,10 +22,11 @@ def _pools() -> None:
 
 
 def _power() -> None:
-    from benchmarks.dtesn.drift import golden, power  # noqa: PLC0415 - as above
+    from benchmarks.dtesn.drift import golden, power, vote  # noqa: PLC0415 - as above
 
     power.measure()
     golden.measure()
+    vote.measure()
 
 
 def _nulls() -> None:

@@ -17,6 +17,7 @@ from echoplaned.gates.echo.paired import Measure, PairedTest
 
 MARGIN_OF: Final = "int8"
 MARGIN_FACTOR: Final = 3.0
+"""Of the KL divergence; the absolute difference of log-probabilities goes with its root, squared features with itself."""
 PASS_ALPHA: Final = 0.05
 
 
@@ -67,8 +68,10 @@ def decided(told: list[NDArray[np.float64]], margin: float, measure: Measure) ->
 def measure() -> None:
     """Measure, print and keep."""
     old, reference = probes.load(variants.OLD), probes.load(MARGIN_OF)
+    factors = {"LOG_PROBABILITY": math.sqrt(MARGIN_FACTOR)}
     margins = {
-        test: MARGIN_FACTOR * float(np.concatenate(told).mean()) for test, told in distances(reference, old).items()
+        test: factors.get(test, MARGIN_FACTOR) * float(np.concatenate(told).mean())
+        for test, told in distances(reference, old).items()
     }
     kls, rows = {}, []
     for variant in PROBED:
