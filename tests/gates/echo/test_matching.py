@@ -1,4 +1,4 @@
-"""Pairs of one stratum in the order of arrival."""
+"""Pairs of one stratum, near each other in time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def told(pairs: tuple[matching.Pair, ...]) -> list[tuple[float, float]]:
     return [(float(pair.new.output[0]), float(pair.old.output[0])) for pair in pairs]
 
 
-def test_pairs_keep_the_order_of_arrival() -> None:
-    """The first that waits is paired first."""
+def test_the_newest_that_waits_is_paired_first() -> None:
+    """A partner that waited long was asked when traffic was another."""
     requests = (asked("old", 1), asked("old", 2), asked("new", 3), asked("new", 4), asked("new", 5))
     waiting, pairs = matching.match(Waiting(), requests)
-    assert told(pairs) == [(3.0, 1.0), (4.0, 2.0)]
+    assert told(pairs) == [(3.0, 2.0), (4.0, 1.0)]
     assert (waiting.pairs, waiting.count) == (2, 1)
 
 
@@ -60,6 +60,6 @@ def test_waiting_is_bounded_and_can_be_emptied() -> None:
     waiting, _ = matching.match(Waiting(), tuple(asked("old", n) for n in range(MOST_WAITING + 5)))
     assert waiting.count == MOST_WAITING
     _, pairs = matching.match(waiting, (asked("new", 0),))
-    assert told(pairs) == [(0.0, 5.0)]
+    assert told(pairs) == [(0.0, MOST_WAITING + 4.0)]
     _, none = matching.match(matching.emptied(waiting), (asked("new", 0),))
     assert none == ()

@@ -1,8 +1,9 @@
 """Requests of both versions to pairs: of one stratum, in the order of arrival.
 
-A request waits for the first one of the other version in its stratum. Where canaries are sticky the requests of a conversation are not
-independent: only the first one of each counts. A request whose telemetry is damaged takes its partner with it, so that what is lost
-does not depend on what the other version said.
+A request goes with the newest one of the other version that waits in its stratum. Of the busier version more requests wait than find a
+partner; one that has waited long was asked when traffic was another, and then equal versions differ (``docs/drift.md``). Where canaries
+are sticky the requests of a conversation are not independent: only the first one of each counts. A request whose telemetry is damaged
+takes its partner with it, so that what is lost does not depend on what the other version said.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from types import MappingProxyType
 
 from echoplaned.gates.echo.sequences import Sequence
 
-MOST_WAITING = 256
-"""Requests of one version that wait in a stratum; the oldest gives way. The busier version's requests are more than can find a partner."""
+MOST_WAITING = 16
+"""Requests of one version that wait in a stratum; the oldest gives way."""
 
 MOST_CONVERSATIONS = 100_000
 """Conversations that are remembered; once as many have been seen, requests of new ones are left out."""
@@ -68,7 +69,7 @@ def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tup
         if not queue or queue[0].is_new == request.is_new:
             queues[request.stratum] = (*queue, request)[-MOST_WAITING:]
             continue
-        partner, queues[request.stratum] = queue[0], queue[1:]
+        partner, queues[request.stratum] = queue[-1], queue[:-1]
         new, old = (request, partner) if request.is_new else (partner, request)
         if new.sequence is None or old.sequence is None:
             void += 1
