@@ -79,7 +79,16 @@ def measure() -> None:
 
 
 def keep(part: str, content: object) -> None:
-    """Put one part into ``results/drift.json``, beside the others."""
+    """Put one part into ``results/drift.json``, beside the others; a row of a table is a line."""
     path = RESULTS / "drift.json"
     whole = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps({**whole, part: content}, indent=1) + "\n", encoding="utf-8")
+    parts = (f"{json.dumps(name)}: {_lines(value)}" for name, value in {**whole, part: content}.items())
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def _lines(value: object) -> str:
+    if isinstance(value, list):
+        return "[\n " + ",\n ".join(json.dumps(each) for each in value) + "\n]"
+    if isinstance(value, dict) and any(isinstance(each, dict | list) for each in value.values()):
+        return "{\n" + ",\n".join(f" {json.dumps(name)}: {_lines(each)}" for name, each in value.items()) + "\n}"
+    return json.dumps(value)
