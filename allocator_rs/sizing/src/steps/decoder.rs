@@ -333,7 +333,7 @@ fn thrice(tape: &mut Tape, mode: Mode) {
     }
 }
 
-/// Logits of the next tokens, and one row's log-probabilities at a time.
+/// Logits of the next tokens, their log-probabilities, and what finds those that are not finite.
 fn logits(tape: &mut Tape, mode: Mode, kind: Decoding) {
     let (wide, batch) = (elements(&[Tokens, Hidden]), elements(&[Sequences, Vocabulary]));
     tape.hold(wide);
@@ -350,5 +350,5 @@ fn logits(tape: &mut Tape, mode: Mode, kind: Decoding) {
         tape.replace(batch, size(4, &[Sequences, Vocabulary]));
     }
     tape.free(size(16, &[Tokens]));
-    tape.pass(size(11, &[Vocabulary]));
+    tape.pass(size(11, &[Sequences, Vocabulary]));
 }
