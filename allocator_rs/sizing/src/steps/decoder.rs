@@ -350,5 +350,6 @@ fn logits(tape: &mut Tape, mode: Mode, kind: Decoding) {
         tape.replace(batch, size(4, &[Sequences, Vocabulary]));
     }
     tape.free(size(16, &[Tokens]));
+    tape.free(wide);
     tape.pass(size(11, &[Sequences, Vocabulary]));
 }
