@@ -24,8 +24,8 @@ from benchmarks.reporting import Row
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplaned.engines.channels import open_channel
 from echoplaned.engines.launcher import LaunchOptions, launch
-from echoplaned.engines.probing import open_channel
 from echoplaned.engines.processes import WatchedProcess
 from echoplaned.engines.torch import default_bytecode_cache
 from echoplaned.engines.worker_process import WorkerProcess

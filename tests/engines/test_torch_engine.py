@@ -26,10 +26,11 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Reason
+from echoplaned.engines.channels import open_channel
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import launch
 from echoplaned.engines.messages import golden_request
-from echoplaned.engines.probing import OipProber, open_channel
+from echoplaned.engines.probing import OipProber
 from echoplaned.engines.record import WorkerPhase, read_records
 from echoplaned.engines.torch import QUIET_S, SETTLE_S
 

@@ -31,8 +31,8 @@ from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.hearing import Hearing
 from echoplaned.gates.runner import BehaviourSources, GateRunner, RunnerOptions
-from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
 from echoplaned.runtime.ports import ProbeOutcome, ScoreOutcome, TrafficCounts
+from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
 from echoplaned.testing import builders
 
 NEW, OLD = VersionKey("m", "v2"), VersionKey("m", "v1")

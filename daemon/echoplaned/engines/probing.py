@@ -11,6 +11,7 @@ import grpc
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
+from echoplaned.engines.channels import Channels
 from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
 from echoplaned.runtime.ports import ProbeOutcome
@@ -22,12 +23,6 @@ REPEATED: Final = range(0, len(GOLDEN_TEXTS), 3)
 
 # The same prompt twice may meet other company in its batch, which changes the order of additions: rounding is not a difference.
 _TOLERANCE: Final = 0.02
-_CHANNEL_OPTIONS: Final = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 class ProbeFailedError(Exception):
@@ -36,11 +31,6 @@ class ProbeFailedError(Exception):
     def __init__(self, detail: str, *, unavailable: bool = False) -> None:
         super().__init__(detail)
         self.unavailable = unavailable
-
-
-def open_channel(address: str) -> grpc.aio.Channel:
-    """Return a channel to an engine on this machine."""
-    return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
 
 
 async def infer_golden(
@@ -117,13 +107,11 @@ class OipProber:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels()
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = open_channel(address)
+        channel = self._channels.to(address)
         began_s = self._clock()
         try:
             await infer_golden(channel, version, facts, index)
@@ -133,12 +121,8 @@ class OipProber:
 
     async def forget(self, address: str) -> None:
         """Close the channel of an engine that has gone."""
-        channel = self._channels.pop(address, None)
-        if channel is not None:
-            await channel.close(None)
+        await self._channels.forget(address)
 
     async def close(self) -> None:
         """Close every channel."""
-        channels = list(self._channels.values())
-        self._channels.clear()
-        await asyncio.gather(*(channel.close(None) for channel in channels))
+        await self._channels.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from typing import Final, cast
 
@@ -14,6 +13,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import VersionKey
+from echoplaned.engines.channels import Channels
 from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.runtime.ports import ScoreOutcome
@@ -21,13 +21,6 @@ from echoplaned.runtime.ports import ScoreOutcome
 SCORE_DEADLINE_S: Final = 30.0
 
 _MESSAGE_BYTES: Final = 24 * 1024 * 1024  # the worker's limit for whole distributions is 16 MiB
-_CHANNEL_OPTIONS: Final = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-)
 _LENGTH: Final = struct.Struct("<I")
 _DTYPES: Final = {"FP32": "<f4", "FP16": "<f2", "INT64": "<i8"}
 
@@ -40,7 +33,7 @@ class OipScorer:
     """Has golden texts scored; keeps one channel an address."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels((("grpc.max_receive_message_length", _MESSAGE_BYTES),))
 
     @property
     def text_count(self) -> int:
@@ -53,9 +46,7 @@ class OipScorer:
 
     async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
         """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        channel = self._channels.to(address)
         stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
         request = score_request(version, facts.task, index)
         try:
@@ -68,15 +59,11 @@ class OipScorer:
 
     async def forget(self, address: str) -> None:
         """Close the channel of an engine that has gone."""
-        channel = self._channels.pop(address, None)
-        if channel is not None:
-            await channel.close(None)
+        await self._channels.forget(address)
 
     async def close(self) -> None:
         """Close every channel."""
-        channels = list(self._channels.values())
-        self._channels.clear()
-        await asyncio.gather(*(channel.close(None) for channel in channels))
+        await self._channels.close()
 
 
 def score_request(version: VersionKey, task: Task, index: int) -> oip.ModelInferRequest:

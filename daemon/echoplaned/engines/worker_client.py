@@ -11,7 +11,7 @@ import grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.effects import StartEngine
-from echoplaned.engines.probing import open_channel
+from echoplaned.engines.channels import open_channel
 from echoplaned.engines.record import WorkerPhase
 from echoplaned.runtime.ports import TrafficCounts
 

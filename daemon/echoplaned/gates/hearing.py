@@ -14,8 +14,8 @@ from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
 from echoplaned.gates.scoring import GoldenScorer
-from echoplaned.gates.traces import RequestTrace
 from echoplaned.runtime.ports import Clock, Scorer, TraceSource
+from echoplaned.runtime.traces import RequestTrace
 
 RETRY_S = 0.5
 """Pause before texts are tried again while a version has no engine that is ready."""

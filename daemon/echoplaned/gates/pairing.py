@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Instance, InstanceState, Model, Rollout, Version
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import Clock, ProbeOutcome, Prober
+from echoplaned.runtime.ports import Clock, ProbeOutcome, Prober, ScoreOutcome
 
 PAIRS_PER_S_IDLE = 10.0
 PAIRS_PER_S_LIVE = 5.0
@@ -18,13 +20,41 @@ PAIRS_PER_S_LIVE = 5.0
 PROBE_TIMEOUT_S = 10.0
 
 
-def ready_instances(model: Model, version_id: str) -> tuple[Version | None, tuple[Instance, ...]]:
-    """Return a version and its engines that can be probed."""
+OutcomeT = TypeVar("OutcomeT", ProbeOutcome, ScoreOutcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A version and its engines that can be asked; at least one."""
+
+    version: Version
+    instances: tuple[Instance, ...]
+
+    def address(self, index: int) -> str:
+        """Return where question ``index`` goes: the engines take turns."""
+        return self.instances[index % len(self.instances)].address
+
+
+def ready_pair(model: Model, rollout: Rollout) -> tuple[Ready, Ready] | None:
+    """Return the new and the old version; None if either has no engine that is ready."""
+    new, old = _ready(model, rollout.to_version), _ready(model, rollout.from_version)
+    return None if new is None or old is None else (new, old)
+
+
+def _ready(model: Model, version_id: str) -> Ready | None:
     version = model.versions.get(version_id)
     if version is None:
-        return None, ()
+        return None
     ready = tuple(i for i in version.instances if i.state is InstanceState.READY and i.address)
-    return version, ready
+    return Ready(version, ready) if ready else None
+
+
+async def answer_within(timeout_s: float, asked: Awaitable[OutcomeT], late: OutcomeT) -> OutcomeT:
+    """Return the outcome, or ``late`` where none comes in time."""
+    try:
+        return await asyncio.wait_for(asked, timeout_s)
+    except TimeoutError:
+        return late
 
 
 class Pairer:
@@ -48,28 +78,22 @@ class Pairer:
 
     async def pair(self, model: Model, rollout: Rollout) -> bool:
         """Make one pair and deliver it; False if either version has no engine that is ready."""
-        new, new_ready = ready_instances(model, rollout.to_version)
-        old, old_ready = ready_instances(model, rollout.from_version)
-        if new is None or old is None or not new_ready or not old_ready:
+        pair = ready_pair(model, rollout)
+        if pair is None:
             return False
         index = self._index
         self._index += 1
-        first, second = await asyncio.gather(
-            self._probe(new, new_ready[index % len(new_ready)], index),
-            self._probe(old, old_ready[index % len(old_ready)], index),
-        )
+        first, second = await asyncio.gather(*(self._probe(ready, index) for ready in pair))
         detail = first.detail or second.detail
         self._deliver(PairOutcome(first.ok, second.ok, detail, first.duration_s, second.duration_s))
         return True
 
-    async def _probe(self, version: Version, instance: Instance, index: int) -> ProbeOutcome:
-        key: VersionKey = version.key
+    async def _probe(self, ready: Ready, index: int) -> ProbeOutcome:
+        key: VersionKey = ready.version.key
         self._reader.probe_sent(key, self._clock())
-        asked: Awaitable[ProbeOutcome] = self._prober.probe_once(key, version.facts, instance.address, index)
-        try:
-            outcome = await asyncio.wait_for(asked, PROBE_TIMEOUT_S)
-        except TimeoutError:
-            outcome = ProbeOutcome(ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
+        asked = self._prober.probe_once(key, ready.version.facts, ready.address(index), index)
+        late = ProbeOutcome(ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
+        outcome = await answer_within(PROBE_TIMEOUT_S, asked, late)
         if not outcome.ok:
             self._reader.probe_failed(key)
         return outcome

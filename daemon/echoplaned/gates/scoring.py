@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import Instance, Model, Rollout, Version
+from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.echo.scored import ScoredText, compare
-from echoplaned.gates.pairing import ready_instances
+from echoplaned.gates.pairing import Ready, answer_within, ready_pair
 from echoplaned.runtime.ports import Clock, ScoreOutcome, Scorer
 
 SCORE_TIMEOUT_S = 20.0
@@ -43,31 +43,25 @@ class GoldenScorer:
 
     async def score(self, model: Model, rollout: Rollout, indices: Iterable[int]) -> bool:
         """Score texts on both versions and deliver them one by one; False if either version has no engine that is ready."""
-        new, new_ready = ready_instances(model, rollout.to_version)
-        old, old_ready = ready_instances(model, rollout.from_version)
-        if new is None or old is None or not new_ready or not old_ready:
+        pair = ready_pair(model, rollout)
+        if pair is None:
             return False
         gate = asyncio.Semaphore(TEXTS_AT_ONCE)
 
         async def one(index: int) -> None:
             async with gate:
-                newer, older = await asyncio.gather(
-                    self._score(new, new_ready[index % len(new_ready)], index),
-                    self._score(old, old_ready[index % len(old_ready)], index),
-                )
+                newer, older = await asyncio.gather(*(self._score(ready, index) for ready in pair))
             self._deliver(compare(index, self._scorer.text(index), newer, older))
 
         await asyncio.gather(*(one(index) for index in indices))
         return True
 
-    async def _score(self, version: Version, instance: Instance, index: int) -> ScoreOutcome:
-        key: VersionKey = version.key
+    async def _score(self, ready: Ready, index: int) -> ScoreOutcome:
+        key: VersionKey = ready.version.key
         self._reader.probe_sent(key, self._clock())
-        asked = self._scorer.score(key, version.facts, instance.address, index)
-        try:
-            outcome = await asyncio.wait_for(asked, SCORE_TIMEOUT_S)
-        except TimeoutError:
-            outcome = ScoreOutcome(ok=False, detail=f"no score within {SCORE_TIMEOUT_S:g} s")
+        asked = self._scorer.score(key, ready.version.facts, ready.address(index), index)
+        late = ScoreOutcome(ok=False, detail=f"no score within {SCORE_TIMEOUT_S:g} s")
+        outcome = await answer_within(SCORE_TIMEOUT_S, asked, late)
         if not outcome.ok:
             self._reader.probe_failed(key)
         return outcome

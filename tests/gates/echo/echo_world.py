@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.echo.sequences import Sequence, sequence_of
-from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
 
 OLD, NEW = VersionKey("m", "v1"), VersionKey("m", "v2")
 

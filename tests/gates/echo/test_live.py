@@ -12,7 +12,7 @@ from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
-from echoplaned.gates.traces import TraceFlag
+from echoplaned.runtime.traces import TraceFlag
 
 
 def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echoplaned.gates.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
 
 CHANNELS = 2
 """Log-probability of the chosen token and entropy, both in nats."""
