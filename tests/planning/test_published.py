@@ -107,11 +107,39 @@ def test_parameters_and_cache_are_exact(name: str, engine: str, tmp_path: Path) 
 
 
 def test_a_state_is_stated_by_engine(tmp_path: Path) -> None:
-    """Falcon-Mamba's state of one sequence: four inputs and FP32 in transformers, three and BF16 in vLLM, two pages each there."""
+    """Falcon-Mamba's state of one sequence: four inputs and FP32 in transformers, three and BF16 in vLLM."""
     path = written(FALCON_MAMBA, tmp_path)
     one = {"context_length": 100, "max_concurrency": 1}
     assert component(size_model(path, **one), "state_cache") == 37_748_736
-    assert component(size_model(path, engine="vllm", **one), "state_cache") == 2 * 19_922_944
+    assert component(size_model(path, engine="vllm", **one), "state_cache") == 19_922_944
+
+
+def test_states_beside_attention_raise_the_block(tmp_path: Path) -> None:
+    """Bamba on vLLM: blocks of 528 tokens, so that keys and values fill a state's page; two pages of each state, for cached prefixes."""
+    config = decoder("BambaForCausalLM", "32/4096/32/8/14336/128256", attn_layer_indices=[9, 18, 27], mamba_n_groups=1)
+    config |= {"mamba_n_heads": 128, "mamba_d_head": 64, "mamba_d_state": 128, "mamba_d_conv": 4, "mamba_expand": 2}
+    path = written(config, tmp_path)
+
+    def cache(ranks: int) -> dict[str, int]:
+        options = EngineOptions(tensor_parallel=ranks)
+        sized = size_model(path, context_length=32768, max_concurrency=1, engine="vllm", options=options)
+        return dict(next(part.inputs for part in sized.components if part.name == "kv_cache"))
+
+    whole, half = cache(1), cache(2)
+    state = 2 * (3 * (8192 + 256) + 8192 * 128)
+    assert whole["page_bytes"] == whole["block_size"] * 4096 == 528 * 4096 >= state > 512 * 4096
+    assert whole["pages"] == -(-32768 // 528) + 2 * 10
+    # Its one group of inputs and outputs is repeated on each rank.
+    assert half["page_bytes"] == half["block_size"] * 2048 >= 2 * (3 * (4096 + 256) + 4096 * 128)
+
+
+def test_ranks_share_a_state(tmp_path: Path) -> None:
+    """A model of states alone has no heads that ranks would have to divide; its channels they must."""
+    path = written(FALCON_MAMBA, tmp_path)
+    two = size_model(path, context_length=100, engine="vllm", options=EngineOptions(tensor_parallel=2))
+    assert component(two, "state_cache") * 2 == 19_922_944 * two.max_concurrency
+    with pytest.raises(FieldInvalidError, match="divide the state's channels"):
+        size_model(path, engine="vllm", options=EngineOptions(tensor_parallel=3))
 
 
 def test_quantised_weights_of_llama(tmp_path: Path) -> None:

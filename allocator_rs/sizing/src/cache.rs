@@ -51,6 +51,10 @@ pub enum CacheKind {
         kernel: u64,
         /// Elements of the matrix.
         matrix: u64,
+        /// Groups whose inputs are among the channels (Mamba-2); 0 without.
+        groups: u64,
+        /// Channels of one group.
+        group_channels: u64,
     },
     /// Keys and values of the encoder's tokens.
     Cross {
@@ -92,6 +96,28 @@ impl CacheKind {
             | Self::Cross { heads, .. } => heads_of_rank(heads, ranks),
             Self::Latent { .. } | Self::State { .. } => 0,
         }
+    }
+
+    /// Channels of a state's convolution on one of `ranks` ranks; 0 for what is no state. Groups that the ranks do not divide are
+    /// repeated, one a rank (vLLM 0.32, `extra_groups_for_head_shards`).
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn channels(&self, ranks: u64) -> Result<u64> {
+        const WHAT: &str = "a state's channels";
+        let Self::State { channels, groups, group_channels, .. } = *self else { return Ok(0) };
+        let own = channels.saturating_sub(product(WHAT, &[groups, group_channels])?);
+        let mine = match (groups.checked_div(ranks), groups.checked_rem(ranks)) {
+            (Some(share), Some(0)) => share,
+            _ => 1,
+        };
+        sum(WHAT, &[own.div_ceil(ranks.max(1)), product(WHAT, &[mine, group_channels])?])
+    }
+
+    /// Whether it is of fixed size.
+    #[must_use]
+    pub const fn is_state(&self) -> bool {
+        matches!(self, Self::State { .. })
     }
 
     /// Whether every further token of a sequence needs further bytes without end.

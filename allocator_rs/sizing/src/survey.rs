@@ -354,11 +354,13 @@ impl<'a> GgufKeys<'a> {
 
     fn state(&self, inner: u64) -> Result<CacheKind> {
         let (state, groups) = (self.number("ssm.state_size", Some(16))?, self.number("ssm.group_count", Some(0))?);
-        let more = product("the state", &[2, groups, state])?;
+        let group_channels = product("the state", &[2, state])?;
         Ok(CacheKind::State {
-            channels: sum("the state", &[inner, more])?,
+            channels: sum("the state", &[inner, product("the state", &[groups, group_channels])?])?,
             kernel: self.number("ssm.conv_kernel", Some(4))?,
             matrix: product("the state", &[inner, state])?,
+            groups,
+            group_channels,
         })
     }
 }

@@ -110,7 +110,7 @@ fn caches<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut 
     let mut total = 0;
     for group in &checkpoint.model.caches {
         let layers = group.layers.count(0, checkpoint.model.shape.layers);
-        let bytes = if let CacheKind::State { channels, kernel, matrix } = group.kind {
+        let bytes = if let CacheKind::State { channels, kernel, matrix, .. } = group.kind {
             let each = state_bytes(channels, kernel, matrix, element)?;
             let bytes = product(what, &[layers, each, workload.sequences])?;
             ledger.exact("state_cache", bytes, || {
@@ -148,22 +148,26 @@ pub fn state_bytes(channels: u64, kernel: u64, matrix: u64, element: u64) -> Res
 }
 
 fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) -> Detail {
-    const SOURCE: &str =
-        "transformers DynamicCache; a sliding window is not deducted, as it holds the whole prompt until the next step";
+    const SOURCE: &str = "transformers DynamicCache after a prompt as long as the context; a window is not deducted, as its layer shows the last window - 1 tokens of the whole prompt's storage, and holds no more than the window from the next step on";
     let element = ("e", workload.element_bytes);
     let tail = [("sequences", workload.sequences), ("context", workload.context_length)];
-    match *kind {
+    let (formula, mut numbers) = match *kind {
         CacheKind::Full { heads, key_dim, value_dim } | CacheKind::Sliding { heads, key_dim, value_dim, .. }
             if key_dim == value_dim =>
         {
-            let numbers = [("layers", layers), ("kv_heads", heads), ("head_dim", key_dim), element, tail[0], tail[1]];
-            Detail::new("2*layers*kv_heads*head_dim*e*sequences*context", &numbers, SOURCE)
+            let numbers = vec![("layers", layers), ("kv_heads", heads), ("head_dim", key_dim), element];
+            ("2*layers*kv_heads*head_dim*e*sequences*context", numbers)
         }
         _ => {
-            let numbers = [("layers", layers), ("elements_per_token", token), element, tail[0], tail[1]];
-            Detail::new("layers*elements_per_token*e*sequences*context", &numbers, SOURCE)
+            let numbers = vec![("layers", layers), ("elements_per_token", token), element];
+            ("layers*elements_per_token*e*sequences*context", numbers)
         }
+    };
+    numbers.extend(tail);
+    if let CacheKind::Sliding { window, .. } | CacheKind::Chunked { chunk: window, .. } = *kind {
+        numbers.push(("window", window));
     }
+    Detail::new(formula, &numbers, SOURCE)
 }
 
 fn activations<L: Ledger>(checkpoint: &Checkpoint, workload: &Workload, ledger: &mut L) -> Result<(u64, u64, bool)> {

@@ -191,7 +191,12 @@ pub fn check_split(model: &Model, request: &Request) -> Result<()> {
     let (ranks, count) = (request.tensor_parallel, request.pipeline_parallel);
     let shape = &model.shape;
     let refuse = |what, value, detail| Err(SizingError::SplitInvalid { what, value, detail });
-    if ranks > 1 && shape.heads.checked_rem(ranks) != Some(0) {
+    // A model of states alone has no heads of attention: ranks share the inner channels.
+    let states = !model.caches.is_empty() && model.caches.iter().all(|group| group.kind.is_state());
+    if states && shape.intermediate.checked_rem(ranks) != Some(0) {
+        return refuse("tensor_parallel", ranks, "it must divide the state's channels");
+    }
+    if !states && ranks > 1 && shape.heads.checked_rem(ranks) != Some(0) {
         return refuse("tensor_parallel", ranks, "it must divide the number of attention heads");
     }
     let (kv_heads, uneven) = (shape.kv_heads.max(1), "it must divide, or be a multiple of, the key and value heads");

@@ -1,7 +1,6 @@
 //! Engines with a paged cache: vLLM and Aphrodite, and, without any claim of accuracy, `SGLang` and llama.cpp.
 
-use super::pages::{batched_tokens, block_size, layout};
-use crate::cache::CacheKind;
+use super::pages::{batched_tokens, layout};
 use crate::catalogue::Task;
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
@@ -97,7 +96,7 @@ fn cache<L: Ledger>(
     }
     let found = layout(&checkpoint.model.caches, stage, request, element)?;
     let bytes = product("the KV cache", &[found.request_bytes()?, request.max_concurrency])?;
-    let only_states = checkpoint.model.caches.iter().all(|group| matches!(group.kind, CacheKind::State { .. }));
+    let only_states = checkpoint.model.caches.iter().all(|group| group.kind.is_state());
     ledger.exact(if only_states { "state_cache" } else { "kv_cache" }, bytes, || {
         let numbers = [
             ("sequences", request.max_concurrency),
@@ -105,7 +104,7 @@ fn cache<L: Ledger>(
             ("page_bytes", found.page_bytes),
             ("layers_per_group", found.layers_per_group),
             ("groups", found.groups),
-            ("block_size", block_size(request)),
+            ("block_size", found.block_size),
             ("batched_tokens", batched_tokens(request)),
         ];
         let source = match request.engine {

@@ -9,8 +9,6 @@ use crate::{Checkpoint, Result, SizingError};
 const WHAT: &str = "the KV cache";
 /// Batches that may be under way at once with asynchronous scheduling.
 const ASYNC_BATCHES: u64 = 2;
-/// Pages of a state that a request holds: the one it has and the one it writes.
-const STATE_PAGES: u64 = 2;
 
 /// Tokens of a page where the request does not say.
 #[must_use]
@@ -39,14 +37,14 @@ fn in_dtype(elements: u64, dtype: KvDtype, activation_bytes: u64) -> Result<u64>
     u64::try_from(scaled).map_err(|_| SizingError::Overflow { what: WHAT })
 }
 
-/// Bytes of one page of one layer on one rank.
+/// Bytes of one page of one layer on one rank, `size` tokens each.
 ///
 /// # Errors
 /// [`SizingError::Overflow`].
-pub fn page_bytes(kind: &CacheKind, request: &Request, element: u64) -> Result<u64> {
-    let (size, ranks) = (block_size(request), request.tensor_parallel);
-    if let CacheKind::State { channels, kernel, matrix } = *kind {
-        let [channels, matrix] = [channels.div_ceil(ranks), matrix.div_ceil(ranks)];
+pub fn page_bytes(kind: &CacheKind, size: u64, request: &Request, element: u64) -> Result<u64> {
+    let ranks = request.tensor_parallel;
+    if let CacheKind::State { kernel, matrix, .. } = *kind {
+        let (channels, matrix) = (kind.channels(ranks)?, matrix.div_ceil(ranks));
         let bytes = if request.engine == Engine::LlamaCpp { 4 } else { element };
         let inputs = product(WHAT, &[channels, kernel.saturating_sub(1)])?;
         return product(WHAT, &[sum(WHAT, &[inputs, matrix])?, bytes]);
@@ -57,22 +55,53 @@ pub fn page_bytes(kind: &CacheKind, request: &Request, element: u64) -> Result<u
     sum(WHAT, &[in_dtype(elements, request.kv_dtype, element)?, scales])
 }
 
-/// Pages of one layer that one request holds at most.
+/// Tokens of a page of attention. Where layers that attend stand beside states, vLLM raises it by whole blocks until such a page
+/// is not smaller than a state (`Platform._align_hybrid_block_size`; every attention kernel takes blocks of 16).
+fn raised_block(caches: &[CacheGroup], request: &Request, element: u64) -> Result<u64> {
+    let size = block_size(request);
+    if !(is_hybrid(caches) && matches!(request.engine, Engine::Vllm | Engine::Aphrodite)) {
+        return Ok(size);
+    }
+    let [mut state, mut attention] = [0; 2];
+    for group in caches {
+        let largest = if group.kind.is_state() { &mut state } else { &mut attention };
+        *largest = (*largest).max(page_bytes(&group.kind, size, request, element)?);
+    }
+    product(WHAT, &[size, state.div_ceil(attention.max(1)).max(1)])
+}
+
+/// Whether some layers keep a state and others attend.
+fn is_hybrid(caches: &[CacheGroup]) -> bool {
+    caches.iter().any(|group| group.kind.is_state()) && !caches.iter().all(|group| group.kind.is_state())
+}
+
+/// Pages of a state that a request holds. With prefix caching there are two, the one it has and the one it writes; without it one.
+/// By default vLLM 0.32 caches prefixes of hybrid models, and not of those without attention (`is_prefix_caching_supported`).
+fn state_pages(caches: &[CacheGroup]) -> u64 {
+    if is_hybrid(caches) { 2 } else { 1 }
+}
+
+/// Pages of one layer with keys and values, `size` tokens each, that one request holds at most; none for states.
 ///
 /// # Errors
 /// [`SizingError::Overflow`].
-pub fn pages(kind: &CacheKind, request: &Request) -> Result<u64> {
-    let (size, length) = (block_size(request).max(1), request.context_length);
+pub fn pages(kind: &CacheKind, size: u64, request: &Request) -> Result<u64> {
+    let (size, length) = (size.max(1), request.context_length);
     let batches = if request.pipeline_parallel > 1 { request.pipeline_parallel } else { ASYNC_BATCHES };
     let in_flight = product(WHAT, &[batches, batched_tokens(request)])?;
     Ok(match *kind {
-        CacheKind::Full { .. } | CacheKind::Latent { .. } | CacheKind::Cross { .. } => length.div_ceil(size),
+        CacheKind::Full { .. } | CacheKind::Latent { .. } => length.div_ceil(size),
+        // vLLM has no other bound of the encoder's tokens than those of one step (`SchedulerConfig.max_num_encoder_input_tokens`).
+        CacheKind::Cross { .. } => match request.engine {
+            Engine::Vllm | Engine::Aphrodite => batched_tokens(request).div_ceil(size),
+            _ => length.div_ceil(size),
+        },
         CacheKind::Sliding { window, .. } => {
             let seen = sum(WHAT, &[window.saturating_sub(1), in_flight])?.min(length);
             seen.div_ceil(size).saturating_add(1)
         }
         CacheKind::Chunked { chunk, .. } => sum(WHAT, &[chunk, in_flight])?.min(length).div_ceil(size),
-        CacheKind::State { .. } => STATE_PAGES,
+        CacheKind::State { .. } => 0,
     })
 }
 
@@ -83,6 +112,8 @@ pub struct Layout {
     pub layers_per_group: u64,
     /// Groups.
     pub groups: u64,
+    /// Tokens of a page of keys and values.
+    pub block_size: u64,
     /// Bytes of a page of one layer: the same for all kinds.
     pub page_bytes: u64,
     /// Pages that one request holds over all groups.
@@ -110,12 +141,15 @@ pub fn layout(caches: &[CacheGroup], stage: Stage, request: &Request, element: u
     let smallest = present().map(|(_, count)| count).min().unwrap_or(0);
     let largest = present().map(|(_, count)| count).max().unwrap_or(0);
     let alike = largest.saturating_mul(2) < smallest.saturating_mul(3);
-    let mut found = Layout { layers_per_group: if alike { largest } else { smallest }, ..Layout::default() };
+    let block_size = raised_block(caches, request, element)?;
+    let layers_per_group = if alike { largest } else { smallest };
+    let mut found = Layout { layers_per_group, block_size, ..Layout::default() };
     for (group, count) in present() {
         let groups = count.div_ceil(found.layers_per_group.max(1));
         found.groups = sum(WHAT, &[found.groups, groups])?;
-        found.page_bytes = found.page_bytes.max(page_bytes(&group.kind, request, element)?);
-        found.pages = sum(WHAT, &[found.pages, product(WHAT, &[groups, pages(&group.kind, request)?])?])?;
+        found.page_bytes = found.page_bytes.max(page_bytes(&group.kind, block_size, request, element)?);
+        let held = if group.kind.is_state() { state_pages(caches) } else { pages(&group.kind, block_size, request)? };
+        found.pages = sum(WHAT, &[found.pages, product(WHAT, &[groups, held])?])?;
     }
     Ok(found)
 }

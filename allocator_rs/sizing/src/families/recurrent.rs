@@ -82,7 +82,8 @@ impl Mixer {
 
     fn cache(&self) -> Result<CacheKind> {
         let matrix = product(WHAT, &[self.inner.size, self.state.size])?;
-        Ok(CacheKind::State { channels: self.inner.size, kernel: self.kernel.size, matrix })
+        let (channels, kernel) = (self.inner.size, self.kernel.size);
+        Ok(CacheKind::State { channels, kernel, matrix, groups: 0, group_channels: 0 })
     }
 }
 
@@ -94,6 +95,9 @@ struct Mixer2 {
     kernel: Axis,
     /// Channels of the convolution: the inner width, and twice the state of every group.
     channels: Axis,
+    groups: u64,
+    /// Inputs and outputs of one group's state.
+    group_channels: u64,
     matrix: u64,
     bias: bool,
     conv_bias: bool,
@@ -120,7 +124,13 @@ impl Mixer2 {
     }
 
     const fn cache(&self) -> CacheKind {
-        CacheKind::State { channels: self.channels.size, kernel: self.kernel.size, matrix: self.matrix }
+        CacheKind::State {
+            channels: self.channels.size,
+            kernel: self.kernel.size,
+            matrix: self.matrix,
+            groups: self.groups,
+            group_channels: self.group_channels,
+        }
     }
 }
 
@@ -218,6 +228,8 @@ fn mamba2_mixer(fields: &Fields, hidden: u64) -> Result<Mixer2> {
         heads: axis("num_heads", heads),
         kernel: axis("conv_kernel", fields.count("conv_kernel", Some(4))?),
         channels: axis("n_groups", sum(WHAT, &[inner, product(WHAT, &[2, groups, state])?])?),
+        groups,
+        group_channels: product(WHAT, &[2, state])?,
         matrix: product(WHAT, &[inner, state])?,
         bias: fields.flag("use_bias", false)?,
         conv_bias: fields.flag("use_conv_bias", true)?,
@@ -292,6 +304,8 @@ fn bamba(fields: &Fields) -> Result<Model> {
         heads: axis("mamba_n_heads", heads),
         kernel: axis("mamba_d_conv", fields.count("mamba_d_conv", Some(4))?),
         channels: axis("mamba_n_groups", sum(WHAT, &[inner, product(WHAT, &[2, groups, state])?])?),
+        groups,
+        group_channels: product(WHAT, &[2, state])?,
         matrix: product(WHAT, &[inner, state])?,
         bias: fields.flag("mamba_proj_bias", false)?,
         conv_bias: fields.flag("mamba_conv_bias", true)?,
