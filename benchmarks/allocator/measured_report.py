@@ -1,6 +1,7 @@
 """The figures of measured runs: error before and after calibration, split by model; coverage and width of the upper bound.
 
-Run: ``python -m benchmarks.allocator.measured_report RUNS.jsonl``; writes ``benchmarks/results/allocator-measured.json`` and a plot.
+Run: ``python -m benchmarks.allocator.measured_report RUNS.jsonl``; writes ``benchmarks/results/allocator-measured.json`` and a plot
+for each setting of the heap.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from matplotlib import pyplot as plt
 
 _WEIGHTS: Final = ("weights", "quantisation_zero_points", "buffers")
 _TEMPORARY: Final = ("kv_cache", "activations", "logits")
+_BESIDE: Final = ("dequantised_copy", "tokenizer", "matrix_packing", "kernel_code")
 _FLOOR_BYTES: Final = 16 * 1024 * 1024
 _SIMULATED: Final = 2_000
 _LEVEL: Final = 0.995
@@ -40,12 +42,14 @@ class Run:
     weights: int
     temporary: int
     beside: int
+    tokenizer: int
     mapped: bool
     serving: int
     loading: int
     file: int
     storage_error: int
-    call_error: float
+    call_error: float | None
+    trimmed: bool
 
     @property
     def exact(self) -> int:
@@ -61,7 +65,7 @@ class Run:
     @property
     def both(self) -> int:
         """What a load has beside each other."""
-        return self.stored if self.mapped else self.stored + self.weights
+        return self.stored if self.mapped else self.stored + self.weights + self.tokenizer
 
 
 def read(line: str) -> Run:
@@ -70,7 +74,8 @@ def read(line: str) -> Run:
     parts, taken, call = row["components"], row["taken"], row["call"]
     weights = sum(parts.get(name, 0) for name in _WEIGHTS)
     temporary = sum(parts.get(name, 0) for name in _TEMPORARY)
-    beside = parts.get("dequantised_copy", 0)
+    beside = sum(parts.get(name, 0) for name in _BESIDE)
+    copies = parts.get("dequantised_copy", 0)
     return Run(
         name=row["case"],
         model=row["model"],
@@ -79,20 +84,22 @@ def read(line: str) -> Run:
         weights=weights,
         temporary=temporary,
         beside=beside,
+        tokenizer=parts.get("tokenizer", 0),
         mapped=row["dtype"] == row["stored_dtype"],
         serving=taken["serving_peak_bytes"],
         loading=taken["load_peak_bytes"],
         file=taken["file_bytes"],
         storage_error=taken["tensor_bytes"] - weights,
-        call_error=(temporary + beside) / call["peak_bytes"] - 1,
+        call_error=(temporary + copies) / call["peak_bytes"] - 1 if call else None,
+        trimmed=row["trimmed"],
     )
 
 
-def constants_of(runs: list[Run]) -> _allocator.Constants:
-    """Fit the constants to runs."""
+def constants_of(runs: list[Run], *, trimmed: bool) -> _allocator.Constants:
+    """Fit the constants to runs. ``trimmed``: how their heap was set."""
     serving = [(float(run.temporary), float(run.beyond)) for run in runs]
     loading = [(float(run.both), float(run.loading - run.both)) for run in runs if not run.mapped]
-    return _allocator.calibrate(serving, loading)
+    return _allocator.calibrate(serving, loading, trimmed=trimmed)
 
 
 def judged(runs: list[Run], calibrated: dict[str, _allocator.Constants]) -> list[dict[str, Any]]:
@@ -175,36 +182,48 @@ def draw(before: list[dict[str, Any]], after: list[dict[str, Any]], path: Path) 
     figure.savefig(path)
 
 
-def main() -> None:
-    """Write the figures and print them."""
-    runs = [read(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
+def figures(runs: list[Run], name: str) -> dict[str, Any]:
+    """Return the figures of one heap's runs, each model planned with constants that never saw it, and draw them."""
     models = sorted({run.model for run in runs})
-    prior = constants_of([])
+    prior = constants_of([], trimmed=runs[0].trimmed)
     before = judged(runs, dict.fromkeys(models, prior))
-    left_out = {model: constants_of([run for run in runs if run.model != model]) for model in models}
+    left_out = {
+        model: constants_of([run for run in runs if run.model != model], trimmed=runs[0].trimmed) for model in models
+    }
     after = judged(runs, left_out)
-    calls = [abs(run.call_error) for run in runs]
-    everything = constants_of(runs)
-    content = {
-        "runs": len(runs),
+    everything = constants_of(runs, trimmed=runs[0].trimmed)
+    draw(before, after, RESULTS / f"allocator-measured-{name}.svg")
+    return {
         "models": models,
-        "storage_worst_bytes": max(abs(run.storage_error) for run in runs),
-        "call_median": statistics.median(calls),
-        "call_worst": max(calls),
-        "call_errors": {run.name: run.call_error for run in runs},
         "before": summary(before),
         "after_leaving_the_model_out": summary(after),
         "constants": {"overhead_bytes": everything.overhead_bytes, "heap_slack": everything.heap_slack},
         "load_constants": {"overhead_bytes": everything.load_overhead_bytes, "slack": everything.load_slack},
-        "simulated": simulate(1),
         "rows_before": before,
         "rows_after": after,
     }
+
+
+def main() -> None:
+    """Write the figures and print them."""
+    runs = [read(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
+    calls = {run.name: run.call_error for run in runs if run.call_error is not None}
+    heaps = {"trimmed": [run for run in runs if run.trimmed], "in-service": [run for run in runs if not run.trimmed]}
     RESULTS.mkdir(exist_ok=True)
+    content: dict[str, Any] = {
+        "runs": len(runs),
+        "storage_worst_bytes": max(abs(run.storage_error) for run in runs),
+        "call_median": statistics.median(abs(error) for error in calls.values()),
+        "call_worst": max(abs(error) for error in calls.values()),
+        "simulated": simulate(1),
+        "heaps": {name: figures(chosen, name) for name, chosen in heaps.items() if chosen},
+        "call_errors": calls,
+    }
     (RESULTS / "allocator-measured.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    draw(before, after, RESULTS / "allocator-measured.svg")
-    hidden = {"rows_before", "rows_after", "call_errors"}
-    print(json.dumps({name: value for name, value in content.items() if name not in hidden}, indent=1))
+    for heap in content["heaps"].values():
+        del heap["rows_before"], heap["rows_after"]
+    del content["call_errors"]
+    print(json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":

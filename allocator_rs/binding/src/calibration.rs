@@ -2,7 +2,7 @@
 
 use ::calibration::{CalibrationError, Fit, Reading};
 use pyo3::prelude::*;
-use sizing::constants::{LOADING, SERVING};
+use sizing::constants::{LOADING, SERVING, SERVING_TRIMMED};
 
 use crate::errors;
 
@@ -66,14 +66,22 @@ fn bounds(fit: &Fit, size: f64) -> (f64, f64) {
 }
 
 /// Fit constants to readings: computed size and what was measured beyond it, in bytes; none at all gives the prior.
+///
+/// `trimmed`: the processes' heap handed freed blocks back at once.
 #[pyfunction]
+#[pyo3(signature = (serving, loading, *, trimmed=false))]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
-pub fn calibrate(python: Python<'_>, serving: Vec<(f64, f64)>, loading: Vec<(f64, f64)>) -> PyResult<Constants> {
+pub fn calibrate(
+    python: Python<'_>,
+    serving: Vec<(f64, f64)>,
+    loading: Vec<(f64, f64)>,
+    trimmed: bool,
+) -> PyResult<Constants> {
     let readings =
         |rows: &[(f64, f64)]| rows.iter().map(|&(size, target)| Reading { size, target }).collect::<Vec<_>>();
     python
         .detach(|| {
-            let serving = ::calibration::fit(&readings(&serving), &SERVING)?;
+            let serving = ::calibration::fit(&readings(&serving), if trimmed { &SERVING_TRIMMED } else { &SERVING })?;
             let loading = ::calibration::fit(&readings(&loading), &LOADING)?;
             Ok(Constants(sizing::Constants { serving, loading }))
         })

@@ -12,6 +12,7 @@ use crate::math::{product, sum};
 use crate::model::{Model, Place, Presence, Rule, Tally};
 use crate::safetensors::{Tensor, Tensors, read_header};
 use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, read_bounded};
+use crate::tokenizer::Tokenizer;
 use crate::{Result, SizingError, StoredDtype, WeightDtype};
 
 /// What was read of a checkpoint.
@@ -39,6 +40,8 @@ pub struct Checkpoint {
     pub files: Vec<String>,
     /// What a caller should know.
     pub warnings: Vec<String>,
+    /// The tokenizer's file, where there is one.
+    pub tokenizer: Option<Tokenizer>,
 }
 
 impl Checkpoint {
@@ -75,6 +78,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         has_weights: true,
         files: source.engine_files(&shards),
         warnings,
+        tokenizer: Tokenizer::of(&source)?,
         model,
     })
 }
@@ -104,6 +108,7 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         has_weights: false,
         files: Vec::new(),
         warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
+        tokenizer: None,
         model,
     })
 }

@@ -31,6 +31,7 @@ pub mod sizes;
 pub mod source;
 pub mod steps;
 pub mod survey;
+pub mod tokenizer;
 pub mod torch;
 pub mod weights;
 

@@ -16,6 +16,7 @@ use crate::math::{product, sum};
 use crate::model::{Layers, Model, Shape, Tally};
 use crate::safetensors::Tensors;
 use crate::source::{CONFIG_NAME, Source, describe, file_name, read_bounded};
+use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
 /// Read a directory, a GGUF file or a `config.json`.
@@ -77,6 +78,7 @@ fn survey_directory(directory: &Path, root: Option<&Path>) -> Result<Checkpoint>
     let (shards, tensors) = read_tensors(&source)?;
     let mut checkpoint = from_tensors(&fields, &tensors)?;
     checkpoint.files = source.engine_files(&shards);
+    checkpoint.tokenizer = Tokenizer::of(&source)?;
     remark(&mut checkpoint, source.has_code());
     Ok(checkpoint)
 }
@@ -117,6 +119,7 @@ fn from_tensors(fields: &Fields, tensors: &Tensors) -> Result<Checkpoint> {
         has_weights: true,
         files: Vec::new(),
         warnings,
+        tokenizer: None,
         model,
     })
 }
@@ -236,6 +239,7 @@ pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
         has_weights: true,
         files: Vec::new(),
         warnings: Vec::new(),
+        tokenizer: None,
         model,
     })
 }

@@ -8,15 +8,17 @@ from typing import Final
 
 _LIBRARIES: Final = ("torch", "transformers", "torchao")
 _THRESHOLD: Final = "MALLOC_TRIM_THRESHOLD_"
+_TUNABLES: Final = "GLIBC_TUNABLES"
 
 
 def torch_engine_version(environment: Mapping[str, str]) -> str:
     """Return the name that measurements of a worker with this environment are kept under; reads metadata, imports nothing.
 
-    The heap's threshold is part of it: one that keeps freed blocks for the next call needs more than one that hands them back.
+    The heap's threshold and caches are part of it: one that keeps freed blocks for the next call needs more than one that hands them back.
     """
     names = [f"{name} {_version(name)}" for name in _LIBRARIES]
-    return ", ".join([*names, f"malloc {environment.get(_THRESHOLD, 'default')}"])
+    caches = "" if "tcache_count=0" in environment.get(_TUNABLES, "") else " with caches"
+    return ", ".join([*names, f"malloc {environment.get(_THRESHOLD, 'default')}{caches}"])
 
 
 def _version(library: str) -> str:

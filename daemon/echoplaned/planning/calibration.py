@@ -17,7 +17,7 @@ from echoplaned.planning.sizing import SizedModel
 
 _WEIGHTS: Final = frozenset({"weights", "quantisation_zero_points", "buffers"})
 _TEMPORARY: Final = frozenset({"kv_cache", "state_cache", "cross_cache", "activations", "logits"})
-_BESIDE: Final = frozenset({"dequantised_copy"})
+_BESIDE: Final = frozenset({"dequantised_copy", "tokenizer", "matrix_packing", "kernel_code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,5 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
         temporary_bytes=temporary,
         beyond_bytes=usage.serving_peak_bytes - held - temporary - beside,
         loaded_bytes=loaded,
-        load_beyond_bytes=usage.load_peak_bytes - loaded if loaded else 0,
+        load_beyond_bytes=usage.load_peak_bytes - loaded - parts.get("tokenizer", 0) if loaded else 0,
     )

@@ -23,6 +23,7 @@ from transformers import (
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.worker.errors import LoadError
+from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
@@ -71,7 +72,8 @@ def load_model(options: LoadOptions) -> LoadedModel:
     pooling = read_pooling(source) if options.task is Task.EMBEDDING else Pooling()
     try:
         tokenizer = _load_tokenizer(source)
-        model = _load_weights(options)
+        with returning_heap():
+            model = _load_weights(options)
     except MemoryError as error:
         raise LoadError("no memory for the model", retryable=True) from error
     except (

@@ -67,11 +67,20 @@ pub struct Activations {
     pub verified: bool,
     /// Whether it is a whole step's: with the logits, and with the copies that quantised layers make.
     pub whole: bool,
+    /// What the matrix library keeps of packed matrices, where a step was followed; 0 elsewhere.
+    pub packed_bytes: u64,
 }
 
 impl From<Peak> for Activations {
     fn from(peak: Peak) -> Self {
-        Self { bytes: peak.bytes, formula: peak.formula, inputs: peak.inputs, verified: true, whole: true }
+        Self {
+            bytes: peak.bytes,
+            formula: peak.formula,
+            inputs: peak.inputs,
+            verified: true,
+            whole: true,
+            packed_bytes: peak.packed_bytes,
+        }
     }
 }
 

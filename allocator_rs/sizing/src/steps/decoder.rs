@@ -326,10 +326,12 @@ fn gpt2(tape: &mut Tape, mode: Mode) {
     tape.free(wide);
 }
 
-/// The copy that the library keeps of queries, keys and values at once.
+/// What the library keeps of queries, keys and values at once.
 fn thrice(tape: &mut Tape, mode: Mode) {
-    if mode.number == Number::Bf16 {
-        tape.scratch_beside(&[Tokens], Hidden, Hidden, 3);
+    match mode.number {
+        Number::Fp32 => tape.pack(Tokens, Hidden, Hidden, 3),
+        Number::Bf16 => tape.scratch_beside(&[Tokens], Hidden, Hidden, 3),
+        Number::Fp16 => {}
     }
 }
 

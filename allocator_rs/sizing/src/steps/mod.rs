@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod packed;
 mod parts;
 mod tape;
 
@@ -40,6 +41,8 @@ pub struct Peak {
     pub formula: Cow<'static, str>,
     /// The formula's numbers.
     pub inputs: Vec<(&'static str, u64)>,
+    /// What the matrix library keeps of packed matrices, outside of torch's count.
+    pub packed_bytes: u64,
 }
 
 fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
@@ -80,7 +83,7 @@ fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
 }
 
 fn finish(tape: Tape) -> Result<Peak> {
-    let inputs = tape.inputs();
+    let (inputs, packed_bytes) = (tape.inputs(), tape.packed_bytes());
     let (bytes, formula) = tape.end()?;
-    Ok(Peak { bytes, formula, inputs })
+    Ok(Peak { bytes, formula, inputs, packed_bytes })
 }

@@ -45,8 +45,10 @@ pub(super) fn linear(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output:
 /// As [`linear`], of a matrix that is never quantised.
 pub(super) fn multiply(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output: Dim) {
     tape.hold(elements(&[rows, output]));
-    if mode.number == Number::Bf16 {
-        tape.scratch(&[rows], input, output);
+    match mode.number {
+        Number::Fp32 => tape.pack(rows, input, output, 1),
+        Number::Bf16 => tape.scratch(&[rows], input, output),
+        Number::Fp16 => {}
     }
 }
 

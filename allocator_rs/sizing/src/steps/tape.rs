@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::packed::Packed;
 use crate::{Result, SizingError};
 
 /// A dimension that sizes are products of.
@@ -109,11 +110,12 @@ pub(super) struct Tape {
     peak: i128,
     /// What is held and what was at the peak, where it is to be told.
     held: Option<[Vec<(Size, i64)>; 2]>,
+    packed: Packed,
 }
 
 impl Tape {
     pub fn new(values: Values, told: bool) -> Self {
-        Self { values, live: 0, peak: 0, held: told.then(|| [Vec::new(), Vec::new()]) }
+        Self { values, live: 0, peak: 0, held: told.then(|| [Vec::new(), Vec::new()]), packed: Packed::default() }
     }
 
     pub fn of(&self, dim: Dim) -> u64 {
@@ -184,6 +186,16 @@ impl Tape {
             found.times = side_by_side;
             self.pass(found);
         }
+    }
+
+    /// What the matrix library packs an FP32 product's matrices into; it keeps it.
+    pub fn pack(&mut self, rows: Dim, input: Dim, output: Dim, side_by_side: u64) {
+        self.packed.take(self.of(rows), self.of(input), self.of(output).saturating_mul(side_by_side));
+    }
+
+    /// What the matrix library keeps after the step. Bytes.
+    pub const fn packed_bytes(&self) -> u64 {
+        self.packed.kept_bytes
     }
 
     /// The peak, and how it is made up.

@@ -67,7 +67,7 @@ pub fn generic_activations(shape: &Shape, workload: &Workload) -> Result<Activat
         ("heads", shape.heads),
         ("head_dim", shape.head_dim),
     ];
-    Ok(Activations { bytes, formula: formula.into(), inputs, verified: false, whole: false })
+    Ok(Activations { bytes, formula: formula.into(), inputs, verified: false, whole: false, packed_bytes: 0 })
 }
 
 fn build(style: &Style, fields: &Fields) -> Result<Model> {
