@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// Measured: MiniLM's file of 466,247 bytes takes 9.3 MB; a vocabulary too large for a number of bytes is refused.
+    /// Measured: `MiniLM`'s file of 466,247 bytes takes 9.3 MB; a vocabulary too large for a number of bytes is refused.
     #[test]
     fn memory_follows_the_file() {
         let minilm = Tokenizer { kind: TokenizerKind::Words, file_bytes: 466_247 };

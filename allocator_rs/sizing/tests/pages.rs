@@ -40,7 +40,8 @@ fn groups_of_a_state_are_repeated() {
         groups,
         group_channels: 256,
     };
-    let shares = [(1, 1, 8_192 + 256), (1, 2, 4_096 + 256), (8, 2, 4_096 + 4 * 256), (8, 8, 1_024 + 256), (0, 4, 2_048)];
+    let shares =
+        [(1, 1, 8_192 + 256), (1, 2, 4_096 + 256), (8, 2, 4_096 + 4 * 256), (8, 8, 1_024 + 256), (0, 4, 2_048)];
     for (groups, ranks, channels) in shares {
         assert_eq!(state(groups).channels(ranks).unwrap(), channels, "{groups} groups, {ranks} ranks");
     }
