@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from huggingface_hub.errors import StrictDataclassError
+
 from echoplaned import _allocator
 
 _OUT: Final = Path(__file__).parents[1] / "results" / "allocator-architectures.json"
@@ -35,6 +37,7 @@ _UNBUILDABLE: Final = (
     NotImplementedError,
     OSError,
     RuntimeError,
+    StrictDataclassError,
     TypeError,
     ValueError,
 )
