@@ -70,7 +70,7 @@ def on_cpu(model: Any, ids: torch.Tensor) -> Measured:  # noqa: ANN401 - transfo
     with torch.inference_mode():
         model(input_ids=ids[:1, :2], use_cache=True, logits_to_keep=1)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as traced:
-            output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+            output = model(input_ids=ids, attention_mask=padded(ids), use_cache=True, logits_to_keep=1)
     results = traced.profiler
     assert results is not None
     assert results.kineto_results is not None
@@ -100,9 +100,17 @@ def on_cuda(build: Any, ids: torch.Tensor) -> Measured:  # noqa: ANN401 - as abo
     weights = torch.cuda.memory_allocated(device) - before - workspace
     with torch.inference_mode():
         model(input_ids=ids[:1, :2].to(device), use_cache=True, logits_to_keep=1)
-        peak = _cuda_peak(lambda: model(input_ids=ids.to(device), use_cache=True, logits_to_keep=1))
+        peak = _cuda_peak(
+            lambda: model(
+                input_ids=ids.to(device), attention_mask=padded(ids).to(device), use_cache=True, logits_to_keep=1
+            )
+        )
         model.set_attn_implementation("eager")
-        eager = _cuda_peak(lambda: model(input_ids=ids.to(device), use_cache=True, logits_to_keep=1))
+        eager = _cuda_peak(
+            lambda: model(
+                input_ids=ids.to(device), attention_mask=padded(ids).to(device), use_cache=True, logits_to_keep=1
+            )
+        )
     sequences, tokens = ids.shape
     scores = sequences * model.config.num_attention_heads * tokens * tokens
     return Measured(torch.cuda.get_device_name(device), weights, peak, context, workspace, (eager - peak) / scores)
@@ -116,6 +124,14 @@ def _cuda_peak(call: Any) -> int:  # noqa: ANN401 - a call without arguments
     torch.cuda.synchronize()
     del output
     return torch.cuda.max_memory_allocated() - before
+
+
+def padded(ids: torch.Tensor) -> torch.Tensor:
+    """Return a mask by which the last row is a token shorter: what is planned is a padded batch."""
+    mask = torch.ones_like(ids)
+    if len(ids) > 1:
+        mask[-1, 0] = 0
+    return mask
 
 
 def weights_of(model: Any) -> int:  # noqa: ANN401 - as above
@@ -138,7 +154,12 @@ def main() -> None:
     ids = torch.randint(0, arguments.vocabulary, (arguments.sequences, arguments.tokens))
 
     def build() -> Any:  # noqa: ANN401 - as above
-        return LlamaForCausalLM(config).to(_DTYPES[arguments.dtype]).eval()
+        # As transformers loads it: rotary frequencies stay in FP32, which a later cast would narrow.
+        torch.set_default_dtype(_DTYPES[arguments.dtype])
+        try:
+            return LlamaForCausalLM(config).eval()
+        finally:
+            torch.set_default_dtype(torch.float32)
 
     measured = on_cuda(build, ids) if torch.cuda.is_available() else on_cpu(build(), ids)
     parts = planned(config, arguments)
