@@ -9,6 +9,8 @@ from echoplaned.core.facts import Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.echo import description
+from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
@@ -19,6 +21,9 @@ from echoplaned.runtime.traces import RequestTrace
 
 RETRY_S = 0.5
 """Pause before texts are tried again while a version has no engine that is ready."""
+
+DESCRIBE_S = 1.0
+"""Pause between two looks at whether there are enough new pairs to describe."""
 
 
 class Hearing:
@@ -38,6 +43,7 @@ class Hearing:
         self._wanted = asyncio.Event()
         self._versions: tuple[VersionKey, VersionKey] | None = None
         self._dropped: dict[VersionKey, int] = {}
+        self._described: tuple[Described, ...] = ()
 
     def subject(self, model: Model, rollout: Rollout) -> EchoSubject | None:
         """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's."""
@@ -82,6 +88,16 @@ class Hearing:
             else:
                 await asyncio.sleep(RETRY_S)
 
+    async def describe_on(self, heard: Callable[[], EchoEvidence | None]) -> None:
+        """Describe the live change again and again, in a thread: it may take longer than the daemon's own thread should be held."""
+        done = 0
+        while True:
+            await asyncio.sleep(DESCRIBE_S)
+            evidence = heard()
+            if evidence is not None and description.is_due(evidence.live.pairs, done):
+                done = evidence.live.pairs
+                self._described = await asyncio.to_thread(description.describe, evidence.live.newest)
+
     def read(self, evidence: EchoEvidence | None, *, acknowledged: bool) -> EchoSeen:
         """Return what came since the last reading.
 
@@ -90,6 +106,7 @@ class Hearing:
         if evidence is None or self._versions is None:
             return EchoSeen()
         texts, self._texts = tuple(self._texts), []
+        described, self._described = self._described, ()
         if self._traces is None:
             return EchoSeen(texts)
         requests = tuple(
@@ -100,8 +117,9 @@ class Hearing:
         )
         lost = self._lost(self._traces)
         if acknowledged:
-            return EchoSeen(texts, requests, lost=lost)
-        return EchoSeen(texts, calibration=tuple(r for r in requests if not r.is_new), lost=lost)
+            return EchoSeen(texts, requests, lost=lost, described=described)
+        calibration = tuple(r for r in requests if not r.is_new)
+        return EchoSeen(texts, calibration=calibration, lost=lost, described=described)
 
     def _lost(self, traces: TraceSource) -> bool:
         now = {key: traces.dropped_count(key) for key in self._dropped}

@@ -15,6 +15,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
 from echoplaned.gates import evidence as evidences
 from echoplaned.gates.deltas import ClientsReader, TotalsReader
+from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
 from echoplaned.gates.hearing import Hearing
 from echoplaned.gates.judge import judge
@@ -141,7 +142,7 @@ class GateRunner:
 
 
 class _RolloutJudge:
-    """One rollout's evidence and the three tasks that work on it: one judges, one probes, one has golden texts scored."""
+    """One rollout's evidence and the tasks that work on it: one judges, one probes, one has golden texts scored, one describes."""
 
     def __init__(self, outside: _Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
         self._outside = outside
@@ -205,6 +206,7 @@ class _RolloutJudge:
             asyncio.create_task(
                 self._hearing.score_on(self._current, self._texts_missing, self._news), name=f"{name} scores"
             ),
+            asyncio.create_task(self._hearing.describe_on(self._heard), name=f"{name} description"),
         )
         for task in self._tasks:
             task.add_done_callback(self._on_done)
@@ -310,8 +312,11 @@ class _RolloutJudge:
             return None
         return (model, rollout) if rollout.phase in _WEIGHED else None
 
+    def _heard(self) -> EchoEvidence | None:
+        return self._evidence.echo if self._evidence is not None else None
+
     def _texts_missing(self) -> frozenset[int]:
-        heard = self._evidence.echo if self._evidence is not None else None
+        heard = self._heard()
         return heard.missing if heard is not None else frozenset()
 
     def _set_probing(self, wanted: bool) -> None:  # noqa: FBT001 - one caller each way, named by the method

@@ -14,6 +14,7 @@ from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.bets import log_sum
 from echoplaned.gates.echo import distances, live, matching, paired
+from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.paired import Measure, PairedResult, PairedTest
@@ -47,17 +48,24 @@ class EchoSubject:
 
 @dataclass(frozen=True, slots=True)
 class EchoSeen:
-    """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more."""
+    """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more.
+
+    ``described``: how large the live change is, by listener; empty where that was not computed anew.
+    """
 
     texts: tuple[ScoredText, ...] = ()
     requests: tuple[Request, ...] = ()
     calibration: tuple[Request, ...] = ()
     lost: bool = False
+    described: tuple[Described, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EchoEvidence:
-    """All evidence of a rollout. ``wanted``: texts that the present round scores, by index; ``scored``: by index, the newest score."""
+    """All evidence of a rollout. ``wanted``: texts that the present round scores, by index; ``scored``: by index, the newest score.
+
+    ``described``: the newest description of the live change.
+    """
 
     subject: EchoSubject
     wanted: frozenset[int] = frozenset()
@@ -65,6 +73,7 @@ class EchoEvidence:
     scored: Mapping[int, ScoredText] = field(default_factory=lambda: MappingProxyType({}))
     result: PairedResult | None = None
     live: LiveEvidence = field(default_factory=LiveEvidence)
+    described: tuple[Described, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -110,6 +119,8 @@ def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     """Take an interval in."""
     if seen.texts:
         evidence = _scored(evidence, seen.texts)
+    if seen.described:
+        evidence = replace(evidence, described=seen.described)
     known = evidence.live
     if known.distances:
         known = replace(known, distances=())

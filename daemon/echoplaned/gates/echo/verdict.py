@@ -155,11 +155,18 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
         log_e=evidence.log_e,
         paired_log_e=evidence.paired_log_e,
         live_log_e=heard.log_e,
-        listeners=tuple(ListenerValue(one.value, heard.log_e_of(one), one in VOTING) for one in Listener),
+        listeners=tuple(_listener(evidence, one) for one in Listener),
+        described_pairs=evidence.described[0].pairs if evidence.described else 0,
         moved=tuple(MovedText(t.text[:_TEXT_SHOWN], t.mean) for t in (result.moved if result is not None else ())),
         text_distances=tuple(means[:MOST_SHOWN]),
         log_e_path=_thinned(heard.log_e_path),
     )
+
+
+def _listener(evidence: EchoEvidence, listener: Listener) -> ListenerValue:
+    said = next((one for one in evidence.described if one.listener is listener), None)
+    value = ListenerValue(listener.value, evidence.live.log_e_of(listener), listener in VOTING)
+    return value if said is None else replace(value, mmd_squared=said.statistic, mmd_p_value=said.p_value)
 
 
 def _thinned(path: tuple[float, ...]) -> tuple[float, ...]:
