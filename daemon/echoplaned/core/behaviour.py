@@ -6,6 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Requantised:
+    """How far a version is from itself in INT8, on golden texts: what a harmless change looks like.
+
+    ``measure``: as in ``BehaviourReport``; ``mean``: in its unit, above 0; ``texts``: it rests on.
+    """
+
+    measure: str
+    mean: float
+    texts: int
+
+
+@dataclass(frozen=True, slots=True)
 class MovedText:
     """A text and how far its two answers are apart, in the report's measure."""
 

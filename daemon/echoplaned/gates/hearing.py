@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
-from echoplaned.gates.echo import description
+from echoplaned.gates.echo import description, margins
 from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.echo.matching import Request
@@ -25,6 +26,12 @@ RETRY_S = 0.5
 DESCRIBE_S = 1.0
 """Pause between two looks at whether there are enough new pairs to describe."""
 
+MEASURE_S = 20.0
+"""The old version is measured against itself in INT8 for at most so long; then the default margin holds for the rollout."""
+
+Keep = Callable[[VersionKey, Requantised], None]
+"""Keep what was measured of a version, for later rollouts."""
+
 
 class Hearing:
     """Gathers scores and traces for one rollout between two readings.
@@ -34,9 +41,12 @@ class Hearing:
         traces: telemetry; None: it is not judged by live requests.
         reader: is told of each score, so that it is not taken for traffic.
         clock: seconds since the epoch.
+        keep: takes what was measured of the old version.
     """
 
-    def __init__(self, scorer: Scorer | None, traces: TraceSource | None, reader: TotalsReader, clock: Clock) -> None:
+    def __init__(
+        self, scorer: Scorer | None, traces: TraceSource | None, reader: TotalsReader, clock: Clock, keep: Keep
+    ) -> None:
         self._scorer = GoldenScorer(scorer, reader, clock, self._take) if scorer is not None else None
         self._traces = traces
         self._texts: list[ScoredText] = []
@@ -44,6 +54,9 @@ class Hearing:
         self._versions: tuple[VersionKey, VersionKey] | None = None
         self._dropped: dict[VersionKey, int] = {}
         self._described: tuple[Described, ...] = ()
+        self._keep = keep
+        self._margin_open = False
+        self._requantised: Requantised | str | None = None
 
     def subject(self, model: Model, rollout: Rollout) -> EchoSubject | None:
         """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's."""
@@ -61,7 +74,10 @@ class Hearing:
             why_not = f"the versions serve different tasks ({old.facts.task.value}, {new.facts.task.value})"
         count = 0 if self._scorer is None or why_not else self._scorer.text_count
         task = new.facts.task if not why_not else Task.GENERATION
-        return EchoSubject(policy, rollout.behaviour_change, task, rollout.policy.confidence, count, why_not)
+        known = old.requantised
+        self._margin_open = count > 0 and known is None and margins.is_open(policy, task)
+        confidence = rollout.policy.confidence
+        return EchoSubject(policy, rollout.behaviour_change, task, confidence, count, why_not, known)
 
     def want_scores(self, *, wanted: bool) -> None:
         """Say whether texts are to be scored."""
@@ -80,6 +96,8 @@ class Hearing:
         while True:
             await self._wanted.wait()
             found = current()
+            if found is not None and self._margin_open:
+                await self._measure(*found)
             there = {text.index for text in self._texts}
             left = sorted(missing() - there)
             if found is not None and self._scorer is not None and left and await self._scorer.score(*found, left):
@@ -87,6 +105,24 @@ class Hearing:
                 self._wanted.clear()
             else:
                 await asyncio.sleep(RETRY_S)
+
+    async def _measure(self, model: Model, rollout: Rollout) -> None:
+        """Measure the old version against itself in INT8, before any text is compared: the margin must not follow from the outcome."""
+        old = model.versions.get(rollout.from_version)
+        if self._scorer is None or old is None:
+            return
+        late = f"no answer within {MEASURE_S:g} s"
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                texts = await self._scorer.score_in_int8(model, rollout, margins.TEXTS_MEASURED)
+        except TimeoutError:
+            self._requantised, self._margin_open = late, False
+            return
+        if texts is None:
+            return
+        self._requantised, self._margin_open = margins.measured(old.facts.task, texts), False
+        if isinstance(self._requantised, Requantised):
+            self._keep(old.key, self._requantised)
 
     async def describe_on(self, heard: Callable[[], EchoEvidence | None]) -> None:
         """Describe the live change again and again, in a thread: it may take longer than the daemon's own thread should be held."""
@@ -107,8 +143,9 @@ class Hearing:
             return EchoSeen()
         texts, self._texts = tuple(self._texts), []
         described, self._described = self._described, ()
+        margin, self._requantised = self._requantised, None
         if self._traces is None:
-            return EchoSeen(texts)
+            return EchoSeen(texts, requantised=margin)
         requests = tuple(
             _request(trace, self._versions[0])
             for trace in sorted(
@@ -117,9 +154,9 @@ class Hearing:
         )
         lost = self._lost(self._traces)
         if acknowledged:
-            return EchoSeen(texts, requests, lost=lost, described=described)
+            return EchoSeen(texts, requests, lost=lost, described=described, requantised=margin)
         calibration = tuple(r for r in requests if not r.is_new)
-        return EchoSeen(texts, calibration=calibration, lost=lost, described=described)
+        return EchoSeen(texts, calibration=calibration, lost=lost, described=described, requantised=margin)
 
     def _lost(self, traces: TraceSource) -> bool:
         now = {key: traces.dropped_count(key) for key in self._dropped}

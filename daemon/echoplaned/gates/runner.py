@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import GatesJudged
+from echoplaned.core.events import GatesJudged, RequantisationMeasured
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
 from echoplaned.gates import evidence as evidences
@@ -152,7 +153,9 @@ class _RolloutJudge:
         self._reader = TotalsReader(outside.sources, new, old, outside.options.probes_counted_by)
         self._clients = ClientsReader(outside.clients, new, old) if outside.clients is not None else None
         self._pairer = Pairer(outside.prober, self._reader, outside.clock, self._take_pair)
-        self._hearing = Hearing(outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock)
+        self._hearing = Hearing(
+            outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock, self._keep
+        )
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
         self._probes_wanted = asyncio.Event()
@@ -311,6 +314,9 @@ class _RolloutJudge:
         if model is None or rollout is None or rollout.rollout_id != self._rollout.rollout_id:
             return None
         return (model, rollout) if rollout.phase in _WEIGHED else None
+
+    def _keep(self, version: VersionKey, measured: Requantised) -> None:
+        self._outside.emit(RequantisationMeasured(self._outside.clock(), version, measured))
 
     def _heard(self) -> EchoEvidence | None:
         return self._evidence.echo if self._evidence is not None else None

@@ -187,8 +187,13 @@ class Scorer(Protocol):
         """Return golden text ``index`` (modulo their number)."""
         ...
 
-    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
-        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
+    async def score(
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+    ) -> ScoreOutcome:
+        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
+
+        ``requantised``: as the version in INT8 would score it; an engine that cannot tell says so.
+        """
         ...
 
 

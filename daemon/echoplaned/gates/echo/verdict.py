@@ -9,7 +9,7 @@ from enum import StrEnum
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates.echo.evidence import EchoEvidence, margin_of
+from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 from echoplaned.gates.echo.paired import Measure, PairedResult
@@ -104,7 +104,7 @@ def _size(evidence: EchoEvidence) -> str:
     parts = []
     result = evidence.result
     if result is not None and result.texts:
-        margin, source = margin_of(evidence.subject.policy, result.test.measure)
+        margin, source = evidence.subject.margin(result.test.measure)
         unit = _UNITS[result.test.measure]
         parts.append(
             f"{result.mean:.3g} {unit} on {result.texts} texts, between {result.lower:.3g} and {result.upper:.3g}; "
@@ -137,7 +137,7 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
     if result is None and not heard.pairs:
         return None
     measure = result.test.measure if result is not None else None
-    margin, source = margin_of(evidence.subject.policy, measure) if measure is not None else (0.0, "")
+    margin, source = evidence.subject.margin(measure) if measure is not None else (0.0, "")
     told = [text for text in evidence.scored.values() if not text.problem]
     means = [found.mean for text in told if measure is not None and (found := text.distance(measure)) is not None]
     return BehaviourReport(
