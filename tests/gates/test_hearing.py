@@ -166,10 +166,34 @@ def measured(state: State, event: RequantisationMeasured) -> State:
     return replace(state, models=MappingProxyType({"m": replace(model, versions=versions)}))
 
 
+class Kept:
+    """Evidence that outlives a runner (the port ``EvidenceStore``); a full one keeps nothing."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        self.full = full
+        self.asked = 0
+        self.found: dict[str, bytes] = {}
+
+    def save(self, rollout_id: str, content: bytes) -> None:
+        """Keep evidence."""
+        self.asked += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.found[rollout_id] = content
+
+    def load(self, rollout_id: str) -> bytes | None:
+        """Return what is kept."""
+        return self.found.get(rollout_id)
+
+    def forget(self, rollout_id: str) -> None:
+        """Drop what is kept."""
+        self.found.pop(rollout_id, None)
+
+
 class World:
     """One model in a rollout, without traffic; probes are good."""
 
-    def __init__(self, talk: Talk, rollout: Rollout) -> None:
+    def __init__(self, talk: Talk, rollout: Rollout, kept: Kept | None = None) -> None:
         self.told: list[GatesJudged] = []
         self.rollout = rollout
         self.state = State(models=MappingProxyType({"m": model_of(rollout)}))
@@ -180,7 +204,7 @@ class World:
             lambda: 1000.0,
             latest_state=lambda: self.state,
             options=RunnerOptions(interval_s=0.01),
-            behaviour=BehaviourSources(talk),
+            behaviour=BehaviourSources(talk, kept=kept),
         )
 
     def totals(self) -> Mapping[VersionKey, TrafficCounts]:
@@ -273,6 +297,43 @@ async def test_a_margin_in_the_policy_is_not_measured() -> None:
     said = await World(Talk(rounding=0.1), rollout_of(echo_policy=EchoPolicy(max_kl_nats=0.5))).decided()
     assert said.behaviour is not None
     assert said.behaviour.margin_source.startswith("the policy's max_kl_nats")
+
+
+async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
+    """Another runner on the same store has the same result from its first verdict on, and no text is scored again."""
+    kept, talk = Kept(), Talk(0.5)
+    before = await World(talk, rollout_of(), kept).decided()
+    scored = len(talk.scored)
+    world = World(talk, replace(rollout_of(), window=4), kept)
+    after = await world.decided()
+    assert len(talk.scored) == scored
+    assert (after.verdict, after.reason, after.behaviour) == (before.verdict, before.reason, before.behaviour)
+    world.runner.evaluate(EvaluateGates(world.rollout), world.state)
+    world.runner.forget(replace(world.rollout, phase=Phase.REVERTING))
+    assert kept.found == {}
+
+
+async def test_evidence_that_is_damaged_begins_anew() -> None:
+    """What cannot be read is said in the log and scored again; it stops nobody."""
+    kept, talk = Kept(), Talk()
+    kept.found["r1"] = b"PK no evidence"
+    said = await World(talk, rollout_of(), kept).decided()
+    assert said.verdict is GateVerdict.PASS
+    assert len(talk.scored) == 80
+
+
+async def test_nothing_is_said_before_it_is_kept() -> None:
+    """While evidence cannot be written no verdict is told; once it can, the verdict comes."""
+    kept = Kept(full=True)
+    world = World(Talk(0.5), rollout_of(), kept)
+    world.runner.evaluate(EvaluateGates(world.rollout), world.state)
+    async with asyncio.timeout(10):
+        while kept.asked < 5:
+            await asyncio.sleep(0.005)
+    assert world.told == []
+    kept.full = False
+    assert (await world.decided()).verdict is GateVerdict.FAIL
+    assert "r1" in kept.found
 
 
 async def test_a_version_that_scores_nothing_does_not_block() -> None:

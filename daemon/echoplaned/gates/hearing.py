@@ -130,9 +130,10 @@ class Hearing:
         while True:
             await asyncio.sleep(DESCRIBE_S)
             evidence = heard()
-            if evidence is not None and description.is_due(evidence.live.pairs, done):
+            newest = evidence.live.newest if evidence is not None else ()
+            if evidence is not None and description.is_due(evidence.live.pairs, len(newest), done):
                 done = evidence.live.pairs
-                self._described = await asyncio.to_thread(description.describe, evidence.live.newest)
+                self._described = await asyncio.to_thread(description.describe, newest)
 
     def read(self, evidence: EchoEvidence | None, *, acknowledged: bool) -> EchoSeen:
         """Return what came since the last reading.

@@ -20,9 +20,19 @@ from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
 from echoplaned.gates.hearing import Hearing
 from echoplaned.gates.judge import judge
+from echoplaned.gates.keeper import EchoKeeper
 from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import ClientSource, Clock, Emit, Prober, Scorer, TraceSource, TrafficSource
+from echoplaned.runtime.ports import (
+    ClientSource,
+    Clock,
+    Emit,
+    EvidenceStore,
+    Prober,
+    Scorer,
+    TraceSource,
+    TrafficSource,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -50,10 +60,14 @@ class RunnerOptions:
 
 @dataclass(frozen=True, slots=True)
 class BehaviourSources:
-    """What tells of behaviour. ``scorer``: has golden texts scored; ``traces``: telemetry of live requests. None: there is none."""
+    """What tells of behaviour. ``scorer``: has golden texts scored; ``traces``: telemetry of live requests. None: there is none.
+
+    ``kept``: where the evidence outlives the daemon; None: it does not.
+    """
 
     scorer: Scorer | None = None
     traces: TraceSource | None = None
+    kept: EvidenceStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,7 @@ class GateRunner:
     """Judges rollouts; implements ``runtime.ports.Gates``. Use it from the loop's thread only.
 
     The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
-    it anew (see ``error_eprocess``).
+    it anew (see ``error_eprocess``), but for that of behaviour, which is kept.
 
     Args:
         prober: makes probes.
@@ -129,6 +143,7 @@ class GateRunner:
             return
         known.stop()
         if rollout.phase not in _WEIGHED:
+            known.keeper.forget()
             del self._judges[rollout.rollout_id]
 
     async def aclose(self) -> None:
@@ -156,6 +171,7 @@ class _RolloutJudge:
         self._hearing = Hearing(
             outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock, self._keep
         )
+        self.keeper = EchoKeeper(outside.behaviour.kept, rollout.rollout_id)
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
         self._probes_wanted = asyncio.Event()
@@ -176,7 +192,8 @@ class _RolloutJudge:
         if self._evidence is None:
             model = self._outside.latest_state().models.get(rollout.model)
             subject = self._hearing.subject(model, rollout) if model is not None else None
-            self._evidence = evidences.begin(window, self._sources(), subject)
+            kept = self.keeper.restored(subject) if subject is not None else None
+            self._evidence = evidences.begin(window, self._sources(), subject, kept)
         else:
             # What came in since the last reading belongs to the weights before.
             self._observe(now_s, weight=None)
@@ -232,7 +249,7 @@ class _RolloutJudge:
     async def _judge_on(self) -> None:
         while True:
             await self._interval()
-            if not self._tick():
+            if not await self._tick():
                 self.stop()
                 self._on_end(self._rollout.rollout_id)
                 return
@@ -267,14 +284,16 @@ class _RolloutJudge:
 
     # --- one interval ---
 
-    def _tick(self) -> bool:
-        """Read, judge and tell; False when the rollout is not to be judged any more."""
+    async def _tick(self) -> bool:
+        """Read, judge, keep and tell; False when the rollout is not to be judged any more."""
         current = self._current()
         if current is None or self._evidence is None:
             return False
         model, rollout = current
         now_s = self._outside.clock()
         evidence = self._observe(now_s, _acknowledged_weight(model, rollout))
+        if not await self.keeper.keep(evidence.echo):
+            return True
         judgement = judge(evidence, now_s)
         same = (rollout.stage, rollout.window) == (evidence.window.stage, evidence.window.number)
         if rollout.phase in _JUDGED and same:

@@ -18,7 +18,7 @@ from echoplaned.worker.batching import Run
 from echoplaned.worker.sequences import Sequence, Told
 
 
-class Requantised(TorchFunctionMode):  # type: ignore[misc] - torch.overrides has no types
+class Requantised(TorchFunctionMode):  # type: ignore[misc] # it has no types
     """While it is entered, the layers that a load in INT8 would round compute with rounded weights."""
 
     def __init__(self, model: PreTrainedModel) -> None:

@@ -41,13 +41,10 @@ def test_only_the_newest_pairs_are_kept() -> None:
 
 def test_it_is_due_from_a_few_pairs_on_and_then_ever_more_rarely() -> None:
     """A rollout of n pairs is described about log n times."""
-    assert [description.is_due(*case) for case in ((15, 0), (16, 0), (19, 16), (20, 16), (1000, 900))] == [
-        False,
-        True,
-        False,
-        True,
-        False,
-    ]
+    due = [(16, 16, 0), (20, 20, 16), (1000, 256, 800)]
+    not_due = [(15, 15, 0), (19, 19, 16), (1000, 256, 900), (1000, 15, 0)]
+    assert all(description.is_due(*case) for case in due)
+    assert not any(description.is_due(*case) for case in not_due)
 
 
 def test_the_report_carries_it_beside_the_bets() -> None:

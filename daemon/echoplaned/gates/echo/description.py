@@ -44,9 +44,12 @@ class Described:
     pairs: int
 
 
-def is_due(pairs: int, described: int) -> bool:
-    """Say whether a rollout with so many pairs is to be described, the last time with ``described`` of them."""
-    return pairs >= max(PAIRS_LEAST, GROWTH * described)
+def is_due(pairs: int, held: int, described: int) -> bool:
+    """Say whether a rollout with so many pairs is to be described, the last time with ``described`` of them.
+
+    ``held``: pairs whose features are there; after a restart there are none at first.
+    """
+    return held >= PAIRS_LEAST and pairs >= GROWTH * described
 
 
 def describe(pairs: tuple[PairFeatures, ...]) -> tuple[Described, ...]:
