@@ -301,9 +301,10 @@ async def test_a_margin_in_the_policy_is_not_measured() -> None:
 
 async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
     """Another runner on the same store has the same result from its first verdict on, and no text is scored again."""
-    kept, talk = Kept(), Talk(0.5)
+    kept, talk = Kept(), Talk(0.01)
     before = await World(talk, rollout_of(), kept).decided()
     scored = len(talk.scored)
+    assert scored == 80
     world = World(talk, replace(rollout_of(), window=4), kept)
     after = await world.decided()
     assert len(talk.scored) == scored
@@ -311,6 +312,18 @@ async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
     world.runner.evaluate(EvaluateGates(world.rollout), world.state)
     world.runner.forget(replace(world.rollout, phase=Phase.REVERTING))
     assert kept.found == {}
+
+
+async def test_an_extended_stage_scores_again_after_a_restart() -> None:
+    """A version that has changed since its texts were scored shows where the stage asks for it; the newer scores count."""
+    kept = Kept()
+    await World(Talk(), rollout_of(), kept).decided()
+    rollout = rollout_of()
+    stage = rollout.policy.stages_percent.index(rollout.policy.extended_stages_percent[0]) + 1
+    talk = Talk(0.5)
+    said = await World(talk, replace(rollout, stage=stage, window=9), kept).decided()
+    assert talk.scored
+    assert said.verdict is GateVerdict.FAIL
 
 
 async def test_evidence_that_is_damaged_begins_anew() -> None:

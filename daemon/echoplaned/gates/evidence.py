@@ -173,7 +173,11 @@ def begin(
         )
         for source in sources
     )
-    heard = kept if kept is not None or subject is None else echo.begin(subject)
+    if kept is not None:
+        # Whether an extended window's texts were scored before the restart is not known; once more is no fresh chance.
+        heard: EchoEvidence | None = echo.enter(kept, extended=window.extended)
+    else:
+        heard = echo.begin(subject) if subject is not None else None
     return RolloutEvidence(window, records, probes_asked=window.extended, echo=heard)
 
 
