@@ -17,6 +17,7 @@ POLICY = e.fast_policy(stages_percent=[5, 100], stage_max_s=60.0)
 """Fewer stages than usual, as live requests are waited for in each, and so short that the first one is left to probes."""
 
 REQUESTS_PER_S = 5.0
+TEXTS = 48
 
 
 def heard(rollout: rollouts_pb2.Rollout) -> rollouts_pb2.Verdict:
@@ -37,7 +38,7 @@ def taken_back(system: e.System, version: str, source: str) -> str:
     report = verdict.behaviour
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK
     assert report.lower > report.margin > 0.0
-    assert 1 <= report.text_count <= 48
+    assert 1 <= report.text_count <= TEXTS
     assert len(report.moved) == 3
     assert report.moved[0].text
     first = next(x.time.ToMilliseconds() for x in rollout.history if x.phase == e.Phase.ROLLOUT_PHASE_OBSERVING)
@@ -52,7 +53,12 @@ def taken_back(system: e.System, version: str, source: str) -> str:
 
 def killed_while_it_holds(system: e.System) -> str:
     """Kill the daemon, start it again, and see that its first verdict knows what the last one knew, without scoring a text again."""
-    before = heard(system.rollout(MODEL))
+
+    def all_scored() -> rollouts_pb2.Verdict | None:
+        verdict = heard(system.rollout(MODEL))
+        return verdict if verdict.behaviour.text_count == TEXTS else None
+
+    before = e.eventually(all_scored, 60.0, "a verdict on all texts")
     system.daemon.kill()
     system.daemon.start()
 
