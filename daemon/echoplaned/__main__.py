@@ -38,6 +38,7 @@ from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
+from echoplaned.runtime.evidence_files import EvidenceFiles
 from echoplaned.runtime.loop import Loop
 from echoplaned.runtime.observer import LoopObserver
 from echoplaned.runtime.planner import InstancePlanner
@@ -119,7 +120,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         time.time,
         latest_state=lambda: loop.state,
         clients=traffic,
-        behaviour=BehaviourSources(scorer, trace_store),
+        behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
     )
     engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
     planner = InstancePlanner(loop.emit, time.time, engine_versions)
@@ -145,6 +146,13 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     )
     server = build_server(deps, options=_server_options(settings, xds))
     return Daemon(settings, loop, engines, torch, xds, gates, prober, scorer, server, lifecycle, metrics)
+
+
+def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
+    """Return where gates keep evidence, without what belongs to rollouts that are over."""
+    files = EvidenceFiles(settings.state_dir)
+    files.keep_only({m.rollout.rollout_id for m in state.models.values() if m.rollout is not None})
+    return files
 
 
 def _engines(

@@ -114,6 +114,7 @@ __all__ = [
     "TimeReversedError",
     "TimeStepError",
     "TooFewRowsError",
+    "TooManyRowsError",
     "TreeNetwork",
     "TreeStreams",
     "Usage",
@@ -123,6 +124,7 @@ __all__ = [
     "architectures",
     "calibrate",
     "digest",
+    "discrepancy",
     "gguf_kinds",
     "inspect",
     "inspect_config",
@@ -485,6 +487,7 @@ class StreamsLiveError(DtesnError): ...
 class SnapshotInvalidError(DtesnError): ...
 class NetworkMismatchError(DtesnError): ...
 class TooFewRowsError(DtesnError): ...
+class TooManyRowsError(DtesnError): ...
 class SingularError(DtesnError): ...
 class NumberInvalidError(DtesnError): ...
 class TableauInvalidError(DtesnError): ...
@@ -571,6 +574,16 @@ class TreeStreams:
     def place(self, id: int) -> tuple[float, int]: ...
     def save(self, id: int) -> _bytes: ...
     def restore(self, saved: _bytes) -> int: ...
+
+def discrepancy(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    strata: NDArray[np.uint32],
+    *,
+    permutations: int,
+    seed: int,
+    threads: int,
+) -> tuple[float, float, int, float]: ...
 
 @final
 class RidgeReadout:

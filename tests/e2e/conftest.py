@@ -80,13 +80,19 @@ def start_load(tmp_path: Path) -> Iterator[e.MakeLoad]:
     with ExitStack() as stack:
 
         def start(
-            system: e.System, model: str, *, processes: int, rate: float, long_share: float = 0.1
+            system: e.System,
+            model: str,
+            *,
+            processes: int,
+            rate: float,
+            long_share: float = 0.1,
+            max_tokens: int = 0,
         ) -> LoadProcesses:
             folder = tmp_path / f"load-{model}"
             folder.mkdir()
             load = LoadProcesses(system.daemon.address, model, folder)
             stack.callback(load.stop)
-            load.start(processes, rate, long_share)
+            load.start(processes, rate, long_share, max_tokens)
             e.eventually(
                 lambda: {path for path in load.outputs if path.exists() and path.stat().st_size} == set(load.outputs),
                 60.0,

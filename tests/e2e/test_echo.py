@@ -13,6 +13,11 @@ from echoplane.v1 import rollouts_pb2, types_pb2
 EQUIVALENT = types_pb2.BEHAVIOUR_CHANGE_EQUIVALENT
 INTENDED = types_pb2.BEHAVIOUR_CHANGE_INTENDED
 MODEL = "talk"
+POLICY = e.fast_policy(stages_percent=[5, 100], stage_max_s=60.0)
+"""Fewer stages than usual, as live requests are waited for in each, and so short that the first one is left to probes."""
+
+REQUESTS_PER_S = 5.0
+TEXTS = 48
 
 
 def heard(rollout: rollouts_pb2.Rollout) -> rollouts_pb2.Verdict:
@@ -26,14 +31,14 @@ def taken_back(system: e.System, version: str, source: str) -> str:
     """Update to a version declared EQUIVALENT, see it rolled back by the echo gate, and return the figures."""
     began = time.monotonic()
     with pytest.raises(RolledBackError, match="gate echo: ECHO_DIFFERS"):
-        system.finish(system.update(MODEL, version, source, behaviour_change=EQUIVALENT), 240.0)
+        system.finish(system.update(MODEL, version, source, POLICY, behaviour_change=EQUIVALENT), 240.0)
     took_s = time.monotonic() - began
     rollout = system.rollout(MODEL)
     verdict = heard(rollout)
     report = verdict.behaviour
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK
     assert report.lower > report.margin > 0.0
-    assert 1 <= report.text_count <= 48
+    assert 1 <= report.text_count <= TEXTS
     assert len(report.moved) == 3
     assert report.moved[0].text
     first = next(x.time.ToMilliseconds() for x in rollout.history if x.phase == e.Phase.ROLLOUT_PHASE_OBSERVING)
@@ -46,16 +51,46 @@ def taken_back(system: e.System, version: str, source: str) -> str:
     )
 
 
+def killed_while_it_holds(system: e.System) -> str:
+    """Kill the daemon, start it again, and see that its first verdict knows what the last one knew, without scoring a text again."""
+
+    def all_scored() -> rollouts_pb2.Verdict | None:
+        verdict = heard(system.rollout(MODEL))
+        return verdict if verdict.behaviour.text_count == TEXTS else None
+
+    before = e.eventually(all_scored, 60.0, "a verdict on all texts")
+    system.daemon.kill()
+    system.daemon.start()
+
+    def judged_anew() -> rollouts_pb2.Verdict | None:
+        now = (verdict for verdict in system.rollout(MODEL).verdicts if verdict.gate == "echo")
+        return next((verdict for verdict in now if verdict.window > before.window), None)
+
+    after = e.eventually(judged_anew, 60.0, "a verdict after the restart", poll_s=0.01)
+    assert "ECHO_CHANGE_UNDECLARED" in after.reason
+    assert after.behaviour.live_pair_count >= before.behaviour.live_pair_count
+    for name in ("text_count", "distance_count", "mean", "lower", "upper", "paired_log_e_value", "margin"):
+        assert getattr(after.behaviour, name) == getattr(before.behaviour, name), name
+    return f"killed while it held: {after.behaviour.text_count} texts and ln e {after.behaviour.log_e_value:.3g} before and after"
+
+
 @pytest.mark.timeout(600)
-def test_behaviour_decides_as_it_was_declared(system: e.System, capsys: pytest.CaptureFixture[str]) -> None:
-    """EQUIVALENT: swapped layers and a louder layer come back, INT8 passes; INTENDED passes with its report; undeclared holds and asks."""
+def test_behaviour_decides_as_it_was_declared(
+    own_system: e.MakeSystem, start_load: e.MakeLoad, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EQUIVALENT: swapped layers and a louder layer come back, INT8 passes; INTENDED passes with its report; undeclared holds and asks.
+
+    Requests flow all the time and none fails, though the daemon is killed while it holds; it then knows what it knew before.
+    """
+    system = own_system()
     system.load(MODEL, source="speaking")
+    load = start_load(system, MODEL, processes=1, rate=REQUESTS_PER_S, long_share=0.0, max_tokens=4)
     for source in ("swapped", "louder"):
         said = taken_back(system, source, source)
         with capsys.disabled():
             print(f"\n{said}")  # noqa: T201 - the figures of the gate
 
-    operation = system.update(MODEL, "undeclared", "swapped")
+    operation = system.update(MODEL, "undeclared", "swapped", POLICY)
     rollout = e.eventually(
         lambda: next((r for r in (system.rollout(MODEL),) if "ECHO_CHANGE_UNDECLARED" in r.held_reason), None),
         e.LOAD_S,
@@ -63,21 +98,32 @@ def test_behaviour_decides_as_it_was_declared(system: e.System, capsys: pytest.C
     )
     assert "EQUIVALENT or INTENDED" in rollout.held_reason
     assert rollout.stage == 1
+    said = killed_while_it_holds(system)
+    with capsys.disabled():
+        print(said)  # noqa: T201 - as above
     system.client.abort_rollout(rollout.name, "the answer to its question")
     with pytest.raises(RolledBackError):
         system.finish(operation, 120.0)
 
     system.finish(
-        system.update(MODEL, "int8", "speaking", dtype=types_pb2.DTYPE_INT8, behaviour_change=EQUIVALENT), 240.0
+        system.update(MODEL, "int8", "speaking", POLICY, dtype=types_pb2.DTYPE_INT8, behaviour_change=EQUIVALENT),
+        240.0,
     )
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert 0.0 < behaviour.mean < behaviour.upper < behaviour.margin
+    assert behaviour.margin_source.startswith("measured: 3 x ")
+    said = f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}, margin {behaviour.margin:.3g}: passed"
     with capsys.disabled():
-        print(f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}: passed")  # noqa: T201 - as above
+        print(said)  # noqa: T201 - as above
 
-    system.finish(system.update(MODEL, "tuned", "swapped", behaviour_change=INTENDED), 240.0)
+    system.finish(system.update(MODEL, "tuned", "swapped", POLICY, behaviour_change=INTENDED), 240.0)
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert behaviour.lower > behaviour.margin
     with capsys.disabled():
         print(f"declared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")  # noqa: T201 - as above
-    system.delete(MODEL)
+    e.pause(1.0)
+    samples = load.samples()
+    assert e.failures(samples) == []
+    assert {"v1", "int8", "tuned"} <= {sample.version for sample in samples}
+    with capsys.disabled():
+        print(f"{len(samples)} live requests, none failed")  # noqa: T201 - as above

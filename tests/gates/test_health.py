@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from echoplaned.dtesn import Event, HealthAlgebra
 from echoplaned.gates import health
-from echoplaned.gates.health import EPOCH_PAIRS, Z_ALARM, HealthEvidence
+from echoplaned.gates.counts import Interval, Tally
+from echoplaned.gates.health import EPOCH_PAIRS, MOST_MATCHED, Z_ALARM, Health, HealthEvidence
 from echoplaned.gates.probes import PairOutcome
 
 
@@ -48,3 +49,46 @@ def test_a_window_ends_the_epoch() -> None:
     """A change of weights ends an epoch that is not full; without a pair there is none to end."""
     assert health.closed(HealthEvidence()) == HealthEvidence()
     assert health.closed(health.took(HealthEvidence(), ())).epochs == 1
+
+
+def live(new: tuple[int, int], old: tuple[int, int]) -> Interval:
+    """Return an interval: good requests and server errors of each version."""
+    return Interval(Tally(ok=new[0], server_errors=new[1]), Tally(ok=old[0], server_errors=old[1]))
+
+
+def test_live_errors_are_matched_by_exposure() -> None:
+    """A version with a twentieth of the traffic and the same rate of errors has as many events as the other, over time."""
+    told = Health()
+    for _ in range(40):
+        told = health.observed(told, (), live((9, 1), (171, 19)), ())
+    assert (told.errors.epochs, told.errors.pairs, told.errors.alarms) == (6, 16, 0)
+    told = Health()
+    for _ in range(3):
+        told = health.observed(told, (), live((9, 1), (171, 19)), ())
+    new, old = (told.errors.counts[list(Event).index(one)] for one in (Event.NEW_ERROR, Event.OLD_ERROR))
+    assert abs(new - old) <= 1
+    assert new == 3
+
+
+def test_live_errors_of_the_new_version_alone_alarm() -> None:
+    """Errors on one side leave what an epoch of them leaves, with the gate's name; requests without a partner count for nobody."""
+    told = Health()
+    for _ in range(8):
+        told = health.observed(told, (), live((0, 8), (100, 0)), ())
+    assert told.errors.epochs == 1
+    assert told.errors.alarms == EPOCH_PAIRS // HealthAlgebra.threshold(Z_ALARM, EPOCH_PAIRS)
+    assert told.lines[0].startswith("errors epoch 1 (64 pairs: 64 new_error): alarms error")
+    assert health.observed(Health(), (), live((0, 5), (0, 0)), ()) == Health()
+    busy = health.observed(Health(), (), live((9_000, 0), (9_000, 0)), ())
+    assert busy.errors.epochs * EPOCH_PAIRS == MOST_MATCHED
+
+
+def test_each_gate_has_epochs_of_its_own() -> None:
+    """Drift does not hide behind many requests without an error; a change of weights ends all epochs."""
+    told = Health()
+    for _ in range(EPOCH_PAIRS):
+        told = health.observed(told, (PairOutcome(new_ok=True, old_ok=True),), live((20, 0), (20, 0)), ((3.0, 1.0),))
+    assert told.drift.alarms == EPOCH_PAIRS // HealthAlgebra.threshold(Z_ALARM, EPOCH_PAIRS)
+    assert (told.probes.epochs, told.errors.epochs, told.errors.alarms) == (1, 20, 0)
+    told = health.ended(health.observed(told, (), live((5, 0), (5, 0)), ()))
+    assert (told.errors.epochs, told.errors.pairs) == (21, 0)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
+import pytest
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import Event, GatesJudged
+from echoplaned.core.events import Event, GatesJudged, RequantisationMeasured
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
@@ -38,12 +40,22 @@ from echoplaned.testing import builders
 NEW, OLD = VersionKey("m", "v2"), VersionKey("m", "v1")
 
 
-class Talk:
-    """Two versions that score texts (the port ``Scorer``): the new one's log-probabilities are lower by ``apart``."""
+def unkept(version: VersionKey, measured: Requantised) -> None:
+    """Fail: nothing is measured where this is given."""
+    pytest.fail(f"{version} was measured: {measured}")
 
-    def __init__(self, apart: float = 0.0, *, ok: bool = True) -> None:
+
+class Talk:
+    """Two versions that score texts (the port ``Scorer``): the new one's log-probabilities are lower by ``apart``.
+
+    ``rounding``: by how much the old one's are in INT8; None: it cannot tell.
+    """
+
+    def __init__(self, apart: float = 0.0, *, ok: bool = True, rounding: float | None = None) -> None:
         self.apart = apart
         self.ok = ok
+        self.rounding = rounding
+        self.measuring = 0
         self.scored: list[tuple[VersionKey, str, int]] = []
 
     @property
@@ -55,14 +67,31 @@ class Talk:
         """Return a text's name."""
         return f"text {index}"
 
-    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
+    async def score(
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+    ) -> ScoreOutcome:
         """Score a text of 20 tokens."""
         assert facts.architecture
         await asyncio.sleep(0)
+        if requantised:
+            return self._in_int8(version)
+        if version == OLD and self.rounding is not None and self.measuring:
+            self.measuring -= 1
+            return self._told(0.0)
         self.scored.append((version, address, index))
         if not self.ok and version == NEW:
             return ScoreOutcome(ok=False, detail="UNIMPLEMENTED")
-        shift = self.apart if version == NEW else 0.0
+        return self._told(self.apart if version == NEW else 0.0)
+
+    def _in_int8(self, version: VersionKey) -> ScoreOutcome:
+        assert version == OLD
+        if self.rounding is None:
+            return ScoreOutcome(ok=False, detail="INVALID_ARGUMENT: it is in INT8 already")
+        self.measuring += 1
+        return self._told(self.rounding)
+
+    @staticmethod
+    def _told(shift: float) -> ScoreOutcome:
         return ScoreOutcome(
             ok=True, token_ids=np.arange(20), log_probabilities=np.full(20, -2.0 - shift, dtype=np.float32)
         )
@@ -129,10 +158,42 @@ def model_of(rollout: Rollout) -> Model:
     )
 
 
+def measured(state: State, event: RequantisationMeasured) -> State:
+    """Return the state with what was measured; nothing else happens, as nothing else runs in this world."""
+    model = state.models[event.version.model]
+    version = replace(model.versions[event.version.version], requantised=event.measured)
+    versions = MappingProxyType({**model.versions, event.version.version: version})
+    return replace(state, models=MappingProxyType({"m": replace(model, versions=versions)}))
+
+
+class Kept:
+    """Evidence that outlives a runner (the port ``EvidenceStore``); a full one keeps nothing."""
+
+    def __init__(self, *, full: bool = False) -> None:
+        self.full = full
+        self.asked = 0
+        self.found: dict[str, bytes] = {}
+
+    def save(self, rollout_id: str, content: bytes) -> None:
+        """Keep evidence."""
+        self.asked += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.found[rollout_id] = content
+
+    def load(self, rollout_id: str) -> bytes | None:
+        """Return what is kept."""
+        return self.found.get(rollout_id)
+
+    def forget(self, rollout_id: str) -> None:
+        """Drop what is kept."""
+        self.found.pop(rollout_id, None)
+
+
 class World:
     """One model in a rollout, without traffic; probes are good."""
 
-    def __init__(self, talk: Talk, rollout: Rollout) -> None:
+    def __init__(self, talk: Talk, rollout: Rollout, kept: Kept | None = None) -> None:
         self.told: list[GatesJudged] = []
         self.rollout = rollout
         self.state = State(models=MappingProxyType({"m": model_of(rollout)}))
@@ -143,7 +204,7 @@ class World:
             lambda: 1000.0,
             latest_state=lambda: self.state,
             options=RunnerOptions(interval_s=0.01),
-            behaviour=BehaviourSources(talk),
+            behaviour=BehaviourSources(talk, kept=kept),
         )
 
     def totals(self) -> Mapping[VersionKey, TrafficCounts]:
@@ -159,7 +220,10 @@ class World:
         return ProbeOutcome(ok=True)
 
     def emit(self, event: Event) -> None:
-        """Take verdicts."""
+        """Take verdicts, and what was measured."""
+        if isinstance(event, RequantisationMeasured):
+            self.state = measured(self.state, event)
+            return
         assert isinstance(event, GatesJudged)
         self.told.append(event)
 
@@ -195,6 +259,96 @@ async def test_a_version_that_answers_otherwise_fails() -> None:
     assert said.behaviour.moved[0].distance == 0.5
 
 
+@pytest.mark.parametrize(("apart", "verdict"), [(0.05, GateVerdict.PASS), (0.35, GateVerdict.FAIL)])
+async def test_the_margin_is_three_times_what_int8_does_to_the_old_version(apart: float, verdict: GateVerdict) -> None:
+    """It is measured before a text is compared, decides, is told of as measured, and is kept with the version."""
+    world = World(Talk(apart, rounding=0.1), rollout_of())
+    said = await world.decided()
+    assert said.verdict is verdict
+    assert said.behaviour is not None
+    assert said.behaviour.margin == pytest.approx(0.3)
+    assert said.behaviour.margin_source.startswith("measured: 3 x 0.1,")
+    kept = world.state.models["m"].versions["v1"].requantised
+    assert kept == Requantised("LOG_PROBABILITY", pytest.approx(0.1), 16)
+    assert world.state.models["m"].versions["v2"].requantised is None
+
+
+async def test_what_was_measured_once_is_not_measured_again() -> None:
+    """A later rollout takes the version's own figure; no text is scored in INT8 for it."""
+    world = World(Talk(0.05), rollout_of())
+    event = RequantisationMeasured(1.0, OLD, Requantised("LOG_PROBABILITY", 0.2, 16))
+    world.state = measured(world.state, event)
+    said = await world.decided()
+    assert said.behaviour is not None
+    assert said.behaviour.margin == pytest.approx(0.6)
+
+
+async def test_a_version_without_an_int8_self_is_judged_by_the_default() -> None:
+    """The rollout goes on, and the report says that the margin is a default and why."""
+    said = await World(Talk(), rollout_of()).decided()
+    assert said.verdict is GateVerdict.PASS
+    assert said.behaviour is not None
+    told = "the default of max_kl_nats; not measured: INVALID_ARGUMENT: it is in INT8 already"
+    assert said.behaviour.margin_source.startswith(told)
+
+
+async def test_a_margin_in_the_policy_is_not_measured() -> None:
+    """Whoever sets a margin gets it, though the version could be measured."""
+    said = await World(Talk(rounding=0.1), rollout_of(echo_policy=EchoPolicy(max_kl_nats=0.5))).decided()
+    assert said.behaviour is not None
+    assert said.behaviour.margin_source.startswith("the policy's max_kl_nats")
+
+
+async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
+    """Another runner on the same store has the same result from its first verdict on, and no text is scored again."""
+    kept, talk = Kept(), Talk(0.01)
+    before = await World(talk, rollout_of(), kept).decided()
+    scored = len(talk.scored)
+    assert scored == 80
+    world = World(talk, replace(rollout_of(), window=4), kept)
+    after = await world.decided()
+    assert len(talk.scored) == scored
+    assert (after.verdict, after.reason, after.behaviour) == (before.verdict, before.reason, before.behaviour)
+    world.runner.evaluate(EvaluateGates(world.rollout), world.state)
+    world.runner.forget(replace(world.rollout, phase=Phase.REVERTING))
+    assert kept.found == {}
+
+
+async def test_an_extended_stage_scores_again_after_a_restart() -> None:
+    """A version that has changed since its texts were scored shows where the stage asks for it; the newer scores count."""
+    kept = Kept()
+    await World(Talk(), rollout_of(), kept).decided()
+    rollout = rollout_of()
+    stage = rollout.policy.stages_percent.index(rollout.policy.extended_stages_percent[0]) + 1
+    talk = Talk(0.5)
+    said = await World(talk, replace(rollout, stage=stage, window=9), kept).decided()
+    assert talk.scored
+    assert said.verdict is GateVerdict.FAIL
+
+
+async def test_evidence_that_is_damaged_begins_anew() -> None:
+    """What cannot be read is said in the log and scored again; it stops nobody."""
+    kept, talk = Kept(), Talk()
+    kept.found["r1"] = b"PK no evidence"
+    said = await World(talk, rollout_of(), kept).decided()
+    assert said.verdict is GateVerdict.PASS
+    assert len(talk.scored) == 80
+
+
+async def test_nothing_is_said_before_it_is_kept() -> None:
+    """While evidence cannot be written no verdict is told; once it can, the verdict comes."""
+    kept = Kept(full=True)
+    world = World(Talk(0.5), rollout_of(), kept)
+    world.runner.evaluate(EvaluateGates(world.rollout), world.state)
+    async with asyncio.timeout(10):
+        while kept.asked < 5:
+            await asyncio.sleep(0.005)
+    assert world.told == []
+    kept.full = False
+    assert (await world.decided()).verdict is GateVerdict.FAIL
+    assert "r1" in kept.found
+
+
 async def test_a_version_that_scores_nothing_does_not_block() -> None:
     """Where the new version refuses to score, the gate passes with confidence 0 and its words."""
     said = await World(Talk(ok=False), rollout_of()).decided()
@@ -205,7 +359,7 @@ async def test_a_version_that_scores_nothing_does_not_block() -> None:
 def hearing(telemetry: Telemetry, rollout: Rollout) -> tuple[Hearing, echo.EchoEvidence]:
     """Return what hears telemetry alone, and the evidence at the begin."""
     reader = TotalsReader({}, NEW, OLD, frozenset())
-    heard = Hearing(None, telemetry, reader, lambda: 1000.0)
+    heard = Hearing(None, telemetry, reader, lambda: 1000.0, unkept)
     subject = heard.subject(model_of(rollout), rollout)
     assert subject is not None
     return heard, echo.begin(subject)
@@ -250,6 +404,6 @@ def test_nobody_is_judged_where_the_policy_or_the_sources_say_so() -> None:
     """The gate is silent where it is switched off, and where neither texts nor telemetry can be had."""
     reader = TotalsReader({}, NEW, OLD, frozenset())
     off = rollout_of(echo_policy=EchoPolicy(enabled=False))
-    assert Hearing(Talk(), None, reader, lambda: 0.0).subject(model_of(off), off) is None
+    assert Hearing(Talk(), None, reader, lambda: 0.0, unkept).subject(model_of(off), off) is None
     on = rollout_of()
-    assert Hearing(None, None, reader, lambda: 0.0).subject(model_of(on), on) is None
+    assert Hearing(None, None, reader, lambda: 0.0, unkept).subject(model_of(on), on) is None

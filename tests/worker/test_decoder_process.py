@@ -163,6 +163,20 @@ def test_whole_distributions(worker: LiveWorker) -> None:
         assert not distributions[count:].any()
 
 
+def test_scoring_as_the_model_in_int8(worker: LiveWorker, checkpoints: Checkpoints) -> None:
+    """The same as a load in INT8 says, without one; the answers after it are what they were; a model in INT8 refuses."""
+    plain, rounded = score_request("The river rises"), score_request("The river rises", requantised=True)
+    before = rows(worker.oip.ModelInfer(plain), "logprobs")[0]
+    found = rows(worker.oip.ModelInfer(rounded), "logprobs")[0]
+    assert rows(worker.oip.ModelInfer(plain), "logprobs")[0] == before
+    with live_worker(checkpoints.decoder, "GENERATION", context_length=CONTEXT, dtype="DTYPE_INT8") as other:
+        there = rows(other.oip.ModelInfer(plain), "logprobs")[0]
+        with pytest.raises(grpc.RpcError, match="in INT8 already"):
+            other.oip.ModelInfer(rounded)
+    assert found == pytest.approx(there, abs=1e-4)
+    assert max(abs(a - b) for a, b in zip(found, before, strict=True)) > 1e-3
+
+
 def test_what_scoring_refuses(worker: LiveWorker) -> None:
     """A token alone, sampling beside scoring, a dtype that is not there, and a text beyond the context unless it may be cut."""
     long = "Every stage of a rollout waits for evidence. " * 40

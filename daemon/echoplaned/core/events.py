@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
 from echoplaned.core.state import Verdict
@@ -277,6 +278,15 @@ class ReadingTaken:
     reading: Reading
 
 
+@dataclass(frozen=True, slots=True)
+class RequantisationMeasured:
+    """How far a version is from itself in INT8."""
+
+    now_s: float
+    version: VersionKey
+    measured: Requantised
+
+
 # --- traffic -------------------------------------------------------------------------------------------------------
 
 
@@ -376,4 +386,14 @@ EngineEvent = (
     | MemoryMeasured
 )
 TrafficEvent = RoutesProgressed | RoutesRefused
-Event = CallerEvent | PlanningEvent | EngineEvent | ReadingTaken | TrafficEvent | GatesJudged | Tick | Recovered
+Event = (
+    CallerEvent
+    | PlanningEvent
+    | EngineEvent
+    | ReadingTaken
+    | RequantisationMeasured
+    | TrafficEvent
+    | GatesJudged
+    | Tick
+    | Recovered
+)

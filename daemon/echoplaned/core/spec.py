@@ -65,7 +65,7 @@ class OnExpire(StrEnum):
 class EchoPolicy:
     """How a change of behaviour is judged.
 
-    ``max_kl_nats``: margin of the mean KL divergence a token (or a class answer), None for the default; ``max_distance``: of the mean
+    ``max_kl_nats``: margin of the mean KL divergence a token (or a class answer), None to measure it; ``max_distance``: of the mean
     cosine distance of embeddings, None likewise. ``alpha``: chance of calling equal behaviour different, over the whole rollout.
     ``prompt_count``: golden texts scored on both versions at the first stage and at each extended one. ``required``: hold, rather than
     go on, where the versions cannot be compared.

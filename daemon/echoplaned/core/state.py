@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.behaviour import BehaviourReport
+from echoplaned.core.behaviour import BehaviourReport, Requantised
 from echoplaned.core.calibration import Window
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
@@ -87,7 +87,8 @@ class CacheCounts:
 class Version:
     """One version of a model. ``wanted``: instances shall exist. ``forget``: drop the record once it is at rest.
 
-    ``failure``: why it is down; blocks new instances until the next load.
+    ``failure``: why it is down; blocks new instances until the next load. ``requantised``: how far it is from itself in INT8, where
+    that was measured.
     """
 
     key: VersionKey
@@ -105,6 +106,7 @@ class Version:
     create_time_s: float = 0.0
     load_started_s: float = 0.0
     load_duration_s: float | None = None
+    requantised: Requantised | None = None
 
 
 class Phase(StrEnum):

@@ -147,6 +147,15 @@ def _on_reading(draft: Draft, event: events.ReadingTaken) -> None:
     draft.state = replace(draft.state, calibrations=windows)
 
 
+def _on_requantisation(draft: Draft, event: events.RequantisationMeasured) -> None:
+    model = draft.state.models.get(event.version.model)
+    version = model.versions.get(event.version.version) if model is not None else None
+    if version is None:
+        return draft.count_stale()
+    draft.put_version(replace(version, requantised=event.measured))
+    return None
+
+
 def _on_tick(draft: Draft, _event: events.Tick) -> None:
     for model in tuple(draft.state.models.values()):
         for version in model.versions.values():
@@ -181,6 +190,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.EngineStopped: instances.on_engine_event,
         events.MemoryMeasured: instances.on_engine_event,
         events.ReadingTaken: _on_reading,
+        events.RequantisationMeasured: _on_requantisation,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.GatesJudged: _on_judged,

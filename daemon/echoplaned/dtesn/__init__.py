@@ -1,4 +1,4 @@
-"""The deep tree echo state network as a library: rooted trees, a tree reservoir, readouts, B-series and P systems.
+"""The deep tree echo state network as a library: trees, a reservoir, readouts, sample tests, B-series and P systems.
 
 Everything is computed in Rust, with the interpreter released, and is deterministic: the same seed and the same inputs give
 the same values on every machine. Arrays are NumPy's; float32, C-contiguous arrays are read and written without a copy.
@@ -15,6 +15,7 @@ Every error is a `DtesnError`, which is a `ValueError`.
 """
 
 from echoplaned.dtesn.bseries import METHODS, RootedTree, Series, SeriesCache, Surd, Tableau
+from echoplaned.dtesn.discrepancy import Discrepancy, NullPlan, mmd
 from echoplaned.dtesn.errors import DtesnError
 from echoplaned.dtesn.estimator import EchoStateRegressor
 from echoplaned.dtesn.psystem import Alarms, Applied, Configuration, Event, HealthAlgebra, MembraneState, System
@@ -27,11 +28,13 @@ __all__ = [
     "Alarms",
     "Applied",
     "Configuration",
+    "Discrepancy",
     "DtesnError",
     "EchoStateRegressor",
     "Event",
     "HealthAlgebra",
     "MembraneState",
+    "NullPlan",
     "RecursiveLeastSquares",
     "Ridge",
     "RootedTree",
@@ -43,4 +46,5 @@ __all__ = [
     "System",
     "Tableau",
     "TreeReservoir",
+    "mmd",
 ]

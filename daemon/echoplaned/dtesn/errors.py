@@ -32,6 +32,7 @@ from echoplaned._allocator import (
     TimeReversedError,
     TimeStepError,
     TooFewRowsError,
+    TooManyRowsError,
     ValueOverflowError,
 )
 
@@ -64,5 +65,6 @@ __all__ = [
     "TimeReversedError",
     "TimeStepError",
     "TooFewRowsError",
+    "TooManyRowsError",
     "ValueOverflowError",
 ]

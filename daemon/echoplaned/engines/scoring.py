@@ -44,11 +44,18 @@ class OipScorer:
         """Return golden text ``index`` (modulo their number)."""
         return SCORING_TEXTS[index % len(SCORING_TEXTS)]
 
-    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
-        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
+    async def score(
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+    ) -> ScoreOutcome:
+        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
+
+        ``requantised``: as the version in INT8 would score it.
+        """
         channel = self._channels.to(address)
         stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
         request = score_request(version, facts.task, index)
+        if requantised:
+            request.parameters["requantised"].bool_param = True
         try:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK,))
             return read_score(response, facts.task)

@@ -13,7 +13,7 @@ from echoplaned.gates.counts import Interval
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
-from echoplaned.gates.health import HealthEvidence
+from echoplaned.gates.health import Health
 from echoplaned.gates.probes import PairEvidence, PairOutcome
 from echoplaned.runtime.ports import Reporter
 
@@ -127,7 +127,7 @@ class RolloutEvidence:
     errors_failed: bool = False
     probes_asked: bool = False
     echo: EchoEvidence | None = None
-    health: HealthEvidence = field(default_factory=HealthEvidence)
+    health: Health = field(default_factory=Health)
 
     @property
     def speaking(self) -> tuple[SourceRecord, ...]:
@@ -155,8 +155,16 @@ class RolloutEvidence:
         return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
 
 
-def begin(window: Window, sources: tuple[Source, ...], subject: EchoSubject | None = None) -> RolloutEvidence:
-    """Start a rollout's evidence with its first window; ``subject``: whose behaviour is judged, None for nobody's."""
+def begin(
+    window: Window,
+    sources: tuple[Source, ...],
+    subject: EchoSubject | None = None,
+    kept: EchoEvidence | None = None,
+) -> RolloutEvidence:
+    """Start a rollout's evidence with its first window, or with the first one after a restart.
+
+    ``subject``: whose behaviour is judged, None for nobody's. ``kept``: what an earlier daemon knew of it.
+    """
     records = tuple(
         SourceRecord(
             source,
@@ -165,7 +173,11 @@ def begin(window: Window, sources: tuple[Source, ...], subject: EchoSubject | No
         )
         for source in sources
     )
-    heard = echo.begin(subject) if subject is not None else None
+    if kept is not None:
+        # Whether an extended window's texts were scored before the restart is not known; once more is no fresh chance.
+        heard: EchoEvidence | None = echo.enter(kept, extended=window.extended)
+    else:
+        heard = echo.begin(subject) if subject is not None else None
     return RolloutEvidence(window, records, probes_asked=window.extended, echo=heard)
 
 
@@ -190,7 +202,7 @@ def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
         clients=clients.enter(evidence.clients, test, soaking=soaking),
         probes_asked=window.extended,
         echo=echo.enter(evidence.echo, extended=window.extended) if evidence.echo is not None else None,
-        health=health.closed(evidence.health),
+        health=health.ended(evidence.health),
     )
     return _fired(entered)
 
@@ -199,14 +211,13 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
     """Take an interval in."""
     everywhere = sum(interval.requests for _, interval in seen.intervals)
     records = tuple(_recorded(record, seen, everywhere, evidence.window) for record in evidence.records)
-    pairs, heard, healthy = evidence.pairs, evidence.echo, evidence.health
+    pairs, heard = evidence.pairs, evidence.echo
     for pair in seen.pairs:
         pairs = probes.update(pairs, pair)
-        healthy = health.took(healthy, health.of_probes(pair))
     if heard is not None:
         heard = echo.observe(heard, seen.echo)
-        for new, old in heard.live.distances:
-            healthy = health.took(healthy, health.of_distances(new, old))
+    moved = heard.live.distances if heard is not None else ()
+    most = max((interval for _, interval in seen.intervals), key=lambda one: one.requests, default=Interval())
     updated = replace(
         evidence,
         records=records,
@@ -215,7 +226,7 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
         clients=_clients(evidence, seen),
         stale_subscribers=seen.stale_subscribers,
         echo=heard,
-        health=healthy,
+        health=health.observed(evidence.health, seen.pairs, most, moved),
     )
     return _fired(updated)
 

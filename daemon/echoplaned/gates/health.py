@@ -1,7 +1,10 @@
 """The event algebra beside the gates: errors, slow answers and drift of matched pairs climb the health tree, epoch by epoch.
 
-An epoch is at most ``EPOCH_PAIRS`` matched pairs, one request of each version: paired probes tell errors and slow answers, live pairs
-tell drift. In a pair an event belongs to one version or to neither, and equal versions are equally likely to have it. At its end old and
+An epoch is at most ``EPOCH_PAIRS`` matched pairs, one request of each version. Each gate has epochs of its own: paired probes tell
+errors and slow answers, live pairs of the echo gate tell drift, and the counts of live requests tell errors: of an interval as many
+requests of both versions are matched as the one with fewer had, and of the other's errors the part that falls on so many.
+
+In a pair an event belongs to one version or to neither, and equal versions are equally likely to have it. At its end old and
 new events cancel, and each ``threshold`` of what is left of the new version's is an alarm. Alarms describe; they have no vote.
 """
 
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from echoplaned.dtesn import Alarms, Event, HealthAlgebra
+from echoplaned.gates.counts import Interval
 from echoplaned.gates.probes import PairOutcome
 
 EPOCH_PAIRS = 64
@@ -23,19 +27,73 @@ SLOW_LEAST_S = 0.05
 DRIFT_MARGIN = 1.0
 """A request drifts that is farther from what the old version did before than its partner, by so much of the squared distance a feature."""
 
+MOST_MATCHED = 512
+"""Live requests of one interval that are matched at most; of a busier model the rest is left out."""
+
 LINES_KEPT = 8
 _EVENTS = tuple(Event)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthEvidence:
-    """The open epoch and the alarms so far. ``counts``: events in the order of ``Event``. ``lines``: the newest epochs with an alarm."""
+    """One gate's open epoch and the alarms so far.
 
+    ``counts``: events in the order of ``Event``. ``lines``: the newest epochs with an alarm.
+    """
+
+    gate: str = ""
     pairs: int = 0
     counts: tuple[int, ...] = (0,) * len(_EVENTS)
     epochs: int = 0
     alarms: int = 0
     lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The epochs of each gate. ``left_over``: parts of errors that fall on matched requests, new and old, below 1 each."""
+
+    probes: HealthEvidence = HealthEvidence(gate="probes")
+    errors: HealthEvidence = HealthEvidence(gate="errors")
+    drift: HealthEvidence = HealthEvidence(gate="echo")
+    left_over: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The newest epochs with an alarm, gate by gate."""
+        return (*self.errors.lines, *self.probes.lines, *self.drift.lines)
+
+
+def observed(
+    health: Health, probes: tuple[PairOutcome, ...], live: Interval, distances: tuple[tuple[float, float], ...]
+) -> Health:
+    """Take an interval in. ``live``: what the source that sees most counted; ``distances``: of live pairs, new and old."""
+    told, drift = health.probes, health.drift
+    for pair in probes:
+        told = took(told, of_probes(pair))
+    for new, old in distances:
+        drift = took(drift, of_distances(new, old))
+    return replace(_with_errors(health, live), probes=told, drift=drift)
+
+
+def ended(health: Health) -> Health:
+    """End every gate's epoch: the weights change."""
+    return replace(health, probes=closed(health.probes), errors=closed(health.errors), drift=closed(health.drift))
+
+
+def _with_errors(health: Health, live: Interval) -> Health:
+    matched = min(live.new.requests, live.old.requests, MOST_MATCHED)
+    if not matched:
+        return health
+    sides = zip((live.new, live.old), health.left_over, strict=True)
+    due = [left + tally.errors * matched / tally.requests for tally, left in sides]
+    new, old = (min(matched, int(part)) for part in due)
+    errors = health.errors
+    for number in range(matched):
+        # Which requests are matched is not known, so no pair is spared for erring on both sides: both cancel in the epoch.
+        events = (Event.NEW_ERROR,) * (number < new) + (Event.OLD_ERROR,) * (number < old)
+        errors = took(errors, events)
+    return replace(health, errors=errors, left_over=(due[0] - int(due[0]), due[1] - int(due[1])))
 
 
 def of_probes(pair: PairOutcome) -> tuple[Event, ...]:
@@ -75,7 +133,7 @@ def closed(evidence: HealthEvidence) -> HealthEvidence:
     alarms = algebra.close()
     raised = alarms.error + alarms.slow + alarms.drift
     lines = (*evidence.lines, _line(evidence, alarms))[-LINES_KEPT:] if raised else evidence.lines
-    return HealthEvidence(epochs=evidence.epochs + 1, alarms=evidence.alarms + raised, lines=lines)
+    return HealthEvidence(evidence.gate, epochs=evidence.epochs + 1, alarms=evidence.alarms + raised, lines=lines)
 
 
 def _line(evidence: HealthEvidence, alarms: Alarms) -> str:
@@ -90,4 +148,5 @@ def _line(evidence: HealthEvidence, alarms: Alarms) -> str:
         "; ".join(f"{rule} x{times}" for _, rule, times in step if "open" not in rule.split("-->")[0])
         for step in alarms.trace
     )
-    return f"epoch {evidence.epochs + 1} ({evidence.pairs} pairs: {events}): alarms {told}; rules: {steps}"
+    gate = f"{evidence.gate} " if evidence.gate else ""
+    return f"{gate}epoch {evidence.epochs + 1} ({evidence.pairs} pairs: {events}): alarms {told}; rules: {steps}"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
+from echoplaned.gates.echo import description, margins
+from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
@@ -20,6 +23,15 @@ from echoplaned.runtime.traces import RequestTrace
 RETRY_S = 0.5
 """Pause before texts are tried again while a version has no engine that is ready."""
 
+DESCRIBE_S = 1.0
+"""Pause between two looks at whether there are enough new pairs to describe."""
+
+MEASURE_S = 20.0
+"""The old version is measured against itself in INT8 for at most so long; then the default margin holds for the rollout."""
+
+Keep = Callable[[VersionKey, Requantised], None]
+"""Keep what was measured of a version, for later rollouts."""
+
 
 class Hearing:
     """Gathers scores and traces for one rollout between two readings.
@@ -29,15 +41,22 @@ class Hearing:
         traces: telemetry; None: it is not judged by live requests.
         reader: is told of each score, so that it is not taken for traffic.
         clock: seconds since the epoch.
+        keep: takes what was measured of the old version.
     """
 
-    def __init__(self, scorer: Scorer | None, traces: TraceSource | None, reader: TotalsReader, clock: Clock) -> None:
+    def __init__(
+        self, scorer: Scorer | None, traces: TraceSource | None, reader: TotalsReader, clock: Clock, keep: Keep
+    ) -> None:
         self._scorer = GoldenScorer(scorer, reader, clock, self._take) if scorer is not None else None
         self._traces = traces
         self._texts: list[ScoredText] = []
         self._wanted = asyncio.Event()
         self._versions: tuple[VersionKey, VersionKey] | None = None
         self._dropped: dict[VersionKey, int] = {}
+        self._described: tuple[Described, ...] = ()
+        self._keep = keep
+        self._margin_open = False
+        self._requantised: Requantised | str | None = None
 
     def subject(self, model: Model, rollout: Rollout) -> EchoSubject | None:
         """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's."""
@@ -55,7 +74,10 @@ class Hearing:
             why_not = f"the versions serve different tasks ({old.facts.task.value}, {new.facts.task.value})"
         count = 0 if self._scorer is None or why_not else self._scorer.text_count
         task = new.facts.task if not why_not else Task.GENERATION
-        return EchoSubject(policy, rollout.behaviour_change, task, rollout.policy.confidence, count, why_not)
+        known = old.requantised
+        self._margin_open = count > 0 and known is None and margins.is_open(policy, task)
+        confidence = rollout.policy.confidence
+        return EchoSubject(policy, rollout.behaviour_change, task, confidence, count, why_not, known)
 
     def want_scores(self, *, wanted: bool) -> None:
         """Say whether texts are to be scored."""
@@ -74,6 +96,8 @@ class Hearing:
         while True:
             await self._wanted.wait()
             found = current()
+            if found is not None and self._margin_open:
+                await self._measure(*found)
             there = {text.index for text in self._texts}
             left = sorted(missing() - there)
             if found is not None and self._scorer is not None and left and await self._scorer.score(*found, left):
@@ -81,6 +105,35 @@ class Hearing:
                 self._wanted.clear()
             else:
                 await asyncio.sleep(RETRY_S)
+
+    async def _measure(self, model: Model, rollout: Rollout) -> None:
+        """Measure the old version against itself in INT8, before any text is compared: the margin must not follow from the outcome."""
+        old = model.versions.get(rollout.from_version)
+        if self._scorer is None or old is None:
+            return
+        late = f"no answer within {MEASURE_S:g} s"
+        try:
+            async with asyncio.timeout(MEASURE_S):
+                texts = await self._scorer.score_in_int8(model, rollout, margins.TEXTS_MEASURED)
+        except TimeoutError:
+            self._requantised, self._margin_open = late, False
+            return
+        if texts is None:
+            return
+        self._requantised, self._margin_open = margins.measured(old.facts.task, texts), False
+        if isinstance(self._requantised, Requantised):
+            self._keep(old.key, self._requantised)
+
+    async def describe_on(self, heard: Callable[[], EchoEvidence | None]) -> None:
+        """Describe the live change again and again, in a thread: it may take longer than the daemon's own thread should be held."""
+        done = 0
+        while True:
+            await asyncio.sleep(DESCRIBE_S)
+            evidence = heard()
+            newest = evidence.live.newest if evidence is not None else ()
+            if evidence is not None and description.is_due(evidence.live.pairs, len(newest), done):
+                done = evidence.live.pairs
+                self._described = await asyncio.to_thread(description.describe, newest)
 
     def read(self, evidence: EchoEvidence | None, *, acknowledged: bool) -> EchoSeen:
         """Return what came since the last reading.
@@ -90,8 +143,10 @@ class Hearing:
         if evidence is None or self._versions is None:
             return EchoSeen()
         texts, self._texts = tuple(self._texts), []
+        described, self._described = self._described, ()
+        margin, self._requantised = self._requantised, None
         if self._traces is None:
-            return EchoSeen(texts)
+            return EchoSeen(texts, requantised=margin)
         requests = tuple(
             _request(trace, self._versions[0])
             for trace in sorted(
@@ -100,8 +155,9 @@ class Hearing:
         )
         lost = self._lost(self._traces)
         if acknowledged:
-            return EchoSeen(texts, requests, lost=lost)
-        return EchoSeen(texts, calibration=tuple(r for r in requests if not r.is_new), lost=lost)
+            return EchoSeen(texts, requests, lost=lost, described=described, requantised=margin)
+        calibration = tuple(r for r in requests if not r.is_new)
+        return EchoSeen(texts, calibration=calibration, lost=lost, described=described, requantised=margin)
 
     def _lost(self, traces: TraceSource) -> bool:
         now = {key: traces.dropped_count(key) for key in self._dropped}

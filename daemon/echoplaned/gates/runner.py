@@ -9,18 +9,30 @@ from dataclasses import dataclass
 
 import structlog
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import GatesJudged
+from echoplaned.core.events import GatesJudged, RequantisationMeasured
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
 from echoplaned.gates import evidence as evidences
 from echoplaned.gates.deltas import ClientsReader, TotalsReader
+from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
 from echoplaned.gates.hearing import Hearing
 from echoplaned.gates.judge import judge
+from echoplaned.gates.keeper import EchoKeeper
 from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import ClientSource, Clock, Emit, Prober, Scorer, TraceSource, TrafficSource
+from echoplaned.runtime.ports import (
+    ClientSource,
+    Clock,
+    Emit,
+    EvidenceStore,
+    Prober,
+    Scorer,
+    TraceSource,
+    TrafficSource,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -48,10 +60,14 @@ class RunnerOptions:
 
 @dataclass(frozen=True, slots=True)
 class BehaviourSources:
-    """What tells of behaviour. ``scorer``: has golden texts scored; ``traces``: telemetry of live requests. None: there is none."""
+    """What tells of behaviour. ``scorer``: has golden texts scored; ``traces``: telemetry of live requests. None: there is none.
+
+    ``kept``: where the evidence outlives the daemon; None: it does not.
+    """
 
     scorer: Scorer | None = None
     traces: TraceSource | None = None
+    kept: EvidenceStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class GateRunner:
     """Judges rollouts; implements ``runtime.ports.Gates``. Use it from the loop's thread only.
 
     The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
-    it anew (see ``error_eprocess``).
+    it anew (see ``error_eprocess``), but for that of behaviour, which is kept.
 
     Args:
         prober: makes probes.
@@ -127,6 +143,7 @@ class GateRunner:
             return
         known.stop()
         if rollout.phase not in _WEIGHED:
+            known.keeper.forget()
             del self._judges[rollout.rollout_id]
 
     async def aclose(self) -> None:
@@ -141,7 +158,7 @@ class GateRunner:
 
 
 class _RolloutJudge:
-    """One rollout's evidence and the three tasks that work on it: one judges, one probes, one has golden texts scored."""
+    """One rollout's evidence and the tasks that work on it: one judges, one probes, one has golden texts scored, one describes."""
 
     def __init__(self, outside: _Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
         self._outside = outside
@@ -151,7 +168,10 @@ class _RolloutJudge:
         self._reader = TotalsReader(outside.sources, new, old, outside.options.probes_counted_by)
         self._clients = ClientsReader(outside.clients, new, old) if outside.clients is not None else None
         self._pairer = Pairer(outside.prober, self._reader, outside.clock, self._take_pair)
-        self._hearing = Hearing(outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock)
+        self._hearing = Hearing(
+            outside.behaviour.scorer, outside.behaviour.traces, self._reader, outside.clock, self._keep
+        )
+        self.keeper = EchoKeeper(outside.behaviour.kept, rollout.rollout_id)
         self._evidence: RolloutEvidence | None = None
         self._pairs: list[PairOutcome] = []
         self._probes_wanted = asyncio.Event()
@@ -172,7 +192,8 @@ class _RolloutJudge:
         if self._evidence is None:
             model = self._outside.latest_state().models.get(rollout.model)
             subject = self._hearing.subject(model, rollout) if model is not None else None
-            self._evidence = evidences.begin(window, self._sources(), subject)
+            kept = self.keeper.restored(subject) if subject is not None else None
+            self._evidence = evidences.begin(window, self._sources(), subject, kept)
         else:
             # What came in since the last reading belongs to the weights before.
             self._observe(now_s, weight=None)
@@ -205,6 +226,7 @@ class _RolloutJudge:
             asyncio.create_task(
                 self._hearing.score_on(self._current, self._texts_missing, self._news), name=f"{name} scores"
             ),
+            asyncio.create_task(self._hearing.describe_on(self._heard), name=f"{name} description"),
         )
         for task in self._tasks:
             task.add_done_callback(self._on_done)
@@ -227,7 +249,7 @@ class _RolloutJudge:
     async def _judge_on(self) -> None:
         while True:
             await self._interval()
-            if not self._tick():
+            if not await self._tick():
                 self.stop()
                 self._on_end(self._rollout.rollout_id)
                 return
@@ -262,14 +284,16 @@ class _RolloutJudge:
 
     # --- one interval ---
 
-    def _tick(self) -> bool:
-        """Read, judge and tell; False when the rollout is not to be judged any more."""
+    async def _tick(self) -> bool:
+        """Read, judge, keep and tell; False when the rollout is not to be judged any more."""
         current = self._current()
         if current is None or self._evidence is None:
             return False
         model, rollout = current
         now_s = self._outside.clock()
         evidence = self._observe(now_s, _acknowledged_weight(model, rollout))
+        if not await self.keeper.keep(evidence.echo):
+            return True
         judgement = judge(evidence, now_s)
         same = (rollout.stage, rollout.window) == (evidence.window.stage, evidence.window.number)
         if rollout.phase in _JUDGED and same:
@@ -310,8 +334,14 @@ class _RolloutJudge:
             return None
         return (model, rollout) if rollout.phase in _WEIGHED else None
 
+    def _keep(self, version: VersionKey, measured: Requantised) -> None:
+        self._outside.emit(RequantisationMeasured(self._outside.clock(), version, measured))
+
+    def _heard(self) -> EchoEvidence | None:
+        return self._evidence.echo if self._evidence is not None else None
+
     def _texts_missing(self) -> frozenset[int]:
-        heard = self._evidence.echo if self._evidence is not None else None
+        heard = self._heard()
         return heard.missing if heard is not None else frozenset()
 
     def _set_probing(self, wanted: bool) -> None:  # noqa: FBT001 - one caller each way, named by the method

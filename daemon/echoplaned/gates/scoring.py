@@ -56,10 +56,28 @@ class GoldenScorer:
         await asyncio.gather(*(one(index) for index in indices))
         return True
 
-    async def _score(self, ready: Ready, index: int) -> ScoreOutcome:
+    async def score_in_int8(self, model: Model, rollout: Rollout, count: int) -> tuple[ScoredText, ...] | None:
+        """Score the first texts on the old version, as it is and as it would be in INT8; None if it has no engine that is ready.
+
+        An engine that cannot tell is asked no further.
+        """
+        pair = ready_pair(model, rollout)
+        if pair is None:
+            return None
+        found: list[ScoredText] = []
+        for index in range(min(count, self.text_count)):
+            rounded = await self._score(pair[1], index, requantised=True)
+            text = self._scorer.text(index)
+            if not rounded.ok:
+                return (*found, ScoredText(index, text, problem=rounded.detail or "no score"))
+            plain = await self._score(pair[1], index)
+            found.append(compare(index, text, rounded, plain))
+        return tuple(found)
+
+    async def _score(self, ready: Ready, index: int, *, requantised: bool = False) -> ScoreOutcome:
         key: VersionKey = ready.version.key
         self._reader.probe_sent(key, self._clock())
-        asked = self._scorer.score(key, ready.version.facts, ready.address(index), index)
+        asked = self._scorer.score(key, ready.version.facts, ready.address(index), index, requantised=requantised)
         late = ScoreOutcome(ok=False, detail=f"no score within {SCORE_TIMEOUT_S:g} s")
         outcome = await answer_within(SCORE_TIMEOUT_S, asked, late)
         if not outcome.ok:

@@ -187,8 +187,41 @@ class Scorer(Protocol):
         """Return golden text ``index`` (modulo their number)."""
         ...
 
-    async def score(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ScoreOutcome:
-        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure."""
+    async def score(
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+    ) -> ScoreOutcome:
+        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
+
+        ``requantised``: as the version in INT8 would score it; an engine that cannot tell says so.
+        """
+        ...
+
+
+class EvidenceStore(Protocol):
+    """Where gates keep what they know of a rollout. Blocking; one call at a time for each rollout."""
+
+    def save(self, rollout_id: str, content: bytes) -> None:
+        """Keep a rollout's evidence in place of what was kept before; it is durable on return.
+
+        Raises:
+            OSError: it was not kept; what was there before is there still.
+        """
+        ...
+
+    def load(self, rollout_id: str) -> bytes | None:
+        """Return a rollout's evidence; None where there is none.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
+    def forget(self, rollout_id: str) -> None:
+        """Remove a rollout's evidence, if there is any.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
         ...
 
 

@@ -124,8 +124,8 @@ class LoadProcesses:
     _seen: list[Sample] = field(default_factory=list)
     _offsets: dict[Path, int] = field(default_factory=dict)
 
-    def start(self, count: int, rate_total: float, long_share: float = 0.1) -> None:
-        """Start ``count`` generators that share a rate of requests a second."""
+    def start(self, count: int, rate_total: float, long_share: float = 0.1, max_tokens: int = 0) -> None:
+        """Start ``count`` generators that share a rate of requests a second; ``max_tokens`` of a generation, 0 for the default."""
         for _ in range(count):
             number = len(self.processes)
             output = self.folder / f"load-{number}.tsv"
@@ -145,6 +145,8 @@ class LoadProcesses:
                 str(number),
                 "--long-share",
                 str(long_share),
+                "--max-tokens",
+                str(max_tokens),
                 "--output",
                 str(output),
             ]
@@ -224,6 +226,8 @@ class Generator:
         request = grpc_service_pb2.ModelInferRequest(model_name=self._options.model)
         tensor = request.inputs.add(name="text", datatype="BYTES", shape=[1])
         tensor.contents.bytes_contents.append(make_text(self._rng, long=long).encode())
+        if self._options.max_tokens:
+            request.parameters["max_tokens"].int64_param = self._options.max_tokens
         began = time.perf_counter()
         call = self._stub.ModelInfer(request, timeout=self._options.deadline, wait_for_ready=first)
         code, detail = "OK", ""
@@ -257,6 +261,7 @@ def main() -> int:
     parser.add_argument("--duration", type=float, default=3600.0, help="seconds")
     parser.add_argument("--deadline", type=float, default=10.0, help="seconds a request may take")
     parser.add_argument("--long-share", type=float, default=0.1, help="share of texts over 64 tokens")
+    parser.add_argument("--max-tokens", type=int, default=0, help="tokens a generation may get; 0: the default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()

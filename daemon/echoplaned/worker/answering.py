@@ -137,6 +137,7 @@ class Answerer:
                 tap if tap is not None and index == 0 else collector.listener(index),
                 scoring=order.scoring,
                 traced=tap is not None and index == 0,
+                requantised=order.requantised,
             )
             for index, row in enumerate(rows)
         ]
@@ -165,6 +166,8 @@ class Answerer:
     async def _rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence, within the limits."""
         options = self._model.options
+        if order.requantised and self._model.why_not_requantised:
+            raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_not_requantised}")
         if order.texts:
             texts = list(order.texts)
             check_text_lengths(texts, options.context_length)

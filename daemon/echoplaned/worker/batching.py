@@ -186,9 +186,9 @@ class Batcher:
             self._loop.call_soon_threadsafe(_tell_all, told)
 
 
-def _kind(row: Sequence) -> tuple[int, bool]:
-    """Return what the rows of a batch have in common: the length bucket, and whether they are scored."""
-    return bucket_of(len(row.token_ids)), row.scoring is not None
+def _kind(row: Sequence) -> tuple[int, bool, bool]:
+    """Return what the rows of a batch have in common: the length bucket, whether they are scored, and whether in INT8."""
+    return bucket_of(len(row.token_ids)), row.scoring is not None, row.requantised
 
 
 def _tell_all(told: list[Told]) -> None:

@@ -33,6 +33,11 @@ class ServedModel(Protocol):
         """Token ids are below this."""
         ...
 
+    @property
+    def why_not_requantised(self) -> str:
+        """Why the model cannot answer as its INT8 self; empty where it can."""
+        ...
+
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """Return each text's token ids, special tokens included, nothing cut off."""
         ...

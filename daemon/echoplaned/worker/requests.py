@@ -18,8 +18,8 @@ from echoplaned.worker.sequences import Sampling, Scoring
 from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
 
 _GENERATION_PARAMETERS: Final[tuple[str, ...]] = ("max_tokens", "temperature", "top_k", "seed", "score")
-_SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate")
-_ENCODER_PARAMETERS: Final[tuple[str, ...]] = ("truncate",)
+_SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate", "requantised")
+_ENCODER_PARAMETERS: Final[tuple[str, ...]] = ("truncate", "requantised")
 _DISTRIBUTION_DTYPES: Final[Mapping[str, type[np.float32 | np.float16]]] = {"FP32": np.float32, "FP16": np.float16}
 
 DISTRIBUTIONS: Final = "log_distributions"
@@ -46,6 +46,7 @@ class InferOrder:
 
     ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
     ``scoring``: how the tokens are scored; None: they are answered. ``truncate``: cut what is longer than the context.
+    ``requantised``: answer as the model in INT8 would.
     """
 
     texts: tuple[str, ...]
@@ -55,6 +56,7 @@ class InferOrder:
     raw: bool
     scoring: Scoring | None = None
     truncate: bool = False
+    requantised: bool = False
 
     @property
     def size(self) -> int:
@@ -78,7 +80,8 @@ def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: 
     texts, rows = _sequences(inputs)
     sampling = read_sampling(request.parameters, options)
     truncate = _truth(request.parameters, "truncate")
-    order = InferOrder(texts, rows, sampling, outputs, inputs.raw, scoring, truncate)
+    requantised = _truth(request.parameters, "requantised")
+    order = InferOrder(texts, rows, sampling, outputs, inputs.raw, scoring, truncate, requantised)
     if scoring is not None and scoring.distributions is np.float16 and not inputs.raw:
         raise InvalidInputError("FP16 has no typed contents: send raw_input_contents, or ask for distributions in FP32")
     if order.size > options.max_concurrency:

@@ -82,9 +82,10 @@ class Sequence:
         listener: called on the event loop with each outcome; never after ``cancel``.
         scoring: score the tokens instead of generating.
         traced: measure what telemetry needs beside the answer.
+        requantised: compute as the model in INT8 would.
     """
 
-    __slots__ = ("_listener", "cancelled", "sampling", "scoring", "token_ids", "traced")
+    __slots__ = ("_listener", "cancelled", "requantised", "sampling", "scoring", "token_ids", "traced")
 
     def __init__(
         self,
@@ -94,11 +95,13 @@ class Sequence:
         *,
         scoring: Scoring | None = None,
         traced: bool = False,
+        requantised: bool = False,
     ) -> None:
         self.token_ids = token_ids
         self.sampling = sampling
         self.scoring = scoring
         self.traced = traced
+        self.requantised = requantised
         self.cancelled = False
         self._listener = listener
 

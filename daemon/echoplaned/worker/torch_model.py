@@ -12,10 +12,12 @@ from transformers.utils import logging as transformers_logging
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.engines.version import torch_engine_version
+from echoplaned.worker.batching import Run
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker.requantised import RequantisedRun, why_not
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import Sequence
 from echoplaned.worker.tokenizing import tokenize
@@ -49,6 +51,11 @@ class TorchModel:
         """Token ids are below this."""
         return self._loaded.vocabulary_size
 
+    @property
+    def why_not_requantised(self) -> str:
+        """Why the model cannot answer as its INT8 self; empty where it can."""
+        return why_not(self._loaded.model, self.options.dtype)
+
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """Return each text's token ids, special tokens included, nothing cut off."""
         return tokenize(self._loaded.tokenizer, texts)
@@ -57,11 +64,15 @@ class TorchModel:
         """Return the text of generated tokens, without special ones."""
         return str(self._loaded.tokenizer.decode(token_ids, skip_special_tokens=True))
 
-    def start_run(self, rows: list[Sequence]) -> EncoderRun | GenerationRun | ScoringRun:
+    def start_run(self, rows: list[Sequence]) -> Run:
         """Make a batch ready to be stepped."""
         # The number of threads is kept by thread; this runs on the inference thread.
         if torch.get_num_threads() != self.options.torch_threads:
             torch.set_num_threads(self.options.torch_threads)
+        run = self._run(rows)
+        return RequantisedRun(run, self._loaded.model) if rows[0].requantised else run
+
+    def _run(self, rows: list[Sequence]) -> Run:
         if self.options.task is not Task.GENERATION:
             return EncoderRun(self._loaded, rows)
         return (GenerationRun if rows[0].scoring is None else ScoringRun)(self._loaded, rows)

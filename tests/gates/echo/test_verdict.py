@@ -8,18 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.echo import evidence as echo
-from echoplaned.gates.echo import verdict
+from echoplaned.gates.echo import margins, verdict
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.echo.paired import Measure
 from echoplaned.gates.echo.scored import ScoredText, compare
 from echoplaned.runtime.ports import ScoreOutcome
 
 SUBJECT = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, confidence=0.95, text_count=48)
-MARGIN = echo.DEFAULT_KL_NATS
+MARGIN = margins.DEFAULT_KL_NATS
 
 
 def text(index: int, kl: float, tokens: int = 20) -> ScoredText:
@@ -121,12 +122,32 @@ def test_rounds_begin_again_where_they_are_asked_for() -> None:
 
 def test_margins() -> None:
     """The policy's margin is used and named; without one the default; of log-probabilities the difference that goes with it."""
-    assert echo.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL) == (0.5, "the policy's max_kl_nats")
-    assert echo.margin_of(EchoPolicy(), Measure.CLASS_KL) == (MARGIN, "the default of max_kl_nats")
-    assert echo.margin_of(EchoPolicy(max_distance=0.1), Measure.COSINE) == (0.1, "the policy's max_distance")
-    margin, source = echo.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY)
+    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL) == (0.5, "the policy's max_kl_nats")
+    assert margins.margin_of(EchoPolicy(), Measure.CLASS_KL) == (MARGIN, "the default of max_kl_nats")
+    assert margins.margin_of(EchoPolicy(max_distance=0.1), Measure.COSINE) == (0.1, "the policy's max_distance")
+    margin, source = margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY)
     assert margin == pytest.approx(math.sqrt(4 * MARGIN / math.pi))
     assert "0.004 nats" in source
+
+
+def test_a_measured_margin_is_used_by_its_own_measure() -> None:
+    """Three times what INT8 does; as log-probabilities where the KL divergence is known; never in another unit."""
+    told = Requantised("KL", 0.01, 16)
+    assert margins.margin_of(EchoPolicy(), Measure.KL, told)[0] == pytest.approx(0.03)
+    assert margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY, told)[0] == pytest.approx(math.sqrt(0.12 / math.pi))
+    assert margins.margin_of(EchoPolicy(), Measure.COSINE, told) == (0.002, "the default of max_distance")
+    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL, told)[0] == 0.5
+
+
+def test_what_int8_does_is_a_number_or_a_reason() -> None:
+    """The mean over all tokens; equal answers, too few texts and distances that are not finite are no measurement."""
+    texts = tuple(ScoredText(n, "t", kl=(0.01, 0.03), difference=(0.1, 0.1)) for n in range(8))
+    assert margins.measured(Task.GENERATION, texts) == Requantised("KL", pytest.approx(0.02), 8)
+    same = tuple(replace(text, kl=(0.0,)) for text in texts)
+    assert margins.measured(Task.GENERATION, same) == "INT8 changes nothing that can be told"
+    assert "nothing" in str(margins.measured(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))
+    assert margins.measured(Task.GENERATION, texts[:7]) == "7 texts are too few"
+    assert margins.measured(Task.GENERATION, (ScoredText(0, "t", problem="in INT8"),)) == "in INT8"
 
 
 def test_scores_are_compared_by_what_both_give() -> None:
@@ -157,4 +178,4 @@ def test_embeddings_are_judged_by_cosine() -> None:
     said = verdict.judge(echo.observe(echo.begin(subject), EchoSeen(texts)))
     assert said.verdict is GateVerdict.PASS
     assert said.behaviour is not None
-    assert (said.behaviour.measure, said.behaviour.margin) == ("COSINE", echo.DEFAULT_COSINE_DISTANCE)
+    assert (said.behaviour.measure, said.behaviour.margin) == ("COSINE", margins.DEFAULT_COSINE_DISTANCE)

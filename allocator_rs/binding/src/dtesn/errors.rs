@@ -1,5 +1,6 @@
 //! Exceptions of the deep tree echo state network: a caller's mistakes are `ValueError`s.
 
+use ::mmd::MmdError;
 use ::network::NetworkError;
 use ::psystem::{Position, SystemError};
 use ::readout::ReadoutError;
@@ -41,6 +42,7 @@ exceptions! {
     SnapshotInvalidError: "Bytes that are no saved stream.",
     NetworkMismatchError: "A stream that another network saved.",
     TooFewRowsError: "Too few rows to fit anything.",
+    TooManyRowsError: "More rows than are compared.",
     SingularError: "A readout without a unique solution.",
     NumberInvalidError: "A text that is no exact number.",
     TableauInvalidError: "A tableau of a wrong shape, or with two roots.",
@@ -82,6 +84,16 @@ pub fn network(error: &NetworkError) -> PyErr {
         NetworkError::StreamsLive { .. } => StreamsLiveError::new_err(text),
         NetworkError::Snapshot { .. } => SnapshotInvalidError::new_err(text),
         NetworkError::Mismatch { .. } => NetworkMismatchError::new_err(text),
+    }
+}
+
+pub fn mmd(error: &MmdError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        MmdError::Width { .. } | MmdError::Strata { .. } => ShapeInvalidError::new_err(text),
+        MmdError::NotFinite { .. } => NotFiniteError::new_err(text),
+        MmdError::TooFewRows { .. } => TooFewRowsError::new_err(text),
+        MmdError::TooManyRows { .. } => TooManyRowsError::new_err(text),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod discrepancy;
 mod errors;
 mod network;
 mod psystem;
@@ -17,6 +18,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<network::TreeStreams>()?;
     module.add_class::<readout::RidgeReadout>()?;
     module.add_class::<readout::RecursiveReadout>()?;
+    discrepancy::register(module)?;
     series::register(module)?;
     module.add_class::<psystem::MembraneSystem>()?;
     module.add_class::<psystem::MembraneConfiguration>()?;

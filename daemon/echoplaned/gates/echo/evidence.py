@@ -10,27 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.bets import log_sum
-from echoplaned.gates.echo import distances, live, matching, paired
+from echoplaned.gates.echo import live, margins, matching, paired
+from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.paired import Measure, PairedResult, PairedTest
 from echoplaned.gates.echo.scored import ScoredText
-
-DEFAULT_KL_NATS = 0.004
-"""Three times that of an 8-bit copy (q8_0) of Llama 3 8B, which llama.cpp's perplexity tool lists with 0.00139 nats a token."""
-
-DEFAULT_COSINE_DISTANCE = 0.002
-"""Three times the mean cosine distance of an INT8 copy of all-MiniLM-L6-v2 on the golden texts (0.00055), rounded up."""
 
 _LOG_HALF = -0.6931471805599453
 
 
 @dataclass(frozen=True, slots=True)
 class EchoSubject:
-    """What is compared. ``confidence``: of passing. ``text_count``: golden texts that can be scored; 0 for none, then ``why_not``."""
+    """What is compared. ``confidence``: of passing. ``text_count``: golden texts that can be scored; 0 for none, then ``why_not``.
+
+    ``requantised``: how far the old version is from itself in INT8; None where that is not known, ``why_default`` says why.
+    """
 
     policy: EchoPolicy
     change: BehaviourChange
@@ -38,6 +37,12 @@ class EchoSubject:
     confidence: float
     text_count: int = 0
     why_not: str = ""
+    requantised: Requantised | None = None
+    why_default: str = ""
+
+    def margin(self, measure: Measure) -> tuple[float, str]:
+        """Return the margin in a measure's unit, and where it comes from."""
+        return margins.margin_of(self.policy, measure, self.requantised, self.why_default)
 
     @property
     def scorable(self) -> bool:
@@ -47,17 +52,26 @@ class EchoSubject:
 
 @dataclass(frozen=True, slots=True)
 class EchoSeen:
-    """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more."""
+    """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more.
+
+    ``described``: how large the live change is, by listener; empty where that was not computed anew. ``requantised``: how far the old
+    version is from itself in INT8, or why that cannot be told; None: nothing new.
+    """
 
     texts: tuple[ScoredText, ...] = ()
     requests: tuple[Request, ...] = ()
     calibration: tuple[Request, ...] = ()
     lost: bool = False
+    described: tuple[Described, ...] = ()
+    requantised: Requantised | str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EchoEvidence:
-    """All evidence of a rollout. ``wanted``: texts that the present round scores, by index; ``scored``: by index, the newest score."""
+    """All evidence of a rollout. ``wanted``: texts that the present round scores, by index; ``scored``: by index, the newest score.
+
+    ``described``: the newest description of the live change.
+    """
 
     subject: EchoSubject
     wanted: frozenset[int] = frozenset()
@@ -65,6 +79,7 @@ class EchoEvidence:
     scored: Mapping[int, ScoredText] = field(default_factory=lambda: MappingProxyType({}))
     result: PairedResult | None = None
     live: LiveEvidence = field(default_factory=LiveEvidence)
+    described: tuple[Described, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -108,8 +123,12 @@ def _rounded(evidence: EchoEvidence, first: int = 0) -> EchoEvidence:
 
 def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     """Take an interval in."""
+    if seen.requantised is not None:
+        evidence = replace(evidence, subject=_with_margin(evidence.subject, seen.requantised))
     if seen.texts:
         evidence = _scored(evidence, seen.texts)
+    if seen.described:
+        evidence = replace(evidence, described=seen.described)
     known = evidence.live
     if known.distances:
         known = replace(known, distances=())
@@ -120,6 +139,12 @@ def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     elif seen.requests:
         known = live.observe(known, seen.requests)
     return evidence if known is evidence.live else replace(evidence, live=known)
+
+
+def _with_margin(subject: EchoSubject, found: Requantised | str) -> EchoSubject:
+    if isinstance(found, str):
+        return replace(subject, why_default=found)
+    return replace(subject, requantised=found)
 
 
 def _scored(evidence: EchoEvidence, texts: tuple[ScoredText, ...]) -> EchoEvidence:
@@ -136,41 +161,21 @@ def _scored(evidence: EchoEvidence, texts: tuple[ScoredText, ...]) -> EchoEviden
     return _rounded(after, len(after.scored)) if more and undecided and not after.missing else after
 
 
+def reweighed(evidence: EchoEvidence) -> EchoEvidence:
+    """Weigh the scored texts anew."""
+    return replace(evidence, result=_result(evidence))
+
+
 def _result(evidence: EchoEvidence) -> PairedResult | None:
     good = tuple(text for text in evidence.scored.values() if not text.problem)
     if not good:
         return None
-    measure = measure_of(evidence.subject.task, good)
+    measure = margins.measure_of(evidence.subject.task, good)
     told = tuple(found for text in good if (found := text.distance(measure)) is not None)
     return paired.compare(told, paired_test(evidence.subject, measure))
 
 
-def measure_of(task: Task, texts: tuple[ScoredText, ...]) -> Measure:
-    """Return what all of the texts can be measured by."""
-    if task is Task.CLASSIFICATION:
-        return Measure.CLASS_KL
-    if task is Task.EMBEDDING:
-        return Measure.COSINE
-    return Measure.KL if all(text.kl is not None for text in texts) else Measure.LOG_PROBABILITY
-
-
-def margin_of(policy: EchoPolicy, measure: Measure) -> tuple[float, str]:
-    """Return the margin in a measure's unit, and where it comes from."""
-    if measure is Measure.COSINE:
-        if policy.max_distance is not None:
-            return policy.max_distance, "the policy's max_distance"
-        return DEFAULT_COSINE_DISTANCE, "the default of max_distance"
-    kl, source = (
-        (policy.max_kl_nats, "the policy's max_kl_nats")
-        if policy.max_kl_nats is not None
-        else (DEFAULT_KL_NATS, "the default of max_kl_nats")
-    )
-    if measure is Measure.LOG_PROBABILITY:
-        return distances.difference_of_kl(kl), f"{source} ({kl:g} nats) as a difference of log-probabilities"
-    return kl, source
-
-
 def paired_test(subject: EchoSubject, measure: Measure) -> PairedTest:
     """Return the test of the golden texts: half of alpha is theirs, half the live requests'."""
-    margin, _ = margin_of(subject.policy, measure)
+    margin, _ = subject.margin(measure)
     return PairedTest(measure, margin, subject.policy.alpha / 2.0, 1.0 - subject.confidence)

@@ -44,36 +44,49 @@ class Listener(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Scale:
+class Scale:
     """Centre and spread by column; what is scaled is clipped."""
 
     centre: Floats
     spread: Floats
 
     @classmethod
-    def of(cls, rows: Floats) -> _Scale:
+    def of(cls, rows: Floats) -> Scale:
+        """Return the columns' own."""
         return cls(rows.mean(axis=0), np.maximum(rows.std(axis=0), _TINY))
 
     def applied(self, rows: Floats) -> Floats:
+        """Scale rows and clip them."""
         return np.clip((rows - self.centre) / self.spread, -_CLIP, _CLIP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Predictors:
-    """What predicts the next token: ``ar``: [channels, AR_ORDER + 1], the constant last."""
+class Predictors:
+    """What predicts the next token.
 
-    channels: _Scale
-    reservoir: TreeReservoir
-    readout: Ridge
+    ``weights``: of the reservoir's units, [channels, units]; ``bias``: [channels]; ``ar``: [channels, AR_ORDER + 1], the constant last.
+    ``seed``: of the reservoir.
+    """
+
+    channels: Scale
+    seed: int
+    weights: Floats
+    bias: Floats
     ar: Floats
+    reservoir: TreeReservoir
+
+    @classmethod
+    def of(cls, channels: Scale, seed: int, weights: Floats, bias: Floats, ar: Floats) -> Predictors:
+        """Put them together with the reservoir that follows from the seed."""
+        return cls(channels, seed, weights, bias, ar, _reservoir(seed))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureModel:
     """The frozen listeners. Made by `fit`."""
 
-    predictors: _Predictors | None
-    scales: tuple[_Scale, ...]
+    predictors: Predictors | None
+    scales: tuple[Scale, ...]
     count: int
 
     def features(self, sequence: Sequence, listener: Listener) -> Floats:
@@ -97,19 +110,19 @@ def fit(sequences: tuple[Sequence, ...], *, seed: int = 0) -> FeatureModel | Non
         told, predictors = (told if len(widths) == 1 and not with_tokens else ()), None
     if len(told) < CALIBRATION_LEAST or (len(told[0].tokens) and predictors is None):
         return None
-    scales = tuple(_Scale.of(np.stack([_raw(predictors, s, listener) for s in told])) for listener in Listener)
+    scales = tuple(Scale.of(np.stack([_raw(predictors, s, listener) for s in told])) for listener in Listener)
     return FeatureModel(predictors, scales, len(told))
 
 
 # --- what predicts ---------------------------------------------------------------------------------------------------
 
 
-def _predictors(sequences: tuple[Sequence, ...], seed: int) -> _Predictors | None:
+def _predictors(sequences: tuple[Sequence, ...], seed: int) -> Predictors | None:
     longer = [sequence for sequence in sequences if len(sequence.tokens) > 1]
     if not longer:
         return None
-    channels = _Scale.of(np.concatenate([sequence.tokens for sequence in sequences]).astype(np.float64))
-    reservoir = TreeReservoir(_RESERVOIR_TREE, CHANNELS, Settings(seed=seed))
+    channels = Scale.of(np.concatenate([sequence.tokens for sequence in sequences]).astype(np.float64))
+    reservoir = _reservoir(seed)
     states, targets, used = [], [], 0
     for at, sequence in enumerate(longer):
         if used >= CALIBRATION_TOKENS:
@@ -121,14 +134,19 @@ def _predictors(sequences: tuple[Sequence, ...], seed: int) -> _Predictors | Non
         targets.append(scaled[1:])
     wanted = np.concatenate(targets)
     readout = Ridge.fit(np.concatenate(states), wanted, _REGULARISATION * len(wanted))
-    return _Predictors(channels, reservoir, readout, _autoregression(targets, channels, longer))
+    ar = _autoregression(targets, channels, longer)
+    return Predictors(channels, seed, readout.weights, readout.bias, ar, reservoir)
+
+
+def _reservoir(seed: int) -> TreeReservoir:
+    return TreeReservoir(_RESERVOIR_TREE, CHANNELS, Settings(seed=seed))
 
 
 def _states(reservoir: TreeReservoir, scaled: Floats, sequence: Sequence) -> NDArray[np.float32]:
     return reservoir.run(scaled, dt=np.maximum(sequence.dt, _DT_LEAST))
 
 
-def _autoregression(targets: list[Floats], channels: _Scale, sequences: list[Sequence]) -> Floats:
+def _autoregression(targets: list[Floats], channels: Scale, sequences: list[Sequence]) -> Floats:
     """Fit each channel on its own last values, by least squares with a little ridge."""
     lags = np.concatenate([_lagged(channels.applied(s.tokens.astype(np.float64)))[1:] for s in sequences])
     wanted = np.concatenate(targets)
@@ -151,7 +169,7 @@ def _lagged(scaled: Floats) -> Floats:
 # --- features --------------------------------------------------------------------------------------------------------
 
 
-def _raw(predictors: _Predictors | None, sequence: Sequence, listener: Listener) -> Floats:
+def _raw(predictors: Predictors | None, sequence: Sequence, listener: Listener) -> Floats:
     if predictors is None:
         output = sequence.output.astype(np.float64)
         return output[:1] if listener is Listener.LOG_PROBABILITY else output
@@ -165,12 +183,13 @@ def _raw(predictors: _Predictors | None, sequence: Sequence, listener: Listener)
     return np.concatenate([moments, _residual_moments(_residuals(predictors, scaled, sequence, listener))])
 
 
-def _residuals(predictors: _Predictors, scaled: Floats, sequence: Sequence, listener: Listener) -> Floats:
+def _residuals(predictors: Predictors, scaled: Floats, sequence: Sequence, listener: Listener) -> Floats:
     if len(scaled) < 2:
         return np.zeros((0, CHANNELS))
     if listener is Listener.RESERVOIR:
         states = _states(predictors.reservoir, scaled, sequence)
-        return scaled[1:] - predictors.readout.predict(states[:-1]).astype(np.float64)
+        told: Floats = scaled[1:] - (states[:-1].astype(np.float64) @ predictors.weights.T + predictors.bias)
+        return told
     lagged = _lagged(scaled)[1:]
     predicted: Floats = np.einsum("tcl,cl->tc", lagged, predictors.ar)
     return scaled[1:] - predicted

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from echoplaned.gates.bets import log_sum
 from echoplaned.gates.echo import features, matching, wager
+from echoplaned.gates.echo.description import MOST_PAIRS, PairFeatures
 from echoplaned.gates.echo.features import FeatureModel, Listener
 from echoplaned.gates.echo.matching import Pair, Request, Waiting
 from echoplaned.gates.echo.sequences import Sequence
@@ -30,7 +31,7 @@ class LiveEvidence:
     """What live requests say. ``calibration``: requests of the old version until the listeners are fitted.
 
     ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
-    pairs of the last interval, new and old: mean squared feature, by the first listener.
+    pairs of the last interval, new and old: mean squared feature, by the first listener. ``newest``: pairs that can be described.
     """
 
     calibration: tuple[Sequence, ...] = ()
@@ -39,6 +40,7 @@ class LiveEvidence:
     wagers: tuple[Wager, ...] = ()
     log_e_path: tuple[float, ...] = ()
     distances: tuple[tuple[float, float], ...] = ()
+    newest: tuple[PairFeatures, ...] = ()
 
     @property
     def pairs(self) -> int:
@@ -94,5 +96,6 @@ def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
         evidence,
         wagers=wagers,
         distances=(*evidence.distances, (new, old)),
+        newest=(*evidence.newest, PairFeatures(*zip(*told, strict=True)))[-MOST_PAIRS:],
     )
     return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_KEPT:])

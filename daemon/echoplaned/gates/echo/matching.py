@@ -1,4 +1,4 @@
-"""Requests of both versions to pairs: of one stratum, in the order of arrival.
+"""Requests of both versions to pairs: of one stratum, each with the newest that waits.
 
 A request goes with the newest one of the other version that waits in its stratum. Of the busier version more requests wait than find a
 partner; one that has waited long was asked when traffic was another, and then equal versions differ (``docs/drift.md``). Where canaries

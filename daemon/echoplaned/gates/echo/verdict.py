@@ -9,7 +9,7 @@ from enum import StrEnum
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates.echo.evidence import EchoEvidence, margin_of
+from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 from echoplaned.gates.echo.paired import Measure, PairedResult
@@ -104,7 +104,7 @@ def _size(evidence: EchoEvidence) -> str:
     parts = []
     result = evidence.result
     if result is not None and result.texts:
-        margin, source = margin_of(evidence.subject.policy, result.test.measure)
+        margin, source = evidence.subject.margin(result.test.measure)
         unit = _UNITS[result.test.measure]
         parts.append(
             f"{result.mean:.3g} {unit} on {result.texts} texts, between {result.lower:.3g} and {result.upper:.3g}; "
@@ -137,7 +137,7 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
     if result is None and not heard.pairs:
         return None
     measure = result.test.measure if result is not None else None
-    margin, source = margin_of(evidence.subject.policy, measure) if measure is not None else (0.0, "")
+    margin, source = evidence.subject.margin(measure) if measure is not None else (0.0, "")
     told = [text for text in evidence.scored.values() if not text.problem]
     means = [found.mean for text in told if measure is not None and (found := text.distance(measure)) is not None]
     return BehaviourReport(
@@ -155,11 +155,18 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
         log_e=evidence.log_e,
         paired_log_e=evidence.paired_log_e,
         live_log_e=heard.log_e,
-        listeners=tuple(ListenerValue(one.value, heard.log_e_of(one), one in VOTING) for one in Listener),
+        listeners=tuple(_listener(evidence, one) for one in Listener),
+        described_pairs=evidence.described[0].pairs if evidence.described else 0,
         moved=tuple(MovedText(t.text[:_TEXT_SHOWN], t.mean) for t in (result.moved if result is not None else ())),
         text_distances=tuple(means[:MOST_SHOWN]),
         log_e_path=_thinned(heard.log_e_path),
     )
+
+
+def _listener(evidence: EchoEvidence, listener: Listener) -> ListenerValue:
+    said = next((one for one in evidence.described if one.listener is listener), None)
+    value = ListenerValue(listener.value, evidence.live.log_e_of(listener), listener in VOTING)
+    return value if said is None else replace(value, mmd_squared=said.statistic, mmd_p_value=said.p_value)
 
 
 def _thinned(path: tuple[float, ...]) -> tuple[float, ...]:

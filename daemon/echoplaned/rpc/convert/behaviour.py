@@ -45,11 +45,18 @@ def behaviour_to_pb(report: BehaviourReport) -> rollouts_pb2.BehaviourReport:
         paired_log_e_value=report.paired_log_e,
         live_log_e_value=report.live_log_e,
         listeners=[
-            rollouts_pb2.ListenerValue(name=one.name, log_e_value=one.log_e, votes=one.votes)
+            rollouts_pb2.ListenerValue(
+                name=one.name,
+                log_e_value=one.log_e,
+                votes=one.votes,
+                mmd_squared=one.mmd_squared,
+                mmd_p_value=one.mmd_p_value,
+            )
             for one in report.listeners
         ],
         moved=[rollouts_pb2.MovedText(text=one.text, distance=one.distance) for one in report.moved],
         text_distances=report.text_distances,
         log_e_path=report.log_e_path,
         health=report.health,
+        described_pair_count=report.described_pairs,
     )

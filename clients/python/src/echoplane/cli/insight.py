@@ -103,6 +103,9 @@ def _behaviour(report: BehaviourReport) -> list[str]:
         told = ", ".join(f"{one.name} {one.log_e_value:.2g}" for one in report.listeners)
         lines.append(f"behaviour in {report.live_pair_count} live pairs: ln e {report.live_log_e_value:.2g} ({told})")
         lines.append(f"    ln e   {picture.sparkline(report.log_e_path)}")
+    if report.described_pair_count:
+        said = ", ".join(f"{one.name} {one.mmd_squared:.2g} (p {one.mmd_p_value:.2g})" for one in report.listeners)
+        lines.append(f"    MMD^2 of the newest {report.described_pair_count} pairs, which does not decide: {said}")
     return [*lines, *(f"    {line}" for line in report.health)]
 
 

@@ -151,7 +151,7 @@ class Verdict(_message.Message):
     def __init__(self, gate: _Optional[str] = ..., verdict: _Optional[_Union[Verdict.Outcome, str]] = ..., reason: _Optional[str] = ..., confidence: _Optional[float] = ..., counts: _Optional[_Union[GateCounts, _Mapping]] = ..., evidence: _Optional[_Union[Verdict.Evidence, str]] = ..., stage: _Optional[int] = ..., window: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., behaviour: _Optional[_Union[BehaviourReport, _Mapping]] = ...) -> None: ...
 
 class BehaviourReport(_message.Message):
-    __slots__ = ("measure", "margin", "margin_source", "ceiling", "mean", "lower", "upper", "text_count", "distance_count", "clipped_count", "live_pair_count", "log_e_value", "paired_log_e_value", "live_log_e_value", "listeners", "moved", "text_distances", "log_e_path", "health")
+    __slots__ = ("measure", "margin", "margin_source", "ceiling", "mean", "lower", "upper", "text_count", "distance_count", "clipped_count", "live_pair_count", "log_e_value", "paired_log_e_value", "live_log_e_value", "listeners", "moved", "text_distances", "log_e_path", "health", "described_pair_count")
     MEASURE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     MARGIN_SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -171,6 +171,7 @@ class BehaviourReport(_message.Message):
     TEXT_DISTANCES_FIELD_NUMBER: _ClassVar[int]
     LOG_E_PATH_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
+    DESCRIBED_PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
     measure: str
     margin: float
     margin_source: str
@@ -190,17 +191,22 @@ class BehaviourReport(_message.Message):
     text_distances: _containers.RepeatedScalarFieldContainer[float]
     log_e_path: _containers.RepeatedScalarFieldContainer[float]
     health: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, measure: _Optional[str] = ..., margin: _Optional[float] = ..., margin_source: _Optional[str] = ..., ceiling: _Optional[float] = ..., mean: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., text_count: _Optional[int] = ..., distance_count: _Optional[int] = ..., clipped_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ..., log_e_value: _Optional[float] = ..., paired_log_e_value: _Optional[float] = ..., live_log_e_value: _Optional[float] = ..., listeners: _Optional[_Iterable[_Union[ListenerValue, _Mapping]]] = ..., moved: _Optional[_Iterable[_Union[MovedText, _Mapping]]] = ..., text_distances: _Optional[_Iterable[float]] = ..., log_e_path: _Optional[_Iterable[float]] = ..., health: _Optional[_Iterable[str]] = ...) -> None: ...
+    described_pair_count: int
+    def __init__(self, measure: _Optional[str] = ..., margin: _Optional[float] = ..., margin_source: _Optional[str] = ..., ceiling: _Optional[float] = ..., mean: _Optional[float] = ..., lower: _Optional[float] = ..., upper: _Optional[float] = ..., text_count: _Optional[int] = ..., distance_count: _Optional[int] = ..., clipped_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ..., log_e_value: _Optional[float] = ..., paired_log_e_value: _Optional[float] = ..., live_log_e_value: _Optional[float] = ..., listeners: _Optional[_Iterable[_Union[ListenerValue, _Mapping]]] = ..., moved: _Optional[_Iterable[_Union[MovedText, _Mapping]]] = ..., text_distances: _Optional[_Iterable[float]] = ..., log_e_path: _Optional[_Iterable[float]] = ..., health: _Optional[_Iterable[str]] = ..., described_pair_count: _Optional[int] = ...) -> None: ...
 
 class ListenerValue(_message.Message):
-    __slots__ = ("name", "log_e_value", "votes")
+    __slots__ = ("name", "log_e_value", "votes", "mmd_squared", "mmd_p_value")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LOG_E_VALUE_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
+    MMD_SQUARED_FIELD_NUMBER: _ClassVar[int]
+    MMD_P_VALUE_FIELD_NUMBER: _ClassVar[int]
     name: str
     log_e_value: float
     votes: bool
-    def __init__(self, name: _Optional[str] = ..., log_e_value: _Optional[float] = ..., votes: bool = ...) -> None: ...
+    mmd_squared: float
+    mmd_p_value: float
+    def __init__(self, name: _Optional[str] = ..., log_e_value: _Optional[float] = ..., votes: bool = ..., mmd_squared: _Optional[float] = ..., mmd_p_value: _Optional[float] = ...) -> None: ...
 
 class MovedText(_message.Message):
     __slots__ = ("text", "distance")

@@ -1,0 +1,88 @@
+"""What a change of behaviour is compared with: the policy's margin, three times what INT8 does to the old version, or a default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from echoplaned.core.behaviour import Requantised
+from echoplaned.core.facts import Task
+from echoplaned.core.spec import EchoPolicy
+from echoplaned.gates.echo import distances
+from echoplaned.gates.echo.paired import Measure
+from echoplaned.gates.echo.scored import ScoredText
+
+DEFAULT_KL_NATS = 0.004
+"""Three times that of an 8-bit copy (q8_0) of Llama 3 8B, which llama.cpp's perplexity tool lists with 0.00139 nats a token."""
+
+DEFAULT_COSINE_DISTANCE = 0.002
+"""Three times the mean cosine distance of an INT8 copy of all-MiniLM-L6-v2 on the golden texts (0.00055), rounded up."""
+
+REQUANTISATIONS = 3.0
+"""The margin in distances of the old version from itself in INT8."""
+
+TEXTS_MEASURED = 16
+"""Golden texts that this distance is measured on."""
+
+_TEXTS_LEAST = 8
+
+
+def is_open(policy: EchoPolicy, task: Task) -> bool:
+    """Say whether the policy leaves the margin to a measurement."""
+    return (policy.max_distance if task is Task.EMBEDDING else policy.max_kl_nats) is None
+
+
+def measured(task: Task, texts: tuple[ScoredText, ...]) -> Requantised | str:
+    """Return how far a version is from itself in INT8, or why that is not known. ``texts``: scored in INT8 and as it is."""
+    good = tuple(text for text in texts if not text.problem)
+    if len(good) < _TEXTS_LEAST:
+        problems = [text.problem for text in texts if text.problem]
+        return problems[0] if problems else f"{len(good)} texts are too few"
+    measure = measure_of(task, good)
+    told = [found.distances for text in good if (found := text.distance(measure)) is not None]
+    values = [value for row in told for value in row]
+    mean = math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else math.nan
+    if not mean > 0.0:
+        return "INT8 changes nothing that can be told"
+    return Requantised(measure.value, mean, len(told))
+
+
+def measure_of(task: Task, texts: Sequence[ScoredText]) -> Measure:
+    """Return what all of the texts can be measured by."""
+    if task is Task.CLASSIFICATION:
+        return Measure.CLASS_KL
+    if task is Task.EMBEDDING:
+        return Measure.COSINE
+    return Measure.KL if all(text.kl is not None for text in texts) else Measure.LOG_PROBABILITY
+
+
+def margin_of(
+    policy: EchoPolicy, measure: Measure, requantised: Requantised | None = None, why_default: str = ""
+) -> tuple[float, str]:
+    """Return the margin in a measure's unit, and where it comes from. ``why_default``: why nothing was measured."""
+    if measure is Measure.COSINE:
+        given, default, name = policy.max_distance, DEFAULT_COSINE_DISTANCE, "max_distance"
+    else:
+        given, default, name = policy.max_kl_nats, DEFAULT_KL_NATS, "max_kl_nats"
+    if given is None:
+        found = _of_requantised(requantised, measure)
+        if found is not None:
+            return found
+    reason = f"; not measured: {why_default}" if why_default and given is None else ""
+    value, source = (default, f"the default of {name}{reason}") if given is None else (given, f"the policy's {name}")
+    if measure is Measure.LOG_PROBABILITY:
+        return distances.difference_of_kl(value), f"{source} ({value:g} nats) as a difference of log-probabilities"
+    return value, source
+
+
+def _of_requantised(requantised: Requantised | None, measure: Measure) -> tuple[float, str] | None:
+    """Return the margin that was measured, if it was by this measure or by one that it follows from."""
+    if requantised is None:
+        return None
+    margin, source = REQUANTISATIONS * requantised.mean, f"{REQUANTISATIONS:g} x {requantised.mean:.3g}"
+    told = f"measured: {source}, the old version from itself in INT8 on {requantised.texts} texts"
+    if requantised.measure == measure.value:
+        return margin, told
+    if (requantised.measure, measure) == (Measure.KL.value, Measure.LOG_PROBABILITY):
+        return distances.difference_of_kl(margin), f"{told}, as a difference of log-probabilities"
+    return None
