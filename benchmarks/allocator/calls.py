@@ -34,7 +34,7 @@ class CallPeak:
 
 
 def measure(order: dict[str, Any]) -> CallPeak:
-    """Load a checkpoint and trace one full batch of random tokens."""
+    """Load a checkpoint and trace one full batch of random tokens, of which the last row is padded by one."""
     loaded = load_model(
         LoadOptions(
             instance=InstanceKey.parse("m/v1#0"),
@@ -57,6 +57,9 @@ def measure(order: dict[str, Any]) -> CallPeak:
 def _step(loaded: LoadedModel, shape: tuple[int, int]) -> None:
     """Compute the first step of a batch, the one in which every token of a prompt is computed."""
     ids = torch.randint(2, loaded.vocabulary_size, shape).tolist()
+    if len(ids) > 1:
+        # What is planned is a padded batch: with rows of one length there is no mask, and nothing made of it.
+        ids[-1].pop()
     rows = [Sequence(row, Sampling(max_tokens=1), lambda _outcome: None) for row in ids]
     run = GenerationRun(loaded, rows) if loaded.options.task is Task.GENERATION else EncoderRun(loaded, rows)
     run.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,7 @@ def write_checkpoint(recipe: Recipe, out: Path) -> Path:
         for name, tensor in model.state_dict().items()
         if name not in tied and tensor.is_floating_point()
     }
+    weights = {name: tensor for each in weights.items() for name, tensor in _apart(*each)}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     content = config.to_dict() | {
         "architectures": [recipe.architecture],
@@ -61,6 +63,20 @@ def write_checkpoint(recipe: Recipe, out: Path) -> Path:
     (out / "config.json").write_text(json.dumps(content), encoding="utf-8")
     write_tokenizer(out)
     return out
+
+
+def _apart(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a parameter as files keep it: Mixtral's experts one by one, of which transformers makes one parameter."""
+    stem, _, kind = name.partition(".mlp.experts.")
+    if kind == "gate_up_proj":
+        for expert, both in enumerate(tensor):
+            for matrix, half in zip(("w1", "w3"), both.chunk(2), strict=True):
+                yield f"{stem}.block_sparse_moe.experts.{expert}.{matrix}.weight", half.clone()
+    elif kind == "down_proj":
+        for expert, half in enumerate(tensor):
+            yield f"{stem}.block_sparse_moe.experts.{expert}.w2.weight", half.clone()
+    else:
+        yield name.replace(".mlp.gate.weight", ".block_sparse_moe.gate.weight"), tensor
 
 
 def write_tokenizer(out: Path) -> None:

@@ -29,6 +29,16 @@ from echoplaned.planning import inspect_checkpoint, size_model
 _CALLS: Final = 3
 _MINILM: Final = "minilm"
 _BIG_BYTES: Final = 800_000_000
+_DECODERS: Final = {
+    "llama": "LlamaForCausalLM",
+    "qwen": "Qwen2ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+}
+# Most of their weights are no linear layers, so that the engine refuses INT8.
+_WITHOUT_INT8: Final = frozenset({"gpt2", "mixtral"})
 
 
 def _llama(name: str, hidden: int, layers: int, wide: int, vocabulary: int, **more: Any) -> Recipe:  # noqa: ANN401 - a config's fields
@@ -42,8 +52,7 @@ def _llama(name: str, hidden: int, layers: int, wide: int, vocabulary: int, **mo
         "max_position_embeddings": 2048,
     }
     family = name.partition("-")[0]
-    classes = {"llama": "LlamaForCausalLM", "qwen": "Qwen2ForCausalLM", "mistral": "MistralForCausalLM"}
-    return Recipe(name, family, classes[family], {**config, **more})
+    return Recipe(name, family, _DECODERS[family], {**config, **more})
 
 
 def _bert(name: str, hidden: int, layers: int, vocabulary: int) -> Recipe:
@@ -80,6 +89,9 @@ RECIPES: Final = (
     _gpt2("gpt2-small", 512, 6, 16_000),
     _gpt2("gpt2-base", 768, 12, 50_257),
     _llama("llama-3g", 2048, 12, 5632, 32_000),
+    _llama("qwen3-small", 640, 8, 1792, 20_000, head_dim=128, tie_word_embeddings=True),
+    _llama("gemma2-small", 512, 6, 2304, 24_000, num_key_value_heads=4, head_dim=64, sliding_window=128),
+    _llama("mixtral-small", 512, 4, 1024, 16_000, num_local_experts=8),
 )
 # Weights, sequences, tokens of each. INT8 where the engine takes it, else FP32.
 _ROUNDS: Final = (
@@ -125,7 +137,7 @@ def _series(rounds: tuple[tuple[str, int, int], ...], *, trimmed: bool) -> list[
             # FP16 has no fast product for GPT-2's layers on a CPU.
             slow = dtype == "FP16" and recipe.name == "gpt2-base"
             large = slow or recipe.name in {"llama-large", "llama-3g"}
-            kind = "FP32" if dtype == "INT8" and recipe.family == "gpt2" else dtype
+            kind = "FP32" if dtype == "INT8" and recipe.family in _WITHOUT_INT8 else dtype
             if recipe.name == "llama-3g" and (dtype, tokens) not in {("FP32", 256), ("BF16", 256)}:
                 continue
             found.append(
@@ -218,7 +230,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
         "tokens": case.tokens,
         "trimmed": case.trimmed,
         "stored_bytes": checkpoint.facts.weights_bytes,
-        "stored_dtype": checkpoint.facts.stored_dtype.value,
+        "mapped": sized.is_mapped,
         "components": {part.name: part.bytes for part in sized.components},
         "taken": asdict(taken),
         "call": traced,

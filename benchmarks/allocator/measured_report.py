@@ -85,7 +85,7 @@ def read(line: str) -> Run:
         temporary=temporary,
         beside=beside,
         tokenizer=parts.get("tokenizer", 0),
-        mapped=row["dtype"] == row["stored_dtype"],
+        mapped=row["mapped"],
         serving=taken["serving_peak_bytes"],
         loading=taken["load_peak_bytes"],
         file=taken["file_bytes"],

@@ -146,6 +146,12 @@ def full_batch(order: Order, rng: np.random.Generator) -> oip.ModelInferRequest:
     message = oip.ModelInferRequest(model_name="m")
     message.inputs.add(name="input_ids", datatype="INT64", shape=list(ids.shape))
     message.raw_input_contents.append(struct.pack(f"<{ids.size}q", *ids.ravel().tolist()))
+    if order.sequences > 1:
+        # One row is a token shorter, so that there is a mask: what is planned is a padded batch.
+        mask = np.ones(ids.shape, dtype=np.int64)
+        mask[-1, -1] = 0
+        message.inputs.add(name="attention_mask", datatype="INT64", shape=list(ids.shape))
+        message.raw_input_contents.append(struct.pack(f"<{mask.size}q", *mask.ravel().tolist()))
     if generates:
         message.parameters["max_tokens"].int64_param = 1
     return message

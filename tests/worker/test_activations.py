@@ -13,7 +13,16 @@ from echoplaned.core.facts import Dtype
 
 torch = pytest.importorskip("torch")
 
-from benchmarks.allocator.activations import FAMILIES, drawn, planned, random_model, row_ids, step_peak  # noqa: E402 - after torch
+from benchmarks.allocator.activations import (  # noqa: E402 - after torch
+    CARRIED,
+    FAMILIES,
+    WITHOUT_INT8,
+    drawn,
+    planned,
+    random_model,
+    row_ids,
+    step_peak,
+)
 
 pytestmark = [
     pytest.mark.system,
@@ -23,7 +32,12 @@ pytestmark = [
 ]
 SHAPES = int(os.environ.get("ECHOPLANE_ACTIVATION_SHAPES", "2"))
 """Shapes of each family and dtype; 20 for a thorough run."""
-NUMBERS = (Dtype.FP32, Dtype.BF16)
+CASES = [
+    (architecture, dtype, stored)
+    for architecture in FAMILIES
+    for dtype, stored in CARRIED
+    if dtype is not Dtype.INT8 or architecture not in WITHOUT_INT8
+]
 
 
 def has_native(number: Dtype) -> bool:
@@ -35,10 +49,9 @@ def _flags(name: str) -> bool:
     return name in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-@pytest.mark.parametrize("architecture", FAMILIES)
+@pytest.mark.parametrize(("architecture", "dtype", "stored"), CASES)
 def test_a_step_is_planned_to_the_byte(
-    architecture: str, number: Dtype, record_property: Callable[[str, object], None]
+    architecture: str, dtype: Dtype, stored: Dtype, record_property: Callable[[str, object], None]
 ) -> None:
     """Drawn shapes of each family, half of them padded: what is planned is what torch allocates at most."""
     seed = random.randrange(2**32)
@@ -48,9 +61,9 @@ def test_a_step_is_planned_to_the_byte(
     try:
         for count in range(SHAPES):
             shape = drawn(architecture, rng, padded=count % 2 == 0)
-            expected, verified = planned(shape, number, number)
-            found = step_peak(random_model(shape, number, number), row_ids(shape))
-            if verified and not has_native(number):
+            expected, verified = planned(shape, dtype, stored)
+            found = step_peak(random_model(shape, dtype, stored), row_ids(shape))
+            if verified and not has_native(stored):
                 assert found == expected, f"seed {seed}: {shape}"
             else:
                 assert found <= expected, f"seed {seed}: {shape}"

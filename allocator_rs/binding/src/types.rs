@@ -55,6 +55,12 @@ impl Checkpoint {
         self.0.has_weights
     }
 
+    /// Whether the engine puts parameters together of several tensors, so that no file stays mapped.
+    #[getter]
+    fn put_together(&self) -> bool {
+        self.0.put_together
+    }
+
     #[getter]
     fn files(&self) -> Vec<String> {
         self.0.files.clone()

@@ -87,7 +87,7 @@ const fn row(
 }
 
 /// What the embedded engine serves.
-pub static SERVED: [Architecture; 12] = [
+pub static SERVED: [Architecture; 15] = [
     row("BertModel", Task::Embedding, "bert.", Head::Pooler, &Bert { padding_offset: false }),
     row(
         "BertForSequenceClassification",
@@ -126,6 +126,9 @@ pub static SERVED: [Architecture; 12] = [
         family: &Llama,
     },
     row("GPT2LMHeadModel", Task::Generation, "transformer.", Head::LanguageModel, &Gpt2),
+    row("Qwen3ForCausalLM", Task::Generation, "model.", Head::LanguageModel, &Decoder(&style::QWEN_3)),
+    row("Gemma2ForCausalLM", Task::Generation, "model.", Head::LanguageModel, &Decoder(&style::GEMMA_2)),
+    row("MixtralForCausalLM", Task::Generation, "model.", Head::LanguageModel, &Decoder(&style::MIXTRAL)),
 ];
 
 /// A row that is sized and not served.
@@ -154,15 +157,12 @@ macro_rules! decoders {
 }
 
 /// Decoders that are a row of details each.
-pub static DECODERS: [Architecture; 51] = decoders! {
+pub static DECODERS: [Architecture; 48] = decoders! {
     "GemmaForCausalLM": GEMMA,
-    "Gemma2ForCausalLM": GEMMA_2,
     "Gemma3ForCausalLM": GEMMA_3,
     "VaultGemmaForCausalLM": VAULT_GEMMA,
-    "Qwen3ForCausalLM": QWEN_3,
     "Qwen3MoeForCausalLM": QWEN_3_MOE,
     "Qwen2MoeForCausalLM": QWEN_2_MOE,
-    "MixtralForCausalLM": MIXTRAL,
     "PhiForCausalLM": PHI,
     "Phi3ForCausalLM": PHI_3,
     "PhimoeForCausalLM": PHI_MOE,

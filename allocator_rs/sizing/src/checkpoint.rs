@@ -36,6 +36,8 @@ pub struct Checkpoint {
     pub stored_bytes: u64,
     /// Whether there are files, or a config only.
     pub has_weights: bool,
+    /// Whether the engine puts parameters together of several tensors of the files, so that none of them stays mapped.
+    pub put_together: bool,
     /// Files that an engine reads, relative to the checkpoint, sorted. Empty for a config only.
     pub files: Vec<String>,
     /// What a caller should know.
@@ -76,6 +78,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         stored_dtype: found.stored_dtype(),
         stored_bytes: tensors.values().try_fold(0, |acc, tensor| sum("the stored bytes", &[acc, tensor.bytes()]))?,
         has_weights: true,
+        put_together: found.put_together,
         files: source.engine_files(&shards),
         warnings,
         tokenizer: Tokenizer::of(&source)?,
@@ -106,6 +109,7 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         stored_dtype,
         stored_bytes: product("the stored bytes", &[tally.parameters, element])?,
         has_weights: false,
+        put_together: false,
         files: Vec::new(),
         warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
         tokenizer: None,
@@ -135,6 +139,7 @@ struct Matched {
     bytes_by_dtype: BTreeMap<StoredDtype, u64>,
     missing_optional: bool,
     spare: u64,
+    put_together: bool,
 }
 
 impl Matched {
@@ -143,7 +148,13 @@ impl Matched {
         let normal: BTreeMap<String, (&str, &Tensor)> =
             tensors.iter().map(|(name, tensor)| (modern_name(name), (name.as_str(), tensor))).collect();
         check_layers(architecture, model, prefix, &normal)?;
-        let mut matched = Self { parameters: 0, bytes_by_dtype: BTreeMap::new(), missing_optional: false, spare: 0 };
+        let mut matched = Self {
+            parameters: 0,
+            bytes_by_dtype: BTreeMap::new(),
+            missing_optional: false,
+            spare: 0,
+            put_together: false,
+        };
         let mut used = BTreeSet::new();
         for rule in &model.rules {
             let copies = if rule.place == Place::Layer { model.shape.layers } else { 1 };
@@ -155,7 +166,10 @@ impl Matched {
                         used.insert(name);
                     }
                     None if rule.presence == Presence::Optional => matched.missing_optional = true,
-                    None => return Err(SizingError::TensorMissing { tensor: name }),
+                    None => {
+                        let place = (prefix, layer);
+                        matched.add_parts(architecture, rule, place, &normal, &mut used)?;
+                    }
                 }
             }
         }
@@ -167,6 +181,30 @@ impl Matched {
             matched.spare = matched.spare.saturating_add(1);
         }
         Ok(matched)
+    }
+
+    /// A parameter that files keep under another name, or in several tensors.
+    fn add_parts(
+        &mut self,
+        architecture: &Architecture,
+        rule: &Rule,
+        (prefix, layer): (&str, u64),
+        tensors: &BTreeMap<String, (&str, &Tensor)>,
+        used: &mut BTreeSet<String>,
+    ) -> Result<()> {
+        let mut number = 0_u64;
+        // A config may ask for any number of parts: the first one that is missing ends it.
+        while let Some(part) = architecture.family.part(rule, number) {
+            let name = tensor_name(&part, prefix, layer);
+            let Some((stored, tensor)) = tensors.get(&name) else {
+                return Err(SizingError::TensorMissing { tensor: name });
+            };
+            self.add(&part, stored, tensor)?;
+            used.insert(name);
+            number = number.saturating_add(1);
+        }
+        self.put_together |= number > 1;
+        if number == 0 { Err(SizingError::TensorMissing { tensor: tensor_name(rule, prefix, layer) }) } else { Ok(()) }
     }
 
     fn add(&mut self, rule: &Rule, name: &str, tensor: &Tensor) -> Result<()> {

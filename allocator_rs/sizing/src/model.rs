@@ -249,6 +249,8 @@ pub struct Model {
     pub mtp_parameters: u64,
     /// Routed experts that a token goes to; 0 for dense models.
     pub experts_per_token: u64,
+    /// Elements of buffers that are held in the compute dtype, beside those of [`Shape::buffer_bytes`].
+    pub buffer_elements: u64,
     /// What the config says of the weights' dtype.
     pub config_dtype: Option<WeightDtype>,
 }
@@ -257,6 +259,14 @@ impl Model {
     /// A model without caches, experts or further heads.
     #[must_use]
     pub const fn new(shape: Shape, rules: Vec<Rule>, config_dtype: Option<WeightDtype>) -> Self {
-        Self { shape, rules, caches: Vec::new(), mtp_parameters: 0, experts_per_token: 0, config_dtype }
+        Self {
+            shape,
+            rules,
+            caches: Vec::new(),
+            mtp_parameters: 0,
+            experts_per_token: 0,
+            buffer_elements: 0,
+            config_dtype,
+        }
     }
 }

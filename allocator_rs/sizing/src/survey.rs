@@ -117,11 +117,21 @@ fn from_tensors(fields: &Fields, tensors: &Tensors) -> Result<Checkpoint> {
         stored_dtype,
         stored_bytes: stored,
         has_weights: true,
+        put_together: is_put_together(architecture, &model, tensors),
         files: Vec::new(),
         warnings,
         tokenizer: None,
         model,
     })
+}
+
+/// Whether the files keep the second part of a parameter in a tensor of its own.
+fn is_put_together(architecture: &Architecture, model: &Model, tensors: &Tensors) -> bool {
+    model
+        .rules
+        .iter()
+        .filter_map(|rule| architecture.family.part(rule, 1))
+        .any(|part| tensors.contains_key(&format!("{}{}", architecture.prefix, part.name.replace("{}", "0"))))
 }
 
 /// Sums over the files' tensors.
@@ -237,6 +247,7 @@ pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
         stored_dtype,
         stored_bytes: stored,
         has_weights: true,
+        put_together: false,
         files: Vec::new(),
         warnings: Vec::new(),
         tokenizer: None,

@@ -221,3 +221,87 @@ fn shards_and_their_index() {
     }
     assert!(matches!(write_index(&serde_json::Map::new()), Err(SizingError::IndexInvalid { .. })));
 }
+
+fn mixtral() -> (Value, Shapes) {
+    let config = json!({
+        "architectures": ["MixtralForCausalLM"], "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "intermediate_size": 12, "vocab_size": 20, "num_local_experts": 3,
+    });
+    let mut shapes = Shapes::new();
+    let mut add = |name: String, shape: &[u64]| shapes.insert(name, ("F32", shape.to_vec()));
+    for (name, shape) in [("model.embed_tokens", vec![20, 8]), ("model.norm", vec![8]), ("lm_head", vec![20, 8])] {
+        add(format!("{name}.weight"), &shape);
+    }
+    for layer in 0..2 {
+        let mut weight = |name: &str, shape: &[u64]| add(format!("model.layers.{layer}.{name}.weight"), shape);
+        for (name, rows) in [("q", 8), ("k", 4), ("v", 4), ("o", 8)] {
+            weight(&format!("self_attn.{name}_proj"), &[rows, 8]);
+        }
+        weight("input_layernorm", &[8]);
+        weight("post_attention_layernorm", &[8]);
+        weight("block_sparse_moe.gate", &[3, 8]);
+        for expert in 0..3 {
+            for (name, shape) in [("w1", [12, 8]), ("w2", [8, 12]), ("w3", [12, 8])] {
+                weight(&format!("block_sparse_moe.experts.{expert}.{name}"), &shape);
+            }
+        }
+    }
+    (config, shapes)
+}
+
+#[test]
+fn experts_apart_are_the_parameters_of_all_experts() {
+    let (config, apart) = mixtral();
+    let found = outcome(&config, &apart).unwrap();
+    let all: u64 = apart.values().map(|(_, shape)| shape.iter().product::<u64>()).sum();
+    assert_eq!((found.parameter_count, found.tally.parameters, found.put_together), (all, all, true));
+    let mut together = apart.clone();
+    together.retain(|name, _| !name.contains("block_sparse_moe"));
+    for layer in 0..2 {
+        for (name, shape) in [
+            ("gate.weight", vec![3, 8]),
+            ("experts.gate_up_proj", vec![3, 24, 8]),
+            ("experts.down_proj", vec![3, 8, 12]),
+        ] {
+            together.insert(format!("model.layers.{layer}.mlp.{name}"), ("F32", shape));
+        }
+    }
+    let found = outcome(&config, &together).unwrap();
+    assert_eq!((found.parameter_count, found.tally.parameters, found.put_together), (all, all, false));
+}
+
+#[test]
+fn experts_that_are_not_the_configs() {
+    let (config, whole) = mixtral();
+    let mut fewer = whole.clone();
+    fewer.remove("model.layers.1.block_sparse_moe.experts.2.w3.weight");
+    let missing = "model.layers.1.block_sparse_moe.experts.2.w3.weight".to_owned();
+    assert_eq!(outcome(&config, &fewer).unwrap_err(), SizingError::TensorMissing { tensor: missing });
+    for count in [2_u64, 4, 1 << 31] {
+        let mut other = config.clone();
+        other["num_local_experts"] = json!(count);
+        let found = outcome(&other, &whole).unwrap_err();
+        let gate = "model.layers.0.block_sparse_moe.gate.weight".to_owned();
+        let wanted = SizingError::ConfigMismatch { field: "num_experts", config: count, found: 3, tensor: gate };
+        assert_eq!(found, wanted);
+    }
+    let mut more = whole.clone();
+    more.insert("model.layers.0.block_sparse_moe.experts.3.w1.weight".to_owned(), ("F32", vec![12, 8]));
+    assert!(matches!(outcome(&config, &more), Err(SizingError::TensorUnexpected { .. })));
+    let mut narrow = whole;
+    narrow.get_mut("model.layers.1.block_sparse_moe.experts.1.w2.weight").unwrap().1 = vec![8, 11];
+    assert!(matches!(
+        outcome(&config, &narrow),
+        Err(SizingError::ConfigMismatch { field: "intermediate_size", config: 12, found: 11, .. })
+    ));
+}
+
+#[test]
+fn an_output_embedding_beside_a_tied_one_is_left_out() {
+    let (mut config, mut shapes) = mixtral();
+    config["tie_word_embeddings"] = json!(true);
+    let found = outcome(&config, &shapes).unwrap();
+    assert_eq!((found.parameter_count, found.warnings.len()), (found.tally.parameters, 1));
+    shapes.remove("lm_head.weight");
+    assert_eq!(outcome(&config, &shapes).unwrap().parameter_count, found.parameter_count);
+}

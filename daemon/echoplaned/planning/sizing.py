@@ -106,7 +106,7 @@ def size_model(
         ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
         kv_bytes_per_token=sized.kv_bytes_per_token,
         is_verified=sized.verified,
-        is_mapped=weights == checkpoint.weight_format,
+        is_mapped=weights == checkpoint.weight_format and not checkpoint.native.put_together,
     )
 
 

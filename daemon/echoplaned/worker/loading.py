@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +41,9 @@ _TORCH_DTYPES: Final = {
 }
 # By the names of the safetensors format.
 _STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# Experts that files keep one by one are put together in memory of the engine's own, as one parameter of this name.
+_EXPERT_PART: Final = re.compile(r"\.experts\.\d+\.")
+_EXPERTS: Final = ".experts."
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
 _UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, Task.GENERATION: None}
 
@@ -157,10 +161,23 @@ def stored_dtype(source: Path) -> torch.dtype:
     return _STORED_DTYPES[most]
 
 
-def _unmap(model: PreTrainedModel) -> None:
-    """Give what was not quantised memory of its own: as views of the mapped file, one of them would keep all of it mapped."""
-    for tensor in [*model.parameters(), *model.buffers()]:
-        if tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__"):
+def _has_expert_parts(source: Path) -> bool:
+    """Say whether the files keep each expert's matrices apart."""
+    for path in _weight_files(source):
+        with safe_open(path, framework="pt") as file:
+            if any(_EXPERT_PART.search(name) for name in file.keys()):  # noqa: SIM118 - not a dict
+                return True
+    return False
+
+
+def _unmap(model: PreTrainedModel, *, experts: bool) -> None:
+    """Give what is a view of the mapped file memory of its own, as one of them would keep all of it mapped.
+
+    ``experts``: whether experts may be views too.
+    """
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        is_view = tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__")
+        if is_view and (experts or _EXPERTS not in name):
             tensor.data = tensor.detach().clone()
 
 
@@ -218,9 +235,10 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
         raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
     if options.device != "cpu":
         model.to(options.device)
-    if options.dtype is Dtype.INT8:
+    apart = _has_expert_parts(options.source_path)
+    if apart or options.dtype is Dtype.INT8:
         release_free_memory()
-        _unmap(model)
+        _unmap(model, experts=not apart)
     return model
 
 

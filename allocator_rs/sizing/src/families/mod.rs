@@ -47,6 +47,12 @@ pub trait FamilyRules: Sync {
         false
     }
 
+    /// The tensor in which files keep a parameter, or one of several that it is put together of: the one of this number,
+    /// its layer to be filled in; None where the parameter has its own name in files, and behind the last part.
+    fn part(&self, _rule: &Rule, _number: u64) -> Option<Rule> {
+        None
+    }
+
     /// Name of the input embedding without prefix: tells whether files carry the prefix. None where the rules' names are
     /// not the files': then files are compared by their sums alone.
     fn anchor(&self) -> Option<&'static str> {

@@ -4,6 +4,7 @@ mod attention;
 mod caches;
 mod dims;
 mod mlp;
+mod parts;
 
 use attention::latent_attention;
 use caches::caches;
@@ -22,7 +23,7 @@ use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::{product, sum};
-use crate::model::{Layers, Model, Role, Shape, Split};
+use crate::model::{Layers, Model, Role, Rule, Shape, Split};
 use crate::steps::{Decoding, Number, decoder};
 
 const WHAT: &str = "a parameter's size";
@@ -45,6 +46,19 @@ impl FamilyRules for Decoder {
 
     fn is_buffer(&self, tensor: &str) -> bool {
         [".inv_freq", ".attn.bias", ".masked_bias", ".e_score_correction_bias"].iter().any(|end| tensor.ends_with(end))
+    }
+
+    fn is_spare(&self, tensor: &str) -> bool {
+        tensor == "lm_head.weight"
+    }
+
+    fn part(&self, rule: &Rule, number: u64) -> Option<Rule> {
+        self.0.experts.filter(|experts| experts.apart).and_then(|_| parts::part(rule, number))
+    }
+
+    fn anchor(&self) -> Option<&'static str> {
+        // What a step is known of is served, and its rules' names are the files'.
+        self.0.step.map(|_| "embed_tokens.weight")
     }
 }
 
@@ -95,6 +109,7 @@ fn build(style: &Style, fields: &Fields) -> Result<Model> {
     let mut model = Model::new(dims.shape(tied), builder.rules, fields.dtype()?);
     model.caches = caches(style, &dims, fields)?;
     model.experts_per_token = fields.index_any(&["num_experts_per_tok", "moe_k"], Some(0))?;
+    model.buffer_elements = u64::from(style.embedding_scale);
     model.mtp_parameters = mtp_parameters(&model, fields)?;
     Ok(model)
 }

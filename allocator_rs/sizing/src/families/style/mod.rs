@@ -88,6 +88,8 @@ pub struct Experts {
     pub bias: bool,
     /// Whether one correction an expert is a parameter.
     pub correction: bool,
+    /// Whether files keep each expert's matrices apart, by Mixtral's names.
+    pub apart: bool,
 }
 
 /// Learned positions.
@@ -166,6 +168,8 @@ pub struct Style {
     pub positions: Positions,
     /// Norm behind the embedding.
     pub embedding_norm: bool,
+    /// Whether a buffer of one element scales the embedding.
+    pub embedding_scale: bool,
     /// Whether the output embedding is the input embedding where the config does not say.
     pub tied: bool,
     /// Bias of the output embedding.

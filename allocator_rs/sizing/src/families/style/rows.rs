@@ -21,6 +21,7 @@ pub const LLAMA: Style = Style {
     gated: true,
     positions: Positions::Computed,
     embedding_norm: false,
+    embedding_scale: false,
     tied: false,
     head_bias: Flag::Never,
     head_dim: None,
@@ -57,6 +58,7 @@ const fn experts(count: &'static [&'static str], default: u64, width: &'static s
         shared_gate: false,
         bias: false,
         correction: false,
+        apart: false,
     }
 }
 
@@ -65,10 +67,11 @@ const PLAIN: &[&str] = &["num_experts", "num_local_experts"];
 const ROUTED: &[&str] = &["n_routed_experts", "num_local_experts"];
 
 /// Gemma.
-pub static GEMMA: Style = Style { tied: true, head_dim: Some(256), ..LLAMA };
+pub static GEMMA: Style = Style { tied: true, embedding_scale: true, head_dim: Some(256), ..LLAMA };
 /// Gemma 2.
 pub static GEMMA_2: Style = Style {
     tied: true,
+    embedding_scale: true,
     head_dim: Some(256),
     kv_heads: Some(4),
     layer_norms: 4,
@@ -110,7 +113,7 @@ pub static MIXTRAL: Style = Style {
     out_bias: Flag::Never,
     kv_heads: Some(8),
     window: Window::Everywhere(None),
-    experts: Some(experts(LOCAL, 8, "intermediate_size")),
+    experts: Some(Experts { apart: true, ..experts(LOCAL, 8, "intermediate_size") }),
     step: Some(Decoding::Mixtral),
     ..LLAMA
 };
