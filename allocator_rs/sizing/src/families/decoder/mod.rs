@@ -16,7 +16,7 @@ pub(crate) use dims::marked;
 pub(super) use mlp::mlp;
 
 use super::blocks::Builder;
-use super::style::{Attention, Positions, Style};
+use super::style::{Attention, Kept, Positions, Style};
 use super::{Activations, FamilyRules, axis};
 use crate::Result;
 use crate::catalogue::Architecture;
@@ -53,7 +53,7 @@ impl FamilyRules for Decoder {
     }
 
     fn part(&self, rule: &Rule, number: u64) -> Option<Rule> {
-        self.0.experts.filter(|experts| experts.apart).and_then(|_| parts::part(rule, number))
+        self.0.experts.filter(|experts| experts.kept == Kept::Apart).and_then(|_| parts::part(rule, number))
     }
 
     fn anchor(&self) -> Option<&'static str> {

@@ -69,6 +69,15 @@ pub enum Shared {
     Times(&'static str),
 }
 
+/// How files keep the matrices of a layer's experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// As the engine does: one tensor for all experts.
+    Together,
+    /// A tensor for each expert, by Mixtral's names.
+    Apart,
+}
+
 /// A mixture of experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Experts {
@@ -88,8 +97,8 @@ pub struct Experts {
     pub bias: bool,
     /// Whether one correction an expert is a parameter.
     pub correction: bool,
-    /// Whether files keep each expert's matrices apart, by Mixtral's names.
-    pub apart: bool,
+    /// How files keep them.
+    pub kept: Kept,
 }
 
 /// Learned positions.

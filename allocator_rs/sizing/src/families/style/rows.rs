@@ -1,6 +1,6 @@
 //! The rows: one decoder each, as it differs from another one.
 
-use super::{Attention, Dense, Experts, Flag, HeadNorm, Latent, Positions, Shared, Style, Window};
+use super::{Attention, Dense, Experts, Flag, HeadNorm, Kept, Latent, Positions, Shared, Style, Window};
 use crate::families::blocks::Norm;
 use crate::steps::Decoding;
 
@@ -58,7 +58,7 @@ const fn experts(count: &'static [&'static str], default: u64, width: &'static s
         shared_gate: false,
         bias: false,
         correction: false,
-        apart: false,
+        kept: Kept::Together,
     }
 }
 
@@ -113,7 +113,7 @@ pub static MIXTRAL: Style = Style {
     out_bias: Flag::Never,
     kv_heads: Some(8),
     window: Window::Everywhere(None),
-    experts: Some(Experts { apart: true, ..experts(LOCAL, 8, "intermediate_size") }),
+    experts: Some(Experts { kept: Kept::Apart, ..experts(LOCAL, 8, "intermediate_size") }),
     step: Some(Decoding::Mixtral),
     ..LLAMA
 };
