@@ -24,7 +24,7 @@ from benchmarks.allocator.checkpoints import Recipe, remove_checkpoint, write_ch
 from benchmarks.allocator.workers import Order, WorkerFailedError, spare_worker
 from benchmarks.world import minilm
 from echoplaned.errors import EchoplaneError
-from echoplaned.planning import inspect_checkpoint, size_model
+from echoplaned.planning import SizedModel, inspect_checkpoint, size_model
 
 _CALLS: Final = 3
 _MINILM: Final = "minilm"
@@ -231,10 +231,24 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
         "trimmed": case.trimmed,
         "stored_bytes": checkpoint.facts.weights_bytes,
         "mapped": sized.is_mapped,
-        "components": {part.name: part.bytes for part in sized.components},
+        "components": by_name(sized),
+        "unsure": unsure(sized),
         "taken": asdict(taken),
         "call": traced,
     }
+
+
+def by_name(sized: SizedModel) -> dict[str, int]:
+    """Return bytes by component; those of one name, as the caches of layers of two kinds, are added up."""
+    found: dict[str, int] = {}
+    for part in sized.components:
+        found[part.name] = found.get(part.name, 0) + part.bytes
+    return found
+
+
+def unsure(sized: SizedModel) -> int:
+    """Return what the formulas' own upper bounds add, in bytes: experts' rows follow the routing."""
+    return sum(part.upper_bytes - part.bytes for part in sized.components if part.name == "activations")
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ class Run:
     temporary: int
     beside: int
     tokenizer: int
+    unsure: int
     mapped: bool
     serving: int
     loading: int
@@ -85,6 +86,7 @@ def read(line: str) -> Run:
         temporary=temporary,
         beside=beside,
         tokenizer=parts.get("tokenizer", 0),
+        unsure=row["unsure"],
         mapped=row["mapped"],
         serving=taken["serving_peak_bytes"],
         loading=taken["load_peak_bytes"],
@@ -116,8 +118,8 @@ def judged(runs: list[Run], calibrated: dict[str, _allocator.Constants]) -> list
                 "serving_error": serving / run.serving - 1,
                 "serving_off_bytes": round(serving - run.serving),
                 "load_error": (run.both + load_extra) / run.loading - 1,
-                "width": (run.exact + upper) / serving,
-                "violated": run.serving > run.exact + upper,
+                "width": (run.exact + run.unsure + upper) / serving,
+                "violated": run.serving > run.exact + run.unsure + upper,
             }
         )
     return found

@@ -188,13 +188,15 @@ fn activations<L: Ledger>(
 ) -> Result<(u64, u64, bool, u64)> {
     let peak = checkpoint.architecture.family.activations(&checkpoint.model, workload)?;
     // Of the dtypes that quantise, INT8 alone was followed.
-    let (source, margin) = if peak.verified && (!dtype.is_quantised() || dtype == WeightDtype::Int8) {
+    let (source, margin) = if peak.worst_bytes.is_some() {
+        ("a step as torch allocates it, experts getting equal shares; the upper bound has one expert get all", 0)
+    } else if peak.verified && (!dtype.is_quantised() || dtype == WeightDtype::Int8) {
         ("equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)", 0)
     } else {
         ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
         ("unverified", UNVERIFIED_MARGIN_PERCENT)
     };
-    let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
+    let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?.max(peak.worst_bytes.unwrap_or(0));
     let (bytes, whole, packed) = (peak.bytes, peak.whole, peak.packed_bytes);
     ledger.add("activations", bytes, upper, || Detail { formula: peak.formula, inputs: peak.inputs, source })?;
     Ok((bytes, upper, whole, packed))

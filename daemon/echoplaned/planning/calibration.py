@@ -5,7 +5,7 @@ The reasoning is in docs/adr/0007-calibration.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,13 +63,11 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
         sized: the model at the very batch that was exercised, not at the plan's.
         stored_bytes: of the checkpoint's tensors.
     """
-    parts = {part.name: part.bytes for part in sized.components}
-    weights = sum(value for name, value in parts.items() if name in _WEIGHTS)
+    weights = _sum(sized, _WEIGHTS)
     mapped = sized.is_mapped
     # Rows of an embedding that nobody asked for are not in memory yet: only what was touched is deducted, and all of it is planned.
-    held = min(weights, usage.file_bytes + parts.get("buffers", 0)) if mapped else weights
-    temporary = sum(value for name, value in parts.items() if name in _TEMPORARY)
-    beside = sum(value for name, value in parts.items() if name in _BESIDE)
+    held = min(weights, usage.file_bytes + _sum(sized, {"buffers"})) if mapped else weights
+    temporary, beside = _sum(sized, _TEMPORARY), _sum(sized, _BESIDE)
     loaded = 0 if mapped else stored_bytes + weights
     return Reading(
         subject=subject,
@@ -77,5 +75,10 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
         temporary_bytes=temporary,
         beyond_bytes=usage.serving_peak_bytes - held - temporary - beside,
         loaded_bytes=loaded,
-        load_beyond_bytes=usage.load_peak_bytes - loaded - parts.get("tokenizer", 0) if loaded else 0,
+        load_beyond_bytes=usage.load_peak_bytes - loaded - _sum(sized, {"tokenizer"}) if loaded else 0,
     )
+
+
+def _sum(sized: SizedModel, names: Collection[str]) -> int:
+    """Return the bytes of all components of some names; layers of several kinds have one each of the same name."""
+    return sum(part.bytes for part in sized.components if part.name in names)

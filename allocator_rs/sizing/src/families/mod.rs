@@ -75,6 +75,8 @@ pub struct Activations {
     pub whole: bool,
     /// What the matrix library keeps of packed matrices, where a step was followed; 0 elsewhere.
     pub packed_bytes: u64,
+    /// The most it can be, where that depends on what is computed; None: it does not.
+    pub worst_bytes: Option<u64>,
 }
 
 impl From<Peak> for Activations {
@@ -86,6 +88,7 @@ impl From<Peak> for Activations {
             verified: true,
             whole: true,
             packed_bytes: peak.packed_bytes,
+            worst_bytes: None,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::parts::{Mode, gated, gemma_norm, layer_norm, linear, multiply, rms_norm, rotate, sdpa};
 use super::tape::Dim::{
-    Context, E, Experts, Heads, Hidden, Inner, Key, KvHeads, One, Pairs, PerHead, PerToken, Query, Sequences, Tokens,
-    Vocabulary,
+    Context, E, EvenRows, Experts, Heads, Hidden, Inner, Key, KvHeads, One, Pairs, PerHead, PerToken, Query, Sequences,
+    Tokens, Vocabulary,
 };
 use super::tape::{Dim, Tape, elements, size};
 use super::{Number, Peak, finish, start};
@@ -26,12 +26,25 @@ pub enum Decoding {
     Gpt2,
 }
 
-/// The peak of the first step, without the cache that it leaves.
+/// The peak of the first step, without the cache that it leaves; of experts, one gets all rows.
 ///
 /// # Errors
 /// [`crate::SizingError::Overflow`].
 pub fn decoder(kind: Decoding, model: &Model, workload: &Workload) -> Result<Peak> {
-    let (mut tape, mode) = start(model, workload)?;
+    let (tape, mode) = start(model, workload)?;
+    first_step(kind, model, (tape, mode))
+}
+
+/// As [`decoder`], every expert getting as many rows as the others.
+///
+/// # Errors
+/// [`crate::SizingError::Overflow`].
+pub fn evenly_routed(kind: Decoding, model: &Model, workload: &Workload) -> Result<Peak> {
+    let (tape, mode) = start(model, workload)?;
+    first_step(kind, model, (tape, Mode { even: true, ..mode }))
+}
+
+fn first_step(kind: Decoding, model: &Model, (mut tape, mode): (Tape, Mode)) -> Result<Peak> {
     let wide = elements(&[Tokens, Hidden]);
     // Token ids, mask and positions of the batch.
     tape.hold(size(24, &[Tokens]));
@@ -246,17 +259,18 @@ fn mixture(tape: &mut Tape, mode: Mode) {
     tape.free(elements(&[Pairs, Hidden]));
 }
 
-/// A product by experts. In BF16 the library's copy is as large as the largest expert's rows: all of them at most.
+/// A product by experts. In BF16 the library's copy is as large as the largest expert's rows: an even share at least, all of them at most.
 fn grouped(tape: &mut Tape, mode: Mode, times: u64, output: Dim) {
     for _ in 0..times {
         tape.hold(elements(&[Pairs, output]));
     }
     if mode.number == Number::Bf16 {
+        let rows = if mode.even { EvenRows } else { Pairs };
         for _ in 0..times {
-            tape.hold(size(4, &[Pairs, output]));
+            tape.hold(size(4, &[rows, output]));
         }
         for _ in 0..times {
-            tape.free(size(4, &[Pairs, output]));
+            tape.free(size(4, &[rows, output]));
         }
     }
 }

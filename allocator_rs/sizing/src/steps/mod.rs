@@ -11,7 +11,7 @@ mod tape;
 
 use std::borrow::Cow;
 
-pub use decoder::{Decoding, decoder};
+pub use decoder::{Decoding, decoder, evenly_routed};
 pub use encoder::{Encoding, encoder};
 
 use parts::Mode;
@@ -55,6 +55,8 @@ fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
         _ => 32,
     };
     let experts = model.rules.iter().find(|rule| rule.role == Role::Experts).and_then(|rule| rule.axes.first());
+    let pairs = workload.tokens()?.saturating_mul(model.experts_per_token);
+    let even_rows = experts.map_or(0, |axis| pairs.div_ceil(axis.size.max(1)));
     let values: Values = [
         1,
         workload.sequences,
@@ -70,15 +72,17 @@ fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
         shape.kv_heads.saturating_mul(shape.head_dim),
         shape.vocabulary,
         experts.map_or(0, |axis| axis.size),
-        workload.tokens()?.saturating_mul(model.experts_per_token),
+        pairs,
         model.experts_per_token,
+        even_rows,
         context.min(block),
         context.min(512),
         workload.element_bytes,
     ];
     let full =
         model.caches.iter().any(|group| matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window));
-    let mode = Mode { number: workload.number, quantised: workload.quantised, masked: workload.sequences > 1 || full };
+    let masked = workload.sequences > 1 || full;
+    let mode = Mode { number: workload.number, quantised: workload.quantised, masked, even: false };
     Ok((Tape::new(values, workload.told), mode))
 }
 

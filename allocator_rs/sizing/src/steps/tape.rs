@@ -25,13 +25,14 @@ pub(super) enum Dim {
     Experts,
     Pairs,
     PerToken,
+    EvenRows,
     QueryBlock,
     KeyBlock,
     E,
 }
 
 /// By the dimensions' order.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "1",
     "sequences",
     "context",
@@ -48,6 +49,7 @@ const NAMES: [&str; 19] = [
     "experts",
     "token_expert_pairs",
     "experts_per_token",
+    "rows_an_expert",
     "query_block",
     "key_block",
     "e",
