@@ -33,11 +33,12 @@ KINDS = {
     "MLA": ("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     "window": ("MistralForCausalLM",),
     "windows by a pattern": ("Gemma2ForCausalLM", "Gemma3ForCausalLM", "Cohere2ForCausalLM", "Olmo3ForCausalLM"),
+    "chunks": ("Llama4ForCausalLM",),
     "attention and states": ("JambaForCausalLM", "BambaForCausalLM"),
     "states": ("MambaForCausalLM", "Mamba2ForCausalLM", "FalconMambaForCausalLM"),
     "cross attention": ("T5ForConditionalGeneration", "BartForConditionalGeneration"),
 }
-"""A kind of each cache that the planner knows; without one: encoders. Chunked attention has no architecture in the catalogue."""
+"""A kind of each cache that the planner knows; without one: encoders."""
 
 _MOST_TOKENS = 24
 """More than any test runs through a model."""
@@ -100,8 +101,9 @@ def runnable(architecture: str, rng: random.Random) -> Fields:
     for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
         if name in fields:
             fields[name] += _MOST_TOKENS
-    if "sliding_window" in fields:
-        fields["sliding_window"] = rng.randint(2, 8)
+    for name in ("sliding_window", "attention_chunk_size"):
+        if name in fields:
+            fields[name] = rng.randint(2, 8)
     return fields
 
 

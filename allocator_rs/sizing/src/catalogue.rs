@@ -157,7 +157,8 @@ macro_rules! decoders {
 }
 
 /// Decoders that are a row of details each.
-pub static DECODERS: [Architecture; 48] = decoders! {
+pub static DECODERS: [Architecture; 49] = decoders! {
+    "Llama4ForCausalLM": LLAMA_4,
     "GemmaForCausalLM": GEMMA,
     "Gemma3ForCausalLM": GEMMA_3,
     "VaultGemmaForCausalLM": VAULT_GEMMA,

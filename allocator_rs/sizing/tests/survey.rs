@@ -15,7 +15,11 @@ use sizing::weights::stages;
 use sizing::{Engine, KvDtype, Lora, Request, SizingError, WeightDtype, size_for, survey, survey_config, totals_for};
 
 /// Every field that any rule reads.
-const FIELDS: [&str; 60] = [
+const FIELDS: [&str; 64] = [
+    "intermediate_size_mlp",
+    "attention_chunk_size",
+    "interleave_moe_layer_step",
+    "no_rope_layer_interval",
     "hidden_size",
     "n_embd",
     "d_model",

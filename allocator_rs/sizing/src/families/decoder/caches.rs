@@ -19,7 +19,10 @@ pub(super) fn caches(style: &Style, dims: &Dims, fields: &Fields) -> Result<Vec<
     let Some(window) = window(style, fields)? else { return all(dims.full_cache()) };
     let local = windowed_layers(style, dims, fields)?;
     let (heads, dim) = (dims.kv_heads, dims.head_dim);
-    let sliding = CacheKind::Sliding { heads, key_dim: dim, value_dim: dim, window };
+    let sliding = match style.window {
+        Window::Chunks(..) => CacheKind::Chunked { heads, key_dim: dim, value_dim: dim, chunk: window },
+        _ => CacheKind::Sliding { heads, key_dim: dim, value_dim: dim, window },
+    };
     let full = dims.marked(|layer| !local.holds(layer))?;
     let groups = [(sliding, local), (dims.full_cache(), full)];
     Ok(groups
@@ -36,29 +39,35 @@ fn window(style: &Style, fields: &Fields) -> Result<Option<u64>> {
         Window::Late if !fields.flag("use_sliding_window", false)? => return Ok(None),
         Window::Late => Some(4_096),
         Window::Everywhere(default) => default,
-        Window::AllBut(_, default) => Some(default),
+        Window::AllBut(_, default) | Window::Chunks(_, default) => Some(default),
     };
-    if fields.is_null("sliding_window") {
+    let field = if matches!(style.window, Window::Chunks(..)) { "attention_chunk_size" } else { "sliding_window" };
+    if fields.is_null(field) {
         return Ok(None);
     }
-    let found = fields.index("sliding_window", Some(default.unwrap_or(0)))?;
+    let found = fields.index(field, Some(default.unwrap_or(0)))?;
     Ok((found > 0).then_some(found))
 }
 
 fn windowed_layers(style: &Style, dims: &Dims, fields: &Fields) -> Result<Layers> {
     const FIELD: &str = "layer_types";
+    const LOCAL: [&str; 2] = ["sliding_attention", "chunked_attention"];
     if let Some(types) = fields.names(FIELD)? {
         if u64::try_from(types.len()).ok() != Some(dims.layers) {
             let value = format!("a list of {}", types.len());
             return Err(SizingError::FieldInvalid { field: FIELD, value, expected: "one name a layer" });
         }
         return dims.marked(|layer| {
-            usize::try_from(layer).ok().and_then(|at| types.get(at)).is_some_and(|kind| *kind == "sliding_attention")
+            usize::try_from(layer).ok().and_then(|at| types.get(at)).is_some_and(|kind| LOCAL.contains(kind))
         });
     }
     match style.window {
         Window::AllBut(period, _) => {
             let period = fields.count_any(&["sliding_window_pattern", "_sliding_window_pattern"], Some(period))?;
+            dims.marked(|layer| layer.saturating_add(1).checked_rem(period) != Some(0))
+        }
+        Window::Chunks(period, _) => {
+            let period = fields.count("no_rope_layer_interval", Some(period))?;
             dims.marked(|layer| layer.saturating_add(1).checked_rem(period) != Some(0))
         }
         Window::Late => {

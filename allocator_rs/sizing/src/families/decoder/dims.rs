@@ -54,6 +54,7 @@ impl Dims {
         let four = if style.inner_times_four { Some(product("n_inner", &[4, hidden])?) } else { None };
         let inner = match style.experts {
             Some(mixture) if mixture.dense == Dense::Nowhere => fields.count_any(&[mixture.width], four)?,
+            Some(mixture) if mixture.dense == Dense::Listed => fields.count_any(&["intermediate_size_mlp"], None)?,
             _ => fields.count_any(INNER, four)?,
         };
         let context = match style.positions {

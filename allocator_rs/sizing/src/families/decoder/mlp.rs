@@ -34,6 +34,14 @@ pub(super) fn dense_layers(mixture: &Experts, dims: &Dims, fields: &Fields) -> R
             let only = fields.numbers("mlp_only_layers")?;
             dims.marked(|layer| layer.saturating_add(1).checked_rem(step) != Some(0) || only.contains(&layer))?
         }
+        Dense::Listed if fields.has("moe_layers") => {
+            let sparse = fields.numbers("moe_layers")?;
+            dims.marked(|layer| !sparse.contains(&layer))?
+        }
+        Dense::Listed => {
+            let step = fields.count("interleave_moe_layer_step", Some(1))?;
+            dims.marked(|layer| layer.saturating_add(1).checked_rem(step) != Some(0))?
+        }
         Dense::Ernie => {
             let begin = fields.index("moe_layer_start_index", Some(1))?;
             let end = fields.index("moe_layer_end_index", Some(dims.layers.saturating_sub(1)));

@@ -54,6 +54,8 @@ pub enum Dense {
     First(&'static str, u64),
     /// All but each `decoder_sparse_step`-th, and those that `mlp_only_layers` names.
     Step,
+    /// All but those that `moe_layers` names, or each `interleave_moe_layer_step`-th; with a width of their own, `intermediate_size_mlp`.
+    Listed,
     /// All but those from `moe_layer_start_index` to `moe_layer_end_index`, each `moe_layer_interval`-th.
     Ernie,
 }
@@ -119,6 +121,8 @@ pub enum Window {
     Everywhere(Option<u64>),
     /// All but each n-th: the period and the window by default.
     AllBut(u64, u64),
+    /// All but each n-th see the chunk they are in, `attention_chunk_size`: the period and the chunk by default.
+    Chunks(u64, u64),
     /// Those from `max_window_layers` on, where `use_sliding_window` says so.
     Late,
 }
