@@ -32,6 +32,8 @@ pytestmark = [
 ]
 SHAPES = int(os.environ.get("ECHOPLANE_ACTIVATION_SHAPES", "2"))
 """Shapes of each family and dtype; 20 for a thorough run."""
+ROUTED_BYTES = 512
+"""What routing may decide of a mixture's peak in BF16: the rounding of the largest expert's rows."""
 CASES = [
     (architecture, dtype, stored)
     for architecture in FAMILIES
@@ -61,11 +63,12 @@ def test_a_step_is_planned_to_the_byte(
     try:
         for count in range(SHAPES):
             shape = drawn(architecture, rng, padded=count % 2 == 0)
-            expected, verified = planned(shape, dtype, stored)
+            plan = planned(shape, dtype, stored)
             found = step_peak(random_model(shape, dtype, stored), row_ids(shape))
-            if verified and not has_native(stored):
-                assert found == expected, f"seed {seed}: {shape}"
+            if plan.verified and not has_native(stored):
+                assert plan.bytes <= found <= plan.upper_bytes <= plan.bytes + ROUTED_BYTES, f"seed {seed}: {shape}"
+                assert found == plan.bytes or architecture == "MixtralForCausalLM", f"seed {seed}: {shape}"
             else:
-                assert found <= expected, f"seed {seed}: {shape}"
+                assert found <= plan.upper_bytes, f"seed {seed}: {shape}"
     finally:
         torch.set_num_threads(threads)

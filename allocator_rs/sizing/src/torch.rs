@@ -189,7 +189,10 @@ fn activations<L: Ledger>(
     let peak = checkpoint.architecture.family.activations(&checkpoint.model, workload)?;
     // Of the dtypes that quantise, INT8 alone was followed.
     let (source, margin) = if peak.worst_bytes.is_some() {
-        ("a step as torch allocates it, experts getting equal shares; the upper bound has one expert get all", 0)
+        (
+            "a step as torch allocates it, experts getting equal shares; the upper bound has one expert get every token",
+            0,
+        )
     } else if peak.verified && (!dtype.is_quantised() || dtype == WeightDtype::Int8) {
         ("equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)", 0)
     } else {

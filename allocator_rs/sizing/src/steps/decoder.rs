@@ -26,7 +26,7 @@ pub enum Decoding {
     Gpt2,
 }
 
-/// The peak of the first step, without the cache that it leaves; of experts, one gets all rows.
+/// The peak of the first step, without the cache that it leaves; of experts, one gets a row of every token.
 ///
 /// # Errors
 /// [`crate::SizingError::Overflow`].
@@ -242,14 +242,14 @@ fn mixture(tape: &mut Tape, mode: Mode) {
     tape.free(pairs(8));
     tape.hold(pairs(8));
     tape.hold(size(8, &[Experts]));
-    grouped(tape, mode, 2, Inner);
+    grouped(tape, mode, 2, Hidden, Inner);
     let inner = elements(&[Pairs, Inner]);
     tape.hold(inner);
     tape.hold(inner);
     for _ in 0..3 {
         tape.free(inner);
     }
-    grouped(tape, mode, 1, Hidden);
+    grouped(tape, mode, 1, Inner, Hidden);
     tape.free(inner);
     weigh(tape, mode);
     for part in [pairs(16), pairs(8), size(8, &[Experts]), chosen(4), chosen(8), router] {
@@ -259,19 +259,14 @@ fn mixture(tape: &mut Tape, mode: Mode) {
     tape.free(elements(&[Pairs, Hidden]));
 }
 
-/// A product by experts. In BF16 the library's copy is as large as the largest expert's rows: an even share at least, all of them at most.
-fn grouped(tape: &mut Tape, mode: Mode, times: u64, output: Dim) {
+/// A product by experts. In BF16 the library's copy is as large as the largest expert's rows: an even share at least, one of
+/// each token at most, as a token's experts are different ones.
+fn grouped(tape: &mut Tape, mode: Mode, times: u64, input: Dim, output: Dim) {
     for _ in 0..times {
         tape.hold(elements(&[Pairs, output]));
     }
     if mode.number == Number::Bf16 {
-        let rows = if mode.even { EvenRows } else { Pairs };
-        for _ in 0..times {
-            tape.hold(size(4, &[rows, output]));
-        }
-        for _ in 0..times {
-            tape.free(size(4, &[rows, output]));
-        }
+        tape.scratch_beside(&[if mode.even { EvenRows } else { Tokens }], input, output, times);
     }
 }
 

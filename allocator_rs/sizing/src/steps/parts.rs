@@ -14,7 +14,7 @@ pub(super) struct Mode {
     pub quantised: bool,
     /// Whether a mask is held: one byte a pair of positions.
     pub masked: bool,
-    /// Whether every expert is taken to get as many rows as the others; else one gets all.
+    /// Whether every expert is taken to get as many rows as the others; else one gets a row of every token.
     pub even: bool,
 }
 
