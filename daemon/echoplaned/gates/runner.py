@@ -292,20 +292,17 @@ class _RolloutJudge:
         model, rollout = current
         now_s = self._outside.clock()
         evidence = self._observe(now_s, _acknowledged_weight(model, rollout))
-        if not await self.keeper.keep(evidence.echo):
-            return True
+        kept = await self.keeper.keep(evidence.echo)
         judgement = judge(evidence, now_s)
         same = (rollout.stage, rollout.window) == (evidence.window.stage, evidence.window.number)
-        if rollout.phase in _JUDGED and same:
-            self._set_probing(judgement.probes_wanted)
-            self._hearing.want_scores(wanted=judgement.scores_wanted)
-            self._emit(rollout, judgement.verdicts)
-            return True
-        self._set_probing(wanted=False)
-        self._hearing.want_scores(wanted=False)
-        failed = tuple(verdict for verdict in judgement.verdicts if verdict.verdict is GateVerdict.FAIL)
-        if failed and rollout.phase is Phase.SHIFTING:
-            self._emit(rollout, failed)
+        judged = rollout.phase in _JUDGED and same
+        self._set_probing(judged and judgement.probes_wanted)
+        self._hearing.want_scores(wanted=judged and judgement.scores_wanted)
+        verdicts = judgement.verdicts if kept else _failed_elsewhere(judgement.verdicts)
+        if not judged:
+            verdicts = tuple(verdict for verdict in verdicts if verdict.verdict is GateVerdict.FAIL)
+        if verdicts and (judged or rollout.phase is Phase.SHIFTING):
+            self._emit(rollout, verdicts)
         return True
 
     def _observe(self, now_s: float, weight: float | None) -> RolloutEvidence:
@@ -371,3 +368,11 @@ def _acknowledged_weight(model: Model, rollout: Rollout) -> float | None:
     total = sum(cluster.weight_ppm for cluster in routes.clusters if cluster.routed)
     new = sum(c.weight_ppm for c in routes.clusters if c.routed and c.version == rollout.to_version)
     return new / total if total else None
+
+
+def _failed_elsewhere(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+    """Return what may be told while evidence cannot be written: that another gate than ``echo`` fails.
+
+    Going back needs no memory, and a full disk must not hold traffic at a version that fails.
+    """
+    return tuple(one for one in verdicts if one.verdict is GateVerdict.FAIL and one.gate != "echo")
