@@ -209,10 +209,9 @@ fn activations<L: Ledger>(
 fn libraries<L: Ledger>(checkpoint: &Checkpoint, number: Number, packed: u64, ledger: &mut L) -> Result<u64> {
     let (tokenizer, inputs) = tokenizer::memory(checkpoint.tokenizer, checkpoint.model.shape.vocabulary)?;
     ledger.exact("tokenizer", tokenizer, || {
-        let [(first, _), (second, _)] = inputs;
-        let formula = format!("{first}*{second}");
+        let formula = if checkpoint.tokenizer.is_some() { "file_bytes*factor" } else { "vocabulary*bytes_per_word" };
         let source = "measured with tokenizers 0.22: tables of words, merges or pieces, by the file's kind";
-        Detail { formula: formula.into(), inputs: inputs.to_vec(), source }
+        Detail::new(formula, &inputs, source)
     })?;
     if packed > 0 {
         ledger.exact("matrix_packing", packed, || {

@@ -16,6 +16,8 @@ from echoplaned.planning.options import EngineOptions, WeightFormat, format_name
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
 
+_DTYPES: Final = frozenset(Dtype)
+
 
 @dataclass(frozen=True, slots=True)
 class SizedModel:
@@ -94,7 +96,7 @@ def size_model(
         )
         sized = _allocator.size(checkpoint.native, request)
     return SizedModel(
-        dtype=Dtype(weights) if weights in set(Dtype) else facts.stored_dtype,
+        dtype=Dtype(weights) if weights in _DTYPES else facts.stored_dtype,
         context_length=context,
         max_concurrency=concurrency,
         components=tuple(_component(part) for part in sized.components),
@@ -102,7 +104,7 @@ def size_model(
         upper_bytes=sized.upper_bytes,
         quantised_share=sized.quantised_ppm / 1_000_000,
         warnings=tuple(sized.warnings),
-        weight_format="" if weights in set(Dtype) else weights,
+        weight_format="" if weights in _DTYPES else weights,
         ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
         kv_bytes_per_token=sized.kv_bytes_per_token,
         is_verified=sized.verified,
@@ -142,11 +144,4 @@ def fitting(
 
 def _component(part: _allocator.Component) -> Component:
     """Give a native component the core's type."""
-    return Component(
-        name=part.name,
-        bytes=part.bytes,
-        formula=part.formula,
-        inputs=tuple(part.inputs),
-        source=part.source,
-        upper_bytes=part.upper_bytes,
-    )
+    return Component(part.name, part.bytes, part.formula, tuple(part.inputs), part.source, part.upper_bytes)

@@ -125,17 +125,31 @@ impl Tape {
     }
 
     fn bytes(&self, size: Size) -> i128 {
-        let elements = size.of.iter().fold(1, |acc: i128, dim| acc.saturating_mul(i128::from(self.of(*dim))));
+        self.small(size).map_or_else(|| self.large(size), i128::from)
+    }
+
+    /// Bytes where 64 bits hold every product on the way, as they do for any model there is: many times quicker than 128.
+    fn small(&self, size: Size) -> Option<u64> {
+        let elements = size.of.iter().try_fold(size.times, |acc, dim| acc.checked_mul(self.of(*dim)))?;
         if size.scratch {
-            let elements = elements.saturating_mul(i128::from(size.times));
+            elements.checked_next_multiple_of(64)?.checked_mul(4)?.checked_add(128)
+        } else {
+            Some(elements)
+        }
+    }
+
+    fn large(&self, size: Size) -> i128 {
+        let elements =
+            size.of.iter().fold(i128::from(size.times), |acc, dim| acc.saturating_mul(i128::from(self.of(*dim))));
+        if size.scratch {
             return elements.saturating_add(63).saturating_div(64).saturating_mul(256).saturating_add(128);
         }
-        elements.saturating_mul(i128::from(size.times))
+        elements
     }
 
     fn change(&mut self, size: Size, by: i64) {
-        let bytes = self.bytes(size).saturating_mul(i128::from(by));
-        self.live = self.live.saturating_add(bytes);
+        let bytes = self.bytes(size);
+        self.live = if by > 0 { self.live.saturating_add(bytes) } else { self.live.saturating_sub(bytes) };
         if let Some([now, _]) = &mut self.held {
             match now.iter_mut().find(|(known, _)| *known == size) {
                 Some((_, count)) => *count = count.saturating_add(by),
