@@ -13,7 +13,6 @@ mod fleet;
 mod fragmentation;
 mod node;
 mod packing;
-mod random;
 mod repack;
 mod spec;
 

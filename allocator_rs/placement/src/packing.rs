@@ -11,8 +11,9 @@
     reason = "positions are made here and bounded by the tables' lengths; amounts are checked to be at most 2^48"
 )]
 
+use random::Random;
+
 use crate::PlacementError;
-use crate::random::Random;
 use crate::spec::MAX_AMOUNT;
 
 /// Steps of one search for a completion.

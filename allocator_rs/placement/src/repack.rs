@@ -13,9 +13,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use random::Random;
+
 use crate::PlacementError;
 use crate::fleet::{Fleet, Place, Resident};
-use crate::random::Random;
 use crate::spec::{Item, Shape};
 
 /// A move that gains less than this many thousandths of a GPU is not worth a reload.

@@ -7,7 +7,6 @@
 mod error;
 mod kernel;
 mod permutations;
-mod random;
 
 pub use error::MmdError;
 pub use kernel::BANDWIDTHS;

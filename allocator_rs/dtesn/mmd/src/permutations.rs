@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use random::Random;
+
 use crate::kernel::Kernel;
-use crate::random::Random;
 
 /// Permutations that reach what was observed before no more are tried: the p-value is then known to about a fifth of itself.
 pub const EXCEEDANCES: u32 = 20;
@@ -85,7 +86,7 @@ impl Null<'_> {
     }
 
     fn exceeds(&self, permutation: u32) -> bool {
-        let mut random = Random::new(self.seed, u64::from(permutation));
+        let mut random = Random::stream(self.seed, u64::from(permutation));
         let mut members = Vec::new();
         for group in self.groups {
             let mut rows = group.rows.clone();

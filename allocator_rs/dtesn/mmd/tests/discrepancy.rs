@@ -3,21 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "tests")]
 
 use mmd::{BANDWIDTHS, Discrepancy, MmdError, Plan, Samples, compare};
+use random::Random;
 
-/// `SplitMix64`, and sums of twelve uniform numbers for normal ones.
-struct Draw(u64);
+/// Sums of twelve uniform numbers for normal ones.
+struct Draw(Random);
 
 impl Draw {
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((value ^ (value >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
     fn normals(&mut self, count: usize, shift: f64) -> Vec<f64> {
-        (0..count).map(|_| (0..12).map(|_| self.unit()).sum::<f64>() - 6.0 + shift).collect()
+        (0..count).map(|_| (0..12).map(|_| self.0.unit()).sum::<f64>() - 6.0 + shift).collect()
     }
 }
 
@@ -56,7 +49,7 @@ fn by_definition(first: &[f64], second: &[f64], width: usize) -> f64 {
 
 #[test]
 fn the_statistic_is_that_of_the_definition() {
-    let mut draw = Draw(1);
+    let mut draw = Draw(Random::new(1));
     for (m, n, width) in [(2, 2, 1), (7, 12, 3), (30, 21, 5)] {
         let (first, second) = (draw.normals(m * width, 0.0), draw.normals(n * width, 0.5));
         let plan = Plan { permutations: 0, ..Plan::default() };
@@ -67,7 +60,7 @@ fn the_statistic_is_that_of_the_definition() {
 
 #[test]
 fn equal_samples_are_rejected_as_often_as_was_asked() {
-    let (draws, mut draw) = (2_000_u32, Draw(2));
+    let (draws, mut draw) = (2_000_u32, Draw(Random::new(2)));
     for paired in [false, true] {
         let strata: Vec<u32> = if paired { (0..12).chain(0..12).collect() } else { Vec::new() };
         let values: Vec<f64> = (0..draws)
@@ -89,7 +82,7 @@ fn equal_samples_are_rejected_as_often_as_was_asked() {
 
 #[test]
 fn a_shift_is_found_whoever_works_on_it() {
-    let mut draw = Draw(3);
+    let mut draw = Draw(Random::new(3));
     let (first, second) = (draw.normals(120, 0.0), draw.normals(120, 1.0));
     let told: Vec<Discrepancy> =
         [1, 2, 5].iter().map(|&threads| found(&first, &second, 2, Plan { threads, ..Plan::default() })).collect();
@@ -99,7 +92,7 @@ fn a_shift_is_found_whoever_works_on_it() {
 
 #[test]
 fn an_early_stop_says_how_far_it_went() {
-    let mut draw = Draw(4);
+    let mut draw = Draw(Random::new(4));
     let (first, second) = (draw.normals(40, 0.0), draw.normals(40, 0.0));
     let told = found(&first, &second, 2, Plan::default());
     assert!(told.permutations < 9_999);

@@ -20,7 +20,6 @@ mod error;
 mod half;
 mod kernel;
 mod math;
-mod random;
 mod snapshot;
 mod stability;
 mod streams;

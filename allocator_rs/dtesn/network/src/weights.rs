@@ -2,7 +2,8 @@
 
 use std::mem::size_of;
 
-use crate::random::Random;
+use random::Random;
+
 use crate::{Config, NetworkError};
 
 /// Units of one membrane.
@@ -65,7 +66,9 @@ impl Network {
         let config = Config { tree: tree.levels().to_vec(), ..config.clone() };
         let nodes = tree.parents().into_iter().zip(&config.tree).zip(0..);
         let membranes = nodes
-            .map(|((parent, &level), number)| membrane(&config, parent, level, &mut Random::new(config.seed, number)))
+            .map(|((parent, &level), number)| {
+                membrane(&config, parent, level, &mut Random::stream(config.seed, number))
+            })
             .collect();
         let time_constants = config.time_constants(tree.depth());
         let mut network = Self { config, time_constants, fingerprint: 0, membranes };

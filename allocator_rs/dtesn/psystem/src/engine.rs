@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use random::Random;
+
 use crate::configuration::Configuration;
 use crate::error::SystemError;
 use crate::model::{Action, Multiset, Rule, System};
-use crate::random::Random;
 use crate::structure::Change;
 
 /// A run makes no more steps, whatever its caller allows: a rule that never halts must not take the machine with it.

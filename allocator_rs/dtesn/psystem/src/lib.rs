@@ -16,7 +16,6 @@ mod lexer;
 mod model;
 mod parser;
 mod printer;
-mod random;
 mod rules;
 mod structure;
 mod syntax;

@@ -4,6 +4,8 @@
 //! So the rank of a tree is the number of forests of n - 1 nodes that come before its own, which the forest counts give
 //! without listing any. (This is another order than the generation's, where the size of a subtree says nothing.)
 
+use random::Random;
+
 use crate::count::{Counts, with_largest};
 use crate::{MAX_ORDER, Tree, TreeError};
 
@@ -87,22 +89,14 @@ fn last_before(count: u128, passes: impl Fn(u128) -> bool) -> u128 {
     low
 }
 
-/// A number below `count`, without bias: bits of `SplitMix64` (Steele, Lea, Flood 2014), drawn again where too large.
+/// A number below `count`, without bias: bits drawn again where they are too large.
 fn below(count: u128, seed: u64) -> u128 {
     let mask = u128::MAX >> (count - 1).leading_zeros().min(127);
-    let mut state = seed;
+    let mut random = Random::new(seed);
     loop {
-        let drawn = ((u128::from(mix(&mut state)) << 64) | u128::from(mix(&mut state))) & mask;
+        let drawn = ((u128::from(random.bits()) << 64) | u128::from(random.bits())) & mask;
         if drawn < count {
             return drawn;
         }
     }
-}
-
-const fn mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut value = *state;
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
