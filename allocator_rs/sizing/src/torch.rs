@@ -49,20 +49,20 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger
     let resident = resident(checkpoint, dtype, ledger)?;
     let mut serving = crate::ledger::Totals { bytes: resident, upper_bytes: resident };
     let mut temporary = caches(checkpoint, &workload, ledger)?;
-    let (activations, upper, whole, packed) = activations(checkpoint, dtype, &workload, ledger)?;
-    let logits = if whole { 0 } else { logits(checkpoint, &workload, ledger)? };
+    let step = activations(checkpoint, dtype, &workload, ledger)?;
+    let logits = if step.whole { 0 } else { logits(checkpoint, &workload, ledger)? };
     let mut rest = 0;
     if dtype.is_quantised() {
-        rest = quantised_extras(checkpoint, dtype, if whole { 0 } else { element_bytes }, share, ledger)?;
+        rest = quantised_extras(checkpoint, dtype, if step.whole { 0 } else { element_bytes }, share, ledger)?;
     }
-    rest = sum("what libraries keep", &[rest, libraries(checkpoint, number, packed, ledger)?])?;
-    temporary = sum("the heap's slack", &[temporary, activations, logits])?;
+    rest = sum("what libraries keep", &[rest, libraries(checkpoint, number, step.packed_bytes, ledger)?])?;
+    temporary = sum("the heap's slack", &[temporary, step.bytes, logits])?;
     let constants = &request.constants;
     let (slack, overhead) = (constants::share(&constants.serving, temporary), constants::base(&constants.serving));
     add_slack(temporary, slack, overhead, ledger)?;
     let what = "the load peak";
     serving.bytes = sum(what, &[serving.bytes, temporary, rest, slack.bytes, overhead.bytes])?;
-    let upper = sum(what, &[temporary.saturating_sub(activations), upper])?;
+    let upper = sum(what, &[temporary.saturating_sub(step.bytes), step.upper_bytes])?;
     let slack_upper = sum(what, &[slack.upper_bytes, overhead.upper_bytes])?;
     serving.upper_bytes = sum(what, &[serving.upper_bytes, upper, rest, slack_upper])?;
     load_peak(checkpoint, request, resident, serving, ledger)
@@ -180,12 +180,21 @@ fn cache_detail(kind: &CacheKind, layers: u64, token: u64, workload: &Workload) 
     Detail::new(formula, &numbers, SOURCE)
 }
 
+/// What one step takes beside weights and cache. `whole`: with its logits, and with the copies that quantised layers make.
+struct Step {
+    bytes: u64,
+    upper_bytes: u64,
+    whole: bool,
+    /// What the matrix library keeps, outside of torch's count.
+    packed_bytes: u64,
+}
+
 fn activations<L: Ledger>(
     checkpoint: &Checkpoint,
     dtype: WeightDtype,
     workload: &Workload,
     ledger: &mut L,
-) -> Result<(u64, u64, bool, u64)> {
+) -> Result<Step> {
     let peak = checkpoint.architecture.family.activations(&checkpoint.model, workload)?;
     // Of the dtypes that quantise, INT8 alone was followed.
     let (source, margin) = if peak.worst_bytes.is_some() {
@@ -199,10 +208,15 @@ fn activations<L: Ledger>(
         ledger.warn(|| format!("activations are unverified for this shape: {}", peak.formula));
         ("unverified", UNVERIFIED_MARGIN_PERCENT)
     };
-    let upper = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?.max(peak.worst_bytes.unwrap_or(0));
-    let (bytes, whole, packed) = (peak.bytes, peak.whole, peak.packed_bytes);
-    ledger.add("activations", bytes, upper, || Detail { formula: peak.formula, inputs: peak.inputs, source })?;
-    Ok((bytes, upper, whole, packed))
+    let bound = sum("the upper bound", &[peak.bytes, percent(peak.bytes, margin)?])?;
+    let upper_bytes = bound.max(peak.worst_bytes.unwrap_or(0));
+    let step = Step { bytes: peak.bytes, upper_bytes, whole: peak.whole, packed_bytes: peak.packed_bytes };
+    ledger.add("activations", step.bytes, upper_bytes, || Detail {
+        formula: peak.formula,
+        inputs: peak.inputs,
+        source,
+    })?;
+    Ok(step)
 }
 
 /// What libraries keep that torch does not count: the tokenizer's tables, packed matrices, and code that a warm worker never ran.

@@ -2,7 +2,7 @@
 
 use super::WHAT;
 use super::attention::latent_widths;
-use super::dims::Dims;
+use super::dims::{Dims, is_nth};
 use crate::cache::{CacheGroup, CacheKind};
 use crate::config::Fields;
 use crate::families::style::{Attention, Style, Window};
@@ -41,7 +41,7 @@ fn window(style: &Style, fields: &Fields) -> Result<Option<u64>> {
         Window::Everywhere(default) => default,
         Window::AllBut(_, default) | Window::Chunks(_, default) => Some(default),
     };
-    let field = if matches!(style.window, Window::Chunks(..)) { "attention_chunk_size" } else { "sliding_window" };
+    let field = style.window.field();
     if fields.is_null(field) {
         return Ok(None);
     }
@@ -62,13 +62,9 @@ fn windowed_layers(style: &Style, dims: &Dims, fields: &Fields) -> Result<Layers
         });
     }
     match style.window {
-        Window::AllBut(period, _) => {
-            let period = fields.count_any(&["sliding_window_pattern", "_sliding_window_pattern"], Some(period))?;
-            dims.marked(|layer| layer.saturating_add(1).checked_rem(period) != Some(0))
-        }
-        Window::Chunks(period, _) => {
-            let period = fields.count("no_rope_layer_interval", Some(period))?;
-            dims.marked(|layer| layer.saturating_add(1).checked_rem(period) != Some(0))
+        Window::AllBut(period, _) | Window::Chunks(period, _) => {
+            let period = fields.count_any(style.window.period_fields(), Some(period))?;
+            dims.marked(|layer| !is_nth(layer, period))
         }
         Window::Late => {
             let first = fields.index("max_window_layers", Some(28))?;

@@ -112,6 +112,11 @@ impl Dims {
     }
 }
 
+/// Whether a layer is the last of `period` ones; never where that is 0.
+pub(super) const fn is_nth(layer: u64, period: u64) -> bool {
+    matches!(layer.saturating_add(1).checked_rem(period), Some(0))
+}
+
 /// Marks of the layers for which `holds` is true.
 pub(crate) fn marked(layers: u64, holds: impl Fn(u64) -> bool) -> Result<Layers> {
     if layers > MAX_MARKED_LAYERS {

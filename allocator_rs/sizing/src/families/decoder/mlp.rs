@@ -1,7 +1,7 @@
 //! The parameters behind attention: a dense MLP, or experts with the layers that have none.
 
 use super::WHAT;
-use super::dims::Dims;
+use super::dims::{Dims, is_nth};
 use crate::Result;
 use crate::config::Fields;
 use crate::families::axis;
@@ -32,7 +32,7 @@ pub(super) fn dense_layers(mixture: &Experts, dims: &Dims, fields: &Fields) -> R
         Dense::Step => {
             let step = fields.count("decoder_sparse_step", Some(1))?;
             let only = fields.numbers("mlp_only_layers")?;
-            dims.marked(|layer| layer.saturating_add(1).checked_rem(step) != Some(0) || only.contains(&layer))?
+            dims.marked(|layer| !is_nth(layer, step) || only.contains(&layer))?
         }
         Dense::Listed if fields.has("moe_layers") => {
             let sparse = fields.numbers("moe_layers")?;
@@ -40,7 +40,7 @@ pub(super) fn dense_layers(mixture: &Experts, dims: &Dims, fields: &Fields) -> R
         }
         Dense::Listed => {
             let step = fields.count("interleave_moe_layer_step", Some(1))?;
-            dims.marked(|layer| layer.saturating_add(1).checked_rem(step) != Some(0))?
+            dims.marked(|layer| !is_nth(layer, step))?
         }
         Dense::Ernie => {
             let begin = fields.index("moe_layer_start_index", Some(1))?;
@@ -48,9 +48,7 @@ pub(super) fn dense_layers(mixture: &Experts, dims: &Dims, fields: &Fields) -> R
             // -1 stands for the last layer.
             let end = end.unwrap_or_else(|_| dims.layers.saturating_sub(1));
             let step = fields.count("moe_layer_interval", Some(1))?;
-            dims.marked(|layer| {
-                !(begin..=end).contains(&layer) || layer.saturating_add(1).checked_rem(step) != Some(0)
-            })?
+            dims.marked(|layer| !(begin..=end).contains(&layer) || !is_nth(layer, step))?
         }
     };
     Ok((found.count(0, dims.layers) > 0).then_some(found))

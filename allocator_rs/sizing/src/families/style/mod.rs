@@ -127,6 +127,24 @@ pub enum Window {
     Late,
 }
 
+impl Window {
+    /// The field that gives its length.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        if matches!(self, Self::Chunks(..)) { "attention_chunk_size" } else { "sliding_window" }
+    }
+
+    /// The fields that may give the period of the layers that see everything.
+    #[must_use]
+    pub const fn period_fields(self) -> &'static [&'static str] {
+        if matches!(self, Self::Chunks(..)) {
+            &["no_rope_layer_interval"]
+        } else {
+            &["sliding_window_pattern", "_sliding_window_pattern"]
+        }
+    }
+}
+
 /// How attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attention {

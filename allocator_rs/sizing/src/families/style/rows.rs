@@ -111,14 +111,12 @@ pub static QWEN_2_MOE: Style = Style {
 pub static LLAMA_4: Style = Style {
     kv_heads: Some(8),
     head_dim: Some(128),
-    mlp_bias: Flag::Never,
     window: Window::Chunks(4, 8_192),
     experts: Some(Experts {
         dense: Dense::Listed,
         shared: Shared::Width("intermediate_size"),
         ..experts(LOCAL, 16, "intermediate_size")
     }),
-    step: None,
     ..LLAMA
 };
 /// Mixtral.
