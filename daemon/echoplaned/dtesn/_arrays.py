@@ -16,13 +16,13 @@ def contiguous(value: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(value, dtype=dtype)
 
 
-def rows(name: str, value: ArrayLike) -> NDArray[np.float32]:
-    """Return a float32 array of shape (rows, columns); one dimension is one column.
+def rows(name: str, value: ArrayLike, dtype: type[Any] = np.float32) -> NDArray[Any]:
+    """Return an array of shape (rows, columns); one dimension is one column.
 
     Raises:
         ShapeInvalidError: it has no or more than two dimensions.
     """
-    array = contiguous(value, np.float32)
+    array = contiguous(value, dtype)
     if np.ndim(value) == 1:
         return array.reshape(-1, 1)
     if np.ndim(value) != 2:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from echoplaned import _allocator
-from echoplaned.dtesn._arrays import contiguous
+from echoplaned.dtesn._arrays import rows
 from echoplaned.dtesn._numbers import whole_numbers
 from echoplaned.dtesn.errors import ShapeInvalidError
 
@@ -72,23 +72,14 @@ def mmd(
     """
     plan = plan or NullPlan()
     told = _allocator.discrepancy(
-        _rows("first", first),
-        _rows("second", second),
+        rows("first", first, np.float64),
+        rows("second", second, np.float64),
         _strata(strata),
         permutations=plan.permutations,
         seed=plan.seed,
         threads=plan.threads,
     )
     return Discrepancy(*told)
-
-
-def _rows(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = contiguous(value, np.float64)
-    if np.ndim(value) == 1:
-        return array.reshape(-1, 1)
-    if np.ndim(value) != 2:
-        raise ShapeInvalidError(f"{name} has {np.ndim(value)} dimensions; (rows, columns) are needed")
-    return array
 
 
 def _strata(strata: ArrayLike | None) -> NDArray[np.uint32]:

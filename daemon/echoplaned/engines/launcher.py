@@ -9,22 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from echoplaned.engines.heap import heap_variables
 from echoplaned.engines.record import check_worker_id, records_dir
 
 MODULE: Final = "echoplaned.worker"
 _KEPT_LOGS: Final = 50
 _TAIL_BYTES: Final = 16 * 1024
-
-# One heap, whose free top is kept up to 32 MiB (the largest threshold that glibc takes): a forward pass uses again what the last one
-# freed. Handing every freed block back at once would make the resident size exact, and INT8 twice as slow (MiniLM, one text of 13
-# tokens: 45 ms of CPU against 20 ms), since each of its linear layers makes a dequantised copy that has to be faulted in anew.
-_FAST: Final = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "33554432", "MALLOC_ARENA_MAX": "1"}
-# torch aligns its blocks to 64 bytes. glibc cuts such a block out of a larger one, and its caches keep the cuttings, so that the block is
-# never whole again and the next of the same size takes new memory. Without these caches a worker keeps half to a third of that, at no
-# cost that was measured (MiniLM, 8 sequences of 256 tokens: 53 MB beyond the model for 79; INT8, one text: 19.4 ms for 20.4).
-_TUNABLES: Final = "GLIBC_TUNABLES"
-_NO_CACHES: Final = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
-_EXACT: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +40,8 @@ def worker_arguments(worker_id: str, options: LaunchOptions, *, urgent: bool) ->
 
 def worker_environment(options: LaunchOptions) -> dict[str, str]:
     """Return the environment of a worker: the daemon's own, with the allocator tuned and one thread by default."""
-    allocator = _EXACT if options.exact_memory else _FAST
-    tunables = ":".join(filter(None, [_NO_CACHES, os.environ.get(_TUNABLES)]))
-    environment = {**os.environ, **allocator, _TUNABLES: tunables, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    heap = heap_variables(os.environ, exact=options.exact_memory)
+    environment = {**os.environ, **heap, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if options.bytecode_cache is not None and environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.bytecode_cache))
     return environment

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from echoplaned.engines.heap import heap_name
+
 _LIBRARIES: Final = ("torch", "transformers", "torchao")
-_THRESHOLD: Final = "MALLOC_TRIM_THRESHOLD_"
-_TUNABLES: Final = "GLIBC_TUNABLES"
 
 
 def torch_engine_version(environment: Mapping[str, str]) -> str:
     """Return the name that measurements of a worker with this environment are kept under; reads metadata, imports nothing.
 
-    The heap's threshold and caches are part of it: one that keeps freed blocks for the next call needs more than one that hands them back.
+    How the heap is set is part of it.
     """
     names = [f"{name} {_version(name)}" for name in _LIBRARIES]
-    caches = "" if "tcache_count=0" in environment.get(_TUNABLES, "") else " with caches"
-    return ", ".join([*names, f"malloc {environment.get(_THRESHOLD, 'default')}{caches}"])
+    return ", ".join([*names, heap_name(environment)])
 
 
 def _version(library: str) -> str:

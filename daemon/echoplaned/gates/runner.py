@@ -298,9 +298,13 @@ class _RolloutJudge:
         judged = rollout.phase in _JUDGED and same
         self._set_probing(judged and judgement.probes_wanted)
         self._hearing.want_scores(wanted=judged and judgement.scores_wanted)
-        verdicts = judgement.verdicts if kept else _failed_elsewhere(judgement.verdicts)
-        if not judged:
+        verdicts = judgement.verdicts
+        if not (judged and kept):
             verdicts = tuple(verdict for verdict in verdicts if verdict.verdict is GateVerdict.FAIL)
+        if not kept:
+            # What rests on evidence that is not kept is not told. Going back for another reason needs no memory: a full disk must not
+            # hold traffic at a version that fails.
+            verdicts = tuple(verdict for verdict in verdicts if verdict.gate != "echo")
         if verdicts and (judged or rollout.phase is Phase.SHIFTING):
             self._emit(rollout, verdicts)
         return True
@@ -368,11 +372,3 @@ def _acknowledged_weight(model: Model, rollout: Rollout) -> float | None:
     total = sum(cluster.weight_ppm for cluster in routes.clusters if cluster.routed)
     new = sum(c.weight_ppm for c in routes.clusters if c.routed and c.version == rollout.to_version)
     return new / total if total else None
-
-
-def _failed_elsewhere(verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """Return what may be told while evidence cannot be written: that another gate than ``echo`` fails.
-
-    Going back needs no memory, and a full disk must not hold traffic at a version that fails.
-    """
-    return tuple(one for one in verdicts if one.verdict is GateVerdict.FAIL and one.gate != "echo")

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from echoplaned.engines.heap import MMAP_THRESHOLD, TRIM_THRESHOLD
+
 # Parameters of mallopt(3), from malloc.h, and the variables that set them for a whole process.
-_PARAMETERS: Final = {"MALLOC_TRIM_THRESHOLD_": -1, "MALLOC_MMAP_THRESHOLD_": -3}
+_PARAMETERS: Final = {TRIM_THRESHOLD: -1, MMAP_THRESHOLD: -3}
 _BLOCK_BYTES: Final = 64 * 1024
 
 

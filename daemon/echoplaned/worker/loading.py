@@ -161,8 +161,10 @@ def stored_dtype(source: Path) -> torch.dtype:
     return _STORED_DTYPES[most]
 
 
-def _has_expert_parts(source: Path) -> bool:
-    """Say whether the files keep each expert's matrices apart."""
+def _has_expert_parts(model: PreTrainedModel, source: Path) -> bool:
+    """Say whether a model has experts whose matrices the files keep apart."""
+    if not any(_EXPERTS in name for name, _ in model.named_parameters()):
+        return False
     for path in _weight_files(source):
         with safe_open(path, framework="pt") as file:
             if any(_EXPERT_PART.search(name) for name in file.keys()):  # noqa: SIM118 - not a dict
@@ -235,7 +237,7 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
         raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
     if options.device != "cpu":
         model.to(options.device)
-    apart = _has_expert_parts(options.source_path)
+    apart = _has_expert_parts(model, options.source_path)
     if apart or options.dtype is Dtype.INT8:
         release_free_memory()
         _unmap(model, experts=not apart)
