@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.allocator.checkpoints import Recipe, remove_checkpoint, write_checkpoint
-from benchmarks.allocator.workers import Order, WorkerFailedError, spare_worker
+from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, spare_worker
 from benchmarks.world import minilm
+from echoplaned.core.calibration import MemoryUsage, Reading
 from echoplaned.errors import EchoplaneError
-from echoplaned.planning import SizedModel, inspect_checkpoint, size_model
+from echoplaned.planning import SizedModel, explain, inspect_checkpoint, size_model
 
 _CALLS: Final = 3
 _MINILM: Final = "minilm"
@@ -232,10 +233,24 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
         "stored_bytes": checkpoint.facts.weights_bytes,
         "mapped": sized.is_mapped,
         "components": by_name(sized),
+        "reading": asdict(reading(case.name, taken, sized, checkpoint.facts.weights_bytes)),
         "unsure": unsure(sized),
         "taken": asdict(taken),
         "call": traced,
     }
+
+
+def reading(name: str, taken: Taken, sized: SizedModel, stored_bytes: int) -> Reading:
+    """Return what the daemon would learn of the run."""
+    usage = MemoryUsage(
+        engine_version=taken.engine_version,
+        load_peak_bytes=taken.load_peak_bytes,
+        serving_peak_bytes=taken.serving_peak_bytes,
+        file_bytes=taken.file_bytes,
+        sequences=taken.exercised_sequences,
+        tokens=taken.exercised_tokens,
+    )
+    return explain(name, 0.0, usage, sized, stored_bytes)
 
 
 def by_name(sized: SizedModel) -> dict[str, int]:

@@ -19,13 +19,12 @@ from scipy import stats
 
 from benchmarks.reporting import RESULTS
 from echoplaned import _allocator
+from echoplaned.core.calibration import Reading
+from echoplaned.planning.calibration import BESIDE, TEMPORARY, WEIGHTS
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-_WEIGHTS: Final = ("weights", "quantisation_zero_points", "buffers")
-_TEMPORARY: Final = ("kv_cache", "activations", "logits")
-_BESIDE: Final = ("dequantised_copy", "tokenizer", "matrix_packing", "kernel_code")
 _FLOOR_BYTES: Final = 16 * 1024 * 1024
 _SIMULATED: Final = 2_000
 _LEVEL: Final = 0.995
@@ -33,74 +32,57 @@ _LEVEL: Final = 0.995
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One measured run in bytes. ``touched``: weights that are in memory; ``exact``: what the formulas give whatever the constants."""
+    """One measured run in bytes. ``exact``: what the formulas give whatever the constants; ``reading``: what the daemon learns of it.
+
+    ``stored``: of the file; ``unsure``: what the formulas' own upper bounds add. ``trimmed``: the heap handed freed blocks back at once.
+    """
 
     name: str
     model: str
-    dtype: str
     stored: int
-    weights: int
-    temporary: int
-    beside: int
-    tokenizer: int
+    exact: int
     unsure: int
-    mapped: bool
+    tokenizer: int
+    reading: Reading
     serving: int
     loading: int
-    file: int
     storage_error: int
     call_error: float | None
     trimmed: bool
 
     @property
-    def exact(self) -> int:
-        """Weights and temporaries by formula."""
-        return self.weights + self.temporary + self.beside
-
-    @property
-    def beyond(self) -> int:
-        """Measured beyond the formulas, with weights as far as they were touched."""
-        held = min(self.weights, self.file) if self.mapped else self.weights
-        return self.serving - held - self.temporary - self.beside
-
-    @property
-    def both(self) -> int:
-        """What a load has beside each other."""
-        return self.stored if self.mapped else self.stored + self.weights + self.tokenizer
+    def loaded(self) -> int:
+        """What a load has beside each other by formula: the mapped file alone, or with the result and the tokenizer."""
+        return self.reading.loaded_bytes + self.tokenizer if self.reading.loaded_bytes else self.stored
 
 
 def read(line: str) -> Run:
     """Read a line of the runs' file."""
     row: dict[str, Any] = json.loads(line)
     parts, taken, call = row["components"], row["taken"], row["call"]
-    weights = sum(parts.get(name, 0) for name in _WEIGHTS)
-    temporary = sum(parts.get(name, 0) for name in _TEMPORARY)
-    beside = sum(parts.get(name, 0) for name in _BESIDE)
-    copies = parts.get("dequantised_copy", 0)
+    weights, temporary, beside = (sum(parts.get(name, 0) for name in names) for names in (WEIGHTS, TEMPORARY, BESIDE))
+    peak = temporary + parts.get("dequantised_copy", 0)
     return Run(
         name=row["case"],
         model=row["model"],
-        dtype=row["dtype"],
         stored=row["stored_bytes"],
-        weights=weights,
-        temporary=temporary,
-        beside=beside,
-        tokenizer=parts.get("tokenizer", 0),
+        exact=weights + temporary + beside,
         unsure=row["unsure"],
-        mapped=row["mapped"],
+        tokenizer=parts.get("tokenizer", 0),
+        reading=Reading(**row["reading"]),
         serving=taken["serving_peak_bytes"],
         loading=taken["load_peak_bytes"],
-        file=taken["file_bytes"],
         storage_error=taken["tensor_bytes"] - weights,
-        call_error=(temporary + copies) / call["peak_bytes"] - 1 if call else None,
+        call_error=peak / call["peak_bytes"] - 1 if call else None,
         trimmed=row["trimmed"],
     )
 
 
 def constants_of(runs: list[Run], *, trimmed: bool) -> _allocator.Constants:
-    """Fit the constants to runs. ``trimmed``: how their heap was set."""
-    serving = [(float(run.temporary), float(run.beyond)) for run in runs]
-    loading = [(float(run.both), float(run.loading - run.both)) for run in runs if not run.mapped]
+    """Fit the constants to runs as the daemon does. ``trimmed``: how their heap was set."""
+    readings = [run.reading for run in runs]
+    serving = [(float(one.temporary_bytes), float(one.beyond_bytes)) for one in readings]
+    loading = [(float(one.loaded_bytes), float(one.load_beyond_bytes)) for one in readings if one.loaded_bytes]
     return _allocator.calibrate(serving, loading, trimmed=trimmed)
 
 
@@ -108,16 +90,16 @@ def judged(runs: list[Run], calibrated: dict[str, _allocator.Constants]) -> list
     """Compare each run with the plan that its model's constants give."""
     found = []
     for run in runs:
-        constants = calibrated[run.model]
-        extra, upper = constants.serving(float(run.temporary))
+        constants, reading = calibrated[run.model], run.reading
+        extra, upper = constants.serving(float(reading.temporary_bytes))
         serving = run.exact + extra
-        load_extra = constants.loading(float(run.both))[0] if not run.mapped else 0.0
+        load_extra = constants.loading(float(reading.loaded_bytes))[0] if reading.loaded_bytes else 0.0
         found.append(
             {
                 "run": run.name,
                 "serving_error": serving / run.serving - 1,
                 "serving_off_bytes": round(serving - run.serving),
-                "load_error": (run.both + load_extra) / run.loading - 1,
+                "load_error": (run.loaded + load_extra) / run.loading - 1,
                 "width": (run.exact + run.unsure + upper) / serving,
                 "violated": run.serving > run.exact + run.unsure + upper,
             }

@@ -15,9 +15,12 @@ from echoplaned.core.plan import Calibration
 from echoplaned.planning._translate import translated
 from echoplaned.planning.sizing import SizedModel
 
-_WEIGHTS: Final = frozenset({"weights", "quantisation_zero_points", "buffers"})
-_TEMPORARY: Final = frozenset({"kv_cache", "state_cache", "cross_cache", "activations", "logits"})
-_BESIDE: Final = frozenset({"dequantised_copy", "tokenizer", "matrix_packing", "kernel_code"})
+WEIGHTS: Final = frozenset({"weights", "quantisation_zero_points", "buffers"})
+"""Components that stay for as long as a model is loaded, and equal the sum over its tensors."""
+TEMPORARY: Final = frozenset({"kv_cache", "state_cache", "cross_cache", "activations", "logits"})
+"""Components that a call takes and frees, of which the heap keeps a part."""
+BESIDE: Final = frozenset({"dequantised_copy", "tokenizer", "matrix_packing", "kernel_code"})
+"""Other components that a formula gives whatever the constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,11 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
         sized: the model at the very batch that was exercised, not at the plan's.
         stored_bytes: of the checkpoint's tensors.
     """
-    weights = _sum(sized, _WEIGHTS)
+    weights = _sum(sized, WEIGHTS)
     mapped = sized.is_mapped
     # Rows of an embedding that nobody asked for are not in memory yet: only what was touched is deducted, and all of it is planned.
     held = min(weights, usage.file_bytes + _sum(sized, {"buffers"})) if mapped else weights
-    temporary, beside = _sum(sized, _TEMPORARY), _sum(sized, _BESIDE)
+    temporary, beside = _sum(sized, TEMPORARY), _sum(sized, BESIDE)
     loaded = 0 if mapped else stored_bytes + weights
     return Reading(
         subject=subject,
