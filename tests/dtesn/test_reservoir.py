@@ -7,21 +7,13 @@ import math
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from echoplaned.dtesn import SIZE_CLASSES, Settings, Streams, TreeReservoir, errors
 from echoplaned.planning import plan_reservoir
-
-GOLDEN = Path(__file__).parent / "golden.json"
-
-
-def telemetry(rows: int, columns: int) -> np.ndarray:
-    """Return inputs in [-1, 1] that are exact in float32, row by row."""
-    values = (np.arange(rows * columns) * 7919 % 2003 - 1001) / 1024
-    return values.reshape(rows, columns).astype(np.float32)
+from tests.dtesn.golden import GOLDEN, states, telemetry
 
 
 @pytest.mark.parametrize("size_class", SIZE_CLASSES)
@@ -30,9 +22,7 @@ def test_golden_vectors(size_class: str) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[size_class]
     reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=7))
     assert reservoir.fingerprint == golden["fingerprint"]
-    states = reservoir.run(telemetry(200, 4), dt=np.tile([1.0, 0.5, 3.0, 1.0], 50))
-    found = states[[49, 99, 199]][:, :: reservoir.units // 16 + 1]
-    assert np.max(np.abs(found - np.array(golden["states"]))) <= 1e-6
+    assert np.max(np.abs(states(reservoir) - np.array(golden["states"]))) <= 1e-6
 
 
 @pytest.mark.parametrize(("size_class", "parameters"), [("small", 1), ("medium", 2 * 10**10), ("large", 7 * 10**10)])
@@ -58,6 +48,20 @@ def test_two_starts_meet(size_class: str) -> None:
     reservoir.advance(first, inputs)
     reservoir.advance(second, inputs)
     assert np.max(np.abs(first - second)) <= 1e-5
+
+
+@pytest.mark.parametrize("size_class", SIZE_CLASSES)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_bound_holds(size_class: str, seed: int) -> None:
+    """Two random starts meet no later than the proven bound, and not at once: the measured washout lies between."""
+    reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=seed))
+    random = np.random.default_rng(seed)
+    bound = reservoir.washout_bound(1e-5)
+    inputs = random.standard_normal((bound, 4)).astype(np.float32)
+    starts = [random.uniform(-1, 1, reservoir.units).astype(np.float32) for _ in range(2)]
+    first, second = (reservoir.run(inputs, state=start) for start in starts)
+    apart = np.flatnonzero(np.max(np.abs(first - second), axis=1) > 1e-5)
+    assert 0 < apart[-1] + 1 <= bound - 1, "the last step is within the tolerance"
 
 
 def test_blocks_have_their_norm_by_construction() -> None:

@@ -184,10 +184,27 @@ fn membrane(config: &Config, parent: Option<usize>, level: u32, random: &mut Ran
     let layers = (0..config.givens_layers).map(|_| layer(random)).collect();
     let input = (0..config.inputs).map(|_| uniform(random, config.input_scale)).collect();
     let bias = uniform(random, config.bias_scale);
-    let coupling_source = std::array::from_fn(|_| std::array::from_fn(|_| random.below(UNITS) as u8));
+    let coupling_source = distinct(random);
     let scale = if parent.is_some() { config.coupling_scale } else { 0.0 };
     let coupling = std::array::from_fn(|_| uniform(random, scale));
     Membrane { parent, level: level as usize - 1, source, gain, bias, coupling_source, coupling, layers, input }
+}
+
+/// For each unit, units of the parent that differ from one another: a unit that was drawn already is drawn again.
+#[allow(clippy::cast_possible_truncation, reason = "units are below 64")]
+fn distinct(random: &mut Random) -> [[u8; UNITS]; COUPLINGS] {
+    let mut found = [[0; UNITS]; COUPLINGS];
+    for unit in 0..UNITS {
+        for place in 0..COUPLINGS {
+            found[place][unit] = loop {
+                let drawn = random.below(UNITS) as u8;
+                if found[..place].iter().all(|earlier| earlier[unit] != drawn) {
+                    break drawn;
+                }
+            };
+        }
+    }
+    found
 }
 
 /// Angles from the half-angle's tangent, uniform in [-1, 1): cosine and sine without a mathematics library.
@@ -206,4 +223,31 @@ fn layer(random: &mut Random) -> Layer {
 #[allow(clippy::cast_possible_truncation, reason = "weights are f32")]
 fn uniform(random: &mut Random, scale: f64) -> Lane {
     std::array::from_fn(|_| (scale * random.signed()) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
+
+    use std::collections::HashSet;
+
+    use super::{COUPLINGS, Network, UNITS};
+    use crate::Config;
+    use reservoir::CLASSES;
+
+    #[test]
+    fn every_row_reads_four_units_of_the_parent() {
+        for class in &CLASSES {
+            for seed in 0..20 {
+                let network = Network::new(&Config { seed, ..Config::of_class(class, 1) }).unwrap();
+                for membrane in &network.membranes {
+                    for unit in 0..UNITS {
+                        let sources: HashSet<u8> = membrane.coupling_source.iter().map(|row| row[unit]).collect();
+                        assert_eq!(sources.len(), COUPLINGS);
+                        assert!(sources.iter().all(|&source| usize::from(source) < UNITS));
+                    }
+                }
+            }
+        }
+    }
 }
