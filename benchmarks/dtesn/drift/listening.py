@@ -45,8 +45,7 @@ def model() -> FeatureModel:
 
 def features_of(name: str) -> Features:
     """Return every listener's features of a variant's pool, [requests, features]."""
-    source = hashlib.sha256(ast.dump(ast.parse(inspect.getsource(features))).encode()).hexdigest()[:8]
-    path = train.checkpoint_folder() / f"features-{source}" / f"{name}.npz"
+    path = train.checkpoint_folder() / f"features-{_digest()}" / f"{name}.npz"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         told = of_pool(pools.load(name))
@@ -55,3 +54,11 @@ def features_of(name: str) -> Features:
         path.with_suffix(".new.npz").replace(path)
     with np.load(path) as stored:
         return {listener: stored[listener.value] for listener in Listener}
+
+
+@functools.cache
+def _digest() -> str:
+    """Return what the features follow from besides the pools: how they are made, and the reservoir that the native module draws."""
+    told = hashlib.sha256(ast.dump(ast.parse(inspect.getsource(features))).encode())
+    told.update(model().matrix(of_pool(pools.load(variants.OLD))[:1], Listener.RESERVOIR).tobytes())
+    return told.hexdigest()[:8]

@@ -19,12 +19,15 @@ from benchmarks.dtesn.drift.corpus import KINDS
 from benchmarks.dtesn.drift.listening import CALIBRATED_ON
 from benchmarks.dtesn.drift.plan import GROUPS
 from echoplaned.gates.echo import matching, wager
+from echoplaned.gates.echo.description import MOST_PAIRS, PairFeatures, describe
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 from echoplaned.gates.echo.matching import Request, Waiting
 from echoplaned.gates.echo.sequences import Sequence
 
 ROLLOUTS_PER_KIND: Final = 200
+LEVELS: Final = (0.05, 0.2)
+"""Where p-values of the description are held against uniform ones."""
 SHARES: Final = (0.05, 0.25, 0.5, 0.75)
 REQUESTS_PER_STAGE: Final = 400
 _TURNS_MEAN: Final = 4.0
@@ -163,10 +166,23 @@ def highest(of: Source, rollouts: list[NDArray[np.int64]]) -> dict[str, NDArray[
     return {name: path.max(axis=1) for name, path in named.items()}
 
 
+def p_values(of: Source, rollouts: list[NDArray[np.int64]]) -> dict[str, dict[str, int]]:
+    """Return how many rollouts' descriptions, each of its newest pairs at its end, have a p-value of at most each level."""
+    counts = {each.value: dict.fromkeys(map(str, LEVELS), 0) for each in Listener}
+    for pairs in rollouts:
+        newest = pairs[-MOST_PAIRS:]
+        told = (tuple(tuple(of.features[each][at] for each in Listener) for at in pair) for pair in newest)
+        for found in describe(tuple(PairFeatures(new, old) for new, old in told)):
+            for level in LEVELS:
+                counts[found.listener.value][str(level)] += found.p_value <= level
+    return counts
+
+
 def measure() -> None:
-    """Run all rollouts, print and keep how many gave an alarm."""
+    """Run all rollouts, print and keep how many gave an alarm, and how many descriptions a small p-value."""
     of = source()
     kept: dict[str, dict[str, dict[str, int]]] = {}
+    small: dict[str, dict[str, dict[str, int]]] = {}
     for number, (kind, make) in enumerate(KINDS_OF_ROLLOUT.items()):
         rng = np.random.default_rng([18, number])
         rollouts = [paired(make(of, rng)) for _ in range(ROLLOUTS_PER_KIND)]
@@ -176,11 +192,14 @@ def measure() -> None:
             for test, top in tops.items()
         }
         pairs = sum(map(len, rollouts)) / len(rollouts)
+        small[kind] = p_values(of, rollouts)
         print(f"{kind}: {ROLLOUTS_PER_KIND} rollouts of {pairs:.0f} pairs; alarms {kept[kind]}", flush=True)
+        print(f"  p-values of the description at most: {small[kind]}", flush=True)
     tests = next(iter(kept.values()))
     total = {
         test: {alpha: sum(kind[test][alpha] for kind in kept.values()) for alpha in counts}
         for test, counts in tests.items()
     }
     print(f"all {ROLLOUTS_PER_KIND * len(kept)}: alarms {total}", flush=True)
-    power.keep("nulls", {"rollouts_per_kind": ROLLOUTS_PER_KIND, "alarms": kept, "total": total})
+    found = {"rollouts_per_kind": ROLLOUTS_PER_KIND, "alarms": kept, "total": total, "description_p_values": small}
+    power.keep("nulls", found)
