@@ -9,7 +9,9 @@ from echoplane.worker.v1 import worker_pb2
 from echoplaned.runtime.traces import TraceFlag
 from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.sequences import Failure, Outcome, Token, Vector
-from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, conversation_id, features
+from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, conversation_id, digest, features
+
+PROMPT = [5, 6, 7, 8, 9, 10, 11]
 
 
 def numbered(number: int, tokens: int = 1) -> worker_pb2.Trace:
@@ -19,7 +21,7 @@ def numbered(number: int, tokens: int = 1) -> worker_pb2.Trace:
 
 def tapped(tracer: Tracer, *outcomes: Outcome, sampled: bool = False) -> Tap:
     """Return a tap that has heard some outcomes."""
-    tap = tracer.tap(Origin("talk", probe=True), 7, sampled=sampled, listener=lambda _: None)
+    tap = tracer.tap(Origin("talk", probe=True), PROMPT, sampled=sampled, listener=lambda _: None)
     for outcome in outcomes:
         tap(outcome)
     return tap
@@ -53,7 +55,7 @@ def test_a_trace_of_tokens() -> None:
     """Every token's log-probability and entropy, how it ended, and whose it is."""
     tracer = Tracer(lambda: 5.0)
     heard: list[Outcome] = []
-    tap = tracer.tap(Origin("talk"), 7, sampled=True, listener=heard.append)
+    tap = tracer.tap(Origin("talk"), PROMPT, sampled=True, listener=heard.append)
     outcomes = [Token(4, -0.5, last=False, entropy=1.0), Token(0, -0.25, last=True, entropy=2.0, stopped=True)]
     for outcome in outcomes:
         tap(outcome)
@@ -137,3 +139,27 @@ def test_a_long_conversation_id_is_digested() -> None:
     one, other = conversation_id("a" * 5000), conversation_id("a" * 5001)
     assert len(one) == len(other) == 32
     assert one != other
+
+
+def test_a_digest_names_an_answer_to_a_text() -> None:
+    """Equal tokens have it in common, on any machine; other tokens, or the same ones divided otherwise, do not."""
+    assert digest([1, 2], [3]) == digest([1, 2], [3]) == 15121928642338582597
+    others = {
+        digest([1, 2], [3]),
+        digest([1, 2], [4]),
+        digest([1], [2, 3]),
+        digest([1, 2, 3], []),
+        digest([], [1, 2, 3]),
+    }
+    assert len(others) == 5
+    assert 0 not in others
+
+
+def test_a_trace_names_its_answer() -> None:
+    """The prompt and every token that came make it; a vector has the text's alone."""
+    tracer = Tracer(lambda: 5.0)
+    tapped(tracer, Token(4, -0.5, last=False), Token(8, -0.25, last=True))
+    tapped(tracer, Vector(np.ones(3, np.float32)))
+    generated, vector = tracer.channel.take()
+    assert generated.digest == digest(PROMPT, [4, 8])
+    assert vector.digest == digest(PROMPT, [])

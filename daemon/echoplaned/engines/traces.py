@@ -64,6 +64,7 @@ class TraceReader:
             flags=flags | timed | samples.flags | checked,
             conversation=trace.conversation[:_MAX_CONVERSATION],
             probe=trace.probe,
+            digest=trace.digest,
         )
 
     def _time(self, ended_s: float) -> tuple[float, TraceFlag]:

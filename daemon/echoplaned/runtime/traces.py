@@ -63,6 +63,7 @@ class RequestTrace:
         flags: bits of ``TraceFlag``.
         conversation: what the caller gave as ``echoplane-conversation``; empty if nothing. Longer than 64 bytes: a digest of it.
         probe: whether it was one of the daemon's own probes.
+        digest: of the tokens of the text and of the answer: equal where the same was answered to the same; 0: not told.
     """
 
     version: VersionKey
@@ -76,6 +77,7 @@ class RequestTrace:
     flags: TraceFlag = TraceFlag.NONE
     conversation: str = ""
     probe: bool = False
+    digest: int = 0
 
     @property
     def sound(self) -> bool:

@@ -95,11 +95,11 @@ class Tracer:
         """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
         return self._fraction > 0 and self._chance() < self._fraction
 
-    def tap(self, origin: Origin, prompt_tokens: int, *, sampled: bool, listener: Listener) -> Tap:
-        """Return what listens to a sequence on its way to ``listener``."""
-        trace = worker_pb2.Trace(prompt_tokens=prompt_tokens, conversation=origin.conversation, probe=origin.probe)
+    def tap(self, origin: Origin, token_ids: list[int], *, sampled: bool, listener: Listener) -> Tap:
+        """Return what listens to a sequence of these tokens on its way to ``listener``."""
+        trace = worker_pb2.Trace(prompt_tokens=len(token_ids), conversation=origin.conversation, probe=origin.probe)
         trace.flags = TraceFlag.SAMPLED if sampled else TraceFlag.NONE
-        return Tap(trace, listener, self._ended)
+        return Tap(trace, token_ids, listener, self._ended)
 
     def _ended(self, trace: worker_pb2.Trace) -> None:
         trace.ended_s = self._wall()
@@ -109,10 +109,18 @@ class Tracer:
 class Tap:
     """Listens to one sequence; its trace is complete with the last token, the vector, the failure, or when the caller leaves."""
 
-    __slots__ = ("_ended", "_entropies", "_listener", "_logprobs", "_trace")
+    __slots__ = ("_answer", "_ended", "_entropies", "_listener", "_logprobs", "_prompt", "_trace")
 
-    def __init__(self, trace: worker_pb2.Trace, listener: Listener, ended: Callable[[worker_pb2.Trace], None]) -> None:
+    def __init__(
+        self,
+        trace: worker_pb2.Trace,
+        prompt: list[int],
+        listener: Listener,
+        ended: Callable[[worker_pb2.Trace], None],
+    ) -> None:
         self._trace: worker_pb2.Trace | None = trace
+        self._prompt = prompt
+        self._answer: list[int] = []
         self._listener = listener
         self._ended = ended
         self._logprobs: list[float] = []
@@ -125,6 +133,7 @@ class Tap:
             if len(self._logprobs) < TRACE_TOKENS:
                 self._logprobs.append(outcome.logprob)
                 self._entropies.append(outcome.entropy)
+                self._answer.append(outcome.token_id)
             elif self._trace is not None:
                 self._trace.flags |= TraceFlag.CUT
             if outcome.last:
@@ -148,7 +157,16 @@ class Tap:
         trace.flags |= flag
         trace.log_probabilities.extend(self._logprobs)
         trace.entropies.extend(self._entropies)
+        trace.digest = digest(self._prompt, self._answer)
         self._ended(trace)
+
+
+def digest(prompt: list[int], answer: list[int]) -> int:
+    """Return 64 bits that name an answer to a text, never 0; what was said cannot be read off them."""
+    hasher = hashlib.blake2b(np.array(prompt, np.int64).tobytes(), digest_size=8)
+    hasher.update(b"answer")  # so that a token cannot move from one to the other unnoticed
+    hasher.update(np.array(answer, np.int64).tobytes())
+    return int.from_bytes(hasher.digest(), "little") or 1
 
 
 def features(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

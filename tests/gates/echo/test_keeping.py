@@ -75,6 +75,19 @@ def test_what_calibrates_is_kept() -> None:
     assert back.live.model is None
 
 
+def test_what_was_bet_on_is_remembered() -> None:
+    """An answer that was heard before a restart is a repeat after it, and repeats go on being counted; so do calibrating answers."""
+    rng = np.random.default_rng(3)
+    pair = tuple(Request(bool(n), "a", replace(sequence(rng), digest=2**64 - 1 - n)) for n in range(2))
+    known = echo.observe(heard(), EchoSeen(requests=(*pair, *pair)))
+    back = keeping.restore(SUBJECT, keeping.dump(known))
+    assert (back.live.digests, back.live.repeats) == ({2**64 - 1, 2**64 - 2}, 1)
+    again = echo.observe(back, EchoSeen(requests=pair))
+    assert (again.live.pairs, again.live.repeats) == (known.live.pairs, 2)
+    waits = echo.observe(echo.begin(SUBJECT), EchoSeen(calibration=pair[:1]))
+    assert keeping.restore(SUBJECT, keeping.dump(waits)).live.calibration[0].digest == 2**64 - 1
+
+
 def test_outputs_without_tokens_are_kept() -> None:
     """Embeddings: cosine distances and listeners without a predictor."""
     subject = replace(SUBJECT, task=Task.EMBEDDING)
@@ -119,6 +132,6 @@ def test_damaged_evidence_is_refused(cut: int) -> None:
 def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another version of the daemon wrote is not guessed at."""
     content = keeping.dump(heard())
-    monkeypatch.setattr(keeping, "FORMAT", 2)
-    with pytest.raises(EvidenceUnreadableError, match="format 1 is not 2"):
+    monkeypatch.setattr(keeping, "FORMAT", 3)
+    with pytest.raises(EvidenceUnreadableError, match="format 2 is not 3"):
         keeping.restore(SUBJECT, content)

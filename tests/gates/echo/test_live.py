@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from echo_world import NEW, sequence, trace
 
 from echoplaned.gates.echo import live
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
-from echoplaned.gates.echo.sequences import sequence_of, stratum_of
+from echoplaned.gates.echo.sequences import Sequence, sequence_of, stratum_of
 from echoplaned.runtime.traces import TraceFlag
 
 
@@ -45,6 +47,49 @@ def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
     assert len(worse.log_e_path) == 200
     same = live.observe(calibrated(), requests(2, 400))
     assert same.log_e < math.log(20.0)
+
+
+def vectors(texts: int, count: int, *, shift: float) -> tuple[Request, ...]:
+    """Ask both versions for the outputs of a few texts again and again; the new one's are shifted a little, and draw nothing."""
+    rng = np.random.default_rng(4)
+    outputs = rng.standard_normal((texts, 6))
+    asked = rng.integers(0, texts, count)
+    return tuple(
+        Request(
+            is_new := bool(n % 2),
+            "a",
+            Sequence(output=(outputs[text] + shift * is_new).astype(np.float32), digest=int(text) + 1),
+        )
+        for n, text in enumerate(asked)
+    )
+
+
+@pytest.mark.parametrize("texts", [1, 8, 500])
+def test_asking_again_makes_no_evidence(texts: int) -> None:
+    """The same answers over and over, each shifted by a rounding, are not taken for a change; every answer is bet on once."""
+    old = tuple(r.sequence for r in vectors(texts, 3000, shift=0.0) if r.sequence is not None)
+    evidence = live.observe(live.calibrate(LiveEvidence(), old), vectors(texts, 2000, shift=1e-5))
+    assert evidence.log_e < math.log(20.0)
+    assert evidence.pairs <= texts
+    if texts < live.CALIBRATION_WANTED:
+        assert (evidence.model, evidence.pairs, len(evidence.calibration)) == (None, 0, texts)
+    else:
+        assert evidence.pairs > texts // 4
+        assert evidence.pairs + evidence.repeats == 1000
+
+
+def test_repeats_may_be_of_either_version() -> None:
+    """A pair counts where both answers are new to the test, in whichever version they were heard."""
+
+    def request(is_new: bool, digest: int) -> Request:
+        return Request(is_new, "a", replace(sequence(np.random.default_rng(digest)), digest=digest))
+
+    pairs = ((1, 2), (3, 1), (2, 4), (5, 6), (0, 0), (0, 0), (7, 7))
+    evidence = calibrated()
+    for new, old in pairs:
+        evidence = live.observe(evidence, (request(True, new), request(False, old)))
+    assert (evidence.pairs, evidence.repeats) == (5, 2)
+    assert evidence.digests == {1, 2, 5, 6, 7}
 
 
 def test_it_is_the_same_in_portions() -> None:

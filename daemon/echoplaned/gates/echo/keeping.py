@@ -24,7 +24,7 @@ from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import Sequence
 from echoplaned.gates.echo.wager import Wager
 
-FORMAT = 1
+FORMAT = 2
 """Changes with what is written; evidence in another format is not read, and begins anew."""
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -44,6 +44,7 @@ def dump(evidence: EchoEvidence) -> bytes:
         "conversations": sorted(live.waiting.conversations),
         "pairs": live.waiting.pairs,
         "void": live.waiting.void,
+        "repeats": live.repeats,
         "why_default": evidence.subject.why_default,
         "texts": [_text_facts(text) for text in evidence.scored.values()],
         "calibration": len(live.calibration),
@@ -52,6 +53,7 @@ def dump(evidence: EchoEvidence) -> bytes:
         "seed": None if live.model is None or live.model.predictors is None else live.model.predictors.seed,
     }
     arrays: Arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), "path": np.array(live.log_e_path)}
+    arrays["digests"] = np.array(sorted(live.digests), np.uint64)
     for at, text in enumerate(evidence.scored.values()):
         arrays |= {f"text{at}.{name}": np.array(value) for name, value in _token_values(text).items()}
     for at, sequence in enumerate(live.calibration):
@@ -99,6 +101,8 @@ def _restored(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays)
         waiting=waiting,
         wagers=wagers,
         log_e_path=tuple(map(float, arrays["path"])),
+        digests=frozenset(map(int, arrays["digests"])),
+        repeats=int(str(facts["repeats"])),
     )
     known = EchoEvidence(
         subject if subject.requantised is not None else replace(subject, why_default=str(facts["why_default"])),
@@ -156,13 +160,14 @@ def _text(told: object, place: str, arrays: Arrays) -> ScoredText:
 
 
 def _sequence_arrays(sequence: Sequence) -> Arrays:
-    told = np.array(sequence.stopped)
-    return {"tokens": sequence.tokens, "dt": sequence.dt, "output": sequence.output, "stopped": told}
+    alone = {"stopped": np.array(sequence.stopped), "digest": np.array(sequence.digest, np.uint64)}
+    return {"tokens": sequence.tokens, "dt": sequence.dt, "output": sequence.output, **alone}
 
 
 def _sequence(place: str, arrays: Arrays) -> Sequence:
     tokens, output = (arrays[place + name].astype(np.float32) for name in ("tokens", "output"))
-    return Sequence(tokens, _floats(arrays[f"{place}dt"]), output, float(arrays[f"{place}stopped"].item()))
+    stopped, digest = float(arrays[f"{place}stopped"].item()), int(arrays[f"{place}digest"].item())
+    return Sequence(tokens, _floats(arrays[f"{place}dt"]), output, stopped, digest)
 
 
 def _model_arrays(model: FeatureModel) -> Arrays:

@@ -1,6 +1,10 @@
 """The live evidence of a rollout: who calibrates, who waits for a partner, and the wealth of each listener's bets.
 
 One e-process over all stages, never reset. The listeners' wealths are averaged; an average of e-processes is one.
+
+The same answer to the same text counts once, whichever version gave it. Asked again, a model that draws nothing says the same, but for
+what a harmless re-quantisation changes in its last digits: bet on a second time, that would soon be certain, and it says nothing of how
+large the change is. Whether a pair is a repeat does not depend on which request is the new version's, so the bets stay fair.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ CALIBRATION_WANTED = 200
 VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
 """Listeners whose bets count; the others are told beside them."""
 
+MOST_DIGESTS = 100_000
+"""Answers that are remembered as bet on; once as many are, no pair whose answers are known by digest counts any more."""
+
 PATH_KEPT = 256
 """Newest pairs after which the e-value is told."""
 
@@ -32,6 +39,7 @@ class LiveEvidence:
 
     ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
     pairs of the last interval, new and old: mean squared feature, by the first listener. ``newest``: pairs that can be described.
+    ``digests``: answers that were bet on. ``repeats``: pairs that were not, as one of their answers had been.
     """
 
     calibration: tuple[Sequence, ...] = ()
@@ -41,6 +49,8 @@ class LiveEvidence:
     log_e_path: tuple[float, ...] = ()
     distances: tuple[tuple[float, float], ...] = ()
     newest: tuple[PairFeatures, ...] = ()
+    digests: frozenset[int] = frozenset()
+    repeats: int = 0
 
     @property
     def pairs(self) -> int:
@@ -63,7 +73,7 @@ def calibrate(
     """Learn how the old version behaves; does nothing once the listeners are fitted."""
     if evidence.model is not None:
         return evidence
-    gathered = (*evidence.calibration, *(s for s in sequences if not s.is_empty))[:wanted]
+    gathered = _distinct((*evidence.calibration, *(s for s in sequences if not s.is_empty)))[:wanted]
     if len(gathered) < wanted:
         return replace(evidence, calibration=gathered)
     model = features.fit(gathered)
@@ -80,9 +90,26 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
         return calibrate(evidence, old)
     waiting, pairs = matching.match(evidence.waiting, requests)
     evidence = replace(evidence, waiting=waiting, distances=())
+    digests = set(evidence.digests)
     for pair in pairs:
+        told = {pair.new.digest, pair.old.digest} - {0}
+        if told and (told & digests or len(digests) >= MOST_DIGESTS):
+            evidence = replace(evidence, repeats=evidence.repeats + 1)
+            continue
+        digests |= told
         evidence = _taken(evidence, pair)
-    return evidence
+    return replace(evidence, digests=frozenset(digests))
+
+
+def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
+    """Leave repeats out: listeners that know one answer only take any other for a great change."""
+    known: set[int] = set()
+    told = []
+    for sequence in sequences:
+        if sequence.digest not in known:
+            told.append(sequence)
+        known |= {sequence.digest} - {0}
+    return tuple(told)
 
 
 def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:

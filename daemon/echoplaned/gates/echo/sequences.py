@@ -24,12 +24,14 @@ class Sequence:
     """One request. ``tokens``: [tokens, channels], empty for an output; ``dt``: [tokens], tokens since the one before.
 
     ``output``: [values], moments of an output, empty for tokens. ``stopped``: 1 if the model ended the answer itself, else 0.
+    ``digest``: equal where the same was answered to the same text; 0: not known.
     """
 
     tokens: NDArray[np.float32] = field(default_factory=lambda: _NO_TOKENS)
     dt: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     output: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     stopped: float = 0.0
+    digest: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -40,11 +42,11 @@ class Sequence:
 def sequence_of(trace: RequestTrace) -> Sequence:
     """Return what a trace measured."""
     if trace.kind is TraceKind.VECTOR:
-        return Sequence(output=trace.features)
+        return Sequence(output=trace.features, digest=trace.digest)
     tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MOST_TOKENS]
     positions = trace.positions.astype(np.float64)[:MOST_TOKENS]
     dt = np.diff(positions, prepend=positions[:1] - 1.0)
-    return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)))
+    return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)), digest=trace.digest)
 
 
 def stratum_of(trace: RequestTrace) -> str:

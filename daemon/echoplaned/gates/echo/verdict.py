@@ -110,8 +110,10 @@ def _size(evidence: EchoEvidence) -> str:
             f"{result.mean:.3g} {unit} on {result.texts} texts, between {result.lower:.3g} and {result.upper:.3g}; "
             f"margin {margin:.3g} ({source})"
         )
-    if evidence.live.pairs:
-        parts.append(f"{evidence.live.pairs} live pairs with e-value {_e_value(evidence.live.log_e):.3g}")
+    heard = evidence.live
+    if heard.pairs or heard.repeats:
+        repeats = f" ({heard.repeats} more repeat answers that were heard)" if heard.repeats else ""
+        parts.append(f"{heard.pairs} live pairs{repeats} with e-value {_e_value(heard.log_e):.3g}")
     return "; ".join(parts) or "nothing was measured"
 
 
@@ -121,6 +123,7 @@ def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: st
         ("e_value", int(_e_value(evidence.log_e))),
         ("scored_text_count", 0 if told is None else told.texts),
         ("live_pair_count", evidence.live.pairs),
+        ("live_repeat_count", evidence.live.repeats),
     )
     by_pairs = evidence.live.log_e > evidence.paired_log_e
     source = Evidence.LIVE if by_pairs else Evidence.PROBES

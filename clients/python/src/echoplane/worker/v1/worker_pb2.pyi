@@ -163,7 +163,7 @@ class TraceBatch(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., traces: _Optional[_Iterable[_Union[Trace, _Mapping]]] = ..., recorded_count: _Optional[int] = ..., dropped_count: _Optional[int] = ...) -> None: ...
 
 class Trace(_message.Message):
-    __slots__ = ("ended_s", "kind", "prompt_tokens", "log_probabilities", "entropies", "positions", "features", "flags", "conversation", "probe")
+    __slots__ = ("ended_s", "kind", "prompt_tokens", "log_probabilities", "entropies", "positions", "features", "flags", "conversation", "probe", "digest")
     ENDED_S_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +174,7 @@ class Trace(_message.Message):
     FLAGS_FIELD_NUMBER: _ClassVar[int]
     CONVERSATION_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     ended_s: float
     kind: TraceKind
     prompt_tokens: int
@@ -184,7 +185,8 @@ class Trace(_message.Message):
     flags: int
     conversation: str
     probe: bool
-    def __init__(self, ended_s: _Optional[float] = ..., kind: _Optional[_Union[TraceKind, str]] = ..., prompt_tokens: _Optional[int] = ..., log_probabilities: _Optional[_Iterable[float]] = ..., entropies: _Optional[_Iterable[float]] = ..., positions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[float]] = ..., flags: _Optional[int] = ..., conversation: _Optional[str] = ..., probe: bool = ...) -> None: ...
+    digest: int
+    def __init__(self, ended_s: _Optional[float] = ..., kind: _Optional[_Union[TraceKind, str]] = ..., prompt_tokens: _Optional[int] = ..., log_probabilities: _Optional[_Iterable[float]] = ..., entropies: _Optional[_Iterable[float]] = ..., positions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[float]] = ..., flags: _Optional[int] = ..., conversation: _Optional[str] = ..., probe: bool = ..., digest: _Optional[int] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("generation", "undo")
