@@ -2,7 +2,7 @@
 
 The worker's CPU time a token is measured beside it: the callers share the machine with the worker, so tokens a second vary more.
 
-python -m benchmarks.dtesn.telemetry [--pairs 100]
+python -m benchmarks.dtesn.telemetry [--pairs 300]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from echoplaned.testing.checkpoints import DecoderShape, make_decoder
 
 CALLERS = 8
 TOKENS = 64
-ROUNDS = 2
+ROUNDS = 1
 """Of requests, all callers at once, in one measurement."""
 
 SHAPE = DecoderShape(layers=4, width=256, heads=4, kv_heads=2, feed_forward=512)
@@ -200,7 +200,7 @@ def measure() -> list[Row]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=300)
     arguments = parser.parse_args()
     print(json.dumps(asdict(cost(arguments.pairs)), indent=2))
 
