@@ -5,7 +5,7 @@ reservoirpy and scipy are of the dependency group ``bench``.
 
 from __future__ import annotations
 
-from benchmarks.dtesn import others, quality, speed, telemetry, tracing
+from benchmarks.dtesn import equal_error, others, quality, speed, telemetry, tracing
 from benchmarks.reporting import Row
 
 __all__ = ["measure", "others"]
@@ -13,4 +13,4 @@ __all__ = ["measure", "others"]
 
 def measure() -> list[Row]:
     """Return all rows."""
-    return [*speed.measure(), *quality.measure(), *telemetry.measure(), *tracing.measure()]
+    return [*speed.measure(), *quality.measure(), *equal_error.measure(), *telemetry.measure(), *tracing.measure()]
