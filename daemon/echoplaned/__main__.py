@@ -30,7 +30,7 @@ from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.engines.version import torch_engine_version
 from echoplaned.errors import EchoplaneError
-from echoplaned.gates.runner import BehaviourSources, GateRunner
+from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
 from echoplaned.planning import find_devices
 from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
@@ -113,7 +113,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     prober = OipProber(time.monotonic)
     scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
-    gates = GateRunner(
+    outside = Outside(
         prober,
         {source.value: totals for source, totals in counts.items()},
         counting_emit(loop.emit, metrics),
@@ -122,6 +122,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         clients=traffic,
         behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
     )
+    gates = GateRunner(outside)
     engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
     planner = InstancePlanner(loop.emit, time.time, engine_versions)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))

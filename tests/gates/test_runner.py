@@ -25,8 +25,7 @@ from echoplaned.core.state import (
     State,
     Version,
 )
-from echoplaned.gates.deltas import TotalsReader
-from echoplaned.gates.runner import GateRunner, RunnerOptions
+from echoplaned.gates.runner import GateRunner, Outside, RunnerOptions
 from echoplaned.runtime.ports import ClientSource, ProbeOutcome, Reporter, TrafficCounts
 from echoplaned.testing import builders
 
@@ -119,7 +118,7 @@ class World:
 
     def runner(self, interval_s: float = 0.01) -> GateRunner:
         """Return a runner in this world, fifty times as fast as a real one, or with an interval of its own."""
-        return GateRunner(
+        outside = Outside(
             self,
             {"WORKER": self},
             self.emit,
@@ -128,6 +127,7 @@ class World:
             options=RunnerOptions(interval_s=interval_s),
             clients=self.clients,
         )
+        return GateRunner(outside)
 
     async def until(self, came_true: Callable[[], bool]) -> None:
         """Wait for something, at most 10 s."""
@@ -360,51 +360,3 @@ async def test_a_model_that_is_gone_is_not_judged() -> None:
     runner.evaluate(EvaluateGates(world.rollout), State())
     assert runner._judges == {}
     await runner.aclose()
-
-
-class FixedTotals:
-    """A source whose totals a test sets."""
-
-    def __init__(self) -> None:
-        self.counts: dict[VersionKey, TrafficCounts] = {}
-
-    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
-        """Return what was set."""
-        return self.counts
-
-
-def test_totals_that_fall_count_as_nothing() -> None:
-    """A source that starts again at 0 gives no negative counts, and goes on from there."""
-    source = FixedTotals()
-    source.counts = {NEW: TrafficCounts(ok=10, arrivals=10)}
-    reader = TotalsReader({"WORKER": source}, NEW, OLD, frozenset())
-    source.counts = {NEW: TrafficCounts(ok=3, arrivals=3)}
-    assert dict(reader.read(0.0))["WORKER"].seen == 0
-    source.counts = {NEW: TrafficCounts(ok=5, arrivals=5)}
-    assert dict(reader.read(1.0))["WORKER"].new.ok == 2
-    assert reader.has_spoken("WORKER")
-
-
-def test_probes_are_taken_off_the_counts_that_hold_them() -> None:
-    """Probes, good and failed, are taken off wherever and whenever a source counts them; other requests stay."""
-    source = FixedTotals()
-    reader = TotalsReader({"WORKER": source, "LRS": source}, NEW, OLD, frozenset({"WORKER"}))
-    for _ in range(3):
-        reader.probe_sent(NEW, 0.0)
-    reader.probe_failed(NEW)
-    source.counts = {NEW: TrafficCounts(ok=1, arrivals=3)}
-    first = dict(reader.read(0.5))
-    source.counts = {NEW: TrafficCounts(ok=7, server_errors=2, arrivals=10)}
-    second = dict(reader.read(1.0))
-    worker = first["WORKER"].new + second["WORKER"].new
-    assert (worker.ok, worker.server_errors, worker.arrivals) == (5, 1, 7)
-    assert (first["LRS"].new + second["LRS"].new).ok == 7
-
-
-def test_a_probe_that_nobody_counted_is_not_waited_for() -> None:
-    """What is owed is dropped after ten seconds, so that an engine without counters does not lose real requests."""
-    source = FixedTotals()
-    reader = TotalsReader({"WORKER": source}, NEW, OLD, frozenset({"WORKER"}))
-    reader.probe_sent(OLD, 0.0)
-    source.counts = {OLD: TrafficCounts(ok=4, arrivals=4)}
-    assert dict(reader.read(11.0))["WORKER"].old.ok == 4

@@ -71,17 +71,22 @@ class BehaviourSources:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """What a rollout's judge uses of the world."""
+class Outside:
+    """What judges use of the world.
+
+    ``prober``: makes probes. ``sources``: running totals by name; ``LRS`` and ``WORKER`` are the names that ``RunnerOptions`` knows.
+    ``emit``: takes ``GatesJudged``. ``clock``: seconds since the epoch. ``latest_state``: returns the newest state: who is READY, which
+    weights are acknowledged, where the rollout is. ``clients``: running totals client by client; None: judge the sum alone.
+    """
 
     prober: Prober
     sources: Mapping[str, TrafficSource]
     emit: Emit
     clock: Clock
     latest_state: Callable[[], State]
-    options: RunnerOptions
-    clients: ClientSource | None
-    behaviour: BehaviourSources
+    options: RunnerOptions = RunnerOptions()
+    clients: ClientSource | None = None
+    behaviour: BehaviourSources = BehaviourSources()
 
 
 class GateRunner:
@@ -89,40 +94,10 @@ class GateRunner:
 
     The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
     it anew (see ``error_eprocess``), but for that of behaviour, which is kept.
-
-    Args:
-        prober: makes probes.
-        sources: running totals by name; ``LRS`` and ``WORKER`` are the names that ``RunnerOptions`` knows.
-        emit: takes ``GatesJudged``.
-        clock: seconds since the epoch.
-        latest_state: returns the newest state: who is READY, which weights are acknowledged, where the rollout is.
-        options: how rollouts are judged.
-        clients: running totals client by client; None: judge the sum alone.
-        behaviour: what tells of behaviour.
     """
 
-    def __init__(
-        self,
-        prober: Prober,
-        sources: Mapping[str, TrafficSource],
-        emit: Emit,
-        clock: Clock,
-        *,
-        latest_state: Callable[[], State],
-        options: RunnerOptions | None = None,
-        clients: ClientSource | None = None,
-        behaviour: BehaviourSources | None = None,
-    ) -> None:
-        self._outside = _Outside(
-            prober,
-            sources,
-            emit,
-            clock,
-            latest_state,
-            options or RunnerOptions(),
-            clients,
-            behaviour or BehaviourSources(),
-        )
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
         self._judges: dict[str, _RolloutJudge] = {}
 
     def evaluate(self, effect: EvaluateGates, state: State) -> None:
@@ -160,7 +135,7 @@ class GateRunner:
 class _RolloutJudge:
     """One rollout's evidence and the tasks that work on it: one judges, one probes, one has golden texts scored, one describes."""
 
-    def __init__(self, outside: _Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
+    def __init__(self, outside: Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
         self._outside = outside
         self._rollout = rollout
         self._on_end = on_end
