@@ -249,5 +249,4 @@ async def test_a_probe_of_a_dead_address_fails_with_a_reason() -> None:
     outcome = await prober.probe_once(KEY.version, facts(), "127.0.0.1:1", 0)
     assert not outcome.ok
     assert "UNAVAILABLE" in outcome.detail
-    await prober.forget("127.0.0.1:1")
     await prober.close()

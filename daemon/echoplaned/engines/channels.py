@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import grpc.aio
@@ -23,32 +26,49 @@ def open_channel(address: str, more: Options = ()) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *more))
 
 
+IDLE_S: Final = 300.0
+"""A channel that nobody asked for in so long is closed: its engine has most likely gone. Longer than any call's deadline."""
+
+
+@dataclass(slots=True)
+class _Open:
+    channel: grpc.aio.Channel
+    used_s: float
+
+
 class Channels:
-    """One channel an address, opened at its first use.
+    """One channel an address, opened at its first use and closed when it was idle for ``IDLE_S``. Event loop only.
 
     Args:
         more: further channel arguments of all of them.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, more: Options = ()) -> None:
+    def __init__(self, more: Options = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._more = more
-        self._open: dict[str, grpc.aio.Channel] = {}
+        self._clock = clock
+        self._open: dict[str, _Open] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
 
     def to(self, address: str) -> grpc.aio.Channel:
-        """Return the channel to an engine."""
-        channel = self._open.get(address)
-        if channel is None:
-            channel = self._open[address] = open_channel(address, self._more)
-        return channel
-
-    async def forget(self, address: str) -> None:
-        """Close the channel of an engine that has gone."""
-        channel = self._open.pop(address, None)
-        if channel is not None:
-            await channel.close(None)
+        """Return the channel to an engine, for a call that begins now."""
+        now_s = self._clock()
+        for idle in [at for at, known in self._open.items() if at != address and now_s - known.used_s > IDLE_S]:
+            task = asyncio.ensure_future(self._open.pop(idle).channel.close(None))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        known = self._open.get(address)
+        if known is None:
+            known = self._open[address] = _Open(open_channel(address, self._more), now_s)
+        known.used_s = now_s
+        return known.channel
 
     async def close(self) -> None:
         """Close every channel."""
-        channels = list(self._open.values())
+        channels = [known.channel for known in self._open.values()]
         self._open.clear()
-        await asyncio.gather(*(channel.close(None) for channel in channels))
+        await asyncio.gather(*self._closing, *(channel.close(None) for channel in channels))

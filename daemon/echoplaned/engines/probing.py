@@ -119,10 +119,6 @@ class OipProber:
             return ProbeOutcome(ok=False, detail=str(error), duration_s=self._clock() - began_s)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
 
-    async def forget(self, address: str) -> None:
-        """Close the channel of an engine that has gone."""
-        await self._channels.forget(address)
-
     async def close(self) -> None:
         """Close every channel."""
         await self._channels.close()

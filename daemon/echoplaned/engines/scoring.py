@@ -64,10 +64,6 @@ class OipScorer:
         except BadScoreError as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
 
-    async def forget(self, address: str) -> None:
-        """Close the channel of an engine that has gone."""
-        await self._channels.forget(address)
-
     async def close(self) -> None:
         """Close every channel."""
         await self._channels.close()
