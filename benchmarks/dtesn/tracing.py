@@ -14,7 +14,6 @@ import gc
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,10 +45,10 @@ class Batch:
         self._run = GenerationRun(loaded, [self._sequence(row) for row in rows.tolist()])
 
     def _sequence(self, row: list[int]) -> Sequence:
-        listener: Callable[[Outcome], None] = _forget
+        sampling, listener = Sampling(max_tokens=TOKENS), _forget
         if self._tracer is not None:
-            listener = self._tracer.tap(Origin(), row, sampled=False, listener=listener)
-        return Sequence(row, Sampling(max_tokens=TOKENS), listener, traced=self._tracer is not None)
+            listener = self._tracer.tap(Origin(), row, sampling, listener)
+        return Sequence(row, sampling, listener, traced=self._tracer is not None)
 
     @property
     def done(self) -> bool:

@@ -199,7 +199,7 @@ def test_traces_of_generations(worker: LiveWorker) -> None:
     """Each request has a trace with its own log-probabilities, entropies, conversation, and how it ended; of several rows the first."""
     heard = TraceReader(worker)
     assert until(heard.began)
-    talk = (("echoplane-conversation", "c1"), PROBE_MARK)
+    talk = (("echoplane-conversation", "c1"), ("echoplane-class", "k" * 65), PROBE_MARK)
     made = worker.oip.ModelInfer(text_request("The river", "Bread", max_tokens=5), metadata=talk)
     list(worker.oip.ModelStreamInfer(iter([text_request("He measured", max_tokens=3, temperature=1.5, seed=1)])))
     worker.oip.ModelInfer(score_request("The river"))
@@ -210,5 +210,7 @@ def test_traces_of_generations(worker: LiveWorker) -> None:
     assert (first.conversation, first.probe, first.flags) == ("c1", True, TraceFlag.NONE)
     assert (len(second.entropies), second.conversation, second.probe) == (3, "", False)
     assert second.flags == TraceFlag.SAMPLED
+    assert [(each.max_tokens, len(each.prompt_class)) for each in (first, second)] == [(5, 32), (3, 0)]
+    assert 0 != first.digest != second.digest != 0
     assert 0 <= second.ended_s - first.ended_s < 60
     heard.stop()

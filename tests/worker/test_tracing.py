@@ -8,8 +8,8 @@ import pytest
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.runtime.traces import TraceFlag
 from echoplaned.worker.errors import ModelFailedError
-from echoplaned.worker.sequences import Failure, Outcome, Token, Vector
-from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, conversation_id, digest, features
+from echoplaned.worker.sequences import Failure, Outcome, Sampling, Token, Vector
+from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, digest, features, short_name
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
 
@@ -21,7 +21,7 @@ def numbered(number: int, tokens: int = 1) -> worker_pb2.Trace:
 
 def tapped(tracer: Tracer, *outcomes: Outcome, sampled: bool = False) -> Tap:
     """Return a tap that has heard some outcomes."""
-    tap = tracer.tap(Origin("talk", probe=True), PROMPT, sampled=sampled, listener=lambda _: None)
+    tap = tracer.tap(Origin("talk", probe=True), PROMPT, Sampling(9, float(sampled)), lambda _: None)
     for outcome in outcomes:
         tap(outcome)
     return tap
@@ -55,7 +55,7 @@ def test_a_trace_of_tokens() -> None:
     """Every token's log-probability and entropy, how it ended, and whose it is."""
     tracer = Tracer(lambda: 5.0)
     heard: list[Outcome] = []
-    tap = tracer.tap(Origin("talk"), PROMPT, sampled=True, listener=heard.append)
+    tap = tracer.tap(Origin("talk", prompt_class="tale"), PROMPT, Sampling(9, 1.0), heard.append)
     outcomes = [Token(4, -0.5, last=False, entropy=1.0), Token(0, -0.25, last=True, entropy=2.0, stopped=True)]
     for outcome in outcomes:
         tap(outcome)
@@ -133,10 +133,10 @@ def test_a_trace_of_a_vector() -> None:
     assert not trace.log_probabilities
 
 
-def test_a_long_conversation_id_is_digested() -> None:
+def test_a_long_short_name_is_digested() -> None:
     """Short ids stay as they are; long ones stay apart, in bounded length."""
-    assert conversation_id("a" * 64) == "a" * 64
-    one, other = conversation_id("a" * 5000), conversation_id("a" * 5001)
+    assert short_name("a" * 64) == "a" * 64
+    one, other = short_name("a" * 5000), short_name("a" * 5001)
     assert len(one) == len(other) == 32
     assert one != other
 

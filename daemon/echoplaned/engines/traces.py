@@ -20,7 +20,7 @@ LONGEST_STEP: Final = 1_000_000
 _LARGEST: Final = 1e6  # nats, or a feature's magnitude; beyond it float32 statistics mean nothing
 _ROUNDING: Final = 1e-3  # a log-probability of a certain token may come out a little above 0
 _CLOCK_SLACK_S: Final = 5.0
-_MAX_CONVERSATION: Final = 64
+_MAX_NAME: Final = 64
 _KNOWN_FLAGS: Final = TraceFlag.STOPPED | TraceFlag.SAMPLED | TraceFlag.CANCELLED | TraceFlag.FAILED | TraceFlag.CUT
 _NONE: Final = np.zeros(0, np.float32)
 
@@ -62,9 +62,11 @@ class TraceReader:
             positions=samples.positions,
             features=features,
             flags=flags | timed | samples.flags | checked,
-            conversation=trace.conversation[:_MAX_CONVERSATION],
+            conversation=trace.conversation[:_MAX_NAME],
             probe=trace.probe,
             digest=trace.digest,
+            max_tokens=trace.max_tokens,
+            prompt_class=trace.prompt_class[:_MAX_NAME],
         )
 
     def _time(self, ended_s: float) -> tuple[float, TraceFlag]:

@@ -63,6 +63,8 @@ class RequestTrace:
         flags: bits of ``TraceFlag``.
         conversation: what the caller gave as ``echoplane-conversation``; empty if nothing. Longer than 64 bytes: a digest of it.
         probe: whether it was one of the daemon's own probes.
+        max_tokens: that the request asked for at most; 0 where it left that to the engine, and for VECTOR.
+        prompt_class: what the caller gave as ``echoplane-class``; empty if nothing. Longer than 64 bytes: a digest of it.
         digest: of the tokens of the text and of the answer: equal where the same was answered to the same; 0: not told.
     """
 
@@ -78,6 +80,8 @@ class RequestTrace:
     conversation: str = ""
     probe: bool = False
     digest: int = 0
+    max_tokens: int = 0
+    prompt_class: str = ""
 
     @property
     def sound(self) -> bool:

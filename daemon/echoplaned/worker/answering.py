@@ -154,7 +154,8 @@ class Answerer:
         """Return what traces a request's first row; None where it is not to be traced."""
         if origin is None or not self._tracer.wants():
             return None
-        return self._tracer.tap(origin, row, sampled=order.sampling.temperature > 0, listener=listener)
+        sampling = order.sampling if self._model.options.task is Task.GENERATION else None
+        return self._tracer.tap(origin, row, sampling, listener)
 
     def _affordable(self, scoring: Scoring, rows: list[list[int]]) -> Scoring:
         """Leave the distributions out where an answer would be too large with them."""

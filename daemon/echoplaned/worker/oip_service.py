@@ -20,11 +20,12 @@ from echoplaned.worker.answering import Piece
 from echoplaned.worker.errors import Blame, CallError, NotServingError
 from echoplaned.worker.requests import InferOrder, check_model, read_order
 from echoplaned.worker.tensors import Tensor, write_output
-from echoplaned.worker.tracing import Origin, conversation_id
+from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
 
 VERSION_TRAILER: Final = "echoplane-version"
 CONVERSATION: Final = "echoplane-conversation"
+PROMPT_CLASS: Final = "echoplane-class"
 """Metadata by which a caller may say which of its requests belong together."""
 
 _ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
@@ -211,8 +212,12 @@ def _is_probe(context: Context) -> bool:
 def _origin(context: Context) -> Origin:
     """Return who asked, by the call's metadata."""
     metadata = context.invocation_metadata() or ()
-    names = [value for key, value in metadata if key == CONVERSATION and isinstance(value, str)]
-    return Origin(conversation_id(names[0]) if names else "", PROBE_MARK in metadata)
+    named = {
+        key: short_name(value)
+        for key, value in metadata
+        if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
+    }
+    return Origin(named.get(CONVERSATION, ""), PROBE_MARK in metadata, named.get(PROMPT_CLASS, ""))
 
 
 def _blame_of_cancel(context: Context) -> Blame:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.runtime.traces import TraceFlag
-from echoplaned.worker.sequences import Failure, Listener, Outcome, Token, Vector
+from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Token, Vector
 
 CHANNEL_TRACES: Final = 1024
 """Traces that wait for the daemon at most."""
@@ -28,15 +28,16 @@ PROJECTIONS: Final = 16
 
 _BATCH_TOKENS: Final = 128 * 1024  # 1 MiB of floats, below gRPC's default limit of 4 MiB with all that goes with it
 _BATCH_COST: Final = 64  # what a trace costs beside its tokens, in tokens
-_CONVERSATION_BYTES: Final = 64
+_NAME_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who asked. ``conversation``: as the caller names it; empty: not at all. ``probe``: the daemon itself did."""
+    """Who asked. ``conversation`` and ``prompt_class``: as the caller names them; empty: not at all. ``probe``: the daemon itself did."""
 
     conversation: str = ""
     probe: bool = False
+    prompt_class: str = ""
 
 
 class TraceChannel:
@@ -95,10 +96,17 @@ class Tracer:
         """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
         return self._fraction > 0 and self._chance() < self._fraction
 
-    def tap(self, origin: Origin, token_ids: list[int], *, sampled: bool, listener: Listener) -> Tap:
-        """Return what listens to a sequence of these tokens on its way to ``listener``."""
-        trace = worker_pb2.Trace(prompt_tokens=len(token_ids), conversation=origin.conversation, probe=origin.probe)
-        trace.flags = TraceFlag.SAMPLED if sampled else TraceFlag.NONE
+    def tap(self, origin: Origin, token_ids: list[int], sampling: Sampling | None, listener: Listener) -> Tap:
+        """Return what listens to a sequence of these tokens on its way to ``listener``; ``sampling``: None where none are generated."""
+        trace = worker_pb2.Trace(
+            prompt_tokens=len(token_ids),
+            conversation=origin.conversation,
+            prompt_class=origin.prompt_class,
+            probe=origin.probe,
+        )
+        if sampling is not None:
+            trace.flags = TraceFlag.SAMPLED if sampling.temperature > 0 else TraceFlag.NONE
+            trace.max_tokens = sampling.max_tokens
         return Tap(trace, token_ids, listener, self._ended)
 
     def _ended(self, trace: worker_pb2.Trace) -> None:
@@ -189,7 +197,7 @@ def _directions(width: int) -> npt.NDArray[np.float64]:
     return np.asarray(drawn * scale, dtype=np.float64)
 
 
-def conversation_id(name: str) -> str:
-    """Return a caller's name for its conversation: as it is, or a digest if it is long."""
+def short_name(name: str) -> str:
+    """Return a caller's name for its conversation, or for a kind of request: as it is, or a digest if it is long."""
     data = name.encode()
-    return name if len(data) <= _CONVERSATION_BYTES else hashlib.blake2b(data, digest_size=16).hexdigest()
+    return name if len(data) <= _NAME_BYTES else hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -35,6 +35,8 @@ def trace(
     flags: TraceFlag = TraceFlag.NONE,
     conversation: str = "",
     prompt: int = 5,
+    asked: int = 0,
+    prompt_class: str = "",
 ) -> RequestTrace:
     """Return a trace of tokens with fixed numbers."""
     return RequestTrace(
@@ -48,6 +50,8 @@ def trace(
         features=np.zeros(0, dtype=np.float32),
         flags=flags,
         conversation=conversation,
+        max_tokens=asked,
+        prompt_class=prompt_class,
     )
 
 

@@ -13,7 +13,7 @@ from echoplaned.gates.echo import live
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
-from echoplaned.gates.echo.sequences import Sequence, sequence_of, stratum_of
+from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
 from echoplaned.runtime.traces import TraceFlag
 
 
@@ -111,3 +111,12 @@ def test_traces_become_sequences_and_strata() -> None:
     assert stratum_of(trace(count=3)) == stratum_of(trace(count=9))
     assert stratum_of(trace(prompt=5)) != stratum_of(trace(prompt=500))
     assert stratum_of(trace()) != stratum_of(trace(flags=TraceFlag.SAMPLED))
+    assert stratum_of(trace(asked=60)) == stratum_of(trace(asked=20)) != stratum_of(trace(asked=65))
+    named = [stratum_of(trace(prompt_class=name)) for name in ("tale", "tale", "code", "")]
+    assert named[0] == named[1]
+    assert len(set(named)) == 3
+
+
+def test_callers_cannot_make_endless_strata() -> None:
+    """However many kinds of request are named, they share a fixed number of strata."""
+    assert len({stratum_of(trace(prompt_class=str(number))) for number in range(5000)}) == PROMPT_CLASSES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from echoplaned.gates.echo import matching
-from echoplaned.gates.echo.matching import MOST_WAITING, Request, Waiting
+from echoplaned.gates.echo.matching import MOST_STRATA, MOST_WAITING, Request, Waiting
 from echoplaned.gates.echo.sequences import Sequence
 
 
@@ -63,3 +63,12 @@ def test_waiting_is_bounded_and_can_be_emptied() -> None:
     assert told(pairs) == [(0.0, MOST_WAITING + 4.0)]
     _, none = matching.match(matching.emptied(waiting), (asked("new", 0),))
     assert none == ()
+
+
+def test_strata_that_wait_are_bounded() -> None:
+    """Where requests wait in too many strata, the one that was begun first is given up; a stratum without anybody takes no room."""
+    waiting, _ = matching.match(Waiting(), tuple(asked("old", n, str(n)) for n in range(MOST_STRATA + 1)))
+    assert waiting.count == len(waiting.queues) == MOST_STRATA
+    waiting, pairs = matching.match(waiting, (asked("new", 1000, "1"), asked("new", 1001, "0")))
+    assert told(pairs) == [(1000.0, 1.0)]
+    assert len(waiting.queues) == MOST_STRATA

@@ -17,6 +17,9 @@ from echoplaned.gates.echo.sequences import Sequence
 MOST_WAITING = 16
 """Requests of one version that wait in a stratum; the oldest gives way."""
 
+MOST_STRATA = 256
+"""Strata in which requests wait; whoever waits in the one that was begun first gives way."""
+
 MOST_CONVERSATIONS = 100_000
 """Conversations that are remembered; once as many have been seen, requests of new ones are left out."""
 
@@ -67,9 +70,15 @@ def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tup
             conversations.add(request.conversation)
         queue = queues.get(request.stratum, ())
         if not queue or queue[0].is_new == request.is_new:
+            if not queue and len(queues) >= MOST_STRATA:
+                del queues[next(iter(queues))]
             queues[request.stratum] = (*queue, request)[-MOST_WAITING:]
             continue
-        partner, queues[request.stratum] = queue[-1], queue[:-1]
+        partner, rest = queue[-1], queue[:-1]
+        if rest:
+            queues[request.stratum] = rest
+        else:
+            del queues[request.stratum]
         new, old = (request, partner) if request.is_new else (partner, request)
         if new.sequence is None or old.sequence is None:
             void += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,9 @@ CHANNELS = 2
 
 MOST_TOKENS = 256
 """Of a longer answer the first ones are listened to."""
+
+PROMPT_CLASSES = 32
+"""Kinds of request that are kept apart at most."""
 
 _LENGTH_CLASSES = (16, 64, 256, 1024)
 _NO_TOKENS = np.zeros((0, CHANNELS), dtype=np.float32)
@@ -50,10 +54,12 @@ def sequence_of(trace: RequestTrace) -> Sequence:
 
 
 def stratum_of(trace: RequestTrace) -> str:
-    """Name the requests that a request may be paired with: those that asked for the same in about the same length.
+    """Name the requests that a request may be paired with: those of one kind that asked for the same in about the same length.
 
     Only what was fixed before a version answered may enter: how long the answer became is behaviour.
     """
-    length = sum(trace.prompt_tokens > bound for bound in _LENGTH_CLASSES)
+    lengths = (sum(tokens > bound for bound in _LENGTH_CLASSES) for tokens in (trace.prompt_tokens, trace.max_tokens))
     drawn = "drawn" if trace.flags & TraceFlag.SAMPLED else "greedy"
-    return f"{trace.kind.value}/{drawn}/{length}"
+    # Callers may name more kinds than there can be strata of.
+    kind = zlib.crc32(trace.prompt_class.encode()) % PROMPT_CLASSES if trace.prompt_class else ""
+    return "/".join((trace.kind.value, drawn, *map(str, lengths), str(kind)))

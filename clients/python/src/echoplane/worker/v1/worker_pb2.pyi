@@ -163,7 +163,7 @@ class TraceBatch(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., traces: _Optional[_Iterable[_Union[Trace, _Mapping]]] = ..., recorded_count: _Optional[int] = ..., dropped_count: _Optional[int] = ...) -> None: ...
 
 class Trace(_message.Message):
-    __slots__ = ("ended_s", "kind", "prompt_tokens", "log_probabilities", "entropies", "positions", "features", "flags", "conversation", "probe", "digest")
+    __slots__ = ("ended_s", "kind", "prompt_tokens", "log_probabilities", "entropies", "positions", "features", "flags", "conversation", "probe", "digest", "max_tokens", "prompt_class")
     ENDED_S_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +175,8 @@ class Trace(_message.Message):
     CONVERSATION_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_CLASS_FIELD_NUMBER: _ClassVar[int]
     ended_s: float
     kind: TraceKind
     prompt_tokens: int
@@ -186,7 +188,9 @@ class Trace(_message.Message):
     conversation: str
     probe: bool
     digest: int
-    def __init__(self, ended_s: _Optional[float] = ..., kind: _Optional[_Union[TraceKind, str]] = ..., prompt_tokens: _Optional[int] = ..., log_probabilities: _Optional[_Iterable[float]] = ..., entropies: _Optional[_Iterable[float]] = ..., positions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[float]] = ..., flags: _Optional[int] = ..., conversation: _Optional[str] = ..., probe: bool = ..., digest: _Optional[int] = ...) -> None: ...
+    max_tokens: int
+    prompt_class: str
+    def __init__(self, ended_s: _Optional[float] = ..., kind: _Optional[_Union[TraceKind, str]] = ..., prompt_tokens: _Optional[int] = ..., log_probabilities: _Optional[_Iterable[float]] = ..., entropies: _Optional[_Iterable[float]] = ..., positions: _Optional[_Iterable[int]] = ..., features: _Optional[_Iterable[float]] = ..., flags: _Optional[int] = ..., conversation: _Optional[str] = ..., probe: bool = ..., digest: _Optional[int] = ..., max_tokens: _Optional[int] = ..., prompt_class: _Optional[str] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("generation", "undo")
