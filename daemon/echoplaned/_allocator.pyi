@@ -385,6 +385,7 @@ def reservoir(
     spectral_radius: float = 0.85,
     leak: float = 0.3,
     input_scale: float = 0.15,
+    block_density: float = 0.125,
 ) -> Reservoir: ...
 def place(device_tuples: list[tuple[str, int, int, int]], needed_bytes: int, replicas: int) -> list[str] | None: ...
 def alternatives(
@@ -532,6 +533,8 @@ class TreeNetwork:
         givens_layers: int,
         seed: int,
     ) -> TreeNetwork: ...
+    @staticmethod
+    def givens_layers(block_density: float) -> int: ...
     @property
     def units(self) -> int: ...
     @property
