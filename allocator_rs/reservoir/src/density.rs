@@ -24,9 +24,9 @@ pub fn givens_layers(block_density: f64) -> Result<u32, ReservoirError> {
 
 /// The densities on both sides of a value, or the two nearest to one that lies outside of all.
 fn beside(value: f64) -> [f64; 2] {
-    let pairs = DENSITIES.iter().zip(DENSITIES.iter().skip(1));
+    let mut pairs = DENSITIES.iter().zip(DENSITIES.iter().skip(1));
     let first = pairs.clone().find(|&(_, &above)| value < above);
-    first.or_else(|| pairs.last()).map_or([1.0, 1.0], |(&below, &above)| [below, above])
+    first.or_else(|| pairs.next_back()).map_or([1.0, 1.0], |(&below, &above)| [below, above])
 }
 
 #[cfg(test)]
