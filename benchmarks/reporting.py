@@ -82,6 +82,20 @@ def write(name: str, rows: Sequence[Row], facts: Machine) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def update(name: str, part: str, rows: Sequence[Row], facts: Machine) -> None:
+    """Put a part's rows into ``results/NAME.json`` in the place of those with the same names, behind the others.
+
+    The machine of the whole run stays; that of the part is kept beside it.
+    """
+    path = RESULTS / f"{name}.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    names = {row.name for row in rows}
+    kept = [row for row in content.pop("rows") if row["name"] not in names]
+    content.setdefault("measured_later", {})[part] = asdict(facts)
+    content["rows"] = [*kept, *(row.record() for row in rows)]
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def show(console: Console, results: Iterable[tuple[str, Sequence[Row]]]) -> None:
     """Print one table of all benchmarks."""
     table = Table(title="Benchmarks: medians; each reference was measured in the same run")

@@ -64,7 +64,7 @@ def measure() -> list[Row]:
     for task in TASKS:
         ours = [task.score(seed, EchoStateRegressor(seed=seed, **task.ours)) for seed in range(SEEDS)]
         theirs = [task.score(seed, ReservoirpyModel(UNITS, {"seed": seed, **task.theirs})) for seed in range(SEEDS)]
-        name = f"{task.name} ({SEEDS}), spread {np.std(ours):.3g}"
-        peer = f"reservoirpy 0.4, spread {np.std(theirs):.3g}"
+        name = f"{task.name} ({SEEDS})"
+        peer = f"reservoirpy 0.4, spread {np.std(theirs):.3g} (ours {np.std(ours):.3g})"
         rows.append(Row(name, float(np.mean(ours)), task.unit, peer, float(np.mean(theirs)), task.limit, task.aim))
     return rows

@@ -37,6 +37,24 @@ def test_n_steps_give_n_squared_objects(seed: int) -> None:
     assert configuration.membranes[-1].objects == {"e": n * n}
 
 
+def test_the_result_is_read_from_the_output_membrane() -> None:
+    """It is there once the system has halted, comes from the environment by default, and is None where the membrane dissolved."""
+    system = System.parse(SQUARES.replace("@ms(3)", "@mout = 4;\n    @ms(3)"))
+    assert system.output == "4"
+    assert System.parse(str(system)).output == "4"
+    configuration = Configuration(system, seed=5)
+    assert not configuration.halted
+    with pytest.raises(errors.NotHaltedError, match="no result yet"):
+        configuration.result()
+    n = configuration.run(1000) // 2
+    assert configuration.halted
+    assert configuration.result() == {"e": n * n}
+    for text, expected in ((SQUARES, {}), (SQUARES.replace("@ms(3)", "@mout = 3; @ms(3)"), None)):
+        other = Configuration(System.parse(text), seed=5)
+        other.run(1000)
+        assert other.result() == expected
+
+
 def test_a_seed_is_a_run() -> None:
     """The same seed chooses the same rules; the first configuration has the membranes of the text."""
     first, second = (Configuration(System.parse(SQUARES), seed=3) for _ in range(2))
@@ -70,6 +88,7 @@ def test_a_system_is_printed_as_it_is_read() -> None:
         ("def main() {\n  @mu = []'1;\n  [a --> b]'7;\n}", errors.MembraneUndefinedError, (3, 13)),
         ("def main() { @mu = " + "[" * 100, errors.NestingTooDeepError, (1, 84)),
         ("def main() { @mu = []'1; [a -> b]'1; }", errors.SystemSyntaxError, (1, 29)),
+        ("def main() { @mu = []'1; @mout = 2; }", errors.MembraneUndefinedError, (1, 34)),
     ],
 )
 def test_errors_have_a_place(text: str, error: type[Exception], place: tuple[int, int]) -> None:

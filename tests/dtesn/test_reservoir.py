@@ -11,7 +11,8 @@ import threading
 import numpy as np
 import pytest
 
-from echoplaned.dtesn import SIZE_CLASSES, Settings, Streams, TreeReservoir, errors
+from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.dtesn import SIZE_CLASSES, Settings, Streams, TreeReservoir, errors, givens_layers
 from echoplaned.planning import plan_reservoir
 from tests.dtesn.golden import GOLDEN, states, telemetry
 
@@ -36,6 +37,25 @@ def test_the_plan_and_the_network_agree(size_class: str, parameters: int) -> Non
     assert streams.total_bytes == 3 * plan.bytes_per_stream == 3 * streams.bytes_per_stream
     readout_bytes = 4 * 4 * (reservoir.units + 1)
     assert plan.total_bytes == streams.total_bytes + reservoir.weight_bytes + readout_bytes
+
+
+@pytest.mark.parametrize("layers", range(7))
+def test_a_block_has_the_density_that_was_asked_for(layers: int) -> None:
+    """A model's block density gives the network's layers, and the plan has the bytes of what they take."""
+    density = 2.0**layers / 64
+    settings = Settings(givens_layers=givens_layers(density))
+    assert settings.block_density == density
+    reservoir = TreeReservoir.of_class("small", 4, settings)
+    assert np.count_nonzero(reservoir.block(7)) == 64 * 64 * density
+    plan = plan_reservoir(1, 0, ReservoirOverrides(block_density=density))
+    assert plan.total_bytes == reservoir.weight_bytes + 4 * 4 * (reservoir.units + 1)
+
+
+@pytest.mark.parametrize(("density", "beside"), [(0.3, "0.25 and 0.5"), (math.nan, "0.5 and 1"), (0.0, "0.015625 and")])
+def test_a_density_between_layers_is_refused(density: float, beside: str) -> None:
+    """The error names the densities on both sides."""
+    with pytest.raises(errors.SettingInvalidError, match=beside):
+        givens_layers(density)
 
 
 @pytest.mark.parametrize("size_class", SIZE_CLASSES)

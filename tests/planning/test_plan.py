@@ -110,6 +110,12 @@ def test_reservoir_overrides(request_minilm: PlanRequest) -> None:
     reservoir = plan_load(changed).reservoir
     assert reservoir is not None
     assert (reservoir.spectral_radius, reservoir.leak, reservoir.seed) == (0.5, 0.3, 7)
+    default, dense = (
+        plan_load(replace(request_minilm, reservoir=ReservoirOverrides(block_density=density)))
+        for density in (None, 1.0)
+    )
+    assert dense.reservoir is not None
+    assert dense.bytes - default.bytes == dense.upper_bytes - default.upper_bytes == 3 * 4 * dense.reservoir.units
     with pytest.raises(FieldInvalidError, match="spectral_radius is 1"):
         plan_load(replace(request_minilm, reservoir=ReservoirOverrides(spectral_radius=1.0)))
 

@@ -53,9 +53,33 @@ def test_bytes_grow_by_stream() -> None:
         ReservoirOverrides(leak=1.0),
         ReservoirOverrides(input_scale=-1.0),
         ReservoirOverrides(input_scale=math.inf),
+        ReservoirOverrides(block_density=0.0),
+        ReservoirOverrides(block_density=math.nan),
     ],
 )
 def test_overrides_out_of_range(overrides: ReservoirOverrides) -> None:
     """Settings without the echo state property, or without a meaning, are refused."""
     with pytest.raises(FieldInvalidError):
         plan_reservoir(1, 1, overrides)
+
+
+@pytest.mark.parametrize(("density", "layers"), [(1 / 64, 0), (0.125, 3), (0.25, 4), (1.0, 6)])
+def test_a_denser_block_takes_more_memory(density: float, layers: int) -> None:
+    """Each layer takes four bytes a unit of the shared weights, and nothing of a stream; the default has three."""
+    default, found = (
+        plan_reservoir(1, 8),
+        plan_reservoir(1, 8, ReservoirOverrides(block_density=density)),
+    )
+    assert default.block_density == 0.125
+    assert found.block_density == density
+    assert found.bytes_per_stream == default.bytes_per_stream
+    assert found.total_bytes - default.total_bytes == (layers - 3) * 4 * found.units
+
+
+@pytest.mark.parametrize(
+    ("density", "beside"), [(0.3, "0.25 and 0.5"), (0.01, "0.015625 and 0.03125"), (2.0, "0.5 and 1")]
+)
+def test_a_density_between_two_is_refused_with_both(density: float, beside: str) -> None:
+    """No whole number of layers gives it, so the caller is told what is next to it."""
+    with pytest.raises(FieldInvalidError, match=f"block_density is .* next to it are {beside}"):
+        plan_reservoir(1, 1, ReservoirOverrides(block_density=density))

@@ -7,6 +7,9 @@ import pytest
 from google.protobuf.message import Message
 
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
+from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.errors import FieldInvalidError
+from echoplaned.planning import plan_reservoir
 
 SOURCE = "file:/models/minilm"
 GOOD = [
@@ -53,6 +56,10 @@ BAD = [
     (rollouts_pb2.RolloutPolicy(alpha=float("nan")), {"alpha"}),
     (rollouts_pb2.PromoteRolloutRequest(name="models/a/rollouts/r1"), {"reason"}),
     (plans_pb2.ReservoirOverrides(spectral_radius=1.0), {"spectral_radius"}),
+    (plans_pb2.ReservoirOverrides(leak=1.0, input_scale=10.0), {"leak", "input_scale"}),
+    (plans_pb2.ReservoirOverrides(block_density=0.0), {"block_density"}),
+    (plans_pb2.ReservoirOverrides(block_density=float("nan")), {"block_density"}),
+    (models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, reservoir={"block_density": 0.1}), {"reservoir"}),
     (diagnostics_pb2.ExplainRequest(name="nobody/knows"), {"name"}),
 ]
 
@@ -70,3 +77,15 @@ def test_rules_refuse(message: Message, fields: set[str]) -> None:
     found = {violation.field.elements[0].field_name if violation.field else "" for violation in violations}
     assert found == fields
     assert all(violation.message for violation in violations)
+
+
+@pytest.mark.parametrize("layers", range(7))
+def test_block_densities(layers: int) -> None:
+    """What whole layers give is taken; a value between two is refused with both, as the planning does."""
+    density = 2.0**layers / 64
+    assert protovalidate.collect_violations(plans_pb2.ReservoirOverrides(block_density=density)) == []
+    [violation] = protovalidate.collect_violations(plans_pb2.ReservoirOverrides(block_density=density * 1.5))
+    with pytest.raises(FieldInvalidError) as refused:
+        plan_reservoir(1, 1, ReservoirOverrides(block_density=density * 1.5))
+    [planned] = refused.value.failure.violations
+    assert violation.proto.message.removeprefix("must be") in planned.description

@@ -61,6 +61,7 @@ RESERVOIRS = st.builds(
     leak=REALS,
     input_scale=REALS,
     seed=BYTES,
+    block_density=REALS,
 )
 PLANS = st.builds(
     Plan,
@@ -126,7 +127,7 @@ def test_a_policy_message_has_every_field() -> None:
     assert names == {f.name for f in fields(RolloutPolicy)}
 
 
-@given(st.builds(ReservoirOverrides, *(st.none() | REALS for _ in range(3)), st.none() | BYTES))
+@given(st.builds(ReservoirOverrides, *(st.none() | REALS for _ in range(3)), st.none() | BYTES, st.none() | REALS))
 def test_overrides_round_trip(overrides: ReservoirOverrides) -> None:
     """What is left out stays left out, and a 0 stays a 0."""
     assert overrides_from_pb(overrides_to_pb(overrides)) == overrides

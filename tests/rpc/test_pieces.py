@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echoplane.v1 import models_pb2
+from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.spec import ReservoirOverrides, VersionSpec
 from echoplaned.core.state import Operation, OperationKind, State
 from echoplaned.errors import FieldInvalidError, PageTokenInvalidError, RequestIdReusedError
 from echoplaned.rpc.convert.events import resume_token, sequence_of
@@ -18,6 +21,7 @@ from echoplaned.rpc.loads import LoadTally, LoadTotals
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.repeats import RequestMemory, digest_of
+from echoplaned.rpc.wishes import default_version_id
 
 QUERY = Query("ListThings", "a")
 
@@ -91,6 +95,14 @@ def test_digests_leave_the_request_id_out() -> None:
     assert len(same) == 1
     assert digest_of(load(model_id="b", labels={"x": "1", "y": "2"})) not in same
     assert digest_of(load(model_id="a")) != digest_of(models_pb2.UpdateModelRequest(model_id="a"))
+
+
+def test_a_default_version_id_names_what_was_asked_for() -> None:
+    """It is the same in every release for the same wish; another density of the reservoir's blocks is another version."""
+    spec = VersionSpec("file:m", "/models/m", "blake3:00", "torch", Dtype.FP32, 256, 8)
+    assert default_version_id(spec) == "09667ff221b3"
+    denser = replace(spec, reservoir=ReservoirOverrides(block_density=0.25))
+    assert default_version_id(denser) != default_version_id(spec)
 
 
 def test_memory_of_requests() -> None:

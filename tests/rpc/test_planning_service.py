@@ -61,6 +61,13 @@ async def test_reservoir(world: World) -> None:
     reservoir = await world.stubs.planning.GetReservoirParameters(request)
     assert reservoir.spectral_radius == pytest.approx(0.9)
     assert reservoir.total_bytes == 8 * reservoir.bytes_per_stream
+    assert reservoir.block_density == 0.125
+    request.overrides.block_density = 0.25
+    assert (await world.stubs.planning.GetReservoirParameters(request)).block_density == 0.25
+    request.overrides.block_density = 0.3
+    call = world.stubs.planning.GetReservoirParameters(request)
+    found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"overrides.block_density"}
     call = world.stubs.planning.GetReservoirParameters(planning_pb2.GetReservoirParametersRequest())
     found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
     assert found.fields == {"parameter_count"}

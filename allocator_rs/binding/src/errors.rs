@@ -135,7 +135,9 @@ fn gguf(error: &GgufError, text: String) -> PyErr {
 pub fn reservoir(error: &ReservoirError) -> PyErr {
     let text = error.to_string();
     match error {
-        ReservoirError::OverrideInvalid { .. } => OverrideInvalidError::new_err(text),
+        ReservoirError::OverrideInvalid { .. } | ReservoirError::DensityInvalid { .. } => {
+            OverrideInvalidError::new_err(text)
+        }
         ReservoirError::Overflow => ArithmeticOverflowError::new_err(text),
     }
 }

@@ -66,15 +66,16 @@ pub fn size_class(parameter_count: u64) -> &'static str {
 
 /// The reservoir of a model.
 #[pyfunction]
-#[pyo3(signature = (parameter_count, streams, *, spectral_radius=0.85, leak=0.3, input_scale=0.15))]
+#[pyo3(signature = (parameter_count, streams, *, spectral_radius=0.85, leak=0.3, input_scale=0.15, block_density=0.125))]
 pub fn reservoir(
     parameter_count: u64,
     streams: u64,
     spectral_radius: f64,
     leak: f64,
     input_scale: f64,
+    block_density: f64,
 ) -> PyResult<types::Reservoir> {
-    let settings = ::reservoir::Settings { spectral_radius, leak, input_scale };
+    let settings = ::reservoir::Settings { spectral_radius, leak, input_scale, block_density };
     ::reservoir::reservoir(parameter_count, streams, settings)
         .map(Into::into)
         .map_err(|error| errors::reservoir(&error))

@@ -6,6 +6,9 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
+mod density;
+
+pub use density::givens_layers;
 pub use trees::default_tree;
 
 /// Units of one membrane.
@@ -18,8 +21,6 @@ const LEVEL_RATIO: f64 = 0.6;
 pub const INPUTS: u64 = 4;
 /// Entries of the parent's coupling in each row.
 const COUPLINGS_PER_ROW: u64 = 4;
-/// Layers of Givens rotations; each pairs all units and keeps a cosine and a sine a pair.
-const GIVENS_LAYERS: u64 = 3;
 const FLOAT_BYTES: u64 = 4;
 
 /// What is wrong with a request.
@@ -34,6 +35,16 @@ pub enum ReservoirError {
         value: f64,
         /// What would be accepted.
         expected: &'static str,
+    },
+    /// No whole number of layers gives a block this density.
+    #[error("block_density is {value}; it must be 2^layers / 64 of 0 to 6 layers: next to it are {below} and {above}")]
+    DensityInvalid {
+        /// What the caller gave.
+        value: f64,
+        /// The smaller of the two that would be accepted.
+        below: f64,
+        /// The larger of them.
+        above: f64,
     },
     /// The bytes of so many streams do not fit into 64 bits.
     #[error("the reservoir's bytes do not fit into 64 bits")]
@@ -82,11 +93,13 @@ pub struct Settings {
     pub leak: f64,
     /// Scale of the input weights.
     pub input_scale: f64,
+    /// Share of non-zeros in each membrane's own matrix; see [`givens_layers`].
+    pub block_density: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { spectral_radius: 0.85, leak: 0.3, input_scale: 0.15 }
+        Self { spectral_radius: 0.85, leak: 0.3, input_scale: 0.15, block_density: 0.125 }
     }
 }
 
@@ -129,10 +142,11 @@ pub struct Reservoir {
 /// [`ReservoirError`].
 pub fn reservoir(parameter_count: u64, streams: u64, settings: Settings) -> Result<Reservoir, ReservoirError> {
     settings.check()?;
+    let layers = u64::from(givens_layers(settings.block_density)?);
     let class = size_class(parameter_count);
     let membranes = class.units / UNITS_PER_MEMBRANE;
     let bytes_per_stream = stream_bytes(class.units);
-    let weight_bytes = weight_bytes(membranes, class.units);
+    let weight_bytes = weight_bytes(membranes, class.units, layers);
     let total_bytes = streams
         .checked_mul(bytes_per_stream)
         .and_then(|bytes| bytes.checked_add(weight_bytes))
@@ -160,10 +174,10 @@ const fn stream_bytes(units: u64) -> u64 {
 }
 
 /// A membrane's signed permutation, rotations, input weights, bias and coupling, as `network::Network` keeps them; and one
-/// readout of all units and a bias.
-const fn weight_bytes(membranes: u64, units: u64) -> u64 {
+/// readout of all units and a bias. A layer pairs all units and keeps a cosine and a sine a pair.
+const fn weight_bytes(membranes: u64, units: u64, layers: u64) -> u64 {
     let indices = 1_u64.saturating_add(COUPLINGS_PER_ROW);
-    let floats = 2_u64.saturating_add(COUPLINGS_PER_ROW).saturating_add(GIVENS_LAYERS).saturating_add(INPUTS);
+    let floats = 2_u64.saturating_add(COUPLINGS_PER_ROW).saturating_add(layers).saturating_add(INPUTS);
     let row = indices.saturating_add(FLOAT_BYTES.saturating_mul(floats));
     let all = membranes.saturating_mul(UNITS_PER_MEMBRANE).saturating_mul(row);
     all.saturating_add(FLOAT_BYTES.saturating_mul(INPUTS).saturating_mul(units.saturating_add(1)))
@@ -204,6 +218,18 @@ mod tests {
         assert_eq!(small.weight_bytes, 512 * (5 + 4 * (2 + 4 + 3 + 4)) + 4 * 4 * 513);
         assert_eq!(small.total_bytes, small.weight_bytes + 8 * small.bytes_per_stream);
         assert!(reservoir(1, u64::MAX, Settings::default()).is_err());
+    }
+
+    #[test]
+    fn a_layer_of_rotations_takes_a_float_a_unit() {
+        let dense = Settings { block_density: 1.0, ..Settings::default() };
+        let sparse = Settings { block_density: 1.0 / 64.0, ..Settings::default() };
+        let [dense, default, sparse] =
+            [dense, Settings::default(), sparse].map(|settings| reservoir(1, 8, settings).unwrap());
+        assert_eq!(dense.weight_bytes - default.weight_bytes, 3 * 4 * 512);
+        assert_eq!(default.weight_bytes - sparse.weight_bytes, 3 * 4 * 512);
+        assert_eq!(dense.total_bytes - sparse.total_bytes, 6 * 4 * 512);
+        assert!(reservoir(1, 1, Settings { block_density: 0.1, ..Settings::default() }).is_err());
     }
 
     #[test]

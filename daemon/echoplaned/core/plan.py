@@ -96,6 +96,7 @@ class Reservoir:
     """The DTESN reservoir that goes with a version (size class table of the DTESN design, section 1).
 
     ``tree``: the canonical level sequence of its membranes, root first. ``level_time_constants``: tokens, one a level.
+    ``block_density``: share of non-zeros in a membrane's own matrix of 64 x 64.
     """
 
     size_class: str
@@ -109,6 +110,7 @@ class Reservoir:
     leak: float = 0.3
     input_scale: float = 0.15
     seed: int = 0
+    block_density: float = 0.125
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class ReservoirOverrides:
     leak: float | None = None
     input_scale: float | None = None
     seed: int | None = None
+    block_density: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

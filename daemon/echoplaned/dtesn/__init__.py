@@ -20,7 +20,7 @@ from echoplaned.dtesn.errors import DtesnError
 from echoplaned.dtesn.estimator import EchoStateRegressor
 from echoplaned.dtesn.psystem import Alarms, Applied, Configuration, Event, HealthAlgebra, MembraneState, System
 from echoplaned.dtesn.readout import RecursiveLeastSquares, Ridge
-from echoplaned.dtesn.reservoir import SIZE_CLASSES, Settings, Streams, TreeReservoir
+from echoplaned.dtesn.reservoir import SIZE_CLASSES, Settings, Streams, TreeReservoir, givens_layers
 
 __all__ = [
     "METHODS",
@@ -46,5 +46,6 @@ __all__ = [
     "System",
     "Tableau",
     "TreeReservoir",
+    "givens_layers",
     "mmd",
 ]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from os import PathLike
 from typing import Final, TypeAlias
 
@@ -260,9 +261,17 @@ def _exact(texts: Iterable[str]) -> tuple[Exact, ...]:
     return tuple(_parse(text) for text in texts)
 
 
+@lru_cache(maxsize=1 << 14)
 def _parse(text: str) -> Exact:
+    """Return what the native module wrote; kept, because the weights of a method repeat and are read more than once."""
     if not text.endswith(")"):
-        return Fraction(text)
+        return _fraction(text)
     factors, radicand = text[:-1].split("*sqrt(")
     cut = max(factors.rfind("+"), factors.rfind("-"))
-    return Surd(Fraction(factors[:cut]), Fraction(factors[cut:]), int(radicand))
+    return Surd(_fraction(factors[:cut]), _fraction(factors[cut:]), int(radicand))
+
+
+def _fraction(text: str) -> Fraction:
+    # A fraction of two integers is made in half the time that one of a text takes.
+    numerator, _, denominator = text.partition("/")
+    return Fraction(int(numerator), int(denominator or 1))

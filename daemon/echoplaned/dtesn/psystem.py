@@ -26,13 +26,14 @@ class System:
 
     @classmethod
     def parse(cls, text: str) -> System:
-        """Read a text: modules, ``let``, ``call``, ``@mu``, ``@ms``, ranges, and rules.
+        """Read a text: modules, ``let``, ``call``, ``@mu``, ``@mout``, ``@ms``, ranges, and rules.
 
         Rules are those of P systems with active membranes as P-Lingua writes them, with charges: ``[a --> b]'h``,
         ``a []'h --> [b]'h``, ``[a]'h --> []'h b``, ``[a]'h --> b`` and ``[a]'h --> [b]'h [c]'h``. Evolution rules may besides
         say ``(a, out)``, ``(a, in h)`` and ``@d`` (dissolve) on the right; ``(n)`` before a rule is its priority, 1 the
         highest. Of P-Lingua 5 besides: ``@include`` of its two models that are built in, calls without ``call``, and
-        ``[a []'h --> b [c]'h]'k``.
+        ``[a []'h --> b [c]'h]'k``. ``@mout = h`` names the output membrane; pLinguaCore has it for spiking systems alone, and
+        P-Lingua 5 not at all, so it is an extension here.
 
         Raises:
             SystemSyntaxError, MembraneUndefinedError, NestingTooDeepError: with ``line`` and ``column``.
@@ -48,6 +49,11 @@ class System:
     def objects(self) -> tuple[str, ...]:
         """The alphabet."""
         return tuple(self._native.symbols)
+
+    @property
+    def output(self) -> str | None:
+        """Label of the output membrane, whose objects are the result of a computation; None for the environment."""
+        return self._native.output
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -125,6 +131,23 @@ class Configuration:
     def membranes(self) -> tuple[MembraneState, ...]:
         """All membranes, each before those in it; the first is the skin."""
         return tuple(MembraneState(*one) for one in self._native.membranes)
+
+    @property
+    def halted(self) -> bool:
+        """Whether no rule can be applied."""
+        return self._native.halted
+
+    def result(self) -> Mapping[str, int] | None:
+        """Return what the computation gives: the objects of the output membrane, or of the environment where none is named.
+
+        Where division made several output membranes they count together; None where all have dissolved, for then the
+        computation has no result.
+
+        Raises:
+            NotHaltedError: a rule can still be applied.
+            ValueOverflowError: they hold more than 2**64 - 1 copies of an object together.
+        """
+        return self._native.result()
 
     @property
     def environment(self) -> Mapping[str, int]:

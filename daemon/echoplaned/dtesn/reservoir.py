@@ -46,7 +46,7 @@ class Settings:
         input_scale: input weights are uniform in [-scale, scale]; above 0 and below 10.
         bias_scale: biases likewise; from 0.
         coupling_scale: a unit's four weights of its parent membrane likewise; from 0.
-        givens_layers: 1 to 6; a block's density is 2**layers / 64.
+        givens_layers: 0 to 6; see `block_density`.
         seed: every weight follows from it; from 0 to 2**64 - 1.
     """
 
@@ -57,6 +57,20 @@ class Settings:
     coupling_scale: float = 0.3
     givens_layers: int = 3
     seed: int = 0
+
+    @property
+    def block_density(self) -> float:
+        """Share of non-zeros in each membrane's own matrix: 2**givens_layers / 64."""
+        return 2.0**self.givens_layers / 64
+
+
+def givens_layers(block_density: float) -> int:
+    """Return the layers that give a block this share of non-zeros: 0 for 1/64, and one more for each doubling, up to 6 for 1.
+
+    Raises:
+        SettingInvalidError: no whole number of layers gives it; the text names the two densities next to it.
+    """
+    return _allocator.TreeNetwork.givens_layers(block_density)
 
 
 class TreeReservoir:

@@ -12,6 +12,7 @@ from echoplaned.planning._translate import translated
 DEFAULT_SPECTRAL_RADIUS: Final = 0.85
 DEFAULT_LEAK: Final = 0.3
 DEFAULT_INPUT_SCALE: Final = 0.15
+DEFAULT_BLOCK_DENSITY: Final = 0.125
 
 
 def size_class(parameter_count: int) -> str:
@@ -28,15 +29,22 @@ def plan_reservoir(parameter_count: int, streams: int, overrides: ReservoirOverr
         overrides: the caller's changes.
 
     Raises:
-        FieldInvalidError: an override is out of range; a spectral radius of 1 or more has no echo state property.
+        FieldInvalidError: an override is out of range; a spectral radius of 1 or more has no echo state property, and a block's density is
+            2^layers / 64 of 0 to 6 layers: the text names the two next to what was asked for.
     """
     chosen = ReservoirOverrides() if overrides is None else overrides
     radius = DEFAULT_SPECTRAL_RADIUS if chosen.spectral_radius is None else chosen.spectral_radius
     leak = DEFAULT_LEAK if chosen.leak is None else chosen.leak
     input_scale = DEFAULT_INPUT_SCALE if chosen.input_scale is None else chosen.input_scale
+    density = DEFAULT_BLOCK_DENSITY if chosen.block_density is None else chosen.block_density
     with translated():
         native = _allocator.reservoir(
-            parameter_count, streams, spectral_radius=radius, leak=leak, input_scale=input_scale
+            parameter_count,
+            streams,
+            spectral_radius=radius,
+            leak=leak,
+            input_scale=input_scale,
+            block_density=density,
         )
     return Reservoir(
         size_class=native.size_class,
@@ -50,4 +58,5 @@ def plan_reservoir(parameter_count: int, streams: int, overrides: ReservoirOverr
         leak=leak,
         input_scale=input_scale,
         seed=0 if chosen.seed is None else chosen.seed,
+        block_density=density,
     )

@@ -102,7 +102,7 @@ def same_content(known: VersionSpec, wanted: VersionSpec) -> bool:
 
 def default_version_id(spec: VersionSpec) -> str:
     """Return a short digest of content and options: 12 hexadecimal digits, the same for the same wish."""
-    parts = (
+    parts: tuple[object, ...] = (
         spec.digest,
         spec.engine,
         spec.dtype.value,
@@ -115,4 +115,7 @@ def default_version_id(spec: VersionSpec) -> str:
         spec.reservoir.input_scale,
         spec.reservoir.seed,
     )
+    if spec.reservoir.block_density is not None:
+        # Named only where it is asked for: what was loaded before there was a choice keeps its id.
+        parts = (*parts, spec.reservoir.block_density)
     return hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()

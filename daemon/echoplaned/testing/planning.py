@@ -100,6 +100,7 @@ class FakePlanning:
             leak=0.3 if overrides.leak is None else overrides.leak,
             input_scale=0.15 if overrides.input_scale is None else overrides.input_scale,
             seed=overrides.seed or 0,
+            block_density=0.125 if overrides.block_density is None else overrides.block_density,
         )
 
 

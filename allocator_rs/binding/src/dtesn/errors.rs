@@ -132,7 +132,7 @@ pub fn system(python: Python<'_>, error: &SystemError) -> PyErr {
         }
         SystemError::TooDeep { position, .. } => placed(python, NestingTooDeepError::new_err(text), *position),
         SystemError::TooLarge { .. } | SystemError::TooManyMembranes { .. } => SystemTooLargeError::new_err(text),
-        SystemError::NotHalted { .. } => NotHaltedError::new_err(text),
+        SystemError::NotHalted { .. } | SystemError::Running => NotHaltedError::new_err(text),
         SystemError::Overflow { .. } => ValueOverflowError::new_err(text),
         SystemError::Unknown { .. } => ObjectUnknownError::new_err(text),
         SystemError::EpochOpen { .. } => EpochOpenError::new_err(text),

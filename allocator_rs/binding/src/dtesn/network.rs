@@ -53,6 +53,12 @@ impl TreeNetwork {
         python.detach(|| Network::new(&config)).map(|network| Self(Arc::new(network))).map_err(raise)
     }
 
+    /// Layers of rotations that give a block's density.
+    #[staticmethod]
+    fn givens_layers(block_density: f64) -> PyResult<u32> {
+        reservoir::givens_layers(block_density).map_err(|error| errors::SettingInvalidError::new_err(error.to_string()))
+    }
+
     #[getter]
     fn units(&self) -> usize {
         self.0.units()

@@ -64,6 +64,12 @@ impl MembraneSystem {
         self.0.symbols.clone()
     }
 
+    /// Label of the output membrane.
+    #[getter]
+    fn output(&self) -> Option<String> {
+        self.0.output.map(|label| self.0.labels[label].clone())
+    }
+
     #[getter]
     fn rules(&self) -> Vec<String> {
         self.0.rules.iter().map(|rule| self.0.rule(rule)).collect()
@@ -117,6 +123,18 @@ impl MembraneConfiguration {
     #[getter]
     fn membranes(&self) -> Vec<NodeTuple> {
         nodes(&self.lock().0)
+    }
+
+    #[getter]
+    fn halted(&self) -> bool {
+        self.lock().0.halted()
+    }
+
+    /// Objects of the output membrane, or of the environment; None where there is no such membrane any more.
+    fn result(&self, python: Python<'_>) -> PyResult<Option<BTreeMap<String, u64>>> {
+        let guard = self.lock();
+        let found = guard.0.result().map_err(|error| errors::system(python, &error))?;
+        Ok(found.map(|counts| objects(guard.0.system(), &counts)))
     }
 
     #[getter]

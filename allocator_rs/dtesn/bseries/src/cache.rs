@@ -1,7 +1,7 @@
 //! Series that were computed once, in memory and on disk.
 //!
-//! A file names its format, tableau and order, holds one weight a line, and ends with a checksum; a file that does not fit
-//! counts as missing and is written anew. Names are hashes, so the tableau inside is compared.
+//! A file that is damaged, or of another format, tableau or order, counts as missing and is written anew. Names are hashes, so
+//! the tableau inside is compared.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{Forest, Number, Series, SeriesError, Tableau};
+use crate::file::{decode, encode};
+use crate::{Forest, Series, SeriesError, Tableau};
 
-const FORMAT: &str = "echoplane b-series 1";
 /// More series than this are not kept in memory; then those there are make room.
 const CAPACITY: usize = 256;
 
@@ -63,7 +63,7 @@ impl Cache {
     /// # Errors
     /// [`SeriesError::Order`], and [`SeriesError::Cache`] where the directory does not take the file.
     pub fn get(&self, tableau: &Tableau, order: usize) -> Result<Arc<Series>, SeriesError> {
-        Forest::count(order)?;
+        let trees = Forest::count(order)?;
         let key = (tableau.text().to_owned(), order);
         let known = self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(series) = known {
@@ -71,7 +71,7 @@ impl Cache {
             return Ok(series);
         }
         let path = self.directory.as_deref().map(|directory| directory.join(name(tableau, order)));
-        let stored = path.as_deref().and_then(|path| read(path, tableau, order));
+        let stored = path.as_deref().and_then(|path| decode(&fs::read(path).ok()?, tableau, order, trees));
         let series = if let Some(series) = stored {
             self.disk_hits.fetch_add(1, Ordering::Relaxed);
             Arc::new(series)
@@ -101,28 +101,9 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-fn text(tableau: &Tableau, series: &Series) -> String {
-    let mut lines = vec![FORMAT.to_owned(), tableau.text().to_owned(), series.order().to_string()];
-    lines.extend(series.weights().iter().map(Number::to_string));
-    let body = lines.join("\n");
-    format!("{body}\n{:016x}\n", hash(&body))
-}
-
 /// Written beside and renamed, so that no reader sees half a file.
 fn write(path: &Path, tableau: &Tableau, series: &Series) -> std::io::Result<()> {
     let beside = path.with_extension(format!("{}.part", std::process::id()));
-    fs::write(&beside, text(tableau, series))?;
+    fs::write(&beside, encode(tableau, series))?;
     fs::rename(&beside, path)
-}
-
-fn read(path: &Path, tableau: &Tableau, order: usize) -> Option<Series> {
-    let content = fs::read_to_string(path).ok()?;
-    let (body, sum) = content.trim_end().rsplit_once('\n')?;
-    let mut lines = body.lines();
-    let header = [lines.next()?, lines.next()?, lines.next()?];
-    if header != [FORMAT, tableau.text(), &order.to_string()] || sum != format!("{:016x}", hash(body)) {
-        return None;
-    }
-    let weights = lines.map(Number::parse).collect::<Result<Vec<_>, _>>().ok()?;
-    (Forest::count(order) == Ok(weights.len())).then(|| Series::from_weights(order, weights))
 }

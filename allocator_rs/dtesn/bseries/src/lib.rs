@@ -9,6 +9,7 @@ mod algebra;
 mod cache;
 mod catalogue;
 mod error;
+mod file;
 mod forest;
 mod integers;
 mod number;

@@ -28,7 +28,7 @@ pub struct Config {
     pub bias_scale: f64,
     /// The 4 couplings of a unit to its parent membrane are uniform in [-scale, scale].
     pub coupling_scale: f64,
-    /// Givens layers, 1 to 6: each doubles the non-zeros of a row, so a block's density is 2^layers / 64.
+    /// Givens layers, 0 to 6: each doubles the non-zeros of a row, so a block's density is 2^layers / 64.
     pub givens_layers: usize,
     /// Every weight follows from it.
     pub seed: u64,
@@ -73,7 +73,7 @@ impl Config {
             ("input_scale", self.input_scale, open(self.input_scale, 10.0), "above 0 and below 10"),
             ("bias_scale", self.bias_scale, half_open(self.bias_scale), "from 0 and below 10"),
             ("coupling_scale", self.coupling_scale, half_open(self.coupling_scale), "from 0 and below 10"),
-            ("givens_layers", layers, (1..=6).contains(&self.givens_layers), "1 to 6"),
+            ("givens_layers", layers, (0..=6).contains(&self.givens_layers), "0 to 6"),
             ("inputs", inputs, (1..=MAX_INPUTS).contains(&self.inputs), "1 to 1024"),
         ];
         for (name, value, fits, expected) in rules {

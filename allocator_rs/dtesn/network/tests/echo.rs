@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
 use network::{Config, Network, NetworkError, SHORTEST_STEP, UNITS};
-use reservoir::{CLASSES, INPUTS, Settings};
+use reservoir::{CLASSES, INPUTS, Settings, givens_layers};
 
 /// Inputs that look like telemetry, without a generator: row by row.
 fn inputs(rows: usize, columns: usize) -> Vec<f32> {
@@ -37,7 +37,7 @@ fn golden_states() {
 
 #[test]
 fn blocks_are_multiples_of_orthogonal_matrices() {
-    for layers in 1..=6 {
+    for layers in 0..=6 {
         let config = Config { givens_layers: layers, ..Config::of_class(&CLASSES[0], 1) };
         let network = Network::new(&config).unwrap();
         for membrane in 0..8 {
@@ -118,9 +118,14 @@ fn another_seed_is_another_network() {
 
 #[test]
 fn the_plan_knows_the_bytes_and_time_constants() {
-    for (number, parameters) in [1, 13_000_000_000, 70_000_000_000].into_iter().enumerate() {
-        let plan = reservoir::reservoir(parameters, 1, Settings::default()).unwrap();
-        let network = class(number, usize::try_from(INPUTS).unwrap());
+    let densities = [1.0 / 64.0, Settings::default().block_density, 1.0];
+    let classes = [1, 13_000_000_000, 70_000_000_000].into_iter().zip(CLASSES);
+    for ((parameters, class), block_density) in classes.flat_map(|class| densities.map(|density| (class, density))) {
+        let settings = Settings { block_density, ..Settings::default() };
+        let plan = reservoir::reservoir(parameters, 1, settings).unwrap();
+        let inputs = usize::try_from(INPUTS).unwrap();
+        let givens_layers = usize::try_from(givens_layers(block_density).unwrap()).unwrap();
+        let network = Network::new(&Config { givens_layers, ..Config::of_class(&class, inputs) }).unwrap();
         let readout = 4 * INPUTS * (plan.class.units + 1);
         assert_eq!(plan.weight_bytes, network.weight_bytes() as u64 + readout);
         assert_eq!(plan.tree, network.config().tree);
@@ -142,7 +147,6 @@ fn settings_out_of_range_are_refused() {
         Config { input_scale: f64::INFINITY, ..good.clone() },
         Config { bias_scale: -0.1, ..good.clone() },
         Config { coupling_scale: f64::NAN, ..good.clone() },
-        Config { givens_layers: 0, ..good.clone() },
         Config { givens_layers: 7, ..good.clone() },
         Config { inputs: 0, ..good.clone() },
     ];

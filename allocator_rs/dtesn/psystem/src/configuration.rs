@@ -83,6 +83,28 @@ impl Configuration {
         &self.environment
     }
 
+    /// What the computation gives: copies of each object in the output membrane, or in the environment where the system names
+    /// none. Division may have made several output membranes, which count together. None where all have dissolved: then the
+    /// computation has no result.
+    ///
+    /// # Errors
+    /// [`SystemError::Running`] while a rule can be applied, and [`SystemError::Overflow`].
+    pub fn result(&self) -> Result<Option<Vec<u64>>, SystemError> {
+        if !self.halted() {
+            return Err(SystemError::Running);
+        }
+        let Some(output) = self.system.output else { return Ok(Some(self.environment.clone())) };
+        let mut found: Option<Vec<u64>> = None;
+        for place in (0..self.nodes.len()).filter(|&place| self.nodes[place].label == output) {
+            let sum = found.get_or_insert_with(|| vec![0; self.width()]);
+            for (symbol, (total, times)) in sum.iter_mut().zip(self.contents(place)).enumerate() {
+                let more = total.checked_add(*times);
+                *total = more.ok_or_else(|| SystemError::Overflow { symbol: self.system.symbols[symbol].clone() })?;
+            }
+        }
+        Ok(found)
+    }
+
     /// Put objects into a membrane.
     ///
     /// # Errors

@@ -101,6 +101,16 @@ impl Configuration {
         Err(SystemError::NotHalted { steps: limit })
     }
 
+    /// Whether no rule can be applied.
+    #[must_use]
+    pub fn halted(&self) -> bool {
+        let (used, mut candidates) = (vec![false; self.nodes.len()], Vec::new());
+        (0..self.nodes.len()).all(|region| {
+            self.candidates(region, &used, &mut candidates);
+            candidates.is_empty()
+        })
+    }
+
     fn advance(&mut self, choice: &mut Choice) -> Result<Vec<Applied>, SystemError> {
         let mut turn = Turn {
             system: Arc::clone(&self.system),

@@ -58,6 +58,9 @@ pub enum SystemError {
         /// How many steps were made.
         steps: u64,
     },
+    /// The result of a computation that is not over.
+    #[error("the system has not halted: there is no result yet")]
+    Running,
     /// More objects than 64 bits count.
     #[error("there are more than 2^64 - 1 copies of object {symbol}")]
     Overflow {

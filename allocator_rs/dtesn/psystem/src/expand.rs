@@ -24,7 +24,7 @@ impl System {
     pub fn parse(text: &str) -> Result<Self, SystemError> {
         let text = parse(text)?;
         let model = text.model.clone();
-        let empty = Self { model, symbols: vec![], labels: vec![], membranes: vec![], rules: vec![] };
+        let empty = Self { model, symbols: vec![], labels: vec![], membranes: vec![], rules: vec![], output: None };
         let mut builder = Builder {
             text: &text,
             system: empty,
@@ -115,7 +115,9 @@ impl Builder<'_> {
                         |builder: &mut Self, values: &mut Values| builder.statements(statements, values, depth, pass);
                     self.each(ranges, values, &mut visit)?;
                 }
-                Statement::Contents { .. } | Statement::Rule { .. } if pass == Pass::Structure => {}
+                Statement::Output(_) | Statement::Contents { .. } | Statement::Rule { .. }
+                    if pass == Pass::Structure => {}
+                Statement::Output(label) => self.output(label)?,
                 Statement::Contents { label, objects, add, ranges } => {
                     let label = self.label(label)?;
                     if !add {
@@ -183,6 +185,14 @@ impl Builder<'_> {
         }
         self.structured = true;
         self.membrane(nest, None);
+        Ok(())
+    }
+
+    fn output(&mut self, label: &Label) -> Result<(), SystemError> {
+        let number = self.label(label)?;
+        if self.system.output.replace(number).is_some() {
+            return Err(fault(label.position, "@mout stands twice"));
+        }
         Ok(())
     }
 

@@ -112,6 +112,8 @@ pub struct System {
     pub membranes: Vec<Membrane>,
     /// The rules.
     pub rules: Vec<Rule>,
+    /// Label of the output membrane; None for the environment.
+    pub output: Option<usize>,
 }
 
 impl System {

@@ -1,7 +1,7 @@
 //! From words to statements.
 //!
 //! The subset: `@model<name>` (or `@variant<name>`), modules `def name(parameters) { … }` of which `main` is run, `@mu`,
-//! `@ms(label) =` and `+=`, `let`, `call`, rules, groups `{ … } : ranges;`, and ranges `low <= i <= high`. Rules are those of
+//! `@mout = label`, `@ms(label) =` and `+=`, `let`, `call`, rules, groups `{ … } : ranges;`, and ranges `low <= i <= high`. Rules are those of
 //! P systems with active membranes as P-Lingua writes them; evolution rules of transition P systems may besides say `(u, out)`,
 //! `(u, in label)` and `@d` on the right, and any rule may be led by its priority in parentheses, 1 the highest. Of P-Lingua 5
 //! besides: `@include` of the two models that are built in, calls without `call`, and `[u []'h1 --> v [w]'h1]'h`.
@@ -76,6 +76,12 @@ impl Cursor {
                 self.next();
                 self.sign("=")?;
                 Statement::Structure(self.nest(0)?)
+            }
+            // pLinguaCore's P-Lingua has it for spiking systems alone; here any system may name its output membrane.
+            Token::At(word) if word == "mout" => {
+                self.next();
+                self.sign("=")?;
+                Statement::Output(self.label()?)
             }
             Token::At(word) if word == "ms" => self.contents()?,
             Token::Name(word) if word == "let" => {

@@ -11,6 +11,9 @@ impl Display for System {
         }
         writeln!(formatter, "def main()\n{{")?;
         writeln!(formatter, "    @mu = {};", self.structure(0))?;
+        if let Some(output) = self.output {
+            writeln!(formatter, "    @mout = {};", self.labels[output])?;
+        }
         for (number, label) in self.labels.iter().enumerate() {
             let first = self.membranes.iter().find(|membrane| membrane.label == number);
             if let Some(membrane) = first.filter(|membrane| !membrane.contents.is_empty()) {

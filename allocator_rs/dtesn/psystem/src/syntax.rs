@@ -84,11 +84,28 @@ pub struct Nest {
 #[derive(Debug, Clone)]
 pub enum Statement {
     Structure(Nest),
-    Contents { label: Label, objects: Objects, add: bool, ranges: Vec<Range> },
+    /// `@mout = h`.
+    Output(Label),
+    Contents {
+        label: Label,
+        objects: Objects,
+        add: bool,
+        ranges: Vec<Range>,
+    },
     Let(String, Expression),
-    Call { name: String, arguments: Vec<Expression>, position: Position },
-    Rule { rule: RuleText, ranges: Vec<Range> },
-    Group { statements: Vec<Statement>, ranges: Vec<Range> },
+    Call {
+        name: String,
+        arguments: Vec<Expression>,
+        position: Position,
+    },
+    Rule {
+        rule: RuleText,
+        ranges: Vec<Range>,
+    },
+    Group {
+        statements: Vec<Statement>,
+        ranges: Vec<Range>,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -165,6 +165,33 @@ fn sat_agrees_with_brute_force() {
 }
 
 #[test]
+fn the_result_is_what_the_output_membrane_holds() {
+    let mut squares = system(&SQUARES.replace("@ms(3)", "@mout = 4; @ms(3)"));
+    assert_eq!(squares.result(), Err(SystemError::Running));
+    squares.run(&mut Choice::Random(1), 1000).unwrap();
+    let named = squares.result().unwrap().unwrap();
+    assert!(squares.halted());
+    assert_eq!(named[squares.system().symbol("e").unwrap()], count(&squares, "4", "e"));
+    assert_eq!(named.iter().sum::<u64>(), count(&squares, "4", "e"));
+    // Membrane 2 has dissolved: the computation has no result. And nothing left the skin.
+    let mut gone = system(&SQUARES.replace("@ms(3)", "@mout = 2; @ms(3)"));
+    gone.run(&mut Choice::Random(1), 1000).unwrap();
+    assert_eq!(gone.result(), Ok(None));
+    let mut outside = system(SQUARES);
+    outside.run(&mut Choice::Random(1), 1000).unwrap();
+    assert_eq!(outside.result().unwrap().unwrap(), outside.environment());
+    // A division's copies count together, and more than 64 bits are an error.
+    let text = |contents: &str| format!("@mu = [[]'2]'1; @mout = 2; @ms(2) = a, {contents}; [a]'2 --> [c]'2 [c]'2;");
+    let mut divided = system(&text("b*3"));
+    divided.run(&mut Choice::InOrder, 10).unwrap();
+    let found = divided.result().unwrap().unwrap();
+    assert_eq!((found[divided.system().symbol("b").unwrap()], found[divided.system().symbol("c").unwrap()]), (6, 2));
+    let mut many = system(&(text("d*2") + &format!("[d --> b*{}]'2;", 1_u64 << 62)));
+    many.run(&mut Choice::InOrder, 10).unwrap();
+    assert_eq!(many.result(), Err(SystemError::Overflow { symbol: "b".to_owned() }));
+}
+
+#[test]
 fn what_never_halts_is_stopped() {
     let mut configuration = system("@mu = []'1; @ms(1) = a; [a --> a]'1;");
     assert_eq!(configuration.run(&mut Choice::InOrder, 500), Err(SystemError::NotHalted { steps: 500 }));

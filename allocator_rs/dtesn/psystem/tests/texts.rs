@@ -8,6 +8,7 @@ const EVERYTHING: &str = "@model<mixed>
 def main()
 {
     @mu = [+[[]'3]'2-[]'2[]'4]'1;
+    @mout = 2;
     @ms(1) = a, b{1,2}*3;
     @ms(2) = c;
     [a --> b{1,2}*2, (a, out), (a, c*2, in 2), (c, in 4)]'1;
@@ -80,6 +81,9 @@ fn errors_say_where() {
         ("def main() { @mu = []'1; @ms(1) = a*(0-1); }", "line 1, column 35: a multiplicity is negative"),
         ("def main() { @mu = []'1; (0) [a --> b]'1; }", "line 1, column 26: a priority is 1 or more"),
         ("def main() { @mu = []'1; @mu = []'2; }", "line 1, column 35: @mu stands twice"),
+        ("def main() { @mu = []'1; @mout = 2; }", "line 1, column 34: there is no membrane '2"),
+        ("def main() { @mu = []'1; @mout = 1; @mout = 1; }", "line 1, column 45: @mout stands twice"),
+        ("def main() { @mu = []'1; @mout = ; }", "line 1, column 34: found \";\", expected a membrane's label"),
         ("def main() { @ms(1) = a; }", "line 1, column 1: there is no @mu"),
         ("def other() { }", "line 1, column 1: there is no module \"main\""),
         ("def main() { call f(1); } def f() { }", "line 1, column 14: \"f\" takes 0 arguments, not 1"),

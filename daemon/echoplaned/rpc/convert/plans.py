@@ -163,6 +163,7 @@ def reservoir_to_pb(reservoir: Reservoir) -> plans_pb2.Reservoir:
         leak=reservoir.leak,
         input_scale=reservoir.input_scale,
         seed=reservoir.seed,
+        block_density=reservoir.block_density,
     )
 
 
@@ -179,6 +180,7 @@ def _reservoir_from_pb(message: plans_pb2.Reservoir) -> Reservoir:
         leak=message.leak,
         input_scale=message.input_scale,
         seed=message.seed,
+        block_density=message.block_density,
     )
 
 
@@ -189,6 +191,7 @@ def overrides_to_pb(overrides: ReservoirOverrides) -> plans_pb2.ReservoirOverrid
         leak=overrides.leak,
         input_scale=overrides.input_scale,
         seed=overrides.seed,
+        block_density=overrides.block_density,
     )
 
 
@@ -199,4 +202,5 @@ def overrides_from_pb(message: plans_pb2.ReservoirOverrides) -> ReservoirOverrid
         leak=message.leak if message.HasField("leak") else None,
         input_scale=message.input_scale if message.HasField("input_scale") else None,
         seed=message.seed if message.HasField("seed") else None,
+        block_density=message.block_density if message.HasField("block_density") else None,
     )

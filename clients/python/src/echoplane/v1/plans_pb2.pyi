@@ -80,7 +80,7 @@ class PlanAlternative(_message.Message):
     def __init__(self, dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., device_id: _Optional[str] = ..., warning: _Optional[str] = ..., action: _Optional[str] = ..., freed_bytes: _Optional[int] = ..., undo_seconds: _Optional[float] = ..., victims: _Optional[_Iterable[str]] = ..., tensor_parallel: _Optional[int] = ...) -> None: ...
 
 class Reservoir(_message.Message):
-    __slots__ = ("size_class", "membrane_depth", "units", "tree", "level_time_constants", "bytes_per_stream", "total_bytes", "spectral_radius", "leak", "input_scale", "seed")
+    __slots__ = ("size_class", "membrane_depth", "units", "tree", "level_time_constants", "bytes_per_stream", "total_bytes", "spectral_radius", "leak", "input_scale", "seed", "block_density")
     SIZE_CLASS_FIELD_NUMBER: _ClassVar[int]
     MEMBRANE_DEPTH_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class Reservoir(_message.Message):
     LEAK_FIELD_NUMBER: _ClassVar[int]
     INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_DENSITY_FIELD_NUMBER: _ClassVar[int]
     size_class: _types_pb2.SizeClass
     membrane_depth: int
     units: int
@@ -103,19 +104,22 @@ class Reservoir(_message.Message):
     leak: float
     input_scale: float
     seed: int
-    def __init__(self, size_class: _Optional[_Union[_types_pb2.SizeClass, str]] = ..., membrane_depth: _Optional[int] = ..., units: _Optional[int] = ..., tree: _Optional[_Iterable[int]] = ..., level_time_constants: _Optional[_Iterable[float]] = ..., bytes_per_stream: _Optional[int] = ..., total_bytes: _Optional[int] = ..., spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    block_density: float
+    def __init__(self, size_class: _Optional[_Union[_types_pb2.SizeClass, str]] = ..., membrane_depth: _Optional[int] = ..., units: _Optional[int] = ..., tree: _Optional[_Iterable[int]] = ..., level_time_constants: _Optional[_Iterable[float]] = ..., bytes_per_stream: _Optional[int] = ..., total_bytes: _Optional[int] = ..., spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ..., block_density: _Optional[float] = ...) -> None: ...
 
 class ReservoirOverrides(_message.Message):
-    __slots__ = ("spectral_radius", "leak", "input_scale", "seed")
+    __slots__ = ("spectral_radius", "leak", "input_scale", "seed", "block_density")
     SPECTRAL_RADIUS_FIELD_NUMBER: _ClassVar[int]
     LEAK_FIELD_NUMBER: _ClassVar[int]
     INPUT_SCALE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_DENSITY_FIELD_NUMBER: _ClassVar[int]
     spectral_radius: float
     leak: float
     input_scale: float
     seed: int
-    def __init__(self, spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    block_density: float
+    def __init__(self, spectral_radius: _Optional[float] = ..., leak: _Optional[float] = ..., input_scale: _Optional[float] = ..., seed: _Optional[int] = ..., block_density: _Optional[float] = ...) -> None: ...
 
 class Calibration(_message.Message):
     __slots__ = ("engine", "engine_version", "device", "sample_count", "time", "overhead_bytes", "heap_slack", "load_overhead_bytes", "load_slack")
