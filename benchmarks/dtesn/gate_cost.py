@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -22,8 +23,11 @@ from benchmarks.reporting import Row, machine, show, write
 from echoplaned.core.facts import Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
-from echoplaned.gates.echo import description, evidence, keeping, verdict
-from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
+from echoplaned.dtesn import SIZE_CLASSES
+from echoplaned.dtesn.trees import default_tree
+from echoplaned.gates.echo import description, evidence, features, keeping, verdict
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject, Fitted
+from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
@@ -65,11 +69,16 @@ def requests(told: list[RequestTrace]) -> tuple[Request, ...]:
     )
 
 
-def calibrated(tokens: int) -> EchoEvidence:
-    """Return evidence whose listeners are fitted."""
+def gathered(tokens: int, network: Network) -> EchoEvidence:
+    """Return evidence that has what the listeners are to be fitted on."""
     told = requests(traces(2 * CALIBRATION_WANTED, tokens, 0))
     seen = EchoSeen(calibration=tuple(one for one in told if not one.is_new))
-    return evidence.observe(evidence.begin(_SUBJECT), seen)
+    return evidence.observe(evidence.begin(replace(_SUBJECT, network=network)), seen)
+
+
+def calibrated(known: EchoEvidence) -> EchoEvidence:
+    """Return evidence whose listeners are fitted."""
+    return evidence.observe(known, EchoSeen(fitted=Fitted(features.fit(known.live.to_fit, known.subject.network))))
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -88,27 +97,35 @@ def listened(known: EchoEvidence, told: list[RequestTrace]) -> EchoEvidence:
 
 
 def measure(tokens: int, rounds: int) -> list[Row]:
-    """Return CPU seconds for 1,000 requests, part by part: medians over rounds, each with requests of its own."""
-    begun = calibrated(tokens)
-    bets, kept, described, fitted = [], [], [], []
+    """Return CPU seconds, part by part: medians over rounds, each with requests of its own."""
+    rows = [row for size_class in SIZE_CLASSES for row in of_class(size_class, tokens, rounds)]
+    begun = calibrated(gathered(tokens, Network()))
+    kept, described = [], []
+    for number in range(1, rounds + 1):
+        known = listened(begun, traces(REQUESTS, tokens, number))
+        kept.append(REQUESTS // REQUESTS_A_TICK * cpu_s(lambda known=known: keeping.dump(known)))  # type: ignore[misc]
+        described.append(cpu_s(lambda known=known: description.describe(known.live.newest)))  # type: ignore[misc]
+    written = f"evidence written {REQUESTS // REQUESTS_A_TICK} times, without the disk"
+    one = f"one description (MMD) of {description.MOST_PAIRS} pairs"
+    return [
+        *rows,
+        Row(written, statistics.median(kept), "s of CPU"),
+        Row(one, statistics.median(described), "s of CPU"),
+    ]
+
+
+def of_class(size_class: str, tokens: int, rounds: int) -> list[Row]:
+    """Return what a size class of reservoir costs: a request's features, and the fit."""
+    known = gathered(tokens, Network(default_tree(*SIZE_CLASSES[size_class])))
+    begun = calibrated(known)
+    bets, fitted = [], []
     for number in range(1, rounds + 1):
         told = traces(REQUESTS, tokens, number)
         bets.append(cpu_s(lambda told=told: listened(begun, told)))  # type: ignore[misc]
-        known = listened(begun, told)
-        ticks = REQUESTS // REQUESTS_A_TICK
-        kept.append(ticks * cpu_s(lambda known=known: keeping.dump(known)))  # type: ignore[misc]
-        described.append(cpu_s(lambda known=known: description.describe(known.live.newest)))  # type: ignore[misc]
-        fitted.append(cpu_s(lambda: calibrated(tokens)))
-    return [
-        Row(f"bets and verdicts, {REQUESTS // 2} pairs of {tokens} tokens", statistics.median(bets), "s of CPU"),
-        Row(
-            f"evidence written {REQUESTS // REQUESTS_A_TICK} times, without the disk",
-            statistics.median(kept),
-            "s of CPU",
-        ),
-        Row(f"one description (MMD) of {description.MOST_PAIRS} pairs", statistics.median(described), "s of CPU"),
-        Row(f"listeners fitted on {CALIBRATION_WANTED} requests, once", statistics.median(fitted), "s of CPU"),
-    ]
+        fitted.append(cpu_s(lambda: calibrated(known)))
+    name = f"{size_class} reservoir: bets and verdicts, {REQUESTS // 2} pairs of {tokens} tokens"
+    once = f"{size_class} reservoir: listeners fitted on {CALIBRATION_WANTED} requests, once, in a thread"
+    return [Row(name, statistics.median(bets), "s of CPU"), Row(once, statistics.median(fitted), "s of CPU")]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.dtesn.drift import pools, train, variants
 from benchmarks.dtesn.drift.pools import Pool
 from echoplaned.gates.echo import features
-from echoplaned.gates.echo.features import FeatureModel, Listener
+from echoplaned.gates.echo.features import FeatureModel, Listener, Network
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.echo.sequences import Sequence
 
@@ -38,7 +38,7 @@ def of_pool(pool: Pool) -> tuple[Sequence, ...]:
 @functools.cache
 def model() -> FeatureModel:
     """Return the listeners, fitted on the old version's first requests."""
-    fitted = features.fit(of_pool(pools.load(variants.OLD))[:CALIBRATED_ON])
+    fitted = features.fit(of_pool(pools.load(variants.OLD))[:CALIBRATED_ON], Network())
     assert fitted is not None
     return fitted
 

@@ -10,9 +10,10 @@ from echoplaned.core.facts import Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
-from echoplaned.gates.echo import description, margins
+from echoplaned.gates.echo import description, features, margins
 from echoplaned.gates.echo.description import Described
-from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject, Fitted
+from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
@@ -57,6 +58,7 @@ class Hearing:
         self._keep = keep
         self._margin_open = False
         self._requantised: Requantised | str | None = None
+        self._fitted: Fitted | None = None
 
     def subject(self, model: Model, rollout: Rollout) -> EchoSubject | None:
         """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's."""
@@ -77,7 +79,8 @@ class Hearing:
         known = old.requantised
         self._margin_open = count > 0 and known is None and margins.is_open(policy, task)
         confidence = rollout.policy.confidence
-        return EchoSubject(policy, rollout.behaviour_change, task, confidence, count, why_not, known)
+        network = Network.of(old.plan.reservoir)
+        return EchoSubject(policy, rollout.behaviour_change, task, confidence, count, why_not, known, network=network)
 
     def want_scores(self, *, wanted: bool) -> None:
         """Say whether texts are to be scored."""
@@ -124,6 +127,15 @@ class Hearing:
         if isinstance(self._requantised, Requantised):
             self._keep(old.key, self._requantised)
 
+    async def fit_on(self, heard: Callable[[], EchoEvidence | None]) -> None:
+        """Fit the listeners once enough was gathered, in a thread: of a large reservoir it takes seconds."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            evidence = heard()
+            gathered = evidence.live.to_fit if evidence is not None else ()
+            if evidence is not None and gathered and self._fitted is None:
+                self._fitted = Fitted(await asyncio.to_thread(features.fit, gathered, evidence.subject.network))
+
     async def describe_on(self, heard: Callable[[], EchoEvidence | None]) -> None:
         """Describe the live change again and again, in a thread: it may take longer than the daemon's own thread should be held."""
         done = 0
@@ -145,6 +157,7 @@ class Hearing:
         texts, self._texts = tuple(self._texts), []
         described, self._described = self._described, ()
         margin, self._requantised = self._requantised, None
+        fitted, self._fitted = self._fitted, None
         if self._traces is None:
             return EchoSeen(texts, requantised=margin)
         requests = tuple(
@@ -155,9 +168,9 @@ class Hearing:
         )
         lost = self._lost(self._traces)
         if acknowledged:
-            return EchoSeen(texts, requests, lost=lost, described=described, requantised=margin)
+            return EchoSeen(texts, requests, lost=lost, described=described, requantised=margin, fitted=fitted)
         calibration = tuple(r for r in requests if not r.is_new)
-        return EchoSeen(texts, calibration=calibration, lost=lost, described=described, requantised=margin)
+        return EchoSeen(texts, (), calibration, lost, described, margin, fitted)
 
     def _lost(self, traces: TraceSource) -> bool:
         now = {key: traces.dropped_count(key) for key in self._dropped}

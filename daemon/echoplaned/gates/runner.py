@@ -133,7 +133,10 @@ class GateRunner:
 
 
 class _RolloutJudge:
-    """One rollout's evidence and the tasks that work on it: one judges, one probes, one has golden texts scored, one describes."""
+    """One rollout's evidence and the tasks that work on it.
+
+    One judges, one probes, one has golden texts scored, one fits listeners to live requests, one describes what they hear.
+    """
 
     def __init__(self, outside: Outside, rollout: Rollout, on_end: Callable[[str], None]) -> None:
         self._outside = outside
@@ -201,6 +204,7 @@ class _RolloutJudge:
             asyncio.create_task(
                 self._hearing.score_on(self._current, self._texts_missing, self._news), name=f"{name} scores"
             ),
+            asyncio.create_task(self._hearing.fit_on(self._heard), name=f"{name} listeners"),
             asyncio.create_task(self._hearing.describe_on(self._heard), name=f"{name} description"),
         )
         for task in self._tasks:

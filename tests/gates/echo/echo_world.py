@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.gates.echo import features, live
+from echoplaned.gates.echo.features import Network
+from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.sequences import Sequence, sequence_of
 from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
 
@@ -26,6 +29,12 @@ def sequence(rng: np.random.Generator, *, shift: float = 0.0, memory: float = 0.
     """Draw one request of 8 to 24 tokens."""
     count = int(rng.integers(8, 25))
     return Sequence(tokens(rng, count, shift=shift, memory=memory), np.ones(count))
+
+
+def learnt(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEvidence:
+    """Gather requests of the old version, and fit the listeners where they are enough."""
+    gathered = live.calibrate(evidence, sequences)
+    return live.fitted(gathered, features.fit(gathered.to_fit, Network())) if gathered.to_fit else gathered
 
 
 def trace(
@@ -55,4 +64,4 @@ def trace(
     )
 
 
-__all__ = ["NEW", "OLD", "sequence", "sequence_of", "tokens", "trace"]
+__all__ = ["NEW", "OLD", "learnt", "sequence", "sequence_of", "tokens", "trace"]

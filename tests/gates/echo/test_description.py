@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from echo_world import sequence
+from echo_world import learnt, sequence
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
@@ -19,7 +19,7 @@ from echoplaned.gates.echo.matching import Request
 def heard(shift: float, pairs: int = 60) -> LiveEvidence:
     """Return live evidence of so many pairs."""
     rng = np.random.default_rng(11)
-    known = live.calibrate(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
+    known = learnt(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
     return live.observe(
         known, tuple(Request(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(2 * pairs))
     )

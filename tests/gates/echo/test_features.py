@@ -7,7 +7,7 @@ import pytest
 from echo_world import sequence, tokens
 
 from echoplaned.gates.echo import features
-from echoplaned.gates.echo.features import CALIBRATION_LEAST, Listener
+from echoplaned.gates.echo.features import CALIBRATION_LEAST, Listener, Network
 from echoplaned.gates.echo.sequences import Sequence
 
 
@@ -20,7 +20,7 @@ def drawn(seed: int, count: int, *, shift: float = 0.0, memory: float = 0.5) -> 
 @pytest.mark.parametrize("listener", list(Listener))
 def test_equal_requests_look_alike(listener: Listener) -> None:
     """On requests that were not fitted, the features of the same kind have about mean 0 and spread 1."""
-    model = features.fit(drawn(0, 200))
+    model = features.fit(drawn(0, 200), Network())
     assert model is not None
     rows = model.matrix(drawn(1, 300), listener)
     assert np.abs(rows.mean(axis=0)).max() < 0.4
@@ -29,7 +29,7 @@ def test_equal_requests_look_alike(listener: Listener) -> None:
 
 def test_a_changed_memory_shows_in_the_residuals() -> None:
     """A version whose channels follow their past more closely is apart in the residuals' lag product, by reservoir and by AR(4)."""
-    model = features.fit(drawn(0, 200))
+    model = features.fit(drawn(0, 200), Network())
     assert model is not None
     for listener in (Listener.RESERVOIR, Listener.AR4):
         same = model.matrix(drawn(1, 200), listener).mean(axis=0)
@@ -39,7 +39,7 @@ def test_a_changed_memory_shows_in_the_residuals() -> None:
 
 def test_short_requests_have_features() -> None:
     """A request of one token has finite features for every listener."""
-    model = features.fit(drawn(0, 50))
+    model = features.fit(drawn(0, 50), Network())
     assert model is not None
     one = Sequence(tokens(np.random.default_rng(0), 1), np.ones(1))
     for listener in Listener:
@@ -50,13 +50,16 @@ def test_outputs_have_their_own_features() -> None:
     """Outputs without tokens are scaled as they come."""
     rng = np.random.default_rng(0)
     outputs = tuple(Sequence(output=rng.standard_normal(6).astype(np.float32)) for _ in range(60))
-    model = features.fit(outputs)
+    model = features.fit(outputs, Network())
     assert model is not None
     assert model.features(outputs[0], Listener.MOMENTS).shape == (6,)
 
 
 def test_too_few_requests_fit_nothing() -> None:
     """Nothing is fitted on few requests, on empty ones, or on outputs of several widths."""
-    assert features.fit(drawn(0, CALIBRATION_LEAST - 1)) is None
-    assert features.fit((Sequence(),) * 100) is None
-    assert features.fit(tuple(Sequence(output=np.zeros(1 + n % 2, dtype=np.float32)) for n in range(100))) is None
+    assert features.fit(drawn(0, CALIBRATION_LEAST - 1), Network()) is None
+    assert features.fit((Sequence(),) * 100, Network()) is None
+    assert (
+        features.fit(tuple(Sequence(output=np.zeros(1 + n % 2, dtype=np.float32)) for n in range(100)), Network())
+        is None
+    )

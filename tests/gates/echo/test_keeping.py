@@ -12,10 +12,11 @@ from echo_world import sequence
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
+from echoplaned.dtesn import Settings
 from echoplaned.gates.echo import evidence as echo
-from echoplaned.gates.echo import keeping, live, verdict
-from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
-from echoplaned.gates.echo.features import Listener
+from echoplaned.gates.echo import features, keeping, live, verdict
+from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject, Fitted
+from echoplaned.gates.echo.features import Listener, Network
 from echoplaned.gates.echo.keeping import EvidenceUnreadableError
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
@@ -36,7 +37,12 @@ def heard(subject: EchoSubject = SUBJECT) -> EchoEvidence:
     texts = [ScoredText(n, f"text {n}", kl=(0.001, 0.002), difference=(0.1, 0.2)) for n in range(20)]
     texts += [ScoredText(20, "far", kl=(math.inf,), difference=(math.inf,)), ScoredText(21, "x", problem="no score")]
     seen = EchoSeen(tuple(texts), calibration=tuple(Request(False, "a", sequence(rng)) for _ in range(200)))
-    return echo.observe(echo.observe(echo.begin(subject), seen), EchoSeen(requests=requests(6, 80)))
+    return echo.observe(fitted(echo.observe(echo.begin(subject), seen)), EchoSeen(requests=requests(6, 80)))
+
+
+def fitted(known: EchoEvidence) -> EchoEvidence:
+    """Fit the listeners on what was gathered."""
+    return echo.observe(known, EchoSeen(fitted=Fitted(features.fit(known.live.to_fit, known.subject.network))))
 
 
 def test_nothing_that_decides_is_lost() -> None:
@@ -97,7 +103,7 @@ def test_outputs_without_tokens_are_kept() -> None:
         tuple(ScoredText(n, "t", cosine=0.001, class_kl=0.1) for n in range(9)),
         calibration=tuple(Request(False, "a", one) for one in vectors[:200]),
     )
-    known = echo.observe(echo.begin(subject), seen)
+    known = fitted(echo.observe(echo.begin(subject), seen))
     known = echo.observe(
         known, EchoSeen(requests=tuple(Request(bool(n % 2), "a", v) for n, v in enumerate(vectors[200:])))
     )
@@ -132,6 +138,16 @@ def test_damaged_evidence_is_refused(cut: int) -> None:
 def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What another version of the daemon wrote is not guessed at."""
     content = keeping.dump(heard())
-    monkeypatch.setattr(keeping, "FORMAT", 3)
-    with pytest.raises(EvidenceUnreadableError, match="format 2 is not 3"):
+    monkeypatch.setattr(keeping, "FORMAT", 4)
+    with pytest.raises(EvidenceUnreadableError, match="format 3 is not 4"):
         keeping.restore(SUBJECT, content)
+
+
+def test_evidence_of_another_reservoir_is_refused() -> None:
+    """What one network learnt means nothing to another: the version's own is the one that listens."""
+    content = keeping.dump(heard())
+    other = replace(SUBJECT, network=Network(settings=Settings(seed=7)))
+    with pytest.raises(EvidenceUnreadableError, match="another reservoir"):
+        keeping.restore(other, content)
+    known = heard(other)
+    assert keeping.restore(other, keeping.dump(known)).log_e == known.log_e

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from echo_world import NEW, sequence, trace
+from echo_world import NEW, learnt, sequence, trace
 
-from echoplaned.gates.echo import live
-from echoplaned.gates.echo.features import Listener
+from echoplaned.gates.echo import features, live
+from echoplaned.gates.echo.features import Listener, Network
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
@@ -26,16 +26,27 @@ def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...
 def calibrated(seed: int = 0) -> LiveEvidence:
     """Return evidence whose listeners are fitted."""
     rng = np.random.default_rng(seed)
-    return live.calibrate(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
+    return learnt(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
 
 
 def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
     """Until the listeners are fitted nothing is bet, and the requests that they are fitted on are not paired."""
     evidence = live.observe(LiveEvidence(), requests(0, 100))
-    assert (evidence.model, evidence.pairs, len(evidence.calibration)) == (None, 0, 50)
-    evidence = live.observe(evidence, requests(1, 300))
+    assert (evidence.pairs, len(evidence.calibration), evidence.to_fit) == (0, 50, ())
+    evidence = live.observe(evidence, requests(1, 400))
+    assert (evidence.pairs, len(evidence.to_fit)) == (0, live.CALIBRATION_WANTED)
+    assert live.observe(evidence, requests(2, 100)).to_fit == evidence.to_fit
+    evidence = live.fitted(evidence, features.fit(evidence.to_fit, Network()))
     assert evidence.model is not None
     assert (evidence.pairs, evidence.waiting.count, evidence.calibration) == (0, 0, ())
+
+
+def test_listeners_that_cannot_be_fitted_wait_for_newer_requests() -> None:
+    """Half of what was gathered is given up, and bets begin once the rest and what comes then can be fitted on."""
+    gathered = live.observe(LiveEvidence(), requests(1, 400))
+    waits = live.fitted(gathered, None)
+    assert (waits.model, waits.to_fit, waits.calibration) == (None, (), gathered.calibration[100:])
+    assert live.fitted(waits, None) is waits
 
 
 def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
@@ -68,7 +79,7 @@ def vectors(texts: int, count: int, *, shift: float) -> tuple[Request, ...]:
 def test_asking_again_makes_no_evidence(texts: int) -> None:
     """The same answers over and over, each shifted by a rounding, are not taken for a change; every answer is bet on once."""
     old = tuple(r.sequence for r in vectors(texts, 3000, shift=0.0) if r.sequence is not None)
-    evidence = live.observe(live.calibrate(LiveEvidence(), old), vectors(texts, 2000, shift=1e-5))
+    evidence = live.observe(learnt(LiveEvidence(), old), vectors(texts, 2000, shift=1e-5))
     assert evidence.log_e < math.log(20.0)
     assert evidence.pairs <= texts
     if texts < live.CALIBRATION_WANTED:

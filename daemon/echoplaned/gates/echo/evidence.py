@@ -16,6 +16,7 @@ from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.bets import log_sum
 from echoplaned.gates.echo import live, margins, matching, paired
 from echoplaned.gates.echo.description import Described
+from echoplaned.gates.echo.features import FeatureModel, Network
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.paired import Measure, PairedResult, PairedTest
@@ -29,6 +30,7 @@ class EchoSubject:
     """What is compared. ``confidence``: of passing. ``text_count``: golden texts that can be scored; 0 for none, then ``why_not``.
 
     ``requantised``: how far the old version is from itself in INT8; None where that is not known, ``why_default`` says why.
+    ``network``: the old version's reservoir.
     """
 
     policy: EchoPolicy
@@ -39,6 +41,7 @@ class EchoSubject:
     why_not: str = ""
     requantised: Requantised | None = None
     why_default: str = ""
+    network: Network = field(default_factory=Network)
 
     def margin(self, measure: Measure) -> tuple[float, str]:
         """Return the margin in a measure's unit, and where it comes from."""
@@ -50,12 +53,19 @@ class EchoSubject:
         return self.text_count > 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """Listeners that were fitted on what was gathered; None: they could not be."""
+
+    model: FeatureModel | None
+
+
 @dataclass(frozen=True, slots=True)
 class EchoSeen:
     """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more.
 
     ``described``: how large the live change is, by listener; empty where that was not computed anew. ``requantised``: how far the old
-    version is from itself in INT8, or why that cannot be told; None: nothing new.
+    version is from itself in INT8, or why that cannot be told; None: nothing new. ``fitted``: None likewise.
     """
 
     texts: tuple[ScoredText, ...] = ()
@@ -64,6 +74,7 @@ class EchoSeen:
     lost: bool = False
     described: tuple[Described, ...] = ()
     requantised: Requantised | str | None = None
+    fitted: Fitted | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +143,8 @@ def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     known = evidence.live
     if known.distances:
         known = replace(known, distances=())
+    if seen.fitted is not None:
+        known = live.fitted(known, seen.fitted.model)
     if seen.calibration:
         known = live.calibrate(known, tuple(r.sequence for r in seen.calibration if r.sequence is not None))
     if seen.lost:

@@ -8,13 +8,15 @@ mean and standard deviation of the channels themselves; moments are these alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echoplaned.dtesn import Ridge, Settings, TreeReservoir
+from echoplaned.core.plan import Reservoir
+from echoplaned.dtesn import SIZE_CLASSES, Ridge, Settings, TreeReservoir, givens_layers
+from echoplaned.dtesn.trees import default_tree
 from echoplaned.gates.echo.sequences import CHANNELS, Sequence
 
 Floats = NDArray[np.float64]
@@ -23,15 +25,13 @@ CALIBRATION_LEAST = 30
 """With fewer requests of the old version nothing is fitted."""
 
 CALIBRATION_TOKENS = 10_000
-"""Tokens that the predictors are fitted on at most: a fit shares the daemon's thread with everything else."""
+"""Tokens that the predictors are fitted on at most: of the largest reservoir that takes some seconds."""
 
 AR_ORDER = 4
 _CLIP = 5.0
 _REGULARISATION = 1e-3
 _TINY = 1e-6
 _DT_LEAST = 1.0
-_RESERVOIR_TREE = (1, 2, 3, 4)
-"""Four membranes of 64 units in a row, the depth of the small class: a request costs the daemon's thread a fraction of a millisecond."""
 
 
 class Listener(StrEnum):
@@ -60,25 +60,44 @@ class Scale:
         return np.clip((rows - self.centre) / self.spread, -_CLIP, _CLIP)
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a reservoir follows from: its tree of membranes, and its settings."""
+
+    tree: tuple[int, ...] = default_tree(*SIZE_CLASSES["small"])
+    settings: Settings = field(default_factory=Settings)
+
+    @classmethod
+    def of(cls, planned: Reservoir | None) -> Network:
+        """Return that of a version, as its plan reserved it and with the changes that its load asked for; None: the smallest class."""
+        if planned is None:
+            return cls()
+        settings = Settings(
+            spectral_radius=planned.spectral_radius,
+            leak=planned.leak,
+            input_scale=planned.input_scale,
+            givens_layers=givens_layers(planned.block_density),
+            seed=planned.seed,
+        )
+        return cls(planned.tree, settings)
+
+    def reservoir(self) -> TreeReservoir:
+        """Draw its weights."""
+        return TreeReservoir(self.tree, CHANNELS, self.settings)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictors:
     """What predicts the next token.
 
     ``weights``: of the reservoir's units, [channels, units]; ``bias``: [channels]; ``ar``: [channels, AR_ORDER + 1], the constant last.
-    ``seed``: of the reservoir.
     """
 
     channels: Scale
-    seed: int
+    reservoir: TreeReservoir
     weights: Floats
     bias: Floats
     ar: Floats
-    reservoir: TreeReservoir
-
-    @classmethod
-    def of(cls, channels: Scale, seed: int, weights: Floats, bias: Floats, ar: Floats) -> Predictors:
-        """Put them together with the reservoir that follows from the seed."""
-        return cls(channels, seed, weights, bias, ar, _reservoir(seed))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,12 +118,12 @@ class FeatureModel:
         return np.stack([self.features(sequence, listener) for sequence in sequences])
 
 
-def fit(sequences: tuple[Sequence, ...], *, seed: int = 0) -> FeatureModel | None:
+def fit(sequences: tuple[Sequence, ...], network: Network) -> FeatureModel | None:
     """Fit all listeners on requests of the old version; None where there are too few of one kind."""
     told = tuple(sequence for sequence in sequences if not sequence.is_empty)
     with_tokens = tuple(sequence for sequence in told if len(sequence.tokens))
     if len(with_tokens) > len(told) // 2:
-        told, predictors = with_tokens, _predictors(with_tokens, seed)
+        told, predictors = with_tokens, _predictors(with_tokens, network)
     else:
         widths = {sequence.output.size for sequence in told}
         told, predictors = (told if len(widths) == 1 and not with_tokens else ()), None
@@ -117,12 +136,12 @@ def fit(sequences: tuple[Sequence, ...], *, seed: int = 0) -> FeatureModel | Non
 # --- what predicts ---------------------------------------------------------------------------------------------------
 
 
-def _predictors(sequences: tuple[Sequence, ...], seed: int) -> Predictors | None:
+def _predictors(sequences: tuple[Sequence, ...], network: Network) -> Predictors | None:
     longer = [sequence for sequence in sequences if len(sequence.tokens) > 1]
     if not longer:
         return None
     channels = Scale.of(np.concatenate([sequence.tokens for sequence in sequences]).astype(np.float64))
-    reservoir = _reservoir(seed)
+    reservoir = network.reservoir()
     states, targets, used = [], [], 0
     for at, sequence in enumerate(longer):
         if used >= CALIBRATION_TOKENS:
@@ -135,11 +154,7 @@ def _predictors(sequences: tuple[Sequence, ...], seed: int) -> Predictors | None
     wanted = np.concatenate(targets)
     readout = Ridge.fit(np.concatenate(states), wanted, _REGULARISATION * len(wanted))
     ar = _autoregression(targets, channels, longer)
-    return Predictors(channels, seed, readout.weights, readout.bias, ar, reservoir)
-
-
-def _reservoir(seed: int) -> TreeReservoir:
-    return TreeReservoir(_RESERVOIR_TREE, CHANNELS, Settings(seed=seed))
+    return Predictors(channels, reservoir, readout.weights, readout.bias, ar)
 
 
 def _states(reservoir: TreeReservoir, scaled: Floats, sequence: Sequence) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSubject
-from echoplaned.gates.echo.features import FeatureModel, Listener, Predictors, Scale
+from echoplaned.gates.echo.features import FeatureModel, Listener, Network, Predictors, Scale
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Waiting
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import Sequence
 from echoplaned.gates.echo.wager import Wager
 
-FORMAT = 2
+FORMAT = 3
 """Changes with what is written; evidence in another format is not read, and begins anew."""
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -50,7 +50,8 @@ def dump(evidence: EchoEvidence) -> bytes:
         "calibration": len(live.calibration),
         "wagers": [one.pairs for one in live.wagers],
         "model": None if live.model is None else live.model.count,
-        "seed": None if live.model is None or live.model.predictors is None else live.model.predictors.seed,
+        "predicts": live.model is not None and live.model.predictors is not None,
+        "network": _network_facts(evidence.subject.network),
     }
     arrays: Arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), "path": np.array(live.log_e_path)}
     arrays["digests"] = np.array(sorted(live.digests), np.uint64)
@@ -79,6 +80,8 @@ def restore(subject: EchoSubject, content: bytes) -> EchoEvidence:
         facts = json.loads(arrays["facts"].tobytes())
         if facts["format"] != FORMAT:
             raise EvidenceUnreadableError(f"format {facts['format']!r} is not {FORMAT}")
+        if facts["network"] != _network_facts(subject.network):
+            raise EvidenceUnreadableError("another reservoir has listened")
         return _restored(subject, facts, arrays)
     except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise EvidenceUnreadableError(f"{type(error).__name__}: {error}") from error
@@ -97,7 +100,7 @@ def _restored(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays)
     )
     heard = LiveEvidence(
         calibration=tuple(_sequence(f"calibration{at}.", arrays) for at in range(int(str(facts["calibration"])))),
-        model=_model(facts, arrays),
+        model=_model(subject.network, facts, arrays),
         waiting=waiting,
         wagers=wagers,
         log_e_path=tuple(map(float, arrays["path"])),
@@ -170,6 +173,10 @@ def _sequence(place: str, arrays: Arrays) -> Sequence:
     return Sequence(tokens, _floats(arrays[f"{place}dt"]), output, stopped, digest)
 
 
+def _network_facts(network: Network) -> dict[str, object]:
+    return {"tree": list(network.tree), **asdict(network.settings)}
+
+
 def _model_arrays(model: FeatureModel) -> Arrays:
     scales = {f"scale{at}": np.stack([scale.centre, scale.spread]) for at, scale in enumerate(model.scales)}
     known = model.predictors
@@ -179,12 +186,12 @@ def _model_arrays(model: FeatureModel) -> Arrays:
     return {**scales, "channels": channels, "weights": known.weights, "bias": known.bias, "ar": known.ar}
 
 
-def _model(facts: Mapping[str, object], arrays: Arrays) -> FeatureModel | None:
+def _model(network: Network, facts: Mapping[str, object], arrays: Arrays) -> FeatureModel | None:
     if facts["model"] is None:
         return None
     scales = tuple(Scale(*_floats(arrays[f"scale{at}"])) for at in range(len(Listener)))
     predictors = None
-    if facts["seed"] is not None:
+    if facts["predicts"]:
         weights, bias, ar = (_floats(arrays[name]) for name in ("weights", "bias", "ar"))
-        predictors = Predictors.of(Scale(*_floats(arrays["channels"])), int(str(facts["seed"])), weights, bias, ar)
+        predictors = Predictors(Scale(*_floats(arrays["channels"])), network.reservoir(), weights, bias, ar)
     return FeatureModel(predictors, scales, int(str(facts["model"])))

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.gates.bets import log_sum
-from echoplaned.gates.echo import features, matching, wager
+from echoplaned.gates.echo import matching, wager
 from echoplaned.gates.echo.description import MOST_PAIRS, PairFeatures
 from echoplaned.gates.echo.features import FeatureModel, Listener
 from echoplaned.gates.echo.matching import Pair, Request, Waiting
@@ -53,6 +53,11 @@ class LiveEvidence:
     repeats: int = 0
 
     @property
+    def to_fit(self) -> tuple[Sequence, ...]:
+        """What the listeners are to be fitted on now; empty where it is too little, or where they are."""
+        return self.calibration if self.model is None and len(self.calibration) >= CALIBRATION_WANTED else ()
+
+    @property
     def pairs(self) -> int:
         """Pairs that were bet on."""
         return self.wagers[0].pairs if self.wagers else 0
@@ -67,18 +72,20 @@ class LiveEvidence:
         return log_sum(tuple(self.log_e_of(listener) for listener in VOTING)) - math.log(len(VOTING))
 
 
-def calibrate(
-    evidence: LiveEvidence, sequences: tuple[Sequence, ...], wanted: int = CALIBRATION_WANTED
-) -> LiveEvidence:
-    """Learn how the old version behaves; does nothing once the listeners are fitted."""
-    if evidence.model is not None:
+def calibrate(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEvidence:
+    """Gather what the listeners are to be fitted on; does nothing once they are, or once there is enough."""
+    if evidence.model is not None or evidence.to_fit:
         return evidence
-    gathered = _distinct((*evidence.calibration, *(s for s in sequences if not s.is_empty)))[:wanted]
-    if len(gathered) < wanted:
-        return replace(evidence, calibration=gathered)
-    model = features.fit(gathered)
+    gathered = _distinct((*evidence.calibration, *(s for s in sequences if not s.is_empty)))
+    return replace(evidence, calibration=gathered[:CALIBRATION_WANTED])
+
+
+def fitted(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidence:
+    """Begin to bet with listeners that were fitted on what was gathered; None: they could not be, so that newer requests are needed."""
+    if not evidence.to_fit:
+        return evidence
     if model is None:
-        return replace(evidence, calibration=gathered[wanted // 2 :])
+        return replace(evidence, calibration=evidence.calibration[CALIBRATION_WANTED // 2 :])
     wagers = tuple(wager.begin(model.scales[at].centre.size) for at in range(len(Listener)))
     return replace(evidence, calibration=(), model=model, wagers=wagers)
 
