@@ -65,6 +65,7 @@ async def test_load_and_update(real: RealWorld) -> None:
     assert version.source.digest.startswith("blake3:")
     assert version.reservoir.units == 512
     assert len(version.reservoir.tree) == 8
+    assert version.reservoir.block_density == 0.125
     again = await real.load("v1", source_uri=str(real.root / "v1"))
     assert metadata(again).cache_hit
     await real.update("v2")
@@ -112,6 +113,14 @@ async def test_planning(real: RealWorld) -> None:
         planning_pb2.GetReservoirParametersRequest(parameter_count=13 * 10**9)
     )
     assert (reservoir.units, reservoir.membrane_depth, reservoir.size_class) == (1024, 6, types_pb2.SIZE_CLASS_MEDIUM)
+    dense = planning_pb2.PlanModelRequest(source_uri="file:v1", dtype=types_pb2.DTYPE_INT8)
+    dense.reservoir.block_density = 1.0
+    more = await real.stubs.planning.PlanModel(dense)
+    assert more.reservoir.block_density == 8 * plan.reservoir.block_density == 1.0
+    assert more.upper_bytes - plan.upper_bytes == 3 * 4 * more.reservoir.units
+    dense.reservoir.block_density = 0.3
+    found = await failed(real.stubs.planning.PlanModel(dense), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"reservoir.block_density"}
     request.context_length = 100_000
     found = await failed(real.stubs.planning.PlanModel(request), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
     assert found.fields == {"context_length"}
