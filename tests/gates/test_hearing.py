@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 from hearing_world import NEW, OLD, Kept, Talk, Telemetry, World, measured, model_of, rollout_of, trace, unkept
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import RequantisationMeasured
+from echoplaned.core.plan import Reservoir
 from echoplaned.core.spec import EchoPolicy
 from echoplaned.core.state import (
     GateVerdict,
@@ -19,6 +22,7 @@ from echoplaned.core.state import (
 )
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.echo import evidence as echo
+from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.hearing import Hearing
 from echoplaned.runtime.traces import TraceFlag
 
@@ -180,6 +184,43 @@ def test_dropped_telemetry_is_told() -> None:
     telemetry.dropped = 3
     assert heard.read(evidence, acknowledged=True).lost
     assert not heard.read(evidence, acknowledged=True).lost
+
+
+async def test_the_listeners_are_fitted_beside_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once enough requests of the old version were gathered, what was fitted on them comes with the next reading, once."""
+    monkeypatch.setattr("echoplaned.gates.hearing.RETRY_S", 0.005)
+    telemetry, rng = Telemetry(), np.random.default_rng(8)
+    heard, evidence = hearing(telemetry, rollout_of())
+    fitting = asyncio.create_task(heard.fit_on(lambda: evidence))
+    drawn = (rng.standard_normal(3).astype(np.float32) for _ in range(CALIBRATION_WANTED))
+    telemetry.waiting[OLD] = [replace(trace(OLD, float(n)), log_probabilities=each) for n, each in enumerate(drawn)]
+    evidence = echo.observe(evidence, heard.read(evidence, acknowledged=False))
+    assert evidence.live.to_fit
+    async with asyncio.timeout(10):
+        while evidence.live.model is None:
+            await asyncio.sleep(0.005)
+            evidence = echo.observe(evidence, heard.read(evidence, acknowledged=False))
+    fitting.cancel()
+    assert evidence.live.model.predictors is not None
+    assert evidence.live.model.predictors.reservoir.units == 512
+    assert heard.read(evidence, acknowledged=False).fitted is None
+
+
+def test_the_old_versions_reservoir_listens() -> None:
+    """What its load asked for is what the gate's network has."""
+    rollout = rollout_of()
+    planned = Reservoir("medium", 6, 128, (1, 2), (2.8, 4.7), 1, 1, 0.7, 0.5, 0.2, seed=9, block_density=0.5)
+    model = model_of(rollout)
+    old = model.versions["v1"]
+    versions = {**model.versions, "v1": replace(old, plan=replace(old.plan, reservoir=planned))}
+    subject = Hearing(Talk(), None, TotalsReader({}, NEW, OLD, frozenset()), lambda: 0.0, unkept).subject(
+        replace(model, versions=MappingProxyType(versions)), rollout
+    )
+    assert subject is not None
+    drawn = subject.network.reservoir()
+    assert (drawn.tree, drawn.inputs, drawn.settings.block_density) == ((1, 2), 2, 0.5)
+    assert (drawn.settings.spectral_radius, drawn.settings.leak, drawn.settings.input_scale) == (0.7, 0.5, 0.2)
+    assert drawn.settings.seed == 9
 
 
 def test_nobody_is_judged_where_the_policy_or_the_sources_say_so() -> None:
