@@ -167,6 +167,15 @@ def test_live_requests_come_in_the_order_of_their_end() -> None:
     assert not seen.lost
 
 
+@pytest.mark.parametrize("flag", [TraceFlag.CANCELLED, TraceFlag.FAILED])
+def test_an_answer_that_was_cut_off_is_no_answer(flag: TraceFlag) -> None:
+    """What a caller's deadline or a failure left of it says how fast a version is, or how sound, not how it behaves."""
+    telemetry = Telemetry()
+    heard, evidence = hearing(telemetry, rollout_of())
+    telemetry.waiting[NEW] = [trace(NEW, 2.0, flags=flag)]
+    assert [request.sequence for request in heard.read(evidence, acknowledged=True).requests] == [None]
+
+
 def test_before_everybody_has_the_weights_only_old_requests_calibrate() -> None:
     """Under weights that are not acknowledged nothing is paired."""
     telemetry = Telemetry()

@@ -48,6 +48,7 @@ def test_bytes_grow_by_stream() -> None:
     "overrides",
     [
         ReservoirOverrides(spectral_radius=1.0),
+        ReservoirOverrides(spectral_radius=0.999999),
         ReservoirOverrides(spectral_radius=math.nan),
         ReservoirOverrides(leak=0.0),
         ReservoirOverrides(leak=1.0),

@@ -156,10 +156,12 @@ def test_a_digest_names_an_answer_to_a_text() -> None:
 
 
 def test_a_trace_names_its_answer() -> None:
-    """The prompt and every token that came make it; a vector has the text's alone."""
+    """The prompt and every token that was drawn make it; where none was, it is the text's alone."""
     tracer = Tracer(lambda: 5.0)
-    tapped(tracer, Token(4, -0.5, last=False), Token(8, -0.25, last=True))
+    answer = (Token(4, -0.5, last=False), Token(8, -0.25, last=True))
+    tapped(tracer, *answer, sampled=True)
+    tapped(tracer, *answer)
     tapped(tracer, Vector(np.ones(3, np.float32)))
-    generated, vector = tracer.channel.take()
-    assert generated.digest == digest(PROMPT, [4, 8])
-    assert vector.digest == digest(PROMPT, [])
+    drawn, greedy, vector = tracer.channel.take()
+    assert drawn.digest == digest(PROMPT, [4, 8])
+    assert greedy.digest == vector.digest == digest(PROMPT, [])

@@ -22,6 +22,8 @@ pub const INPUTS: u64 = 4;
 /// Entries of the parent's coupling in each row.
 const COUPLINGS_PER_ROW: u64 = 4;
 const FLOAT_BYTES: u64 = 4;
+/// Spectral radii are below it: nearer to 1, rounding decides whether a network forgets.
+pub const RADIUS_LIMIT: f64 = 1.0 - 1e-6;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -106,7 +108,7 @@ impl Default for Settings {
 impl Settings {
     fn check(&self) -> Result<(), ReservoirError> {
         let rules = [
-            ("spectral_radius", self.spectral_radius, 1.0, "above 0 and below 1"),
+            ("spectral_radius", self.spectral_radius, RADIUS_LIMIT, "above 0 and below 0.999999"),
             ("leak", self.leak, 1.0, "above 0 and below 1"),
             ("input_scale", self.input_scale, 10.0, "above 0 and below 10"),
         ];
@@ -241,5 +243,6 @@ mod tests {
             assert!(reservoir(1, 1, leak).is_err());
         }
         assert!(reservoir(1, 1, Settings { input_scale: f64::NAN, ..Settings::default() }).is_err());
+        assert!(reservoir(1, 1, Settings { spectral_radius: RADIUS_LIMIT, ..Settings::default() }).is_err());
     }
 }

@@ -41,7 +41,7 @@ class Settings:
     """What a reservoir's weights and time constants follow from.
 
     Attributes:
-        spectral_radius: also the 2-norm of each membrane's own matrix; above 0 and below 1.
+        spectral_radius: also the 2-norm of each membrane's own matrix; above 0 and below 0.999999.
         leak: of the root at a step of one token, above 0 and at most 1; at 1 no membrane keeps its old state.
         input_scale: input weights are uniform in [-scale, scale]; above 0 and below 10.
         bias_scale: biases likewise; from 0.

@@ -27,7 +27,7 @@ def open_channel(address: str, more: Options = ()) -> grpc.aio.Channel:
 
 
 IDLE_S: Final = 300.0
-"""A channel that nobody asked for in so long is closed: its engine has most likely gone. Longer than any call's deadline."""
+"""A channel that nobody asked for in so long is closed: its engine has most likely gone. Calls must end before, or are cancelled."""
 
 
 @dataclass(slots=True)

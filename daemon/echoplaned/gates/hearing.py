@@ -19,7 +19,7 @@ from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
 from echoplaned.gates.scoring import GoldenScorer
 from echoplaned.runtime.ports import Clock, Scorer, TraceSource
-from echoplaned.runtime.traces import RequestTrace
+from echoplaned.runtime.traces import INCOMPLETE, RequestTrace
 
 RETRY_S = 0.5
 """Pause before texts are tried again while a version has no engine that is ready."""
@@ -182,8 +182,8 @@ class Hearing:
 
 
 def _request(trace: RequestTrace, new: VersionKey) -> Request:
-    """Return a trace as the live test takes it; without a sequence where it is damaged, so that its partner goes too."""
-    sequence = sequence_of(trace) if trace.sound else None
+    """Return a trace as the live test takes it; without a sequence where it is damaged or cut off, so that its partner goes too."""
+    sequence = sequence_of(trace) if trace.sound and not trace.flags & INCOMPLETE else None
     if sequence is not None and sequence.is_empty:
         sequence = None
     return Request(trace.version == new, stratum_of(trace), sequence, trace.conversation)

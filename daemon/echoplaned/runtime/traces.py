@@ -42,6 +42,9 @@ class TraceFlag(IntFlag):
     """Its lists do not fit together: they were left out."""
 
 
+INCOMPLETE = TraceFlag.CANCELLED | TraceFlag.FAILED
+"""The answer ended before the model was done with it: its length and its end say nothing of how the model behaves."""
+
 UNSOUND = TraceFlag.NOT_FINITE | TraceFlag.BAD_STEP | TraceFlag.TIME_REVERSED | TraceFlag.MALFORMED
 """Something about the telemetry itself was wrong. What is left is finite and in order, but not all that the worker measured."""
 
@@ -65,7 +68,7 @@ class RequestTrace:
         probe: whether it was one of the daemon's own probes.
         max_tokens: that the request asked for at most; 0 where it left that to the engine, and for VECTOR.
         prompt_class: what the caller gave as ``echoplane-class``; empty if nothing. Longer than 64 bytes: a digest of it.
-        digest: of the tokens of the text and of the answer: equal where the same was answered to the same; 0: not told.
+        digest: of the text's tokens, and of the answer's where they were drawn: equal where the same was answered to the same; 0: not told.
     """
 
     version: VersionKey

@@ -165,7 +165,8 @@ class Tap:
         trace.flags |= flag
         trace.log_probabilities.extend(self._logprobs)
         trace.entropies.extend(self._entropies)
-        trace.digest = digest(self._prompt, self._answer)
+        # Whoever draws nothing says the same however far it is let: cut answers to a text are no others.
+        trace.digest = digest(self._prompt, self._answer if trace.flags & TraceFlag.SAMPLED else [])
         self._ended(trace)
 
 

@@ -87,9 +87,9 @@ def test_what_was_bet_on_is_remembered() -> None:
     pair = tuple(Request(bool(n), "a", replace(sequence(rng), digest=2**64 - 1 - n)) for n in range(2))
     known = echo.observe(heard(), EchoSeen(requests=(*pair, *pair)))
     back = keeping.restore(SUBJECT, keeping.dump(known))
-    assert (back.live.digests, back.live.repeats) == ({2**64 - 1, 2**64 - 2}, 1)
+    assert (back.live.waiting.digests, back.live.waiting.repeats) == ({2**64 - 1, 2**64 - 2}, 2)
     again = echo.observe(back, EchoSeen(requests=pair))
-    assert (again.live.pairs, again.live.repeats) == (known.live.pairs, 2)
+    assert (again.live.pairs, again.live.waiting.repeats) == (known.live.pairs, 4)
     waits = echo.observe(echo.begin(SUBJECT), EchoSeen(calibration=pair[:1]))
     assert keeping.restore(SUBJECT, keeping.dump(waits)).live.calibration[0].digest == 2**64 - 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from echoplaned.gates.echo import matching
@@ -63,6 +65,50 @@ def test_waiting_is_bounded_and_can_be_emptied() -> None:
     assert told(pairs) == [(0.0, MOST_WAITING + 4.0)]
     _, none = matching.match(matching.emptied(waiting), (asked("new", 0),))
     assert none == ()
+
+
+def same(side: str, digest: int, stratum: str = "a") -> Request:
+    """Return a request whose answer is known by its digest."""
+    return Request(side == "new", stratum, replace(numbered(digest), digest=digest))
+
+
+def test_an_answer_counts_once() -> None:
+    """It is left out where it was in a pair, of whichever version, or waits for one; what is not known by a digest always counts."""
+    first = (
+        same("old", 1),
+        same("new", 2),
+        same("old", 1),
+        same("new", 2),
+        same("old", 3),
+        same("new", 3),
+        same("old", 3),
+    )
+    waiting, pairs = matching.match(Waiting(), first)
+    assert told(pairs) == [(2.0, 1.0)]
+    assert (waiting.repeats, waiting.count, waiting.digests) == (4, 1, {1, 2})
+    waiting, pairs = matching.match(waiting, (asked("new", 4), asked("old", 4), asked("new", 4), same("old", 1)))
+    assert told(pairs) == [(4.0, 3.0), (4.0, 4.0)]
+    assert (waiting.repeats, waiting.digests) == (5, {1, 2, 3})
+
+
+def test_who_gave_way_may_be_asked_again() -> None:
+    """An answer that waited and found no partner was in no bet: it is no repeat."""
+    crowd = tuple(same("old", number) for number in range(1, MOST_WAITING + 2))
+    waiting, _ = matching.match(Waiting(), crowd)
+    _, pairs = matching.match(waiting, (same("new", 1), same("new", 2)))
+    assert told(pairs) == [(1.0, float(MOST_WAITING + 1))]
+
+
+def test_one_hot_text_takes_no_more_than_one_partner() -> None:
+    """A text that somebody asks for all the time leaves the pairs of all others alone."""
+    rng, requests = np.random.default_rng(2), []
+    for number in range(2, 2000):
+        side = "new" if rng.random() < 0.3 else "old"
+        requests += [same("new" if rng.random() < 0.3 else "old", 1) for _ in range(9)] + [same(side, number)]
+    _, pairs = matching.match(Waiting(), tuple(requests))
+    honest = sum(1 for request in requests if request.digest > 1 and request.is_new)
+    assert len(pairs) >= honest - MOST_WAITING
+    assert sum(1 for pair in told(pairs) if 1.0 in pair) == 1
 
 
 def test_strata_that_wait_are_bounded() -> None:

@@ -108,6 +108,17 @@ class FeatureModel:
     scales: tuple[Scale, ...]
     count: int
 
+    @property
+    def units(self) -> int:
+        """Units of the reservoir that listens; 0 where none does."""
+        return self.predictors.reservoir.units if self.predictors is not None else 0
+
+    def takes(self, sequence: Sequence) -> bool:
+        """Say whether a request is of the kind that the listeners were fitted on: tokens, or an output as wide."""
+        if self.predictors is not None:
+            return len(sequence.tokens) > 0
+        return len(sequence.tokens) == 0 and sequence.output.size == self.scales[0].centre.size
+
     def features(self, sequence: Sequence, listener: Listener) -> Floats:
         """Return a request's features in units of the calibration's spread, shape (features,)."""
         raw = _raw(self.predictors, sequence, listener)

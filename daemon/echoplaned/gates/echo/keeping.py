@@ -44,7 +44,8 @@ def dump(evidence: EchoEvidence) -> bytes:
         "conversations": sorted(live.waiting.conversations),
         "pairs": live.waiting.pairs,
         "void": live.waiting.void,
-        "repeats": live.repeats,
+        "repeats": live.waiting.repeats,
+        "skipped": live.skipped,
         "why_default": evidence.subject.why_default,
         "texts": [_text_facts(text) for text in evidence.scored.values()],
         "calibration": len(live.calibration),
@@ -54,7 +55,7 @@ def dump(evidence: EchoEvidence) -> bytes:
         "network": _network_facts(evidence.subject.network),
     }
     arrays: Arrays = {"facts": np.frombuffer(json.dumps(facts).encode(), np.uint8), "path": np.array(live.log_e_path)}
-    arrays["digests"] = np.array(sorted(live.digests), np.uint64)
+    arrays["digests"] = np.array(sorted(live.waiting.digests), np.uint64)
     for at, text in enumerate(evidence.scored.values()):
         arrays |= {f"text{at}.{name}": np.array(value) for name, value in _token_values(text).items()}
     for at, sequence in enumerate(live.calibration):
@@ -97,6 +98,8 @@ def _restored(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays)
         conversations=frozenset(map(str, _list(facts["conversations"]))),
         pairs=int(str(facts["pairs"])),
         void=int(str(facts["void"])),
+        digests=frozenset(map(int, arrays["digests"])),
+        repeats=int(str(facts["repeats"])),
     )
     heard = LiveEvidence(
         calibration=tuple(_sequence(f"calibration{at}.", arrays) for at in range(int(str(facts["calibration"])))),
@@ -104,8 +107,7 @@ def _restored(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays)
         waiting=waiting,
         wagers=wagers,
         log_e_path=tuple(map(float, arrays["path"])),
-        digests=frozenset(map(int, arrays["digests"])),
-        repeats=int(str(facts["repeats"])),
+        skipped=int(str(facts["skipped"])),
     )
     known = EchoEvidence(
         subject if subject.requantised is not None else replace(subject, why_default=str(facts["why_default"])),

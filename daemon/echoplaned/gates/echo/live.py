@@ -1,10 +1,6 @@
 """The live evidence of a rollout: who calibrates, who waits for a partner, and the wealth of each listener's bets.
 
 One e-process over all stages, never reset. The listeners' wealths are averaged; an average of e-processes is one.
-
-The same answer to the same text counts once, whichever version gave it. Asked again, a model that draws nothing says the same, but for
-what a harmless re-quantisation changes in its last digits: bet on a second time, that would soon be certain, and it says nothing of how
-large the change is. Whether a pair is a repeat does not depend on which request is the new version's, so the bets stay fair.
 """
 
 from __future__ import annotations
@@ -26,8 +22,8 @@ CALIBRATION_WANTED = 200
 VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
 """Listeners whose bets count; the others are told beside them."""
 
-MOST_DIGESTS = 100_000
-"""Answers that are remembered as bet on; once as many are, no pair whose answers are known by digest counts any more."""
+MOST_UNIT_TOKENS = 5_000_000
+"""Units of the reservoir times tokens of both requests that one reading bets on: about a tenth of a second of the daemon's thread."""
 
 PATH_KEPT = 256
 """Newest pairs after which the e-value is told."""
@@ -39,7 +35,7 @@ class LiveEvidence:
 
     ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
     pairs of the last interval, new and old: mean squared feature, by the first listener. ``newest``: pairs that can be described.
-    ``digests``: answers that were bet on. ``repeats``: pairs that were not, as one of their answers had been.
+    ``skipped``: pairs that were not bet on, for their number, or as one was of another kind than what the listeners were fitted on.
     """
 
     calibration: tuple[Sequence, ...] = ()
@@ -49,8 +45,7 @@ class LiveEvidence:
     log_e_path: tuple[float, ...] = ()
     distances: tuple[tuple[float, float], ...] = ()
     newest: tuple[PairFeatures, ...] = ()
-    digests: frozenset[int] = frozenset()
-    repeats: int = 0
+    skipped: int = 0
 
     @property
     def to_fit(self) -> tuple[Sequence, ...]:
@@ -95,17 +90,17 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
     if evidence.model is None:
         old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
         return calibrate(evidence, old)
+    model, left = evidence.model, MOST_UNIT_TOKENS
     waiting, pairs = matching.match(evidence.waiting, requests)
     evidence = replace(evidence, waiting=waiting, distances=())
-    digests = set(evidence.digests)
     for pair in pairs:
-        told = {pair.new.digest, pair.old.digest} - {0}
-        if told and (told & digests or len(digests) >= MOST_DIGESTS):
-            evidence = replace(evidence, repeats=evidence.repeats + 1)
-            continue
-        digests |= told
-        evidence = _taken(evidence, pair)
-    return replace(evidence, digests=frozenset(digests))
+        # What is left follows from the pairs before alone, so it does not depend on what these two said.
+        if left > 0 and model.takes(pair.new) and model.takes(pair.old):
+            left -= model.units * (len(pair.new.tokens) + len(pair.old.tokens))
+            evidence = _taken(evidence, model, pair)
+        else:
+            evidence = replace(evidence, skipped=evidence.skipped + 1)
+    return evidence
 
 
 def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
@@ -119,10 +114,7 @@ def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
     return tuple(told)
 
 
-def _taken(evidence: LiveEvidence, pair: Pair) -> LiveEvidence:
-    model = evidence.model
-    if model is None:
-        return evidence
+def _taken(evidence: LiveEvidence, model: FeatureModel, pair: Pair) -> LiveEvidence:
     told = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
     wagers = tuple(wager.taken(one, *features) for one, features in zip(evidence.wagers, told, strict=True))
     new, old = (float((side**2).mean()) for side in told[0])

@@ -4,6 +4,10 @@ A request goes with the newest one of the other version that waits in its stratu
 partner; one that has waited long was asked when traffic was another, and then equal versions differ (``docs/drift.md``). Where canaries
 are sticky the requests of a conversation are not independent: only the first one of each counts. A request whose telemetry is damaged
 takes its partner with it, so that what is lost does not depend on what the other version said.
+
+The same answer to the same text counts once, whichever version gave it. Asked again, a model that draws nothing says the same, but for
+what a harmless re-quantisation changes in its last digits: bet on a second time, that would soon be certain, and it says nothing of how
+large the change is. Whether a request is a repeat does not depend on which version answered, so the bets stay fair.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ MOST_WAITING = 16
 MOST_STRATA = 256
 """Strata in which requests wait; whoever waits in the one that was begun first gives way."""
 
+MOST_DIGESTS = 100_000
+"""Answers that are remembered; once as many were in pairs, no request whose answer is known by digest counts any more."""
+
 MOST_CONVERSATIONS = 100_000
 """Conversations that are remembered; once as many have been seen, requests of new ones are left out."""
 
@@ -33,6 +40,11 @@ class Request:
     sequence: Sequence | None
     conversation: str = ""
 
+    @property
+    def digest(self) -> int:
+        """Equal where the same was answered to the same; 0: not known."""
+        return self.sequence.digest if self.sequence is not None else 0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
@@ -44,12 +56,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """Requests without a partner, by stratum: all of one version. ``void``: pairs that were dropped for one side's telemetry."""
+    """Requests without a partner, by stratum: all of one version. ``void``: pairs that were dropped for one side's telemetry.
+
+    ``digests``: answers that were in a pair. ``repeats``: requests that were left out, as their answer was in a pair or waits for one.
+    """
 
     queues: Mapping[str, tuple[Request, ...]] = field(default_factory=lambda: MappingProxyType({}))
     conversations: frozenset[str] = frozenset()
+    digests: frozenset[int] = frozenset()
     pairs: int = 0
     void: int = 0
+    repeats: int = 0
 
     @property
     def count(self) -> int:
@@ -59,41 +76,83 @@ class Waiting:
 
 def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
     """Take requests in, in their order; return the pairs that they complete, and who waits now."""
-    queues = dict(waiting.queues)
-    conversations = set(waiting.conversations)
-    pairs: list[Pair] = []
-    void = 0
+    matcher = _Matcher(waiting)
     for request in requests:
-        if request.conversation:
-            if request.conversation in conversations or len(conversations) >= MOST_CONVERSATIONS:
-                continue
-            conversations.add(request.conversation)
-        queue = queues.get(request.stratum, ())
-        if not queue or queue[0].is_new == request.is_new:
-            if not queue and len(queues) >= MOST_STRATA:
-                del queues[next(iter(queues))]
-            queues[request.stratum] = (*queue, request)[-MOST_WAITING:]
-            continue
-        partner, rest = queue[-1], queue[:-1]
-        if rest:
-            queues[request.stratum] = rest
+        matcher.take(request)
+    return matcher.now(), tuple(matcher.pairs)
+
+
+class _Matcher:
+    """`match` at work: the waiting as it changes."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._before = waiting
+        self._queues = dict(waiting.queues)
+        self._conversations = set(waiting.conversations)
+        self._digests = set(waiting.digests)
+        self._waits = {digest for queue in self._queues.values() for request in queue if (digest := request.digest)}
+        self._void = 0
+        self._repeats = 0
+        self.pairs: list[Pair] = []
+
+    def take(self, request: Request) -> None:
+        """Pair a request, let it wait, or leave it out."""
+        if self._is_repeat(request) or self._is_known(request.conversation):
+            return
+        queue = self._queues.get(request.stratum, ())
+        if queue and queue[0].is_new != request.is_new:
+            self._pair(request, queue[-1])
+            self._keep(request.stratum, queue[:-1])
         else:
-            del queues[request.stratum]
+            self._keep(request.stratum, (*queue, request)[-MOST_WAITING:])
+
+    def now(self) -> Waiting:
+        """Return who waits."""
+        return replace(
+            self._before,
+            queues=MappingProxyType(self._queues),
+            conversations=frozenset(self._conversations),
+            digests=frozenset(self._digests),
+            pairs=self._before.pairs + len(self.pairs),
+            void=self._before.void + self._void,
+            repeats=self._before.repeats + self._repeats,
+        )
+
+    def _is_repeat(self, request: Request) -> bool:
+        """Say whether an answer was in a pair or waits; decided before it can take another's partner away."""
+        digest = request.digest
+        known = digest in self._digests or digest in self._waits or len(self._digests) >= MOST_DIGESTS
+        self._repeats += digest != 0 and known
+        return digest != 0 and known
+
+    def _is_known(self, conversation: str) -> bool:
+        """Say whether a conversation has had its turn, and remember it."""
+        if not conversation:
+            return False
+        if conversation in self._conversations or len(self._conversations) >= MOST_CONVERSATIONS:
+            return True
+        self._conversations.add(conversation)
+        return False
+
+    def _pair(self, request: Request, partner: Request) -> None:
         new, old = (request, partner) if request.is_new else (partner, request)
         if new.sequence is None or old.sequence is None:
-            void += 1
-        else:
-            pairs.append(Pair(new.sequence, old.sequence))
-    now = replace(
-        waiting,
-        queues=MappingProxyType(queues),
-        conversations=frozenset(conversations),
-        pairs=waiting.pairs + len(pairs),
-        void=waiting.void + void,
-    )
-    return now, tuple(pairs)
+            self._void += 1
+            return
+        self._digests |= {new.digest, old.digest} - {0}
+        self.pairs.append(Pair(new.sequence, old.sequence))
+
+    def _keep(self, stratum: str, queue: tuple[Request, ...]) -> None:
+        """Let these wait in a stratum and nobody else."""
+        gone = self._queues.pop(stratum, ()) if not queue else self._queues.get(stratum, ())
+        if queue and stratum not in self._queues and len(self._queues) >= MOST_STRATA:
+            gone = (*gone, *self._queues.pop(next(iter(self._queues))))
+        if queue:
+            self._queues[stratum] = queue
+        self._waits -= {request.digest for request in gone}
+        self._waits |= {request.digest for request in queue} - {0}
 
 
 def emptied(waiting: Waiting) -> Waiting:
-    """Send everybody who waits away: telemetry was lost, or the shares changed; what was seen of conversations stays."""
+    """Send everybody who waits away: telemetry was lost, or the shares changed; what was seen of conversations and answers stays."""
     return replace(waiting, queues=MappingProxyType({}))

@@ -111,9 +111,10 @@ def _size(evidence: EchoEvidence) -> str:
             f"margin {margin:.3g} ({source})"
         )
     heard = evidence.live
-    if heard.pairs or heard.repeats:
-        repeats = f" ({heard.repeats} more repeat answers that were heard)" if heard.repeats else ""
-        parts.append(f"{heard.pairs} live pairs{repeats} with e-value {_e_value(heard.log_e):.3g}")
+    if heard.pairs:
+        parts.append(f"{heard.pairs} live pairs with e-value {_e_value(heard.log_e):.3g}")
+    if heard.waiting.repeats:
+        parts.append(f"{heard.waiting.repeats} requests repeated answers that were heard")
     return "; ".join(parts) or "nothing was measured"
 
 
@@ -123,7 +124,8 @@ def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: st
         ("e_value", int(_e_value(evidence.log_e))),
         ("scored_text_count", 0 if told is None else told.texts),
         ("live_pair_count", evidence.live.pairs),
-        ("live_repeat_count", evidence.live.repeats),
+        ("live_repeat_count", evidence.live.waiting.repeats),
+        ("live_skipped_count", evidence.live.skipped),
     )
     by_pairs = evidence.live.log_e > evidence.paired_log_e
     source = Evidence.LIVE if by_pairs else Evidence.PROBES
