@@ -187,7 +187,7 @@ const fn weight_bytes(membranes: u64, units: u64, layers: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, reservoir, size_class};
+    use super::{RADIUS_LIMIT, Settings, reservoir, size_class};
 
     #[test]
     fn the_class_follows_the_count() {

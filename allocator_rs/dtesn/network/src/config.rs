@@ -68,7 +68,12 @@ impl Config {
         let (inputs, layers) = (count(self.inputs), count(self.givens_layers));
         let rules = [
             // The weights are f32, where 1 is not far.
-            ("spectral_radius", self.spectral_radius, open(self.spectral_radius, RADIUS_LIMIT), "above 0 and below 0.999999"),
+            (
+                "spectral_radius",
+                self.spectral_radius,
+                open(self.spectral_radius, RADIUS_LIMIT),
+                "above 0 and below 0.999999",
+            ),
             ("leak", self.leak, self.leak > 0.0 && self.leak <= 1.0, "above 0 and at most 1"),
             ("input_scale", self.input_scale, open(self.input_scale, 10.0), "above 0 and below 10"),
             ("bias_scale", self.bias_scale, half_open(self.bias_scale), "from 0 and below 10"),
