@@ -55,7 +55,7 @@ test: setup  ## every test but the long ones
 	@echo "== test: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== test: Python"
-	@$(PYTHON) -m pytest -m 'not soak' $(ARGS)
+	@$(PYTHON) -m pytest -m 'not soak' -n 2 --dist loadgroup $(ARGS)
 
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)
