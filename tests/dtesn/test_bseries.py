@@ -13,22 +13,8 @@ from typing import Any
 import pytest
 
 from echoplaned.dtesn import METHODS, Series, SeriesCache, Surd, Tableau, bseries, errors, trees
+from tests.dtesn.orders import ORDERS
 
-ORDERS = {
-    "euler": 1,
-    "midpoint": 2,
-    "heun": 2,
-    "ralston": 2,
-    "kutta3": 3,
-    "ssp3": 3,
-    "bogacki-shampine": 3,
-    "rk4": 4,
-    "three-eighths": 4,
-    "dormand-prince5": 5,
-    "gauss4": 4,
-    "radau-iia3": 3,
-    "radau-iia5": 5,
-}
 RATIONAL = [name for name in METHODS if name not in {"gauss4", "radau-iia5"}]
 
 

@@ -9,22 +9,7 @@ import pytest
 from benchmarks.dtesn import convergence
 from benchmarks.reporting import RESULTS
 from echoplaned.dtesn import METHODS
-
-ORDERS = {
-    "euler": 1,
-    "midpoint": 2,
-    "heun": 2,
-    "ralston": 2,
-    "kutta3": 3,
-    "ssp3": 3,
-    "bogacki-shampine": 3,
-    "rk4": 4,
-    "three-eighths": 4,
-    "dormand-prince5": 5,
-    "gauss4": 4,
-    "radau-iia3": 3,
-    "radau-iia5": 5,
-}
+from tests.dtesn.orders import ORDERS
 
 
 @pytest.fixture(scope="module")

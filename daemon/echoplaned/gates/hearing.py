@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
@@ -167,10 +168,10 @@ class Hearing:
             )
         )
         lost = self._lost(self._traces)
+        seen = EchoSeen(texts, lost=lost, described=described, requantised=margin, fitted=fitted)
         if acknowledged:
-            return EchoSeen(texts, requests, lost=lost, described=described, requantised=margin, fitted=fitted)
-        calibration = tuple(r for r in requests if not r.is_new)
-        return EchoSeen(texts, (), calibration, lost, described, margin, fitted)
+            return replace(seen, requests=requests)
+        return replace(seen, calibration=tuple(r for r in requests if not r.is_new))
 
     def _lost(self, traces: TraceSource) -> bool:
         now = {key: traces.dropped_count(key) for key in self._dropped}

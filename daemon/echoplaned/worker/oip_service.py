@@ -25,8 +25,10 @@ from echoplaned.worker.worker import Serving, Worker
 
 VERSION_TRAILER: Final = "echoplane-version"
 CONVERSATION: Final = "echoplane-conversation"
-PROMPT_CLASS: Final = "echoplane-class"
 """Metadata by which a caller may say which of its requests belong together."""
+
+PROMPT_CLASS: Final = "echoplane-class"
+"""Metadata by which a caller may say what kind of request one is."""
 
 _ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
 _FINAL: Final = "triton_final_response"
@@ -210,11 +212,11 @@ def _is_probe(context: Context) -> bool:
 
 
 def _origin(context: Context) -> Origin:
-    """Return who asked, by the call's metadata."""
+    """Return who asked, by the call's metadata; of several values of a key the first counts."""
     metadata = context.invocation_metadata() or ()
     named = {
         key: short_name(value)
-        for key, value in metadata
+        for key, value in reversed(tuple(metadata))
         if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
     }
     return Origin(named.get(CONVERSATION, ""), PROBE_MARK in metadata, named.get(PROMPT_CLASS, ""))

@@ -62,5 +62,4 @@ def stratum_of(trace: RequestTrace) -> str:
     drawn = "drawn" if trace.flags & TraceFlag.SAMPLED else "greedy"
     # Callers may name more kinds than there can be strata of.
     kind = zlib.crc32(trace.prompt_class.encode()) % PROMPT_CLASSES if trace.prompt_class else ""
-    # Outputs of another width cannot be compared number by number.
-    return "/".join((trace.kind.value, drawn, *map(str, lengths), str(kind), str(trace.features.size)))
+    return "/".join((trace.kind.value, drawn, *map(str, lengths), str(kind)))
