@@ -24,7 +24,7 @@ from benchmarks.allocator.checkpoints import Recipe, remove_checkpoint, write_ch
 from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, spare_worker
 from benchmarks.world import minilm
 from echoplaned.core.calibration import MemoryUsage, Reading
-from echoplaned.errors import EchoplaneError
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.planning import SizedModel, explain, inspect_checkpoint, size_model
 
 _CALLS: Final = 3

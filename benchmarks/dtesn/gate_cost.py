@@ -31,7 +31,7 @@ from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 REQUESTS: Final = 1_000
 REQUESTS_A_TICK: Final = 50

@@ -18,6 +18,7 @@ import grpc.aio
 import structlog
 from pydantic.fields import FieldInfo
 
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
@@ -28,28 +29,27 @@ from echoplaned.engines.probing import OipProber
 from echoplaned.engines.registry import EngineRegistry
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
+from echoplaned.engines.trace_store import TraceStore
 from echoplaned.engines.version import torch_engine_version
-from echoplaned.errors import EchoplaneError
+from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
 from echoplaned.planning import find_devices
+from echoplaned.planning.instance_planner import InstancePlanner
+from echoplaned.planning.sources import resolve_source
+from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
-from echoplaned.runtime.evidence_files import EvidenceFiles
 from echoplaned.runtime.loop import Loop
-from echoplaned.runtime.observer import LoopObserver
-from echoplaned.runtime.planner import InstancePlanner
-from echoplaned.runtime.ports import TrafficSource
-from echoplaned.runtime.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
-from echoplaned.runtime.trace_store import TraceStore
-from echoplaned.runtime.traffic import Traffic, WorkerTotals
 from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
-from echoplaned.sources import resolve_source
+from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.logging import configure_logging
+from echoplaned.telemetry.loop_observer import LoopObserver
 from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
 from echoplaned.xds import ads, lrs
@@ -57,6 +57,7 @@ from echoplaned.xds.ads import AdsService
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
+from echoplaned.xds.traffic import Traffic
 
 log = structlog.get_logger(__name__)
 

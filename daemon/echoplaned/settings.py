@@ -16,8 +16,8 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
-from echoplaned.errors import FieldInvalidError
 
 ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024

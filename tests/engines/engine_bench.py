@@ -24,7 +24,7 @@ from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.ports.traffic import TrafficCounts
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")

@@ -13,7 +13,7 @@ from echoplaned.engines.instance import WatchedInstance
 from echoplaned.engines.record import WorkerPhase
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.ports.traffic import TrafficCounts
 
 READY = Report(WorkerPhase.READY, TrafficCounts(), None, progress=0, model_bytes=0, failure="")
 MIB = 1024 * 1024

@@ -9,10 +9,10 @@ import pytest
 from engine_bench import KEY, drain, probe, start, stop
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, EngineStopped, Event, FoundEngine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.registry import EngineRegistry
-from echoplaned.errors import FieldInvalidError
 
 READY = EngineReady(0.0, KEY, 1, "127.0.0.1:1", 1)
 

@@ -16,8 +16,8 @@ from echoplaned.core.facts import Task
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
-from echoplaned.runtime.trace_store import TraceStore
-from echoplaned.runtime.traces import RequestTrace, TraceKind
+from echoplaned.engines.trace_store import TraceStore
+from echoplaned.ports.traces import RequestTrace, TraceKind
 
 GENERATES = facts(Task.GENERATION)
 

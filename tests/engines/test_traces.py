@@ -10,7 +10,7 @@ import pytest
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.traces import TraceReader
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 VERSION = VersionKey("m", "v1")
 NOW_S = 1000.0

@@ -29,8 +29,10 @@ from echoplaned.core.state import (
     Version,
 )
 from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside, RunnerOptions
-from echoplaned.runtime.ports import ProbeOutcome, ScoreOutcome, TrafficCounts
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.probing import ProbeOutcome
+from echoplaned.ports.scoring import ScoreOutcome
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.traffic import TrafficCounts
 from echoplaned.testing import builders
 
 NEW, OLD = VersionKey("m", "v2"), VersionKey("m", "v1")

@@ -16,7 +16,7 @@ from echoplaned.gates.deltas import ClientsReader
 from echoplaned.gates.error_eprocess import ErrorTest
 from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window, begin, enter, observe
 from echoplaned.gates.judge import judge
-from echoplaned.runtime.ports import Reporter, TrafficCounts
+from echoplaned.ports.traffic import Reporter, TrafficCounts
 
 TEST = ErrorTest(alpha=1e-4, slo_error_rate=0.01)
 LRS = Source("LRS", tells_client_errors=False, routed=True, spoken=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.deltas import TotalsReader
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.ports.traffic import TrafficCounts
 
 NEW = VersionKey("m", "v2")
 OLD = VersionKey("m", "v1")

@@ -24,7 +24,7 @@ from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.hearing import Hearing
-from echoplaned.runtime.traces import TraceFlag
+from echoplaned.ports.traces import TraceFlag
 
 
 async def test_every_text_is_scored_once_by_both_versions() -> None:

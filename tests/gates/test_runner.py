@@ -26,7 +26,8 @@ from echoplaned.core.state import (
     Version,
 )
 from echoplaned.gates.runner import GateRunner, Outside, RunnerOptions
-from echoplaned.runtime.ports import ClientSource, ProbeOutcome, Reporter, TrafficCounts
+from echoplaned.ports.probing import ProbeOutcome
+from echoplaned.ports.traffic import ClientSource, Reporter, TrafficCounts
 from echoplaned.testing import builders
 
 NEW = VersionKey("m", "v2")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoplaned.errors import FieldInvalidError
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.planning import fitting, inspect_checkpoint, size_batch, size_model
 
 IMPOSSIBLE = 2**64 - 1

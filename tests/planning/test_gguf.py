@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from echoplaned import _allocator
+from echoplaned.core.errors import EchoplaneError, SourceCorruptError
 from echoplaned.core.facts import Task
-from echoplaned.errors import EchoplaneError, SourceCorruptError
 from echoplaned.planning import size_model, survey_model
 
 gguf = pytest.importorskip("gguf", reason="the gguf package is not installed")

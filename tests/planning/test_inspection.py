@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.core.facts import Dtype, Task
-from echoplaned.core.signature import signature_for
-from echoplaned.errors import (
+from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
     DtypeUnsupportedError,
     EchoplaneError,
@@ -21,6 +19,8 @@ from echoplaned.errors import (
     SourceNotAllowedError,
     SourceUnsafeError,
 )
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.signature import signature_for
 from echoplaned.planning import inspect_config, inspect_model
 from tests.planning.conftest import Draft, raw_file, safetensors_file
 

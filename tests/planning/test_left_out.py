@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.allocator.architectures import left_out
 from echoplaned import _allocator
-from echoplaned.errors import ArchitectureUnsupportedError
+from echoplaned.core.errors import ArchitectureUnsupportedError
 from echoplaned.planning import survey_model
 
 pytest.importorskip("transformers")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from echoplaned import _allocator
-from echoplaned.errors import EchoplaneError
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.planning import _translate
 
 ROOT = Path(__file__).parents[2]

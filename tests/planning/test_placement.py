@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoplaned import _allocator
-from echoplaned.errors import FieldInvalidError
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.planning.placement import Fleet, Gpu, Item, Limits, Move, Node, Place, place_items
 
 GIB = 2**30

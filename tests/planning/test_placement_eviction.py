@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from echoplaned import _allocator
-from echoplaned.errors import FieldInvalidError
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.planning.eviction import EvictionRules, Newcomer, Resident, Usage
 
 NOW_S = 10_000.0

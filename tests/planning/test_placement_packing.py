@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoplaned.errors import FieldInvalidError
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.planning.packing import pack_vectors
 
 BIN = np.array([1000, 1000], dtype=np.uint64)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echoplaned.core.errors import FieldInvalidError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Device
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import FieldInvalidError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.planning import PlanRequest, inspect_checkpoint, place, plan_load, plan_offline, require_fit, size_model
 from tests.planning.conftest import Draft
 

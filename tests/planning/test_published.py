@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
-from echoplaned.errors import FieldInvalidError
 from echoplaned.planning import EngineOptions, KvDtype, SizedModel, WeightFormat, inspect_config, size_model
 
 WriteConfig = Callable[..., Path]

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import FieldInvalidError
 from echoplaned.planning import plan_reservoir, size_class
 
 TREES = {

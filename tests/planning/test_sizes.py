@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from echoplaned.core.errors import DtypeUnsupportedError, FieldInvalidError
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.errors import DtypeUnsupportedError, FieldInvalidError
 from echoplaned.planning import SizedModel, inspect_checkpoint, inspect_config, size_model
 
 

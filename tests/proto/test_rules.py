@@ -7,8 +7,8 @@ import pytest
 from google.protobuf.message import Message
 
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import FieldInvalidError
 from echoplaned.planning import plan_reservoir
 
 SOURCE = "file:/models/minilm"

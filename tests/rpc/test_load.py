@@ -7,9 +7,9 @@ import pytest
 from google.rpc import error_details_pb2
 
 from echoplane.v1 import models_pb2, operations_pb2, plans_pb2, types_pb2
+from echoplaned.core.errors import ArchitectureUnsupportedError, SourceUnsafeError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.errors import ArchitectureUnsupportedError, SourceUnsafeError
 from echoplaned.rpc.deps import RpcLimits
 
 from .reading import get, metadata, version_in

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoplane.v1 import models_pb2
+from echoplaned.core.errors import FieldInvalidError, PageTokenInvalidError, RequestIdReusedError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import ReservoirOverrides, VersionSpec
 from echoplaned.core.state import Operation, OperationKind, State
-from echoplaned.errors import FieldInvalidError, PageTokenInvalidError, RequestIdReusedError
 from echoplaned.rpc.convert.events import resume_token, sequence_of
 from echoplaned.rpc.loads import LoadTally, LoadTotals
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version

@@ -12,9 +12,9 @@ import pytest
 
 from echoplane.v1 import models_pb2, planning_pb2, plans_pb2, types_pb2
 from echoplaned.core.failure import Reason
+from echoplaned.planning.sources import resolve_source
 from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import RpcDeps
-from echoplaned.sources import resolve_source
 from echoplaned.testing.builders import MIB, device, empty_state
 from echoplaned.testing.checkpoints import make_encoder, perturb
 from echoplaned.testing.handle import FakeHandle

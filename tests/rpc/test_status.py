@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from echoplane.v1 import plans_pb2
-from echoplaned import errors
+from echoplaned.core import errors
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason, Resource, Violation
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan

@@ -10,9 +10,9 @@ from echoplaned.core.events import EngineLost, MemoryMeasured
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import GateVerdict
+from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.traffic import TrafficCounts
 from echoplaned.rpc.deps import CountedBy
-from echoplaned.runtime.ports import TrafficCounts
-from echoplaned.runtime.refusals import RecordedRefusal
 
 from .reading import metadata, rest_of
 from .world import World, failed

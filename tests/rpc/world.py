@@ -26,16 +26,16 @@ from echoplane.v1 import (
     planning_pb2_grpc,
     rollouts_pb2_grpc,
 )
+from echoplaned.core.errors import SourceNotAllowedError
 from echoplaned.core.failure import Reason
-from echoplaned.errors import SourceNotAllowedError
+from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
-from echoplaned.runtime.ports import TrafficSource
-from echoplaned.runtime.refusals import RefusalLog
 from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
+from echoplaned.xds.refusals import RefusalLog
 
 ROOT = Path("/roots")
 

@@ -10,9 +10,9 @@ import pytest
 
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
+from echoplaned.core.errors import ModelNotFoundError, StoreUnavailableError
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import GateVerdict, OperationKind, Phase, State, Verdict
-from echoplaned.errors import ModelNotFoundError, StoreUnavailableError
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.loop import Loop

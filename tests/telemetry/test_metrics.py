@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from echoplaned.core.effects import Announce
+from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged, Tick
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task
 from echoplaned.core.failure import Failure, Reason
@@ -29,8 +30,7 @@ from echoplaned.core.state import (
     Verdict,
     Version,
 )
-from echoplaned.errors import StoreUnavailableError
-from echoplaned.runtime.trace_store import TraceCounts
+from echoplaned.ports.traces import TraceCounts
 from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import (
     MAX_METHODS,

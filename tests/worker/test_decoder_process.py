@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.engines.golden import PROBE_MARK
-from echoplaned.runtime.traces import TraceFlag
+from echoplaned.ports.traces import TraceFlag
 
 pytestmark = pytest.mark.system
 

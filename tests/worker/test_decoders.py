@@ -16,9 +16,9 @@ from torchao.quantization import Int8WeightOnlyConfig
 from transformers import PreTrainedModel, TorchAoConfig
 
 from echoplane.inference import grpc_service_pb2 as oip
+from echoplaned.core.errors import DtypeUnsupportedError
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
-from echoplaned.errors import DtypeUnsupportedError
 from echoplaned.planning import inspect_checkpoint, size_model
 from echoplaned.testing.checkpoints import make_decoder
 from echoplaned.worker.generating import GenerationRun

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.runtime.traces import TraceFlag
+from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Token, Vector
 from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, digest, features, short_name

@@ -7,6 +7,16 @@ from types import MappingProxyType
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Reply
+from echoplaned.core.errors import (
+    EtagMismatchError,
+    ModelNotFoundError,
+    RequestIdReusedError,
+    RolloutActiveError,
+    SignatureChangedError,
+    StateInvalidError,
+    VersionExistsError,
+    VersionNotFoundError,
+)
 from echoplaned.core.events import (
     ConfigureRequested,
     DeleteModelRequested,
@@ -34,16 +44,6 @@ from echoplaned.core.state import (
     VersionState,
 )
 from echoplaned.core.tables import RolloutSignal
-from echoplaned.errors import (
-    EtagMismatchError,
-    ModelNotFoundError,
-    RequestIdReusedError,
-    RolloutActiveError,
-    SignatureChangedError,
-    StateInvalidError,
-    VersionExistsError,
-    VersionNotFoundError,
-)
 
 
 def repeated(draft: Draft, request: Request) -> bool:

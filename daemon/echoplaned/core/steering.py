@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from echoplaned.core.callers import can_abort
 from echoplaned.core.draft import Draft
+from echoplaned.core.errors import OperationNotFoundError, RolloutNotFoundError, StateInvalidError
 from echoplaned.core.events import (
     AbortRequested,
     CancelRequested,
@@ -18,7 +19,6 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.rollouts import BOTH_LOST, OLD_LOST, accepts, fire, pass_signal
 from echoplaned.core.state import EntryKind, Operation, OperationKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
-from echoplaned.errors import OperationNotFoundError, RolloutNotFoundError, StateInvalidError
 
 
 def on_pause(draft: Draft, event: PauseRequested) -> None:

@@ -17,7 +17,7 @@ from echoplaned.engines.inventory import FoundWorker, scan
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.spares import SparePool
 from echoplaned.engines.worker_process import WorkerProcess
-from echoplaned.runtime.ports import Clock, Emit
+from echoplaned.ports.emit import Clock, Emit
 
 _CHECK_INTERVAL_S: Final = 1.0
 _LATE_SWEEP_S: Final = 5.0

@@ -12,8 +12,9 @@ from echoplaned.engines.record import WorkerPhase
 from echoplaned.engines.traces import TraceReader
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
-from echoplaned.runtime.ports import Clock, TrafficCounts
-from echoplaned.runtime.traces import RequestTrace
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.traces import RequestTrace
+from echoplaned.ports.traffic import TrafficCounts
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2

@@ -14,7 +14,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.engines.channels import Channels
 from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
-from echoplaned.runtime.ports import ProbeOutcome
+from echoplaned.ports.probing import ProbeOutcome
 
 PROBE_DEADLINE_S: Final = 30.0
 

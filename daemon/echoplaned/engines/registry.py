@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineStopped, Event, FoundEngine
 from echoplaned.core.failure import Failure, Reason, Violation
 from echoplaned.core.ids import InstanceKey
-from echoplaned.errors import FieldInvalidError
-from echoplaned.runtime.ports import Clock, Emit, Engines
+from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.engines import Engines
 
 
 class EngineRegistry:

@@ -16,7 +16,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.engines.channels import Channels
 from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
-from echoplaned.runtime.ports import ScoreOutcome
+from echoplaned.ports.scoring import ScoreOutcome
 
 SCORE_DEADLINE_S: Final = 30.0
 

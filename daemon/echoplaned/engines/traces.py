@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.ids import VersionKey
-from echoplaned.runtime.ports import Clock
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 LONGEST_STEP: Final = 1_000_000
 """Tokens between two samples of one answer at most; more is a mistake, not a pause."""

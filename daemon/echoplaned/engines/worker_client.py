@@ -13,7 +13,7 @@ from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.effects import StartEngine
 from echoplaned.engines.channels import open_channel
 from echoplaned.engines.record import WorkerPhase
-from echoplaned.runtime.ports import TrafficCounts
+from echoplaned.ports.traffic import TrafficCounts
 
 _LOAD_DEADLINE_S: Final = 3600.0
 _CALL_DEADLINE_S: Final = 5.0

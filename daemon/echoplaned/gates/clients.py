@@ -23,7 +23,7 @@ from echoplaned.gates import arrivals, error_eprocess
 from echoplaned.gates.arrivals import ArrivalEvidence
 from echoplaned.gates.counts import Interval
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
-from echoplaned.runtime.ports import Reporter
+from echoplaned.ports.traffic import Reporter
 
 MOST_CLIENTS = 64
 IDLE_S = 60.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.counts import Interval, Tally
-from echoplaned.runtime.ports import ClientSource, Reporter, TrafficCounts, TrafficSource
+from echoplaned.ports.traffic import ClientSource, Reporter, TrafficCounts, TrafficSource
 
 OWED_FOR_S = 10.0
 """A probe that no report has counted for so long is not waited for any more."""

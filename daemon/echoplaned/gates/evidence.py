@@ -15,7 +15,7 @@ from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.error_eprocess import ErrorTest, SourceEvidence
 from echoplaned.gates.health import Health
 from echoplaned.gates.probes import PairEvidence, PairOutcome
-from echoplaned.runtime.ports import Reporter
+from echoplaned.ports.traffic import Reporter
 
 STALE_AFTER_S = 10.0
 STALE_AFTER_REQUESTS = 10

@@ -19,8 +19,9 @@ from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
 from echoplaned.gates.scoring import GoldenScorer
-from echoplaned.runtime.ports import Clock, Scorer, TraceSource
-from echoplaned.runtime.traces import INCOMPLETE, RequestTrace
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.scoring import Scorer
+from echoplaned.ports.traces import INCOMPLETE, RequestTrace, TraceSource
 
 RETRY_S = 0.5
 """Pause before texts are tried again while a version has no engine that is ready."""

@@ -9,7 +9,7 @@ import structlog
 from echoplaned.gates.echo import keeping
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSubject
 from echoplaned.gates.echo.keeping import EvidenceUnreadableError
-from echoplaned.runtime.ports import EvidenceStore
+from echoplaned.ports.evidence import EvidenceStore
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,9 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Instance, InstanceState, Model, Rollout, Version
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import Clock, ProbeOutcome, Prober, ScoreOutcome
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.probing import ProbeOutcome, Prober
+from echoplaned.ports.scoring import ScoreOutcome
 
 PAIRS_PER_S_IDLE = 10.0
 PAIRS_PER_S_LIVE = 5.0

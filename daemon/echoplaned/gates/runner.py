@@ -23,16 +23,12 @@ from echoplaned.gates.judge import judge
 from echoplaned.gates.keeper import EchoKeeper
 from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
-from echoplaned.runtime.ports import (
-    ClientSource,
-    Clock,
-    Emit,
-    EvidenceStore,
-    Prober,
-    Scorer,
-    TraceSource,
-    TrafficSource,
-)
+from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.evidence import EvidenceStore
+from echoplaned.ports.probing import Prober
+from echoplaned.ports.scoring import Scorer
+from echoplaned.ports.traces import TraceSource
+from echoplaned.ports.traffic import ClientSource, TrafficSource
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +86,7 @@ class Outside:
 
 
 class GateRunner:
-    """Judges rollouts; implements ``runtime.ports.Gates``. Use it from the loop's thread only.
+    """Judges rollouts; implements ``ports.gates.Gates``. Use it from the loop's thread only.
 
     The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
     it anew (see ``error_eprocess``), but for that of behaviour, which is kept.

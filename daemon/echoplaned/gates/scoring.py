@@ -10,7 +10,8 @@ from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.deltas import TotalsReader
 from echoplaned.gates.echo.scored import ScoredText, compare
 from echoplaned.gates.pairing import Ready, answer_within, ready_pair
-from echoplaned.runtime.ports import Clock, ScoreOutcome, Scorer
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.scoring import ScoreOutcome, Scorer
 
 SCORE_TIMEOUT_S = 20.0
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from echoplaned import _allocator
-from echoplaned.core.failure import Violation
-from echoplaned.errors import (
+from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
     DtypeUnsupportedError,
     EchoplaneError,
@@ -17,6 +16,7 @@ from echoplaned.errors import (
     SourceNotAllowedError,
     SourceUnsafeError,
 )
+from echoplaned.core.failure import Violation
 
 
 def _corrupt(text: str) -> EchoplaneError:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from echoplaned import _allocator
+from echoplaned.core.errors import ArchitectureUnsupportedError, SourceCorruptError
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.signature import signature_for
-from echoplaned.errors import ArchitectureUnsupportedError, SourceCorruptError
 from echoplaned.planning._translate import translated
 
 _MODULES_NAME: Final = "modules.json"

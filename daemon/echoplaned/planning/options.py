@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Final
 
 from echoplaned import _allocator
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
-from echoplaned.errors import FieldInvalidError
 
 _NUMBERS: Final = (
     "tensor_parallel",

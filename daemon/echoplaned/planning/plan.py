@@ -9,10 +9,10 @@ from pathlib import Path
 
 from echoplaned import _allocator
 from echoplaned.core.calibration import EngineKey
+from echoplaned.core.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices

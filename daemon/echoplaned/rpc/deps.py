@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from echoplaned.core.spec import Tier
+from echoplaned.ports.handle import Handle
+from echoplaned.ports.probing import Prober
+from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.facade import PlanningFacade
 from echoplaned.rpc.lifecycle import Lifecycle
-from echoplaned.runtime.handle import Handle
-from echoplaned.runtime.ports import Prober, TrafficSource
-from echoplaned.runtime.refusals import RecordedRefusal
 
 MIB = 1024 * 1024
 

@@ -9,6 +9,8 @@ from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.fold import version_state
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
+from echoplaned.ports.handle import Handle
+from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.rpc.convert.behaviour import behaviour_to_pb
 from echoplaned.rpc.convert.common import (
     key_name,
@@ -25,8 +27,6 @@ from echoplaned.rpc.following import closing
 from echoplaned.rpc.health_view import ready_count, why_not
 from echoplaned.rpc.lookup import all_rollouts, find_model, find_operation, find_rollout, find_version
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
-from echoplaned.runtime.handle import Handle
-from echoplaned.runtime.refusals import RecordedRefusal
 
 DECISIONS_SHOWN = 100
 _ANNOUNCES_READ = 2000

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from echoplaned.core.errors import LimitExceededError
 from echoplaned.core.state import State
-from echoplaned.errors import LimitExceededError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.lifecycle import DaemonStoppingError, Lifecycle
-from echoplaned.runtime.handle import Handle
 
 Seen = TypeVar("Seen")
 Result = TypeVar("Result")

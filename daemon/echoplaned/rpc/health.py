@@ -9,11 +9,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from echoplane.v1 import types_pb2
 from echoplaned.core.state import State
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.following import Watchers, closing, follow
 from echoplaned.rpc.health_view import model_health
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import DaemonStoppingError, Lifecycle
-from echoplaned.runtime.handle import Handle
 
 _Status = health_pb2.HealthCheckResponse.ServingStatus
 SERVING: int = _Status.Value("SERVING")

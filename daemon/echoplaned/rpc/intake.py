@@ -9,15 +9,7 @@ from pathlib import Path
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.effects import Reply
-from echoplaned.core.events import LoadRequested, Request, UpdateRequested, VersionOrder
-from echoplaned.core.facts import ModelFacts
-from echoplaned.core.failure import Violation
-from echoplaned.core.fold import reserved_bytes
-from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec
-from echoplaned.core.state import Operation, Version
-from echoplaned.core.step import Step, step
-from echoplaned.errors import (
+from echoplaned.core.errors import (
     FieldInvalidError,
     LimitExceededError,
     MemoryInsufficientError,
@@ -26,6 +18,14 @@ from echoplaned.errors import (
     SurgeInfeasibleError,
     VersionNotFoundError,
 )
+from echoplaned.core.events import LoadRequested, Request, UpdateRequested, VersionOrder
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.failure import Violation
+from echoplaned.core.fold import reserved_bytes
+from echoplaned.core.plan import Plan
+from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec
+from echoplaned.core.state import Operation, Version
+from echoplaned.core.step import Step, step
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps

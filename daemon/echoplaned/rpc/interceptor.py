@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from echoplane.googleapis import error_details_pb2, status_pb2
-from echoplaned.errors import EchoplaneError
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from echoplaned.core.errors import (
+    ModelNotFoundError,
+    OperationNotFoundError,
+    RolloutNotFoundError,
+    VersionNotFoundError,
+)
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
-from echoplaned.errors import ModelNotFoundError, OperationNotFoundError, RolloutNotFoundError, VersionNotFoundError
 from echoplaned.rpc.convert.common import key_name, model_name, operation_name, rollout_name
 
 

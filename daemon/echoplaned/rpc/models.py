@@ -6,9 +6,10 @@ from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, models_pb2_grpc, operations_pb2
+from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.events import ConfigureRequested, DeleteModelRequested, DeleteVersionRequested, Request
 from echoplaned.core.failure import Violation
-from echoplaned.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.common import key_name, model_name, version_name
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
@@ -20,7 +21,6 @@ from echoplaned.rpc.names import parse_model, parse_version
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.probing import HealthBook
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
-from echoplaned.runtime.handle import Handle
 
 _NOT_YET = frozenset({"tier", "max_concurrency"})
 DeleteRequest = models_pb2.DeleteModelRequest | models_pb2.DeleteModelVersionRequest

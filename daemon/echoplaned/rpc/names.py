@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.ids import VersionKey
-from echoplaned.errors import FieldInvalidError
 
 _MODEL = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import CancelRequested, DeleteOperationRequested, Request
 from echoplaned.core.failure import Violation
 from echoplaned.core.state import Operation, State
-from echoplaned.errors import FieldInvalidError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.operations import operation_to_pb
 from echoplaned.rpc.following import Watchers, until_stop
 from echoplaned.rpc.interceptor import Context
@@ -18,7 +19,6 @@ from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
 from echoplaned.rpc.paging import Query, paginate
-from echoplaned.runtime.handle import Handle
 
 MAX_WAIT_S = 600.0
 _FILTERS = {"": None, "done=true": True, "done=false": False}

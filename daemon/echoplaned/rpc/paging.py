@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from echoplaned.errors import PageTokenInvalidError
+from echoplaned.core.errors import PageTokenInvalidError
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000

@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 
 from echoplane.v1 import planning_pb2, planning_pb2_grpc, plans_pb2
-from echoplaned.errors import EchoplaneError
+from echoplaned.core.errors import EchoplaneError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
 from echoplaned.rpc.facade import PlanningFacade
@@ -14,7 +15,6 @@ from echoplaned.rpc.intake import Intake
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.status import to_status
-from echoplaned.runtime.handle import Handle
 
 
 class PlanningService(planning_pb2_grpc.PlanningServiceServicer):

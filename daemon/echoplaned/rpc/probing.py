@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from echoplane.v1 import models_pb2
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import Instance, InstanceState, Model, Version
+from echoplaned.ports.handle import Handle
+from echoplaned.ports.probing import ProbeOutcome, Prober
 from echoplaned.rpc.convert.common import duration, key_name, model_name, timestamp
 from echoplaned.rpc.health_view import model_health, ready_count, version_health, why_not
-from echoplaned.runtime.handle import Handle
-from echoplaned.runtime.ports import ProbeOutcome, Prober
 
 PROBE_TIMEOUT_S = 10.0
 

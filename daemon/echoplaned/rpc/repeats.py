@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from google.protobuf.message import Message
 
+from echoplaned.core.errors import RequestIdReusedError
 from echoplaned.core.state import Operation, State
-from echoplaned.errors import RequestIdReusedError
 
 REMEMBERED = 10_000
 

@@ -11,13 +11,14 @@ from types import MappingProxyType
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2
+from echoplaned.core.errors import EchoplaneError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.events import DeleteModelRequested, DeleteVersionRequested, Request
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
 from echoplaned.core.fold import version_state
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Operation, State, Version, VersionState
-from echoplaned.errors import EchoplaneError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.common import DTYPE_TO_PB, model_name, version_name
 from echoplaned.rpc.convert.plans import overrides_to_pb
 from echoplaned.rpc.health_view import ready_count
@@ -26,7 +27,6 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model
 from echoplaned.rpc.validate import check
-from echoplaned.runtime.handle import Handle
 
 EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from echoplane.v1 import rollouts_pb2, rollouts_pb2_grpc
+from echoplaned.core.errors import RolloutNotFoundError
 from echoplaned.core.events import (
     AbortRequested,
     CallerEvent,
@@ -15,7 +16,7 @@ from echoplaned.core.events import (
     ResumeRequested,
 )
 from echoplaned.core.state import TERMINAL_PHASES, Model, Phase, Rollout, State
-from echoplaned.errors import RolloutNotFoundError
+from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.rollouts import rollout_to_pb
 from echoplaned.rpc.following import Watchers, closing, follow
 from echoplaned.rpc.interceptor import Context
@@ -24,7 +25,6 @@ from echoplaned.rpc.lookup import all_rollouts, find_model, find_rollout
 from echoplaned.rpc.names import parse_model, parse_rollout
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.repeats import RequestMemory, digest_of
-from echoplaned.runtime.handle import Handle
 
 SteeringRequest = (
     rollouts_pb2.PauseRolloutRequest

@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
-from echoplaned.errors import FieldInvalidError
 
 # Rules over several fields name no field of their own; this is the one to change.
 _FIELD_OF_RULE: Mapping[str, str] = {

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from echoplane.v1 import models_pb2, planning_pb2
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ReservoirOverrides, Tier, VersionSpec
 from echoplaned.core.state import Version
-from echoplaned.errors import FieldInvalidError
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
 from echoplaned.rpc.convert.plans import overrides_from_pb
 

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from echoplaned.core import effects as fx
 from echoplaned.core.state import OperationKind, State
-from echoplaned.runtime.ports import Engines, Gates, Planner, Routes
-
-
-class Observer(Protocol):
-    """Metrics and log: is told of everything, answers nothing."""
-
-    def announced(self, announce: fx.Announce) -> None:
-        """Something worth telling happened."""
-        ...
-
-    def changed(self, before: State, after: State) -> None:
-        """The state changed."""
-        ...
-
-    def finished(self, effect: fx.FinishOperation, state: State) -> None:
-        """An operation ended."""
-        ...
+from echoplaned.ports.engines import Engines
+from echoplaned.ports.gates import Gates
+from echoplaned.ports.observer import Observer
+from echoplaned.ports.planner import Planner
+from echoplaned.ports.routes import Routes
 
 
 @dataclass(frozen=True, slots=True)

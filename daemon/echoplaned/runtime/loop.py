@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from echoplaned.core import effects as fx
+from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
 from echoplaned.core.events import CallerEvent, Event, Tick
 from echoplaned.core.state import Operation, State
 from echoplaned.core.step import Step, step
-from echoplaned.errors import EchoplaneError, StoreUnavailableError
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.store import Store
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
-from echoplaned.runtime.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
 

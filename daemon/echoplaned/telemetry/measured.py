@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from echoplaned.core.effects import Announce
+from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.state import State
-from echoplaned.errors import StoreUnavailableError
-from echoplaned.runtime.ports import Emit, Store
+from echoplaned.ports.emit import Emit
+from echoplaned.ports.store import Store
 from echoplaned.telemetry.metrics import Metrics
 
 

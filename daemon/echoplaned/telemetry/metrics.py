@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, OperationKind, State, Version
-from echoplaned.runtime.trace_store import TraceCounts
+from echoplaned.ports.traces import TraceCounts
 
 MAX_VERSIONS_SHOWN = 1000
 MAX_METHODS = 200

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from echoplaned.core import events as ev
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
@@ -29,7 +30,6 @@ from echoplaned.core.state import (
 )
 from echoplaned.core.state import GateVerdict as G
 from echoplaned.core.step import event_time, step
-from echoplaned.errors import EchoplaneError
 from echoplaned.testing import builders
 from echoplaned.testing.abstraction import MODEL, SAID, canonical, describe, key_of, shape
 

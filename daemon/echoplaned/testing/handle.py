@@ -20,12 +20,12 @@ from echoplaned.core.effects import (
     StartEngine,
     StopEngine,
 )
+from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import CallerEvent, Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import Failure
 from echoplaned.core.fold import find_instance
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
 from echoplaned.core.step import step
-from echoplaned.errors import StoreUnavailableError
 from echoplaned.testing.builders import empty_state
 
 
@@ -50,7 +50,7 @@ class Script:
 
 
 class FakeHandle:
-    """Implements ``runtime.handle.Handle``. Time stands still but for ``advance``.
+    """Implements ``ports.handle.Handle``. Time stands still but for ``advance``.
 
     ``submitted``: every caller's event, also those that were refused. ``waited_for``: set once somebody waits for a change.
     """

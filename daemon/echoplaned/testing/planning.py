@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError
+from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.rpc.facade import PlanQuestion
-from echoplaned.runtime.ports import ProbeOutcome
 
 _BYTES = {Dtype.FP32: 4, Dtype.FP16: 2, Dtype.BF16: 2, Dtype.INT8: 1}
 

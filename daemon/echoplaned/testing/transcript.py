@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import GateVerdict, State, Verdict
 from echoplaned.core.step import step
-from echoplaned.errors import EchoplaneError
 from echoplaned.testing import builders
 
 MIB = 1024 * 1024

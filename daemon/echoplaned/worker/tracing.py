@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.runtime.traces import TraceFlag
+from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Token, Vector
 
 CHANNEL_TRACES: Final = 1024

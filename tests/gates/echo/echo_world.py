@@ -10,7 +10,7 @@ from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.sequences import Sequence, sequence_of
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 OLD, NEW = VersionKey("m", "v1"), VersionKey("m", "v2")
 

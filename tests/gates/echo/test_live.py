@@ -14,7 +14,7 @@ from echoplaned.gates.echo.features import Listener, Network
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
-from echoplaned.runtime.traces import TraceFlag
+from echoplaned.ports.traces import TraceFlag
 
 
 def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:

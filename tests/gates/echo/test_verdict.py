@@ -17,7 +17,7 @@ from echoplaned.gates.echo import margins, verdict
 from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
 from echoplaned.gates.echo.paired import Measure
 from echoplaned.gates.echo.scored import ScoredText, compare
-from echoplaned.runtime.ports import ScoreOutcome
+from echoplaned.ports.scoring import ScoreOutcome
 
 SUBJECT = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, confidence=0.95, text_count=48)
 MARGIN = margins.DEFAULT_KL_NATS

@@ -9,7 +9,7 @@ import numpy as np
 
 from echoplaned.gates.echo import distances
 from echoplaned.gates.echo.paired import Measure, TextDistance
-from echoplaned.runtime.ports import ScoreOutcome
+from echoplaned.ports.scoring import ScoreOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from echoplaned.runtime.traces import RequestTrace, TraceFlag, TraceKind
+from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 CHANNELS = 2
 """Log-probability of the chosen token and entropy, both in nats."""

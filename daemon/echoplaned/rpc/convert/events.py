@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
-from echoplaned.errors import PageTokenInvalidError
+from echoplaned.core.errors import PageTokenInvalidError
 from echoplaned.rpc.convert.common import timestamp
 from echoplaned.rpc.paging import Query, decode_token, encode_token
 

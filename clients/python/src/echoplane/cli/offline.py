@@ -20,7 +20,7 @@ def plan_here(request: planning_pb2.PlanModelRequest) -> plans_pb2.Plan | None:
     # By name and late: this distribution stands without the daemon's, and uses it only if it happens to be there.
     try:
         facts = import_module("echoplaned.core.facts")
-        errors = import_module("echoplaned.errors")
+        errors = import_module("echoplaned.core.errors")
         planning = import_module("echoplaned.planning")
         plans = import_module("echoplaned.rpc.convert.plans")
         status = import_module("echoplaned.rpc.status")

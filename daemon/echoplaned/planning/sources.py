@@ -1,0 +1,154 @@
+"""Where a caller's checkpoint may come from: a directory beneath an allowed root, and nothing else.
+
+What is checked holds for the moment of the check: whoever can write beneath a root could exchange a file afterwards. The roots are
+the operator's, and so is the decision who writes there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from echoplaned.core.errors import FieldInvalidError, SourceCorruptError, SourceNotAllowedError
+from echoplaned.core.failure import Violation
+
+FIELD = "source_uri"
+MAX_LENGTH = 4096
+MAX_ENTRIES = 10_000
+"""Files and directories of one checkpoint. A real one has a few dozen."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+# Letters and digits of any script, and what file names are made of besides. No percent sign: nothing is decoded, so nothing hides.
+_PATH = re.compile(r"[\w ./@+=,~()-]+")
+
+
+def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
+    """Return the directory that a source names, free of links, beneath one of ``roots``.
+
+    ``file:///absolute``, ``file:relative`` (to the first root that has it) and plain absolute paths are understood. Errors repeat
+    what the caller wrote and say nothing of what lies outside the roots, not even whether it is there. Blocks.
+
+    Raises:
+        FieldInvalidError: the text is no such source.
+        SourceNotAllowedError: it has another scheme, contains ``..``, or leads (by itself, or by a link in it) out of the roots.
+        SourceCorruptError: there is no such directory beneath the roots, it cannot be read, or it holds more than files.
+    """
+    path = _path_of(uri)
+    if not roots:
+        raise _not_allowed("no source is allowed: the daemon was started without --model-root")
+    allowed = [Path(os.path.realpath(root)) for root in roots]
+    directory = _find(path, allowed)
+    for name, target in _entries(directory, path):
+        if not _beneath(target, allowed):
+            raise _not_allowed(f"{name!r:.200} in {str(path)!r} is a link that leads out of the allowed roots")
+    return directory
+
+
+def _path_of(uri: str) -> PurePosixPath:
+    """Take the text apart, without a look at the file system."""
+    if len(uri) > MAX_LENGTH:
+        raise _invalid(f"is longer than {MAX_LENGTH} characters")
+    scheme = _SCHEME.fullmatch(uri)
+    if scheme is not None and scheme[1].lower() != "file":
+        raise _not_allowed(f"scheme {scheme[1]!r:.40} is not allowed: only file: is")
+    text = uri if scheme is None else _without_host(scheme[2])
+    if not _PATH.fullmatch(text):
+        raise _invalid(
+            "has characters that no source may have, or is empty: letters, digits, spaces and . / _ @ + = , ~ ( ) - may be used"
+        )
+    path = PurePosixPath(text)
+    if ".." in path.parts:
+        raise _not_allowed("'..' is not allowed in a source")
+    if scheme is None and not path.is_absolute():
+        raise _invalid("is a relative path: write file:PATH for one beneath an allowed root, or an absolute path")
+    # Two leading slashes are something of their own in POSIX; here they are one.
+    return PurePosixPath("/" + text.lstrip("/")) if path.is_absolute() else path
+
+
+def _without_host(rest: str) -> str:
+    """Return the path of a file URI; RFC 8089 allows an authority, which must be empty here."""
+    if not rest.startswith("//"):
+        return rest
+    if not rest.startswith("///"):
+        raise _invalid("names a host: write file:///absolute/path, or file:path for one beneath an allowed root")
+    return rest.removeprefix("//")
+
+
+def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
+    outside = False
+    for candidate in [Path(path)] if path.is_absolute() else [root / path for root in allowed]:
+        found = Path(os.path.realpath(candidate))
+        if not _beneath(found, allowed):
+            outside = True
+        elif _is_directory(found, path):
+            return found
+    if outside:
+        raise _not_allowed(f"{str(path)!r} is not beneath an allowed root")
+    raise SourceCorruptError(
+        f"{str(path)!r} does not exist", subject=FIELD, accepted="a directory beneath an allowed root"
+    )
+
+
+def _is_directory(found: Path, path: PurePosixPath) -> bool:
+    """Return whether it is one; False where there is nothing."""
+    try:
+        found.stat()
+    except OSError:
+        return False
+    if not found.is_dir():
+        raise SourceCorruptError(
+            f"{str(path)!r} is not a directory", subject=FIELD, accepted="a checkpoint's directory"
+        )
+    return True
+
+
+def _entries(directory: Path, path: PurePosixPath) -> Iterator[tuple[str, Path]]:
+    """Yield what a checkpoint holds: its name in its directory, and what it is when links are followed."""
+    seen = {directory}
+    waiting = [directory]
+    count = 0
+    while waiting:
+        try:
+            held = sorted(waiting.pop().iterdir())
+            for entry in held:
+                count += 1
+                if count > MAX_ENTRIES:
+                    raise SourceCorruptError(f"{str(path)!r} holds more than {MAX_ENTRIES} files", subject=FIELD)
+                target = Path(os.path.realpath(entry))
+                yield entry.name, target
+                if _is_folder(target, entry.name, path) and target not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def _is_folder(target: Path, name: str, path: PurePosixPath) -> bool:
+    """Return whether to look into it; what is neither file nor directory (a pipe blocks its reader) is refused."""
+    if target.is_dir():
+        return True
+    if target.exists() and not target.is_file():
+        raise SourceCorruptError(f"{name!r:.200} in {str(path)!r} is neither a file nor a directory", subject=FIELD)
+    return False
+
+
+def _beneath(path: Path, allowed: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in allowed)
+
+
+def _unreadable(path: PurePosixPath, error: OSError) -> SourceCorruptError:
+    return SourceCorruptError(
+        f"{str(path)!r} cannot be read: {error.strerror}",
+        subject=FIELD,
+        accepted="a directory that the daemon can read",
+    )
+
+
+def _invalid(description: str) -> FieldInvalidError:
+    return FieldInvalidError(Violation(FIELD, description))
+
+
+def _not_allowed(message: str) -> SourceNotAllowedError:
+    return SourceNotAllowedError(message, subject=FIELD, accepted="a directory beneath an allowed root (--model-root)")

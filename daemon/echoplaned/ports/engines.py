@@ -1,0 +1,41 @@
+"""Engine processes, as the loop sees them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
+from echoplaned.core.events import FoundEngine
+from echoplaned.core.ids import InstanceKey
+
+
+class Engines(Protocol):
+    """Engine processes. Every method returns at once; results come as events with the effect's instance and generation."""
+
+    def start(self, effect: StartEngine) -> None:
+        """Start, or take the process that runs already for this generation. Answers EngineReady, EngineLost or EngineGaveUp."""
+        ...
+
+    def probe(self, effect: ProbeEngine) -> None:
+        """Make real inferences. Answers ProbesPassed or ProbesFailed, then MemoryMeasured."""
+        ...
+
+    def drain(self, effect: DrainEngine) -> None:
+        """Wait for quiet. Answers EngineDrained. Given up without an answer when ``undrain`` is called."""
+        ...
+
+    def undrain(self, instance: InstanceKey, generation: int) -> None:
+        """Stop waiting for quiet: the instance serves again."""
+        ...
+
+    def stop(self, effect: StopEngine) -> None:
+        """End the process group. Answers EngineStopped when it has gone (also if there was none), EngineGaveUp if it will not die."""
+        ...
+
+    async def adopt(self) -> tuple[FoundEngine, ...]:
+        """Find the engines that outlived the last daemon and watch them."""
+        ...
+
+    async def sweep(self, owned: frozenset[tuple[InstanceKey, int]]) -> int:
+        """Kill every engine process of this state directory that nobody owns; return how many."""
+        ...

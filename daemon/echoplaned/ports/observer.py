@@ -1,0 +1,24 @@
+"""Metrics and log, as the loop sees them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from echoplaned.core.effects import Announce, FinishOperation
+from echoplaned.core.state import State
+
+
+class Observer(Protocol):
+    """Metrics and log: is told of everything, answers nothing."""
+
+    def announced(self, announce: Announce) -> None:
+        """Something worth telling happened."""
+        ...
+
+    def changed(self, before: State, after: State) -> None:
+        """The state changed."""
+        ...
+
+    def finished(self, effect: FinishOperation, state: State) -> None:
+        """An operation ended."""
+        ...

@@ -1,0 +1,23 @@
+"""The xDS side, as the loop sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from echoplaned.core.effects import PublishRoutes
+
+
+class Routes(Protocol):
+    """The xDS side."""
+
+    def publish(self, effect: PublishRoutes) -> None:
+        """Publish one model's routes. Answers RoutesProgressed whenever that changes, RoutesRefused when refused."""
+        ...
+
+    def open(self) -> None:
+        """Begin to answer streams: the whole recovered state is published."""
+        ...
+
+    def forget(self, model: str) -> None:
+        """Drop what is left of a deleted model."""
+        ...

@@ -1,7 +1,0 @@
-"""Where the state outlives the process: a database through SQLAlchemy, in a directory that one daemon holds at a time."""
-
-from echoplaned.runtime.store.directory import StateDirLock, prepare_state_dir
-from echoplaned.runtime.store.errors import StateDirError, StateDirLockedError, StoreCorruptError
-from echoplaned.runtime.store.store import SqlStore
-
-__all__ = ["SqlStore", "StateDirError", "StateDirLock", "StateDirLockedError", "StoreCorruptError", "prepare_state_dir"]

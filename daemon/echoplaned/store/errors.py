@@ -1,0 +1,33 @@
+"""What the store raises beside ``StoreUnavailableError``; all of it is one, so a caller needs to know that one only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
+from echoplaned.core.failure import Failure
+
+
+class StoreCorruptError(StoreUnavailableError):
+    """What the store holds is not what this daemon writes: trying again will not help."""
+
+    def __init__(self, detail: str) -> None:
+        message = f"the store cannot be read: {detail}"
+        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+
+
+class StateDirError(StoreUnavailableError):
+    """The state directory cannot be used. Seen at the start only, by whoever started the daemon; so it names the path."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        message = f"state directory {str(path)!r} cannot be used: {detail}"
+        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+
+
+class StateDirLockedError(StateDirError):
+    """Another daemon has the state directory. ``pid``: its process id; None if it could not be read."""
+
+    def __init__(self, path: Path, pid: int | None) -> None:
+        holder = "another process" if pid is None else f"process {pid}"
+        super().__init__(path, f"{holder} has it locked: stop that daemon, or give this one a --state-dir of its own")
+        self.pid = pid

@@ -1,0 +1,118 @@
+"""Domain values to table rows and back. A row is what SQLAlchemy takes: column names to plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from echoplaned.core.calibration import Reading
+from echoplaned.core.effects import Announce
+from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, Version
+from echoplaned.store import schema
+from echoplaned.store.codec import Codec, CodecError, Json
+from echoplaned.store.errors import StoreCorruptError
+
+T = TypeVar("T")
+Key = tuple[str | int, ...]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity(Generic[T]):
+    """How one class lies in its table.
+
+    ``key_columns``: the table's natural key; its values come from where the value stands in the state. ``columns``: fields that
+    are columns of the same name. Every other field that ``codec`` knows goes into the document.
+    """
+
+    table: sa.Table
+    key_columns: tuple[str, ...]
+    columns: tuple[str, ...]
+    codec: Codec[T]
+
+    def row(self, key: Key, value: T, position: int | None = None) -> Row:
+        """Write a value as a row; ``position`` where the table has such a column.
+
+        Raises:
+            CodecError: the value breaks its own type hints.
+        """
+        document = self.codec.encode(value)
+        row: Row = dict(zip(self.key_columns, key, strict=True))
+        row.update((name, document.pop(name)) for name in self.columns)
+        if "position" in self.table.c:
+            row["position"] = position
+        if "document" in self.table.c:
+            row["document"] = document
+        return row
+
+    def value(self, row: Mapping[str, Any], given: Mapping[str, object]) -> T:
+        """Read a row; ``given`` has the fields that are not in it.
+
+        Raises:
+            StoreCorruptError: the row is not what this daemon writes.
+        """
+        try:
+            return self.codec.decode(self._fields(row), given)
+        except CodecError as error:
+            key = "/".join(str(row[name]) for name in self.key_columns)
+            raise StoreCorruptError(f"{self.table.name} {key}: {error}") from error
+
+    def _fields(self, row: Mapping[str, Any]) -> Json:
+        document: Json = row.get("document", {})
+        if not isinstance(document, dict) or not document.keys().isdisjoint(self.columns):
+            raise CodecError("the document is not an object, or repeats a column")
+        return document | {name: row[name] for name in self.columns}
+
+
+# ``progress`` and ``stale_subscribers`` are observed anew after a start; the other names left out are keys and child rows.
+MODELS = Entity(
+    schema.models,
+    ("model_id",),
+    ("serving_version", "deleting", "create_time_s", "update_time_s"),
+    Codec(Model, frozenset({"model_id", "versions", "rollout", "past_rollouts", "progress"})),
+)
+VERSIONS = Entity(
+    schema.versions,
+    ("model_id", "version_id"),
+    ("tier", "wanted", "create_time_s"),
+    Codec(Version, frozenset({"key", "instances"})),
+)
+INSTANCES = Entity(
+    schema.instances,
+    ("model_id", "version_id", "ordinal"),
+    ("generation", "state", "device_id", "pid", "reserved_bytes"),
+    Codec(Instance, frozenset({"key"})),
+)
+ROLLOUTS = Entity(
+    schema.rollouts,
+    ("model_id", "rollout_id"),
+    ("from_version", "to_version", "operation_id", "phase", "stage", "create_time_s", "phase_since_s", "end_time_s"),
+    Codec(Rollout, frozenset({"rollout_id", "model", "history", "stale_subscribers"})),
+)
+ROLLOUT_EVENTS = Entity(
+    schema.rollout_events,
+    ("model_id", "rollout_id", "sequence"),
+    ("time_s", "phase", "stage"),
+    Codec(RolloutEntry, frozenset({"sequence"})),
+)
+OPERATIONS = Entity(
+    schema.operations,
+    ("operation_id",),
+    ("kind", "model", "done", "create_time_s", "end_time_s"),
+    Codec(Operation, frozenset({"operation_id", "request_id"})),
+)
+READINGS = Entity(
+    schema.readings,
+    ("engine", "engine_version", "device", "subject"),
+    ("time_s",),
+    Codec(Reading, frozenset({"subject"})),
+)
+ANNOUNCES = Entity(
+    schema.announces,
+    ("sequence",),
+    ("time_s", "subject", "kind", "text"),
+    Codec(Announce, frozenset({"sequence"})),
+)

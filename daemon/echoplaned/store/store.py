@@ -1,0 +1,181 @@
+"""The store: the state in a database, one transaction a step, guarded by a compare-and-swap on the store's epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from echoplaned.core.effects import Announce
+from echoplaned.core.errors import StoreUnavailableError
+from echoplaned.core.state import State
+from echoplaned.store import schema
+from echoplaned.store.diff import WRITE_ORDER, Changes, changes_between
+from echoplaned.store.directory import prepare_state_dir
+from echoplaned.store.engine import sqlite_engine, unavailable
+from echoplaned.store.migrate import migrate
+from echoplaned.store.read import read_state
+from echoplaned.store.rows import ANNOUNCES, Key, Row
+
+DATABASE_NAME = "echoplane.db"
+KEPT_ANNOUNCES = 10_000
+
+
+class SqlStore:
+    """The ``Store`` port on SQLAlchemy. Used by one thread at a time, except ``announces_after``, which any may call.
+
+    ``writer`` names this process in the database, so that a second writer can be told who was there.
+    """
+
+    def __init__(self, engine: sa.Engine, *, writer: str = "") -> None:
+        self._engine = engine
+        self._writer = writer or f"process {os.getpid()}"
+        self._committed: State | None = None
+
+    @classmethod
+    def open(cls, state_dir: Path) -> Self:
+        """Open the SQLite store of a state directory; create the directory, the file and the schema where there are none.
+
+        Raises:
+            StateDirError: the directory cannot be used.
+            StoreUnavailableError: the database cannot be opened, or its schema not be brought up to date.
+        """
+        prepare_state_dir(state_dir)
+        path = state_dir / DATABASE_NAME
+        engine = sqlite_engine(path)
+        store = cls(engine)
+        try:
+            with _translated():
+                _create_private(path)
+                migrate(engine)
+        except StoreUnavailableError:
+            store.close()
+            raise
+        return store
+
+    def load(self) -> State:
+        """Return the stored state; what is only observed (devices, progress, issued effects) is empty in it.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read; StoreCorruptError, if trying again cannot help.
+        """
+        with _translated(), self._engine.begin() as connection:
+            state = read_state(connection)
+        self._committed = state
+        return state
+
+    def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
+        """Write what differs, in one transaction, if the store is still at ``before.store_epoch``.
+
+        Compared with what was written last, not with ``before``: what changed between the two without a commit of its own is
+        written as well.
+
+        Raises:
+            StoreUnavailableError: nothing was written.
+        """
+        last = self._committed
+        base = last if last is not None and last.store_epoch == before.store_epoch else before
+        try:
+            with _translated():
+                changes = changes_between(base, after)
+                with self._engine.begin() as connection:
+                    self._swap_epoch(connection, before.store_epoch, after)
+                    _write(connection, changes)
+                    _append(connection, announces)
+        except StoreUnavailableError:
+            # A connection keeps what it saw when it was opened (a file that could only be read, say): begin with a fresh one.
+            self._engine.dispose()
+            raise
+        self._committed = after
+
+    def announces_after(self, sequence: int, limit: int) -> tuple[Announce, ...]:
+        """Return at most ``limit`` announces that follow ``sequence``, oldest first.
+
+        The newest 10,000 are kept: a first one beyond ``sequence + 1`` says that some are gone.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        table = schema.announces
+        query = sa.select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
+        with _translated(), self._engine.begin() as connection:
+            rows = connection.execute(query).mappings().all()
+        return tuple(ANNOUNCES.value(dict(row), {"sequence": row["sequence"]}) for row in rows)
+
+    def close(self) -> None:
+        """Let go of the database; the store can still be used, and opens it again."""
+        self._engine.dispose()
+
+    def _swap_epoch(self, connection: sa.Connection, expected: int, after: State) -> None:
+        """Move the epochs on; the first statement of a commit, so that it takes the write lock before anything else is done."""
+        table = schema.meta
+        if after.store_epoch <= expected:
+            raise StoreUnavailableError(f"epoch {after.store_epoch} does not follow {expected}")
+        swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected)
+        epochs = {
+            "store_epoch": after.store_epoch,
+            "ledger_epoch": after.ledger_epoch,
+            "route_epoch": after.route_epoch,
+            "announce_sequence": after.announce_sequence,
+            "writer": self._writer,
+        }
+        if connection.execute(swap, epochs).rowcount == 1:
+            return
+        row = connection.execute(sa.select(table.c.store_epoch, table.c.writer)).one_or_none()
+        found = "no epoch" if row is None else f"epoch {row.store_epoch}, written by {row.writer or 'nobody'}"
+        raise StoreUnavailableError(f"another writer was there: expected epoch {expected}, found {found}")
+
+
+def _create_private(path: Path) -> None:
+    """Create the file before SQLite does, for its owner only; the journal files take over its mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the database, the system and the codec raise into the store's error."""
+    try:
+        yield
+    except (exc.SQLAlchemyError, OSError, ValueError, OverflowError) as error:
+        # ValueError: values that no column takes (a lone surrogate, a document that is no JSON). OverflowError: beyond 64 bits.
+        raise unavailable(error) from error
+
+
+def _write(connection: sa.Connection, changes: Changes) -> None:
+    for table in reversed(WRITE_ORDER):
+        for key in changes.of(table).deleted:
+            connection.execute(sa.delete(table).where(*_at(table, changes.of(table).key_columns, key)))
+    for table in WRITE_ORDER:
+        for key, row in changes.of(table).updated:
+            _update(connection, table, changes.of(table).key_columns, key, row)
+        if inserted := changes.of(table).inserted:
+            connection.execute(sa.insert(table), inserted)
+
+
+def _update(connection: sa.Connection, table: sa.Table, key_columns: tuple[str, ...], key: Key, row: Row) -> None:
+    values = {name: value for name, value in row.items() if name not in key_columns}
+    if connection.execute(sa.update(table).where(*_at(table, key_columns, key)), values).rowcount != 1:
+        raise StoreUnavailableError(f"{table.name} {'/'.join(map(str, key))} is not in the store")
+
+
+def _at(table: sa.Table, key_columns: tuple[str, ...], key: Key) -> list[sa.ColumnElement[bool]]:
+    return [table.c[name] == value for name, value in zip(key_columns, key, strict=True)]
+
+
+def _append(connection: sa.Connection, announces: tuple[Announce, ...]) -> None:
+    if not announces:
+        return
+    rows: list[dict[str, Any]] = [ANNOUNCES.row((announce.sequence,), announce) for announce in announces]
+    connection.execute(sa.insert(schema.announces), rows)
+    newest = max(announce.sequence for announce in announces)
+    connection.execute(sa.delete(schema.announces).where(schema.announces.c.sequence <= newest - KEPT_ANNOUNCES))

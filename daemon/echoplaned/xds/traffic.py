@@ -1,0 +1,175 @@
+"""The xDS side as the loop sees it: routes out, acknowledgements, refusals and load reports back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from echoplaned.core.effects import PublishRoutes
+from echoplaned.core.events import RoutesProgressed, RoutesRefused
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.traffic import Reporter, TrafficCounts
+from echoplaned.xds.observer import Load, Nack, Refusal
+from echoplaned.xds.publisher import Publisher
+from echoplaned.xds.refusals import RefusalLog
+
+log = structlog.get_logger(__name__)
+
+
+class LoadTotals:
+    """Running totals of the clients' load reports, by version (a ``TrafficSource``).
+
+    A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
+    counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[VersionKey, TrafficCounts] = {}
+        self._clients: dict[VersionKey, dict[Reporter, TrafficCounts]] = {}
+        self.report_count = 0
+
+    def add(self, load: Load) -> None:
+        """Fold one report in."""
+        version, reporter = VersionKey(load.model, load.version), Reporter(load.node, load.stream)
+        clients = self._clients.setdefault(version, {})
+        more = TrafficCounts(ok=load.ok, server_errors=load.error, arrivals=load.issued, in_flight=load.in_progress)
+        before = clients.get(reporter, TrafficCounts())
+        clients[reporter] = replace(before, in_flight=0) + more
+        total = self._totals.get(version, TrafficCounts())
+        self._totals[version] = replace(total, in_flight=total.in_flight - before.in_flight) + more
+        self.report_count += 1
+
+    def ended(self, reporter: Reporter) -> None:
+        """Drop a stream that ended and what is under way on it; what it counted stays in the totals."""
+        for version, clients in self._clients.items():
+            last = clients.pop(reporter, None)
+            if last is not None:
+                total = self._totals[version]
+                self._totals[version] = replace(total, in_flight=total.in_flight - last.in_flight)
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return the totals of the streams that report at present, each since it began."""
+        return self._clients.get(version, {})
+
+    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+        """Return the totals since the daemon started."""
+        return self._totals
+
+    def forget(self, model: str) -> None:
+        """Drop a deleted model's totals."""
+        self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
+        self._clients = {version: clients for version, clients in self._clients.items() if version.model != model}
+
+
+class Traffic:
+    """Implements ``Routes`` for the loop and ``XdsObserver`` for the publisher.
+
+    Until ``open``, routes are only collected: an ADS stream that was answered before the whole recovered state is known would be
+    told to delete everything.
+    """
+
+    def __init__(self, emit: Emit, clock: Clock) -> None:
+        self._emit = emit
+        self._clock = clock
+        self._publisher: Publisher | None = None
+        self._opened = False
+        self._waiting: dict[str, ModelRoutes] = {}
+        self._acknowledged_epochs: dict[str, int] = {}
+        self.loads = LoadTotals()
+        self.refusals = RefusalLog()
+
+    def connect(self, publisher: Publisher) -> None:
+        """Give it the publisher whose observer it is."""
+        self._publisher = publisher
+
+    # --- Routes ---
+
+    def publish(self, effect: PublishRoutes) -> None:
+        """Publish one model's routes; before ``open`` keep them for it."""
+        if not self._opened or self._publisher is None:
+            self._waiting[effect.model] = effect.routes
+            return
+        self._publisher.publish_model(effect.routes)
+
+    def open(self) -> None:
+        """Publish everything that was collected and let the streams in."""
+        if self._publisher is None:
+            raise RuntimeError("connect a publisher first")
+        self._opened = True
+        self._publisher.open(self._waiting)
+        self._waiting = {}
+
+    def forget(self, model: str) -> None:
+        """Drop what is left of a deleted model."""
+        self._acknowledged_epochs.pop(model, None)
+        self.loads.forget(model)
+        self.refusals.forget(model)
+        if self._opened and self._publisher is not None:
+            self._publisher.remove_model(model)
+
+    # --- XdsObserver ---
+
+    def routes_acknowledged(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """Every subscriber that is not stale has the newest routes."""
+        self._acknowledged_epochs[model] = epoch
+        self._emit(RoutesProgressed(self._clock(), model, epoch, True, acknowledged, subscribers, stale))  # noqa: FBT003 - a field
+
+    def routes_progress(
+        self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
+    ) -> None:
+        """So many have them by now; once acknowledged, an epoch stays so."""
+        done = self._acknowledged_epochs.get(model) == epoch
+        self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
+
+    def routes_refused(self, refusal: Refusal) -> None:
+        """A subscriber refused what this epoch changed."""
+        log.warning(
+            "xds.refused",
+            model=refusal.model,
+            epoch=refusal.epoch,
+            node=refusal.node,
+            detail=refusal.detail,
+            resources=sorted(refusal.names),
+        )
+        self._record(refusal, frozenset({refusal.model}), counted=True)
+        self._emit(RoutesRefused(self._clock(), refusal.model, refusal.epoch, refusal.node, refusal.detail))
+
+    def nack_recorded(self, nack: Nack) -> None:
+        """Any other refusal: recorded, nothing follows from it."""
+        log.warning("xds.nack", node=nack.node, type_url=nack.type_url, detail=nack.detail)
+        self._record(nack, nack.models, counted=False)
+
+    def subscribers_changed(self, model: str, count: int) -> None:
+        """So many streams follow the model's routes now."""
+        log.debug("xds.subscribers", model=model, count=count)
+
+    def load_report(self, load: Load) -> None:
+        """One client's counts for one version over the interval."""
+        self.loads.add(load)
+
+    def load_stream_ended(self, node: str, stream: int) -> None:
+        """No report comes any more on this stream."""
+        self.loads.ended(Reporter(node, stream))
+
+    # --- ClientSource ---
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+        """Return what every client that reports at present has counted."""
+        return self.loads.by_client(version)
+
+    def steered(self, model: str) -> frozenset[str]:
+        """Return the nodes whose traffic to a model its routes alone steer."""
+        return self._publisher.steered(model) if self._publisher is not None else frozenset()
+
+    def _record(self, told: Refusal | Nack, models: frozenset[str], *, counted: bool) -> None:
+        now_s = self._clock()
+        self.refusals.record(
+            RecordedRefusal(told.node, told.type_url, tuple(told.names), models, told.detail, counted, now_s, now_s)
+        )
