@@ -106,7 +106,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
-    traffic = Traffic(loop.emit, time.time)
+    traffic = Traffic(loop.emit, time.time, loop.faults.report)
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
@@ -120,6 +120,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         counting_emit(loop.emit, metrics),
         time.time,
         latest_state=lambda: loop.state,
+        failed=loop.faults.report,
         clients=traffic,
         behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
     )
@@ -164,7 +165,7 @@ def _engines(
     launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
     torch = TorchEngine(
         TorchOptions(launch, settings.spare_workers),
-        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time)),
+        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time), loop.faults.report),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )

@@ -14,6 +14,7 @@ from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import Event, GatesJudged, RequantisationMeasured
 from echoplaned.core.facts import ModelFacts, Task
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, RolloutPolicy
@@ -193,6 +194,7 @@ class World:
 
     def __init__(self, talk: Talk, rollout: Rollout, kept: Kept | None = None) -> None:
         self.told: list[GatesJudged] = []
+        self.faults: list[tuple[EffectKey, BaseException]] = []
         self.rollout = rollout
         self.state = State(models=MappingProxyType({"m": model_of(rollout)}))
         outside = Outside(
@@ -201,6 +203,7 @@ class World:
             self.emit,
             lambda: 1000.0,
             latest_state=lambda: self.state,
+            failed=lambda key, error: self.faults.append((key, error)),
             options=RunnerOptions(interval_s=0.01),
             behaviour=BehaviourSources(talk, kept=kept),
         )

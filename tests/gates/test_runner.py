@@ -11,6 +11,7 @@ from types import MappingProxyType
 from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.facts import ModelFacts
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.spec import RolloutPolicy
@@ -59,6 +60,7 @@ class World:
     counts: dict[VersionKey, TrafficCounts] = field(default_factory=dict)
     broken: bool = False
     clients: ClientSource | None = None
+    faults: list[tuple[EffectKey, BaseException]] = field(default_factory=list)
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
@@ -125,6 +127,7 @@ class World:
             self.emit,
             lambda: self.now_s,
             latest_state=lambda: self.state,
+            failed=lambda key, error: self.faults.append((key, error)),
             options=RunnerOptions(interval_s=interval_s),
             clients=self.clients,
         )
@@ -339,19 +342,40 @@ async def test_forget_ends_the_tasks() -> None:
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
 
 
-async def test_broken_counters_hold_and_are_tried_again() -> None:
-    """A source that raises holds the stage with a reason; the judge starts again and goes on."""
+async def test_broken_counters_are_told_and_judging_waits_to_be_asked_again() -> None:
+    """A source that raises is a fault of the effect; nothing is said until the loop asks again, then the same window goes on."""
+    world = World(per_read=traffic(5, 95))
+    runner = world.runner()
+    effect = EvaluateGates(world.rollout)
+    async with aclosing(runner):
+        runner.evaluate(effect, world.state)
+        await world.until(lambda: len(world.told) >= 1)
+        world.broken = True
+        await world.until(lambda: bool(world.faults))
+        key, error = world.faults[0]
+        assert (key, type(error)) == (effect.key, ValueError)
+        known = len(world.told)
+        await asyncio.sleep(0.05)
+        assert len(world.told) == known
+        runner.evaluate(effect, world.state)
+        await world.until(lambda: len(world.told) > known)
+    assert len(world.faults) == 1
+    assert world.told[-1].window == world.rollout.window
+
+
+async def test_what_breaks_between_two_stages_goes_on_by_itself() -> None:
+    """In SHIFTING the loop asks for no verdict, so the judge begins again without being asked."""
     world = World(per_read=traffic(5, 95))
     runner = world.runner()
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 1)
+        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, window=4, observe_since_s=None))
         world.broken = True
-        await world.until(lambda: world.last()[1].startswith("JUDGE_BROKE"))
-        assert world.last()[0] is GateVerdict.HOLD
-        known = len(world.told)
+        await world.until(lambda: bool(world.faults))
+        known, world.per_read = len(world.told), traffic(5, 95, new_errors=5)
         await world.until(lambda: len(world.told) > known)
-    assert not world.last()[1].startswith("JUDGE_BROKE")
+    assert [v.verdict for v in world.told[-1].verdicts] == [GateVerdict.FAIL]
 
 
 async def test_a_model_that_is_gone_is_not_judged() -> None:

@@ -72,7 +72,7 @@ INSTANCES = st.lists(
     max_size=3,
     unique_by=lambda instance: instance.key.ordinal,
 )
-ROLLOUTS = named(Rollout, history=ENTRIES, stale_subscribers=NOTHING, stage=st.integers(0, 2**31 - 1))
+ROLLOUTS = named(Rollout, history=ENTRIES, stale_subscribers=NOTHING, hold=st.none(), stage=st.integers(0, 2**31 - 1))
 
 READINGS = st.lists(values(Reading), min_size=1, max_size=3, unique_by=lambda reading: reading.subject).map(tuple)
 CALIBRATIONS = st.dictionaries(values(EngineKey), READINGS, max_size=2).map(
@@ -97,7 +97,7 @@ def model(draw: st.DrawFn, model_id: str) -> Model:
         "versions": st.just(MappingProxyType(versions)),
         "rollout": st.just(current),
     }
-    drawn = draw(values(Model, past_rollouts=st.just(tuple(rollouts)), progress=st.just(RoutesProgress()), **parts))
+    drawn = draw(values(Model, past_rollouts=st.just(tuple(rollouts)), progress=st.just(RoutesProgress()), faults=NOTHING, **parts))
     assert isinstance(drawn, Model)
     return drawn
 

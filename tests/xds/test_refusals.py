@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echoplaned.core.events import Event, RoutesRefused
 from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.refusals import MOST_CHARACTERS, MOST_OF_A_NODE, MOST_REFUSALS, MOST_RESOURCES, RefusalLog
 from echoplaned.xds.traffic import Traffic
@@ -55,7 +56,7 @@ def test_a_deleted_model_takes_its_refusals_along() -> None:
 def test_what_the_traffic_part_tells() -> None:
     """A refusal of the newest routes is told to the core and counts; any other is only recorded."""
     told: list[Event] = []
-    traffic = Traffic(told.append, lambda: 5.0)
+    traffic = Traffic(told.append, lambda: 5.0, AdapterFaults(told.append, lambda: 5.0).report)
     traffic.nack_recorded(Nack("a", "type/x", "what is this", frozenset({"models/m"}), frozenset({"m"})))
     assert told == []
     traffic.routes_refused(Refusal("m", 3, "b", "type/y", "bad cluster", frozenset({"models/m/versions/v2"})))

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.facts import ModelFacts
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import VersionSpec
 from echoplaned.core.state import Operation, Rollout
-
-EffectKey = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)

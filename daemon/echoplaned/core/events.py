@@ -8,6 +8,7 @@ from echoplaned.core.behaviour import Requantised
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
@@ -332,6 +333,25 @@ class GatesJudged:
     verdicts: tuple[Verdict, ...]
 
 
+# --- adapters ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterFailed:
+    """An adapter raised while it did an effect.
+
+    Attributes:
+        key: of the effect.
+        adapter: which part raised, for people.
+        detail: what it raised.
+    """
+
+    now_s: float
+    key: EffectKey
+    adapter: str
+    detail: str
+
+
 # --- time and recovery ---------------------------------------------------------------------------------------------
 
 
@@ -394,6 +414,7 @@ Event = (
     | RequantisationMeasured
     | TrafficEvent
     | GatesJudged
+    | AdapterFailed
     | Tick
     | Recovered
 )

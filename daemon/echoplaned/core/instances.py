@@ -22,6 +22,7 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
+from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import Goal, Instance, InstanceState
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceSignal
 
@@ -74,9 +75,16 @@ def on_refused(draft: Draft, event: Refused) -> None:
     found = find_instance(draft.state, event.instance)
     if found is None or found[2].state is not InstanceState.PENDING or event.ledger_epoch != draft.state.ledger_epoch:
         return draft.count_stale()
-    draft.drop_instance(event.instance)
-    _fail_version(draft, found[2], event.failure)
+    give_up_pending(draft, event.instance, event.failure)
     return None
+
+
+def give_up_pending(draft: Draft, key: InstanceKey, failure: Failure) -> None:
+    """Give up an instance that has no place yet, and its version with it."""
+    found = find_instance(draft.state, key)
+    if found is not None:
+        draft.drop_instance(key)
+        _fail_version(draft, found[2], failure)
 
 
 def on_engine_event(draft: Draft, event: EngineEvent) -> None:

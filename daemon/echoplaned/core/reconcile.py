@@ -10,7 +10,7 @@ from echoplaned.core.effects import FinishOperation
 from echoplaned.core.failure import Failure, Reason, Resource
 from echoplaned.core.fold import is_complete
 from echoplaned.core.ids import InstanceKey
-from echoplaned.core.rollouts import advance
+from echoplaned.core.rollouts import advance, publish_fault, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.state import (
@@ -43,6 +43,7 @@ def reconcile(draft: Draft, model_id: str) -> None:
         for version in tuple(draft.model(model_id).versions.values()):
             _reconcile_version(draft, version)
         _sync_routes(draft, model_id)
+        sync_hold(draft, model_id)
         if not advance(draft, model_id):
             break
     else:
@@ -76,11 +77,14 @@ def _reconcile_version(draft: Draft, version: Version) -> None:
 def _is_quiet(draft: Draft, model: Model, version_id: str) -> bool:
     """Whether no route leads to a version any more: left out, and acknowledged or long enough ago.
 
-    The worker has the last word: a drained instance has no call in flight and saw none arrive lately.
+    The worker has the last word: a drained instance has no call in flight and saw none arrive lately. Routes that cannot be published
+    are with nobody, however long ago; a caller who deletes the model need not wait for them.
     """
     if model.routes is None:
         return True
-    late = draft.now_s - model.progress.since_s >= ACK_DEADLINE_S
+    late = draft.now_s - model.progress.since_s >= ACK_DEADLINE_S and (
+        publish_fault(model) is None or bool(model.deleting)
+    )
     return not has_version(model, version_id) and (model.progress.acknowledged or late)
 
 

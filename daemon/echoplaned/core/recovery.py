@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.events import EngineLost, FoundEngine, Recovered
+from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import on_engine_event
 from echoplaned.core.rollouts import accepts, fire
-from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress
+from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, Version
 from echoplaned.core.tables import RolloutSignal
 
 # gRPC's core backs off to 120 s, more or less 20 %, before it dials a control plane again; the rest is for what follows.
@@ -25,11 +26,24 @@ def on_recovered(draft: Draft, event: Recovered) -> None:
     draft.state = replace(draft.state, issued={}, clients_back_s=back_s)
     for model in tuple(draft.state.models.values()):
         epoch = model.routes.epoch if model.routes is not None else 0
-        draft.put_model(replace(model, progress=RoutesProgress(epoch, draft.now_s)))
+        draft.put_model(replace(model, progress=RoutesProgress(epoch, draft.now_s), faults=()))
         for version in model.versions.values():
+            if model.rollout is None:
+                _try_again(draft, version)
             for instance in version.instances:
                 _recover_instance(draft, instance, found)
         _recover_rollout(draft, draft.model(model.model_id))
+
+
+def _try_again(draft: Draft, version: Version) -> None:
+    """Try a version once more that an adapter's fault brought down: the fault may have gone with the daemon that had it.
+
+    One whose last process is still ending waits for the next load or start, so that it never has more processes than replicas. While a
+    rollout is under way, which versions shall run is for the rollout to say.
+    """
+    ending = any(instance.state is InstanceState.STOPPING for instance in version.instances)
+    if version.failure is not None and version.failure.reason is Reason.ADAPTER_FAILED and not ending:
+        draft.put_version(replace(version, failure=None))
 
 
 def _recover_instance(draft: Draft, instance: Instance, found: dict[tuple[InstanceKey, int], FoundEngine]) -> None:

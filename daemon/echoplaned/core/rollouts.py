@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault
 from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready
 from echoplaned.core.spec import OnExpire
 from echoplaned.core.state import (
     EntryKind,
     GateVerdict,
+    Hold,
     Model,
     Phase,
     Rollout,
@@ -19,10 +21,11 @@ from echoplaned.core.state import (
 )
 from echoplaned.core.tables import ROLLOUT_TABLE, RolloutSignal
 
-OLD_LOST, BOTH_LOST, EXPIRED = "OLD_LOST", "BOTH_LOST", "EXPIRED"
 PAST_ROLLOUTS_KEPT = 100
 _TRAFFIC = frozenset({Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING})
-_VOID = frozenset({OLD_LOST, BOTH_LOST})
+_VOID = frozenset({Hold.OLD_LOST, Hold.BOTH_LOST})
+_STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED})
+"""Holds that a verdict does not end."""
 
 
 def advance(draft: Draft, model_id: str) -> bool:
@@ -70,20 +73,20 @@ def _losses(model: Model, rollout: Rollout) -> RolloutSignal | None:
     """What the loss of a version means while traffic is shared. BOTH_LOST and OLD_LOST are said once, then held."""
     new_ready, old_ready = is_ready(model, rollout.to_version), is_ready(model, rollout.from_version)
     if new_ready and old_ready:
-        return RolloutSignal.BACK if rollout.held_reason in _VOID else None
+        return RolloutSignal.BACK if rollout.hold in _VOID else None
     if is_lost_for_good(model, rollout.to_version):
         return RolloutSignal.NEW_LOST
     if new_ready:
         if is_lost_for_good(model, rollout.from_version):
             return RolloutSignal.OLD_GONE
-        return RolloutSignal.OLD_LOST if rollout.held_reason not in _VOID else None
+        return RolloutSignal.OLD_LOST if rollout.hold not in _VOID else None
     if old_ready:
-        return RolloutSignal.NEW_LOST if rollout.held_reason != BOTH_LOST else None
-    return RolloutSignal.BOTH_LOST if rollout.held_reason != BOTH_LOST else None
+        return RolloutSignal.NEW_LOST if rollout.hold is not Hold.BOTH_LOST else None
+    return RolloutSignal.BOTH_LOST if rollout.hold is not Hold.BOTH_LOST else None
 
 
 def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
-    if rollout.held_reason in _VOID:
+    if rollout.hold in _VOID:
         return None
     in_phase_s = now_s - rollout.phase_since_s
     if rollout.phase is Phase.SOAKING:
@@ -91,8 +94,9 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
         return RolloutSignal.SOAKED if soaked else None
     if rollout.phase is Phase.SHIFTING and model.progress.acknowledged:
         return RolloutSignal.ACKNOWLEDGED if rollout.introduced else RolloutSignal.INTRODUCED
-    late = in_phase_s >= rollout.policy.stage_max_s and not rollout.paused and rollout.held_reason != EXPIRED
-    return RolloutSignal.EXPIRED if late else None
+    if publish_fault(model) is not None or rollout.paused or rollout.hold is Hold.EXPIRED:
+        return None
+    return RolloutSignal.EXPIRED if in_phase_s >= rollout.policy.stage_max_s else None
 
 
 def _releasing(model: Model, rollout: Rollout) -> RolloutSignal | None:
@@ -111,7 +115,8 @@ def _reverting(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | 
         return RolloutSignal.OLD_GONE if is_ready(model, rollout.to_version) else _both_gone(model, rollout)
     if not is_ready(model, rollout.from_version):
         return None
-    late = now_s - rollout.phase_since_s >= rollout.policy.revert_timeout_s
+    # While the routes cannot be published, clients still follow those before: draining the new version would fail their requests.
+    late = now_s - rollout.phase_since_s >= rollout.policy.revert_timeout_s and publish_fault(model) is None
     return RolloutSignal.REVERTED if model.progress.acknowledged or late else None
 
 
@@ -129,9 +134,9 @@ def fire(draft: Draft, rollout: Rollout, signal: RolloutSignal, why: Failure | N
     why = why or _why(draft, rollout, signal)
     rollout = replace(rollout, ending=rollout.ending or why)
     if signal in {RolloutSignal.OLD_LOST, RolloutSignal.BOTH_LOST}:
-        return _hold(draft, rollout, signal.value)
+        return _hold(draft, rollout, Hold(signal.value))
     if signal is RolloutSignal.EXPIRED and rollout.policy.on_expire is OnExpire.HOLD and rollout.phase in _TRAFFIC:
-        return _hold(draft, replace(rollout, ending=None), EXPIRED)
+        return _hold(draft, replace(rollout, ending=None), Hold.EXPIRED)
     match target:
         case Phase.SHIFTING:
             _enter_shifting(draft, rollout, signal)
@@ -151,14 +156,51 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
     return signal in ROLLOUT_TABLE[rollout.phase]
 
 
-def _hold(draft: Draft, rollout: Rollout, reason: str) -> None:
-    held = replace(rollout, held_reason=reason, window=rollout.window + 1, verdicts=(), observe_since_s=None)
-    draft.note(replace(held, ending=None), f"held: {reason}", kind=EntryKind.HELD)
+def _hold(draft: Draft, rollout: Rollout, hold: Hold) -> None:
+    held = replace(
+        rollout, hold=hold, held_reason=hold.value, window=rollout.window + 1, verdicts=(), observe_since_s=None
+    )
+    draft.note(replace(held, ending=None), f"held: {hold.value}", kind=EntryKind.HELD)
+
+
+def publish_fault(model: Model) -> AdapterFault | None:
+    """Return the fault that keeps a model's newest routes from its clients; None: there is none."""
+    return next((fault for fault in model.faults if fault.key[0] == "publish"), None)
+
+
+def sync_hold(draft: Draft, model_id: str) -> None:
+    """Hold a rollout whose routes were given up, and let it go on when they are out.
+
+    A lost version is the graver reason and stays the one that is shown.
+    """
+    model = draft.model(model_id)
+    rollout, fault = model.rollout, publish_fault(model)
+    if rollout is None:
+        return
+    given_up = fault is not None and fault.is_given_up and rollout.phase is not Phase.PREPARING
+    if fault is not None and given_up and rollout.hold not in _VOID | {Hold.ADAPTER_FAILED}:
+        text = f"{Hold.ADAPTER_FAILED.value}: {fault.text}; tried again every {RETRY_GIVEN_UP_S:g} s"
+        held = replace(rollout, hold=Hold.ADAPTER_FAILED, held_reason=text)
+        draft.note(held, f"held: {text}", kind=EntryKind.HELD)
+    elif not given_up and rollout.hold is Hold.ADAPTER_FAILED:
+        draft.put_rollout(replace(rollout, hold=None, held_reason=""))
+
+
+def hold_unjudged(draft: Draft, rollout: Rollout, text: str) -> None:
+    """Hold a stage whose gates could not be asked: without a verdict it neither passes nor fails."""
+    if rollout.hold not in _STICKY:
+        draft.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
 
 
 def _enter(draft: Draft, rollout: Rollout, phase: Phase, signal: RolloutSignal) -> None:
     entered = replace(
-        rollout, phase=phase, phase_since_s=draft.now_s, held_reason="", window=rollout.window + 1, verdicts=()
+        rollout,
+        phase=phase,
+        phase_since_s=draft.now_s,
+        hold=None,
+        held_reason="",
+        window=rollout.window + 1,
+        verdicts=(),
     )
     if phase in {Phase.OBSERVING, Phase.SOAKING}:
         entered = replace(entered, observe_since_s=draft.now_s)
@@ -193,7 +235,13 @@ def _enter_cleaning(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> No
     late = signal is RolloutSignal.REVERTED and rollout.stale_subscribers
     text = f" (did not answer: {', '.join(rollout.stale_subscribers)})" if late else ""
     entered = replace(
-        rollout, phase=Phase.CLEANING, goal=goal, phase_since_s=draft.now_s, held_reason="", window=rollout.window + 1
+        rollout,
+        phase=Phase.CLEANING,
+        goal=goal,
+        phase_since_s=draft.now_s,
+        hold=None,
+        held_reason="",
+        window=rollout.window + 1,
     )
     draft.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
     _want(draft, entered.model, entered.to_version, wanted=False)
@@ -202,7 +250,7 @@ def _enter_cleaning(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> No
 def _finish(draft: Draft, rollout: Rollout, phase: Phase) -> None:
     """End a rollout in a terminal phase; the version that serves from now on is the one that is left."""
     ended = replace(
-        rollout, phase=phase, phase_since_s=draft.now_s, end_time_s=draft.now_s, held_reason="", verdicts=()
+        rollout, phase=phase, phase_since_s=draft.now_s, end_time_s=draft.now_s, hold=None, held_reason="", verdicts=()
     )
     noted = draft.note(ended, f"ended: {phase.value}", rollout.verdicts)
     model = draft.model(rollout.model)
@@ -226,7 +274,12 @@ def _want(draft: Draft, model_id: str, version_id: str, *, wanted: bool) -> None
 
 def is_judged(rollout: Rollout) -> bool:
     """Whether gates look at a rollout: traffic is shared as its stage says, and neither version is missing."""
-    return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.held_reason not in _VOID
+    return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.hold not in _VOID
+
+
+def can_promote(model: Model, rollout: Rollout) -> bool:
+    """Whether a caller may go one stage on without the gates."""
+    return rollout.phase is Phase.OBSERVING and rollout.hold not in _VOID and publish_fault(model) is None
 
 
 def judge(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
@@ -239,11 +292,14 @@ def judge(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None
     passed = bool(verdicts) and all(v.verdict is GateVerdict.PASS for v in verdicts)
     since = rollout.observe_since_s
     old_enough = since is not None and draft.now_s - since >= rollout.policy.stage_min_s
-    if passed and old_enough and not rollout.paused and rollout.phase is Phase.OBSERVING:
+    published = publish_fault(draft.model(rollout.model)) is None
+    if passed and old_enough and published and not rollout.paused and rollout.phase is Phase.OBSERVING:
         return fire(draft, rollout, pass_signal(rollout))
-    held = next((v.reason for v in verdicts if v.verdict is GateVerdict.HOLD), "")
-    reason = EXPIRED if rollout.held_reason == EXPIRED else held
-    draft.put_rollout(replace(rollout, held_reason=reason))
+    if rollout.hold not in _STICKY:
+        held = next((v.reason for v in verdicts if v.verdict is GateVerdict.HOLD), None)
+        hold = None if held is None else Hold.GATES
+        rollout = replace(rollout, hold=hold, held_reason=held or "")
+    draft.put_rollout(rollout)
     return None
 
 

@@ -11,6 +11,7 @@ from echoplaned.core.behaviour import BehaviourReport, Requantised
 from echoplaned.core.calibration import Window
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
+from echoplaned.core.fault import AdapterFault
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.routes_view import ModelRoutes
@@ -159,6 +160,19 @@ class Verdict:
     behaviour: BehaviourReport | None = None
 
 
+class Hold(StrEnum):
+    """Why a rollout stays where it is. Beside it stands a text for people, which nothing is decided by."""
+
+    GATES = "GATES"
+    """A gate says HOLD, or has not been heard."""
+    EXPIRED = "EXPIRED"
+    """The stage's time is over, and its policy says that it waits for a person."""
+    OLD_LOST = "OLD_LOST"
+    BOTH_LOST = "BOTH_LOST"
+    ADAPTER_FAILED = "ADAPTER_FAILED"
+    """The routes cannot be published."""
+
+
 class EntryKind(StrEnum):
     """What a line of a rollout's history tells. MOVED: the rollout came into the phase of the line."""
 
@@ -190,7 +204,8 @@ class Rollout:
     ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``introduced``: the new cluster was acknowledged at weight 1
     before its first share (a gRPC client asks for a cluster only after a route named it). ``window``: rises whenever evidence
     starts anew; a verdict for an older window is stale. ``observe_since_s``: when this window's observation began.
-    ``goal``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed.
+    ``goal``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed. ``hold``: why it stays where it is, None: it
+    does not; ``held_reason``: the same for people. Both are observed: after a start they are found out anew.
     """
 
     rollout_id: str
@@ -205,6 +220,7 @@ class Rollout:
     introduced: bool = False
     window: int = 0
     paused: bool = False
+    hold: Hold | None = None
     held_reason: str = ""
     create_time_s: float = 0.0
     phase_since_s: float = 0.0
@@ -236,7 +252,8 @@ class RoutesProgress:
 class Model:
     """A model with its versions. ``routes``: what is to be published (desired); ``progress``: what is known of it (observed).
 
-    ``serving_version``: the version that has the traffic when no rollout is under way.
+    ``serving_version``: the version that has the traffic when no rollout is under way. ``faults``: of adapters, of effects that still
+    hold; observed.
     """
 
     model_id: str
@@ -246,6 +263,7 @@ class Model:
     past_rollouts: tuple[Rollout, ...] = ()
     routes: ModelRoutes | None = None
     progress: RoutesProgress = RoutesProgress()
+    faults: tuple[AdapterFault, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     deleting: str = ""  # the id of the operation that deletes it; empty: none
     create_time_s: float = 0.0

@@ -16,8 +16,8 @@ from echoplaned.core.events import (
     ResumeRequested,
 )
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.core.rollouts import BOTH_LOST, OLD_LOST, accepts, fire, pass_signal
-from echoplaned.core.state import EntryKind, Operation, OperationKind, Phase, Rollout
+from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
+from echoplaned.core.state import EntryKind, Operation, OperationKind, Rollout
 from echoplaned.core.tables import RolloutSignal
 
 
@@ -56,8 +56,8 @@ def abort(draft: Draft, rollout: Rollout, why: Failure) -> None:
 def on_promote(draft: Draft, event: PromoteRequested) -> None:
     """Go one stage on without the gates; the reason stays in the history."""
     rollout = _active(draft, event.model, event.rollout_id)
-    if rollout.phase is not Phase.OBSERVING or rollout.held_reason in {OLD_LOST, BOTH_LOST}:
-        raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY")
+    if not can_promote(draft.model(event.model), rollout):
+        raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY and the routes published")
     if event.stage not in {0, rollout.stage}:
         raise _invalid(rollout, f"leave stage {event.stage}", f"stage {rollout.stage}, which it is in")
     noted = draft.note(rollout, f"promoted by a caller: {event.reason}", kind=EntryKind.PROMOTED)

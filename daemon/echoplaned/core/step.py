@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from echoplaned.core import callers, events, instances, recovery, steering
+from echoplaned.core import adapter_faults, callers, events, instances, recovery, steering
 from echoplaned.core.calibration import with_reading
 from echoplaned.core.derive import implied_effects
 from echoplaned.core.draft import Draft
-from echoplaned.core.effects import Effect, EffectKey, KeyedEffect, Persist
+from echoplaned.core.effects import Effect, KeyedEffect, Persist
 from echoplaned.core.events import Event
 from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
 from echoplaned.core.rollouts import accepts, fire, is_judged, judge
 from echoplaned.core.state import Model, RoutesProgress, State
@@ -62,13 +63,17 @@ def _new_effects(draft: Draft, *, everything: bool) -> list[KeyedEffect]:
     state = draft.state
     names = state.models.keys() if everything or draft.touched - state.models.keys() else draft.touched
     issued: dict[str, frozenset[EffectKey]] = {n: keys for n, keys in state.issued.items() if n in state.models}
+    models = dict(state.models)
     fresh: list[KeyedEffect] = []
     for name in sorted(names & state.models.keys()):
-        implied = implied_effects(state.models[name], state.ledger_epoch, draft.now_s)
+        implied = implied_effects(models[name], state.ledger_epoch, draft.now_s)
+        model = models[name] = adapter_faults.without_done(models[name], (effect.key for effect in implied))
+        due = [e for e in implied if not adapter_faults.is_held_back(model, e.key, draft.now_s)]
         known = issued.get(name, frozenset())
-        fresh += [effect for effect in implied if effect.key not in known]
-        issued[name] = frozenset(effect.key for effect in implied)
-    draft.state = replace(state, issued=MappingProxyType(issued))
+        fresh += [effect for effect in due if effect.key not in known]
+        # What is held back counts as not handed out, so that it is when its time comes.
+        issued[name] = frozenset(effect.key for effect in due)
+    draft.state = replace(state, models=MappingProxyType(models), issued=MappingProxyType(issued))
     return fresh
 
 
@@ -90,17 +95,19 @@ def _same_model(before: Model, after: Model) -> bool:
 
 
 def durable_model(model: Model) -> Model:
-    """Return a model without what is only observed: progress of routes, a rollout's running verdicts."""
+    """Return a model without what is only observed: progress of routes, faults of adapters, a rollout's running verdicts."""
     rollout = model.rollout
     if rollout is not None:
-        rollout = replace(rollout, verdicts=(), held_reason="", stale_subscribers=())
-    return replace(model, progress=RoutesProgress(), rollout=rollout)
+        rollout = replace(rollout, verdicts=(), hold=None, held_reason="", stale_subscribers=())
+    return replace(model, progress=RoutesProgress(), faults=(), rollout=rollout)
 
 
 def _on_progress(draft: Draft, event: events.RoutesProgressed) -> None:
     model = draft.state.models.get(event.model)
     if model is None or model.routes is None or model.routes.epoch != event.epoch:
         return draft.count_stale()
+    adapter_faults.recover(draft, event.model, "publish")
+    model = draft.model(event.model)
     progress = RoutesProgress(
         event.epoch,
         model.progress.since_s,
@@ -138,6 +145,7 @@ def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     )
     if rollout is None or not current or not is_judged(rollout):
         return draft.count_stale()
+    adapter_faults.recover(draft, event.model, "gates")
     judge(draft, rollout, event.verdicts)
     return None
 
@@ -194,6 +202,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.GatesJudged: _on_judged,
+        events.AdapterFailed: adapter_faults.on_adapter_failed,
         events.Tick: _on_tick,
         events.Recovered: recovery.on_recovered,
     }

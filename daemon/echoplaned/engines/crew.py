@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.instance import CounterSink, Tracing, WatchedInstance
 from echoplaned.engines.inventory import FoundWorker, scan
@@ -18,6 +19,7 @@ from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.spares import SparePool
 from echoplaned.engines.worker_process import WorkerProcess
 from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.faults import ReportFault
 
 _CHECK_INTERVAL_S: Final = 1.0
 _LATE_SWEEP_S: Final = 5.0
@@ -36,13 +38,22 @@ class Clocks:
     monotonic: Callable[[], float]
 
 
+def log_fault(key: EffectKey, error: BaseException) -> None:
+    """Log what a job raised, where no loop is there to be told."""
+    log.error("engine.job_failed", effect=list(key), exc_info=error)
+
+
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Where a crew's news goes: ``emit`` takes events, ``sink`` the workers' counters, ``tracing`` what requests said; None: nobody."""
+    """Where a crew's news goes: ``emit`` takes events, ``sink`` the workers' counters, ``tracing`` what requests said; None: nobody.
+
+    ``failed``: what a job of an effect raised.
+    """
 
     emit: Emit
     sink: CounterSink
     tracing: Tracing | None = None
+    failed: ReportFault = log_fault
 
 
 class Crew:

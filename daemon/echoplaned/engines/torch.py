@@ -25,13 +25,14 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
-from echoplaned.engines.crew import Clocks, Crew, Key, Outlets, log_error
+from echoplaned.engines.crew import Clocks, Crew, Key, Outlets
 from echoplaned.engines.instance import WatchedInstance
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.probing import ProbeFailedError, probe_all
 from echoplaned.engines.spares import SparePool
 from echoplaned.engines.worker_client import WorkerRefusedError
 from echoplaned.engines.worker_process import NotWarmError
+from echoplaned.runtime.faults import contained
 
 QUIET_S: Final = 5.0
 """An instance is quiet when no call is in flight and none arrived for so long; the daemon's own probes are none."""
@@ -78,6 +79,7 @@ class TorchEngine:
         launch = replace(options.launch, state_dir=options.launch.state_dir.resolve())
         self.launch = launch
         self._emit = outlets.emit
+        self._report_fault = outlets.failed
         self._now_s = clocks.wall
         self._spares = SparePool(launch, options.spare_count, new_worker_id)
         self._crew = Crew(launch.state_dir, self._spares, outlets, clocks)
@@ -247,14 +249,15 @@ class TorchEngine:
         """Run one job of an instance's generation, unless it runs already."""
         if (kind, key) in self._jobs or self._closing:
             return
-        task = asyncio.create_task(work(), name=f"{kind} {key[0]}.{key[1]}")
+        effect_key = (kind, str(key[0]), key[1])  # as the effect itself says it
+        job = contained(work(), lambda error: self._report_fault(effect_key, error))
+        task = asyncio.create_task(job, name=f"{kind} {key[0]}.{key[1]}")
         self._jobs[kind, key] = task
         task.add_done_callback(lambda done: self._finished(kind, key, done))
 
     def _finished(self, kind: str, key: Key, task: asyncio.Task[None]) -> None:
         if self._jobs.get((kind, key)) is task:
             del self._jobs[kind, key]
-        log_error(task)
         if kind in _LOADING and not self._closing:
             asyncio.get_running_loop().call_later(_REFILL_AFTER_S, self._refill)
 

@@ -25,10 +25,12 @@ from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE, Pairer
 from echoplaned.gates.probes import PairOutcome
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.evidence import EvidenceStore
+from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.scoring import Scorer
 from echoplaned.ports.traces import TraceSource
 from echoplaned.ports.traffic import ClientSource, TrafficSource
+from echoplaned.runtime.faults import contained
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +74,8 @@ class Outside:
 
     ``prober``: makes probes. ``sources``: running totals by name; ``LRS`` and ``WORKER`` are the names that ``RunnerOptions`` knows.
     ``emit``: takes ``GatesJudged``. ``clock``: seconds since the epoch. ``latest_state``: returns the newest state: who is READY, which
-    weights are acknowledged, where the rollout is. ``clients``: running totals client by client; None: judge the sum alone.
+    weights are acknowledged, where the rollout is. ``clients``: running totals client by client; None: judge the sum alone. ``failed``:
+    is told what a task raised.
     """
 
     prober: Prober
@@ -80,6 +83,7 @@ class Outside:
     emit: Emit
     clock: Clock
     latest_state: Callable[[], State]
+    failed: ReportFault
     options: RunnerOptions = RunnerOptions()
     clients: ClientSource | None = None
     behaviour: BehaviourSources = BehaviourSources()
@@ -163,6 +167,10 @@ class _RolloutJudge:
         began_s = rollout.observe_since_s if rollout.observe_since_s is not None else now_s
         window = Window(rollout.policy, rollout.stage, rollout.window, began_s, soaking)
         self._rollout = rollout
+        if self._evidence is not None and self._evidence.window == window and not self._tasks:
+            # The same window again, after a task broke: what was gathered of it stays.
+            self._start()
+            return
         if self._evidence is None:
             model = self._outside.latest_state().models.get(rollout.model)
             subject = self._hearing.subject(model, rollout) if model is not None else None
@@ -194,28 +202,31 @@ class _RolloutJudge:
 
     def _start(self) -> None:
         name = f"gates {self._rollout.rollout_id}"
-        self._tasks = (
-            asyncio.create_task(self._judge_on(), name=name),
-            asyncio.create_task(self._probe_on(), name=f"{name} probes"),
-            asyncio.create_task(
-                self._hearing.score_on(self._current, self._texts_missing, self._news), name=f"{name} scores"
-            ),
-            asyncio.create_task(self._hearing.fit_on(self._heard), name=f"{name} listeners"),
-            asyncio.create_task(self._hearing.describe_on(self._heard), name=f"{name} description"),
-        )
-        for task in self._tasks:
-            task.add_done_callback(self._on_done)
+        jobs = {
+            name: self._judge_on(),
+            f"{name} probes": self._probe_on(),
+            f"{name} scores": self._hearing.score_on(self._current, self._texts_missing, self._news),
+            f"{name} listeners": self._hearing.fit_on(self._heard),
+            f"{name} description": self._hearing.describe_on(self._heard),
+        }
+        self._tasks = tuple(asyncio.create_task(contained(job, self._broke), name=n) for n, job in jobs.items())
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        """Hold the stage and begin again if a task broke: a judge that is gone must not look like one that has nothing to say."""
-        error = None if task.cancelled() else task.exception()
-        if error is None or task not in self._tasks:
+    def _broke(self, error: BaseException) -> None:
+        """Tell the loop that a task broke: a judge that is gone must not look like one that has nothing to say.
+
+        The loop holds the stage and asks again later. Where it does not ask, between two stages, judging goes on after an interval.
+        """
+        if asyncio.current_task() not in self._tasks:
             return
-        _log.error("gates.judge_broke", rollout=self._rollout.rollout_id, error=repr(error))
         self.stop()
-        text = f"JUDGE_BROKE: the evidence could not be read ({type(error).__name__}); it is tried again"
-        self._emit(self._rollout, (Verdict("errors", GateVerdict.HOLD, text),))
-        asyncio.get_running_loop().call_later(self._outside.options.interval_s, self._restart)
+        self._outside.failed(EvaluateGates(self._rollout).key, error)
+        if self._rollout.phase not in _JUDGED or not self._is_asked_for():
+            asyncio.get_running_loop().call_later(self._outside.options.interval_s, self._restart)
+
+    def _is_asked_for(self) -> bool:
+        """Whether the loop wants the window judged that was entered last."""
+        current = self._current()
+        return current is not None and EvaluateGates(current[1]).key == EvaluateGates(self._rollout).key
 
     def _restart(self) -> None:
         if not self._tasks and self._current() is not None:

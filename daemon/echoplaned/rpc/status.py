@@ -70,6 +70,7 @@ TABLE: Mapping[Reason, Row] = MappingProxyType(
         Reason.ENGINE_CRASH_LOOP: Row(_C.UNAVAILABLE, retry_s=60.0),
         Reason.PROBE_FAILED: Row(_C.FAILED_PRECONDITION, retry_s=60.0),
         Reason.LIMIT_EXCEEDED: Row(_C.RESOURCE_EXHAUSTED, Violations.QUOTA, retry_s=1.0),
+        Reason.ADAPTER_FAILED: Row(_C.INTERNAL, retry_s=60.0),
         Reason.STORE_UNAVAILABLE: Row(_C.UNAVAILABLE, retry_s=1.0),
         Reason.NOT_IMPLEMENTED: Row(_C.UNIMPLEMENTED),
     }

@@ -53,12 +53,11 @@ class Dispatcher:
 
     def _finished(self, effect: fx.FinishOperation, state: State) -> None:
         operation = effect.operation
-        self.observer.finished(effect, state)
         model = state.models.get(operation.model)
         if operation.kind is OperationKind.DELETE_MODEL and model is None:
             self.routes.forget(operation.model)
-        if operation.kind is not OperationKind.UPDATE or model is None:
-            return
-        for rollout in model.past_rollouts:
-            if rollout.rollout_id == operation.rollout_id:
-                self.gates.forget(rollout)
+        if operation.kind is OperationKind.UPDATE and model is not None:
+            for rollout in model.past_rollouts:
+                if rollout.rollout_id == operation.rollout_id:
+                    self.gates.forget(rollout)
+        self.observer.finished(effect, state)

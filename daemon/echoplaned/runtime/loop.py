@@ -18,6 +18,8 @@ from echoplaned.ports.emit import Clock
 from echoplaned.ports.store import Store
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
+from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.performing import Performer
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +60,11 @@ class Loop:
         self._queue: asyncio.Queue[_Item] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._unwritten = _Unwritten()
-        self._dispatcher: Dispatcher | None = None
+        self._performer: Performer | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._refused_last = False
         self.event_count = 0
+        self.faults = AdapterFaults(self.emit, clock)
 
     # --- what others may do ---
 
@@ -74,6 +77,11 @@ class Loop:
     def store_writable(self) -> bool:
         """Whether the last attempt to write the store succeeded."""
         return not self._unwritten.dirty and not self._refused_last
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event waits to be applied; one may be under way."""
+        return self._queue.empty()
 
     def now_s(self) -> float:
         """Seconds since the epoch."""
@@ -116,7 +124,7 @@ class Loop:
 
     def connect(self, dispatcher: Dispatcher) -> None:
         """Give the loop its adapters; once, before ``run``."""
-        self._dispatcher = dispatcher
+        self._performer = Performer(dispatcher, self.faults)
 
     async def handle(self, event: Event) -> None:
         """Apply one event outside the queue: recovery's, before ``run`` begins."""
@@ -163,7 +171,8 @@ class Loop:
         self._publish(result.state)
         for announce in [*flushed.announces, *announces]:
             self._announces.append(announce)
-        self._perform([*self._still_implied(flushed.effects), *result.effects], item)
+        _answer(item, result, self._state)
+        self._perform([*self._still_implied(flushed.effects), *result.effects])
 
     async def _commit(self, after: State, announces: list[fx.Announce]) -> None:
         loop = asyncio.get_running_loop()
@@ -187,7 +196,7 @@ class Loop:
             e for e in result.effects if e not in urgent and not isinstance(e, fx.Announce | fx.Persist)
         ]
         self._publish(result.state)
-        self._perform(urgent, item)
+        self._perform(urgent)
 
     def _still_implied(self, deferred: list[fx.Effect]) -> list[fx.Effect]:
         """Return the deferred effects that the newest state still asks for; the others were overtaken."""
@@ -196,20 +205,22 @@ class Loop:
 
     def _publish(self, state: State) -> None:
         before, self._state = self._state, state
-        if self._dispatcher is not None:
-            self._dispatcher.observer.changed(before, state)
+        if self._performer is not None:
+            self._performer.changed(before, state)
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _perform(self, effects: list[fx.Effect], item: _Item) -> None:
-        replied = ""
-        for effect in effects:
-            if isinstance(effect, fx.Reply):
-                replied = effect.operation_id
-            elif self._dispatcher is not None:
-                self._dispatcher.perform(effect, self._state)
-        if item.answer is not None and not item.answer.done():
-            item.answer.set_result(self._state.operations.get(replied))
+    def _perform(self, effects: list[fx.Effect]) -> None:
+        if self._performer is not None:
+            for effect in effects:
+                self._performer.perform(effect, self._state)
+
+
+def _answer(item: _Item, result: Step, state: State) -> None:
+    """Answer a caller, before anything is done: what is committed is true, whatever an adapter makes of it."""
+    if item.answer is not None and not item.answer.done():
+        replied = next((e.operation_id for e in reversed(result.effects) if isinstance(e, fx.Reply)), "")
+        item.answer.set_result(state.operations.get(replied))
 
 
 def _refuse(item: _Item, error: EchoplaneError) -> None:

@@ -67,12 +67,13 @@ class Entity(Generic[T]):
         return document | {name: row[name] for name in self.columns}
 
 
-# ``progress`` and ``stale_subscribers`` are observed anew after a start; the other names left out are keys and child rows.
+# ``progress``, ``faults``, ``hold`` and ``stale_subscribers`` are observed anew after a start; the other names left out are keys and child
+# rows.
 MODELS = Entity(
     schema.models,
     ("model_id",),
     ("serving_version", "deleting", "create_time_s", "update_time_s"),
-    Codec(Model, frozenset({"model_id", "versions", "rollout", "past_rollouts", "progress"})),
+    Codec(Model, frozenset({"model_id", "versions", "rollout", "past_rollouts", "progress", "faults"})),
 )
 VERSIONS = Entity(
     schema.versions,
@@ -90,7 +91,7 @@ ROLLOUTS = Entity(
     schema.rollouts,
     ("model_id", "rollout_id"),
     ("from_version", "to_version", "operation_id", "phase", "stage", "create_time_s", "phase_since_s", "end_time_s"),
-    Codec(Rollout, frozenset({"rollout_id", "model", "history", "stale_subscribers"})),
+    Codec(Rollout, frozenset({"rollout_id", "model", "history", "hold", "stale_subscribers"})),
 )
 ROLLOUT_EVENTS = Entity(
     schema.rollout_events,

@@ -10,15 +10,19 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.fault import RETRY_AFTER_S, AdapterFault, EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
+from echoplaned.core.rollouts import publish_fault
 from echoplaned.core.routes import ready_endpoints
-from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, State, Version
+from echoplaned.core.state import Hold, Instance, InstanceState, Model, Rollout, RoutesProgress, State, Version
 
 MODEL = "m"
 SAID = "because"
 """What every verdict of an exploration gives as its reason."""
 _FAILURES_SEEN = 1
+_WORN = len(RETRY_AFTER_S)
+_PUBLISH = ("publish", MODEL, 1)
 
 
 def canonical(state: State, now_s: float = 0.0) -> State:
@@ -48,8 +52,8 @@ def _canonical_model(model: Model, now_s: float) -> Model:
             history=(),
             ending=ending,
         )
-        if rollout.held_reason == SAID:
-            rollout = replace(rollout, held_reason="")
+        # What a gate says holds nothing but its own window; every other hold is told by its kind.
+        rollout = replace(rollout, hold=_hold(rollout), held_reason="")
     routes = model.routes
     if routes is not None:
         # Every step ends with routes that name the READY instances; renumbered here as these are.
@@ -62,10 +66,45 @@ def _canonical_model(model: Model, now_s: float) -> Model:
         rollout=rollout,
         routes=routes,
         progress=progress,
+        faults=_canonical_faults(model),
         past_rollouts=(),
         update_time_s=0.0,
         create_time_s=0.0,
     )
+
+
+def _hold(rollout: Rollout) -> Hold | None:
+    return None if rollout.hold is Hold.GATES else rollout.hold
+
+
+def _canonical_faults(model: Model) -> tuple[AdapterFault, ...]:
+    """Return the fault that decides anything, that of routes, as given up and due again.
+
+    Those of other work only count towards its end, which ``worn`` reaches at once.
+    """
+    fault = publish_fault(model)
+    return () if fault is None else (replace(fault, key=_PUBLISH, count=_WORN + 1, retry_at_s=0.0),)
+
+
+def worn(state: State, key: EffectKey) -> State:
+    """Return the state in which an effect has failed so often that the next failure gives it up."""
+    fault = AdapterFault(key, "adapter", "Bug", _WORN, 0.0)
+    others = {name: tuple(f for f in m.faults if not f.is_about(key)) for name, m in state.models.items()}
+    return _with_models(state, {n: replace(m, faults=(*others[n], fault)) for n, m in state.models.items()})
+
+
+def by_faults(state: State) -> State:
+    """Return the state in which every version that failed did so by a fault of an adapter."""
+    failure = Failure(Reason.ADAPTER_FAILED, "")
+    models = {}
+    for name, model in state.models.items():
+        versions = {n: replace(v, failure=failure) if v.failure else v for n, v in model.versions.items()}
+        models[name] = replace(model, versions=MappingProxyType(versions))
+    return _with_models(state, models)
+
+
+def _with_models(state: State, models: dict[str, Model]) -> State:
+    return replace(state, models=MappingProxyType(models))
 
 
 def _canonical_version(version: Version, now_s: float) -> Version:
@@ -119,8 +158,7 @@ def key_of(state: State, now_s: float = 0.0) -> Hashable:
         for name, v in sorted(model.versions.items())
     )
     r = model.rollout
-    held = r.held_reason if r is not None and r.held_reason != SAID else ""
-    rollout = None if r is None else (r.phase, r.stage, r.introduced, r.paused, held, r.goal, r.ending is not None)
+    rollout = None if r is None else (r.phase, r.stage, r.introduced, r.paused, _hold(r), r.goal, r.ending is not None)
     routed = model.routes.clusters if model.routes is not None else ()
     clusters = tuple((c.version, c.weight_ppm, c.routed) for c in routed)
     operations = tuple(sorted((o.operation_id, o.cancelled) for o in state.operations.values() if not o.done))
@@ -129,6 +167,7 @@ def key_of(state: State, now_s: float = 0.0) -> Hashable:
         rollout,
         clusters,
         model.progress.acknowledged,
+        publish_fault(model) is not None,
         model.serving_version,
         bool(model.deleting),
         operations,
@@ -147,9 +186,9 @@ def describe(state: State) -> str:
         parts.append(f"{name}[{states}{flags}]")
     r = model.rollout
     if r is not None:
-        parts.append(f"{r.phase} {r.stage} {r.held_reason}{' paused' if r.paused else ''}")
+        parts.append(f"{r.phase} {r.stage} {r.hold or ''}{' paused' if r.paused else ''}")
     acknowledged = "acked" if model.progress.acknowledged else "unacked"
     return " ".join((*parts, acknowledged, "deleting" if model.deleting else ""))
 
 
-__all__ = ["MODEL", "SAID", "canonical", "describe", "key_of", "shape"]
+__all__ = ["MODEL", "SAID", "by_faults", "canonical", "describe", "key_of", "shape", "worn"]

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from echoplaned.core import events as ev
+from echoplaned.core.derive import implied_effects
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
-from echoplaned.core.rollouts import is_judged
+from echoplaned.core.rollouts import is_judged, publish_fault
 from echoplaned.core.state import (
     WEIGHT_TOTAL_PPM,
     Instance,
@@ -31,7 +32,7 @@ from echoplaned.core.state import (
 from echoplaned.core.state import GateVerdict as G
 from echoplaned.core.step import event_time, step
 from echoplaned.testing import builders
-from echoplaned.testing.abstraction import MODEL, SAID, canonical, describe, key_of, shape
+from echoplaned.testing.abstraction import MODEL, SAID, by_faults, canonical, describe, key_of, shape, worn
 
 SHORT_S, LONG_S = 5.0, 10_000.0
 OLD, NEW = "v1", "v2"
@@ -82,12 +83,13 @@ def _explore(start: State, limit: int) -> Found:
         state = queue.popleft()
         here = key_of(state)
         _note_end(state, here, graph, phases)
-        for event, answers in possible(state):
-            after = _apply(state, event)
+        for before, event, answers in _ways(state):
+            after = _apply(before, event)
             if after is None:
                 continue
             transitions += 1
-            problems += [f"{text} after {event} in {graph.seen[here]}" for text in broken(state, after)]
+            wrong = (*broken(before, after), *wrongly_turned(before, event, after))
+            problems += [f"{text} after {event} in {graph.seen[here]}" for text in wrong]
             there = key_of(after, event_time(event))
             if answers:
                 graph.good.setdefault(there, set()).add(here)
@@ -133,6 +135,21 @@ def _acknowledged(state: State) -> ev.RoutesProgressed:
     )
 
 
+def _ways(state: State) -> Iterator[tuple[State, ev.Event, bool]]:
+    """Yield every event that may come, with the state that it comes in: reasons and counts are abstracted, so another may be meant.
+
+    An adapter's fault comes as the one that gives the work up; those before only count (the transcripts have them), but for one of
+    routes, which bars the same ways. At a start that finds the engines, every version that is down may be down by a fault.
+    """
+    for event, answers in possible(state):
+        if isinstance(event, ev.AdapterFailed):
+            yield worn(state, event.key), event, answers
+            continue
+        yield state, event, answers
+        if isinstance(event, ev.Recovered) and event.found:
+            yield by_faults(state), event, answers
+
+
 def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
     """Yield every event that may come in a state, and whether it is a plain answer of an adapter that works."""
     yield ev.Tick(SHORT_S), True
@@ -153,6 +170,8 @@ def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
         yield _acknowledged(state), True
     if model.rollout is not None:
         yield from _rollout_events(model, model.rollout)
+    for effect in implied_effects(model, state.ledger_epoch, 0.0):
+        yield ev.AdapterFailed(0.0, effect.key, "adapter", "Bug"), False
 
 
 def _alive(model: Model) -> Iterator[ev.FoundEngine]:
@@ -230,6 +249,32 @@ def broken(before: State, after: State) -> list[str]:
         if skipped not in {0, 1}:
             problems.append(f"stage went from {earlier.rollout.stage} to {model.rollout.stage}")
     return problems
+
+
+def wrongly_turned(before: State, event: ev.Event, after: State) -> Iterator[str]:
+    """A rollout does not turn back because an adapter failed, nor because its routes could not be published in time."""
+    model, now = before.models.get(MODEL), after.models.get(MODEL)
+    if model is None or model.rollout is None or now is None or now.rollout is None:
+        return
+    waits = isinstance(event, ev.Tick) and publish_fault(model) is not None
+    turned = now.rollout.phase is Phase.REVERTING and model.rollout.phase is not Phase.REVERTING
+    if turned and (waits or (isinstance(event, ev.AdapterFailed) and event.key[0] in {"publish", "gates"})):
+        yield f"{model.rollout.phase} turned back for a fault of an adapter"
+    if (
+        isinstance(event, ev.Tick)
+        and publish_fault(model) is not None
+        and not model.deleting
+        and _new_drains(model, now)
+    ):
+        yield "an instance is drained that clients may still follow"
+
+
+def _new_drains(before: Model, after: Model) -> bool:
+    """Whether an instance that was READY is on its way out."""
+    ready = {i.key for v in before.versions.values() for i in v.instances if i.state is InstanceState.READY}
+    return any(
+        i.key in ready and i.state is InstanceState.DRAINING for v in after.versions.values() for i in v.instances
+    )
 
 
 def _broken_weights(model: Model) -> list[str]:

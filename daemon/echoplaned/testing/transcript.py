@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
+from echoplaned.core.derive import implied_effects
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
@@ -206,6 +207,14 @@ def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
     return ev.GatesJudged(t.now_s, words[0], t.rollout_id(words[0], options), stage, window, (verdict,))
 
 
+def _adapter_failed(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+    """The adapter raises that does this kind of work for an instance, a model or a rollout."""
+    kind, subject = words[0], words[1]
+    implied = (e for m in t.state.models.values() for e in implied_effects(m, t.state.ledger_epoch, t.now_s))
+    key = next((e.key for e in implied if (e.key[0], str(e.key[1])) == (kind, subject)), (kind, subject, 0))
+    return ev.AdapterFailed(t.now_s, key, "adapter", "Bug: no")
+
+
 def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> ev.Event:
     return ev.Tick(t.now_s)
 
@@ -241,6 +250,7 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] =
     "acked": _acked,
     "routes-refused": _routes_refused,
     "judged": _judged,
+    "adapter-failed": _adapter_failed,
     "tick": _tick,
     "recovered": _recovered,
 }

@@ -12,14 +12,17 @@ from typing import Any, cast
 
 import grpc
 import grpc.aio
+import structlog
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 
+from echoplaned.runtime.faults import contain
 from echoplaned.xds.publisher import Connection, Publisher
 from echoplaned.xds.requests import BadRequestError, read_delta, read_node, read_sotw
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 
 SERVICE = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
+log = structlog.get_logger(__name__)
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
 Request = SotwRequest | DeltaRequest
@@ -44,6 +47,7 @@ class AdsService:
         self._publisher = publisher
         self._options = options or AdsOptions()
         self._closing = False
+        self._complained = False
         self._waiting: set[asyncio.Event] = set()
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
@@ -62,7 +66,15 @@ class AdsService:
         """Look for silent subscribers until cancelled."""
         while True:
             await asyncio.sleep(self._options.expire_interval_s)
-            self._publisher.expire()
+            with contain(self._expire_failed):
+                self._publisher.expire()
+                self._complained = False
+
+    def _expire_failed(self, error: BaseException) -> None:
+        """Say once that subscribers cannot be looked through; it is tried again, and ends nothing else."""
+        if not self._complained:
+            log.error("xds.expire_failed", exc_info=error)
+        self._complained = True
 
     def close(self) -> None:
         """End every stream with UNAVAILABLE, so that a stopping server need not wait. Clients keep what they have."""

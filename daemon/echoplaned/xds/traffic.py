@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -12,8 +13,11 @@ from echoplaned.core.events import RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.traffic import Reporter, TrafficCounts
+from echoplaned.runtime.faults import contain
+from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.observer import Load, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.refusals import RefusalLog
@@ -73,12 +77,13 @@ class Traffic:
     told to delete everything.
     """
 
-    def __init__(self, emit: Emit, clock: Clock) -> None:
+    def __init__(self, emit: Emit, clock: Clock, failed: ReportFault) -> None:
         self._emit = emit
+        self._failed = failed
         self._clock = clock
         self._publisher: Publisher | None = None
         self._opened = False
-        self._waiting: dict[str, ModelRoutes] = {}
+        self._waiting: dict[str, PublishRoutes] = {}
         self._acknowledged_epochs: dict[str, int] = {}
         self.loads = LoadTotals()
         self.refusals = RefusalLog()
@@ -92,17 +97,22 @@ class Traffic:
     def publish(self, effect: PublishRoutes) -> None:
         """Publish one model's routes; before ``open`` keep them for it."""
         if not self._opened or self._publisher is None:
-            self._waiting[effect.model] = effect.routes
+            self._waiting[effect.model] = effect
             return
         self._publisher.publish_model(effect.routes)
 
     def open(self) -> None:
-        """Publish everything that was collected and let the streams in."""
+        """Publish everything that was collected and let the streams in; routes that cannot be built are left out and told."""
         if self._publisher is None:
             raise RuntimeError("connect a publisher first")
+        waiting, self._waiting = self._waiting, {}
         self._opened = True
-        self._publisher.open(self._waiting)
-        self._waiting = {}
+        routes: dict[str, ModelRoutes] = {}
+        for model, effect in waiting.items():
+            with contain(partial(self._failed, effect.key)):
+                snapshots.build({model: effect.routes})
+                routes[model] = effect.routes
+        self._publisher.open(routes)
 
     def forget(self, model: str) -> None:
         """Drop what is left of a deleted model."""

@@ -42,6 +42,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "ENGINE_START_FAILED": "read the engine's last lines in the message",
     "ENGINE_CRASH_LOOP": "read the engine's last lines in the message; load it again once the cause is gone",
     "PROBE_FAILED": "the checkpoint loads but does not answer rightly; check its files",
+    "ADAPTER_FAILED": "a fault of the daemon's own: its log says which; load the version again, or start the daemon again",
     "LIMIT_EXCEEDED": "wait and try again, with fewer calls at once",
     "STORE_UNAVAILABLE": "make room on, or repair, the daemon's state directory; nothing was changed",
 }
