@@ -12,7 +12,7 @@ import pytest
 from engine_bench import is_running, until
 
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError, WatchedProcess
-from echoplaned.engines.record import read_start_ticks
+from echoplaned.worker_contract.record import read_start_ticks
 
 
 def spawn(code: str) -> int:

@@ -28,8 +28,9 @@ from echoplane.v1 import (
 )
 from echoplaned.core.errors import SourceNotAllowedError
 from echoplaned.core.failure import Reason
+from echoplaned.engine_kinds import KINDS
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import CountedBy, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.testing.builders import facts
@@ -164,7 +165,7 @@ class World:
             planning=self.planning,
             prober=self.prober,
             resolve_source=resolve,
-            engines={"torch": EngineProfile(frozenset({"torch_threads"}))},
+            engines={kind.name: kind for kind in KINDS},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
             daemon_version="0.1.0",

@@ -13,8 +13,8 @@ from models import Checkpoints
 from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.ports.traces import TraceFlag
+from echoplaned.worker_contract.golden import PROBE_MARK
 
 pytestmark = pytest.mark.system
 

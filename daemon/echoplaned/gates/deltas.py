@@ -86,6 +86,9 @@ class TotalsReader:
     def _read(self, name: str, source: TrafficSource, now_s: float) -> Interval:
         totals = dict(source.totals())
         before, self._last[name] = self._last[name], totals
+        # A source that cannot count one of the two says nothing of either: a comparison would take unset for zero.
+        if not all(totals.get(key, _NOTHING).is_counted for key in self._versions):
+            return Interval()
         tallies = []
         for key in self._versions:
             tally = _difference(before.get(key, _NOTHING), totals.get(key, _NOTHING))

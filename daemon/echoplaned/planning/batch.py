@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.options import EngineOptions, WeightFormat, format_name, native_request
@@ -23,7 +24,7 @@ def size_batch(
     max_concurrencies: NDArray[np.uint64],
     *,
     dtype: Dtype | WeightFormat | str | None = None,
-    engine: str = "torch",
+    engine: str = DEFAULT_KIND.name,
     options: EngineOptions | None = None,
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return expected and upper bytes of the fullest rank, one of each a row, as `size_model` would.

@@ -13,6 +13,7 @@ from echoplaned.core.errors import EchoplaneError, MemoryInsufficientError, Surg
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
@@ -45,7 +46,7 @@ class PlanRequest:
     max_concurrency: int | None = None
     replicas: int = 1
     surge: bool = False
-    engine: str = "torch"
+    engine: str = DEFAULT_KIND.name
     victims: tuple[Victim, ...] = ()
     calibrated: Calibrated | None = None
     options: EngineOptions = field(default_factory=EngineOptions)
@@ -105,8 +106,19 @@ def plan_load(request: PlanRequest) -> Plan:
         kv_bytes_per_token=sized.kv_bytes_per_token,
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
-        calibration=_calibrated(request).shown if request.engine == "torch" else None,
+        calibration=_calibrated(request).shown if _is_calibrated(request) else None,
     )
+
+
+def _is_calibrated(request: PlanRequest) -> bool:
+    kind = find_kind(request.engine)
+    return kind is not None and kind.is_calibrated
+
+
+def _is_split(request: PlanRequest) -> bool:
+    """Whether the engine may spread one instance over several devices; those that are only sized may."""
+    kind = find_kind(request.engine)
+    return kind is None or kind.is_split
 
 
 def _calibrated(request: PlanRequest) -> Calibrated:
@@ -148,7 +160,7 @@ def plan_offline(
     context_length: int | None = None,
     max_concurrency: int | None = None,
     replicas: int = 1,
-    engine: str = "torch",
+    engine: str = DEFAULT_KIND.name,
     options: EngineOptions | None = None,
 ) -> Plan:
     """Plan a directory, a GGUF file or a ``config.json`` on this host's devices as if they were empty; needs no daemon.
@@ -260,10 +272,11 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
 
 
 def _not_served(request: PlanRequest, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning where a model is sized for the embedded engine, which would refuse to load it."""
-    if checkpoint.is_served or request.engine != "torch":
+    """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
+    kind = find_kind(request.engine)
+    if checkpoint.is_served or kind is None:
         return ()
-    return (f"the embedded engine does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
+    return (f"{kind.title} does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
 
 
 def _alternatives(
@@ -290,7 +303,7 @@ def _alternatives(
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
                 for one in request.victims
             ],
-            splits=[] if request.engine == "torch" or len(sized.ranks) > 1 else list(_SPLITS),
+            splits=[] if not _is_split(request) or len(sized.ranks) > 1 else list(_SPLITS),
             reload_seconds=checkpoint.facts.weights_bytes / _RELOAD_BYTES_PER_SECOND,
         )
     return tuple(_alternative(one, sized) for one in found)

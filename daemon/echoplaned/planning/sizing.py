@@ -9,6 +9,7 @@ from typing import Final
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import EngineOptions, WeightFormat, format_name, native_request
@@ -60,7 +61,7 @@ def size_model(
     dtype: Dtype | WeightFormat | str | None = None,
     context_length: int | None = None,
     max_concurrency: int | None = None,
-    engine: str = "torch",
+    engine: str = DEFAULT_KIND.name,
     options: EngineOptions | None = None,
     constants: _allocator.Constants | None = None,
 ) -> SizedModel:
@@ -71,7 +72,7 @@ def size_model(
         dtype: of the weights, or a GGUF type's name; the stored one where None. What is not quantised keeps the stored dtype.
         context_length: longest sequence in tokens; the model's own limit where None.
         max_concurrency: sequences computed at once; 8 where None.
-        engine: whose memory: ``torch`` (the embedded one), ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
+        engine: whose memory: a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
         options: a split, and the engine's own settings.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
@@ -117,7 +118,7 @@ def fitting(
     sized: SizedModel,
     free_bytes: int,
     *,
-    engine: str = "torch",
+    engine: str = DEFAULT_KIND.name,
     options: EngineOptions | None = None,
     constants: _allocator.Constants | None = None,
 ) -> tuple[int, int]:

@@ -11,9 +11,16 @@ from echoplaned.core.ids import VersionKey
 
 @dataclass(frozen=True, slots=True)
 class TrafficCounts:
-    """Running totals of one version.
+    """Running totals of one version; unset is not zero: what is not counted is said.
 
-    ``client_errors`` are the callers' own mistakes; a source that cannot tell puts all in ``server_errors``.
+    Attributes:
+        ok: requests that were answered well.
+        client_errors: the callers' own mistakes; a source that cannot tell puts all in ``server_errors``.
+        server_errors: requests that failed otherwise.
+        arrivals: requests that arrived.
+        in_flight: requests under way now.
+        counts_arrivals: whether arrivals and in_flight mean anything; one engine that does not count makes the sum say nothing.
+        counts_errors: whether ok and both kinds of error mean anything.
     """
 
     ok: int = 0
@@ -21,6 +28,13 @@ class TrafficCounts:
     server_errors: int = 0
     arrivals: int = 0
     in_flight: int = 0
+    counts_arrivals: bool = True
+    counts_errors: bool = True
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether everything that a comparison of versions needs is counted."""
+        return self.counts_arrivals and self.counts_errors
 
     def __add__(self, other: TrafficCounts) -> TrafficCounts:
         """Add field by field."""
@@ -30,6 +44,8 @@ class TrafficCounts:
             self.server_errors + other.server_errors,
             self.arrivals + other.arrivals,
             self.in_flight + other.in_flight,
+            self.counts_arrivals and other.counts_arrivals,
+            self.counts_errors and other.counts_errors,
         )
 
 

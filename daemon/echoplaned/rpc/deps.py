@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from echoplaned.core.spec import Tier
+from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
@@ -24,14 +24,6 @@ class CountedBy(StrEnum):
 
     LRS = "LRS"
     WORKER = "WORKER"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineProfile:
-    """What an engine kind takes. ``options``: names of its options; ``tiers``: where it can keep a version."""
-
-    options: frozenset[str] = frozenset()
-    tiers: frozenset[Tier] = frozenset({Tier.HOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +69,14 @@ class RpcDeps:
 
     ``resolve_source``: the path of a source's URI beneath an allowed root; blocks. ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
-    ``refusals``: what subscribers refused of a model's routes, the latest first.
+    ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
     """
 
     handle: Handle
     planning: PlanningFacade
     prober: Prober
     resolve_source: Callable[[str], Path]
-    engines: Mapping[str, EngineProfile]
+    engines: Mapping[str, EngineKind]
     lifecycle: Lifecycle
     monotonic: Callable[[], float]
     daemon_version: str
@@ -94,4 +86,5 @@ class RpcDeps:
     xds: Callable[[], XdsTotals] = XdsTotals
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
     store_writable: Callable[[], bool] = lambda: True
+    alarms: Callable[[], tuple[str, ...]] = lambda: ()
     observer: RpcObserver = field(default_factory=NoObserver)

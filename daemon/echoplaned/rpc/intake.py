@@ -26,6 +26,7 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -34,7 +35,6 @@ from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
 from echoplaned.rpc.victims import victims_of
 from echoplaned.rpc.wishes import (
-    DEFAULT_ENGINE,
     VersionWish,
     changed_spec,
     default_version_id,
@@ -226,23 +226,17 @@ class Intake:
         return model.versions.get(version_id) if model is not None else None
 
     def _check_engine(self, wish: VersionWish) -> None:
-        kind = wish.engine or DEFAULT_ENGINE
-        profile = self._deps.engines.get(kind)
-        if profile is None:
+        name = wish.engine or DEFAULT_KIND.name
+        kind = self._deps.engines.get(name)
+        if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
-        unknown = [name for name, _ in wish.engine_options if name not in profile.options]
-        if unknown:
-            takes = ", ".join(sorted(profile.options)) or "none"
-            raise FieldInvalidError(
-                *(
-                    Violation(f'engine_options["{name}"]', f"engine {kind} has no such option; its options: {takes}")
-                    for name in unknown
-                )
-            )
-        if wish.tier not in profile.tiers:
+        violations = kind.check_options(dict(wish.engine_options))
+        if violations:
+            raise FieldInvalidError(*violations)
+        if wish.tier not in kind.tiers:
             raise NotImplementedHereError(
-                f"engine {kind} cannot keep a version {wish.tier.value}: leave tier out, or HOT"
+                f"engine {name} cannot keep a version {wish.tier.value}: leave tier out, or HOT"
             )
 
     def _check_limits(self, order: VersionOrder) -> None:

@@ -11,10 +11,9 @@ from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ReservoirOverrides, Tier, VersionSpec
 from echoplaned.core.state import Version
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
 from echoplaned.rpc.convert.plans import overrides_from_pb
-
-DEFAULT_ENGINE = "torch"
 
 VersionRequest = models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest | planning_pb2.PlanModelRequest
 
@@ -70,7 +69,7 @@ def new_spec(wish: VersionWish, path: str, facts: ModelFacts, default_max_concur
         source_uri=wish.source_uri,
         source_path=path,
         digest=facts.digest,
-        engine=wish.engine or DEFAULT_ENGINE,
+        engine=wish.engine or DEFAULT_KIND.name,
         dtype=wish.dtype or facts.stored_dtype,
         context_length=wish.context_length or longest,
         max_concurrency=wish.max_concurrency or default_max_concurrency,
