@@ -18,6 +18,7 @@ from pathlib import Path
 
 import grpc
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
@@ -118,7 +119,7 @@ def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWork
     pid = launch("w1", options, urgent=True)
     try:
         address = _address(state_dir)
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(address, DIRECT_OPTIONS) as channel:
             stub, control = oip_grpc.GRPCInferenceServiceStub(channel), worker_pb2_grpc.WorkerServiceStub(channel)
             worker = LiveWorker(state_dir, pid, channel, stub, control)
             worker.wait_for(worker_pb2.WORKER_STATE_SPARE)
