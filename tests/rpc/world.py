@@ -17,6 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2_grpc
 from grpc_status import rpc_status
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc, status_pb2
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import (
@@ -197,7 +198,7 @@ class World:
         server = build_server(self.deps(), options=ServerOptions())
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+        self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS))
         return server
 
 
