@@ -55,7 +55,7 @@ def state_at(epoch: int) -> State:
         models=MappingProxyType(models),
         operations=MappingProxyType(operations),
         store_epoch=epoch,
-        ledger_epoch=epoch // 2,
+        reservation_epoch=epoch // 2,
         route_epoch=epoch // 3,
         announce_sequence=epoch,
     )

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoplaned.core.calibration import EngineKey, readings_of
-from echoplaned.core.effects import ExplainReading, PlanInstance
+from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.events import ReadingTaken, Refused, Reserved
+from echoplaned.core.events import ReadingTaken, PlacementRefused, InstancePlaced
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, reserved_bytes
 from echoplaned.core.plan import Plan
@@ -28,8 +28,8 @@ class InstancePlanner:
         self._emit = emit
         self._clock = clock
 
-    def plan_instance(self, effect: PlanInstance, state: State) -> None:
-        """Answer Reserved or Refused, with the ledger epoch that was read."""
+    def place_instance(self, effect: PlaceInstance, state: State) -> None:
+        """Answer InstancePlaced or PlacementRefused, with the ledger epoch that was read."""
         found = find_instance(state, effect.instance)
         if found is None:
             return
@@ -38,10 +38,10 @@ class InstancePlanner:
         needed = version.plan.upper_bytes
         devices = place(state.devices, held, needed_bytes=needed, replicas=1)
         if devices:
-            self._emit(Reserved(self._clock(), effect.instance, devices[0], needed, state.ledger_epoch))
+            self._emit(InstancePlaced(self._clock(), effect.instance, devices[0], needed, state.reservation_epoch))
         else:
             failure = _no_room(model, version, _replanned(model, version, state, held, self._engine_versions))
-            self._emit(Refused(self._clock(), effect.instance, failure, state.ledger_epoch))
+            self._emit(PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch))
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
         """Answer ReadingTaken; reads the checkpoint's headers, which takes milliseconds. Readings of a device that has gone are dropped."""

@@ -56,7 +56,7 @@ class PlanRequest:
 def plan_load(request: PlanRequest) -> Plan:
     """Size a model, place its replicas by best fit, and look for alternatives where they do not fit.
 
-    The same request gives the same plan. Nothing is reserved: that is for whoever owns the ledger.
+    The same request gives the same plan. Nothing is reserved: that is for whoever owns the state.
 
     Raises:
         EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.

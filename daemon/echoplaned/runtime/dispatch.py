@@ -26,8 +26,8 @@ class Dispatcher:
     def perform(self, effect: fx.Effect, state: State) -> None:  # noqa: C901 - one case an effect
         """Do one effect."""
         match effect:
-            case fx.PlanInstance():
-                self.planner.plan_instance(effect, state)
+            case fx.PlaceInstance():
+                self.planner.place_instance(effect, state)
             case fx.ExplainReading():
                 self.planner.explain_reading(effect, state)
             case fx.StartEngine():
