@@ -50,7 +50,7 @@ class Recorder:
     done: list[fx.Effect] = field(default_factory=list)
     undrained: list[InstanceKey] = field(default_factory=list)
 
-    def place_instance(self, effect: fx.PlaceInstance, state: State) -> None:
+    def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Record."""
         del state
         self.done.append(effect)

@@ -14,11 +14,11 @@ from echoplaned.core.events import (
     EngineReady,
     EngineStopped,
     EngineStuck,
+    InstancePlaced,
     MemoryMeasured,
+    PlacementRefused,
     ProbesFailed,
     ProbesPassed,
-    PlacementRefused,
-    InstancePlaced,
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
@@ -72,7 +72,11 @@ def on_placed(draft: Draft, event: InstancePlaced) -> None:
 def on_placement_refused(draft: Draft, event: PlacementRefused) -> None:
     """Give an instance up for want of room, unless a reservation has changed since the planner read it."""
     found = find_instance(draft.state, event.instance)
-    if found is None or found[2].state is not InstanceState.PENDING or event.reservation_epoch != draft.state.reservation_epoch:
+    if (
+        found is None
+        or found[2].state is not InstanceState.PENDING
+        or event.reservation_epoch != draft.state.reservation_epoch
+    ):
         return draft.count_stale()
     draft.drop_instance(event.instance)
     _fail_version(draft, found[2], event.failure)

@@ -36,7 +36,9 @@ def step(state: State, event: Event) -> Step:
     """
     draft = Draft(state, event_time(event))
     _HANDLERS[type(event)](draft, event)
-    everything = isinstance(event, events.Tick | events.Recovered) or draft.state.reservation_epoch != state.reservation_epoch
+    everything = (
+        isinstance(event, events.Tick | events.Recovered) or draft.state.reservation_epoch != state.reservation_epoch
+    )
     for model_id in sorted(draft.state.models.keys() if everything else draft.touched):
         reconcile(draft, model_id)
     return _finish(state, draft, everything=everything)

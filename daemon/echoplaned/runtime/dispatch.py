@@ -9,7 +9,7 @@ from echoplaned.core.state import OperationKind, State
 from echoplaned.ports.engines import Engines
 from echoplaned.ports.gates import Gates
 from echoplaned.ports.observer import Observer
-from echoplaned.ports.planner import Planner
+from echoplaned.ports.planning import Planner
 from echoplaned.ports.routes import Routes
 
 
@@ -27,7 +27,7 @@ class Dispatcher:
         """Do one effect."""
         match effect:
             case fx.PlaceInstance():
-                self.planner.place_instance(effect, state)
+                self.planner.place(effect, state)
             case fx.ExplainReading():
                 self.planner.explain_reading(effect, state)
             case fx.StartEngine():

@@ -169,7 +169,10 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool
     match i.state:
         case InstanceState.PENDING:
             yield ev.InstancePlaced(0.0, key, "host", 128 * builders.MIB, state.reservation_epoch), True
-            yield ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch), False
+            yield (
+                ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch),
+                False,
+            )
             return
         case InstanceState.STARTING if i.restart_at_s is None:
             yield ev.EngineReady(0.0, key, generation, f"127.0.0.1:{key.ordinal}", 1), True
