@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -27,7 +26,6 @@ from echoplane.v1 import (
     planning_pb2_grpc,
     rollouts_pb2_grpc,
 )
-from echoplaned.core.errors import SourceNotAllowedError
 from echoplaned.core.failure import Reason
 from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
@@ -37,17 +35,6 @@ from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
 from echoplaned.xds.refusals import RefusalLog
-
-ROOT = Path("/roots")
-
-
-def resolve(uri: str) -> Path:
-    """Stand in for ``resolve_source``: everything that has no ``..`` lies beneath the root."""
-    if ".." in uri:
-        raise SourceNotAllowedError(
-            "the source lies outside of every root", subject="source_uri", accepted="file: paths"
-        )
-    return ROOT / uri.removeprefix("file:")
 
 
 @dataclass
@@ -164,7 +151,6 @@ class World:
             handle=self.handle,
             planning=self.planning,
             prober=self.prober,
-            resolve_source=resolve,
             engines={"torch": EngineProfile(frozenset({"torch_threads"}))},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
