@@ -34,10 +34,9 @@ from echoplaned.engines.trace_store import TraceStore
 from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
 from echoplaned.planning import find_devices
+from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
-from echoplaned.planning.sources import resolve_source
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.allocator import Planning
 from echoplaned.rpc.deps import CountedBy, RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
@@ -88,6 +87,7 @@ class Daemon:
     loop: Loop
     engines: EngineProcesses
     xds: Xds
+    planner: InstancePlanner
     gates: GateRunner
     prober: OipProber
     scorer: OipScorer
@@ -125,15 +125,15 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     )
     gates = GateRunner(outside)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
-    planner = InstancePlanner(loop.emit, time.time, engine_versions)
+    allocator = Allocator(settings.model_roots, engine_versions)
+    planner = InstancePlanner(loop.emit, time.time, allocator.plan)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
-        planning=Planning(settings.model_roots, engine_versions),
+        planning=allocator,
         prober=prober,
-        resolve_source=lambda uri: resolve_source(uri, settings.model_roots),
         engines={kind.name: kind for kind in KINDS},
         lifecycle=lifecycle,
         monotonic=time.monotonic,
@@ -148,7 +148,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, xds, gates, prober, scorer, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
@@ -285,6 +285,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
+    await daemon.planner.aclose()
     await daemon.gates.aclose()
     await daemon.engines.close()
     await daemon.prober.close()

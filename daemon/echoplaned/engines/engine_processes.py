@@ -161,9 +161,9 @@ class EngineProcesses:
 
     async def _start(self, effect: StartEngine) -> None:
         key = (effect.instance, effect.generation)
-        kind = find_kind(effect.spec.engine, self._kinds)
+        kind = find_kind(effect.spec.shape.engine, self._kinds)
         if kind is None:
-            self._give_up(key, f"there is no engine {effect.spec.engine!r} here")
+            self._give_up(key, f"there is no engine {effect.spec.shape.engine!r} here")
             return
         watched = self._leaders.get(key)
         try:

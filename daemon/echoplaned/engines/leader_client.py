@@ -48,17 +48,18 @@ class LeaderClient:
         Raises:
             LeaderRefusedError: it did not.
         """
-        spec = effect.spec
+        shape = effect.spec.shape
         order = LoadOrder(
             instance=effect.instance,
             generation=effect.generation,
-            source_path=Path(spec.source_path),
+            source_path=Path(effect.spec.source_path),
             task=effect.facts.task,
-            dtype=spec.dtype,
-            context_length=spec.context_length,
-            max_concurrency=spec.max_concurrency,
-            engine_options=dict(spec.engine_options),
+            dtype=shape.dtype,
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            engine_options=dict(shape.options),
             device_id=effect.device_id,
+            weights_format=shape.weights_format,
         )
         try:
             answer = await self._stub.Load(write_order(order), timeout=timeout_s)

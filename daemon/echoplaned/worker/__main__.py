@@ -7,6 +7,7 @@ import os
 import sys
 
 from echoplaned.engine_kinds import embedded
+from echoplaned.worker.quiet import leave_out_enum_registrations
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
 from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError
 
@@ -30,6 +31,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_TAKEN
     os.environ.update(_ENVIRONMENT)
+    leave_out_enum_registrations()
     server = importlib.import_module("echoplaned.worker.server")
     try:
         code: int = server.serve(keeper, server.ServeOptions(arguments.listen, arguments.urgent))
