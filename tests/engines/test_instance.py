@@ -10,7 +10,7 @@ from engine_bench import KEY
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.engine_kinds import Limits
-from echoplaned.engines.instance import WatchedInstance
+from echoplaned.engines.instance import InstanceLimits, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.ports.traffic import TrafficCounts
 from echoplaned.worker_contract.record import WorkerPhase
@@ -18,7 +18,7 @@ from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Re
 
 READY = Report(WorkerPhase.READY)
 LOADING = Report(WorkerPhase.LOADING)
-LIMITS = Limits(start_s=1000.0, start_quiet_s=100.0, start_silence_s=20.0)
+LIMITS = InstanceLimits(Limits(start_s=1000.0, start_quiet_s=100.0, start_silence_s=20.0))
 MIB = 1024 * 1024
 
 

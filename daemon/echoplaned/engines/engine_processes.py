@@ -26,12 +26,12 @@ from echoplaned.core.events import (
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
-from echoplaned.engines.instance import WatchedInstance
+from echoplaned.engines.instance import StuckLimits, WatchedInstance
 from echoplaned.engines.jobs import LOADING, Jobs
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.leader_client import LeaderRefusedError
 from echoplaned.engines.leader_process import NotReadyError
-from echoplaned.engines.leaders import Clocks, EngineSinks, Key, Leaders
+from echoplaned.engines.leaders import Clocks, EngineSinks, Key, LeaderHome, Leaders
 from echoplaned.engines.probing import ProbeFailedError, probe_all
 from echoplaned.engines.quiet import SETTLE_S, wait_until_quiet
 from echoplaned.engines.standby import StandbyPool
@@ -58,12 +58,14 @@ class EngineProcessOptions:
         kinds: the kinds of engines that are known.
         standby_count: leaders kept on standby, of each kind that has standby.
         bytecode_cache: as in ``LaunchOptions``.
+        stuck: when a live leader counts as stuck.
     """
 
     state_dir: Path
     kinds: tuple[EngineKind, ...] = field(default=KINDS)
     standby_count: int = 1
     bytecode_cache: Path | None = None
+    stuck: StuckLimits = field(default_factory=StuckLimits)
 
     def launch(self, kind: EngineKind) -> LaunchOptions:
         """Return how leaders of a kind are started."""
@@ -89,7 +91,7 @@ class EngineProcesses:
         self._pools = {
             kind: StandbyPool(options.launch(kind), options.standby_count, new_worker_id) for kind in options.kinds
         }
-        self._leaders = Leaders(options.state_dir.resolve(), self._pools, sinks, clocks)
+        self._leaders = Leaders(LeaderHome(options.state_dir.resolve(), options.stuck), self._pools, sinks, clocks)
         self._jobs = Jobs(sinks.failed, self._job_ended)
         self._closing = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from echoplaned.core.ids import InstanceKey, VersionKey
@@ -19,6 +19,7 @@ from echoplaned.worker_contract.report import Report
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
+_RECONNECT_MAX_S: Final = 2.0
 _GROWN_SHARE: Final = 0.05
 _GROWN_BYTES: Final = 4 * 1024 * 1024
 _GROWN_BATCH: Final = 1.5
@@ -75,6 +76,19 @@ class StuckLimits:
     loop_gap_s: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceLimits:
+    """How long an instance may take.
+
+    Attributes:
+        kind: to start and to be probed, by its kind.
+        stuck: while it serves.
+    """
+
+    kind: Limits = field(default_factory=Limits)
+    stuck: StuckLimits = field(default_factory=StuckLimits)
+
+
 @dataclass(slots=True)
 class _Start:
     """A start under way: when it began, when it last showed progress, and what it showed then."""
@@ -103,7 +117,7 @@ class WatchedInstance:
         leader: its leader's process.
         sink: where its counters go.
         clock: monotonic seconds.
-        limits: how long a start of its kind may take.
+        limits: how long it may take.
     """
 
     def __init__(
@@ -112,7 +126,7 @@ class WatchedInstance:
         leader: LeaderProcess,
         sink: CounterSink,
         clock: Callable[[], float],
-        limits: Limits,
+        limits: InstanceLimits,
     ) -> None:
         self.key = key
         self.leader = leader
@@ -122,8 +136,8 @@ class WatchedInstance:
         self.told_tokens = 0
         self._sink = sink
         self._clock = clock
-        self._start_limits = limits
-        self._limits = StuckLimits()
+        self._start_limits = limits.kind
+        self._limits = limits.stuck
         self._last: Report | None = None
         self._start: _Start | None = None
         self._origin: TrafficCounts | None = TrafficCounts()
@@ -145,10 +159,13 @@ class WatchedInstance:
 
     async def follow(self) -> None:
         """Take reports until cancelled or the process has gone; connect again where the stream breaks."""
+        pause_s = _RECONNECT_S
         while self.leader.process.alive:
             async for report in self.leader.client.reports(REPORT_INTERVAL_S):
                 self._take(report)
-            await asyncio.sleep(_RECONNECT_S)
+                pause_s = _RECONNECT_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(_RECONNECT_MAX_S, 2 * pause_s)
 
     async def follow_traces(self, tracing: Tracing) -> None:
         """Take traces until cancelled or the process has gone; at a fraction of 0 tell the leader to keep none."""

@@ -14,7 +14,7 @@ from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, Found
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.family import Family, end_family, find_marked
-from echoplaned.engines.instance import CounterSink, Tracing, WatchedInstance
+from echoplaned.engines.instance import CounterSink, InstanceLimits, StuckLimits, Tracing, WatchedInstance
 from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, family_of, take_inventory
 from echoplaned.engines.jobs import JobFailed, log_error
 from echoplaned.engines.leader_process import LeaderProcess
@@ -22,7 +22,7 @@ from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import forget_record, read_boot_id, records_dir
+from echoplaned.worker_contract.record import WorkerRecord, forget_record, read_boot_id, records_dir
 
 _CHECK_INTERVAL_S: Final = 1.0
 _LATE_SWEEP_S: Final = 5.0
@@ -59,20 +59,34 @@ class EngineSinks:
     tracing: Tracing | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LeaderHome:
+    """Where leaders live, and how they are judged.
+
+    Attributes:
+        state_dir: where they keep their records; absolute, without links.
+        stuck: when a live one counts as stuck.
+    """
+
+    state_dir: Path
+    stuck: StuckLimits
+
+
 class Leaders:
     """Watches the leaders of a state directory and tells of their end, of stuck ones and of growing memory.
 
     Args:
-        state_dir: where they keep their records; absolute, without links.
+        home: where they live.
         pools: who is on standby, by kind; every kind that is known.
         sinks: where the news goes.
         clocks: the time.
     """
 
     def __init__(
-        self, state_dir: Path, pools: Mapping[EngineKind, StandbyPool], sinks: EngineSinks, clocks: Clocks
+        self, home: LeaderHome, pools: Mapping[EngineKind, StandbyPool], sinks: EngineSinks, clocks: Clocks
     ) -> None:
-        self._state_dir = state_dir
+        self._state_dir = home.state_dir
+        self._stuck = home.stuck
         self._pools = pools
         self._sinks = sinks
         self._clocks = clocks
@@ -125,13 +139,15 @@ class Leaders:
         What the engine of a dead leader left is ended first, so that its memory is free before another one is started.
         """
         inventory = await self._take_inventory()
-        await asyncio.to_thread(self._end_dead, inventory)
+        await asyncio.to_thread(self._end_dead, inventory.dead)
         found: list[FoundEngine] = []
+        died: list[WorkerRecord] = []
         for leader in inventory.leaders:
-            if leader.is_standby:
-                self._adopt_standby(leader)
-            else:
-                found.extend(self._adopt_instance(leader))
+            try:
+                found.extend(self._adopt(leader))
+            except NoSuchProcessError:
+                died.extend(filter(None, [leader.record]))
+        await asyncio.to_thread(self._end_dead, tuple(died))
         standby_count = sum(len(pool.worker_ids) for pool in self._pools.values())
         log.info("engines.adopted", instances=len(found), standby=standby_count)
         return tuple(found)
@@ -168,7 +184,8 @@ class Leaders:
             self._sinks.emit(EngineStuck(self._clocks.wall(), *watched.key, why))
 
     def _watch(self, key: Key, leader: LeaderProcess) -> WatchedInstance:
-        watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, leader.kind.limits)
+        limits = InstanceLimits(leader.kind.limits, self._stuck)
+        watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, limits)
         self._instances[key] = watched
         followers = [self.spawn(watched.follow())]
         if self._sinks.tracing is not None:
@@ -213,22 +230,21 @@ class Leaders:
             usage = watched.last_report.usage if watched.last_report else None
             self._sinks.emit(MemoryMeasured(self._clocks.wall(), *watched.key, grown, usage))
 
-    def _adopt_standby(self, found: FoundLeader) -> None:
-        try:
-            self._pools[found.kind].adopt(LeaderProcess.adopt(self._state_dir, found))
-        except NoSuchProcessError:
-            return
+    def _adopt(self, found: FoundLeader) -> list[FoundEngine]:
+        """Put a leader on standby, or watch its instance; nothing if its record makes no sense.
 
-    def _adopt_instance(self, found: FoundLeader) -> list[FoundEngine]:
-        """Watch a leader that has an instance; nothing if it has gone meanwhile, or if its record makes no sense."""
+        Raises:
+            NoSuchProcessError: it has gone meanwhile.
+        """
         record = found.record
-        if record is None:
+        if record is None or found.is_standby:
+            self._pools[found.kind].adopt(LeaderProcess.adopt(self._state_dir, found))
             return []
         try:
             instance = InstanceKey.parse(record.instance)
-            leader = LeaderProcess.adopt(self._state_dir, found)
-        except (ValueError, NoSuchProcessError):
+        except ValueError:
             return []
+        leader = LeaderProcess.adopt(self._state_dir, found)
         self._watch((instance, record.generation), leader).count_from_now()
         return [FoundEngine(instance, record.generation, record.address, record.pid)]
 
@@ -240,10 +256,10 @@ class Leaders:
         self._foreign = inventory.foreign
         return inventory
 
-    def _end_dead(self, inventory: Inventory) -> None:
+    def _end_dead(self, dead: tuple[WorkerRecord, ...]) -> None:
         """End what the engines of dead leaders left, and forget their records. Blocking."""
         boot_id = read_boot_id()
-        for record in inventory.dead:
+        for record in dead:
             if record.boot_id != boot_id or end_family(family_of(record), _END_TIMEOUT_S):
                 forget_record(self._state_dir, record.worker_id)
 

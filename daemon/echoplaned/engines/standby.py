@@ -15,6 +15,7 @@ from echoplaned.engines.processes import NoSuchProcessError
 
 _RETRY_FIRST_S: Final = 2.0
 _RETRY_MAX_S: Final = 60.0
+_END_TIMEOUT_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ class StandbyPool:
             if not taken.is_ready:
                 taken.readying.cancel()
                 taken.leader.kill()
+                await self._wait_for_end(taken.leader)
         return taken.leader
 
     async def shrink(self) -> int:
@@ -169,6 +171,14 @@ class StandbyPool:
     def _try_again(self) -> None:
         self._retry = None
         self.refill()
+
+    async def _wait_for_end(self, leader: LeaderProcess) -> None:
+        """Wait until a killed leader has gone: who gave the start up is told that its memory is free."""
+        try:
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                await leader.wait_until_gone()
+        except TimeoutError:
+            log.warning("standby.does_not_die", worker=leader.worker_id, pid=leader.process.pid)
 
     async def _end(self, leaving: list[_Standby]) -> None:
         for one in leaving:
