@@ -21,7 +21,7 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.family import Family, Member, end_family, find_marked, find_members
+from echoplaned.engines.family import Family, Member, end_family, find_marked, find_members, read_mark
 from echoplaned.engines.instance import StuckLimits, Tracing
 from echoplaned.engines.inventory import family_of
 from echoplaned.engines.job_failures import JobFailures
@@ -202,7 +202,11 @@ async def open_stage(subject: Subject, state_dir: Path) -> AsyncGenerator[Stage,
 
 def stray_child(mark: str) -> subprocess.Popen[bytes]:
     """Start what an engine may leave: a process with its mark, in a session of its own, that nobody knows of."""
-    return subprocess.Popen(["/bin/sleep", "3600"], env={**os.environ, VARIABLE: mark}, start_new_session=True)
+    process = subprocess.Popen(["/bin/sleep", "3600"], env={**os.environ, VARIABLE: mark}, start_new_session=True)
+    # For a moment after its exec a process has no environment that could be read.
+    while not read_mark(process.pid):
+        time.sleep(0.01)
+    return process
 
 
 def has_ended(process: subprocess.Popen[bytes], timeout_s: float = 5.0) -> bool:
