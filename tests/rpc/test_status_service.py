@@ -149,7 +149,7 @@ async def test_explain(world: World) -> None:
     await world.load("fp32")
     started = await world.update("int8", policy=rollouts_pb2.RolloutPolicy(stages_percent=[50, 100], stage_min_s=0))
     world.handle.advance(1)
-    world.handle.judge("minilm", GateVerdict.FAIL, "7 of 60 failed")
+    world.handle.give_verdict("minilm", GateVerdict.FAIL, "7 of 60 failed")
     explain = world.stubs.status.Explain
     rollout = await explain(diagnostics_pb2.ExplainRequest(name=metadata(started).rollout))
     assert "7 of 60 failed" in rollout.summary
