@@ -11,8 +11,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import GateVerdict
 from echoplaned.ports.refusals import RecordedRefusal
-from echoplaned.ports.traffic import TrafficCounts
-from echoplaned.rpc.deps import CountedBy
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
 
 from .reading import metadata, rest_of
 from .world import World, failed
@@ -71,9 +70,9 @@ async def test_daemon_health(world: World) -> None:
 class Counted:
     """A traffic source with one version."""
 
-    def totals(self) -> dict[VersionKey, TrafficCounts]:
+    def totals(self) -> dict[VersionKey, RequestCounts]:
         """Return fixed totals."""
-        return {FP32: TrafficCounts(ok=90, client_errors=3, server_errors=2, arrivals=97, in_flight=2)}
+        return {FP32: RequestCounts(ok=90, client_errors=3, server_errors=2, arrivals=97, in_flight=2)}
 
 
 async def test_metrics(world: World) -> None:

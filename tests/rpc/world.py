@@ -28,8 +28,9 @@ from echoplane.v1 import (
 )
 from echoplaned.core.errors import SourceNotAllowedError
 from echoplaned.core.failure import Reason
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.testing.builders import facts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -12,18 +11,12 @@ from echoplaned.core.spec import Tier
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.facade import PlanningFacade
 from echoplaned.rpc.lifecycle import Lifecycle
 
 MIB = 1024 * 1024
-
-
-class CountedBy(StrEnum):
-    """Who counted requests: clients by their load reports, or the instances themselves."""
-
-    LRS = "LRS"
-    WORKER = "WORKER"
 
 
 @dataclass(frozen=True, slots=True)
