@@ -15,6 +15,8 @@ from pathlib import Path
 import grpc.aio
 import xds_harness as h
 
+from echoplane.channels import DIRECT_OPTIONS
+
 
 @dataclass
 class Envoy:
@@ -101,7 +103,7 @@ async def envoy(folder: Path, address: str, *, delta: bool = False) -> AsyncIter
             stderr=out,
         )
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
             yield Envoy(log, channel)
     finally:
         if process.returncode is None:
