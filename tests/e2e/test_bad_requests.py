@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import e2e_system as e
 import grpc
 import pytest
 
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2
+from tests.e2e import e2e_system as e
 
 Code = grpc.StatusCode
 MIB = 1024 * 1024

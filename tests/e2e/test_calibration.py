@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 
-import e2e_system as e
-
 from echoplane.inferring import InferenceClient
 from echoplane.v1 import planning_pb2, plans_pb2, types_pb2
+from tests.e2e import e2e_system as e
 
 _SEQUENCES, _TOKENS = 16, 512
 

@@ -6,13 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 
-import e2e_sockets
-import e2e_subscriber as s
-import e2e_system as e
 import pytest
 
 from echoplane.errors import RolledBackError
 from echoplane.v1 import rollouts_pb2
+from tests.e2e import e2e_sockets
+from tests.e2e import e2e_subscriber as s
+from tests.e2e import e2e_system as e
 
 TWO_STAGES = (50, 100)
 

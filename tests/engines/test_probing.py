@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from engine_bench import KEY, facts
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.engines.channels import open_channel
 from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.probing import REPEATED, ProbeFailedError, probe_all
+from tests.engines.engine_bench import KEY, facts
 
 COUNT = len(GOLDEN_TEXTS)
 SENT = COUNT + len(REPEATED)

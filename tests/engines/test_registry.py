@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_bench import KEY, drain, probe, start, stop
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, EngineStopped, Event, FoundEngine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.registry import EngineRegistry
+from tests.engines.engine_bench import KEY, drain, probe, start, stop
 
 READY = EngineReady(0.0, KEY, 1, "127.0.0.1:1", 1)
 

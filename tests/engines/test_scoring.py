@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_bench import KEY, facts, open_bench, probe, start, until
-from models import Checkpoints
 
 from echoplaned.core.events import EngineReady, ProbesPassed
 from echoplaned.core.facts import Task
@@ -18,6 +16,8 @@ from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.traces import RequestTrace, TraceKind
+from tests.engines.engine_bench import KEY, facts, open_bench, probe, start, until
+from tests.models import Checkpoints
 
 GENERATES = facts(Task.GENERATION)
 

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_bench import KEY, Bench, drain, facts, is_running, launch_options, open_bench, probe, start, stop, until
-from models import Checkpoints
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.events import (
@@ -33,6 +31,20 @@ from echoplaned.engines.messages import golden_request
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.record import WorkerPhase, read_records
 from echoplaned.engines.torch import QUIET_S, SETTLE_S
+from tests.engines.engine_bench import (
+    KEY,
+    Bench,
+    drain,
+    facts,
+    is_running,
+    launch_options,
+    open_bench,
+    probe,
+    start,
+    stop,
+    until,
+)
+from tests.models import Checkpoints
 
 pytestmark = pytest.mark.system
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from hearing_world import NEW, OLD, Kept, Talk, Telemetry, World, measured, model_of, rollout_of, trace, unkept
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
@@ -25,6 +24,19 @@ from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.hearing import Hearing
 from echoplaned.ports.traces import TraceFlag
+from tests.gates.hearing_world import (
+    NEW,
+    OLD,
+    Kept,
+    Talk,
+    Telemetry,
+    World,
+    measured,
+    model_of,
+    rollout_of,
+    trace,
+    unkept,
+)
 
 
 async def test_every_text_is_scored_once_by_both_versions() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 import grpc
 import numpy as np
 import pytest
-from live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
-from models import Checkpoints
 from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.ports.traces import TraceFlag
+from tests.models import Checkpoints
+from tests.worker.live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
 
 pytestmark = pytest.mark.system
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 import torch
 import transformers
-from live import live_worker, rows
 from torchao.quantization import Int8WeightOnlyConfig
 from transformers import PreTrainedModel, TorchAoConfig
 
@@ -25,6 +24,7 @@ from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Outcome, Sampling, Sequence, Token
+from tests.worker.live import live_worker, rows
 
 pytestmark = [
     pytest.mark.system,

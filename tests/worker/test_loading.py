@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import Checkpoints
 from safetensors.numpy import load_file, save_file
 
 from echoplaned.core.facts import Dtype
 from echoplaned.engines.launcher import LaunchOptions, worker_environment
 from echoplaned.engines.torch import default_bytecode_cache
 from echoplaned.planning.sizing import size_model
+from tests.models import Checkpoints
 
 pytestmark = pytest.mark.system
 

@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import xds_envoy as e
-import xds_harness as h
 
 from echoplaned.xds.names import ResourceType
+from tests.xds import xds_envoy as e
+from tests.xds import xds_harness as h
 
 TOTAL = 1_000_000
 

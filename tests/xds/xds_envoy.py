@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
-import xds_harness as h
+
+from tests.xds import xds_harness as h
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from echo_world import learnt, sequence
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
@@ -14,6 +13,7 @@ from echoplaned.gates.echo.evidence import EchoSeen, EchoSubject
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
+from tests.gates.echo.echo_world import learnt, sequence
 
 
 def heard(shift: float, pairs: int = 60) -> LiveEvidence:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from echo_world import NEW, learnt, sequence, trace
 
 from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Listener, Network
@@ -15,6 +14,7 @@ from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
 from echoplaned.ports.traces import TraceFlag
+from tests.gates.echo.echo_world import NEW, learnt, sequence, trace
 
 
 def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:
