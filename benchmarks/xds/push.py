@@ -29,6 +29,7 @@ import grpc.aio
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
@@ -293,7 +294,7 @@ async def acknowledge(
 
 async def be_clients(address: str, streams: int, *, lock_step: bool) -> None:
     """Be so many subscribers until terminated."""
-    own = (("grpc.use_local_subchannel_pool", 1),)
+    own = (*DIRECT_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
     channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(-(-streams // STREAMS_PER_CONNECTION))]
     await asyncio.gather(
         *(one_stream(channels[number % len(channels)], number, lock_step=lock_step) for number in range(streams))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2
 from tests.e2e import e2e_system as e
@@ -92,7 +93,7 @@ def test_a_field_that_nobody_knows(serving: e.System) -> None:
     known = serving.load_request("unknown").SerializeToString()
     unknown = known + bytes([0xA2, 0xFA, 0x01, 2]) + b"hi"  # field 4004, length-delimited
     before = serving.listing()
-    with grpc.insecure_channel(serving.daemon.address) as channel, pytest.raises(grpc.RpcError) as raw:
+    with grpc.insecure_channel(serving.daemon.address, DIRECT_OPTIONS) as channel, pytest.raises(grpc.RpcError) as raw:
         channel.unary_unary(LOAD_METHOD)(unknown, timeout=10.0)
     assert raw.value.code() is Code.INVALID_ARGUMENT
     assert "4004" in raw.value.details() or "unknown" in raw.value.details()
@@ -101,7 +102,7 @@ def test_a_field_that_nobody_knows(serving: e.System) -> None:
 
 def test_a_message_of_200_mb(serving: e.System) -> None:
     """The transport refuses a message over its limit, and the daemon goes on answering."""
-    options = [("grpc.max_send_message_length", -1)]
+    options = (*DIRECT_OPTIONS, ("grpc.max_send_message_length", -1))
     with grpc.insecure_channel(serving.daemon.address, options) as channel, pytest.raises(grpc.RpcError) as raw:
         channel.unary_unary(LOAD_METHOD)(b"\x0a" + b"x" * (200 * MIB), timeout=30.0)
     assert raw.value.code() is Code.RESOURCE_EXHAUSTED

@@ -18,7 +18,7 @@ from echoplaned.core.events import EngineReady, Event
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
-from echoplaned.core.spec import VersionSpec
+from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.engines.crew import Clocks, Outlets
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
@@ -124,11 +124,7 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
         source_uri=source.as_uri(),
         source_path=str(source),
         digest="blake3:0",
-        engine="torch",
-        dtype=Dtype.FP32,
-        context_length=64,
-        max_concurrency=4,
-        engine_options=tuple(sorted(options.items())),
+        shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
     return StartEngine(KEY, generation, "host", spec, facts())
 

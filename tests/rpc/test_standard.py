@@ -137,7 +137,7 @@ async def test_repository(world: World) -> None:
     service = world.stubs.oip
     await service.RepositoryModelLoad(loading(source_uri="file:fp32", version_id="fp32", dtype="FP16", replicas=2))
     version = world.handle.state.models["minilm"].versions["fp32"]
-    assert (version.spec.dtype.value, version.spec.replicas) == ("FP16", 2)
+    assert (version.spec.shape.dtype.value, version.spec.shape.replicas) == ("FP16", 2)
     index = await service.RepositoryIndex(oip.RepositoryIndexRequest(ready=True))
     assert [(m.name, m.version, m.state) for m in index.models] == [("minilm", "fp32", "READY")]
     assert (await service.ModelReady(oip.ModelReadyRequest(name="minilm"))).ready

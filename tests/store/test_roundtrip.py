@@ -203,7 +203,15 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
 
 def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
     """A field that is added to the state must be put on one of the two lists, and so cannot be forgotten in silence."""
-    stored = {"models", "operations", "calibrations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
+    stored = {
+        "models",
+        "operations",
+        "calibrations",
+        "store_epoch",
+        "reservation_epoch",
+        "route_epoch",
+        "announce_sequence",
+    }
     observed = {"devices", "stale_event_count", "issued", "clients_back_s"}
     assert {field.name for field in dataclasses.fields(State)} == stored | observed
 

@@ -18,6 +18,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.errors import DtypeUnsupportedError
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_checkpoint, size_model
 from echoplaned.testing.checkpoints import make_decoder
 from echoplaned.worker.generating import GenerationRun
@@ -156,7 +157,7 @@ def test_a_decoder_generates_what_transformers_does(
     """Alone and in a padded cohort: the same tokens with the same log-probabilities; and the weights are as large as planned."""
     source = sources(architecture)
     loaded, model = load_model(options(source, dtype)), reference(source, dtype)
-    sized = size_model(inspect_checkpoint(source), dtype=dtype, context_length=64, max_concurrency=4)
+    sized = size_model(inspect_checkpoint(source), ShapeRequest(dtype=dtype, context_length=64, max_concurrency=4))
     assert loaded.storage_bytes == sum(part.bytes for part in sized.components if part.name in HELD)
     prompts = [list(prompt) for prompt in PROMPTS]
     for batch in ([prompts[0]], [prompts[1]], prompts):
@@ -181,7 +182,7 @@ def test_int8_of_experts_is_refused(sources: Callable[[str], Path]) -> None:
     """Experts stay as they are, so most of a mixture would: the plan says so instead of loading it."""
     checkpoint = inspect_checkpoint(sources("MixtralForCausalLM"))
     with pytest.raises(DtypeUnsupportedError, match="less than half"):
-        size_model(checkpoint, dtype=Dtype.INT8, context_length=64, max_concurrency=4)
+        size_model(checkpoint, ShapeRequest(dtype=Dtype.INT8, context_length=64, max_concurrency=4))
 
 
 def test_experts_leave_no_file_mapped(sources: Callable[[str], Path]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from echoplaned.core.facts import Dtype
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.engines.launcher import LaunchOptions, worker_environment
 from echoplaned.engines.torch import default_bytecode_cache
 from echoplaned.planning.sizing import size_model
@@ -138,8 +139,8 @@ def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str)
 def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkpoints, tmp_path: Path) -> None:
     """INT8 keeps what it does not quantise as the file has it, takes the bytes that were planned, and lets go of the file."""
     planned = {
-        "EMBEDDING INT8": size_model(checkpoints.encoder, dtype=Dtype.INT8),
-        "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), dtype=Dtype.INT8),
+        "EMBEDDING INT8": size_model(checkpoints.encoder, ShapeRequest(dtype=Dtype.INT8)),
+        "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), ShapeRequest(dtype=Dtype.INT8)),
     }
     for name, sized in planned.items():
         kept = {"weights", "quantisation_zero_points", "buffers"}

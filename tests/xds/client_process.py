@@ -9,6 +9,8 @@ from collections import Counter
 
 import grpc
 
+from echoplane.channels import DIRECT_OPTIONS
+
 METHOD = "/test.Echo/Call"
 DEADLINE_S = 10.0
 PAUSE_S = 0.002
@@ -16,7 +18,7 @@ PAUSE_S = 0.002
 
 def main(target: str) -> None:
     """Answer each line of the standard input with one line of JSON."""
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, DIRECT_OPTIONS) as channel:
         call = channel.unary_unary(METHOD)
         counts: Counter[str] = Counter()
         lock = threading.Lock()

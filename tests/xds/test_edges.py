@@ -15,6 +15,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType
@@ -197,7 +198,7 @@ async def plane() -> AsyncIterator[h.ControlPlane]:
 
 async def test_streams_wait_until_the_state_is_recovered(plane: h.ControlPlane) -> None:
     """A stream that comes before the recovered state is answered after it, with all of it."""
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(CDS), node=node(id="early")))
         read = asyncio.ensure_future(call.read())
@@ -212,7 +213,7 @@ async def test_streams_wait_until_the_state_is_recovered(plane: h.ControlPlane) 
 async def test_delta_on_the_wire(plane: h.ControlPlane) -> None:
     """A raw delta stream subscribes, acknowledges, is sent only what changed, and is told what is gone."""
     plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, ["127.0.0.1:7001"]), v2=(0, ["127.0.0.1:7002"]))})
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = delta_call(channel)
         await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), node=node(id="d")))
         first = await call.read()
@@ -232,7 +233,7 @@ async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, lat
     """INVALID_ARGUMENT for too many names; the next stream is served, and nothing of the first is left."""
     plane.publisher.open({"m": ONE})
     bad = discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["x" * 2000], node=node(id="bad"))
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         if late:
             await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
@@ -251,7 +252,7 @@ async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, lat
 async def test_a_gateway_without_an_address_is_refused(plane: h.ControlPlane) -> None:
     """A node whose metadata asks for no address is told so."""
     plane.publisher.open({})
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         await call.write(
             discovery_pb2.DiscoveryRequest(type_url=str(LDS), node=node(metadata={"echoplane.gateway": {"port": 0}}))
@@ -270,7 +271,7 @@ async def test_a_silent_stream_is_ended() -> None:
     server.add_generic_rpc_handlers((service.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await sotw_call(channel).read()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -281,7 +282,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
     """A client that dials a version by itself is not steered by the routes alone, nor is another one with its id; gateways are."""
     async with h.control_plane() as plane:
         plane.publisher.open({"m": ONE})
-        channel = grpc.aio.insecure_channel(plane.address)
+        channel = grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS)
         wanted = {"a": ["models/m"], "b": ["models/m", "models/m/versions/v1"], "c": ["models/n"], "d": ["models/m"]}
         calls = []
         for name, names in (*wanted.items(), ("d", ["models/m/versions/v1"])):
@@ -305,7 +306,7 @@ async def test_closing_ends_every_stream_at_once() -> None:
     """ADS and LRS streams end with UNAVAILABLE when the services close, so that a stopping server need not wait."""
     async with h.control_plane() as plane:
         plane.publisher.open({"m": ONE})
-        channel = grpc.aio.insecure_channel(plane.address)
+        channel = grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS)
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
         await call.read()

@@ -16,6 +16,8 @@ import grpc.aio
 
 from tests.xds import xds_harness as h
 
+from echoplane.channels import DIRECT_OPTIONS
+
 
 @dataclass
 class Envoy:
@@ -102,7 +104,7 @@ async def envoy(folder: Path, address: str, *, delta: bool = False) -> AsyncIter
             stderr=out,
         )
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
             yield Envoy(log, channel)
     finally:
         if process.returncode is None:

@@ -217,7 +217,9 @@ class Client:
 @contextlib.asynccontextmanager
 async def client(address: str, target: str, node: str = "client") -> AsyncIterator[Client]:
     """Start a client process."""
-    environment = {**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(address, node)}
+    # The channel to the control plane is gRPC's own: only the environment keeps a proxy away from it.
+    own = {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(address, node), "no_grpc_proxy": "127.0.0.1"}
+    environment = {**os.environ, **own}
     environment.pop("GRPC_VERBOSITY", None)
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -71,18 +71,18 @@ class WorkerClient:
         Raises:
             WorkerRefusedError: it did not.
         """
-        spec, version = effect.spec, effect.instance.version
+        spec, shape, version = effect.spec, effect.spec.shape, effect.instance.version
         request = worker_pb2.LoadRequest(
             instance=str(effect.instance),
             generation=effect.generation,
             model_id=version.model,
             version_id=version.version,
             source_path=spec.source_path,
-            dtype=f"DTYPE_{spec.dtype}",
+            dtype=f"DTYPE_{shape.dtype}",
             task=f"TASK_{effect.facts.task}",
-            context_length=spec.context_length,
-            max_concurrency=spec.max_concurrency,
-            engine_options=dict(spec.engine_options),
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            engine_options=dict(shape.options),
             device_id=effect.device_id,
         )
         try:

@@ -112,7 +112,7 @@ def _serving(replicas: int) -> State:
 
 
 def _up(state: State, key: InstanceKey) -> tuple[ev.Event, ...]:
-    reserved = ev.Reserved(0.0, key, "host", 128 * builders.MIB, state.ledger_epoch)
+    reserved = ev.InstancePlaced(0.0, key, "host", 128 * builders.MIB, state.reservation_epoch)
     return (reserved, ev.EngineReady(0.0, key, 1, f"127.0.0.1:{key.ordinal}", 1))
 
 
@@ -168,8 +168,11 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool
     key, generation = i.key, i.generation
     match i.state:
         case InstanceState.PENDING:
-            yield ev.Reserved(0.0, key, "host", 128 * builders.MIB, state.ledger_epoch), True
-            yield ev.Refused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.ledger_epoch), False
+            yield ev.InstancePlaced(0.0, key, "host", 128 * builders.MIB, state.reservation_epoch), True
+            yield (
+                ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch),
+                False,
+            )
             return
         case InstanceState.STARTING if i.restart_at_s is None:
             yield ev.EngineReady(0.0, key, generation, f"127.0.0.1:{key.ordinal}", 1), True

@@ -13,7 +13,7 @@ from echoplaned.core.effects import (
     DrainEngine,
     Effect,
     EvaluateGates,
-    PlanInstance,
+    PlaceInstance,
     ProbeEngine,
     PublishRoutes,
     Reply,
@@ -174,7 +174,7 @@ class FakeHandle:
     def _answer(self, effect: Effect) -> Event | None:
         script = self.script
         match effect:
-            case PlanInstance() if script.reserve:
+            case PlaceInstance() if script.reserve:
                 return self._reserved(effect)
             case StartEngine() | ProbeEngine() | DrainEngine() | StopEngine():
                 return self._answer_engine(effect)
@@ -215,11 +215,11 @@ class FakeHandle:
             case _:
                 return None
 
-    def _reserved(self, effect: PlanInstance) -> Event | None:
+    def _reserved(self, effect: PlaceInstance) -> Event | None:
         found = find_instance(self._state, effect.instance)
         if found is None:
             return None
         device = self._state.devices[0].device_id
-        return events.Reserved(
-            self._now_s, effect.instance, device, found[1].plan.upper_bytes, self._state.ledger_epoch
+        return events.InstancePlaced(
+            self._now_s, effect.instance, device, found[1].plan.upper_bytes, self._state.reservation_epoch
         )

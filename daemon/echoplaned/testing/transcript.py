@@ -166,14 +166,14 @@ def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Eve
 
 
 def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
-    return ev.Reserved(t.now_s, t.instance(words[0])[0], words[1], int(words[2]) * MIB, ledger)
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
+    return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], words[1], int(words[2]) * MIB, ledger)
 
 
 def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
-    return ev.Refused(t.now_s, t.instance(words[0])[0], failure, ledger)
+    return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
 
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
@@ -288,8 +288,8 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
     match effect:
         case fx.Persist():
             return f"persist e{effect.epoch}"
-        case fx.PlanInstance():
-            return f"plan {effect.instance} ledger={effect.ledger_epoch}"
+        case fx.PlaceInstance():
+            return f"plan {effect.instance} ledger={effect.reservation_epoch}"
         case fx.StartEngine():
             return f"start {effect.instance}.{effect.generation} on {effect.device_id}"
         case fx.ProbeEngine():

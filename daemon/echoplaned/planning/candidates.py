@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from echoplaned.core.plan import Victim
+from echoplaned.core.plan import EvictionCandidate
 from echoplaned.core.state import InstanceState, Model, State, Version
-from echoplaned.rpc.convert.common import version_name
 
 _UNKNOWN_RELOAD_S = 60.0
 
 
-def victims_of(state: State) -> tuple[Victim, ...]:
+def candidates_of(state: State) -> tuple[EvictionCandidate, ...]:
     """Return the versions that are ready on one device and that nobody needs at once: not serving, not pinned, not in a rollout.
 
     Nothing is parked here: no engine says yet how soon it would wake.
     """
     return tuple(
-        victim
+        candidate
         for model in state.models.values()
         if model.rollout is None
         for version in model.versions.values()
-        if (victim := _victim(model, version)) is not None
+        if (candidate := _candidate(model, version)) is not None
     )
 
 
-def _victim(model: Model, version: Version) -> Victim | None:
+def _candidate(model: Model, version: Version) -> EvictionCandidate | None:
     ready = all(instance.state is InstanceState.READY for instance in version.instances)
     devices = {instance.device_id for instance in version.instances}
     if version.pinned or not ready or len(devices) != 1 or version.key.version == model.serving_version:
         return None
-    return Victim(
-        name=version_name(version.key.model, version.key.version),
+    return EvictionCandidate(
+        name=f"models/{version.key.model}/versions/{version.key.version}",
         device_id=devices.pop(),
         bytes=sum(instance.reserved_bytes for instance in version.instances),
         wake_seconds=None,

@@ -1,45 +1,43 @@
-"""The way of a load or an update from its request to the core's event: known request? source, facts, refusals, plan, event."""
+"""The one way from a request for a version to a plan and, for a load or an update, to the core's event: source, facts, plan, event."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
+    EchoplaneError,
     FieldInvalidError,
     LimitExceededError,
-    MemoryInsufficientError,
     ModelNotFoundError,
     NotImplementedHereError,
-    SurgeInfeasibleError,
     VersionNotFoundError,
 )
 from echoplaned.core.events import LoadRequested, Request, UpdateRequested, VersionOrder
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
-from echoplaned.core.fold import reserved_bytes
+from echoplaned.core.fit import require_fit
 from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec
+from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
+from echoplaned.ports.planning import InspectedSource, PlanQuestion
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
-from echoplaned.rpc.facade import DeviceLoad, PlanQuestion
 from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
-from echoplaned.rpc.victims import victims_of
-from echoplaned.rpc.wishes import (
+from echoplaned.rpc.version_request import (
     DEFAULT_ENGINE,
-    VersionWish,
+    VersionRequest,
     changed_spec,
     default_version_id,
     new_spec,
-    read_wish,
+    read_version_request,
     same_content,
 )
 
@@ -48,14 +46,14 @@ VersionEvent = LoadRequested | UpdateRequested
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What came of a request: the operation that answers it; with ``planned`` a rehearsal of it, which changed nothing."""
+    """What came of a request: the operation that answers it; with ``planned`` a dry run of it, which changed nothing."""
 
     operation: Operation
     planned: Plan | None = None
 
 
-class Intake:
-    """Takes loads and updates in."""
+class Admission:
+    """Plans versions that callers ask for, and admits loads and updates of them."""
 
     def __init__(self, deps: RpcDeps, memory: RequestMemory, tally: LoadTally) -> None:
         self._deps = deps
@@ -65,7 +63,7 @@ class Intake:
         self._inspections = asyncio.Semaphore(deps.limits.inspections)
 
     async def load(self, request: models_pb2.LoadModelRequest) -> Accepted:
-        """Take a load in.
+        """Admit a load.
 
         Raises:
             EchoplaneError: it is refused; nothing changed.
@@ -73,14 +71,13 @@ class Intake:
         came_before = self.known(request)
         if came_before is not None:
             return Accepted(came_before)
-        wish = read_wish(request)
-        order = await self._order(wish)
+        order = await self._order(read_version_request(request))
         labels = tuple(sorted(request.labels.items())) if request.labels else None
         event = LoadRequested(self.stamp(request), order, labels)
         return await self._submit(event, validate_only=request.validate_only)
 
     async def update(self, request: models_pb2.UpdateModelRequest) -> Accepted:
-        """Take an update in.
+        """Admit an update.
 
         Raises:
             EchoplaneError: it is refused; nothing changed.
@@ -88,11 +85,11 @@ class Intake:
         came_before = self.known(request)
         if came_before is not None:
             return Accepted(came_before)
-        wish = read_wish(request)
-        if wish.model not in self._handle.state.models:
-            name = f"models/{wish.model}"
+        asked = read_version_request(request)
+        if asked.model not in self._handle.state.models:
+            name = f"models/{asked.model}"
             raise ModelNotFoundError(name, f"{name} does not exist: load a first version")
-        order = await self._order(wish)
+        order = await self._order(asked)
         event = UpdateRequested(
             self.stamp(request),
             order,
@@ -104,18 +101,37 @@ class Intake:
         )
         return await self._submit(event, validate_only=request.validate_only)
 
-    async def plan(self, request: planning_pb2.PlanModelRequest, taken: Mapping[str, int] | None = None) -> Plan:
-        """Plan a version and change nothing. ``taken``: bytes beside what is reserved, by device id.
+    async def plan(self, request: planning_pb2.PlanModelRequest) -> Plan:
+        """Plan a version and change nothing: a batch of one.
 
         Raises:
             EchoplaneError: the source cannot be planned, or the model is not there.
         """
-        wish = read_wish(request)
-        if wish.model and wish.model not in self._handle.state.models:
-            raise ModelNotFoundError(f"models/{wish.model}")
-        self._check_engine(wish)
-        spec, facts = await self._look(wish)
-        return await self._planned(spec, facts, surge=bool(wish.model), taken=taken)
+        (result,) = await self.plan_batch((request,))
+        if isinstance(result, EchoplaneError):
+            raise result
+        return result
+
+    async def plan_batch(self, requests: Iterable[planning_pb2.PlanModelRequest]) -> list[Plan | EchoplaneError]:
+        """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
+        taken: Counter[str] = Counter()
+        results: list[Plan | EchoplaneError] = []
+        for request in requests:
+            try:
+                plan = await self._plan_one(read_version_request(request), taken)
+            except EchoplaneError as error:
+                results.append(error)
+                continue
+            taken += plan.placed_bytes()
+            results.append(plan)
+        return results
+
+    async def _plan_one(self, asked: VersionRequest, taken: Mapping[str, int]) -> Plan:
+        if asked.model and asked.model not in self._handle.state.models:
+            raise ModelNotFoundError(f"models/{asked.model}")
+        self._check_engine(asked)
+        spec, facts = await self._inspect(asked)
+        return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=taken))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.
@@ -131,38 +147,37 @@ class Intake:
         """Return what the core's event says of the request itself."""
         return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
 
-    async def _order(self, wish: VersionWish) -> VersionOrder:
+    async def _order(self, asked: VersionRequest) -> VersionOrder:
         """Return what is wanted, with a plan that says nothing yet."""
-        known = self._version(wish.model, wish.version)
-        if not wish.source_uri and known is None:
+        known = self._version(asked.model, asked.version)
+        if not asked.source_uri and known is None:
             raise VersionNotFoundError(
-                version_name(wish.model, wish.version),
-                f"{version_name(wish.model, wish.version)} does not exist: give its source_uri",
+                version_name(asked.model, asked.version),
+                f"{version_name(asked.model, asked.version)} does not exist: give its source_uri",
             )
-        completed = _from_known(wish, known)
+        completed = _from_known(asked, known)
         self._check_engine(completed)
-        if known is not None and not wish.source_uri and known.instances:
-            spec, facts = changed_spec(wish, known), known.facts
+        if known is not None and not asked.source_uri and known.instances:
+            spec, facts = changed_spec(asked, known), known.facts
         else:
-            spec, facts = await self._look(completed)
-        version_id = wish.version or default_version_id(spec)
-        known = self._version(wish.model, version_id)
+            spec, facts = await self._inspect(completed)
+        version_id = asked.version or default_version_id(spec)
+        known = self._version(asked.model, version_id)
         if known is not None and same_content(known.spec, spec):
             spec = known.spec
         plan = _unplanned(spec, facts)
-        return VersionOrder(wish.model, version_id, spec, facts, plan, wish.tier, wish.pinned)
+        return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
-    async def _look(self, wish: VersionWish) -> tuple[VersionSpec, ModelFacts]:
+    async def _inspect(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
         async with self._inspections:
-            path = await asyncio.to_thread(self._deps.resolve_source, wish.source_uri)
-            facts = await asyncio.to_thread(self._deps.planning.inspect, path)
-        return new_spec(wish, str(path), facts, self._deps.limits.default_max_concurrency), facts
+            found: InspectedSource = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+        return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
 
     async def _submit(self, event: VersionEvent, *, validate_only: bool) -> Accepted:
-        """Rehearse the event, plan what it would start, then send it; the core checks it once more when it takes it."""
+        """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
         state = self._handle.state
-        rehearsal = step(state, event)
-        operation = _answer(rehearsal)
+        dry_run = step(state, event)
+        operation = _answer(dry_run)
         known = self._version(event.order.model, event.order.version)
         if operation.operation_id == event.request.operation_id:
             self._check_limits(event.order)
@@ -176,47 +191,28 @@ class Intake:
         return Accepted(answered(answer))
 
     async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
-        surge = isinstance(event, UpdateRequested)
         if known is not None and known.instances:
             plan = known.plan  # its bytes are reserved already
         else:
-            plan = await self._planned(event.order.spec, event.order.facts, surge=surge)
+            surge = isinstance(event, UpdateRequested)
+            plan = await self._plan(PlanQuestion(event.order.spec, event.order.facts, surge))
         if not plan.fits:
             self._tally.refused()
-            raise SurgeInfeasibleError(_why_not(plan), plan) if surge else MemoryInsufficientError(_why_not(plan), plan)
-        return self._with_warnings(event, plan)
+        return self._with_warnings(event, require_fit(plan))
 
-    async def _planned(
-        self, spec: VersionSpec, facts: ModelFacts, *, surge: bool, taken: Mapping[str, int] | None = None
-    ) -> Plan:
-        state = self._handle.state
-        more = taken or {}
-        question = PlanQuestion(
-            source_path=Path(spec.source_path),
-            facts=facts,
-            engine=spec.engine,
-            dtype=spec.dtype,
-            context_length=spec.context_length,
-            max_concurrency=spec.max_concurrency,
-            replicas=spec.replicas,
-            devices=tuple(
-                DeviceLoad(d, reserved_bytes(state, d.device_id) + more.get(d.device_id, 0)) for d in state.devices
-            ),
-            reservoir=spec.reservoir,
-            surge=surge,
-            victims=victims_of(state),
-            measured=state.calibrations,
-        )
-        return await asyncio.to_thread(self._deps.planning.plan, question)
+    async def _plan(self, question: PlanQuestion) -> Plan:
+        return await asyncio.to_thread(self._deps.planning.plan, question, self._handle.state)
 
     def _with_warnings(self, event: VersionEvent, plan: Plan) -> Plan:
         model = self._handle.state.models.get(event.order.model)
         serving = model.versions.get(model.serving_version) if model is not None else None
-        context = event.order.spec.context_length
-        if not isinstance(event, UpdateRequested) or serving is None or context >= serving.spec.context_length:
+        if not isinstance(event, UpdateRequested) or serving is None:
+            return plan
+        context, served = event.order.spec.shape.context_length, serving.spec.shape.context_length
+        if context >= served:
             return plan
         text = (
-            f"the new version answers at most {context} tokens, the serving one {serving.spec.context_length}:"
+            f"the new version answers at most {context} tokens, the serving one {served}:"
             " longer requests will be refused"
         )
         return replace(plan, warnings=(*plan.warnings, text))
@@ -225,13 +221,13 @@ class Intake:
         model = self._handle.state.models.get(model_id)
         return model.versions.get(version_id) if model is not None else None
 
-    def _check_engine(self, wish: VersionWish) -> None:
-        kind = wish.engine or DEFAULT_ENGINE
+    def _check_engine(self, asked: VersionRequest) -> None:
+        kind = asked.shape.engine or DEFAULT_ENGINE
         profile = self._deps.engines.get(kind)
         if profile is None:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
-        unknown = [name for name, _ in wish.engine_options if name not in profile.options]
+        unknown = [name for name, _ in asked.shape.options if name not in profile.options]
         if unknown:
             takes = ", ".join(sorted(profile.options)) or "none"
             raise FieldInvalidError(
@@ -240,9 +236,9 @@ class Intake:
                     for name in unknown
                 )
             )
-        if wish.tier not in profile.tiers:
+        if asked.tier not in profile.tiers:
             raise NotImplementedHereError(
-                f"engine {kind} cannot keep a version {wish.tier.value}: leave tier out, or HOT"
+                f"engine {kind} cannot keep a version {asked.tier.value}: leave tier out, or HOT"
             )
 
     def _check_limits(self, order: VersionOrder) -> None:
@@ -267,22 +263,12 @@ def answered(operation: Operation | None) -> Operation:
     return operation
 
 
-def _from_known(wish: VersionWish, known: Version | None) -> VersionWish:
-    """Return a wish without a source as one for the version that it names, as it was loaded before."""
-    if wish.source_uri or known is None:
-        return wish
-    spec = changed_spec(wish, known)
-    return replace(
-        wish,
-        source_uri=spec.source_uri,
-        engine=spec.engine,
-        engine_options=spec.engine_options,
-        dtype=spec.dtype,
-        context_length=spec.context_length,
-        max_concurrency=spec.max_concurrency,
-        replicas=spec.replicas,
-        reservoir=spec.reservoir,
-    )
+def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
+    """Return a request without a source as one for the version that it names, as it was loaded before."""
+    if asked.source_uri or known is None:
+        return asked
+    spec = changed_spec(asked, known)
+    return replace(asked, source_uri=spec.source_uri, shape=request_of(spec.shape), reservoir=spec.reservoir)
 
 
 def _unplanned(spec: VersionSpec, facts: ModelFacts) -> Plan:
@@ -290,23 +276,15 @@ def _unplanned(spec: VersionSpec, facts: ModelFacts) -> Plan:
         fits=False,
         architecture=facts.architecture,
         parameter_count=facts.parameter_count,
-        dtype=spec.dtype,
-        context_length=spec.context_length,
-        max_concurrency=spec.max_concurrency,
-        replicas=spec.replicas,
+        dtype=spec.shape.dtype,
+        context_length=spec.shape.context_length,
+        max_concurrency=spec.shape.max_concurrency,
+        replicas=spec.shape.replicas,
         bytes=0,
         upper_bytes=0,
     )
 
 
-def _answer(rehearsal: Step) -> Operation:
-    replies = [e.operation_id for e in rehearsal.effects if isinstance(e, Reply)]
-    return rehearsal.state.operations[replies[-1]]
-
-
-def _why_not(plan: Plan) -> str:
-    beside = " beside the version that serves" if plan.surge else ""
-    fits = "; ".join(f"{d.device_id} has {d.free_bytes} of {d.needed_bytes} bytes free" for d in plan.devices)
-    count = len(plan.alternatives)
-    what = f"; {count} alternatives fit, see the plan" if count else "; nothing near it fits: free memory first"
-    return f"{plan.replicas} x {plan.upper_bytes} bytes do not fit{beside} ({fits or 'no device'}){what}"
+def _answer(dry_run: Step) -> Operation:
+    replies = [e.operation_id for e in dry_run.effects if isinstance(e, Reply)]
+    return dry_run.state.operations[replies[-1]]
