@@ -91,7 +91,7 @@ def test_an_unknown_kind_is_refused_before_and_given_up_after() -> None:
     with pytest.raises(FieldInvalidError, match="there is no engine 'warp'; there are: torch"):
         made.check("warp")
     effect = start(Path("/m"))
-    made.start(replace(effect, spec=replace(effect.spec, engine="warp")))
+    made.start(replace(effect, spec=replace(effect.spec, shape=replace(effect.spec.shape, engine="warp"))))
     (event,) = events
     assert isinstance(event, EngineGaveUp)
     assert "'warp'" in event.failure.message

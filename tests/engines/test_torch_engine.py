@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -148,7 +149,9 @@ async def check_late_client(bench: Bench, address: str) -> None:
     bench.engine.drain(drain(now_s() + 60))
     await asyncio.sleep(SETTLE_S / 2)
     async with open_channel(address) as channel:
-        await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(golden_request(KEY.version, Task.EMBEDDING, 0))
+        await cast(Any, oip_grpc.GRPCInferenceServiceStub(channel)).ModelInfer(
+            golden_request(KEY.version, Task.EMBEDDING, 0)
+        )
     await bench.wait_for(EngineDrained, 15)
     assert time.monotonic() - began_s >= SETTLE_S / 2 + QUIET_S
     assert not any(isinstance(event, EngineDrained) for event in bench.events)

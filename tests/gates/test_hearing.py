@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ async def test_the_margin_is_three_times_what_int8_does_to_the_old_version(apart
     assert said.behaviour.margin == pytest.approx(0.3)
     assert said.behaviour.margin_source.startswith("measured: 3 x 0.1,")
     kept = world.state.models["m"].versions["v1"].requantised
-    assert kept == Requantised("LOG_PROBABILITY", pytest.approx(0.1), 16)
+    assert kept == Requantised("LOG_PROBABILITY", cast(Any, pytest.approx(0.1)), 16)
     assert world.state.models["m"].versions["v2"].requantised is None
 
 

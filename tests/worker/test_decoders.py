@@ -128,7 +128,7 @@ def generated(model: PreTrainedModel, prompts: list[list[int]]) -> list[Generate
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
     with torch.inference_mode():
-        made = model.generate(  # type: ignore[operator] - a mixin's method
+        made = model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=TOKENS,

@@ -84,7 +84,7 @@ def test_a_refusal_has_a_status_a_reason_and_the_version(
     with pytest.raises(grpc.RpcError) as caught:
         worker.oip.ModelInfer(request_message)
     assert caught.value.code() is code
-    assert says in caught.value.details()
+    assert says in str(caught.value.details())
     assert ("echoplane-version", "v1") in caught.value.trailing_metadata()
     after = worker.report()
     assert after.client_error_count == before.client_error_count + 1

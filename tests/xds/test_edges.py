@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -173,7 +173,7 @@ def test_two_daemons_cannot_share_a_port() -> None:
 
 def sotw_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw state-of-the-world stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/StreamAggregatedResources",
         request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
@@ -182,7 +182,7 @@ def sotw_call(channel: grpc.aio.Channel) -> Any:
 
 def delta_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw delta stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/DeltaAggregatedResources",
         request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
@@ -299,7 +299,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         assert plane.publisher.steered("n") == {"c"}
         for call in calls:
             call.cancel()
-        await channel.close()
+        await channel.close(None)
 
 
 async def test_closing_ends_every_stream_at_once() -> None:
@@ -310,19 +310,19 @@ async def test_closing_ends_every_stream_at_once() -> None:
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
         await call.read()
-        report = channel.stream_stream(
+        report = cast(Any, channel).stream_stream(
             f"/{lrs.SERVICE}/StreamLoadStats",
             request_serializer=lrs_pb2.LoadStatsRequest.SerializeToString,
             response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
         )()
         await report.write(lrs_pb2.LoadStatsRequest(node=node(id="a")))
-        asked = await report.read()
+        asked: Any = await report.read()
         assert (asked.send_all_clusters, asked.load_reporting_interval.seconds) == (True, 1)
     for each in (call, report):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await each.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert caught.value.details() == "the server is stopping"
-    await channel.close()
+    await channel.close(None)
     assert plane.observer.lines[-1] == "subscribers m 0"
     assert plane.observer.load_streams_ended == [("a", 1)]

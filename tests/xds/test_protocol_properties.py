@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, settings
@@ -207,7 +208,7 @@ class DeltaMachine(SotwMachine):
     delta = True
 
 
-def _versions(resources: dict[str, Resource]) -> dict[str, str]:
+def _versions(resources: Mapping[str, Resource]) -> dict[str, str]:
     return {name: each.version for name, each in resources.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
@@ -176,7 +177,7 @@ def test_the_resources_must_fit_each_other() -> None:
         snapshots.check(Snapshot(good.models, broken))
 
 
-SEGMENT = st.text(st.characters(blacklist_characters="/", blacklist_categories=("Cs",)), min_size=1, max_size=10)
+SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=cast(Any, ("Cs",))), min_size=1, max_size=10)
 
 
 @given(SEGMENT, SEGMENT)

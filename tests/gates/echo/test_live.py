@@ -107,7 +107,9 @@ def test_outputs_of_another_width_are_left_out() -> None:
     )
     assert (evidence.pairs, evidence.skipped) == (0, 1)
     # A vector that was not finite has no features: it must wait where its partner does, to take it along.
-    assert stratum_of(replace(trace(), features=np.zeros(6))) == stratum_of(replace(trace(), features=np.zeros(0)))
+    assert stratum_of(replace(trace(), features=np.zeros(6, np.float32))) == stratum_of(
+        replace(trace(), features=np.zeros(0, np.float32))
+    )
 
 
 def test_it_is_the_same_in_portions() -> None:
