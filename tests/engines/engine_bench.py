@@ -26,7 +26,8 @@ from echoplaned.engines.inventory import scan
 from echoplaned.engines.job_failures import JobFailures
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")
@@ -39,10 +40,10 @@ class Bench:
     state_dir: Path
     engine: EngineProcesses
     events: list[Event] = field(default_factory=list)
-    counts: dict[str, TrafficCounts] = field(default_factory=dict)
+    counts: dict[str, RequestCounts] = field(default_factory=dict)
     ended_processes: list[str] = field(default_factory=list)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters, as a ``CounterSink``."""
         assert version == KEY.version
         self.counts[process] = counts
@@ -98,9 +99,12 @@ async def open_bench(
     class Sink:
         """Passes counters on to the bench."""
 
-        def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
             """Pass on."""
             bench.update(version, process, counts)
+
+        def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+            """Leave it: every counter of these engines is looked at itself."""
 
         def ended(self, version: VersionKey, process: str) -> None:
             """Pass on."""

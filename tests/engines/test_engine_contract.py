@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import tiny_leader
-from engine_bench import facts, start
-from models import Checkpoints
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import VersionSpec
@@ -19,6 +16,9 @@ from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind, Limits, Option
 from echoplaned.engine_kinds.kind import PYTHON
 from echoplaned.testing.engine_contract import Need, run_suite
 from echoplaned.testing.engine_stage import Subject, with_option
+from tests.engines import tiny_leader
+from tests.engines.engine_bench import facts, start
+from tests.models import Checkpoints
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from engine_bench import KEY
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.engine_kinds import Limits
 from echoplaned.engines.instance import InstanceLimits, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Report, StartProgress
+from tests.engines.engine_bench import KEY
 
 READY = Report(WorkerPhase.READY)
 LOADING = Report(WorkerPhase.LOADING)
@@ -34,17 +35,23 @@ class Desk:
     """A watched instance with a clock in the test's hand."""
 
     now_s: float = 100.0
-    told: list[TrafficCounts] = field(default_factory=list)
+    told: list[RequestCounts] = field(default_factory=list)
+    declared: list[EngineCounters] = field(default_factory=list)
     ended_count: int = 0
 
     def __post_init__(self) -> None:
         worker = cast("LeaderProcess", FakeWorker())
         self.instance = WatchedInstance((KEY, 1), worker, self, lambda: self.now_s, LIMITS)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters."""
         assert (version, process) == (KEY.version, "w1")
         self.told.append(counts)
+
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Take which counters there are."""
+        assert (version, process) == (KEY.version, "w1")
+        self.declared.append(counters)
 
     def ended(self, version: VersionKey, process: str) -> None:
         """Take the end."""
@@ -117,12 +124,15 @@ def test_a_start_that_goes_on_for_ever_is_stuck() -> None:
 
 
 def test_what_an_engine_does_not_count_is_told() -> None:
-    """Unset is not zero: the counts say that they say nothing."""
+    """Unset is not zero: once, and again when it changes."""
     desk = Desk()
-    desk.instance._take(replace(READY, flags=CounterFlags(counts_arrivals=True)))
-    assert desk.told == [TrafficCounts(counts_arrivals=True, counts_errors=False)]
-    assert not desk.told[0].is_counted
-    assert not (desk.told[0] + TrafficCounts(ok=5)).is_counted
+    for _ in range(2):
+        desk.instance._take(replace(READY, flags=CounterFlags(counts_arrivals=True)))
+    desk.instance._take(READY)
+    assert desk.declared == [
+        EngineCounters(counts_arrivals=True),
+        EngineCounters(counts_arrivals=True, counts_errors=True, has_traces=True),
+    ]
 
 
 def test_an_idle_hour_is_not_stuck() -> None:
@@ -148,7 +158,7 @@ def test_an_adopted_worker_counts_from_its_first_report() -> None:
     desk.instance.count_from_now()
     desk.instance._take(replace(READY, counters=Counters(ok=10, server_errors=4, arrivals=15, in_flight=1)))
     desk.instance._take(replace(READY, counters=Counters(ok=12, server_errors=5, arrivals=17, in_flight=0)))
-    assert desk.told == [TrafficCounts(in_flight=1), TrafficCounts(ok=2, server_errors=1, arrivals=2)]
+    assert desk.told == [RequestCounts(in_flight=1), RequestCounts(ok=2, server_errors=1, arrivals=2)]
     desk.instance.ended()
     assert desk.ended_count == 1
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
-import xds_harness as h
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.discovery.v3 import discovery_pb2
@@ -17,10 +16,13 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
 from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType
-from echoplaned.xds.observer import Load
+from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
@@ -29,6 +31,7 @@ from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 from echoplaned.xds.subscriptions import Push
 from echoplaned.xds.wire import Encoder
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -103,7 +106,7 @@ def test_a_nonce_follows_a_body_that_is_made_once() -> None:
         encoder.encode(Push(CDS, "9" * 200, (resource,), (), {}), delta=False)
 
 
-def test_load_is_folded_by_version() -> None:
+def test_load_is_added_up_by_version() -> None:
     """Localities add up; others' clusters and clusters without requests are left out; the interval is the client's."""
     locality = load_report_pb2.UpstreamLocalityStats(
         total_successful_requests=5, total_error_requests=2, total_issued_requests=8, total_requests_in_progress=1
@@ -115,9 +118,11 @@ def test_load_is_folded_by_version() -> None:
         load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
     ]
     stats[0].load_report_interval.FromMilliseconds(1500)
-    assert list(lrs.fold(stats, "n", 7, 9.0)) == [Load("m", "v1", "n", 7, 10, 4, 16, 2, 1.5)]
+    counts = RequestCounts(ok=10, server_errors=4, arrivals=16, in_flight=2, origin=CountedBy.LRS)
+    expected = LoadReport(VersionKey("m", "v1"), Reporter("n", 7), counts, 1.5)
+    assert list(lrs.read_reports(stats, Reporter("n", 7), 9.0)) == [expected]
     stats[0].ClearField("load_report_interval")
-    assert next(lrs.fold(stats, "n", 7, 9.0)).interval_s == 9.0
+    assert next(lrs.read_reports(stats, Reporter("n", 7), 9.0)).interval_s == 9.0
 
 
 def test_the_publisher_is_closed_until_it_is_opened() -> None:
@@ -173,7 +178,7 @@ def test_two_daemons_cannot_share_a_port() -> None:
 
 def sotw_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw state-of-the-world stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/StreamAggregatedResources",
         request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
@@ -182,7 +187,7 @@ def sotw_call(channel: grpc.aio.Channel) -> Any:
 
 def delta_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw delta stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/DeltaAggregatedResources",
         request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
@@ -299,7 +304,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         assert plane.publisher.steered("n") == {"c"}
         for call in calls:
             call.cancel()
-        await channel.close()
+        await channel.close(None)
 
 
 async def test_closing_ends_every_stream_at_once() -> None:
@@ -310,19 +315,19 @@ async def test_closing_ends_every_stream_at_once() -> None:
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
         await call.read()
-        report = channel.stream_stream(
+        report = cast(Any, channel).stream_stream(
             f"/{lrs.SERVICE}/StreamLoadStats",
             request_serializer=lrs_pb2.LoadStatsRequest.SerializeToString,
             response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
         )()
         await report.write(lrs_pb2.LoadStatsRequest(node=node(id="a")))
-        asked = await report.read()
+        asked: Any = await report.read()
         assert (asked.send_all_clusters, asked.load_reporting_interval.seconds) == (True, 1)
     for each in (call, report):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await each.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert caught.value.details() == "the server is stopping"
-    await channel.close()
+    await channel.close(None)
     assert plane.observer.lines[-1] == "subscribers m 0"
     assert plane.observer.load_streams_ended == [("a", 1)]

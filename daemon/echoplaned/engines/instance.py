@@ -12,10 +12,11 @@ from echoplaned.engine_kinds import Limits
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.traces import TraceReader
 from echoplaned.ports.emit import Clock
+from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traces import RequestTrace
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.traffic import EngineCounters
 from echoplaned.worker_contract.record import WorkerPhase
-from echoplaned.worker_contract.report import Report
+from echoplaned.worker_contract.report import CounterFlags, Report
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
@@ -29,8 +30,12 @@ _START_GROWN_BYTES: Final = 1024 * 1024
 class CounterSink(Protocol):
     """Takes the engines' own counters; ``process`` names one life of one leader."""
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """The newest counters of an engine; they begin at zero with its leader and only grow."""
+        ...
+
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Which counters an engine has: one that it lacks reads as 0, which is no evidence."""
         ...
 
     def ended(self, version: VersionKey, process: str) -> None:
@@ -140,7 +145,7 @@ class WatchedInstance:
         self._limits = limits.stuck
         self._last: Report | None = None
         self._start: _Start | None = None
-        self._origin: TrafficCounts | None = TrafficCounts()
+        self._origin: RequestCounts | None = RequestCounts()
         self._probes_sent = 0
         self._heard_s = clock()
         self._progressed_s = clock()
@@ -271,6 +276,8 @@ class WatchedInstance:
             self._progressed_s = now_s
         if self._start is not None:
             self._start.take(report, now_s)
+        if before is None or before.flags != report.flags:
+            self._sink.declare(self.key[0].version, self.leader.worker_id, _declared(report.flags))
         self._last = report
         self._fresh.set()
         self._fresh = asyncio.Event()
@@ -281,21 +288,24 @@ class WatchedInstance:
         self._sink.update(self.key[0].version, self.leader.worker_id, told)
 
 
-def _counts(report: Report) -> TrafficCounts:
-    """Return what an engine counted, with what it cannot count said."""
-    counters, flags = report.counters, report.flags
-    return TrafficCounts(
+def _declared(flags: CounterFlags) -> EngineCounters:
+    """Return what the gates need to know of an engine's counters."""
+    return EngineCounters(flags.counts_arrivals, flags.counts_errors, flags.has_histograms, flags.has_traces)
+
+
+def _counts(report: Report) -> RequestCounts:
+    """Return what an engine counted; one that it cannot count is 0 and said to mean nothing."""
+    counters = report.counters
+    return RequestCounts(
         ok=counters.ok,
         client_errors=counters.client_errors,
         server_errors=counters.server_errors,
         arrivals=counters.arrivals,
         in_flight=counters.in_flight,
-        counts_arrivals=flags.counts_arrivals,
-        counts_errors=flags.counts_errors,
     )
 
 
-def _minus(counts: TrafficCounts, origin: TrafficCounts, probes: int) -> TrafficCounts:
+def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> RequestCounts:
     """Return what was counted since the origin, less probes that were sent since; one that failed ends the instance anyway."""
     return replace(
         counts,

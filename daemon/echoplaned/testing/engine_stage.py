@@ -28,7 +28,8 @@ from echoplaned.engines.job_failures import JobFailures
 from echoplaned.engines.launcher import default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.trace_store import TraceStore
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
 from echoplaned.worker_contract.mark import VARIABLE, read_state_dir_id
 from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
 
@@ -73,7 +74,8 @@ class Stage:
         self.subject = subject
         self.state_dir = state_dir
         self.events: list[Event] = []
-        self.counts: dict[str, TrafficCounts] = {}
+        self.counts: dict[str, RequestCounts] = {}
+        self.declared: EngineCounters | None = None
         self.traces = TraceStore()
         self.generation = 0
         self.ready: EngineReady | None = None
@@ -82,10 +84,15 @@ class Stage:
 
     # --- the sink of counters ---
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take an engine's counters."""
         if version == KEY.version:
             self.counts[process] = counts
+
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Take which counters an engine has."""
+        del version, process
+        self.declared = counters
 
     def ended(self, version: VersionKey, process: str) -> None:
         """Take a leader's end."""
