@@ -87,7 +87,7 @@ def read_blocks(path: Path, text: str) -> list[Block]:
 
 
 def _body(lines: Iterator[tuple[int, str]], fence: re.Match[str]) -> str:
-    body = []
+    body: list[str] = []
     for _, line in lines:
         if line.strip() == fence[2]:
             return "\n".join(body)

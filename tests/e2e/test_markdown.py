@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_markdown import Block, commands_of, missing_line, read_blocks, shape
+
+from tests.e2e.e2e_markdown import Block, commands_of, missing_line, read_blocks, shape
 
 DOCUMENT = """
 Text with `code`.

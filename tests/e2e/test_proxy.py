@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import e2e_system as e
 import pytest
-from e2e_listener import CountingListener
+
+from tests.e2e import e2e_system as e
+from tests.e2e.e2e_listener import CountingListener
 
 COMMAND = str(Path(sys.executable).with_name("echoplane"))
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")

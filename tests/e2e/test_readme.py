@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import e2e_system as e
 import pytest
-from e2e_listener import CountingListener
-from e2e_markdown import RUN, SHOWN, Block, commands_of, missing_line, read_blocks
 
 from echoplaned.testing.daemon import free_port
+from tests.e2e import e2e_system as e
+from tests.e2e.e2e_listener import CountingListener
+from tests.e2e.e2e_markdown import RUN, SHOWN, Block, commands_of, missing_line, read_blocks
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "clients/python/README.md"]

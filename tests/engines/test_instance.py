@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from engine_bench import KEY
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.instance import WatchedInstance
@@ -14,6 +13,7 @@ from echoplaned.engines.record import WorkerPhase
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
 from echoplaned.ports.request_counts import RequestCounts
+from tests.engines.engine_bench import KEY
 
 READY = Report(WorkerPhase.READY, RequestCounts(), None, progress=0, model_bytes=0, failure="")
 MIB = 1024 * 1024

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
-from judging import begin, evidence_of, verdict
-
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import GateVerdict, Verdict
@@ -23,6 +21,7 @@ from echoplaned.gates.statistics.error_eprocess import ErrorTest
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import Reporter
+from tests.gates.judging import begin, evidence_of, verdict
 
 TEST = ErrorTest(alpha=1e-4, slo_error_rate=0.01)
 LRS = Source("LRS", tells_client_errors=False, routed=True, reporting=True)

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from judging import asks_for_pairs, begin, evidence_of, passes, verdict
 
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import Evidence, GateVerdict
@@ -17,6 +16,7 @@ from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import RequestCounts
+from tests.gates.judging import asks_for_pairs, begin, evidence_of, passes, verdict
 
 POLICY = RolloutPolicy()
 WORKER = Source("WORKER", tells_client_errors=True, routed=False)

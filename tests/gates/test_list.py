@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from judging import GATES, asks_for_pairs, begin, passes, verdict
 
 import echoplaned
 from echoplaned.core.spec import RolloutPolicy
@@ -19,6 +18,7 @@ from echoplaned.gates.standard import list_gates
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import RequestCounts
+from tests.gates.judging import GATES, asks_for_pairs, begin, passes, verdict
 
 DAEMON = Path(echoplaned.__file__).parent
 POLICY = RolloutPolicy(probe_count=20)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from echoplaned.core.effects import EffectKey, EvaluateGates
@@ -232,6 +233,11 @@ async def test_probes_that_fail_on_the_new_version_alone_fail() -> None:
     assert "wrong width" in world.last("probes")[1]
 
 
+def told_pass(world: World, known: int) -> bool:
+    """Whether more verdicts came than were known, and the last one is PASS."""
+    return len(world.told) > known and world.last()[0] is GateVerdict.PASS
+
+
 async def test_a_decision_does_not_wait_for_the_interval() -> None:
     """Without traffic a window is looked at when it begins, and again when the last pair that it needs has passed."""
     world = World()
@@ -243,7 +249,7 @@ async def test_a_decision_does_not_wait_for_the_interval() -> None:
             world.place(replace(world.rollout, stage=stage, window=3 + stage, observe_since_s=world.now_s))
             runner.evaluate(EvaluateGates(world.rollout), world.state)
             known = len(world.told)
-            await world.until(lambda known=known: len(world.told) > known and world.last()[0] is GateVerdict.PASS)
+            await world.until(partial(told_pass, world, known))
     assert [(told.stage, told.verdicts[0].verdict) for told in world.told] == [
         (stage, verdict) for stage in (1, 2) for verdict in (GateVerdict.HOLD, GateVerdict.PASS)
     ]

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -96,7 +96,7 @@ async def failed(call: Coroutine[Any, Any, Any] | Any, reason: Reason, code: grp
         await call
     error = raised.value
     assert error.code() is code, error.details()
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast(Any, error))
     assert status is not None, error.details()
     found = Failed(error.code(), error.details() or "", status)
     assert found.reason == reason.value

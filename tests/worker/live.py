@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -97,7 +98,7 @@ class TraceReader:
 
 def load_request(source: Path, task: str, **changes: object) -> worker_pb2.LoadRequest:
     """Return an order to load ``m/v1#0``."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "instance": "m/v1#0",
         "generation": 1,
         "model_id": "m",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from live import stray_lines
 
 from echoplaned.worker.quiet import leave_out_enum_registrations
+from tests.worker.live import stray_lines
 
 ROOT = Path(__file__).parents[2]
 

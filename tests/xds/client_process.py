@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections import Counter
+from typing import Any, cast
 
 import grpc
 
@@ -19,7 +20,7 @@ PAUSE_S = 0.002
 def main(target: str) -> None:
     """Answer each line of the standard input with one line of JSON."""
     with grpc.insecure_channel(target, DIRECT_OPTIONS) as channel:
-        call = channel.unary_unary(METHOD)
+        call = cast(Any, channel).unary_unary(METHOD)
         counts: Counter[str] = Counter()
         lock = threading.Lock()
         stopping = threading.Event()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
-import xds_harness as h
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.discovery.v3 import discovery_pb2
@@ -32,6 +31,7 @@ from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 from echoplaned.xds.subscriptions import Push
 from echoplaned.xds.wire import Encoder
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -178,7 +178,7 @@ def test_two_daemons_cannot_share_a_port() -> None:
 
 def sotw_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw state-of-the-world stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/StreamAggregatedResources",
         request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
@@ -187,7 +187,7 @@ def sotw_call(channel: grpc.aio.Channel) -> Any:
 
 def delta_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw delta stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/DeltaAggregatedResources",
         request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
@@ -304,7 +304,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         assert plane.publisher.steered("n") == {"c"}
         for call in calls:
             call.cancel()
-        await channel.close()
+        await channel.close(None)
 
 
 async def test_closing_ends_every_stream_at_once() -> None:
@@ -315,19 +315,19 @@ async def test_closing_ends_every_stream_at_once() -> None:
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
         await call.read()
-        report = channel.stream_stream(
+        report = cast(Any, channel).stream_stream(
             f"/{lrs.SERVICE}/StreamLoadStats",
             request_serializer=lrs_pb2.LoadStatsRequest.SerializeToString,
             response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
         )()
         await report.write(lrs_pb2.LoadStatsRequest(node=node(id="a")))
-        asked = await report.read()
+        asked: Any = await report.read()
         assert (asked.send_all_clusters, asked.load_reporting_interval.seconds) == (True, 1)
     for each in (call, report):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await each.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert caught.value.details() == "the server is stopping"
-    await channel.close()
+    await channel.close(None)
     assert plane.observer.lines[-1] == "subscribers m 0"
     assert plane.observer.load_streams_ended == [("a", 1)]

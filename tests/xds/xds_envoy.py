@@ -11,11 +11,12 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import grpc.aio
-import xds_harness as h
 
 from echoplane.channels import DIRECT_OPTIONS
+from tests.xds import xds_harness as h
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Envoy:
 
     async def call(self, model: str) -> str:
         """Call the echo through the gateway; return the backend's name."""
-        call = self.channel.unary_unary(h.ECHO_METHOD)
+        call = cast(Any, self.channel).unary_unary(h.ECHO_METHOD)
         answer: bytes = await call(b"", metadata=(("echoplane-model", model),), timeout=10.0)
         return answer.decode()
 

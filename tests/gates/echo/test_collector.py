@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from behaviour_world import NEW, OLD, Store, Talk, Telemetry, World, context_of, measured, model_of, rollout_of, trace
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.effects import EvaluateGates
@@ -29,6 +29,19 @@ from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.echo.subject import subject_of
 from echoplaned.gates.gate import Observation
 from echoplaned.ports.traces import TraceFlag
+from tests.gates.echo.behaviour_world import (
+    NEW,
+    OLD,
+    Store,
+    Talk,
+    Telemetry,
+    World,
+    context_of,
+    measured,
+    model_of,
+    rollout_of,
+    trace,
+)
 
 
 async def test_every_text_is_scored_once_by_both_versions() -> None:
@@ -59,7 +72,7 @@ async def test_the_margin_is_three_times_what_int8_does_to_the_old_version(apart
     assert said.behaviour.margin == pytest.approx(0.3)
     assert said.behaviour.margin_source.startswith("measured: 3 x 0.1,")
     kept = world.state.models["m"].versions["v1"].requantised
-    assert kept == Requantised("LOG_PROBABILITY", pytest.approx(0.1), 16)
+    assert kept == Requantised("LOG_PROBABILITY", cast(Any, pytest.approx(0.1)), 16)
     assert world.state.models["m"].versions["v2"].requantised is None
 
 

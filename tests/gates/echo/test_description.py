@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from echo_world import learnt, sequence
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.echo import description, evidence, live, verdict
-from echoplaned.gates.echo.evidence import BehaviourSeen, EchoSubject
+from echoplaned.gates.echo.evidence import BehaviourSeen
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.subject import EchoSubject
+from tests.gates.echo.echo_world import learnt, sequence
 
 
 def heard(shift: float, pairs: int = 60) -> LiveEvidence:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from echo_world import sequence
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.facts import Task
@@ -22,6 +21,7 @@ from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.sequences import Sequence
 from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.gates.gate import EvidenceUnreadableError
+from tests.gates.echo.echo_world import sequence
 
 SUBJECT = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, 0.95, text_count=48)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from echo_world import sequence, tokens
 
 from echoplaned.gates.echo import features
 from echoplaned.gates.echo.features import MIN_CALIBRATION, Listener, Network
 from echoplaned.gates.echo.sequences import Sequence
+from tests.gates.echo.echo_world import sequence, tokens
 
 
 def drawn(seed: int, count: int, *, shift: float = 0.0, memory: float = 0.5) -> tuple[Sequence, ...]:

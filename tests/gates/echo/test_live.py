@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from echo_world import NEW, learnt, sequence, trace
 
 from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Listener, Network
@@ -15,6 +14,7 @@ from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
 from echoplaned.ports.traces import TraceFlag
+from tests.gates.echo.echo_world import NEW, learnt, sequence, trace
 
 
 def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:
@@ -107,7 +107,9 @@ def test_outputs_of_another_width_are_left_out() -> None:
     )
     assert (evidence.pairs, evidence.skipped) == (0, 1)
     # A vector that was not finite has no features: it must wait where its partner does, to take it along.
-    assert stratum_of(replace(trace(), features=np.zeros(6))) == stratum_of(replace(trace(), features=np.zeros(0)))
+    assert stratum_of(replace(trace(), features=np.zeros(6, np.float32))) == stratum_of(
+        replace(trace(), features=np.zeros(0, np.float32))
+    )
 
 
 def test_it_is_the_same_in_portions() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_a_measured_margin_is_used_by_its_own_measure() -> None:
 def test_what_int8_does_is_a_number_or_a_reason() -> None:
     """The mean over all tokens; equal answers, too few texts and distances that are not finite are no measurement."""
     texts = tuple(ScoredText(n, "t", kl=(0.01, 0.03), difference=(0.1, 0.1)) for n in range(8))
-    assert margins.measure(Task.GENERATION, texts) == Requantised("KL", pytest.approx(0.02), 8)
+    assert margins.measure(Task.GENERATION, texts) == Requantised("KL", cast(Any, pytest.approx(0.02)), 8)
     same = tuple(replace(text, kl=(0.0,)) for text in texts)
     assert margins.measure(Task.GENERATION, same) == "INT8 changes nothing that can be measured"
     assert "nothing" in str(margins.measure(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))
