@@ -146,7 +146,7 @@ def test_ranks_share_a_state(tmp_path: Path) -> None:
     """A model of states alone has no heads that ranks would have to divide; its channels they must."""
     path = written(FALCON_MAMBA, tmp_path)
     two = size_model(path, ShapeRequest(context_length=100, engine="vllm", options=named(tensor_parallel=2)))
-    assert component(two, "state_cache") * 2 == 19_922_944 * two.max_concurrency
+    assert component(two, "state_cache") * 2 == 19_922_944 * two.shape.max_concurrency
     with pytest.raises(FieldInvalidError, match="divide the state's channels"):
         size_model(path, ShapeRequest(engine="vllm", options=named(tensor_parallel=3)))
 

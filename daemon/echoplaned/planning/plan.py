@@ -16,10 +16,10 @@ from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
-from echoplaned.planning.inspection import Checkpoint
+from echoplaned.planning.inspection import DEFAULT_ENGINE, Checkpoint
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
-from echoplaned.planning.sizing import DEFAULT_ENGINE, SizedModel, fitting, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
 _RELOAD_BYTES_PER_SECOND = 1_000_000_000
