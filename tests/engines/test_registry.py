@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_bench import KEY, drain, probe, start, stop
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, EngineStopped, Event, FoundEngine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.registry import EngineRegistry
+from tests.engines.engine_bench import KEY, drain, probe, start, stop
 
 READY = EngineReady(0.0, KEY, 1, "127.0.0.1:1", 1)
 
@@ -91,7 +91,7 @@ def test_an_unknown_kind_is_refused_before_and_given_up_after() -> None:
     with pytest.raises(FieldInvalidError, match="there is no engine 'warp'; there are: torch"):
         made.check("warp")
     effect = start(Path("/m"))
-    made.start(replace(effect, spec=replace(effect.spec, engine="warp")))
+    made.start(replace(effect, spec=replace(effect.spec, shape=replace(effect.spec.shape, engine="warp"))))
     (event,) = events
     assert isinstance(event, EngineGaveUp)
     assert "'warp'" in event.failure.message

@@ -36,7 +36,7 @@ def test_columns_of_unequal_length(minilm: Path) -> None:
     with pytest.raises(FieldInvalidError, match="3 contexts and 2 concurrencies"):
         size_batch(minilm, column, column[:2])
     with pytest.raises(TypeError):
-        size_batch(minilm, column.astype(np.int32), column)  # type: ignore[arg-type]  # what is tested
+        size_batch(minilm, column.astype(np.int32), column)
 
 
 def test_what_fits_into_so_many_bytes(minilm: Path) -> None:

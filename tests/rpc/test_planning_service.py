@@ -108,6 +108,6 @@ async def test_one_text_says_that_it_does_not_fit(world: World) -> None:
     """A load, its dry run and an error of the loop say the same words of the same plan."""
     plan = await world.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:huge"))
     said = str(unfit(plan_from_pb(plan)))
-    for more in ({}, {"validate_only": True}):
-        found = await failed(world.load("huge", **more), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
+    for dry in (False, True):
+        found = await failed(world.load("huge", validate_only=dry), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
         assert found.message == said

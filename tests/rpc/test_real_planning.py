@@ -44,7 +44,7 @@ async def real(tmp_path: Path) -> AsyncIterator[RealWorld]:
     world = RealWorld(root)
     server = await world.start()
     yield world
-    await world.stubs.channel.close()
+    await world.stubs.channel.close(None)
     world.lifecycle.begin_stop()
     await server.stop(None)
 
@@ -97,7 +97,7 @@ async def test_what_would_fit(real: RealWorld) -> None:
     found = await failed(real.load("v1"), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
     plan = found.detail(plans_pb2.Plan)
     assert plan.devices[0].needed_bytes > plan.devices[0].free_bytes
-    await real.stubs.channel.close()
+    await real.stubs.channel.close(None)
     await server.stop(None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
@@ -63,7 +65,7 @@ async def test_health_watch_follows_the_state(world: World) -> None:
     assert seen == [UNKNOWN, NOT_SERVING, SERVING, NOT_SERVING]
 
 
-def reflect(world: World, service: str):  # noqa: ANN201
+def reflect(world: World, service: str) -> Any:
     """Return the reflection method of a version."""
     return world.stubs.channel.stream_stream(
         f"/{service}/ServerReflectionInfo",

@@ -118,7 +118,13 @@ def states(draw: st.DrawFn) -> State:
         taken.add(request_id)
         operations[name] = replace(operation, operation_id=name, request_id=request_id)
     ledger, route, sequence = draw(EPOCHS), draw(EPOCHS), draw(EPOCHS)
-    state = State((), MappingProxyType(models), MappingProxyType(operations), 0, ledger, route, sequence)
+    state = State(
+        models=MappingProxyType(models),
+        operations=MappingProxyType(operations),
+        reservation_epoch=ledger,
+        route_epoch=route,
+        announce_sequence=sequence,
+    )
     return replace(state, calibrations=draw(CALIBRATIONS))
 
 

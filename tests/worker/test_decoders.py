@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 import torch
 import transformers
-from live import live_worker, rows
 from torchao.quantization import Int8WeightOnlyConfig
 from transformers import PreTrainedModel, TorchAoConfig
 
@@ -26,6 +25,7 @@ from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Outcome, Sampling, Sequence, Token
+from tests.worker.live import live_worker, rows
 
 pytestmark = [
     pytest.mark.system,
@@ -128,7 +128,7 @@ def generated(model: PreTrainedModel, prompts: list[list[int]]) -> list[Generate
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
     with torch.inference_mode():
-        made = model.generate(  # type: ignore[operator] - a mixin's method
+        made = model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=TOKENS,
