@@ -31,10 +31,11 @@ from envoy.service.discovery.v3 import discovery_pb2
 
 from echoplane.channels import DIRECT_OPTIONS
 from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
 from echoplaned.xds.names import ResourceType
-from echoplaned.xds.observer import Load, Nack, Refusal
+from echoplaned.xds.observer import LoadReport, Nack, Refusal
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.subscriptions import Push
@@ -100,10 +101,10 @@ class Waiter:
     def subscribers_changed(self, model: str, count: int) -> None:
         """Not of interest."""
 
-    def load_report(self, _load: Load) -> None:
+    def load_report(self, _report: LoadReport) -> None:
         """Nobody reports here."""
 
-    def load_stream_ended(self, node: str, stream: int) -> None:
+    def load_stream_ended(self, _reporter: Reporter) -> None:
         """Nobody reports here."""
 
 

@@ -32,12 +32,15 @@ from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.engines.version import torch_engine_version
 from echoplaned.engines.worker_totals import WorkerTotals
-from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
+from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.runner import GateRunner, log_failure
+from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
 from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
@@ -114,16 +117,22 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     prober = OipProber(time.monotonic)
     scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
-    outside = Outside(
+    gate_sources = GateSources(
         prober,
         {source.value: totals for source, totals in counts.items()},
+        clients=traffic,
+        scorer=scorer,
+        traces=trace_store,
+        engines=worker_totals,
+    )
+    dependencies = GateDependencies(
         counting_emit(loop.emit, metrics),
         time.time,
         latest_state=lambda: loop.state,
-        clients=traffic,
-        behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
+        failed=log_failure,
+        store=_evidence_files(settings, state),
     )
-    gates = GateRunner(outside)
+    gates = GateRunner(dependencies, StandardGates(gate_sources))
     engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
     allocator = Allocator(settings.model_roots, engine_versions)
     planner = InstancePlanner(loop.emit, time.time, allocator.plan)

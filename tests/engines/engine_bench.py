@@ -24,7 +24,7 @@ from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")
@@ -37,10 +37,10 @@ class Bench:
     state_dir: Path
     engine: TorchEngine
     events: list[Event] = field(default_factory=list)
-    counts: dict[str, TrafficCounts] = field(default_factory=dict)
+    counts: dict[str, RequestCounts] = field(default_factory=dict)
     ended_processes: list[str] = field(default_factory=list)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters, as a ``CounterSink``."""
         assert version == KEY.version
         self.counts[process] = counts
@@ -91,7 +91,7 @@ async def open_bench(
     class Sink:
         """Passes counters on to the bench."""
 
-        def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
             """Pass on."""
             bench.update(version, process, counts)
 

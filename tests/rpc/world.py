@@ -27,8 +27,9 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.core.failure import Reason
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.testing.builders import facts

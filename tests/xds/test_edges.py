@@ -16,10 +16,13 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
 from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType
-from echoplaned.xds.observer import Load
+from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
@@ -103,7 +106,7 @@ def test_a_nonce_follows_a_body_that_is_made_once() -> None:
         encoder.encode(Push(CDS, "9" * 200, (resource,), (), {}), delta=False)
 
 
-def test_load_is_folded_by_version() -> None:
+def test_load_is_added_up_by_version() -> None:
     """Localities add up; others' clusters and clusters without requests are left out; the interval is the client's."""
     locality = load_report_pb2.UpstreamLocalityStats(
         total_successful_requests=5, total_error_requests=2, total_issued_requests=8, total_requests_in_progress=1
@@ -115,9 +118,11 @@ def test_load_is_folded_by_version() -> None:
         load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
     ]
     stats[0].load_report_interval.FromMilliseconds(1500)
-    assert list(lrs.fold(stats, "n", 7, 9.0)) == [Load("m", "v1", "n", 7, 10, 4, 16, 2, 1.5)]
+    counts = RequestCounts(ok=10, server_errors=4, arrivals=16, in_flight=2, origin=CountedBy.LRS)
+    expected = LoadReport(VersionKey("m", "v1"), Reporter("n", 7), counts, 1.5)
+    assert list(lrs.read_reports(stats, Reporter("n", 7), 9.0)) == [expected]
     stats[0].ClearField("load_report_interval")
-    assert next(lrs.fold(stats, "n", 7, 9.0)).interval_s == 9.0
+    assert next(lrs.read_reports(stats, Reporter("n", 7), 9.0)).interval_s == 9.0
 
 
 def test_the_publisher_is_closed_until_it_is_opened() -> None:

@@ -15,7 +15,7 @@ from echoplaned.core.effects import Effect, EffectKey, KeyedEffect, Persist
 from echoplaned.core.events import Event
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.reconcile import reconcile, trim_operations
-from echoplaned.core.rollouts import accepts, fire, is_judged, judge
+from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
 
@@ -140,7 +140,7 @@ def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     )
     if rollout is None or not current or not is_judged(rollout):
         return draft.count_stale()
-    judge(draft, rollout, event.verdicts)
+    apply_verdicts(draft, rollout, event.verdicts)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 from echoplaned.core.spec import Tier
@@ -12,17 +11,11 @@ from echoplaned.ports.handle import Handle
 from echoplaned.ports.planning import Planning
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.lifecycle import Lifecycle
 
 MIB = 1024 * 1024
-
-
-class CountedBy(StrEnum):
-    """Who counted requests: clients by their load reports, or the instances themselves."""
-
-    LRS = "LRS"
-    WORKER = "WORKER"
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class FakeHandle:
         self._now_s += seconds
         self.emit(Tick(self._now_s))
 
-    def judge(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
+    def give_verdict(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
         """Say what the gates say of a model's rollout, in its present window."""
         rollout = self._state.models[model_id].rollout
         if rollout is None:

@@ -36,7 +36,7 @@ def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
     evidence = live.observe(evidence, requests(1, 400))
     assert (evidence.pairs, len(evidence.to_fit)) == (0, live.CALIBRATION_WANTED)
     assert live.observe(evidence, requests(2, 100)).to_fit == evidence.to_fit
-    evidence = live.fitted(evidence, features.fit(evidence.to_fit, Network()))
+    evidence = live.use_model(evidence, features.fit(evidence.to_fit, Network()))
     assert evidence.model is not None
     assert (evidence.pairs, evidence.waiting.count, evidence.calibration) == (0, 0, ())
 
@@ -44,9 +44,9 @@ def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
 def test_listeners_that_cannot_be_fitted_wait_for_newer_requests() -> None:
     """Half of what was gathered is given up, and bets begin once the rest and what comes then can be fitted on."""
     gathered = live.observe(LiveEvidence(), requests(1, 400))
-    waits = live.fitted(gathered, None)
+    waits = live.use_model(gathered, None)
     assert (waits.model, waits.to_fit, waits.calibration) == (None, (), gathered.calibration[100:])
-    assert live.fitted(waits, None) is waits
+    assert live.use_model(waits, None) is waits
 
 
 def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
@@ -91,7 +91,7 @@ def test_asking_again_makes_no_evidence(texts: int) -> None:
 
 def test_an_interval_bets_on_so_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would hold the daemon's thread for long is left out, and counted; the next reading bets again."""
-    monkeypatch.setattr(live, "MOST_UNIT_TOKENS", 512 * 200)
+    monkeypatch.setattr(live, "MAX_UNIT_TOKENS", 512 * 200)
     first = live.observe(calibrated(), requests(1, 400))
     assert 4 <= first.pairs <= 13  # of 16 to 48 tokens each, 200 and the pair that goes beyond
     assert first.pairs + first.skipped == 200
