@@ -29,7 +29,7 @@ import grpc.aio
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
 from echoplaned.xds.names import ResourceType
@@ -113,8 +113,8 @@ def routes(epoch: int) -> ModelRoutes:
         "m",
         epoch,
         (
-            ClusterView("v1", 1_000_000 - share, (Endpoint("127.0.0.1:7001"),), routed=True),
-            ClusterView("v2", share, (Endpoint("127.0.0.1:7002"),), routed=True),
+            ClusterView("v1", 1_000_000 - share, (RouteEndpoint("127.0.0.1:7001"),), routed=True),
+            ClusterView("v2", share, (RouteEndpoint("127.0.0.1:7002"),), routed=True),
         ),
     )
 

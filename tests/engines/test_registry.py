@@ -13,8 +13,9 @@ from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, EngineStopped, Event, FoundEngine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.registry import EngineRegistry
+from echoplaned.testing.builders import endpoints
 
-READY = EngineReady(0.0, KEY, 1, "127.0.0.1:1", 1)
+READY = EngineReady(0.0, KEY, 1, endpoints("127.0.0.1:1"), "w1")
 
 
 class Recorder:
@@ -106,7 +107,7 @@ def test_what_nobody_knows_is_answered() -> None:
 
 async def test_adopted_instances_belong_to_their_finder() -> None:
     """After a restart effects go to the kind that found the process; sweeps are added up."""
-    torch = Recorder((FoundEngine(KEY, 1, "127.0.0.1:1", 1),))
+    torch = Recorder((FoundEngine(KEY, 1, endpoints("127.0.0.1:1"), "w1"),))
     made, events = registry(other=Recorder(), torch=torch)
     assert len(await made.adopt()) == 1
     made.stop(stop())

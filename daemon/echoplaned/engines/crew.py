@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from echoplaned.core.endpoints import EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.instance import CounterSink, Tracing, WatchedInstance
@@ -67,6 +68,11 @@ class Crew:
     def get(self, key: Key) -> WatchedInstance | None:
         """Return the instance's worker, if it has one."""
         return self._instances.get(key)
+
+    def pid_of(self, leader_id: str) -> int:
+        """Return the process id of the worker with this id that serves an instance; 0: there is none."""
+        workers = (watched.worker for watched in self._instances.values())
+        return next((worker.process.pid for worker in workers if worker.worker_id == leader_id), 0)
 
     @property
     def is_idle(self) -> bool:
@@ -191,7 +197,8 @@ class Crew:
         except (ValueError, NoSuchProcessError):
             return []
         self._watch((instance, record.generation), worker).count_from_now()
-        return [FoundEngine(instance, record.generation, record.address, record.pid)]
+        endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, record.address),) if record.address else ()
+        return [FoundEngine(instance, record.generation, endpoints, record.worker_id)]
 
     async def _kill_strangers(self) -> int:
         """Kill the workers of this state directory that are neither instances nor spares nor on their way from one to the other."""

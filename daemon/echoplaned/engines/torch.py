@@ -12,6 +12,7 @@ import grpc
 import structlog
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
+from echoplaned.core.endpoints import EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import (
     EngineDrained,
     EngineGaveUp,
@@ -146,10 +147,17 @@ class TorchEngine:
         """Kill every worker of this state directory that is neither owned nor a wanted spare; return how many."""
         return await self._crew.sweep(owned)
 
+    def pid_of(self, leader_id: str) -> int:
+        """Return the process id of the worker that serves an instance under this id; 0: there is none."""
+        return self._crew.pid_of(leader_id)
+
     # --- start ---
 
     async def _start(self, effect: StartEngine) -> None:
         key = (effect.instance, effect.generation)
+        if len(effect.placement.shares) > 1:
+            self._give_up(key, f"this engine runs on one device, not on {', '.join(effect.placement.device_ids)}")
+            return
         watched = self._crew.get(key)
         try:
             if watched is None:
@@ -165,7 +173,8 @@ class TorchEngine:
                 self._load_failed(watched, error)
         else:
             worker = watched.worker
-            self._emit(EngineReady(self._now_s(), *key, worker.client.address, worker.process.pid))
+            endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, worker.client.address),)
+            self._emit(EngineReady(self._now_s(), *key, endpoints, worker.worker_id))
 
     def _load_failed(self, watched: WatchedInstance, error: WorkerRefusedError) -> None:
         if error.code in _FINAL_CODES:

@@ -83,7 +83,7 @@ class WorkerClient:
             context_length=spec.context_length,
             max_concurrency=spec.max_concurrency,
             engine_options=dict(spec.engine_options),
-            device_id=effect.device_id,
+            device_id=effect.placement.device_ids[0],
         )
         try:
             await self._stub.Load(request, timeout=_LOAD_DEADLINE_S)

@@ -12,6 +12,7 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import ReadingTaken, Refused, Reserved
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, reserved_bytes
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Plan
 from echoplaned.core.state import Model, State, Version
 from echoplaned.planning import PlanRequest, calibrate, explain, place, plan_load, size_model, survey_model
@@ -38,7 +39,8 @@ class InstancePlanner:
         needed = version.plan.upper_bytes
         devices = place(state.devices, held, needed_bytes=needed, replicas=1)
         if devices:
-            self._emit(Reserved(self._clock(), effect.instance, devices[0], needed, state.ledger_epoch))
+            placement = on_one_device(devices[0], needed)
+            self._emit(Reserved(self._clock(), effect.instance, placement, state.ledger_epoch))
         else:
             failure = _no_room(model, version, _replanned(model, version, state, held, self._engine_versions))
             self._emit(Refused(self._clock(), effect.instance, failure, state.ledger_epoch))
@@ -46,9 +48,10 @@ class InstancePlanner:
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
         """Answer ReadingTaken; reads the checkpoint's headers, which takes milliseconds. Readings of a device that has gone are dropped."""
         found = find_instance(state, effect.instance)
-        device = next((one for one in state.devices if found and one.device_id == found[2].device_id), None)
+        placement = found[2].placement if found is not None else None
+        held = [one for one in state.devices if placement is not None and one.device_id in placement.device_ids]
         # On a GPU the process's resident memory says nothing of the device's.
-        if found is None or device is None or device.kind != HOST_KIND:
+        if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
         spec, usage = found[1].spec, effect.usage
         try:
@@ -60,7 +63,7 @@ class InstancePlanner:
             return
         subject = f"{effect.instance}.{effect.generation}"
         reading = explain(subject, self._clock(), usage, sized, checkpoint.facts.weights_bytes)
-        key = EngineKey(spec.engine, usage.engine_version, device.name)
+        key = EngineKey(spec.engine, usage.engine_version, held[0].name)
         self._emit(ReadingTaken(self._clock(), key, reading))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from echoplaned.core.spec import Tier
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.leaders import PidOf, no_pid
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.traffic import TrafficSource
@@ -77,7 +78,7 @@ class RpcDeps:
 
     ``resolve_source``: the path of a source's URI beneath an allowed root; blocks. ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
-    ``refusals``: what subscribers refused of a model's routes, the latest first.
+    ``refusals``: what subscribers refused of a model's routes, the latest first. ``pid_of``: the process that leads an instance's engine.
     """
 
     handle: Handle
@@ -93,5 +94,6 @@ class RpcDeps:
     limits: RpcLimits = RpcLimits()
     xds: Callable[[], XdsTotals] = XdsTotals
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
+    pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True
     observer: RpcObserver = field(default_factory=NoObserver)
