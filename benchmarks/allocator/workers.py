@@ -16,6 +16,7 @@ from typing import Final
 import grpc
 import numpy as np
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
@@ -67,7 +68,7 @@ def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
         )
         pid = launch("w1", options, urgent=True)
         try:
-            with grpc.insecure_channel(_address(Path(folder))) as channel:
+            with grpc.insecure_channel(_address(Path(folder)), DIRECT_OPTIONS) as channel:
                 worker = SpareWorker(Path(folder), channel)
                 worker.wait_until_warm()
                 yield worker

@@ -19,7 +19,8 @@ from pathlib import Path
 from random import Random
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates.noninferiority import (
+from echoplaned.gates.simulation import Ending, Outcome, Traffic, simulate
+from echoplaned.gates.statistics.noninferiority import (
     Rate,
     difference_upper_bound,
     level,
@@ -27,7 +28,6 @@ from echoplaned.gates.noninferiority import (
     requests_at_least,
     upper_bound,
 )
-from echoplaned.gates.simulation import Ending, Outcome, Traffic, simulate
 
 STANDARD = RolloutPolicy()
 DEMO = RolloutPolicy(

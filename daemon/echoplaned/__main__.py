@@ -32,13 +32,15 @@ from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.engines.version import torch_engine_version
 from echoplaned.engines.worker_totals import WorkerTotals
-from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
+from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.runner import GateRunner, log_failure
+from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
+from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
-from echoplaned.planning.sources import resolve_source
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.allocator import Planning
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
@@ -89,6 +91,7 @@ class Daemon:
     engines: EngineRegistry
     torch: TorchEngine
     xds: Xds
+    planner: InstancePlanner
     gates: GateRunner
     prober: OipProber
     scorer: OipScorer
@@ -114,26 +117,32 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     prober = OipProber(time.monotonic)
     scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
-    outside = Outside(
+    gate_sources = GateSources(
         prober,
         {source.value: totals for source, totals in counts.items()},
+        clients=traffic,
+        scorer=scorer,
+        traces=trace_store,
+        engines=worker_totals,
+    )
+    dependencies = GateDependencies(
         counting_emit(loop.emit, metrics),
         time.time,
         latest_state=lambda: loop.state,
-        clients=traffic,
-        behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
+        failed=log_failure,
+        store=_evidence_files(settings, state),
     )
-    gates = GateRunner(outside)
+    gates = GateRunner(dependencies, StandardGates(gate_sources))
     engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
-    planner = InstancePlanner(loop.emit, time.time, engine_versions)
+    allocator = Allocator(settings.model_roots, engine_versions)
+    planner = InstancePlanner(loop.emit, time.time, allocator.plan)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
-        planning=Planning(settings.model_roots, engine_versions),
+        planning=allocator,
         prober=prober,
-        resolve_source=lambda uri: resolve_source(uri, settings.model_roots),
         engines={"torch": EngineProfile(options=frozenset({"torch_threads"}))},
         lifecycle=lifecycle,
         monotonic=time.monotonic,
@@ -148,7 +157,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, torch, xds, gates, prober, scorer, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, torch, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
@@ -270,6 +279,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
+    await daemon.planner.aclose()
     await daemon.gates.aclose()
     await daemon.torch.close()
     await daemon.prober.close()

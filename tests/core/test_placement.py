@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echoplaned.core.events import LoadRequested, Request, Reserved
+from echoplaned.core.events import InstancePlaced, LoadRequested, Request
 from echoplaned.core.fold import find_instance, free_bytes, reserved_bytes
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement, on_one_device
@@ -26,7 +26,7 @@ def asked_for() -> State:
 def test_a_share_counts_on_its_own_device() -> None:
     """Each device's ledger holds its share and no more; what is elsewhere counts nothing."""
     state = asked_for()
-    state = builders.run(state, Reserved(0.0, KEY, ON_TWO, state.ledger_epoch))
+    state = builders.run(state, InstancePlaced(0.0, KEY, ON_TWO, state.reservation_epoch))
     assert [reserved_bytes(state, name) for name in ("cuda:0", "cuda:1", "host")] == [300 * MIB, 200 * MIB, 0]
     assert [free_bytes(state, name) for name in ("cuda:0", "cuda:1")] == [600 * MIB, 700 * MIB]
     assert (ON_TWO.total_bytes, ON_TWO.bytes_on("cuda:2")) == (500 * MIB, 0)
@@ -36,11 +36,11 @@ def test_one_device_without_room_refuses_the_whole_placement() -> None:
     """A placement is taken whole or not at all, and asked for again."""
     state = asked_for()
     too_much = Placement(LOCAL_NODE, (DeviceShare("cuda:0", MIB), DeviceShare("cuda:1", 901 * MIB)))
-    after = builders.run(state, Reserved(0.0, KEY, too_much, state.ledger_epoch))
+    after = builders.run(state, InstancePlaced(0.0, KEY, too_much, state.reservation_epoch))
     found = find_instance(after, KEY)
     assert found is not None
     assert (found[2].state, found[2].placement) == (InstanceState.PENDING, None)
-    assert after.ledger_epoch == state.ledger_epoch + 1
+    assert after.reservation_epoch == state.reservation_epoch + 1
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import statistics
 from dataclasses import dataclass
 from itertools import pairwise
 
-import e2e_system as e
 import pytest
 
 from echoplane import RolledBackError
 from echoplaned.testing.loadgen import Sample
+from tests.e2e import e2e_system as e
 
 PROCESSES = 4
 

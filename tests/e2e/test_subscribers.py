@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
-import e2e_sockets
-import e2e_subscriber as s
-import e2e_system as e
 import pytest
 
 from echoplane.errors import RolledBackError
 from echoplane.v1 import rollouts_pb2
+from tests.e2e import e2e_sockets
+from tests.e2e import e2e_subscriber as s
+from tests.e2e import e2e_system as e
 
 TWO_STAGES = (50, 100)
 
@@ -38,9 +39,8 @@ def test_a_subscriber_that_never_acknowledges(serving: e.System) -> None:
     with s.Subscriber(serving.daemon.address, "silent-1", "sub", s.ignore) as silent:
         e.eventually(lambda: silent.received.get("LISTENER"), 10.0, "the first response")
         operation = serving.update("sub", "v2", "better", policy)
-        named = e.eventually(
-            lambda: (r := serving.rollout("sub")) and "silent-1" in r.stale_subscribers and r, 60.0, "it to be named"
-        )
+        e.eventually(lambda: "silent-1" in serving.rollout("sub").stale_subscribers, 60.0, "it to be named")
+        named = serving.rollout("sub")
         assert named.subscriber_count == 1
         assert not named.outcome
         serving.finish(operation)
@@ -77,8 +77,8 @@ def test_a_refusal_of_what_the_rollout_changed(serving: e.System) -> None:
     """A client that took the routes before and refuses the new ones takes the update back; the reason names it."""
     old = serving_version(serving)
 
-    def answer(_subscriber: s.Subscriber, response: object) -> str:
-        named = s.clusters_of(response)  # type: ignore[arg-type]  # the subscriber passes responses
+    def answer(_subscriber: s.Subscriber, response: Any) -> str:
+        named = s.clusters_of(response)
         return "two clusters are too many for me" if len(named) > 1 else ""
 
     with s.Subscriber(serving.daemon.address, "strict-1", "sub", answer) as strict:
@@ -104,7 +104,8 @@ def new_instance(system: e.System, version: str) -> tuple[int, int]:
 
 def taken_back(system: e.System) -> rollouts_pb2.Rollout:
     """Wait for the rollback, and check that the old version has the traffic and no engine is left over."""
-    rollout = e.eventually(lambda: (r := system.rollout("sub")).outcome and r, 90.0, "the rollback")
+    e.eventually(lambda: system.rollout("sub").outcome, 90.0, "the rollback")
+    rollout = system.rollout("sub")
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK, rollout.outcome_reason
     assert rollout.outcome_reason
     return rollout

@@ -19,13 +19,13 @@ from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.signature import signature_for
-from echoplaned.core.spec import VersionSpec
+from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.engines.crew import Clocks, Outlets
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")
@@ -38,10 +38,10 @@ class Bench:
     state_dir: Path
     engine: TorchEngine
     events: list[Event] = field(default_factory=list)
-    counts: dict[str, TrafficCounts] = field(default_factory=dict)
+    counts: dict[str, RequestCounts] = field(default_factory=dict)
     ended_processes: list[str] = field(default_factory=list)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters, as a ``CounterSink``."""
         assert version == KEY.version
         self.counts[process] = counts
@@ -92,7 +92,7 @@ async def open_bench(
     class Sink:
         """Passes counters on to the bench."""
 
-        def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
             """Pass on."""
             bench.update(version, process, counts)
 
@@ -125,11 +125,7 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
         source_uri=source.as_uri(),
         source_path=str(source),
         digest="blake3:0",
-        engine="torch",
-        dtype=Dtype.FP32,
-        context_length=64,
-        max_concurrency=4,
-        engine_options=tuple(sorted(options.items())),
+        shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
     return StartEngine(KEY, generation, on_one_device("host", 2_000_000), spec, facts())
 

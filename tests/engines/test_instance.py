@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from engine_bench import KEY
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.instance import WatchedInstance
 from echoplaned.engines.record import WorkerPhase
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from tests.engines.engine_bench import KEY
 
-READY = Report(WorkerPhase.READY, TrafficCounts(), None, progress=0, model_bytes=0, failure="")
+READY = Report(WorkerPhase.READY, RequestCounts(), None, progress=0, model_bytes=0, failure="")
 MIB = 1024 * 1024
 
 
@@ -31,14 +31,14 @@ class Desk:
     """A watched instance with a clock in the test's hand."""
 
     now_s: float = 100.0
-    told: list[TrafficCounts] = field(default_factory=list)
+    told: list[RequestCounts] = field(default_factory=list)
     ended_count: int = 0
 
     def __post_init__(self) -> None:
         worker = cast("WorkerProcess", FakeWorker())
         self.instance = WatchedInstance((KEY, 1), worker, self, lambda: self.now_s)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters."""
         assert (version, process) == (KEY.version, "w1")
         self.told.append(counts)
@@ -73,7 +73,7 @@ def test_silence_is_stuck_after_five_seconds() -> None:
 def test_calls_without_progress_are_stuck_after_a_minute() -> None:
     """Reports alone are no life: a step of the model is."""
     desk = Desk()
-    busy = replace(READY, counts=TrafficCounts(in_flight=3), progress=7)
+    busy = replace(READY, counts=RequestCounts(in_flight=3), progress=7)
     assert not desk.after(61, busy)
     assert "3 calls in flight and no progress" in desk.after(1, busy)
     assert not desk.after(1, replace(busy, progress=8))
@@ -84,7 +84,7 @@ def test_an_idle_hour_is_not_stuck() -> None:
     """Progress stands still while nothing is asked for."""
     desk = Desk()
     assert not desk.after(3600, READY)
-    assert not desk.after(59, replace(READY, counts=TrafficCounts(in_flight=1)))
+    assert not desk.after(59, replace(READY, counts=RequestCounts(in_flight=1)))
 
 
 def test_a_daemon_that_slept_blames_nobody() -> None:
@@ -101,9 +101,9 @@ def test_an_adopted_worker_counts_from_its_first_report() -> None:
     """What it answered under an earlier daemon is not told as new."""
     desk = Desk()
     desk.instance.count_from_now()
-    desk.instance._take(replace(READY, counts=TrafficCounts(ok=10, server_errors=4, arrivals=15, in_flight=1)))
-    desk.instance._take(replace(READY, counts=TrafficCounts(ok=12, server_errors=5, arrivals=17, in_flight=0)))
-    assert desk.told == [TrafficCounts(in_flight=1), TrafficCounts(ok=2, server_errors=1, arrivals=2)]
+    desk.instance._take(replace(READY, counts=RequestCounts(ok=10, server_errors=4, arrivals=15, in_flight=1)))
+    desk.instance._take(replace(READY, counts=RequestCounts(ok=12, server_errors=5, arrivals=17, in_flight=0)))
+    assert desk.told == [RequestCounts(in_flight=1), RequestCounts(ok=2, server_errors=1, arrivals=2)]
     desk.instance.ended()
     assert desk.ended_count == 1
 
@@ -114,7 +114,7 @@ def test_the_daemons_own_probes_are_no_traffic() -> None:
     for sent, counted in ((1, 0), (2, 2), (3, 2), (3, 3), (3, 5)):
         while desk.instance._probes_sent < sent:
             desk.instance.probe_sent()
-        desk.instance._take(replace(READY, counts=TrafficCounts(ok=counted, arrivals=counted)))
+        desk.instance._take(replace(READY, counts=RequestCounts(ok=counted, arrivals=counted)))
     assert [counts.ok for counts in desk.told] == [0, 0, 0, 0, 2]
     assert [counts.arrivals for counts in desk.told] == [0, 0, 0, 0, 2]
 

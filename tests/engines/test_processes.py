@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_bench import is_running, until
 
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError, WatchedProcess
 from echoplaned.engines.record import read_start_ticks
+from tests.engines.engine_bench import is_running, until
 
 
 def spawn(code: str) -> int:

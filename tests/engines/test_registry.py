@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_bench import KEY, drain, probe, start, stop
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
 from echoplaned.core.errors import FieldInvalidError
@@ -14,6 +13,7 @@ from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, Engine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engines.registry import EngineRegistry
 from echoplaned.testing.builders import endpoints
+from tests.engines.engine_bench import KEY, drain, probe, start, stop
 
 READY = EngineReady(0.0, KEY, 1, endpoints("127.0.0.1:1"), "w1")
 
@@ -92,7 +92,7 @@ def test_an_unknown_kind_is_refused_before_and_given_up_after() -> None:
     with pytest.raises(FieldInvalidError, match="there is no engine 'warp'; there are: torch"):
         made.check("warp")
     effect = start(Path("/m"))
-    made.start(replace(effect, spec=replace(effect.spec, engine="warp")))
+    made.start(replace(effect, spec=replace(effect.spec, shape=replace(effect.spec.shape, engine="warp"))))
     (event,) = events
     assert isinstance(event, EngineGaveUp)
     assert "'warp'" in event.failure.message

@@ -7,10 +7,9 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from engine_bench import KEY, Bench, drain, facts, is_running, launch_options, open_bench, probe, start, stop, until
-from models import Checkpoints
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.endpoints import oip_target
@@ -36,6 +35,20 @@ from echoplaned.engines.probing import OipProber
 from echoplaned.engines.record import WorkerPhase, read_records
 from echoplaned.engines.torch import QUIET_S, SETTLE_S
 from echoplaned.testing.builders import endpoints
+from tests.engines.engine_bench import (
+    KEY,
+    Bench,
+    drain,
+    facts,
+    is_running,
+    launch_options,
+    open_bench,
+    probe,
+    start,
+    stop,
+    until,
+)
+from tests.models import Checkpoints
 
 pytestmark = pytest.mark.system
 
@@ -142,7 +155,9 @@ async def check_late_client(bench: Bench, address: str) -> None:
     bench.engine.drain(drain(now_s() + 60))
     await asyncio.sleep(SETTLE_S / 2)
     async with open_channel(address) as channel:
-        await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(golden_request(KEY.version, Task.EMBEDDING, 0))
+        await cast(Any, oip_grpc.GRPCInferenceServiceStub(channel)).ModelInfer(
+            golden_request(KEY.version, Task.EMBEDDING, 0)
+        )
     await bench.wait_for(EngineDrained, 15)
     assert time.monotonic() - began_s >= SETTLE_S / 2 + QUIET_S
     assert not any(isinstance(event, EngineDrained) for event in bench.events)

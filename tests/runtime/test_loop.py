@@ -51,7 +51,7 @@ class Recorder:
     done: list[fx.Effect] = field(default_factory=list)
     undrained: list[InstanceKey] = field(default_factory=list)
 
-    def plan_instance(self, effect: fx.PlanInstance, state: State) -> None:
+    def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Record."""
         del state
         self.done.append(effect)
@@ -152,9 +152,9 @@ class House:
             await self.emit(self.acknowledged())
 
     def _up(self, key: InstanceKey) -> tuple[ev.Event, ...]:
-        ledger = self.loop.state.ledger_epoch
+        epoch = self.loop.state.reservation_epoch
         return (
-            ev.Reserved(0.0, key, on_one_device("host", builders.MIB), ledger),
+            ev.InstancePlaced(0.0, key, on_one_device("host", builders.MIB), epoch),
             ev.EngineReady(0.0, key, 1, builders.endpoints(f"127.0.0.1:{7000 + len(key.version.version)}"), "w1"),
             ev.ProbesPassed(0.0, key, 1),
         )

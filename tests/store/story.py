@@ -20,7 +20,7 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Component, Plan
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
-from echoplaned.core.spec import RolloutPolicy, VersionSpec
+from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
 from echoplaned.core.state import (
     GateVerdict,
     Instance,
@@ -57,7 +57,7 @@ def state_at(epoch: int) -> State:
         models=MappingProxyType(models),
         operations=MappingProxyType(operations),
         store_epoch=epoch,
-        ledger_epoch=epoch // 2,
+        reservation_epoch=epoch // 2,
         route_epoch=epoch // 3,
         announce_sequence=epoch,
     )
@@ -74,7 +74,7 @@ def version(model: str, name: str, epoch: int) -> Version:
     signature = Signature((TensorSpec("text", "BYTES", (-1,)),), (TensorSpec("embedding", "FP32", (-1, 384)),))
     return Version(
         key=key,
-        spec=VersionSpec("file:m", "/models/m", "blake3:00", "torch", Dtype.FP32, 256, 8),
+        spec=VersionSpec("file:m", "/models/m", "blake3:00", ServingShape(Dtype.FP32, 256, 8, "torch")),
         facts=ModelFacts(
             "BertModel", Task.EMBEDDING, 22_713_216, Dtype.FP32, 90_868_376, 512, "small", "blake3:00", signature
         ),

@@ -135,7 +135,13 @@ def states(draw: st.DrawFn) -> State:
         taken.add(request_id)
         operations[name] = replace(operation, operation_id=name, request_id=request_id)
     ledger, route, sequence = draw(EPOCHS), draw(EPOCHS), draw(EPOCHS)
-    state = State((), MappingProxyType(models), MappingProxyType(operations), 0, ledger, route, sequence)
+    state = State(
+        models=MappingProxyType(models),
+        operations=MappingProxyType(operations),
+        reservation_epoch=ledger,
+        route_epoch=route,
+        announce_sequence=sequence,
+    )
     return replace(state, calibrations=draw(CALIBRATIONS))
 
 
@@ -220,7 +226,15 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
 
 def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
     """A field that is added to the state must be put on one of the two lists, and so cannot be forgotten in silence."""
-    stored = {"models", "operations", "calibrations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
+    stored = {
+        "models",
+        "operations",
+        "calibrations",
+        "store_epoch",
+        "reservation_epoch",
+        "route_epoch",
+        "announce_sequence",
+    }
     observed = {"devices", "stale_event_count", "issued", "clients_back_s"}
     assert {field.name for field in dataclasses.fields(State)} == stored | observed
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-import xds_harness as h
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
@@ -19,6 +19,7 @@ from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType, Target, model_name, parse_name, version_name
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotInconsistentError
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -176,7 +177,7 @@ def test_the_resources_must_fit_each_other() -> None:
         snapshots.check(Snapshot(good.models, broken))
 
 
-SEGMENT = st.text(st.characters(blacklist_characters="/", blacklist_categories=("Cs",)), min_size=1, max_size=10)
+SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=cast(Any, ("Cs",))), min_size=1, max_size=10)
 
 
 @given(SEGMENT, SEGMENT)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import xds_harness as h
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
 
@@ -32,6 +31,7 @@ from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 from echoplaned.xds.subscriptions import Push
+from tests.xds import xds_harness as h
 
 TYPES = {
     "cds": ResourceType.CLUSTER,

@@ -6,7 +6,7 @@ from echoplaned.core.effects import (
     DrainEngine,
     EvaluateGates,
     KeyedEffect,
-    PlanInstance,
+    PlaceInstance,
     ProbeEngine,
     PublishRoutes,
     StartEngine,
@@ -18,7 +18,7 @@ from echoplaned.core.routes import stage_weights
 from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
 
 
-def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[KeyedEffect]:
+def implied_effects(model: Model, reservation_epoch: int, now_s: float) -> list[KeyedEffect]:
     """Return every effect that one model's state asks for at this time, routes first: weight moves before processes end."""
     effects: list[KeyedEffect] = []
     if model.routes is not None:
@@ -33,7 +33,7 @@ def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[Keyed
         )
     for version in model.versions.values():
         for instance in version.instances:
-            effect = _instance_effect(version, instance, ledger_epoch, now_s)
+            effect = _instance_effect(version, instance, reservation_epoch, now_s)
             if effect is not None:
                 effects.append(effect)
     rollout = model.rollout
@@ -50,12 +50,12 @@ def _only_takes_weight(model: Model) -> bool:
     return any(not is_ready(model, version) for version in wanted)
 
 
-def _instance_effect(version: Version, instance: Instance, ledger_epoch: int, now_s: float) -> KeyedEffect | None:
+def _instance_effect(version: Version, instance: Instance, reservation_epoch: int, now_s: float) -> KeyedEffect | None:
     key, generation = instance.key, instance.generation
     effect: KeyedEffect | None = None
     match instance.state:
         case InstanceState.PENDING:
-            effect = PlanInstance(key, ledger_epoch)
+            effect = PlaceInstance(key, reservation_epoch)
         case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
             effect = StartEngine(key, generation, instance.placement, version.spec, version.facts)
         case InstanceState.PROBING:

@@ -24,16 +24,16 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanInstance:
+class PlaceInstance:
     """Find room for an instance."""
 
     instance: InstanceKey
-    ledger_epoch: int
+    reservation_epoch: int
 
     @property
     def key(self) -> EffectKey:
-        """Instance and ledger epoch."""
-        return ("plan", str(self.instance), self.ledger_epoch)
+        """Instance and reservation epoch."""
+        return ("place", str(self.instance), self.reservation_epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +167,5 @@ class Announce:
     text: str
 
 
-KeyedEffect = PlanInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
+KeyedEffect = PlaceInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
 Effect = Persist | KeyedEffect | UndrainEngine | ExplainReading | FinishOperation | Reply | Announce

@@ -157,23 +157,23 @@ class PromoteRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """The planner found room. ``ledger_epoch``: what it read."""
+class InstancePlaced:
+    """The planner found room. ``reservation_epoch``: what it read."""
 
     now_s: float
     instance: InstanceKey
     placement: Placement
-    ledger_epoch: int
+    reservation_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PlacementRefused:
     """The planner found no room."""
 
     now_s: float
     instance: InstanceKey
     failure: Failure
-    ledger_epoch: int
+    reservation_epoch: int
 
 
 # --- engines: every one carries (instance, generation) -------------------------------------------------------------
@@ -384,7 +384,7 @@ CallerEvent = (
     | DeleteOperationRequested
     | PromoteRequested
 )
-PlanningEvent = Reserved | Refused
+PlacementEvent = InstancePlaced | PlacementRefused
 EngineEvent = (
     EngineReady
     | ProbesPassed
@@ -399,7 +399,7 @@ EngineEvent = (
 TrafficEvent = RoutesProgressed | RoutesRefused
 Event = (
     CallerEvent
-    | PlanningEvent
+    | PlacementEvent
     | EngineEvent
     | ReadingTaken
     | RequantisationMeasured

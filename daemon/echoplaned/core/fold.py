@@ -38,7 +38,7 @@ def is_ready(model: Model, version_id: str) -> bool:
 def is_complete(version: Version) -> bool:
     """Whether as many instances are READY as the version wants."""
     ready = sum(i.state is InstanceState.READY for i in version.instances)
-    return ready >= version.spec.replicas
+    return ready >= version.spec.shape.replicas
 
 
 def at_rest(model: Model, version_id: str) -> bool:

@@ -15,11 +15,11 @@ from echoplaned.core.events import (
     EngineReady,
     EngineStopped,
     EngineStuck,
+    InstancePlaced,
     MemoryMeasured,
+    PlacementRefused,
     ProbesFailed,
     ProbesPassed,
-    Refused,
-    Reserved,
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
@@ -49,26 +49,30 @@ def back_off_s(failures: int) -> float:
     return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** max(0, failures - 1))
 
 
-def on_reserved(draft: Draft, event: Reserved) -> None:
-    """Take the planner's answer, if it read the newest ledger and the room is still there; else it will be asked again."""
+def on_placed(draft: Draft, event: InstancePlaced) -> None:
+    """Take the planner's answer, if it read the newest reservations and the room is still there; else it will be asked again."""
     found = find_instance(draft.state, event.instance)
     if found is None or found[2].state is not InstanceState.PENDING:
         return draft.count_stale()
-    if event.ledger_epoch != draft.state.ledger_epoch:
+    if event.reservation_epoch != draft.state.reservation_epoch:
         return draft.count_stale()
     if any(share.bytes > free_bytes(draft.state, share.device_id) for share in event.placement.shares):
-        # A plan that overcommits would break an invariant; asked again, the planner reads a ledger that differs.
-        return draft.bump_ledger()
+        # A plan that overcommits would break an invariant; asked again, the planner reads reservations that differ.
+        return draft.bump_reservations()
     state = _next(found[2], InstanceSignal.RESERVED)
     draft.put_instance(replace(found[2], state=state, placement=event.placement))
-    draft.bump_ledger()
+    draft.bump_reservations()
     return None
 
 
-def on_refused(draft: Draft, event: Refused) -> None:
-    """Give an instance up for want of room, unless the ledger has changed since the planner read it."""
+def on_placement_refused(draft: Draft, event: PlacementRefused) -> None:
+    """Give an instance up for want of room, unless a reservation has changed since the planner read it."""
     found = find_instance(draft.state, event.instance)
-    if found is None or found[2].state is not InstanceState.PENDING or event.ledger_epoch != draft.state.ledger_epoch:
+    if (
+        found is None
+        or found[2].state is not InstanceState.PENDING
+        or event.reservation_epoch != draft.state.reservation_epoch
+    ):
         return draft.count_stale()
     draft.drop_instance(event.instance)
     _fail_version(draft, found[2], event.failure)

@@ -100,7 +100,7 @@ def _add_missing(draft: Draft, version: Version) -> None:
     if version.failure is not None:
         return
     version = draft.version(version.key)
-    missing = version.spec.replicas - sum(_counts(i) for i in version.instances)
+    missing = version.spec.shape.replicas - sum(_counts(i) for i in version.instances)
     for _ in range(missing):
         current = draft.version(version.key)
         key = InstanceKey(version.key, current.next_ordinal)

@@ -229,8 +229,8 @@ def is_judged(rollout: Rollout) -> bool:
     return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.held_reason not in _VOID
 
 
-def judge(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
-    """Fold a window's verdicts: any FAIL comes back, all PASS go on, anything else holds."""
+def apply_verdicts(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
+    """Apply a window's verdicts: any FAIL rolls back automatically, all PASS go on, anything else holds."""
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     rollout = replace(rollout, verdicts=verdicts)
     if failed is not None:

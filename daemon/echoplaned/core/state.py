@@ -289,7 +289,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
+    """Everything. ``store_epoch``: of the last durable change. ``reservation_epoch``: rises with every change of a reservation.
 
     ``calibrations``: what was measured of engines, in the order of their keys. ``issued``: by model, keys of the effects
     that were handed out and still hold; observed, never persisted, so that after a crash every effect that the state implies is handed
@@ -302,7 +302,7 @@ class State:
     operations: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
     calibrations: tuple[Window, ...] = ()
     store_epoch: int = 0
-    ledger_epoch: int = 0
+    reservation_epoch: int = 0
     route_epoch: int = 0
     announce_sequence: int = 0
     stale_event_count: int = 0

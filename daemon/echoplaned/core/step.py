@@ -15,7 +15,7 @@ from echoplaned.core.effects import Effect, EffectKey, KeyedEffect, Persist
 from echoplaned.core.events import Event
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.reconcile import reconcile, trim_operations
-from echoplaned.core.rollouts import accepts, fire, is_judged, judge
+from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
 
@@ -36,7 +36,9 @@ def step(state: State, event: Event) -> Step:
     """
     draft = Draft(state, event_time(event))
     _HANDLERS[type(event)](draft, event)
-    everything = isinstance(event, events.Tick | events.Recovered) or draft.state.ledger_epoch != state.ledger_epoch
+    everything = (
+        isinstance(event, events.Tick | events.Recovered) or draft.state.reservation_epoch != state.reservation_epoch
+    )
     for model_id in sorted(draft.state.models.keys() if everything else draft.touched):
         reconcile(draft, model_id)
     return _finish(state, draft, everything=everything)
@@ -64,7 +66,7 @@ def _new_effects(draft: Draft, *, everything: bool) -> list[KeyedEffect]:
     issued: dict[str, frozenset[EffectKey]] = {n: keys for n, keys in state.issued.items() if n in state.models}
     fresh: list[KeyedEffect] = []
     for name in sorted(names & state.models.keys()):
-        implied = implied_effects(state.models[name], state.ledger_epoch, draft.now_s)
+        implied = implied_effects(state.models[name], state.reservation_epoch, draft.now_s)
         known = issued.get(name, frozenset())
         fresh += [effect for effect in implied if effect.key not in known]
         issued[name] = frozenset(effect.key for effect in implied)
@@ -138,7 +140,7 @@ def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     )
     if rollout is None or not current or not is_judged(rollout):
         return draft.count_stale()
-    judge(draft, rollout, event.verdicts)
+    apply_verdicts(draft, rollout, event.verdicts)
     return None
 
 
@@ -178,8 +180,8 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.PromoteRequested: steering.on_promote,
         events.CancelRequested: steering.on_cancel,
         events.DeleteOperationRequested: steering.on_delete_operation,
-        events.Reserved: instances.on_reserved,
-        events.Refused: instances.on_refused,
+        events.InstancePlaced: instances.on_placed,
+        events.PlacementRefused: instances.on_placement_refused,
         events.EngineReady: instances.on_engine_event,
         events.ProbesPassed: instances.on_engine_event,
         events.ProbesFailed: instances.on_engine_event,

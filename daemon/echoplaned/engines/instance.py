@@ -13,8 +13,8 @@ from echoplaned.engines.traces import TraceReader
 from echoplaned.engines.worker_client import Report
 from echoplaned.engines.worker_process import WorkerProcess
 from echoplaned.ports.emit import Clock
+from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traces import RequestTrace
-from echoplaned.ports.traffic import TrafficCounts
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
@@ -26,7 +26,7 @@ _GROWN_BATCH: Final = 1.5
 class CounterSink(Protocol):
     """Takes the workers' own counters; ``process`` names one life of one worker."""
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """The newest counters of a worker; they begin at zero with its process and only grow."""
         ...
 
@@ -92,7 +92,7 @@ class WatchedInstance:
         self._clock = clock
         self._limits = StuckLimits()
         self._last: Report | None = None
-        self._origin: TrafficCounts | None = TrafficCounts()
+        self._origin: RequestCounts | None = RequestCounts()
         self._probes_sent = 0
         self._heard_s = clock()
         self._progressed_s = clock()
@@ -188,9 +188,9 @@ class WatchedInstance:
         self._sink.update(self.key[0].version, self.worker.worker_id, told)
 
 
-def _minus(counts: TrafficCounts, origin: TrafficCounts, probes: int) -> TrafficCounts:
+def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> RequestCounts:
     """Return what was counted since the origin, less probes that were sent since; one that failed ends the instance anyway."""
-    return TrafficCounts(
+    return RequestCounts(
         ok=max(0, counts.ok - origin.ok - probes),
         client_errors=counts.client_errors - origin.client_errors,
         server_errors=counts.server_errors - origin.server_errors,

@@ -47,9 +47,9 @@ class EngineRegistry:
 
     def start(self, effect: StartEngine) -> None:
         """Start an engine of the kind that the version asks for."""
-        kind = self._kinds.get(effect.spec.engine)
+        kind = self._kinds.get(effect.spec.shape.engine)
         if kind is None:
-            failure = Failure(Reason.ENGINE_START_FAILED, f"there is no engine {effect.spec.engine!r} here")
+            failure = Failure(Reason.ENGINE_START_FAILED, f"there is no engine {effect.spec.shape.engine!r} here")
             self._emit(EngineGaveUp(self._clock(), effect.instance, effect.generation, failure))
             return
         self._kind_of[effect.instance, effect.generation] = kind

@@ -13,7 +13,7 @@ from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.effects import StartEngine
 from echoplaned.engines.channels import open_channel
 from echoplaned.engines.record import WorkerPhase
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
 
 _LOAD_DEADLINE_S: Final = 3600.0
 _CALL_DEADLINE_S: Final = 5.0
@@ -36,7 +36,7 @@ class Report:
     """
 
     phase: WorkerPhase
-    counts: TrafficCounts
+    counts: RequestCounts
     idle_s: float | None
     progress: int
     model_bytes: int
@@ -71,18 +71,18 @@ class WorkerClient:
         Raises:
             WorkerRefusedError: it did not.
         """
-        spec, version = effect.spec, effect.instance.version
+        spec, shape, version = effect.spec, effect.spec.shape, effect.instance.version
         request = worker_pb2.LoadRequest(
             instance=str(effect.instance),
             generation=effect.generation,
             model_id=version.model,
             version_id=version.version,
             source_path=spec.source_path,
-            dtype=f"DTYPE_{spec.dtype}",
+            dtype=f"DTYPE_{shape.dtype}",
             task=f"TASK_{effect.facts.task}",
-            context_length=spec.context_length,
-            max_concurrency=spec.max_concurrency,
-            engine_options=dict(spec.engine_options),
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            engine_options=dict(shape.options),
             device_id=effect.placement.device_ids[0],
         )
         try:
@@ -144,7 +144,7 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
     )
     return Report(
         phase=_PHASES.get(message.state, WorkerPhase.WARMING),
-        counts=TrafficCounts(
+        counts=RequestCounts(
             ok=message.ok_count,
             client_errors=message.client_error_count,
             server_errors=message.server_error_count,

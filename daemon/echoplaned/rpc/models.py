@@ -11,11 +11,11 @@ from echoplaned.core.events import ConfigureRequested, DeleteModelRequested, Del
 from echoplaned.core.failure import Violation
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
+from echoplaned.rpc.admission import Accepted, Admission, answered
 from echoplaned.rpc.convert.common import key_name, model_name, version_name
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
 from echoplaned.rpc.convert.versions import version_to_pb
-from echoplaned.rpc.intake import Accepted, Intake, answered
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
@@ -32,10 +32,10 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     """Turns requests into events and snapshots into answers."""
 
     def __init__(
-        self, handle: Handle, intake: Intake, memory: RequestMemory, health: HealthBook, pid_of: PidOf
+        self, handle: Handle, admission: Admission, memory: RequestMemory, health: HealthBook, pid_of: PidOf
     ) -> None:
         self._handle = handle
-        self._intake = intake
+        self._admission = admission
         self._memory = memory
         self._health = health
         self._pid_of = pid_of
@@ -44,13 +44,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.LoadModelRequest, context: Context
     ) -> longrunning_pb2.Operation:
         """Load a version."""
-        return self._answer(await self._intake.load(request))
+        return self._answer(await self._admission.load(request))
 
     async def UpdateModel(  # noqa: N802 - the API's name
         self, request: models_pb2.UpdateModelRequest, context: Context
     ) -> longrunning_pb2.Operation:
         """Roll a version out."""
-        return self._answer(await self._intake.update(request))
+        return self._answer(await self._admission.update(request))
 
     async def DeleteModel(  # noqa: N802 - the API's name
         self, request: models_pb2.DeleteModelRequest, context: Context

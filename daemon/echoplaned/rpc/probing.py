@@ -72,7 +72,7 @@ class HealthBook:
         return models_pb2.VersionHealth(
             version=key_name(version.key),
             state=version_health(version),
-            wanted_instance_count=version.spec.replicas,
+            wanted_instance_count=version.spec.shape.replicas,
             ready_instance_count=ready_count(version),
             probes=[probe for probe in probes if probe is not None],
         )

@@ -8,7 +8,7 @@ from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import Event, VersionOrder
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
 from echoplaned.core.plan import Device, Plan
-from echoplaned.core.spec import RolloutPolicy, VersionSpec
+from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
 from echoplaned.core.state import State
 from echoplaned.core.step import step
 
@@ -71,11 +71,7 @@ def order(
         source_uri=f"file:{version}",
         source_path=f"/models/{version}",
         digest=digest,
-        engine="torch",
-        dtype=Dtype.FP32,
-        context_length=512,
-        max_concurrency=8,
-        replicas=replicas,
+        shape=ServingShape(Dtype.FP32, context_length=512, max_concurrency=8, engine="torch", replicas=replicas),
     )
     return VersionOrder(model, version, spec, facts(digest, width), plan(replicas))
 

@@ -113,11 +113,11 @@ def _serving(replicas: int) -> State:
 
 
 def _up(state: State, key: InstanceKey) -> tuple[ev.Event, ...]:
-    return (_reserved(state, key), _ready(key, 1))
+    return (_placed(state, key), _ready(key, 1))
 
 
-def _reserved(state: State, key: InstanceKey) -> ev.Reserved:
-    return ev.Reserved(0.0, key, on_one_device("host", 128 * builders.MIB), state.ledger_epoch)
+def _placed(state: State, key: InstanceKey) -> ev.InstancePlaced:
+    return ev.InstancePlaced(0.0, key, on_one_device("host", 128 * builders.MIB), state.reservation_epoch)
 
 
 def _ready(key: InstanceKey, generation: int) -> ev.EngineReady:
@@ -176,8 +176,11 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool
     key, generation = i.key, i.generation
     match i.state:
         case InstanceState.PENDING:
-            yield _reserved(state, key), True
-            yield ev.Refused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.ledger_epoch), False
+            yield _placed(state, key), True
+            yield (
+                ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch),
+                False,
+            )
             return
         case InstanceState.STARTING if i.restart_at_s is None:
             yield _ready(key, generation), True

@@ -13,7 +13,7 @@ from echoplaned.core.effects import (
     DrainEngine,
     Effect,
     EvaluateGates,
-    PlanInstance,
+    PlaceInstance,
     ProbeEngine,
     PublishRoutes,
     Reply,
@@ -125,7 +125,7 @@ class FakeHandle:
         self._now_s += seconds
         self.emit(Tick(self._now_s))
 
-    def judge(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
+    def give_verdict(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
         """Say what the gates say of a model's rollout, in its present window."""
         rollout = self._state.models[model_id].rollout
         if rollout is None:
@@ -175,7 +175,7 @@ class FakeHandle:
     def _answer(self, effect: Effect) -> Event | None:
         script = self.script
         match effect:
-            case PlanInstance() if script.reserve:
+            case PlaceInstance() if script.reserve:
                 return self._reserved(effect)
             case StartEngine() | ProbeEngine() | DrainEngine() | StopEngine():
                 return self._answer_engine(effect)
@@ -216,9 +216,9 @@ class FakeHandle:
             case _:
                 return None
 
-    def _reserved(self, effect: PlanInstance) -> Event | None:
+    def _reserved(self, effect: PlaceInstance) -> Event | None:
         found = find_instance(self._state, effect.instance)
         if found is None:
             return None
         placement = on_one_device(self._state.devices[0].device_id, found[1].plan.upper_bytes)
-        return events.Reserved(self._now_s, effect.instance, placement, self._state.ledger_epoch)
+        return events.InstancePlaced(self._now_s, effect.instance, placement, self._state.reservation_epoch)

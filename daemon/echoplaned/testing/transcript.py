@@ -1,6 +1,13 @@
 """Transcripts: events written as text in, effects written as text out; the form of the core's tests.
 
-A line ``> verb arguments`` is an event; the lines under it are the effects. Times move by ``> tick SECONDS``.
+- ``# text`` is a comment, and stays.
+- ``given VERSION STATE [option=value ...]``, first of all, prepares a state without showing how. ``given m/v1 serving``: loaded
+  and routed to, acknowledged. ``given m/v2 ready``: loaded beside what serves, unrouted. ``given m/v2 observed``: the update to
+  it has reached its first stage. Its operation is ``op-v2``, its rollout ``r-v2``; options are those of the order that began it.
+- ``> verb arguments`` is an event; the lines under it, indented, are its effects. The operation that line N starts is ``opN``, a
+  rollout ``rN``. ``> tick SECONDS`` moves the time.
+
+``pytest tests/core/test_transcripts.py --rewrite`` writes what the core does under each event; read the diff before you keep it.
 """
 
 from __future__ import annotations
@@ -32,6 +39,26 @@ class Transcript:
     state: State = field(default_factory=builders.empty_state)
     now_s: float = 0.0
     count: int = 0
+    given: str = ""
+
+    def prepare(self, line: str) -> None:
+        """Bring a version where a ``given`` line says; what the core refuses on the way raises ``ValueError``."""
+        name, state, *options = shlex.split(line)
+        if state not in _GIVEN:
+            raise ValueError(f"{line!r}: a version is given as {', '.join(_GIVEN)}")
+        model, _, version = name.partition("/")
+        count, self.given = self.count, version
+        for event in _GIVEN[state]:
+            words = event.format(m=model, v=version, key=name, options=" ".join(options))
+            refused = [told for told in self.play(words) if told.startswith("refused")]
+            if refused:
+                raise ValueError(f"given {line}: {words!r} was {refused[0]}")
+        self.count, self.given = count, ""
+
+    @property
+    def label(self) -> str:
+        """What the ids of the operation and of the rollout end with that an event starts."""
+        return f"-{self.given}" if self.given else str(self.count)
 
     def play(self, line: str) -> list[str]:
         """Apply one event line; return the effects as lines, or the refusal."""
@@ -55,7 +82,7 @@ class Transcript:
     def request(self, options: dict[str, str]) -> ev.Request:
         """Return the request part of a caller's event."""
         request_id = options.get("request_id", "")
-        return ev.Request(self.now_s, f"op{self.count}", request_id, options.get("body", "body"))
+        return ev.Request(self.now_s, f"op{self.label}", request_id, options.get("body", "body"))
 
     def instance(self, word: str) -> tuple[InstanceKey, int]:
         """Read ``m/v#0`` (newest generation) or ``m/v#0.3``."""
@@ -95,7 +122,7 @@ def _update(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
     return ev.UpdateRequested(
         t.request(options),
         _order(words, options),
-        f"r{t.count}",
+        f"r{t.label}",
         builders.policy(stages_percent=stages),
         change,
         options.get("etag", ""),
@@ -142,8 +169,8 @@ def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Eve
 
 
 def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
-    return ev.Reserved(t.now_s, t.instance(words[0])[0], _placement(words[1:]), ledger)
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
+    return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], _placement(words[1:]), ledger)
 
 
 def _placement(words: list[str]) -> Placement:
@@ -153,9 +180,9 @@ def _placement(words: list[str]) -> Placement:
 
 
 def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
-    return ev.Refused(t.now_s, t.instance(words[0])[0], failure, ledger)
+    return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
 
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
@@ -256,13 +283,23 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] =
 }
 
 
+_STARTED = ("reserved {key}#0 host 128", "ready {key}#0", "probes-passed {key}#0", "acked {m}")
+_GIVEN: dict[str, tuple[str, ...]] = {
+    "serving": ("load {m} {v} {options}", *_STARTED),
+    "ready": ("load {m} {v} {options}", *_STARTED),
+    # Acknowledged twice: the cluster at weight 1, then the weights of the first stage.
+    "observed": ("update {m} {v} {options}", *_STARTED, "acked {m}"),
+}
+"""The events that bring a version into each state of a ``given`` line."""
+
+
 def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of effect
     """Write an effect as one line."""
     match effect:
         case fx.Persist():
             return f"persist e{effect.epoch}"
-        case fx.PlanInstance():
-            return f"plan {effect.instance} ledger={effect.ledger_epoch}"
+        case fx.PlaceInstance():
+            return f"plan {effect.instance} ledger={effect.reservation_epoch}"
         case fx.StartEngine():
             return f"start {effect.instance}.{effect.generation} on {','.join(effect.placement.device_ids)}"
         case fx.ProbeEngine():

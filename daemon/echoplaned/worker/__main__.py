@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from echoplaned.engines.record import RecordKeeper, RecordTakenError, check_worker_id
+from echoplaned.worker.quiet import leave_out_enum_registrations
 
 _EXIT_TAKEN = 3
 
@@ -41,6 +42,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return _EXIT_TAKEN
     os.environ.update(_ENVIRONMENT)
+    leave_out_enum_registrations()
     server = importlib.import_module("echoplaned.worker.server")
     try:
         code: int = server.serve(keeper, server.ServeOptions(arguments.listen, arguments.urgent))

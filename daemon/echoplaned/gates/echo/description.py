@@ -16,10 +16,10 @@ from echoplaned.gates.echo.features import Listener
 
 Floats = NDArray[np.float64]
 
-MOST_PAIRS = 256
+MAX_PAIRS = 256
 """Newest pairs that are described."""
 
-PAIRS_LEAST = 16
+MIN_PAIRS = 16
 """With fewer pairs nothing is said."""
 
 GROWTH = 1.25
@@ -49,7 +49,7 @@ def is_due(pairs: int, held: int, described: int) -> bool:
 
     ``held``: pairs whose features are there; after a restart there are none at first.
     """
-    return held >= PAIRS_LEAST and pairs >= GROWTH * described
+    return held >= MIN_PAIRS and pairs >= GROWTH * described
 
 
 def describe(pairs: tuple[PairFeatures, ...]) -> tuple[Described, ...]:

@@ -9,16 +9,18 @@ from enum import StrEnum
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
+from echoplaned.gates.codes import e_value
 from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 from echoplaned.gates.echo.paired import Measure, PairedResult
 
-MOST_SHOWN = 64
+NAME = "echo"
+
+MAX_SHOWN = 64
 """Points of a curve that a report carries."""
 
 _TEXT_SHOWN = 120
-_LARGEST_LOG_E = math.log(10.0**12)
 _UNITS = {
     Measure.KL: "nats of KL divergence a token",
     Measure.LOG_PROBABILITY: "nats of log-probability a token",
@@ -40,16 +42,16 @@ class EchoCode(StrEnum):
     ECHO_CHANGE_UNDECLARED = "ECHO_CHANGE_UNDECLARED"
 
 
-def judge(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
+def decide(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
     """Judge a change of behaviour: what is clear decides by what was declared, what is not clear waits for more texts, then goes on.
 
     ``health``: lines of the health tree, which the report carries and which decide nothing.
     """
-    said = _judged(evidence)
+    said = _decide(evidence)
     return replace(said, behaviour=replace(said.behaviour, health=health)) if said.behaviour is not None else said
 
 
-def _judged(evidence: EchoEvidence) -> Verdict:
+def _decide(evidence: EchoEvidence) -> Verdict:
     if evidence.log_e >= -math.log(evidence.subject.policy.alpha):
         return _changed(evidence)
     if not evidence.subject.scorable:
@@ -61,12 +63,12 @@ def _judged(evidence: EchoEvidence) -> Verdict:
     if evidence.result is None or 2 * evidence.compared < len(evidence.scored):
         problems = evidence.problems
         return _not_comparable(evidence, problems[-1] if problems else "no text was scored")
-    return _weighed(evidence, evidence.result)
+    return _weigh(evidence, evidence.result)
 
 
 def _changed(evidence: EchoEvidence) -> Verdict:
     confidence = 1.0 - evidence.subject.policy.alpha
-    size = f"it behaves differently (e-value {_e_value(evidence.log_e):.3g}): {_size(evidence)}"
+    size = f"it behaves differently (e-value {e_value(evidence.log_e):.3g}): {_size(evidence)}"
     match evidence.subject.change:
         case BehaviourChange.EQUIVALENT:
             text = f"declared EQUIVALENT, but {size}"
@@ -87,7 +89,7 @@ def _not_comparable(evidence: EchoEvidence, why: str) -> Verdict:
     return _said(evidence, verdict, EchoCode.ECHO_NOT_COMPARABLE, f"{why}; {then}")
 
 
-def _weighed(evidence: EchoEvidence, result: PairedResult) -> Verdict:
+def _weigh(evidence: EchoEvidence, result: PairedResult) -> Verdict:
     """Judge what is no clear change: below the margin, or not clear yet though every text was scored."""
     if result.is_within:
         confidence = 1.0 - result.test.pass_alpha
@@ -112,7 +114,7 @@ def _size(evidence: EchoEvidence) -> str:
         )
     heard = evidence.live
     if heard.pairs:
-        parts.append(f"{heard.pairs} live pairs with e-value {_e_value(heard.log_e):.3g}")
+        parts.append(f"{heard.pairs} live pairs with e-value {e_value(heard.log_e):.3g}")
     if heard.waiting.repeats:
         parts.append(f"{heard.waiting.repeats} requests repeated answers that were heard")
     return "; ".join(parts) or "nothing was measured"
@@ -121,7 +123,7 @@ def _size(evidence: EchoEvidence) -> str:
 def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: str, confidence: float = 0.0) -> Verdict:
     told = report(evidence)
     counts = (
-        ("e_value", int(_e_value(evidence.log_e))),
+        ("e_value", int(e_value(evidence.log_e))),
         ("scored_text_count", 0 if told is None else told.texts),
         ("live_pair_count", evidence.live.pairs),
         ("live_repeat_count", evidence.live.waiting.repeats),
@@ -129,11 +131,7 @@ def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: st
     )
     by_pairs = evidence.live.log_e > evidence.paired_log_e
     source = Evidence.LIVE if by_pairs else Evidence.PROBES
-    return Verdict("echo", verdict, f"{code}: {text}", confidence, counts, source, told)
-
-
-def _e_value(log_e: float) -> float:
-    return math.exp(min(log_e, _LARGEST_LOG_E))
+    return Verdict(NAME, verdict, f"{code}: {text}", confidence, counts, source, told)
 
 
 def report(evidence: EchoEvidence) -> BehaviourReport | None:
@@ -163,8 +161,8 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
         listeners=tuple(_listener(evidence, one) for one in Listener),
         described_pairs=evidence.described[0].pairs if evidence.described else 0,
         moved=tuple(MovedText(t.text[:_TEXT_SHOWN], t.mean) for t in (result.moved if result is not None else ())),
-        text_distances=tuple(means[:MOST_SHOWN]),
-        log_e_path=_thinned(heard.log_e_path),
+        text_distances=tuple(means[:MAX_SHOWN]),
+        log_e_path=_thin(heard.log_e_path),
     )
 
 
@@ -174,7 +172,7 @@ def _listener(evidence: EchoEvidence, listener: Listener) -> ListenerValue:
     return value if said is None else replace(value, mmd_squared=said.statistic, mmd_p_value=said.p_value)
 
 
-def _thinned(path: tuple[float, ...]) -> tuple[float, ...]:
-    """Return at most ``MOST_SHOWN`` points of a path, the newest among them."""
-    step = max(1, math.ceil(len(path) / MOST_SHOWN))
+def _thin(path: tuple[float, ...]) -> tuple[float, ...]:
+    """Return at most ``MAX_SHOWN`` points of a path, the newest among them."""
+    step = max(1, math.ceil(len(path) / MAX_SHOWN))
     return path[::-1][::step][::-1]

@@ -109,7 +109,7 @@ def _loading_phase(version: Version | None) -> operations_pb2.OperationPhase:
 
 def _total_bytes(operation: Operation, version: Version | None) -> int:
     loads = operation.kind in {OperationKind.LOAD, OperationKind.UPDATE}
-    return version.facts.weights_bytes * version.spec.replicas if loads and version is not None else 0
+    return version.facts.weights_bytes * version.spec.shape.replicas if loads and version is not None else 0
 
 
 def _done_bytes(operation: Operation, version: Version | None) -> int:

@@ -29,7 +29,7 @@ _AT_REST = frozenset({VersionState.COLD, VersionState.FAILED})
 
 def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.ModelVersion:
     """Return a version as the API shows it; ``pid_of`` knows the processes that lead its instances."""
-    spec = version.spec
+    spec, shape = version.spec, version.spec.shape
     state = version_state(version)
     weight = weight_ppm(model, version.key.version)
     tier = Tier.COLD if state in _AT_REST else version.tier
@@ -38,11 +38,11 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         state=models_pb2.VERSION_STATE_SERVING if state is VersionState.READY and weight else _STATE_TO_PB[state],
         tier=TIER_TO_PB[tier],
         source=models_pb2.Source(uri=spec.source_uri, digest=spec.digest),
-        engine=models_pb2.Engine(kind=spec.engine, options=dict(spec.engine_options)),
+        engine=models_pb2.Engine(kind=shape.engine, options=dict(shape.options)),
         facts=facts_to_pb(version.facts),
-        context_length=spec.context_length,
-        max_concurrency=spec.max_concurrency,
-        replicas=spec.replicas,
+        context_length=shape.context_length,
+        max_concurrency=shape.max_concurrency,
+        replicas=shape.replicas,
         memory=_memory(version),
         reservoir=None if version.plan.reservoir is None else reservoir_to_pb(version.plan.reservoir),
         instances=[_instance(i, pid_of) for i in version.instances],
@@ -50,7 +50,7 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         cache=_cache(version),
         failure=None if version.failure is None else to_status(version.failure),
         xds_target=f"xds:///{key_name(version.key)}",
-        dtype=DTYPE_TO_PB[spec.dtype],
+        dtype=DTYPE_TO_PB[shape.dtype],
         weight_ppm=weight,
         pinned=version.pinned,
         signature=signature_to_pb(version.facts.signature),
