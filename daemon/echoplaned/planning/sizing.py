@@ -14,11 +14,6 @@ from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import native_request, weights_name
 
-DEFAULT_ENGINE: Final = "torch"
-"""Whose memory is asked for where the caller says nothing."""
-DEFAULT_MAX_CONCURRENCY: Final = 8
-"""Sequences at once where the caller says nothing."""
-
 _DTYPES: Final = frozenset(Dtype)
 
 
@@ -61,16 +56,8 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
 
 
 def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
-    """Return a shape with its defaults: weights as they are stored, the model's longest context, 8 sequences, the embedded engine."""
-    facts, stored = checkpoint.facts, checkpoint.weight_format
-    default = ServingShape(
-        dtype=facts.stored_dtype,
-        context_length=facts.max_context_length,
-        max_concurrency=DEFAULT_MAX_CONCURRENCY,
-        engine=DEFAULT_ENGINE,
-        weights_format="" if stored in _DTYPES else stored,
-    )
-    shape = asked.complete(default)
+    """Return a shape with a checkpoint's defaults; a format that is a dtype is told as one."""
+    shape = asked.complete(checkpoint.default_shape)
     if shape.weights_format in _DTYPES:
         return replace(shape, dtype=Dtype(shape.weights_format), weights_format="")
     return shape
@@ -84,7 +71,7 @@ def size_model(
     Args:
         source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
         asked: dtype or weights' format (a GGUF type's name among them; what is not quantised keeps the stored dtype), context, sequences,
-            engine (``torch``, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
+            engine (a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
     Raises:
