@@ -12,10 +12,9 @@ from echoplaned.core.errors import ArchitectureUnsupportedError, SourceCorruptEr
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 
-DEFAULT_ENGINE: Final = "torch"
-"""Whose memory is asked for where the caller says nothing."""
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
 
@@ -141,7 +140,7 @@ def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
             dtype=facts.stored_dtype,
             context_length=facts.max_context_length,
             max_concurrency=DEFAULT_MAX_CONCURRENCY,
-            engine=DEFAULT_ENGINE,
+            engine=DEFAULT_KIND.name,
             weights_format=native.stored_dtype if packed else "",
         ),
         is_served=native.is_served,

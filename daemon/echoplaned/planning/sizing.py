@@ -71,7 +71,7 @@ def size_model(
     Args:
         source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
         asked: dtype or weights' format (a GGUF type's name among them; what is not quantised keeps the stored dtype), context, sequences,
-            engine (``torch``, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
+            engine (a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
     Raises:
