@@ -227,7 +227,8 @@ class Admission:
         if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
-        violations = kind.check_options(dict(asked.shape.options))
+        shape = asked.shape
+        violations = (*kind.check_options(dict(shape.options)), *kind.check_weights_format(shape.weights_format))
         if violations:
             raise FieldInvalidError(*violations)
         if asked.tier not in kind.tiers:
