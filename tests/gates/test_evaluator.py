@@ -100,7 +100,9 @@ class World:
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
-        self.place(Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1", phase=Phase.OBSERVING, stage=1, window=1))
+        self.place(
+            Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1", phase=Phase.OBSERVING, stage=1, evidence_window=1)
+        )
 
     def place(self, rollout: Rollout) -> Rollout:
         """Set the rollout."""
@@ -172,7 +174,7 @@ async def test_the_loop_goes_on_while_evidence_is_computed() -> None:
         await world.until(computing.is_set)
         known = len(world.reasons)
         world.counts = RequestCounts(ok=12, arrivals=12)
-        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, stage=2, window=2))), world.state)
+        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, stage=2, evidence_window=2))), world.state)
         await asyncio.sleep(0.05)
         assert len(world.reasons) == known
         going_on.set()
@@ -199,7 +201,7 @@ async def test_a_cancelled_computation_is_done_again() -> None:
         world.counts = RequestCounts(ok=12, arrivals=12)
         await asyncio.sleep(0.02)
         going_on.set()
-        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, window=2))), world.state)
+        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, evidence_window=2))), world.state)
         await world.until(lambda: world.reasons[-1] == "begin 1 +7 +5 enter 2")
 
 
