@@ -15,12 +15,13 @@ import grpc
 from benchmarks.reporting import Row
 from benchmarks.world import daemon, hear, minilm, peer, say, wait_for_spares
 from echoplane import Client
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplane.operations import read_completed
 from echoplane.v1 import models_pb2, planning_pb2
-from echoplaned.engines.golden import GOLDEN_TEXTS
 from echoplaned.engines.probing import REPEATED
 from echoplaned.testing.daemon import DaemonProcess
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS
 
 ROUNDS = 5
 MODEL = "minilm"
@@ -70,7 +71,7 @@ def load_once(client: Client, process: DaemonProcess, source: Path, version: str
     operation = client.load_model(request)
     rpc_s = time.perf_counter() - began
     # Waits in the daemon: asking every few milliseconds would be part of what is measured.
-    with grpc.insecure_channel(process.address) as channel:
+    with grpc.insecure_channel(process.address, DIRECT_OPTIONS) as channel:
         wait = operations_pb2.WaitOperationRequest(name=operation.name)
         operation = operations_pb2_grpc.OperationsStub(channel).WaitOperation(wait, timeout=60)
     total_s = time.perf_counter() - began

@@ -12,7 +12,7 @@ WAITING: Final = frozenset({"test_crashes.py", "test_grpcurl.py", "test_subscrib
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--rewrite``: write what the core does into the transcripts instead of comparing."""
-    parser.addoption("--rewrite", action="store_true", help="rewrite the transcripts in tests/transcripts")
+    parser.addoption("--rewrite", action="store_true", help="rewrite the transcripts of the core")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

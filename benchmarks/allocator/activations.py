@@ -20,6 +20,7 @@ from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_config, size_model
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
@@ -123,7 +124,8 @@ def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Planned:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(fields))
         sized = size_model(
-            inspect_config(path), dtype=dtype, context_length=max(shape.lengths), max_concurrency=len(shape.lengths)
+            inspect_config(path),
+            ShapeRequest(dtype=dtype, context_length=max(shape.lengths), max_concurrency=len(shape.lengths)),
         )
     parts = [part for part in sized.components if part.name in KEPT]
     return Planned(

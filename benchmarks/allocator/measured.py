@@ -25,6 +25,8 @@ from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, spare_
 from benchmarks.world import minilm
 from echoplaned.core.calibration import MemoryUsage, Reading
 from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.facts import Dtype
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import SizedModel, explain, inspect_checkpoint, size_model
 
 _CALLS: Final = 3
@@ -216,7 +218,9 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
         WorkerFailedError: it cannot be served.
     """
     checkpoint = inspect_checkpoint(source, with_digest=False)
-    sized = size_model(checkpoint, dtype=case.dtype, context_length=case.tokens, max_concurrency=case.sequences)
+    sized = size_model(
+        checkpoint, ShapeRequest(dtype=Dtype(case.dtype), context_length=case.tokens, max_concurrency=case.sequences)
+    )
     vocabulary = checkpoint.native.vocabulary_size
     order = Order(source, checkpoint.facts.task.value, case.dtype, case.sequences, case.tokens, vocabulary)
     with spare_worker(exact_memory=case.trimmed) as worker:

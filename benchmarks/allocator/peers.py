@@ -37,6 +37,7 @@ from rich.table import Table
 from benchmarks.peers.headers import write_gguf, write_safetensors
 from benchmarks.reporting import RESULTS, machine
 from echoplaned.core.facts import Dtype
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_config, size_model
 from tests.planning.test_published import MODELS, Published
 
@@ -131,7 +132,8 @@ def ours(subject: Subject) -> Answer:
         began = time.perf_counter()
         checkpoint = inspect_config(subject.directory / "config.json")
         sized = size_model(
-            checkpoint, dtype=Dtype.BF16, context_length=subject.context, max_concurrency=SEQUENCES, engine="torch"
+            checkpoint,
+            ShapeRequest(dtype=Dtype.BF16, context_length=subject.context, max_concurrency=SEQUENCES, engine="torch"),
         )
         least = min(least, time.perf_counter() - began)
         weights = sum(part.bytes for part in sized.components if part.name == "weights")

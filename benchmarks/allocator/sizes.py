@@ -19,6 +19,7 @@ from rich.console import Console
 
 from benchmarks.reporting import Row, machine, show, write
 from echoplaned.core.facts import Dtype
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_config, size_batch, size_model, survey_model
 
 LLAMA = {
@@ -90,11 +91,15 @@ def through_python() -> list[Row]:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps(LLAMA))
         checkpoint = inspect_config(path)
-        one = best(lambda: size_model(checkpoint, dtype=Dtype.BF16, context_length=8192, max_concurrency=8), 20, 500)
+        one = best(
+            lambda: size_model(checkpoint, ShapeRequest(dtype=Dtype.BF16, context_length=8192, max_concurrency=8)),
+            20,
+            500,
+        )
         rng = np.random.default_rng(1)
         contexts = rng.integers(1, 131_072, ROWS, dtype=np.uint64)
         sequences = rng.integers(1, 64, ROWS, dtype=np.uint64)
-        many = best(lambda: size_batch(checkpoint, contexts, sequences, dtype=Dtype.BF16), 5, 1)
+        many = best(lambda: size_batch(checkpoint, contexts, sequences, ShapeRequest(dtype=Dtype.BF16)), 5, 1)
         directory = Path(folder) / "many"
         directory.mkdir()
         write_many(directory)

@@ -19,7 +19,7 @@ _AT_ONCE = 50
 
 async def main(address: str, model: str, count: int) -> None:
     """Open the streams and hold them until terminated."""
-    own = (("grpc.use_local_subchannel_pool", 1),)
+    own = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
     channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(-(-count // STREAMS_PER_CONNECTION))]
     calls = []
     for number in range(count):

@@ -13,6 +13,7 @@ import time
 
 import grpc.aio
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.v1 import models_pb2, models_pb2_grpc
 
 
@@ -54,7 +55,7 @@ async def main(model: str) -> None:
     """Do what the lines say."""
     for line in iter(sys.stdin.readline, ""):
         address, callers, rate, seconds = line.split()
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with grpc.aio.insecure_channel(address, DIRECT_OPTIONS) as channel:
             stub = models_pb2_grpc.ModelServiceStub(channel)
             await closed(stub, model, 1, 0.2)
             if float(rate):

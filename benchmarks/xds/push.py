@@ -29,11 +29,13 @@ import grpc.aio
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
 from echoplaned.xds.names import ResourceType
-from echoplaned.xds.observer import Load, Nack, Refusal
+from echoplaned.xds.observer import LoadReport, Nack, Refusal
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.subscriptions import Push
@@ -99,10 +101,10 @@ class Waiter:
     def subscribers_changed(self, model: str, count: int) -> None:
         """Not of interest."""
 
-    def load_report(self, _load: Load) -> None:
+    def load_report(self, _report: LoadReport) -> None:
         """Nobody reports here."""
 
-    def load_stream_ended(self, node: str, stream: int) -> None:
+    def load_stream_ended(self, _reporter: Reporter) -> None:
         """Nobody reports here."""
 
 
@@ -113,8 +115,8 @@ def routes(epoch: int) -> ModelRoutes:
         "m",
         epoch,
         (
-            ClusterView("v1", 1_000_000 - share, (Endpoint("127.0.0.1:7001"),), routed=True),
-            ClusterView("v2", share, (Endpoint("127.0.0.1:7002"),), routed=True),
+            ClusterView("v1", 1_000_000 - share, (RouteEndpoint("127.0.0.1:7001"),), routed=True),
+            ClusterView("v2", share, (RouteEndpoint("127.0.0.1:7002"),), routed=True),
         ),
     )
 
@@ -293,7 +295,7 @@ async def acknowledge(
 
 async def be_clients(address: str, streams: int, *, lock_step: bool) -> None:
     """Be so many subscribers until terminated."""
-    own = (("grpc.use_local_subchannel_pool", 1),)
+    own = (*DIRECT_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
     channels = [grpc.aio.insecure_channel(address, options=own) for _ in range(-(-streams // STREAMS_PER_CONNECTION))]
     await asyncio.gather(
         *(one_stream(channels[number % len(channels)], number, lock_step=lock_step) for number in range(streams))

@@ -22,27 +22,29 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
-from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engine_kinds import KINDS
+from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
-from echoplaned.engines.launcher import LaunchOptions, worker_environment
+from echoplaned.engines.launcher import default_bytecode_cache, leader_environment
+from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.probing import OipProber
-from echoplaned.engines.registry import EngineRegistry
 from echoplaned.engines.scoring import OipScorer
-from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.engines.trace_store import TraceStore
-from echoplaned.engines.version import torch_engine_version
 from echoplaned.engines.worker_totals import WorkerTotals
-from echoplaned.gates.runner import BehaviourSources, GateRunner, Outside
+from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.runner import GateRunner
+from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
+from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
-from echoplaned.planning.sources import resolve_source
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.allocator import Planning
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
+from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
 from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
@@ -86,9 +88,9 @@ class Daemon:
 
     settings: Settings
     loop: Loop
-    engines: EngineRegistry
-    torch: TorchEngine
+    engines: EngineProcesses
     xds: Xds
+    planner: InstancePlanner
     gates: GateRunner
     prober: OipProber
     scorer: OipScorer
@@ -110,32 +112,38 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
-    engines, torch = _engines(settings, loop, worker_totals, trace_store)
+    engine_options = _engine_options(settings)
+    engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
     prober = OipProber(time.monotonic)
     scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
-    outside = Outside(
+    gate_sources = GateSources(
         prober,
         {source.value: totals for source, totals in counts.items()},
+        clients=traffic,
+        scorer=scorer,
+        traces=trace_store,
+        engines=worker_totals,
+    )
+    dependencies = GateDependencies(
         counting_emit(loop.emit, metrics),
         time.time,
         latest_state=lambda: loop.state,
         failed=loop.faults.report,
-        clients=traffic,
-        behaviour=BehaviourSources(scorer, trace_store, _evidence_files(settings, state)),
+        store=_evidence_files(settings, state),
     )
-    gates = GateRunner(outside)
-    engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
-    planner = InstancePlanner(loop.emit, time.time, engine_versions)
-    loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
+    gates = GateRunner(dependencies, StandardGates(gate_sources))
+    engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
+    allocator = Allocator(settings.model_roots, engine_versions)
+    planner = InstancePlanner(loop.emit, time.time, allocator.plan)
+    loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
-        planning=Planning(settings.model_roots, engine_versions),
+        planning=allocator,
         prober=prober,
-        resolve_source=lambda uri: resolve_source(uri, settings.model_roots),
-        engines={"torch": EngineProfile(options=frozenset({"torch_threads"}))},
+        engines={kind.name: kind for kind in KINDS},
         lifecycle=lifecycle,
         monotonic=time.monotonic,
         daemon_version=distribution_version("echoplaned"),
@@ -144,11 +152,13 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
         refusals=traffic.refusals.of_model,
+        pid_of=engines.pid_of,
         store_writable=lambda: loop.store_writable,
+        alarms=lambda: engines.alarms,
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, torch, xds, gates, prober, scorer, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
@@ -158,19 +168,34 @@ def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
     return files
 
 
-def _engines(
-    settings: Settings, loop: Loop, totals: WorkerTotals, traces: TraceStore
-) -> tuple[EngineRegistry, TorchEngine]:
-    engines = EngineRegistry(loop.emit, time.time)
-    launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
-    torch = TorchEngine(
-        TorchOptions(launch, settings.spare_workers),
-        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time), loop.faults.report),
+@dataclass(frozen=True, slots=True)
+class EngineOutputs:
+    """Where what engines tell is kept: their counters, and what requests said."""
+
+    totals: WorkerTotals
+    traces: TraceStore
+
+
+def _engine_options(settings: Settings) -> EngineProcessOptions:
+    return EngineProcessOptions(
+        settings.state_dir,
+        standby_count=settings.spare_workers,
+        bytecode_cache=default_bytecode_cache(Path.home()),
+    )
+
+
+def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
+    return EngineProcesses(
+        options,
+        EngineSinks(
+            loop.emit,
+            outputs.totals,
+            loop.faults.report,
+            Tracing(outputs.traces, settings.traces, time.time),
+        ),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )
-    engines.add("torch", torch)
-    return engines, torch
 
 
 def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
@@ -243,7 +268,7 @@ async def recover(daemon: Daemon) -> None:
     await daemon.loop.handle(Recovered(time.time(), found))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
-    daemon.torch.open()
+    daemon.engines.open()
     log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
 
 
@@ -270,8 +295,9 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
+    await daemon.planner.aclose()
     await daemon.gates.aclose()
-    await daemon.torch.close()
+    await daemon.engines.close()
     await daemon.prober.close()
     await daemon.scorer.close()
     await daemon.loop.close()
@@ -352,12 +378,15 @@ async def _stop_engines(settings: Settings) -> None:
     """End every engine of a state directory whose daemon is not running."""
     prepare_state_dir(settings.state_dir)
     with StateDirLock(settings.state_dir):
-        launch = LaunchOptions(settings.state_dir)
         clocks = Clocks(time.time, time.monotonic)
-        torch = TorchEngine(TorchOptions(launch, 0), Outlets(lambda _event: None, WorkerTotals()), clocks, new_id)
-        await torch.adopt()
-        count = await torch.sweep(frozenset())
-        await torch.close()
+        options = EngineProcessOptions(settings.state_dir, standby_count=0)
+        sinks = EngineSinks(lambda _event: None, WorkerTotals(), AdapterFaults(lambda _event: None, time.time).report)
+        engines = EngineProcesses(options, sinks, clocks, new_id)
+        await engines.adopt()
+        count = await engines.sweep(frozenset())
+        await engines.close()
+        for alarm in engines.alarms:
+            print(alarm)  # noqa: T201 - the command's output
         print(f"{count} engines ended")  # noqa: T201 - the command's output
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -29,6 +29,12 @@ METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES
 QUICK = RetryPolicy(max_attempts=4, initial_s=0.001, max_s=0.002)
 
 
+if TYPE_CHECKING:  # generic in the stubs, and not at run time
+    _Handler = grpc.GenericRpcHandler[Any, Any]
+else:
+    _Handler = grpc.GenericRpcHandler
+
+
 class Refusal:
     """An answer that is a status."""
 
@@ -44,7 +50,7 @@ def refusal(code: grpc.StatusCode, reason: str, message: str, *details: Message)
     return Refusal(code, message, error_details_pb2.ErrorInfo(reason=reason, domain="echoplane.dev"), *details)
 
 
-class ScriptedDaemon(grpc.GenericRpcHandler):
+class ScriptedDaemon(_Handler):
     """Answers each method by what a test put there: a message, a refusal, or a function of the request; the last one stays."""
 
     def __init__(self) -> None:
@@ -80,7 +86,7 @@ class ScriptedDaemon(grpc.GenericRpcHandler):
         """Requests of a method, in the order of arrival."""
         return [request for name, request in self.requests if name == method]
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Find the handler of a method."""
         method = METHODS.get(handler_call_details.method)
         if method is None:

@@ -37,7 +37,8 @@ def test_texts_reach_the_model(daemon: Any) -> None:
     assert [value.decode() for value in request.inputs[0].contents.bytes_contents] == ["héllo", "you"]
     assert list(request.inputs[0].shape) == [2]
     assert answer.version == "int8"
-    assert answer.outputs["embedding"] == Tensor("embedding", "FP32", (2, 2), [[1.0, 2.0], [3.0, 4.0]])
+    values: Any = [[1.0, 2.0], [3.0, 4.0]]
+    assert answer.outputs["embedding"] == Tensor("embedding", "FP32", (2, 2), values)
 
 
 def test_async_client_reaches_the_model(daemon: Any) -> None:

@@ -1,4 +1,7 @@
-"""The core's behaviour as transcripts: each file in ``tests/transcripts`` is a story of events and the effects they have."""
+"""The core's behaviour as transcripts: each file in ``transcripts`` is a story of events and their effects.
+
+``echoplaned.testing.transcript`` says how one is written.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pytest
 
 from echoplaned.testing.transcript import Transcript
 
-FOLDER = Path(__file__).parent.parent / "transcripts"
+FOLDER = Path(__file__).with_name("transcripts")
 
 
 def replay(text: str) -> str:
@@ -16,6 +19,8 @@ def replay(text: str) -> str:
     transcript = Transcript()
     lines: list[str] = []
     for line in text.splitlines():
+        if line.startswith("given "):
+            transcript.prepare(line.removeprefix("given "))
         if line.startswith("> "):
             lines.append(line)
             lines += [f"  {told}" for told in transcript.play(line[2:])]

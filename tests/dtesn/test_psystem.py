@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,8 @@ def test_errors_have_a_place(text: str, error: type[Exception], place: tuple[int
     """Line and column are attributes of the error."""
     with pytest.raises(error) as caught:
         System.parse(text)
-    assert (caught.value.line, caught.value.column) == place
+    found: Any = caught.value
+    assert (found.line, found.column) == place
 
 
 def test_runs_are_bounded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_the_front_is_scikit_learns() -> None:
     """Parameters by name, fit, predict from a state, transform and score."""
     inputs, targets = tasks.narma(np.random.default_rng(1), 1500)
     model = EchoStateRegressor(leak=1.0).set_params(seed=3, washout=50)
-    assert EchoStateRegressor(**model.get_params()) == model
+    assert EchoStateRegressor(**cast(Any, model.get_params())) == model
     assert model.transform(inputs).shape == (1500, 512)
     whole = model.fit(inputs[:1000], targets[:1000]).predict(inputs)
     assert model.state_ is not None

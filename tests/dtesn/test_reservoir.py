@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_a_batch_is_many_single_streams() -> None:
 @pytest.mark.parametrize("store", ["fp32", "fp16", "bf16"])
 def test_a_saved_stream_goes_on(store: str) -> None:
     """A stream that was saved and restored moves as the one that was not."""
-    streams = Streams(TreeReservoir.of_class("small", 1), 2, store)
+    streams = Streams(TreeReservoir.of_class("small", 1), 2, cast(Any, store))
     first = streams.open()
     streams.step([first], [[0.3]])
     second = streams.restore(streams.save(first))
@@ -253,7 +254,7 @@ def test_shapes_are_checked() -> None:
             reservoir.run(inputs)
     for out in (np.empty((3, 512), np.float32), np.empty((4, 512)), np.empty((512, 4), np.float32).T):
         with pytest.raises(errors.ShapeInvalidError):
-            reservoir.run(good, out=out)
+            reservoir.run(good, out=cast(Any, out))
     with pytest.raises(errors.ShapeInvalidError):
         reservoir.run(good, state=np.zeros(511, np.float32))
     with pytest.raises(errors.ShapeInvalidError):
@@ -261,7 +262,7 @@ def test_shapes_are_checked() -> None:
     with pytest.raises(errors.SettingInvalidError):
         TreeReservoir.of_class("huge", 1)
     with pytest.raises(errors.SettingInvalidError):
-        Streams(reservoir, 1, "fp8")
+        Streams(reservoir, 1, cast(Any, "fp8"))
     with pytest.raises(errors.SettingInvalidError):
         Streams(reservoir, 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,10 +12,7 @@ import pytest
 from echoplane import Client
 from echoplaned.testing.daemon import DaemonProcess
 from echoplaned.testing.loadgen import LoadProcesses
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "xds")]
-
-import e2e_system as e  # noqa: E402 - found by the line above
+from tests.e2e import e2e_system as e
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

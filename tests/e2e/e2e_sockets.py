@@ -9,9 +9,10 @@ import os
 import socket
 from collections.abc import Collection
 
-import e2e_system as e
 import psutil
 import pytest
+
+from tests.e2e import e2e_system as e
 
 _QUIET_ROUNDS = 5
 _ROUND_S = 0.1

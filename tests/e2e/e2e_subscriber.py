@@ -14,6 +14,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplaned.xds.names import ResourceType
 
 Answer = Callable[["Subscriber", discovery_pb2.DiscoveryResponse], str | None]
@@ -51,7 +52,7 @@ class Subscriber:
     _channel: grpc.Channel | None = None
 
     def __enter__(self) -> Self:
-        self._channel = grpc.insecure_channel(self.address)
+        self._channel = grpc.insecure_channel(self.address, DIRECT_OPTIONS)
         call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(self._channel).StreamAggregatedResources(self._outgoing())
         self._thread = threading.Thread(target=self._read, args=(call,), daemon=True)
         self._thread.start()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
-import e2e_system as e
 import grpc
 import pytest
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2
+from tests.e2e import e2e_system as e
 
 Code = grpc.StatusCode
 MIB = 1024 * 1024
@@ -92,18 +94,18 @@ def test_a_field_that_nobody_knows(serving: e.System) -> None:
     known = serving.load_request("unknown").SerializeToString()
     unknown = known + bytes([0xA2, 0xFA, 0x01, 2]) + b"hi"  # field 4004, length-delimited
     before = serving.listing()
-    with grpc.insecure_channel(serving.daemon.address) as channel, pytest.raises(grpc.RpcError) as raw:
-        channel.unary_unary(LOAD_METHOD)(unknown, timeout=10.0)
+    with grpc.insecure_channel(serving.daemon.address, DIRECT_OPTIONS) as channel, pytest.raises(grpc.RpcError) as raw:
+        cast(Any, channel).unary_unary(LOAD_METHOD)(unknown, timeout=10.0)
     assert raw.value.code() is Code.INVALID_ARGUMENT
-    assert "4004" in raw.value.details() or "unknown" in raw.value.details()
+    assert "4004" in str(raw.value.details()) or "unknown" in str(raw.value.details())
     assert serving.listing() == before
 
 
 def test_a_message_of_200_mb(serving: e.System) -> None:
     """The transport refuses a message over its limit, and the daemon goes on answering."""
-    options = [("grpc.max_send_message_length", -1)]
+    options = (*DIRECT_OPTIONS, ("grpc.max_send_message_length", -1))
     with grpc.insecure_channel(serving.daemon.address, options) as channel, pytest.raises(grpc.RpcError) as raw:
-        channel.unary_unary(LOAD_METHOD)(b"\x0a" + b"x" * (200 * MIB), timeout=30.0)
+        cast(Any, channel).unary_unary(LOAD_METHOD)(b"\x0a" + b"x" * (200 * MIB), timeout=30.0)
     assert raw.value.code() is Code.RESOURCE_EXHAUSTED
     assert serving.client.get_model("kept").serving_version == "models/kept/versions/v1"
 
@@ -209,7 +211,7 @@ def test_loads_that_do_not_fit_together(own_system: e.MakeSystem) -> None:
     system = own_system("--host-memory-bytes", str(1400 * MIB), "--spare-workers", "0")
     free = next(iter(system.client.list_devices())).free_bytes
     concurrency = _concurrency_for(system, 0.6 * free)
-    big = {"max_concurrency": concurrency}
+    big: dict[str, Any] = {"max_concurrency": concurrency}
     both = [system.load_request(name, **big) for name in ("one", "two")]
     for request in both:
         plan = system.client.plan_model(_plan_request(request))

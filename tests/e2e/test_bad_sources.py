@@ -9,13 +9,13 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import e2e_system as e
 import grpc
 import pytest
 
 from echoplane import Client
 from echoplane.errors import EchoplaneError
 from echoplaned.testing.daemon import DaemonProcess
+from tests.e2e import e2e_system as e
 
 Code = grpc.StatusCode
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-
-import e2e_system as e
+from typing import Any
 
 from echoplane.inferring import InferenceClient
 from echoplane.v1 import planning_pb2, plans_pb2, types_pb2
+from tests.e2e import e2e_system as e
 
 _SEQUENCES, _TOKENS = 16, 512
 
@@ -24,7 +24,7 @@ def test_a_reading_reaches_the_next_plan(own_system: e.MakeSystem) -> None:
     before = system.client.plan_model(request)
     assert before.calibration.sample_count == 0
 
-    fields = {"dtype": types_pb2.DTYPE_BF16, "context_length": _TOKENS, "max_concurrency": _SEQUENCES}
+    fields: dict[str, Any] = {"dtype": types_pb2.DTYPE_BF16, "context_length": _TOKENS, "max_concurrency": _SEQUENCES}
     system.load("measured", **fields)
     instance = system.client.get_version("models/measured/versions/v1").instances[0]
     rng = random.Random(1)

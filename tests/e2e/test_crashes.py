@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 
-import e2e_system as e
 import pytest
 
 from echoplane.errors import EchoplaneError
+from tests.e2e import e2e_system as e
 
 
 def crash_at_fifty_percent(system: e.System, start_load: e.MakeLoad, away_s: float) -> None:

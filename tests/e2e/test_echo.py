@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-import e2e_system as e
 import pytest
 
 from echoplane import RolledBackError
 from echoplane.v1 import rollouts_pb2, types_pb2
+from tests.e2e import e2e_system as e
 
 EQUIVALENT = types_pb2.BEHAVIOUR_CHANGE_EQUIVALENT
 INTENDED = types_pb2.BEHAVIOUR_CHANGE_INTENDED

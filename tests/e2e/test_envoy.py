@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import cast
 
-import e2e_system as e
 import grpc.aio
 import pytest
-import xds_envoy
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc
 from echoplaned.testing.loadgen import VERSION_TRAILER
+from tests.e2e import e2e_system as e
+from tests.xds import xds_envoy
 
 
 async def infer(envoy: xds_envoy.Envoy, model: str) -> tuple[str, int]:

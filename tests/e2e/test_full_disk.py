@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import e2e_system as e
 import grpc
 import psutil
 import pytest
 
 from echoplane.errors import RolledBackError
+from tests.e2e import e2e_system as e
 
 SHARE_LEFT_PPM = 1
 

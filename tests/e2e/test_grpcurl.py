@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import e2e_system as e
 import pytest
+
+from tests.e2e import e2e_system as e
 
 GRPCURL = shutil.which("grpcurl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
-import e2e_sockets
-import e2e_subscriber as s
-import e2e_system as e
 import pytest
 
 from echoplane.errors import RolledBackError
 from echoplane.v1 import rollouts_pb2
+from tests.e2e import e2e_sockets
+from tests.e2e import e2e_subscriber as s
+from tests.e2e import e2e_system as e
 
 TWO_STAGES = (50, 100)
 
@@ -38,9 +39,8 @@ def test_a_subscriber_that_never_acknowledges(serving: e.System) -> None:
     with s.Subscriber(serving.daemon.address, "silent-1", "sub", s.ignore) as silent:
         e.eventually(lambda: silent.received.get("LISTENER"), 10.0, "the first response")
         operation = serving.update("sub", "v2", "better", policy)
-        named = e.eventually(
-            lambda: (r := serving.rollout("sub")) and "silent-1" in r.stale_subscribers and r, 60.0, "it to be named"
-        )
+        e.eventually(lambda: "silent-1" in serving.rollout("sub").stale_subscribers, 60.0, "it to be named")
+        named = serving.rollout("sub")
         assert named.subscriber_count == 1
         assert not named.outcome
         serving.finish(operation)
@@ -77,8 +77,8 @@ def test_a_refusal_of_what_the_rollout_changed(serving: e.System) -> None:
     """A client that took the routes before and refuses the new ones takes the update back; the reason names it."""
     old = serving_version(serving)
 
-    def answer(_subscriber: s.Subscriber, response: object) -> str:
-        named = s.clusters_of(response)  # type: ignore[arg-type]  # the subscriber passes responses
+    def answer(_subscriber: s.Subscriber, response: Any) -> str:
+        named = s.clusters_of(response)
         return "two clusters are too many for me" if len(named) > 1 else ""
 
     with s.Subscriber(serving.daemon.address, "strict-1", "sub", answer) as strict:
@@ -104,14 +104,15 @@ def new_instance(system: e.System, version: str) -> tuple[int, int]:
 
 def taken_back(system: e.System) -> rollouts_pb2.Rollout:
     """Wait for the rollback, and check that the old version has the traffic and no engine is left over."""
-    rollout = e.eventually(lambda: (r := system.rollout("sub")).outcome and r, 90.0, "the rollback")
+    e.eventually(lambda: system.rollout("sub").outcome, 90.0, "the rollback")
+    rollout = system.rollout("sub")
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_ROLLED_BACK, rollout.outcome_reason
     assert rollout.outcome_reason
     return rollout
 
 
 def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.MakeLoad) -> None:
-    """At 5 % the new version's port closes; no load report tells of it, but requests that do not arrive do: it is taken back."""
+    """At 5 % the new version's port closes; no load report tells of it, but requests that do not arrive do: it is rolled back."""
     old = serving_version(serving)
     load = start_load(serving, "sub", processes=2, rate=60.0, long_share=0.0)
     serving.update("sub", "v5", "better", e.fast_policy(stage_min_s=60.0))
@@ -119,7 +120,7 @@ def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.Mak
     assert serving.daemon.process is not None
     e2e_sockets.refuse_connections(pid, port, {serving.daemon.process.pid})
     rollout = taken_back(serving)
-    print(f"refused connections: taken back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
+    print(f"refused connections: rolled back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
     assert rollout.stage == 1
     assert serving_version(serving) == old
     e.pause(1.0)
@@ -128,14 +129,14 @@ def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.Mak
 
 
 def test_an_engine_that_stands_still(serving: e.System, start_load: e.MakeLoad) -> None:
-    """At 5 % the new version's process is stopped by SIGSTOP; it is taken back, and the process is ended all the same."""
+    """At 5 % the new version's process is stopped by SIGSTOP; it is rolled back, and the process is ended all the same."""
     old = serving_version(serving)
     load = start_load(serving, "sub", processes=2, rate=60.0, long_share=0.0)
     serving.update("sub", "v6", "better", e.fast_policy(stage_min_s=60.0))
     pid, _ = new_instance(serving, "v6")
     os.kill(pid, signal.SIGSTOP)
     rollout = taken_back(serving)
-    print(f"stood still: taken back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
+    print(f"stood still: rolled back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
     assert rollout.stage == 1
     assert serving_version(serving) == old
     e.eventually(lambda: pid not in {process.pid for process in serving.daemon.engines()}, 30.0, "the process to end")

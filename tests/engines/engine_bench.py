@@ -17,14 +17,18 @@ from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopE
 from echoplaned.core.events import EngineReady, Event
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.signature import signature_for
-from echoplaned.core.spec import VersionSpec
-from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.core.spec import ServingShape, VersionSpec
+from echoplaned.engine_kinds import KINDS, EngineKind
+from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
-from echoplaned.engines.launcher import LaunchOptions
-from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
+from echoplaned.engines.leaders import Clocks, EngineSinks
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
+from echoplaned.runtime.faults import AdapterFaults
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")
@@ -35,12 +39,12 @@ class Bench:
     """An engine and what it said."""
 
     state_dir: Path
-    engine: TorchEngine
+    engine: EngineProcesses
     events: list[Event] = field(default_factory=list)
-    counts: dict[str, TrafficCounts] = field(default_factory=dict)
+    counts: dict[str, RequestCounts] = field(default_factory=dict)
     ended_processes: list[str] = field(default_factory=list)
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters, as a ``CounterSink``."""
         assert version == KEY.version
         self.counts[process] = counts
@@ -79,7 +83,12 @@ def launch_options(state_dir: Path) -> LaunchOptions:
 
 @asynccontextmanager
 async def open_bench(
-    state_dir: Path, *, spare_count: int = 0, keep_workers: bool = False, tracing: Tracing | None = None
+    state_dir: Path,
+    *,
+    standby_count: int = 0,
+    keep_workers: bool = False,
+    tracing: Tracing | None = None,
+    kinds: tuple[EngineKind, ...] = KINDS,
 ) -> AsyncIterator[Bench]:
     """Make an engine that keeps no spares; close it, and kill what it left unless that is wanted."""
     numbers = itertools.count(time.monotonic_ns())
@@ -91,17 +100,21 @@ async def open_bench(
     class Sink:
         """Passes counters on to the bench."""
 
-        def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+        def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
             """Pass on."""
             bench.update(version, process, counts)
+
+        def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+            """Leave it: every counter of these engines is looked at itself."""
 
         def ended(self, version: VersionKey, process: str) -> None:
             """Pass on."""
             bench.ended(version, process)
 
     clocks = Clocks(time.time, time.monotonic)
-    options = TorchOptions(launch_options(state_dir), spare_count=spare_count)
-    engine = TorchEngine(options, Outlets(emit, Sink(), tracing), clocks, lambda: f"w{next(numbers)}")
+    options = EngineProcessOptions(state_dir, kinds, standby_count, bytecode_cache=default_bytecode_cache(Path.home()))
+    sinks = EngineSinks(emit, Sink(), AdapterFaults(emit, time.time).report, tracing)
+    engine = EngineProcesses(options, sinks, clocks, lambda: f"w{next(numbers)}")
     bench = Bench(state_dir, engine)
     try:
         yield bench
@@ -124,18 +137,14 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
         source_uri=source.as_uri(),
         source_path=str(source),
         digest="blake3:0",
-        engine="torch",
-        dtype=Dtype.FP32,
-        context_length=64,
-        max_concurrency=4,
-        engine_options=tuple(sorted(options.items())),
+        shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
-    return StartEngine(KEY, generation, "host", spec, facts())
+    return StartEngine(KEY, generation, on_one_device("host", 2_000_000), spec, facts())
 
 
 def probe(ready: EngineReady, width: int = 128) -> ProbeEngine:
     """Return the effect that probes a ready instance."""
-    return ProbeEngine(ready.instance, ready.generation, ready.address, facts(width=width))
+    return ProbeEngine(ready.instance, ready.generation, ready.endpoints, facts(width=width))
 
 
 def drain(deadline_s: float, generation: int = 1) -> DrainEngine:

@@ -7,23 +7,30 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import pytest
-from engine_bench import KEY, facts
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.engines.channels import open_channel
-from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.probing import REPEATED, ProbeFailedError, probe_all
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS, PROBE_MARK
+from tests.engines.engine_bench import KEY, facts
 
 COUNT = len(GOLDEN_TEXTS)
 SENT = COUNT + len(REPEATED)
 FACTS = facts(width=1)
 
 
-class Engine(oip_grpc.GRPCInferenceServiceServicer):
+if TYPE_CHECKING:  # the stubs call all six methods abstract; the generated code does not
+    _Servicer = object
+else:
+    _Servicer = oip_grpc.GRPCInferenceServiceServicer
+
+
+class Engine(_Servicer):
     """Answers with one number, which ``number`` gives for the n-th call; a call waits until ``together`` of them are here."""
 
     def __init__(self, number: Callable[[int], float], together: int = 1) -> None:
@@ -40,7 +47,7 @@ class Engine(oip_grpc.GRPCInferenceServiceServicer):
         """Answer a probe."""
         call = len(self.texts)
         self.texts.append(request.raw_input_contents[0])
-        self.marks.add(PROBE_MARK in context.invocation_metadata())
+        self.marks.add(PROBE_MARK in cast(Any, context.invocation_metadata()))
         if len(self.texts) >= self._together:
             self._full.set()
         await self._full.wait()
@@ -54,7 +61,7 @@ class Engine(oip_grpc.GRPCInferenceServiceServicer):
 async def channel_to(engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
     """Serve an engine and yield a channel to it."""
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    oip_grpc.add_GRPCInferenceServiceServicer_to_server(engine, server)
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(cast(Any, engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with open_channel(f"127.0.0.1:{port}") as channel:

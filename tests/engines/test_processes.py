@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -9,10 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from engine_bench import is_running, until
 
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError, WatchedProcess
-from echoplaned.engines.record import read_start_ticks
+from echoplaned.worker_contract.record import read_start_ticks
+from tests.engines.engine_bench import is_running, until
 
 
 def spawn(code: str) -> int:
@@ -100,3 +101,55 @@ async def test_a_forgotten_process_goes_on(adopted: int) -> None:
     with WatchedProcess(adopted, read_start_ticks(adopted)) as process:
         assert process.alive
     assert is_running(adopted)
+
+
+async def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """SIGTERM asks, SIGKILL does not; every waiter is told the same, and signals after the end go to nobody."""
+    path = tmp_path / "deaf"
+    process = WatchedProcess(
+        spawn(
+            "import pathlib, signal, time\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            f"pathlib.Path({str(path)!r}).touch()\n"
+            "time.sleep(60)\n"
+        )
+    )
+    await until(path.exists)
+    waiters = [asyncio.create_task(process.wait()) for _ in range(2)]
+    process.terminate()
+    done, _ = await asyncio.wait(waiters, timeout=0.3)
+    assert not done
+    assert process.alive
+    process.kill_group()
+    assert await asyncio.gather(*waiters) == [ExitInfo(-9), ExitInfo(-9)]
+    process.terminate()
+    process.kill_group()
+    process.forget()
+
+
+async def test_who_waits_may_be_cancelled() -> None:
+    """A cancelled waiter takes neither the process nor the other waiters with it."""
+    process = WatchedProcess(spawn("import time; time.sleep(60)"))
+    waiter = asyncio.create_task(process.wait())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    assert process.alive
+    process.kill_group()
+    assert await process.wait() == ExitInfo(-9)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may raise a priority")
+async def test_priority_is_given_back(tmp_path: Path) -> None:
+    """A worker that was started to disturb nobody gets normal priority when somebody waits for it."""
+    path = tmp_path / "nice"
+    process = WatchedProcess(
+        spawn(f"import os, pathlib, time\nos.nice(7)\npathlib.Path({str(path)!r}).touch()\ntime.sleep(60)\n")
+    )
+    await until(path.exists)
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) >= 7
+    process.raise_priority()
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 0
+    process.kill_group()
+    await process.wait()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_bench import KEY, facts, open_bench, probe, start, until
-from models import Checkpoints
 
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import EngineReady, ProbesPassed
 from echoplaned.core.facts import Task
 from echoplaned.engines.instance import Tracing
@@ -18,6 +17,8 @@ from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.traces import RequestTrace, TraceKind
+from tests.engines.engine_bench import KEY, facts, open_bench, probe, start, until
+from tests.models import Checkpoints
 
 GENERATES = facts(Task.GENERATION)
 
@@ -25,6 +26,12 @@ GENERATES = facts(Task.GENERATION)
 def test_there_are_many_texts() -> None:
     """At least 48, no two the same."""
     assert len(set(SCORING_TEXTS)) == len(SCORING_TEXTS) >= 48
+
+
+def taken(found: list[RequestTrace], store: TraceStore) -> list[RequestTrace]:
+    """Move what a store has to what was found, and return that."""
+    found.extend(store.traces(KEY.version))
+    return found
 
 
 @pytest.mark.system
@@ -35,7 +42,7 @@ async def test_a_decoder_is_scored_and_traced(state_dir: Path, checkpoints: Chec
         bench.engine.start(replace(start(checkpoints.decoder), facts=GENERATES))
         ready = await bench.wait_for(EngineReady)
         for index in range(scorer.text_count):
-            outcome = await scorer.score(KEY.version, GENERATES, ready.address, index)
+            outcome = await scorer.score(KEY.version, GENERATES, oip_target(ready.endpoints), index)
             assert outcome.ok, outcome.detail
             assert outcome.token_ids is not None
             assert outcome.log_probabilities is not None
@@ -47,7 +54,7 @@ async def test_a_decoder_is_scored_and_traced(state_dir: Path, checkpoints: Chec
         bench.engine.probe(replace(probe(ready), facts=GENERATES))
         await bench.wait_for(ProbesPassed)
         found: list[RequestTrace] = []
-        await until(lambda: found.extend(store.traces(KEY.version)) or len(found) >= 16)
+        await until(lambda: len(taken(found, store)) >= 16)
     assert all(trace.sound and trace.probe and trace.kind is TraceKind.TOKENS for trace in found)
     assert {len(trace.entropies) for trace in found} <= {1, 2, 3, 4}
     await scorer.close()
@@ -60,11 +67,11 @@ async def test_an_encoder_just_answers(state_dir: Path, checkpoints: Checkpoints
     async with open_bench(state_dir, tracing=Tracing(store, 1.0, time.time)) as bench:
         bench.engine.start(start(checkpoints.encoder))
         ready = await bench.wait_for(EngineReady)
-        outcome = await scorer.score(KEY.version, facts(), ready.address, 0)
+        outcome = await scorer.score(KEY.version, facts(), oip_target(ready.endpoints), 0)
         assert outcome.vector is not None
         assert outcome.vector.shape == (128,)
         found: list[RequestTrace] = []
-        await until(lambda: found.extend(store.traces(KEY.version)) or len(found) == 1)
+        await until(lambda: len(taken(found, store)) == 1)
     assert (found[0].kind, found[0].features.shape, found[0].probe) == (TraceKind.VECTOR, (20,), True)
     gone = await scorer.score(KEY.version, facts(), "127.0.0.1:1", 3)
     assert not gone.ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ NOW_S = 1000.0
 
 def trace(**changes: object) -> worker_pb2.Trace:
     """Return a sound trace of three tokens, changed."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "ended_s": NOW_S,
         "kind": worker_pb2.TRACE_KIND_TOKENS,
         "prompt_tokens": 5,

@@ -9,17 +9,21 @@ from random import Random
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import GateVerdict, Verdict
-from echoplaned.gates import clients
-from echoplaned.gates.clients import IDLE_S, MOST_CLIENTS, ClientsEvidence, ClientsSeen
-from echoplaned.gates.counts import Interval, Tally
-from echoplaned.gates.deltas import ClientsReader
-from echoplaned.gates.error_eprocess import ErrorTest
-from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window, begin, enter, observe
-from echoplaned.gates.judge import judge
-from echoplaned.ports.traffic import Reporter, TrafficCounts
+from echoplaned.gates.clients import evidence as clients
+from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
+from echoplaned.gates.clients.collector import ClientsCollector
+from echoplaned.gates.clients.evidence import IDLE_S, MAX_CLIENTS, ClientsEvidence, ClientsSeen
+from echoplaned.gates.clients.gate import ClientsWindow
+from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
+from echoplaned.gates.gate import Observation, Source
+from echoplaned.gates.statistics.error_eprocess import ErrorTest
+from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval, RequestCounts
+from echoplaned.ports.traffic import Reporter
+from tests.gates.judging import begin, evidence_of, verdict
 
 TEST = ErrorTest(alpha=1e-4, slo_error_rate=0.01)
-LRS = Source("LRS", tells_client_errors=False, routed=True, spoken=True)
+LRS = Source("LRS", tells_client_errors=False, routed=True, reporting=True)
 Reports = tuple[tuple[Reporter, Interval], ...]
 
 
@@ -32,8 +36,8 @@ def drawn(random: Random, requests: int, weight: float, new_error: float = 0.0, 
     """Return what one client reports: each request picks its version at random; one that finds no connection is not reported."""
     picks = sum(random.random() < weight for _ in range(requests))
     failed = sum(random.random() < new_error for _ in range(picks))
-    new = Tally(ok=picks - failed, server_errors=failed, arrivals=picks) if reaches else Tally()
-    return Interval(new, Tally(ok=requests - picks, arrivals=requests - picks))
+    new = RequestCounts(ok=picks - failed, server_errors=failed, arrivals=picks) if reaches else RequestCounts()
+    return Interval(new, RequestCounts(ok=requests - picks, arrivals=requests - picks))
 
 
 def reports(random: Random, weight: float, odd: dict[int, Interval], count: int = 20) -> Reports:
@@ -47,22 +51,22 @@ def rollout(seconds: Iterator[Reports], weight: float, steered: frozenset[str]) 
     now_s = 0.0
     for now_s, told in enumerate(seconds, start=1):
         total = sum((interval for _, interval in told), Interval())
-        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), told, steered)
+        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), (ClientReports(told, steered),))
         evidence = observe(evidence, seen)
-        if evidence.clients.failed is not None:
+        if evidence_of(evidence, ClientsWindow).clients.failed is not None:
             break
     return evidence, now_s
 
 
 def said(evidence: RolloutEvidence, now_s: float, gate: str = "clients") -> Verdict:
     """Return what a gate says."""
-    return next(v for v in judge(evidence, now_s).verdicts if v.gate == gate)
+    return verdict(weigh(evidence, now_s), gate)
 
 
 ALL = frozenset(reporter(n).node for n in range(100))
 
 
-def test_a_client_that_does_not_reach_the_version_takes_it_back() -> None:
+def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
     """One of 20 clients never gets through: the sum sees nothing wrong, the client's own silence holds and then fails the version."""
     random = Random(1)
 
@@ -86,7 +90,7 @@ def test_a_client_that_does_not_reach_the_version_takes_it_back() -> None:
 def test_a_client_that_dials_versions_itself_is_not_missed() -> None:
     """Requests by a version's own target had no choice: their client's silence says nothing."""
     random = Random(2)
-    odd = {7: Interval(Tally(), Tally(ok=10, arrivals=10))}
+    odd = {7: Interval(RequestCounts(), RequestCounts(ok=10, arrivals=10))}
     told = (reports(random, 0.05, odd) for _ in range(200))
     evidence, now_s = rollout(told, 0.05, ALL - {"client-7"})
     assert said(evidence, now_s).verdict is GateVerdict.PASS
@@ -101,14 +105,14 @@ def test_silence_of_all_is_the_sums_matter() -> None:
     assert said(evidence, now_s, "arrivals").verdict is GateVerdict.FAIL
 
 
-def test_a_client_with_failures_only_takes_it_back() -> None:
-    """One of 20 clients gets nothing but errors from the new version: few in the sum, no chance in its own reports."""
+def test_a_client_with_failures_only_fails_it() -> None:
+    """One of 20 clients gets nothing but errors from the new version: few in the sum, significantly more in its own reports."""
     random = Random(4)
     told = (reports(random, 0.05, {3: drawn(random, 10, 0.05, 1.0)}) for _ in range(200))
     evidence, now_s = rollout(told, 0.05, ALL)
     failed = said(evidence, now_s)
     assert failed.verdict is GateVerdict.FAIL
-    assert failed.reason.startswith("CLIENT_FAILS: the errors of client client-3")
+    assert failed.reason.startswith("CLIENT_FAILS: the error rate of client client-3 is significantly higher")
     assert dict(failed.counts)["new_server_error_count"] <= 15
     later = enter(evidence, Window(RolloutPolicy(), 2, 2, now_s))
     assert said(later, now_s + 1.0).verdict is GateVerdict.FAIL
@@ -124,7 +128,7 @@ def test_equal_versions_are_not_failed_by_any_client() -> None:
     def equal(weight: float) -> Interval:
         picks = sum(random.random() < weight for _ in range(5))
         new, old = (sum(random.random() < 0.05 for _ in range(n)) for n in (picks, 5 - picks))
-        return Interval(Tally(picks - new, 0, new, picks), Tally(5 - picks - old, 0, old, 5 - picks))
+        return Interval(RequestCounts(picks - new, 0, new, picks), RequestCounts(5 - picks - old, 0, old, 5 - picks))
 
     failed = 0
     for run in range(100):
@@ -140,9 +144,13 @@ def test_equal_versions_are_not_failed_by_any_client() -> None:
 
 def test_what_a_client_reports_first_is_left_out() -> None:
     """A client that comes back tells what it did under older weights; that is no silence at the new version."""
-    seen = ClientsSeen(1.0, ((reporter(1), Interval(Tally(), Tally(ok=5000, arrivals=5000))),), 0.5, ALL)
+    seen = ClientsSeen(
+        1.0, ((reporter(1), Interval(RequestCounts(), RequestCounts(ok=5000, arrivals=5000))),), 0.5, ALL
+    )
     evidence = clients.observe(ClientsEvidence(), seen, TEST, soaking=False)
-    again = replace(seen, now_s=2.0, intervals=((reporter(1), Interval(Tally(), Tally(ok=40, arrivals=40))),))
+    again = replace(
+        seen, now_s=2.0, intervals=((reporter(1), Interval(RequestCounts(), RequestCounts(ok=40, arrivals=40))),)
+    )
     evidence = clients.observe(evidence, again, TEST, soaking=False)
     (client,) = evidence.known.values()
     assert client.total.old.requests == 40
@@ -151,14 +159,14 @@ def test_what_a_client_reports_first_is_left_out() -> None:
 
 def test_memory_is_bounded() -> None:
     """However many clients there are, the first 64 are judged; those that fall silent make room, at a higher price."""
-    interval = Interval(Tally(ok=1, arrivals=1), Tally(ok=1, arrivals=1))
+    interval = Interval(RequestCounts(ok=1, arrivals=1), RequestCounts(ok=1, arrivals=1))
     told = tuple((reporter(n), interval) for n in range(1000))
     evidence = clients.observe(ClientsEvidence(), ClientsSeen(0.0, told, 0.5), TEST, soaking=False)
-    assert list(evidence.known) == [reporter(n) for n in range(MOST_CLIENTS)]
+    assert list(evidence.known) == [reporter(n) for n in range(MAX_CLIENTS)]
     later = ClientsSeen(IDLE_S + 1.0, told[500:], 0.5)
     evidence = clients.observe(evidence, later, TEST, soaking=False)
-    assert len(evidence.known) == MOST_CLIENTS
-    assert evidence.known[reporter(500)].number == MOST_CLIENTS + 1
+    assert len(evidence.known) == MAX_CLIENTS
+    assert evidence.known[reporter(500)].number == MAX_CLIENTS + 1
     assert clients.enter(evidence, TEST, soaking=False).known[reporter(500)].total == Interval()
 
 
@@ -166,10 +174,10 @@ class Reported:
     """The port ``ClientSource``, by hand."""
 
     def __init__(self) -> None:
-        self.counts: dict[VersionKey, dict[Reporter, TrafficCounts]] = {}
+        self.counts: dict[VersionKey, dict[Reporter, RequestCounts]] = {}
         self.asked = 0
 
-    def by_client(self, version: VersionKey) -> dict[Reporter, TrafficCounts]:
+    def by_client(self, version: VersionKey) -> dict[Reporter, RequestCounts]:
         """Return what was set."""
         return self.counts.get(version, {})
 
@@ -183,20 +191,36 @@ class Reported:
 def test_the_reader_tells_what_came_on_top() -> None:
     """Only clients that reported something are told, with what is new since the last reading; one that went is not."""
     new, old, source = VersionKey("m", "v2"), VersionKey("m", "v1"), Reported()
-    source.counts[old] = {reporter(1): TrafficCounts(ok=100, arrivals=100)}
-    reader = ClientsReader(source, new, old)
+    source.counts[old] = {reporter(1): RequestCounts(ok=100, arrivals=100)}
+    reader = ClientsCollector(source, new, old)
     assert reader.read() == ()
     source.counts[old] = {
-        reporter(1): TrafficCounts(ok=110, arrivals=111),
-        reporter(2): TrafficCounts(ok=5, arrivals=5),
+        reporter(1): RequestCounts(ok=110, arrivals=111),
+        reporter(2): RequestCounts(ok=5, arrivals=5),
     }
-    source.counts[new] = {reporter(2): TrafficCounts(server_errors=1, arrivals=1)}
+    source.counts[new] = {reporter(2): RequestCounts(server_errors=1, arrivals=1)}
     assert reader.read() == (
-        (reporter(1), Interval(Tally(), Tally(ok=10, arrivals=11))),
-        (reporter(2), Interval(Tally(server_errors=1, arrivals=1), Tally(ok=5, arrivals=5))),
+        (reporter(1), Interval(RequestCounts(), RequestCounts(ok=10, arrivals=11))),
+        (reporter(2), Interval(RequestCounts(server_errors=1, arrivals=1), RequestCounts(ok=5, arrivals=5))),
     )
     del source.counts[old][reporter(1)]
     assert reader.read() == ()
-    assert reader.steered(()) == frozenset()
+
+
+def test_who_is_steered_is_looked_up_where_that_is_asked() -> None:
+    """The look-up takes a while: it is made while a gate asks for it, until the window ends."""
+    source = Reported()
+    collector = ClientsCollector(source, VersionKey("m", "v2"), VersionKey("m", "v1"))
+
+    def steered() -> frozenset[str]:
+        part = collector.add_to(Observation(1.0)).part(ClientReports)
+        assert part is not None
+        return part.steered
+
+    assert steered() == frozenset()
     assert source.asked == 0
-    assert reader.steered((reporter(1),)) == ALL
+    collector.take((LookUpSteered(),))
+    assert steered() == ALL
+    collector.enter()
+    assert steered() == frozenset()
+    assert source.asked == 1

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from echoplaned.core.effects import EvaluateGates
@@ -26,9 +27,12 @@ from echoplaned.core.state import (
     State,
     Version,
 )
-from echoplaned.gates.runner import GateRunner, Outside, RunnerOptions
+from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.runner import GateRunner
+from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.ports.probing import ProbeOutcome
-from echoplaned.ports.traffic import ClientSource, Reporter, TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import ClientSource, Reporter
 from echoplaned.testing import builders
 
 NEW = VersionKey("m", "v2")
@@ -40,7 +44,8 @@ def version(key: VersionKey, *addresses: str) -> Version:
     """Return a version with an engine at each address."""
     order = builders.order(key.model, key.version)
     instances = tuple(
-        Instance(InstanceKey(key, i), state=InstanceState.READY, address=address) for i, address in enumerate(addresses)
+        Instance(InstanceKey(key, i), state=InstanceState.READY, endpoints=builders.endpoints(address))
+        for i, address in enumerate(addresses)
     )
     return Version(key, order.spec, order.facts, order.plan, instances=instances)
 
@@ -49,7 +54,7 @@ def version(key: VersionKey, *addresses: str) -> Version:
 class World:
     """What is outside of the runner: one model in a rollout, counts that follow a script, probes, and the verdicts."""
 
-    per_read: Mapping[VersionKey, TrafficCounts] = field(default_factory=dict)
+    per_read: Mapping[VersionKey, RequestCounts] = field(default_factory=dict)
     probe: Callable[[VersionKey], ProbeOutcome] = lambda _: ProbeOutcome(ok=True)
     count_probes: bool = True
     now_s: float = 1000.0
@@ -57,15 +62,15 @@ class World:
     running: int = 0
     most_running: int = 0
     told: list[GatesJudged] = field(default_factory=list)
-    counts: dict[VersionKey, TrafficCounts] = field(default_factory=dict)
+    counts: dict[VersionKey, RequestCounts] = field(default_factory=dict)
     broken: bool = False
     clients: ClientSource | None = None
-    faults: list[tuple[EffectKey, BaseException]] = field(default_factory=list)
     state: State = field(default_factory=State)
+    failures: list[tuple[EffectKey, BaseException]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         rollout = Rollout("r1", "m", "v1", "v2", RolloutPolicy(probe_count=20), "op1")
-        self.place(replace(rollout, phase=Phase.OBSERVING, stage=1, window=3, observe_since_s=self.now_s))
+        self.place(replace(rollout, phase=Phase.OBSERVING, stage=1, evidence_window=3, observe_since_s=self.now_s))
 
     def place(self, rollout: Rollout | None) -> None:
         """Set the rollout."""
@@ -82,7 +87,7 @@ class World:
         assert rollout is not None
         return rollout
 
-    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Move the time on by one interval and add what the script says (the port ``TrafficSource``)."""
         if self.broken:
             self.broken = False
@@ -92,9 +97,9 @@ class World:
             self._count(key, more)
         return dict(self.counts)
 
-    def _count(self, key: VersionKey, more: TrafficCounts) -> None:
-        was = self.counts.get(key, TrafficCounts())
-        self.counts[key] = TrafficCounts(
+    def _count(self, key: VersionKey, more: RequestCounts) -> None:
+        was = self.counts.get(key, RequestCounts())
+        self.counts[key] = RequestCounts(
             was.ok + more.ok,
             was.client_errors + more.client_errors,
             was.server_errors + more.server_errors,
@@ -111,7 +116,7 @@ class World:
         self.probed.append((version, address, index))
         outcome = self.probe(version)
         if self.count_probes:
-            self._count(version, TrafficCounts(ok=int(outcome.ok), server_errors=int(not outcome.ok), arrivals=1))
+            self._count(version, RequestCounts(ok=int(outcome.ok), server_errors=int(not outcome.ok), arrivals=1))
         return outcome
 
     def emit(self, event: Event) -> None:
@@ -121,17 +126,14 @@ class World:
 
     def runner(self, interval_s: float = 0.01) -> GateRunner:
         """Return a runner in this world, fifty times as fast as a real one, or with an interval of its own."""
-        outside = Outside(
-            self,
-            {"WORKER": self},
+        dependencies = GateDependencies(
             self.emit,
             lambda: self.now_s,
             latest_state=lambda: self.state,
-            failed=lambda key, error: self.faults.append((key, error)),
-            options=RunnerOptions(interval_s=interval_s),
-            clients=self.clients,
+            failed=lambda key, error: self.failures.append((key, error)),
+            interval_s=interval_s,
         )
-        return GateRunner(outside)
+        return GateRunner(dependencies, StandardGates(GateSources(self, {"WORKER": self}, clients=self.clients)))
 
     async def until(self, came_true: Callable[[], bool]) -> None:
         """Wait for something, at most 10 s."""
@@ -144,11 +146,11 @@ class World:
         return next(((v.verdict, v.reason) for v in self.told[-1].verdicts if v.gate == gate), (GateVerdict.HOLD, ""))
 
 
-def traffic(new: int, old: int, new_errors: int = 0) -> dict[VersionKey, TrafficCounts]:
+def traffic(new: int, old: int, new_errors: int = 0) -> dict[VersionKey, RequestCounts]:
     """Return what comes in with each reading."""
     return {
-        NEW: TrafficCounts(ok=new - new_errors, server_errors=new_errors, arrivals=new),
-        OLD: TrafficCounts(ok=old, arrivals=old),
+        NEW: RequestCounts(ok=new - new_errors, server_errors=new_errors, arrivals=new),
+        OLD: RequestCounts(ok=old, arrivals=old),
     }
 
 
@@ -160,7 +162,7 @@ async def test_verdicts_name_their_window_and_pass_on_good_traffic() -> None:
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.PASS)
     first = world.told[0]
-    assert (first.model, first.rollout_id, first.stage, first.window) == ("m", "r1", 1, 3)
+    assert (first.model, first.rollout_id, first.stage, first.evidence_window) == ("m", "r1", 1, 3)
     assert first.verdicts[0].reason.startswith("MINIMUM_TIME")
     assert world.probed == []
 
@@ -182,14 +184,14 @@ class Clients:
     def __init__(self) -> None:
         self.reads = 0
 
-    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return totals that grow with every reading."""
         self.reads += 1
         n = self.reads // 2
         fine, odd = Reporter("fine", 1), Reporter("odd", 2)
         if version == OLD:
-            return {fine: TrafficCounts(ok=19 * n, arrivals=19 * n), odd: TrafficCounts(ok=19 * n, arrivals=19 * n)}
-        return {fine: TrafficCounts(ok=n, arrivals=n), odd: TrafficCounts(server_errors=n, arrivals=n)}
+            return {fine: RequestCounts(ok=19 * n, arrivals=19 * n), odd: RequestCounts(ok=19 * n, arrivals=19 * n)}
+        return {fine: RequestCounts(ok=n, arrivals=n), odd: RequestCounts(server_errors=n, arrivals=n)}
 
     def steered(self, model: str) -> frozenset[str]:
         """Return both."""
@@ -198,7 +200,7 @@ class Clients:
 
 
 async def test_a_client_that_the_version_fails_is_told() -> None:
-    """What one client reports for itself takes the version back, though the workers see no error."""
+    """What one client reports for itself fails the version, though the workers see no error."""
     world = World(traffic(2, 38), clients=Clients())
     async with aclosing(world.runner()) as runner:
         runner.evaluate(EvaluateGates(world.rollout), world.state)
@@ -224,13 +226,18 @@ async def test_without_traffic_paired_probes_decide() -> None:
 
 
 async def test_probes_that_fail_on_the_new_version_alone_fail() -> None:
-    """Probes that the new version alone fails take it back; the detail is in the reason."""
+    """Probes that the new version alone fails fail it; the detail is in the reason."""
     world = World(probe=lambda key: ProbeOutcome(ok=key == OLD, detail="" if key == OLD else "wrong width"))
     runner = world.runner()
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: bool(world.told) and world.last("probes")[0] is GateVerdict.FAIL)
     assert "wrong width" in world.last("probes")[1]
+
+
+def told_pass(world: World, known: int) -> bool:
+    """Whether more verdicts came than were known, and the last one is PASS."""
+    return len(world.told) > known and world.last()[0] is GateVerdict.PASS
 
 
 async def test_a_decision_does_not_wait_for_the_interval() -> None:
@@ -241,10 +248,10 @@ async def test_a_decision_does_not_wait_for_the_interval() -> None:
     runner = world.runner(interval_s=3600.0)
     async with aclosing(runner):
         for stage in (1, 2):
-            world.place(replace(world.rollout, stage=stage, window=3 + stage, observe_since_s=world.now_s))
+            world.place(replace(world.rollout, stage=stage, evidence_window=3 + stage, observe_since_s=world.now_s))
             runner.evaluate(EvaluateGates(world.rollout), world.state)
             known = len(world.told)
-            await world.until(lambda known=known: len(world.told) > known and world.last()[0] is GateVerdict.PASS)
+            await world.until(partial(told_pass, world, known))
     assert [(told.stage, told.verdicts[0].verdict) for told in world.told] == [
         (stage, verdict) for stage in (1, 2) for verdict in (GateVerdict.HOLD, GateVerdict.PASS)
     ]
@@ -268,11 +275,11 @@ async def test_live_traffic_is_counted_for_an_interval_first() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) == 2)
-        world.place(replace(world.rollout, stage=2, window=4, observe_since_s=world.now_s))
+        world.place(replace(world.rollout, stage=2, evidence_window=4, observe_since_s=world.now_s))
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await asyncio.sleep(0.05)
         assert len(world.told) == 2
-        await world.until(lambda: world.told[-1].window == 4)
+        await world.until(lambda: world.told[-1].evidence_window == 4)
     assert dict(world.told[-1].verdicts[0].counts)["new_request_count"] > 0
 
 
@@ -285,11 +292,11 @@ async def test_another_window_keeps_the_e_process() -> None:
         await world.until(lambda: len(world.told) >= 2)
         world.per_read = traffic(0, 0)
         await world.until(lambda: len(world.told) >= 4)
-        world.place(replace(world.rollout, stage=2, window=5, observe_since_s=world.now_s))
+        world.place(replace(world.rollout, stage=2, evidence_window=5, observe_since_s=world.now_s))
         runner.forget(world.rollout)
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         known = len(world.told)
-        await world.until(lambda: len(world.told) > known and world.told[-1].window == 5)
+        await world.until(lambda: len(world.told) > known and world.told[-1].evidence_window == 5)
         counts = dict(world.told[-1].verdicts[0].counts)
     assert counts["new_request_count"] == 0
     assert counts["e_value"] >= 2
@@ -302,14 +309,14 @@ async def test_while_weights_shift_only_a_failure_is_told() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 2)
-        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, window=4, observe_since_s=None))
+        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, evidence_window=4, observe_since_s=None))
         known, since_s = len(world.told), world.now_s
         await world.until(lambda: world.now_s > since_s + 5 * STEP_S)
         assert len(world.told) == known
         world.per_read = traffic(5, 95, new_errors=5)
         await world.until(lambda: len(world.told) > known)
     told = world.told[known]
-    assert (told.stage, told.window) == (2, 4)
+    assert (told.stage, told.evidence_window) == (2, 4)
     assert [v.verdict for v in told.verdicts] == [GateVerdict.FAIL]
 
 
@@ -320,8 +327,8 @@ async def test_a_rollout_that_is_over_is_forgotten() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 1)
-        world.place(replace(world.rollout, phase=Phase.REVERTING, window=9))
-        await world.until(lambda: not runner._judges)
+        world.place(replace(world.rollout, phase=Phase.REVERTING, evidence_window=9))
+        await world.until(lambda: not runner._evaluators)
         world.place(None)
         known = len(world.told)
         await asyncio.sleep(0.05)
@@ -342,40 +349,24 @@ async def test_forget_ends_the_tasks() -> None:
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
 
 
-async def test_broken_counters_are_told_and_judging_waits_to_be_asked_again() -> None:
+async def test_broken_counters_are_reported_and_the_judge_waits() -> None:
     """A source that raises is a fault of the effect; nothing is said until the loop asks again, then the same window goes on."""
-    world = World(per_read=traffic(5, 95))
-    runner = world.runner()
-    effect = EvaluateGates(world.rollout)
-    async with aclosing(runner):
-        runner.evaluate(effect, world.state)
-        await world.until(lambda: len(world.told) >= 1)
-        world.broken = True
-        await world.until(lambda: bool(world.faults))
-        key, error = world.faults[0]
-        assert (key, type(error)) == (effect.key, ValueError)
-        known = len(world.told)
-        await asyncio.sleep(0.05)
-        assert len(world.told) == known
-        runner.evaluate(effect, world.state)
-        await world.until(lambda: len(world.told) > known)
-    assert len(world.faults) == 1
-    assert world.told[-1].window == world.rollout.window
-
-
-async def test_what_breaks_between_two_stages_goes_on_by_itself() -> None:
-    """In SHIFTING the loop asks for no verdict, so the judge begins again without being asked."""
     world = World(per_read=traffic(5, 95))
     runner = world.runner()
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 1)
-        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, window=4, observe_since_s=None))
         world.broken = True
-        await world.until(lambda: bool(world.faults))
-        known, world.per_read = len(world.told), traffic(5, 95, new_errors=5)
+        await world.until(lambda: bool(world.failures))
+        ((key, error),) = world.failures
+        assert key == EvaluateGates(world.rollout).key
+        assert isinstance(error, ValueError)
+        known = len(world.told)
+        await asyncio.sleep(0.05)
+        assert len(world.told) == known
+        runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) > known)
-    assert [v.verdict for v in world.told[-1].verdicts] == [GateVerdict.FAIL]
+    assert world.told[-1].evidence_window == world.rollout.evidence_window
 
 
 async def test_a_model_that_is_gone_is_not_judged() -> None:
@@ -383,5 +374,5 @@ async def test_a_model_that_is_gone_is_not_judged() -> None:
     world = World()
     runner = world.runner()
     runner.evaluate(EvaluateGates(world.rollout), State())
-    assert runner._judges == {}
+    assert runner._evaluators == {}
     await runner.aclose()

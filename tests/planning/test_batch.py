@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from echoplaned.core.errors import FieldInvalidError
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import fitting, inspect_checkpoint, size_batch, size_model
 
 IMPOSSIBLE = 2**64 - 1
@@ -25,7 +26,7 @@ def test_rows_are_what_single_plans_say(minilm: Path) -> None:
         if not (1 <= context <= 512 and concurrency):
             assert expected[row] == upper[row] == IMPOSSIBLE
             continue
-        one = size_model(checkpoint, context_length=context, max_concurrency=concurrency)
+        one = size_model(checkpoint, ShapeRequest(context_length=context, max_concurrency=concurrency))
         assert (int(expected[row]), int(upper[row])) == (one.bytes, one.upper_bytes)
 
 
@@ -35,14 +36,14 @@ def test_columns_of_unequal_length(minilm: Path) -> None:
     with pytest.raises(FieldInvalidError, match="3 contexts and 2 concurrencies"):
         size_batch(minilm, column, column[:2])
     with pytest.raises(TypeError):
-        size_batch(minilm, column.astype(np.int32), column)  # type: ignore[arg-type]  # what is tested
+        size_batch(minilm, column.astype(np.int32), column)
 
 
 def test_what_fits_into_so_many_bytes(minilm: Path) -> None:
     """The most sequences that fit do, and one more does not."""
     checkpoint = inspect_checkpoint(minilm, with_digest=False)
-    sized = size_model(checkpoint, context_length=128, max_concurrency=1)
-    free = size_model(checkpoint, context_length=128, max_concurrency=11).upper_bytes
+    sized = size_model(checkpoint, ShapeRequest(context_length=128, max_concurrency=1))
+    free = size_model(checkpoint, ShapeRequest(context_length=128, max_concurrency=11)).upper_bytes
     context, concurrency = fitting(checkpoint, sized, free)
     assert concurrency == 11
     assert 128 <= context <= 512

@@ -8,6 +8,7 @@ import pytest
 
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.facts import Dtype
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import PlanRequest, calibrate, explain, host_device, plan_load, size_model
 
 MIB = 1024 * 1024
@@ -65,7 +66,7 @@ def test_small_batches_do_not_lower_a_full_plan(minilm: Path) -> None:
 
 def test_rows_that_nobody_touched_are_planned_and_not_learned(minilm: Path) -> None:
     """A mapped file of which half was touched gives the same reading as one that was touched whole."""
-    sized = size_model(minilm, context_length=128, max_concurrency=8)
+    sized = size_model(minilm, ShapeRequest(context_length=128, max_concurrency=8))
     weights = sum(part.bytes for part in sized.components if part.name == "weights")
     found = [
         explain("m/v#0.1", 1.0, MemoryUsage("t", 0, pages + 40 * MIB, pages, 8, 128), sized, weights)
@@ -77,7 +78,7 @@ def test_rows_that_nobody_touched_are_planned_and_not_learned(minilm: Path) -> N
 
 def test_a_cast_has_file_and_result_beside_each_other(minilm: Path) -> None:
     """The load's peak is compared with both together, and with the tokenizer that is there by then."""
-    sized = size_model(minilm, dtype=Dtype.BF16, context_length=128, max_concurrency=8)
+    sized = size_model(minilm, ShapeRequest(dtype=Dtype.BF16, context_length=128, max_concurrency=8))
     weights = sum(part.bytes for part in sized.components if part.name in {"weights", "buffers"})
     tokenizer = next(part.bytes for part in sized.components if part.name == "tokenizer")
     usage = MemoryUsage("t", 90 * MIB + weights + tokenizer + 7, 60 * MIB, 0, 8, 128)

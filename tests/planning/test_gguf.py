@@ -11,6 +11,7 @@ import pytest
 from echoplaned import _allocator
 from echoplaned.core.errors import EchoplaneError, SourceCorruptError
 from echoplaned.core.facts import Task
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import size_model, survey_model
 
 gguf = pytest.importorskip("gguf", reason="the gguf package is not installed")
@@ -63,7 +64,7 @@ def test_files_that_the_package_wrote(kind: Any, tmp_path: Path) -> None:
     assert (facts.architecture, facts.task, facts.weights_bytes) == ("llama", Task.GENERATION, total)
     assert facts.parameter_count == 300 * 256 + 256 + 2 * (256 * 256 + 512 * 256)
     assert (facts.max_context_length, checkpoint.weight_format) == (512, kind.name)
-    sized = size_model(path, engine="llama.cpp", max_concurrency=1)
+    sized = size_model(path, ShapeRequest(engine="llama.cpp", max_concurrency=1))
     assert sum(part.bytes for part in sized.components if part.name == "weights") == total
     assert sized.kv_bytes_per_token == 2 * 2 * 2 * 64 * 2
 
@@ -73,7 +74,7 @@ def test_a_directory_with_one_file(tmp_path: Path) -> None:
     write(tmp_path / "a.gguf", gguf.GGMLQuantizationType.Q4_0, kv_heads=[1, 4])
     checkpoint = survey_model(tmp_path)
     assert checkpoint.weight_format == "Q4_0"
-    assert size_model(checkpoint, engine="llama.cpp").kv_bytes_per_token == 2 * (1 + 4) * 64 * 2
+    assert size_model(checkpoint, ShapeRequest(engine="llama.cpp")).kv_bytes_per_token == 2 * (1 + 4) * 64 * 2
     write(tmp_path / "b.gguf", gguf.GGMLQuantizationType.Q8_0)
     with pytest.raises(SourceCorruptError, match="several GGUF files"):
         survey_model(tmp_path)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from echoplaned.core.errors import FieldInvalidError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Device
-from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.core.spec import ReservoirOverrides, ShapeRequest
 from echoplaned.planning import PlanRequest, inspect_checkpoint, place, plan_load, plan_offline, require_fit, size_model
 from tests.planning.conftest import Draft
 
@@ -75,19 +75,19 @@ def test_alternatives_fit_and_say_their_price(request_minilm: PlanRequest) -> No
     assert not plan.fits
     assert [part.dtype for part in plan.alternatives[:2]] == [Dtype.FP32, Dtype.FP32]
     for one in plan.alternatives:
-        asked = replace(tight, dtype=one.dtype, context_length=one.context_length, max_concurrency=one.max_concurrency)
-        again = plan_load(asked)
+        asked = ShapeRequest(one.dtype, one.context_length, one.max_concurrency)
+        again = plan_load(replace(tight, shape=asked))
         assert (again.fits, again.upper_bytes, again.device_ids) == (True, one.upper_bytes, (one.device_id,))
         assert one.warning
     fewer = plan.alternatives[0]
-    one_more = replace(tight, context_length=fewer.context_length, max_concurrency=fewer.max_concurrency + 1)
-    assert not plan_load(one_more).fits
+    one_more = ShapeRequest(context_length=fewer.context_length, max_concurrency=fewer.max_concurrency + 1)
+    assert not plan_load(replace(tight, shape=one_more)).fits
 
 
 def test_replicas_are_spread(request_minilm: PlanRequest) -> None:
     """Each replica takes another device while there is one, the tightest first."""
     devices = (device("a", 4000 * MIB), device("b", 1000 * MIB), device("c", 100 * MIB))
-    plan = plan_load(replace(request_minilm, devices=devices, replicas=3))
+    plan = plan_load(replace(request_minilm, devices=devices, shape=ShapeRequest(replicas=3)))
     assert plan.device_ids == ("b", "a", "b")
     needed = {fit.device_id: fit.needed_bytes for fit in plan.devices}
     assert needed == {"a": plan.upper_bytes, "b": 2 * plan.upper_bytes, "c": plan.upper_bytes}
@@ -124,7 +124,7 @@ def test_reservoir_overrides(request_minilm: PlanRequest) -> None:
 def test_replicas_out_of_range(request_minilm: PlanRequest, replicas: int) -> None:
     """No version has so many replicas, or none."""
     with pytest.raises(FieldInvalidError, match="replicas"):
-        plan_load(replace(request_minilm, replicas=replicas))
+        plan_load(replace(request_minilm, shape=ShapeRequest(replicas=replicas)))
 
 
 def test_offline_from_a_directory_and_from_a_config(
@@ -146,7 +146,9 @@ def test_a_larger_request_needs_more(minilm: Path) -> None:
     checkpoint = inspect_checkpoint(minilm)
     for dtype in Dtype:
         bounds = [
-            size_model(checkpoint, dtype=dtype, context_length=context, max_concurrency=concurrency).upper_bytes
+            size_model(
+                checkpoint, ShapeRequest(dtype=dtype, context_length=context, max_concurrency=concurrency)
+            ).upper_bytes
             for context, concurrency in ((1, 1), (64, 1), (64, 2), (512, 2), (512, 8), (512, 64))
         ]
         assert bounds == sorted(bounds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
-from echoplaned.planning import EngineOptions, KvDtype, SizedModel, WeightFormat, inspect_config, size_model
+from echoplaned.core.spec import ShapeRequest
+from echoplaned.planning import KvDtype, SizedModel, WeightFormat, inspect_config, size_model
 
 WriteConfig = Callable[..., Path]
 
@@ -24,6 +25,14 @@ class Published:
     parameters: int
     kv_bytes_per_token: int
     config: dict[str, Any] = field(default_factory=dict)
+
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def named(**options: int | str) -> Pairs:
+    """Return an engine's options as a shape has them."""
+    return tuple((name, str(value)) for name, value in options.items())
 
 
 def decoder(architecture: str, shape: str, **more: object) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def test_parameters_and_cache_are_exact(name: str, engine: str, tmp_path: Path) 
     model = MODELS[name]
     checkpoint = inspect_config(written(model.config, tmp_path))
     assert checkpoint.facts.parameter_count == model.parameters
-    sized = size_model(checkpoint, context_length=160, max_concurrency=3, engine=engine)
+    sized = size_model(checkpoint, ShapeRequest(context_length=160, max_concurrency=3, engine=engine))
     assert sized.kv_bytes_per_token == model.kv_bytes_per_token
     assert any("estimate" in warning for warning in sized.warnings)
     if engine == "torch":
@@ -109,9 +118,9 @@ def test_parameters_and_cache_are_exact(name: str, engine: str, tmp_path: Path) 
 def test_a_state_is_stated_by_engine(tmp_path: Path) -> None:
     """Falcon-Mamba's state of one sequence: four inputs and FP32 in transformers, three and BF16 in vLLM."""
     path = written(FALCON_MAMBA, tmp_path)
-    one = {"context_length": 100, "max_concurrency": 1}
-    assert component(size_model(path, **one), "state_cache") == 37_748_736
-    assert component(size_model(path, engine="vllm", **one), "state_cache") == 19_922_944
+    one = ShapeRequest(context_length=100, max_concurrency=1)
+    assert component(size_model(path, one), "state_cache") == 37_748_736
+    assert component(size_model(path, replace(one, engine="vllm")), "state_cache") == 19_922_944
 
 
 def test_states_beside_attention_raise_the_block(tmp_path: Path) -> None:
@@ -121,8 +130,8 @@ def test_states_beside_attention_raise_the_block(tmp_path: Path) -> None:
     path = written(config, tmp_path)
 
     def cache(ranks: int) -> dict[str, int]:
-        options = EngineOptions(tensor_parallel=ranks)
-        sized = size_model(path, context_length=32768, max_concurrency=1, engine="vllm", options=options)
+        options = named(tensor_parallel=ranks)
+        sized = size_model(path, ShapeRequest(context_length=32768, max_concurrency=1, engine="vllm", options=options))
         return dict(next(part.inputs for part in sized.components if part.name == "kv_cache"))
 
     whole, half = cache(1), cache(2)
@@ -136,18 +145,19 @@ def test_states_beside_attention_raise_the_block(tmp_path: Path) -> None:
 def test_ranks_share_a_state(tmp_path: Path) -> None:
     """A model of states alone has no heads that ranks would have to divide; its channels they must."""
     path = written(FALCON_MAMBA, tmp_path)
-    two = size_model(path, context_length=100, engine="vllm", options=EngineOptions(tensor_parallel=2))
-    assert component(two, "state_cache") * 2 == 19_922_944 * two.max_concurrency
+    two = size_model(path, ShapeRequest(context_length=100, engine="vllm", options=named(tensor_parallel=2)))
+    assert component(two, "state_cache") * 2 == 19_922_944 * two.shape.max_concurrency
     with pytest.raises(FieldInvalidError, match="divide the state's channels"):
-        size_model(path, engine="vllm", options=EngineOptions(tensor_parallel=3))
+        size_model(path, ShapeRequest(engine="vllm", options=named(tensor_parallel=3)))
 
 
 def test_quantised_weights_of_llama(tmp_path: Path) -> None:
     """Embeddings, norms and the output stay as they are, so that no format is as small as its bits promise."""
     path = written(MODELS["Llama-3.1-8B"].config, tmp_path)
 
-    def weights(dtype: Dtype | WeightFormat | str, engine: str = "vllm") -> int:
-        return component(size_model(path, dtype=dtype, context_length=64, max_concurrency=1, engine=engine), "weights")
+    def weights(weights_format: str, engine: str = "vllm") -> int:
+        asked = ShapeRequest(context_length=64, max_concurrency=1, engine=engine, weights_format=weights_format)
+        return component(size_model(path, asked), "weights")
 
     linear, others = 6_979_321_856, 8_030_261_248 - 6_979_321_856
     assert weights(Dtype.INT8, "torch") == 9_086_705_664
@@ -164,8 +174,8 @@ def test_ranks_share_a_model(tmp_path: Path) -> None:
     path = written(MODELS["Llama-3.1-8B"].config, tmp_path)
 
     def sized(ranks: int, stages: int = 1) -> SizedModel:
-        options = EngineOptions(tensor_parallel=ranks, pipeline_parallel=stages)
-        return size_model(path, context_length=1024, max_concurrency=4, engine="vllm", options=options)
+        options = named(tensor_parallel=ranks, pipeline_parallel=stages)
+        return size_model(path, ShapeRequest(context_length=1024, max_concurrency=4, engine="vllm", options=options))
 
     norms = 65 * 4096
     assert component(sized(2), "weights") == 2 * ((8_030_261_248 - norms) // 2 + norms)
@@ -176,8 +186,10 @@ def test_ranks_share_a_model(tmp_path: Path) -> None:
     assert staged.kv_bytes_per_token == 11 * 4096
     assert max(rank.upper_bytes for rank in staged.ranks) == staged.upper_bytes
     latent = written(DEEPSEEK, tmp_path)
-    options = EngineOptions(tensor_parallel=4)
-    assert size_model(latent, context_length=64, engine="vllm", options=options).kv_bytes_per_token == 31_104
+    options = named(tensor_parallel=4)
+    assert (
+        size_model(latent, ShapeRequest(context_length=64, engine="vllm", options=options)).kv_bytes_per_token == 31_104
+    )
 
 
 def test_a_vocabulary_that_ranks_do_not_divide_is_padded(tmp_path: Path) -> None:
@@ -187,8 +199,8 @@ def test_a_vocabulary_that_ranks_do_not_divide_is_padded(tmp_path: Path) -> None
     linear = 6_738_415_616 - norms - tables * 32_000
 
     def weights(ranks: int) -> int:
-        options = EngineOptions(tensor_parallel=ranks)
-        return component(size_model(path, context_length=64, engine="vllm", options=options), "weights")
+        options = named(tensor_parallel=ranks)
+        return component(size_model(path, ShapeRequest(context_length=64, engine="vllm", options=options)), "weights")
 
     assert weights(1) == 2 * (linear + norms + tables * 32_064)
     assert weights(2) == 2 * (linear // 2 + norms + tables * 32_064 // 2)
@@ -197,24 +209,27 @@ def test_a_vocabulary_that_ranks_do_not_divide_is_padded(tmp_path: Path) -> None
 def test_windows_take_pages_of_what_is_in_flight(tmp_path: Path) -> None:
     """A window of 4,096, batches of 8,192 and 32k of context: 1,281 pages a request (vLLM 0.32)."""
     path = written(MODELS["Mistral-7B"].config | {"sliding_window": 4096}, tmp_path)
-    options = EngineOptions(max_batched_tokens=8192)
-    sized = size_model(path, context_length=32768, max_concurrency=1, engine="vllm", options=options)
+    options = named(max_batched_tokens=8192)
+    sized = size_model(path, ShapeRequest(context_length=32768, max_concurrency=1, engine="vllm", options=options))
     (cache,) = [part for part in sized.components if part.name == "kv_cache"]
     assert dict(cache.inputs)["pages"] == 1281
     assert cache.bytes == 1281 * 16 * 131_072
-    half = EngineOptions(max_batched_tokens=8192, kv_dtype=KvDtype.FP8)
-    smaller = size_model(path, context_length=32768, max_concurrency=1, engine="vllm", options=half)
+    half = named(max_batched_tokens=8192, kv_dtype=KvDtype.FP8)
+    smaller = size_model(path, ShapeRequest(context_length=32768, max_concurrency=1, engine="vllm", options=half))
     assert component(smaller, "kv_cache") * 2 == cache.bytes
-    scaled = EngineOptions(kv_dtype=KvDtype.INT8_PER_TOKEN_HEAD)
-    assert size_model(path, engine="vllm", options=scaled).kv_bytes_per_token == 131_072 // 2 + 32 * 8 * 2 * 4
+    scaled = named(kv_dtype=KvDtype.INT8_PER_TOKEN_HEAD)
+    assert (
+        size_model(path, ShapeRequest(engine="vllm", options=scaled)).kv_bytes_per_token
+        == 131_072 // 2 + 32 * 8 * 2 * 4
+    )
 
 
 def test_groups_of_unequal_layers(tmp_path: Path) -> None:
     """Gemma-3's five windows for each full layer: six groups of the smallest kind's count, the short one filled up."""
     config = decoder("Gemma3ForCausalLM", "26/1152/4/1/6912/262144", head_dim=256, sliding_window=512)
-    options = EngineOptions(max_batched_tokens=1024)
+    options = named(max_batched_tokens=1024)
     sized = size_model(
-        written(config, tmp_path), context_length=8192, max_concurrency=1, engine="vllm", options=options
+        written(config, tmp_path), ShapeRequest(context_length=8192, max_concurrency=1, engine="vllm", options=options)
     )
     (cache,) = [part for part in sized.components if part.name == "kv_cache"]
     pages = 1 * 512 + 6 * (-(-(511 + 2048) // 16) + 1)
@@ -224,8 +239,8 @@ def test_groups_of_unequal_layers(tmp_path: Path) -> None:
 def test_adapters_are_a_component(tmp_path: Path) -> None:
     """Four slots of rank 16 need both matrices of every linear layer."""
     path = written(MODELS["Llama-3.1-8B"].config, tmp_path)
-    options = EngineOptions(lora_adapters=4, lora_rank=16)
-    sized = size_model(path, context_length=64, engine="vllm", options=options)
+    options = named(lora_adapters=4, lora_rank=16)
+    sized = size_model(path, ShapeRequest(context_length=64, engine="vllm", options=options))
     widths = 2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14336)
     assert component(sized, "lora_adapters") == 4 * 16 * 32 * widths * 2
 
@@ -245,24 +260,24 @@ def test_heads_that_predict_further_tokens_stand_apart(tmp_path: Path) -> None:
     attention = queries + (512 + 64) * hidden + 512 + 128 * 256 * 512 + hidden * 128 * 128
     experts = (256 + 1) * 3 * 2048 * hidden + 256 * hidden
     assert checkpoint.mtp_parameter_count == attention + experts + 2 * hidden + 2 * hidden**2 + 3 * hidden
-    assert any("stated apart" in warning for warning in size_model(checkpoint, engine="vllm").warnings)
+    assert any("stated apart" in warning for warning in size_model(checkpoint, ShapeRequest(engine="vllm")).warnings)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (EngineOptions(tensor_parallel=3), "divide the number of attention heads"),
-        (EngineOptions(tensor_parallel=0), "1 to 4096"),
-        (EngineOptions(pipeline_parallel=33), "fewer layers than stages"),
-        (EngineOptions(block_size=0), "block_size is 0"),
-        (EngineOptions(lora_adapters=1, lora_rank=0), "lora rank is 0"),
+        (named(tensor_parallel=3), "divide the number of attention heads"),
+        (named(tensor_parallel=0), "1 to 4096"),
+        (named(pipeline_parallel=33), "fewer layers than stages"),
+        (named(block_size=0), "block_size is 0"),
+        (named(lora_adapters=1, lora_rank=0), "lora rank is 0"),
     ],
 )
-def test_impossible_splits_are_refused(options: EngineOptions, words: str, tmp_path: Path) -> None:
+def test_impossible_splits_are_refused(options: Pairs, words: str, tmp_path: Path) -> None:
     """What the engine would refuse is refused, and named."""
     path = written(MODELS["Llama-3.1-8B"].config, tmp_path)
     with pytest.raises(FieldInvalidError, match=words):
-        size_model(path, engine="vllm", options=options)
+        size_model(path, ShapeRequest(engine="vllm", options=options))
 
 
 def test_an_unverified_profile_says_so(tmp_path: Path) -> None:
@@ -270,6 +285,6 @@ def test_an_unverified_profile_says_so(tmp_path: Path) -> None:
     path = written(MODELS["GPT-2"].config, tmp_path)
     assert size_model(path).is_verified
     for engine in ("vllm", "aphrodite", "sglang", "llama.cpp"):
-        sized = size_model(path, engine=engine)
+        sized = size_model(path, ShapeRequest(engine=engine))
         assert not sized.is_verified
         assert any("profile unverified" in warning for warning in sized.warnings)

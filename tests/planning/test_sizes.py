@@ -10,6 +10,7 @@ import pytest
 
 from echoplaned.core.errors import DtypeUnsupportedError, FieldInvalidError
 from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import SizedModel, inspect_checkpoint, inspect_config, size_model
 
 
@@ -74,7 +75,7 @@ def test_counts_and_cache_follow_from_the_config_alone(name: str, write_config: 
     """Parameters and KV bytes a token are exact for every published model of the supported families."""
     model = PUBLISHED[name]
     checkpoint = inspect_config(write_config(**model.config()))
-    sized = size_model(checkpoint, context_length=10, max_concurrency=3)
+    sized = size_model(checkpoint, ShapeRequest(context_length=10, max_concurrency=3))
     assert (checkpoint.facts.parameter_count, checkpoint.has_weights) == (model.parameters, False)
     assert checkpoint.facts.task is Task.GENERATION
     assert component(sized, "kv_cache") == model.kv_bytes_per_token * 30
@@ -93,7 +94,9 @@ def test_the_size_class_follows_from_the_count(name: str, size_class: str, write
 
 def test_int8_is_what_the_engine_makes_of_llama(write_config: Callable[..., Path]) -> None:
     """Only the layers' matrices become one byte a weight, with one scale a row; the output embedding stays."""
-    sized = size_model(write_config(**PUBLISHED["Llama-3.1-8B"].config()), dtype=Dtype.INT8, context_length=64)
+    sized = size_model(
+        write_config(**PUBLISHED["Llama-3.1-8B"].config()), ShapeRequest(dtype=Dtype.INT8, context_length=64)
+    )
     assert component(sized, "weights") == 9_086_705_664
     assert sized.quantised_share == pytest.approx(0.869, abs=0.001)
 
@@ -101,7 +104,7 @@ def test_int8_is_what_the_engine_makes_of_llama(write_config: Callable[..., Path
 def test_int8_is_refused_where_it_would_do_nothing(write_config: Callable[..., Path]) -> None:
     """GPT-2's matrices are Conv1D, which the engine does not quantise."""
     with pytest.raises(DtypeUnsupportedError, match="less than half"):
-        size_model(write_config(**PUBLISHED["GPT-2"].config()), dtype=Dtype.INT8)
+        size_model(write_config(**PUBLISHED["GPT-2"].config()), ShapeRequest(dtype=Dtype.INT8))
 
 
 def test_minilm_by_component(minilm: Path) -> None:
@@ -110,9 +113,9 @@ def test_minilm_by_component(minilm: Path) -> None:
     assert checkpoint.facts.parameter_count == 22_713_216
     kept = ("weights", "quantisation_zero_points", "buffers")
     full = size_model(checkpoint)
-    assert (full.dtype, full.context_length, full.max_concurrency) == (Dtype.FP32, 512, 8)
+    assert (full.shape.dtype, full.shape.context_length, full.shape.max_concurrency) == (Dtype.FP32, 512, 8)
     assert sum(component(full, name) for name in kept) == 90_861_056
-    quantised = size_model(checkpoint, dtype=Dtype.INT8)
+    quantised = size_model(checkpoint, ShapeRequest(dtype=Dtype.INT8))
     assert sum(component(quantised, name) for name in kept) == 58_673_792
     assert quantised.quantised_share == pytest.approx(0.474, abs=0.001)
 
@@ -120,7 +123,7 @@ def test_minilm_by_component(minilm: Path) -> None:
 def test_every_component_can_be_checked_by_a_person(minilm: Path) -> None:
     """Components add up, and each has its formula and its source."""
     for dtype in Dtype:
-        sized = size_model(minilm, dtype=dtype)
+        sized = size_model(minilm, ShapeRequest(dtype=dtype))
         assert sum(part.bytes for part in sized.components) == sized.bytes <= sized.upper_bytes
         assert all(part.formula and part.source for part in sized.components)
 
@@ -141,5 +144,5 @@ def test_requests_out_of_range(
 ) -> None:
     """What cannot be served is a field's fault, and the error names the field."""
     with pytest.raises(FieldInvalidError) as caught:
-        size_model(minilm, context_length=context_length, max_concurrency=max_concurrency, engine=engine)
+        size_model(minilm, ShapeRequest(context_length=context_length, max_concurrency=max_concurrency, engine=engine))
     assert caught.value.failure.violations[0].field == field

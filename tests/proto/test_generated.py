@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from google.api import annotations_pb2
@@ -68,7 +69,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> descriptor_pb2.FileDe
     return descriptor_pb2.FileDescriptorSet.FromString((out / "all.binpb").read_bytes())
 
 
-def service_methods() -> Iterator[tuple[str, object]]:
+def service_methods() -> Iterator[tuple[str, Any]]:
     """Every method of the API with its service's name."""
     for module in FILES:
         for service in module.DESCRIPTOR.services_by_name.values():
@@ -178,7 +179,7 @@ def inference_lines() -> Iterator[str]:
             yield f"rpc {method.full_name} {types} {method.client_streaming} {method.server_streaming}"
 
 
-def field_lines(message: object) -> Iterator[str]:
+def field_lines(message: Any) -> Iterator[str]:
     """A message's fields, and those of the messages nested in it."""
     for field in message.fields:
         kind = field.message_type.full_name if field.message_type is not None else field.type

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import protovalidate
 import pytest
 from google.protobuf.message import Message
@@ -40,7 +42,10 @@ BAD = [
     (models_pb2.LoadModelRequest(model_id="a" * 10_000, source_uri=SOURCE), {"model_id"}),
     (models_pb2.LoadModelRequest(model_id="models/minilm", source_uri=SOURCE), {"model_id"}),
     (models_pb2.LoadModelRequest(model_id="a", source_uri="file:/a\nb", version_id="V"), {"source_uri", "version_id"}),
-    (models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, dtype=77, replicas=-1), {"dtype", "replicas"}),
+    (
+        models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, dtype=cast(Any, 77), replicas=-1),
+        {"dtype", "replicas"},
+    ),
     (models_pb2.LoadModelRequest(model_id="a", source_uri=SOURCE, labels={"K!": "v"}), {"labels"}),
     (models_pb2.LoadModelRequest(model_id="a", source_uri="file:" + "x" * 5000), {"source_uri"}),
     (models_pb2.UpdateModelRequest(model_id="minilm"), {""}),

@@ -18,7 +18,7 @@ async def world() -> AsyncIterator[World]:
     world = World()
     server = await world.start()
     yield world
-    await world.stubs.channel.close()
+    await world.stubs.channel.close(None)
     world.lifecycle.begin_stop()
     await server.stop(None)
 
@@ -36,6 +36,6 @@ async def make_world() -> AsyncIterator[MakeWorld]:
 
     yield make
     for world, server in made:
-        await world.stubs.channel.close()
+        await world.stubs.channel.close(None)
         world.lifecycle.begin_stop()
         await server.stop(None)

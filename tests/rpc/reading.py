@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -49,6 +49,6 @@ def get(name: str) -> longrunning_pb2.GetOperationRequest:
 async def rest_of(call: Any) -> list[Any]:
     """Return what a stream still sends, read by ``read`` as what came before was."""
     found = []
-    while (message := await call.read()) is not grpc.aio.EOF:
+    while (message := await call.read()) is not cast(Any, grpc.aio).EOF:
         found.append(message)
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from enum import Enum
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,10 +27,11 @@ from echoplaned.core.state import (
     Verdict,
     VersionState,
 )
-from echoplaned.gates import evidence as evidences
-from echoplaned.gates.counts import Interval, Tally
-from echoplaned.gates.evidence import Observation, Source, Window
-from echoplaned.gates.judge import judge
+from echoplaned.gates import evaluation
+from echoplaned.gates.gate import Observation, Source, Start
+from echoplaned.gates.standard import list_gates
+from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval, RequestCounts
 from echoplaned.rpc.convert import common
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, overrides_to_pb, plan_from_pb, plan_to_pb
@@ -166,7 +169,7 @@ def test_times_keep_microseconds(seconds: float) -> None:
         (PHASE_TO_PB, Phase),
     ],
 )
-def test_enums_are_total(table: dict, members: type) -> None:  # type: ignore[type-arg]
+def test_enums_are_total(table: dict[Any, int], members: type[Enum]) -> None:
     """Every word of the core has its number in the API."""
     assert set(table) == set(members)
     assert all(number > 0 or member.value == "UNSPECIFIED" for member, number in table.items())
@@ -230,10 +233,12 @@ def test_counts_of_a_verdict() -> None:
 def test_every_count_of_a_verdict_has_a_field() -> None:
     """What the gates count is in the API, whichever gate speaks."""
     window = Window(RolloutPolicy(extended_stages_percent=(5,)), stage=1, number=1, began_s=0.0)
-    interval = Interval(Tally(ok=5, arrivals=5), Tally(ok=95, arrivals=95))
-    evidence = evidences.begin(window, (Source("WORKER", tells_client_errors=True, routed=False, spoken=True),))
-    evidence = evidences.observe(evidence, Observation(20.0, (("WORKER", interval),), 0.05, 1))
-    verdicts = judge(evidence, 20.0).verdicts
+    interval = Interval(RequestCounts(ok=5, arrivals=5), RequestCounts(ok=95, arrivals=95))
+    sources = (Source("WORKER", tells_client_errors=True, routed=False, reporting=True),)
+    start = Start(window, sources, Model("m"), Rollout("r", "m", "v1", "v2", window.policy, "op"))
+    evidence = evaluation.begin(list_gates(None, has_traces=False), start)
+    evidence = evaluation.observe(evidence, Observation(20.0, (("WORKER", interval),), 0.05, 1))
+    verdicts = evaluation.weigh(evidence, 20.0).verdicts
     assert {verdict.gate for verdict in verdicts} == {"errors", "arrivals", "probes"}
     known = set(rollouts_pb2.GateCounts.DESCRIPTOR.fields_by_name)
     assert {name for verdict in verdicts for name, _ in verdict.counts} <= known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -20,7 +22,7 @@ async def test_all_violations_at_once(world: World) -> None:
     request = models_pb2.UpdateModelRequest(
         model_id="A/b",
         version_id="..",
-        dtype=77,
+        dtype=cast(Any, 77),
         replicas=-1,
         labels={"K!": "v", "ok": "x" * 300},
         policy=rollouts_pb2.RolloutPolicy(stages_percent=[5, 500], alpha=2, stage_min_s=9, stage_max_s=3),
@@ -80,7 +82,7 @@ async def test_unknown_fields(world: World) -> None:
             "policy.111",
         ),
     ):
-        raw = world.stubs.channel.unary_unary("/echoplane.v1.ModelService/UpdateModel")
+        raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/UpdateModel")
         found = await failed(raw(sent), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
         assert found.fields == {field}
     inner = planning_pb2.PlanModelRequest.FromString(unknown)
@@ -93,14 +95,14 @@ async def test_unknown_fields(world: World) -> None:
 async def test_unknown_field_beside_others(world: World) -> None:
     """An unknown field and broken rules are told together."""
     sent = models_pb2.GetModelRequest(name="..").SerializeToString() + b"\xfa\x06\x01a"
-    raw = world.stubs.channel.unary_unary("/echoplane.v1.ModelService/GetModel")
+    raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/GetModel")
     found = await failed(raw(sent), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
     assert found.fields == {"111", "name"}
 
 
 async def test_not_a_message(world: World) -> None:
     """Bytes that are no message end the call with gRPC's own status, and the server goes on."""
-    raw = world.stubs.channel.unary_unary("/echoplane.v1.ModelService/GetModel")
+    raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/GetModel")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await raw(b"\xff\xff\xff")
     assert raised.value.code() in {CODE.INTERNAL, CODE.INVALID_ARGUMENT, CODE.UNKNOWN}

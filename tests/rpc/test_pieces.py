@@ -14,14 +14,14 @@ from echoplaned.core.errors import FieldInvalidError, PageTokenInvalidError, Req
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.spec import ReservoirOverrides, VersionSpec
+from echoplaned.core.spec import ReservoirOverrides, ServingShape, VersionSpec
 from echoplaned.core.state import Operation, OperationKind, State
 from echoplaned.rpc.convert.events import resume_token, sequence_of
 from echoplaned.rpc.loads import LoadTally, LoadTotals
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.repeats import RequestMemory, digest_of
-from echoplaned.rpc.wishes import default_version_id
+from echoplaned.rpc.version_request import default_version_id
 
 QUERY = Query("ListThings", "a")
 
@@ -99,7 +99,7 @@ def test_digests_leave_the_request_id_out() -> None:
 
 def test_a_default_version_id_names_what_was_asked_for() -> None:
     """It is the same in every release for the same wish; another density of the reservoir's blocks is another version."""
-    spec = VersionSpec("file:m", "/models/m", "blake3:00", "torch", Dtype.FP32, 256, 8)
+    spec = VersionSpec("file:m", "/models/m", "blake3:00", ServingShape(Dtype.FP32, 256, 8, "torch"))
     assert default_version_id(spec) == "09667ff221b3"
     denser = replace(spec, reservoir=ReservoirOverrides(block_density=0.25))
     assert default_version_id(denser) != default_version_id(spec)

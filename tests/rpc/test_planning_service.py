@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import grpc
 import pytest
 
 from echoplane.v1 import planning_pb2, plans_pb2, types_pb2
 from echoplaned.core.failure import Reason
+from echoplaned.core.fit import unfit
+from echoplaned.rpc.convert.plans import plan_from_pb
 from echoplaned.testing.builders import GIB
 
 from .world import World, failed
@@ -85,3 +89,25 @@ async def test_a_batch_is_planned_in_order(world: World) -> None:
     assert broken.error.code
     assert second.plan.devices[0].free_bytes == one.devices[0].free_bytes - one.upper_bytes
     assert (await world.stubs.planning.PlanModel(source)) == one
+
+
+async def test_nothing_is_read_on_the_event_loop(world: World) -> None:
+    """Loads, updates, dry runs, plans, batches and reservoirs ask the planning in worker threads alone."""
+    await world.load("fp32", validate_only=True)
+    await world.load("fp32")
+    await world.update("int8")
+    source = planning_pb2.PlanModelRequest(source_uri="file:fp32")
+    await world.stubs.planning.PlanModel(source)
+    await world.stubs.planning.BatchPlanModels(planning_pb2.BatchPlanModelsRequest(requests=[source, source]))
+    await world.stubs.planning.GetReservoirParameters(planning_pb2.GetReservoirParametersRequest(parameter_count=1))
+    assert world.planning.threads
+    assert threading.get_ident() not in world.planning.threads
+
+
+async def test_one_text_says_that_it_does_not_fit(world: World) -> None:
+    """A load, its dry run and an error of the loop say the same words of the same plan."""
+    plan = await world.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:huge"))
+    said = str(unfit(plan_from_pb(plan)))
+    for dry in (False, True):
+        found = await failed(world.load("huge", validate_only=dry), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
+        assert found.message == said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import grpc
@@ -12,8 +11,7 @@ import pytest
 
 from echoplane.v1 import models_pb2, planning_pb2, plans_pb2, types_pb2
 from echoplaned.core.failure import Reason
-from echoplaned.planning.sources import resolve_source
-from echoplaned.rpc.allocator import Planning
+from echoplaned.planning.adapter import Allocator
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.testing.builders import MIB, device, empty_state
 from echoplaned.testing.checkpoints import make_encoder, perturb
@@ -34,8 +32,7 @@ class RealWorld(World):
 
     def deps(self) -> RpcDeps:
         """Return the same with the real planning."""
-        resolve = partial(resolve_source, roots=(self.root,))
-        return replace(super().deps(), planning=Planning((self.root,)), resolve_source=resolve)
+        return replace(super().deps(), planning=Allocator((self.root,)))
 
 
 @pytest.fixture
@@ -47,7 +44,7 @@ async def real(tmp_path: Path) -> AsyncIterator[RealWorld]:
     world = RealWorld(root)
     server = await world.start()
     yield world
-    await world.stubs.channel.close()
+    await world.stubs.channel.close(None)
     world.lifecycle.begin_stop()
     await server.stop(None)
 
@@ -100,7 +97,7 @@ async def test_what_would_fit(real: RealWorld) -> None:
     found = await failed(real.load("v1"), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
     plan = found.detail(plans_pb2.Plan)
     assert plan.devices[0].needed_bytes > plan.devices[0].free_bytes
-    await real.stubs.channel.close()
+    await real.stubs.channel.close(None)
     await server.stop(None)
 
 

@@ -27,7 +27,7 @@ async def test_view(world: World) -> None:
     """A rollout shows its versions, the whole policy, weights, verdicts with counts, and its history."""
     world.script.subscribers = 3
     name = await begin(world)
-    world.handle.judge("minilm", GateVerdict.HOLD, "too few requests")
+    world.handle.give_verdict("minilm", GateVerdict.HOLD, "too few requests")
     rollout = await world.stubs.rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
     assert rollout.from_version == "models/minilm/versions/fp32"
     assert rollout.to_version == "models/minilm/versions/int8"
@@ -55,7 +55,7 @@ async def test_acknowledged_weights_lag(world: World) -> None:
     world.script.subscribers = 1
     name = await begin(world)
     world.script.acknowledge = False
-    world.handle.judge("minilm", GateVerdict.PASS)
+    world.handle.give_verdict("minilm", GateVerdict.PASS)
     rollout = await world.stubs.rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
     assert rollout.phase == rollouts_pb2.ROLLOUT_PHASE_SHIFTING
     assert [w.weight_ppm for w in rollout.desired] == [1, 999_999]
@@ -68,9 +68,9 @@ async def test_watch_ends_with_the_outcome(world: World) -> None:
     name = await begin(world)
     call = world.stubs.rollouts.WatchRollout(rollouts_pb2.WatchRolloutRequest(name=name))
     seen = [await call.read()]
-    world.handle.judge("minilm", GateVerdict.PASS)
+    world.handle.give_verdict("minilm", GateVerdict.PASS)
     seen.append(await call.read())
-    world.handle.judge("minilm", GateVerdict.FAIL, "worse")
+    world.handle.give_verdict("minilm", GateVerdict.FAIL, "worse")
     seen += await rest_of(call)
     assert [r.stage for r in seen[:2]] == [1, 2]
     assert seen[-1].phase == rollouts_pb2.ROLLOUT_PHASE_DONE
@@ -110,23 +110,23 @@ async def test_watch_that_the_caller_ends(world: World) -> None:
     await call.read()
     call.cancel()
     await world.ended.wait_for("WatchRollout", "CANCELLED")
-    world.handle.judge("minilm", GateVerdict.PASS)
+    world.handle.give_verdict("minilm", GateVerdict.PASS)
     rollout = await world.stubs.rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
     assert rollout.stage == 2
 
 
 async def test_pause_and_resume(world: World) -> None:
-    """A paused rollout does not go on; a failing verdict still takes it back; pausing twice changes nothing."""
+    """A paused rollout does not go on; a failing verdict still rolls it back; pausing twice changes nothing."""
     name = await begin(world)
     rollouts = world.stubs.rollouts
     paused = await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name))
     assert (paused.paused, paused.held_reason) == (True, "PAUSED")
     assert await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name)) == paused
-    world.handle.judge("minilm", GateVerdict.PASS)
+    world.handle.give_verdict("minilm", GateVerdict.PASS)
     assert (await rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))).stage == 1
     resumed = await rollouts.ResumeRollout(rollouts_pb2.ResumeRolloutRequest(name=name))
     assert not resumed.paused
-    world.handle.judge("minilm", GateVerdict.PASS)
+    world.handle.give_verdict("minilm", GateVerdict.PASS)
     assert (await rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))).stage == 2
 
 
@@ -201,7 +201,7 @@ async def test_list(world: World) -> None:
     for _ in range(3):
         world.handle.advance(10)
         await world.update("int8", policy=QUICK, behaviour_change=types_pb2.BEHAVIOUR_CHANGE_EQUIVALENT)
-        world.handle.judge("minilm", GateVerdict.FAIL)
+        world.handle.give_verdict("minilm", GateVerdict.FAIL)
     names: list[str] = []
     token = ""
     while True:

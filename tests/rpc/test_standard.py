@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf import descriptor_pb2
@@ -63,7 +65,7 @@ async def test_health_watch_follows_the_state(world: World) -> None:
     assert seen == [UNKNOWN, NOT_SERVING, SERVING, NOT_SERVING]
 
 
-def reflect(world: World, service: str):  # noqa: ANN201
+def reflect(world: World, service: str) -> Any:
     """Return the reflection method of a version."""
     return world.stubs.channel.stream_stream(
         f"/{service}/ServerReflectionInfo",
@@ -137,7 +139,7 @@ async def test_repository(world: World) -> None:
     service = world.stubs.oip
     await service.RepositoryModelLoad(loading(source_uri="file:fp32", version_id="fp32", dtype="FP16", replicas=2))
     version = world.handle.state.models["minilm"].versions["fp32"]
-    assert (version.spec.dtype.value, version.spec.replicas) == ("FP16", 2)
+    assert (version.spec.shape.dtype.value, version.spec.shape.replicas) == ("FP16", 2)
     index = await service.RepositoryIndex(oip.RepositoryIndexRequest(ready=True))
     assert [(m.name, m.version, m.state) for m in index.models] == [("minilm", "fp32", "READY")]
     assert (await service.ModelReady(oip.ModelReadyRequest(name="minilm"))).ready

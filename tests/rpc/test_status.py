@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf.message import Message
@@ -81,7 +83,7 @@ RAISED: list[Failure] = [
 ]
 
 
-def kinds(status) -> list[str]:  # noqa: ANN001
+def kinds(status: Any) -> list[str]:
     """Return the names of a status's details."""
     return [detail.TypeName() for detail in status.details]
 

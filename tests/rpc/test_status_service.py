@@ -11,8 +11,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import GateVerdict
 from echoplaned.ports.refusals import RecordedRefusal
-from echoplaned.ports.traffic import TrafficCounts
-from echoplaned.rpc.deps import CountedBy
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
 
 from .reading import metadata, rest_of
 from .world import World, failed
@@ -32,7 +31,11 @@ async def test_status(world: World) -> None:
     assert status.daemon_version == "0.1.0"
     assert status.uptime.seconds == 7
     assert status.devices[0].reserved_bytes == sum(
-        i.reserved_bytes for m in world.handle.state.models.values() for v in m.versions.values() for i in v.instances
+        i.placement.total_bytes
+        for m in world.handle.state.models.values()
+        for v in m.versions.values()
+        for i in v.instances
+        if i.placement is not None
     )
     assert [m.name for m in status.models] == ["models/bert", "models/minilm"]
     assert status.models[1].health == types_pb2.HEALTH_STATE_SERVING
@@ -71,9 +74,9 @@ async def test_daemon_health(world: World) -> None:
 class Counted:
     """A traffic source with one version."""
 
-    def totals(self) -> dict[VersionKey, TrafficCounts]:
+    def totals(self) -> dict[VersionKey, RequestCounts]:
         """Return fixed totals."""
-        return {FP32: TrafficCounts(ok=90, client_errors=3, server_errors=2, arrivals=97, in_flight=2)}
+        return {FP32: RequestCounts(ok=90, client_errors=3, server_errors=2, arrivals=97, in_flight=2)}
 
 
 async def test_metrics(world: World) -> None:
@@ -149,7 +152,7 @@ async def test_explain(world: World) -> None:
     await world.load("fp32")
     started = await world.update("int8", policy=rollouts_pb2.RolloutPolicy(stages_percent=[50, 100], stage_min_s=0))
     world.handle.advance(1)
-    world.handle.judge("minilm", GateVerdict.FAIL, "7 of 60 failed")
+    world.handle.give_verdict("minilm", GateVerdict.FAIL, "7 of 60 failed")
     explain = world.stubs.status.Explain
     rollout = await explain(diagnostics_pb2.ExplainRequest(name=metadata(started).rollout))
     assert "7 of 60 failed" in rollout.summary

@@ -21,7 +21,7 @@ async def finish(world: World) -> None:
     """Let a rollout pass all its stages and soak."""
     model = world.handle.state.models["minilm"]
     while model.rollout is not None and model.rollout.phase.value in {"OBSERVING", "SHIFTING"}:
-        world.handle.judge("minilm", GateVerdict.PASS)
+        world.handle.give_verdict("minilm", GateVerdict.PASS)
         model = world.handle.state.models["minilm"]
     world.handle.advance(5.0)
 
@@ -141,7 +141,7 @@ async def test_rolled_back(world: World) -> None:
     """A failing verdict ends the operation ABORTED, with the rollout and the verdict's reason."""
     await world.load("fp32")
     started = await world.update("int8", policy=QUICK)
-    world.handle.judge("minilm", GateVerdict.FAIL, "7 of 60 requests failed")
+    world.handle.give_verdict("minilm", GateVerdict.FAIL, "7 of 60 requests failed")
     operation = await world.stubs.operations.GetOperation(get(started.name))
     assert operation.error.code == CODE.ABORTED.value[0]
     assert reason_of(operation) == "ROLLED_BACK"

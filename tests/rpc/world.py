@@ -6,8 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -17,6 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2_grpc
 from grpc_status import rpc_status
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc, status_pb2
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import (
@@ -26,27 +26,17 @@ from echoplane.v1 import (
     planning_pb2_grpc,
     rollouts_pb2_grpc,
 )
-from echoplaned.core.errors import SourceNotAllowedError
 from echoplaned.core.failure import Reason
+from echoplaned.engine_kinds import KINDS
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import CountedBy, EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
 from echoplaned.xds.refusals import RefusalLog
-
-ROOT = Path("/roots")
-
-
-def resolve(uri: str) -> Path:
-    """Stand in for ``resolve_source``: everything that has no ``..`` lies beneath the root."""
-    if ".." in uri:
-        raise SourceNotAllowedError(
-            "the source lies outside of every root", subject="source_uri", accepted="file: paths"
-        )
-    return ROOT / uri.removeprefix("file:")
 
 
 @dataclass
@@ -107,7 +97,7 @@ async def failed(call: Coroutine[Any, Any, Any] | Any, reason: Reason, code: grp
         await call
     error = raised.value
     assert error.code() is code, error.details()
-    status = rpc_status.from_call(error)
+    status = rpc_status.from_call(cast(Any, error))
     assert status is not None, error.details()
     found = Failed(error.code(), error.details() or "", status)
     assert found.reason == reason.value
@@ -163,8 +153,7 @@ class World:
             handle=self.handle,
             planning=self.planning,
             prober=self.prober,
-            resolve_source=resolve,
-            engines={"torch": EngineProfile(frozenset({"torch_threads"}))},
+            engines={kind.name: kind for kind in KINDS},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
             daemon_version="0.1.0",
@@ -197,7 +186,7 @@ class World:
         server = build_server(self.deps(), options=ServerOptions())
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+        self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS))
         return server
 
 

@@ -12,6 +12,7 @@ from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.errors import ModelNotFoundError, StoreUnavailableError
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import GateVerdict, OperationKind, Phase, State, Verdict
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
@@ -50,7 +51,7 @@ class Recorder:
     done: list[fx.Effect] = field(default_factory=list)
     undrained: list[InstanceKey] = field(default_factory=list)
 
-    def plan_instance(self, effect: fx.PlanInstance, state: State) -> None:
+    def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Record."""
         del state
         self.done.append(effect)
@@ -151,10 +152,10 @@ class House:
             await self.emit(self.acknowledged())
 
     def _up(self, key: InstanceKey) -> tuple[ev.Event, ...]:
-        ledger = self.loop.state.ledger_epoch
+        epoch = self.loop.state.reservation_epoch
         return (
-            ev.Reserved(0.0, key, "host", builders.MIB, ledger),
-            ev.EngineReady(0.0, key, 1, f"127.0.0.1:{7000 + len(key.version.version)}", 1),
+            ev.InstancePlaced(0.0, key, on_one_device("host", builders.MIB), epoch),
+            ev.EngineReady(0.0, key, 1, builders.endpoints(f"127.0.0.1:{7000 + len(key.version.version)}"), "w1"),
             ev.ProbesPassed(0.0, key, 1),
         )
 
@@ -168,7 +169,7 @@ class House:
         rollout = self.loop.state.models["m"].rollout
         assert rollout is not None
         verdicts = (Verdict("errors", GateVerdict.FAIL, "too many errors"),)
-        return ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.window, verdicts)
+        return ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.evidence_window, verdicts)
 
 
 @pytest.fixture
@@ -249,7 +250,7 @@ async def test_store_failure_holds_back_promotion(house: House) -> None:
     rollout = house.loop.state.models["m"].rollout
     assert rollout is not None
     verdicts = (Verdict("errors", GateVerdict.PASS, "no errors"),)
-    await house.emit(ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.window, verdicts))
+    await house.emit(ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.evidence_window, verdicts))
     assert len(house.adapters.published()) == count
     house.disk.broken = False
     await house.emit(ev.Tick(0.0))

@@ -13,6 +13,7 @@ from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import State
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
@@ -63,10 +64,10 @@ class Adapters:
         if verb in self.poison:
             raise self.poison[verb]
 
-    def plan_instance(self, effect: fx.PlanInstance, state: State) -> None:
+    def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Plan."""
         assert effect.instance.version.model in state.models
-        self._do("plan")
+        self._do("place")
 
     def explain_reading(self, effect: fx.ExplainReading, state: State) -> None:
         """Explain."""
@@ -75,12 +76,12 @@ class Adapters:
 
     def start(self, effect: fx.StartEngine) -> None:
         """Start."""
-        assert effect.device_id
+        assert effect.placement
         self._do("start")
 
     def probe(self, effect: fx.ProbeEngine) -> None:
         """Probe."""
-        assert effect.address
+        assert effect.endpoints
         self._do("probe")
 
     def drain(self, effect: fx.DrainEngine) -> None:
@@ -182,9 +183,9 @@ class House:
     async def serve(self) -> None:
         """Load m/v1 and bring it up to READY."""
         await self.load()
-        ledger = self.loop.state.ledger_epoch
-        await self.emit(ev.Reserved(self.now_s, KEY, "host", builders.MIB, ledger))
-        await self.emit(ev.EngineReady(self.now_s, KEY, 1, "127.0.0.1:7000", 1))
+        ledger = self.loop.state.reservation_epoch
+        await self.emit(ev.InstancePlaced(self.now_s, KEY, on_one_device("host", builders.MIB), ledger))
+        await self.emit(ev.EngineReady(self.now_s, KEY, 1, builders.endpoints("127.0.0.1:7000"), "w1"))
         await self.emit(ev.ProbesPassed(self.now_s, KEY, 1))
 
 
@@ -203,14 +204,14 @@ async def house() -> AsyncIterator[House]:
 @pytest.mark.parametrize("error", [ValueError("no"), Panic("index out of bounds"), SystemExit(1), SpeechlessError()])
 async def test_a_planner_that_raises(house: House, error: BaseException) -> None:
     """The caller has its operation; the plan is tried again after 1, 5 and 30 s, then the load ends with ADAPTER_FAILED."""
-    house.adapters.poison["plan"] = error
+    house.adapters.poison["place"] = error
     await house.load()
-    assert house.adapters.asked.count("plan") == 1
+    assert house.adapters.asked.count("place") == 1
     for tries, wait_s in enumerate((1.0, 5.0, 30.0), start=2):
         await house.later(wait_s - 0.5)
-        assert house.adapters.asked.count("plan") == tries - 1
+        assert house.adapters.asked.count("place") == tries - 1
         await house.later(0.5)
-        assert house.adapters.asked.count("plan") == tries
+        assert house.adapters.asked.count("place") == tries
     failure = house.loop.state.operations["op1"].failure
     assert failure is not None
     assert failure.reason is Reason.ADAPTER_FAILED
@@ -218,7 +219,7 @@ async def test_a_planner_that_raises(house: House, error: BaseException) -> None
     assert type(error).__name__ in failure.message
 
 
-@pytest.mark.parametrize("verb", ["plan", "start", "probe", "publish"])
+@pytest.mark.parametrize("verb", ["place", "start", "probe", "publish"])
 async def test_a_second_try_that_works(house: House, verb: str) -> None:
     """What raised once is asked again after a second, and no fault is left once it answered."""
     house.adapters.poison[verb] = Panic("once")
@@ -250,26 +251,26 @@ async def test_an_observer_that_raises(house: House, verb: str) -> None:
 
 async def test_it_is_logged_once(house: House) -> None:
     """The same fault again is counted, not logged."""
-    house.adapters.poison["plan"] = ValueError("no")
+    house.adapters.poison["place"] = ValueError("no")
     with capture_logs() as logs:
         await house.load()
         for wait_s in (1.0, 5.0, 30.0):
             await house.later(wait_s)
     told = [line for line in logs if line["event"] == "adapter.failed"]
-    assert [(line["adapter"], line["subject"]) for line in told] == [("planner", ["plan", "m/v1#0"])]
+    assert [(line["adapter"], line["subject"]) for line in told] == [("planner", ["place", "m/v1#0"])]
     assert house.loop.faults.counts == {"planner": 4}
 
 
 async def test_a_start_tries_once_more(house: House) -> None:
     """Faults are not stored: a daemon that starts with the state of one that gave up asks again at once."""
-    house.adapters.poison["plan"] = ValueError("no")
+    house.adapters.poison["place"] = ValueError("no")
     await house.load()
     for wait_s in (1.0, 5.0, 30.0):
         await house.later(wait_s)
     assert house.store.stored.models["m"].versions["v1"].failure is not None
-    next_one = House(Adapters({"plan": Panic("still")}), house.now_s, house.store)
+    next_one = House(Adapters({"place": Panic("still")}), house.now_s, house.store)
     await next_one.loop.handle(ev.Recovered(next_one.now_s))
-    assert next_one.adapters.asked.count("plan") == 1
+    assert next_one.adapters.asked.count("place") == 1
     running = asyncio.create_task(next_one.loop.run(tick_s=3600.0))
     await next_one.settle()
     assert [fault.count for fault in next_one.loop.state.models["m"].faults] == [1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -10,19 +9,13 @@ from types import ModuleType
 import pytest
 
 from echoplaned.store import SqlStore
+from tests.store import story
 
-STORY = Path(__file__).with_name("story.py")
 
-
-@pytest.fixture(scope="session")
-def story() -> ModuleType:
-    """Return the module ``story.py``, which is a program as well and so lies on no import path."""
-    spec = importlib.util.spec_from_file_location("echoplane_store_story", STORY)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session", name="story")
+def story_module() -> ModuleType:
+    """Return the module ``story.py``, which is a program as well."""
+    return story
 
 
 @pytest.fixture

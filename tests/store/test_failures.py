@@ -209,7 +209,7 @@ def half_a_character(state: State) -> State:
 
 def beyond_64_bits(state: State) -> State:
     """Return the next state with a number that no column holds."""
-    return replace(state, ledger_epoch=2**64, store_epoch=state.store_epoch + 1)
+    return replace(state, reservation_epoch=2**64, store_epoch=state.store_epoch + 1)
 
 
 @pytest.mark.parametrize(

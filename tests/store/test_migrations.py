@@ -117,6 +117,6 @@ def test_pragmas_hold_on_every_connection(store: SqlStore) -> None:
 
 def test_the_tables_can_be_made_on_postgresql() -> None:
     """Every type and constraint has a PostgreSQL form."""
-    statements = [str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in metadata.sorted_tables]  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+    statements = [str(CreateTable(table).compile(dialect=postgresql.dialect())) for table in metadata.sorted_tables]
     assert len(statements) == len(metadata.tables)
     assert any("DOUBLE PRECISION" in statement and "JSON" in statement for statement in statements)

@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echoplaned.core.calibration import EngineKey, Reading, Window
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import DeviceShare, Placement
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, RoutesProgress, State, Version
 from echoplaned.store import SqlStore
 
@@ -31,6 +33,21 @@ PLAIN: dict[object, st.SearchStrategy[Any]] = {
     int: SIXTY_FOUR_BITS,
     float: st.floats(allow_nan=False),
     str: st.text(st.characters(codec="utf-8"), max_size=12),
+    # Their constructors refuse most of what their hints allow.
+    Endpoint: st.builds(
+        Endpoint,
+        st.sampled_from(EndpointProtocol),
+        st.sampled_from(["tcp://[::1]:1", "tcp://10.0.0.9:65535", "unix:/s"]),
+    ),
+    Placement: st.builds(
+        Placement,
+        st.text(st.characters(codec="utf-8"), max_size=8),
+        st.lists(
+            st.builds(DeviceShare, st.sampled_from(["host", "cuda:0", "cuda:1"]), st.integers(0, 2**63 - 1)),
+            min_size=1,
+            unique_by=lambda share: share.device_id,
+        ).map(tuple),
+    ),
 }
 
 
@@ -97,7 +114,11 @@ def model(draw: st.DrawFn, model_id: str) -> Model:
         "versions": st.just(MappingProxyType(versions)),
         "rollout": st.just(current),
     }
-    drawn = draw(values(Model, past_rollouts=st.just(tuple(rollouts)), progress=st.just(RoutesProgress()), faults=NOTHING, **parts))
+    drawn = draw(
+        values(
+            Model, past_rollouts=st.just(tuple(rollouts)), progress=st.just(RoutesProgress()), faults=NOTHING, **parts
+        )
+    )
     assert isinstance(drawn, Model)
     return drawn
 
@@ -118,7 +139,13 @@ def states(draw: st.DrawFn) -> State:
         taken.add(request_id)
         operations[name] = replace(operation, operation_id=name, request_id=request_id)
     ledger, route, sequence = draw(EPOCHS), draw(EPOCHS), draw(EPOCHS)
-    state = State((), MappingProxyType(models), MappingProxyType(operations), 0, ledger, route, sequence)
+    state = State(
+        models=MappingProxyType(models),
+        operations=MappingProxyType(operations),
+        reservation_epoch=ledger,
+        route_epoch=route,
+        announce_sequence=sequence,
+    )
     return replace(state, calibrations=draw(CALIBRATIONS))
 
 
@@ -203,7 +230,15 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
 
 def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
     """A field that is added to the state must be put on one of the two lists, and so cannot be forgotten in silence."""
-    stored = {"models", "operations", "calibrations", "store_epoch", "ledger_epoch", "route_epoch", "announce_sequence"}
+    stored = {
+        "models",
+        "operations",
+        "calibrations",
+        "store_epoch",
+        "reservation_epoch",
+        "route_epoch",
+        "announce_sequence",
+    }
     observed = {"devices", "stale_event_count", "issued", "clients_back_s"}
     assert {field.name for field in dataclasses.fields(State)} == stored | observed
 

@@ -18,7 +18,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Plan
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
-from echoplaned.core.spec import VersionSpec
+from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.core.state import (
     CacheCounts,
     GateVerdict,
@@ -49,7 +49,7 @@ def version(name: str, model: str = "m") -> Version:
     instances = (Instance(InstanceKey(key, 0), measured_bytes=110), Instance(InstanceKey(key, 1)))
     return Version(
         key,
-        VersionSpec("file:m", "/m", "blake3:00", "torch", Dtype.FP32, 256, 8),
+        VersionSpec("file:m", "/m", "blake3:00", ServingShape(Dtype.FP32, 256, 8, "torch")),
         ModelFacts("BertModel", Task.EMBEDDING, 1, Dtype.FP32, 4, 512, "small", "blake3:00", Signature()),
         Plan(True, "BertModel", 1, Dtype.FP32, 256, 8, 1, 100, 120),
         instances=instances,
@@ -230,5 +230,5 @@ def test_names_follow_the_rules() -> None:
         assert metric.documentation.endswith("."), metric.name
         if metric.type == "counter":
             assert all(sample.name.endswith(("_total", "_created")) for sample in metric.samples)
-    text = generate_latest(metrics.registry)  # type: ignore[no-untyped-call]  # the library's own
+    text = generate_latest(metrics.registry)
     assert text.endswith(b"# EOF\n")

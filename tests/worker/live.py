@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
+from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch
-from echoplaned.engines.record import read_record, records_dir
-from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, last_log_lines, launch, log_path
+from echoplaned.worker_contract.record import read_record, records_dir
 
 WARM_S = 100.0
 
@@ -96,7 +97,7 @@ class TraceReader:
 
 def load_request(source: Path, task: str, **changes: object) -> worker_pb2.LoadRequest:
     """Return an order to load ``m/v1#0``."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "instance": "m/v1#0",
         "generation": 1,
         "model_id": "m",
@@ -118,12 +119,14 @@ def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWork
     pid = launch("w1", options, urgent=True)
     try:
         address = _address(state_dir)
-        with grpc.insecure_channel(address) as channel:
+        with grpc.insecure_channel(address, DIRECT_OPTIONS) as channel:
             stub, control = oip_grpc.GRPCInferenceServiceStub(channel), worker_pb2_grpc.WorkerServiceStub(channel)
             worker = LiveWorker(state_dir, pid, channel, stub, control)
             worker.wait_for(worker_pb2.WORKER_STATE_SPARE)
             control.Load(load_request(source, task, **changes), timeout=60)
             yield worker
+            stray = stray_lines(log_path(state_dir, "w1").read_text(encoding="utf-8"))
+            assert not stray, "\n".join(stray)
     except BaseException as error:
         error.add_note(last_log_lines(state_dir, "w1", 30))
         raise
@@ -140,6 +143,11 @@ def _address(state_dir: Path) -> str:
             return record.address
         time.sleep(0.05)
     raise AssertionError("the worker wrote no address")
+
+
+def stray_lines(log: str) -> list[str]:
+    """Return the lines of a worker's output that are no log events of its own, such as a library's warnings."""
+    return [line for line in log.splitlines() if line.strip() and not line.startswith('{"')]
 
 
 def text_request(*texts: str, model: str = "m", version: str = "", **parameters: float) -> oip.ModelInferRequest:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models import Checkpoints
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from echoplaned.testing import checkpoints as make
+from tests.models import Checkpoints
 
 
 @pytest.mark.parametrize("maker", [make.make_encoder, make.make_classifier, make.make_decoder])

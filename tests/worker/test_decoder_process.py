@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import grpc
 import numpy as np
 import pytest
-from live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
-from models import Checkpoints
 from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.ports.traces import TraceFlag
+from echoplaned.worker_contract.golden import PROBE_MARK
+from tests.models import Checkpoints
+from tests.worker.live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
 
 pytestmark = pytest.mark.system
 
@@ -59,7 +60,7 @@ def test_a_row_is_the_same_in_any_company(worker: LiveWorker) -> None:
 def test_sampling_follows_seed_and_top_k(worker: LiveWorker) -> None:
     """A seed repeats itself, seeds differ, and the best one of one is the greedy choice."""
 
-    def ids(**parameters: float) -> tuple[float, ...]:
+    def ids(**parameters: Any) -> tuple[float, ...]:
         return rows(worker.oip.ModelInfer(text_request("She opened", max_tokens=12, **parameters)), "token_ids")[0]
 
     assert ids(temperature=1.5, seed=1) == ids(temperature=1.5, seed=1)
@@ -91,14 +92,14 @@ def test_prompt_and_answer_together_fit_the_context(worker: LiveWorker, max_toke
             text_request("Every stage of a rollout waits for evidence, not for a clock.", max_tokens=max_tokens)
         )
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert f"context_length of {CONTEXT} tokens" in caught.value.details()
+    assert f"context_length of {CONTEXT} tokens" in str(caught.value.details())
 
 
 def test_a_cancelled_generation_stops_between_tokens(worker: LiveWorker) -> None:
     """The model computes nothing more for a caller that has gone, and the call counts as the client's."""
     before = worker.report()
     stream = worker.oip.ModelStreamInfer(iter([text_request("He measured", max_tokens=180)]))
-    next(stream)
+    next(cast(Any, stream))
     stream.cancel()
     assert until(lambda: worker.report().in_flight_count == 0)
     assert worker.report().client_error_count == before.client_error_count + 1

@@ -11,7 +11,6 @@ from typing import Any, Final
 import pytest
 import torch
 import transformers
-from live import live_worker, rows
 from torchao.quantization import Int8WeightOnlyConfig
 from transformers import PreTrainedModel, TorchAoConfig
 
@@ -19,12 +18,14 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.errors import DtypeUnsupportedError
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_checkpoint, size_model
 from echoplaned.testing.checkpoints import make_decoder
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Outcome, Sampling, Sequence, Token
+from tests.worker.live import live_worker, rows
 
 pytestmark = [
     pytest.mark.system,
@@ -127,7 +128,7 @@ def generated(model: PreTrainedModel, prompts: list[list[int]]) -> list[Generate
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in prompts])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
     with torch.inference_mode():
-        made = model.generate(  # type: ignore[operator] - a mixin's method
+        made = model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=TOKENS,
@@ -156,7 +157,7 @@ def test_a_decoder_generates_what_transformers_does(
     """Alone and in a padded cohort: the same tokens with the same log-probabilities; and the weights are as large as planned."""
     source = sources(architecture)
     loaded, model = load_model(options(source, dtype)), reference(source, dtype)
-    sized = size_model(inspect_checkpoint(source), dtype=dtype, context_length=64, max_concurrency=4)
+    sized = size_model(inspect_checkpoint(source), ShapeRequest(dtype=dtype, context_length=64, max_concurrency=4))
     assert loaded.storage_bytes == sum(part.bytes for part in sized.components if part.name in HELD)
     prompts = [list(prompt) for prompt in PROMPTS]
     for batch in ([prompts[0]], [prompts[1]], prompts):
@@ -181,7 +182,7 @@ def test_int8_of_experts_is_refused(sources: Callable[[str], Path]) -> None:
     """Experts stay as they are, so most of a mixture would: the plan says so instead of loading it."""
     checkpoint = inspect_checkpoint(sources("MixtralForCausalLM"))
     with pytest.raises(DtypeUnsupportedError, match="less than half"):
-        size_model(checkpoint, dtype=Dtype.INT8, context_length=64, max_concurrency=4)
+        size_model(checkpoint, ShapeRequest(dtype=Dtype.INT8, context_length=64, max_concurrency=4))
 
 
 def test_experts_leave_no_file_mapped(sources: Callable[[str], Path]) -> None:

@@ -11,14 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from live import LiveWorker, ids_request, live_worker, load_request, rows, text_request
-from models import Checkpoints
 from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.engines.golden import PROBE_MARK
-from echoplaned.engines.record import WorkerPhase, read_records
+from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.record import WorkerPhase, read_records
+from tests.models import Checkpoints
+from tests.worker.live import LiveWorker, ids_request, live_worker, load_request, rows, text_request
 
 pytestmark = pytest.mark.system
 
@@ -84,7 +84,7 @@ def test_a_refusal_has_a_status_a_reason_and_the_version(
     with pytest.raises(grpc.RpcError) as caught:
         worker.oip.ModelInfer(request_message)
     assert caught.value.code() is code
-    assert says in caught.value.details()
+    assert says in str(caught.value.details())
     assert ("echoplane-version", "v1") in caught.value.trailing_metadata()
     after = worker.report()
     assert after.client_error_count == before.client_error_count + 1

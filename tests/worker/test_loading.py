@@ -8,16 +8,17 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
-from models import Checkpoints
 from safetensors.numpy import load_file, save_file
 
 from echoplaned.core.facts import Dtype
-from echoplaned.engines.launcher import LaunchOptions, worker_environment
-from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.core.spec import ShapeRequest
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, leader_environment
 from echoplaned.planning.sizing import size_model
+from tests.models import Checkpoints
 
 pytestmark = pytest.mark.system
 
@@ -113,7 +114,7 @@ def results(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) 
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("load_many.py"))],
         input=json.dumps([[str(source), task, dtype] for source, task, dtype in todo.values()]),
-        env={**worker_environment(options), "HF_HUB_OFFLINE": "1"},
+        env={**leader_environment(options), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -132,14 +133,14 @@ def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str)
     full = results[f"{task} FP32"]["bytes"]
     assert isinstance(full, int)
     share = {"FP32": (1.0, 1.0), "FP16": (0.49, 0.51), "BF16": (0.49, 0.51), "INT8": (0.25, 0.75)}[dtype]
-    assert share[0] * full <= result["bytes"] <= share[1] * full
+    assert share[0] * full <= cast(int, result["bytes"]) <= share[1] * full
 
 
 def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkpoints, tmp_path: Path) -> None:
     """INT8 keeps what it does not quantise as the file has it, takes the bytes that were planned, and lets go of the file."""
     planned = {
-        "EMBEDDING INT8": size_model(checkpoints.encoder, dtype=Dtype.INT8),
-        "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), dtype=Dtype.INT8),
+        "EMBEDDING INT8": size_model(checkpoints.encoder, ShapeRequest(dtype=Dtype.INT8)),
+        "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), ShapeRequest(dtype=Dtype.INT8)),
     }
     for name, sized in planned.items():
         kept = {"weights", "quantisation_zero_points", "buffers"}

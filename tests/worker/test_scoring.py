@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from models import Checkpoints
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
@@ -17,6 +16,7 @@ from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import Outcome, Sampling, Scored, Scoring, Sequence
+from tests.models import Checkpoints
 
 ROWS = ([5, 70, 301, 44, 9, 12, 250, 7], [300, 8, 17], [11, 12])
 

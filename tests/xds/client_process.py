@@ -6,8 +6,11 @@ import json
 import sys
 import threading
 from collections import Counter
+from typing import Any, cast
 
 import grpc
+
+from echoplane.channels import DIRECT_OPTIONS
 
 METHOD = "/test.Echo/Call"
 DEADLINE_S = 10.0
@@ -16,8 +19,8 @@ PAUSE_S = 0.002
 
 def main(target: str) -> None:
     """Answer each line of the standard input with one line of JSON."""
-    with grpc.insecure_channel(target) as channel:
-        call = channel.unary_unary(METHOD)
+    with grpc.insecure_channel(target, DIRECT_OPTIONS) as channel:
+        call = cast(Any, channel).unary_unary(METHOD)
         counts: Counter[str] = Counter()
         lock = threading.Lock()
         stopping = threading.Event()

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
-import xds_harness as h
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
+from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType
-from echoplaned.xds.observer import Load
+from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
@@ -28,6 +31,7 @@ from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 from echoplaned.xds.subscriptions import Push
 from echoplaned.xds.wire import Encoder
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -102,7 +106,7 @@ def test_a_nonce_follows_a_body_that_is_made_once() -> None:
         encoder.encode(Push(CDS, "9" * 200, (resource,), (), {}), delta=False)
 
 
-def test_load_is_folded_by_version() -> None:
+def test_load_is_added_up_by_version() -> None:
     """Localities add up; others' clusters and clusters without requests are left out; the interval is the client's."""
     locality = load_report_pb2.UpstreamLocalityStats(
         total_successful_requests=5, total_error_requests=2, total_issued_requests=8, total_requests_in_progress=1
@@ -114,9 +118,11 @@ def test_load_is_folded_by_version() -> None:
         load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
     ]
     stats[0].load_report_interval.FromMilliseconds(1500)
-    assert list(lrs.fold(stats, "n", 7, 9.0)) == [Load("m", "v1", "n", 7, 10, 4, 16, 2, 1.5)]
+    counts = RequestCounts(ok=10, server_errors=4, arrivals=16, in_flight=2, origin=CountedBy.LRS)
+    expected = LoadReport(VersionKey("m", "v1"), Reporter("n", 7), counts, 1.5)
+    assert list(lrs.read_reports(stats, Reporter("n", 7), 9.0)) == [expected]
     stats[0].ClearField("load_report_interval")
-    assert next(lrs.fold(stats, "n", 7, 9.0)).interval_s == 9.0
+    assert next(lrs.read_reports(stats, Reporter("n", 7), 9.0)).interval_s == 9.0
 
 
 def test_the_publisher_is_closed_until_it_is_opened() -> None:
@@ -172,7 +178,7 @@ def test_two_daemons_cannot_share_a_port() -> None:
 
 def sotw_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw state-of-the-world stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/StreamAggregatedResources",
         request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
@@ -181,7 +187,7 @@ def sotw_call(channel: grpc.aio.Channel) -> Any:
 
 def delta_call(channel: grpc.aio.Channel) -> Any:
     """Open a raw delta stream."""
-    return channel.stream_stream(
+    return cast(Any, channel).stream_stream(
         f"/{ads.SERVICE}/DeltaAggregatedResources",
         request_serializer=discovery_pb2.DeltaDiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DeltaDiscoveryResponse.FromString,
@@ -197,7 +203,7 @@ async def plane() -> AsyncIterator[h.ControlPlane]:
 
 async def test_streams_wait_until_the_state_is_recovered(plane: h.ControlPlane) -> None:
     """A stream that comes before the recovered state is answered after it, with all of it."""
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(CDS), node=node(id="early")))
         read = asyncio.ensure_future(call.read())
@@ -212,7 +218,7 @@ async def test_streams_wait_until_the_state_is_recovered(plane: h.ControlPlane) 
 async def test_delta_on_the_wire(plane: h.ControlPlane) -> None:
     """A raw delta stream subscribes, acknowledges, is sent only what changed, and is told what is gone."""
     plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, ["127.0.0.1:7001"]), v2=(0, ["127.0.0.1:7002"]))})
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = delta_call(channel)
         await call.write(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), node=node(id="d")))
         first = await call.read()
@@ -232,7 +238,7 @@ async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, lat
     """INVALID_ARGUMENT for too many names; the next stream is served, and nothing of the first is left."""
     plane.publisher.open({"m": ONE})
     bad = discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["x" * 2000], node=node(id="bad"))
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         if late:
             await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
@@ -251,7 +257,7 @@ async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, lat
 async def test_a_gateway_without_an_address_is_refused(plane: h.ControlPlane) -> None:
     """A node whose metadata asks for no address is told so."""
     plane.publisher.open({})
-    async with grpc.aio.insecure_channel(plane.address) as channel:
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
         await call.write(
             discovery_pb2.DiscoveryRequest(type_url=str(LDS), node=node(metadata={"echoplane.gateway": {"port": 0}}))
@@ -270,7 +276,7 @@ async def test_a_silent_stream_is_ended() -> None:
     server.add_generic_rpc_handlers((service.handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await sotw_call(channel).read()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -281,7 +287,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
     """A client that dials a version by itself is not steered by the routes alone, nor is another one with its id; gateways are."""
     async with h.control_plane() as plane:
         plane.publisher.open({"m": ONE})
-        channel = grpc.aio.insecure_channel(plane.address)
+        channel = grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS)
         wanted = {"a": ["models/m"], "b": ["models/m", "models/m/versions/v1"], "c": ["models/n"], "d": ["models/m"]}
         calls = []
         for name, names in (*wanted.items(), ("d", ["models/m/versions/v1"])):
@@ -298,30 +304,30 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         assert plane.publisher.steered("n") == {"c"}
         for call in calls:
             call.cancel()
-        await channel.close()
+        await channel.close(None)
 
 
 async def test_closing_ends_every_stream_at_once() -> None:
     """ADS and LRS streams end with UNAVAILABLE when the services close, so that a stopping server need not wait."""
     async with h.control_plane() as plane:
         plane.publisher.open({"m": ONE})
-        channel = grpc.aio.insecure_channel(plane.address)
+        channel = grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS)
         call = sotw_call(channel)
         await call.write(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"]))
         await call.read()
-        report = channel.stream_stream(
+        report = cast(Any, channel).stream_stream(
             f"/{lrs.SERVICE}/StreamLoadStats",
             request_serializer=lrs_pb2.LoadStatsRequest.SerializeToString,
             response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
         )()
         await report.write(lrs_pb2.LoadStatsRequest(node=node(id="a")))
-        asked = await report.read()
+        asked: Any = await report.read()
         assert (asked.send_all_clusters, asked.load_reporting_interval.seconds) == (True, 1)
     for each in (call, report):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await each.read()
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert caught.value.details() == "the server is stopping"
-    await channel.close()
+    await channel.close(None)
     assert plane.observer.lines[-1] == "subscribers m 0"
     assert plane.observer.load_streams_ended == [("a", 1)]

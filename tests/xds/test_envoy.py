@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
-import xds_envoy as e
-import xds_harness as h
 
 from echoplaned.xds.names import ResourceType
+from tests.xds import xds_envoy as e
+from tests.xds import xds_harness as h
 
 TOTAL = 1_000_000
+
+
+def counted(observer: h.Recorder, wanted: Mapping[str, int]) -> bool:
+    """Whether load reports say that each version has been called so often."""
+    return all(observer.loads["m", name][0] == wanted[name] for name in wanted)
 
 
 async def reported_as_called(envoy: e.Envoy, observer: h.Recorder) -> bool:
@@ -22,9 +29,7 @@ async def reported_as_called(envoy: e.Envoy, observer: h.Recorder) -> bool:
         counts = Counter([await envoy.call("m") for _ in range(40)])
         wanted = {name: before[name] + counts[name] for name in before}
         with contextlib.suppress(TimeoutError):
-            await observer.until(
-                lambda wanted=wanted: all(observer.loads["m", name][0] == wanted[name] for name in wanted), 2.5
-            )
+            await observer.until(partial(counted, observer, wanted), 2.5)
             return True
     return False
 

@@ -7,10 +7,10 @@ import contextlib
 import math
 
 import pytest
-import xds_harness as h
 
 from echoplaned.xds import snapshot
 from echoplaned.xds.names import ResourceType
+from tests.xds import xds_harness as h
 
 STAGES = (50_000, 150_000, 300_000, 500_000, 750_000, 900_000, 999_999)
 TOTAL = 1_000_000

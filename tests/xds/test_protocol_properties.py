@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import xds_harness as h
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -18,6 +18,7 @@ from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
 from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
 from echoplaned.xds.subscriptions import Push
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -207,7 +208,7 @@ class DeltaMachine(SotwMachine):
     delta = True
 
 
-def _versions(resources: dict[str, Resource]) -> dict[str, str]:
+def _versions(resources: Mapping[str, Resource]) -> dict[str, str]:
     return {name: each.version for name, each in resources.items()}
 
 

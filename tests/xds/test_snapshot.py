@@ -5,20 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-import xds_harness as h
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType, Target, model_name, parse_name, version_name
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotInconsistentError
+from tests.xds import xds_harness as h
 
 CDS, EDS, LDS, RDS = ResourceType
 TOTAL = 1_000_000
@@ -32,7 +33,7 @@ def routes_of(*clusters: ClusterView, model: str = "m") -> ModelRoutes:
 
 def cluster(version: str, weight: int, *addresses: str, routed: bool = True) -> ClusterView:
     """Make a cluster."""
-    return ClusterView(version, weight, tuple(Endpoint(each) for each in addresses), routed=routed)
+    return ClusterView(version, weight, tuple(RouteEndpoint(each) for each in addresses), routed=routed)
 
 
 def test_a_model_has_listeners_routes_clusters_and_endpoints() -> None:
@@ -75,7 +76,7 @@ def test_traps_of_the_clients_are_in_the_resources() -> None:
 
 def test_unhealthy_endpoints_are_said_to_be_so() -> None:
     """An endpoint that is not healthy is told with that status, not left out."""
-    view = ClusterView("v1", TOTAL, (Endpoint("127.0.0.1:7001", healthy=False),), routed=True)
+    view = ClusterView("v1", TOTAL, (RouteEndpoint("127.0.0.1:7001", healthy=False),), routed=True)
     found = snapshots.build({"m": routes_of(view)}).get(EDS, "models/m/versions/v1")
     assert found is not None
     (member,) = endpoint_pb2.ClusterLoadAssignment.FromString(found.payload).endpoints[0].lb_endpoints
@@ -122,7 +123,7 @@ def test_removal_is_in_the_diff() -> None:
 def test_versions_are_the_same_in_another_process() -> None:
     """A restart serves the identical snapshot: versions are digests of deterministic bytes, whatever the order."""
     script = (
-        "from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes\n"
+        "from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint\n"
         "from echoplaned.xds.snapshot import build\n"
         f"print(build({{'m': {replace(TWO, clusters=TWO.clusters[::-1])!r}}}).version())\n"
     )
@@ -176,7 +177,7 @@ def test_the_resources_must_fit_each_other() -> None:
         snapshots.check(Snapshot(good.models, broken))
 
 
-SEGMENT = st.text(st.characters(blacklist_characters="/", blacklist_categories=("Cs",)), min_size=1, max_size=10)
+SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=cast(Any, ("Cs",))), min_size=1, max_size=10)
 
 
 @given(SEGMENT, SEGMENT)

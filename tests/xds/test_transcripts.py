@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from xds_transcript import Player
+
+from tests.xds.xds_transcript import Player
 
 FOLDER = Path(__file__).with_name("transcripts")
 FILES = sorted(FOLDER.glob("*.txt"))

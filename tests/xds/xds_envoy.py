@@ -11,9 +11,12 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import grpc.aio
-import xds_harness as h
+
+from echoplane.channels import DIRECT_OPTIONS
+from tests.xds import xds_harness as h
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Envoy:
 
     async def call(self, model: str) -> str:
         """Call the echo through the gateway; return the backend's name."""
-        call = self.channel.unary_unary(h.ECHO_METHOD)
+        call = cast(Any, self.channel).unary_unary(h.ECHO_METHOD)
         answer: bytes = await call(b"", metadata=(("echoplane-model", model),), timeout=10.0)
         return answer.decode()
 
@@ -101,7 +104,7 @@ async def envoy(folder: Path, address: str, *, delta: bool = False) -> AsyncIter
             stderr=out,
         )
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
             yield Envoy(log, channel)
     finally:
         if process.returncode is None:

@@ -15,10 +15,11 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
-from echoplaned.xds.observer import Load, Nack, Refusal
+from echoplaned.xds.observer import LoadReport, Nack, Refusal
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 
@@ -31,7 +32,7 @@ def routes(model: str, epoch: int, **clusters: tuple[int, Iterable[str]]) -> Mod
         model,
         epoch,
         tuple(
-            ClusterView(version, weight, tuple(Endpoint(each) for each in addresses), routed=weight > 0)
+            ClusterView(version, weight, tuple(RouteEndpoint(each) for each in addresses), routed=weight > 0)
             for version, (weight, addresses) in clusters.items()
         ),
     )
@@ -97,21 +98,21 @@ class Recorder:
         """Note it."""
         self._note(f"subscribers {model} {count}")
 
-    def load_report(self, load: Load) -> None:
+    def load_report(self, report: LoadReport) -> None:
         """Add it up."""
-        assert load.node
-        assert load.in_progress >= 0
-        assert load.interval_s > 0
-        total = self.loads[load.model, load.version]
-        total[0] += load.ok
-        total[1] += load.error
-        total[2] += load.issued
+        assert report.reporter.node
+        assert report.counts.in_flight >= 0
+        assert report.interval_s > 0
+        total = self.loads[report.version.model, report.version.version]
+        total[0] += report.counts.ok
+        total[1] += report.counts.errors
+        total[2] += report.counts.arrivals
         self.load_reports += 1
         self.changed.set()
 
-    def load_stream_ended(self, node: str, stream: int) -> None:
+    def load_stream_ended(self, reporter: Reporter) -> None:
         """Note it."""
-        self.load_streams_ended.append((node, stream))
+        self.load_streams_ended.append((reporter.node, reporter.stream))
         self.changed.set()
 
     async def until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
@@ -217,7 +218,9 @@ class Client:
 @contextlib.asynccontextmanager
 async def client(address: str, target: str, node: str = "client") -> AsyncIterator[Client]:
     """Start a client process."""
-    environment = {**os.environ, "GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(address, node)}
+    # The channel to the control plane is gRPC's own: only the environment keeps a proxy away from it.
+    own = {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap(address, node), "no_grpc_proxy": "127.0.0.1"}
+    environment = {**os.environ, **own}
     environment.pop("GRPC_VERBOSITY", None)
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -19,7 +19,7 @@ from benchmarks.dtesn.drift.corpus import KINDS
 from benchmarks.dtesn.drift.listening import CALIBRATED_ON
 from benchmarks.dtesn.drift.plan import GROUPS
 from echoplaned.gates.echo import matching, wager
-from echoplaned.gates.echo.description import MOST_PAIRS, PairFeatures, describe
+from echoplaned.gates.echo.description import MAX_PAIRS, PairFeatures, describe
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 from echoplaned.gates.echo.matching import Request, Waiting
@@ -170,7 +170,7 @@ def p_values(of: Source, rollouts: list[NDArray[np.int64]]) -> dict[str, dict[st
     """Return how many rollouts' descriptions, each of its newest pairs at its end, have a p-value of at most each level."""
     counts = {each.value: dict.fromkeys(map(str, LEVELS), 0) for each in Listener}
     for pairs in rollouts:
-        newest = pairs[-MOST_PAIRS:]
+        newest = pairs[-MAX_PAIRS:]
         told = (tuple(tuple(of.features[each][at] for each in Listener) for at in pair) for pair in newest)
         for found in describe(tuple(PairFeatures(new, old) for new, old in told)):
             for level in LEVELS:

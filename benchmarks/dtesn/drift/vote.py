@@ -1,7 +1,7 @@
 """Whether the event algebra's vote adds anything: the combined decision against the live test alone, at the same alpha in all.
 
 The algebra gets half of alpha, shared among the epochs of a stream; the live test then keeps the other half. Events and epochs are those of
-``echoplaned.gates.health``; a stream has an alarm where the new version's surplus of drift reaches the threshold in an epoch.
+``echoplaned.gates.echo.health``; a stream has an alarm where the new version's surplus of drift reaches the threshold in an epoch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.dtesn.drift import listening, pools, power, streams, variants
 from benchmarks.dtesn.drift.variants import VARIANTS
 from echoplaned.dtesn import HealthAlgebra
-from echoplaned.gates import health
-from echoplaned.gates.echo import wager
+from echoplaned.gates.echo import health, wager
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
 

@@ -15,7 +15,7 @@ from echoplaned.core.instances import give_up_pending, on_engine_event
 from echoplaned.core.rollouts import hold_unjudged
 from echoplaned.core.state import Model, Phase, State
 
-_GIVES_UP = frozenset({"plan", "start", "probe"})
+_GIVES_UP = frozenset({"place", "start", "probe"})
 """Kinds of work without which an instance is nothing; of all other kinds there is no end."""
 
 
@@ -47,7 +47,7 @@ def _give_up(draft: Draft, fault: AdapterFault) -> None:
     instance = InstanceKey.parse(str(fault.key[1]))
     message = f"{fault.text}; the daemon's log has more. Load the version again to try anew"
     failure = Failure(Reason.ADAPTER_FAILED, message, retry_delay_s=RETRY_GIVEN_UP_S)
-    if fault.key[0] == "plan":
+    if fault.key[0] == "place":
         give_up_pending(draft, instance, failure)
     else:
         on_engine_event(draft, EngineGaveUp(draft.now_s, instance, int(fault.key[2]), failure))
@@ -116,7 +116,7 @@ def _model_of(state: State, key: EffectKey) -> Model | None:
 def _was_handed_out(draft: Draft, model: Model, key: EffectKey) -> bool:
     if key[0] == "publish" and model.progress.acknowledged:
         return False  # whatever was raised, its clients have them
-    implied = implied_effects(model, draft.state.ledger_epoch, draft.now_s)
+    implied = implied_effects(model, draft.state.reservation_epoch, draft.now_s)
     return any(e.key == key for e in implied) and not is_held_back(model, key, draft.now_s)
 
 

@@ -6,7 +6,7 @@ from echoplaned.core.effects import (
     DrainEngine,
     EvaluateGates,
     KeyedEffect,
-    PlanInstance,
+    PlaceInstance,
     ProbeEngine,
     PublishRoutes,
     StartEngine,
@@ -18,7 +18,7 @@ from echoplaned.core.routes import stage_weights
 from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
 
 
-def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[KeyedEffect]:
+def implied_effects(model: Model, reservation_epoch: int, now_s: float) -> list[KeyedEffect]:
     """Return every effect that one model's state asks for at this time, routes first: weight moves before processes end."""
     effects: list[KeyedEffect] = []
     if model.routes is not None:
@@ -33,7 +33,7 @@ def implied_effects(model: Model, ledger_epoch: int, now_s: float) -> list[Keyed
         )
     for version in model.versions.values():
         for instance in version.instances:
-            effect = _instance_effect(version, instance, ledger_epoch, now_s)
+            effect = _instance_effect(version, instance, reservation_epoch, now_s)
             if effect is not None:
                 effects.append(effect)
     rollout = model.rollout
@@ -50,16 +50,16 @@ def _only_takes_weight(model: Model) -> bool:
     return any(not is_ready(model, version) for version in wanted)
 
 
-def _instance_effect(version: Version, instance: Instance, ledger_epoch: int, now_s: float) -> KeyedEffect | None:
+def _instance_effect(version: Version, instance: Instance, reservation_epoch: int, now_s: float) -> KeyedEffect | None:
     key, generation = instance.key, instance.generation
     effect: KeyedEffect | None = None
     match instance.state:
         case InstanceState.PENDING:
-            effect = PlanInstance(key, ledger_epoch)
-        case InstanceState.STARTING if instance.restart_at_s is None or now_s >= instance.restart_at_s:
-            effect = StartEngine(key, generation, instance.device_id, version.spec, version.facts)
+            effect = PlaceInstance(key, reservation_epoch)
+        case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
+            effect = StartEngine(key, generation, instance.placement, version.spec, version.facts)
         case InstanceState.PROBING:
-            effect = ProbeEngine(key, generation, instance.address, version.facts)
+            effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:
             effect = DrainEngine(key, generation, instance.drain_deadline_s or now_s)
         case InstanceState.STOPPING:
@@ -67,3 +67,7 @@ def _instance_effect(version: Version, instance: Instance, ledger_epoch: int, no
         case _:
             pass  # READY and GONE ask for nothing; a restart that is not due waits for a tick
     return effect
+
+
+def _is_due(instance: Instance, now_s: float) -> bool:
+    return instance.restart_at_s is None or now_s >= instance.restart_at_s

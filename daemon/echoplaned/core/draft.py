@@ -65,12 +65,12 @@ class Draft:
         version = self.version(key.version)
         gone = next(i for i in version.instances if i.key == key)
         self.put_version(replace(version, instances=tuple(i for i in version.instances if i.key != key)))
-        if gone.reserved_bytes:
-            self.bump_ledger()
+        if gone.placement is not None:
+            self.bump_reservations()
 
-    def bump_ledger(self) -> None:
+    def bump_reservations(self) -> None:
         """Note that a reservation changed."""
-        self.state = replace(self.state, ledger_epoch=self.state.ledger_epoch + 1)
+        self.state = replace(self.state, reservation_epoch=self.state.reservation_epoch + 1)
 
     def put_rollout(self, rollout: Rollout) -> None:
         """Replace the model's active rollout."""

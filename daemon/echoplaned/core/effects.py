@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echoplaned.core.calibration import MemoryUsage
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import VersionSpec
 from echoplaned.core.state import Operation, Rollout
@@ -21,16 +23,16 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanInstance:
+class PlaceInstance:
     """Find room for an instance."""
 
     instance: InstanceKey
-    ledger_epoch: int
+    reservation_epoch: int
 
     @property
     def key(self) -> EffectKey:
-        """Instance and ledger epoch."""
-        return ("plan", str(self.instance), self.ledger_epoch)
+        """Instance and reservation epoch."""
+        return ("place", str(self.instance), self.reservation_epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class StartEngine:
 
     instance: InstanceKey
     generation: int
-    device_id: str
+    placement: Placement
     spec: VersionSpec
     facts: ModelFacts
 
@@ -55,7 +57,7 @@ class ProbeEngine:
 
     instance: InstanceKey
     generation: int
-    address: str
+    endpoints: tuple[Endpoint, ...]
     facts: ModelFacts
 
     @property
@@ -136,7 +138,7 @@ class EvaluateGates:
     @property
     def key(self) -> EffectKey:
         """Rollout, phase, stage, window."""
-        return ("gates", self.rollout.rollout_id, self.rollout.phase, self.rollout.stage, self.rollout.window)
+        return ("gates", self.rollout.rollout_id, self.rollout.phase, self.rollout.stage, self.rollout.evidence_window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,5 +166,5 @@ class Announce:
     text: str
 
 
-KeyedEffect = PlanInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
+KeyedEffect = PlaceInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
 Effect = Persist | KeyedEffect | UndrainEngine | ExplainReading | FinishOperation | Reply | Announce

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
 from echoplaned.core.state import Verdict
@@ -156,24 +158,23 @@ class PromoteRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """The planner found room. ``ledger_epoch``: what it read."""
+class InstancePlaced:
+    """The planner found room. ``reservation_epoch``: what it read."""
 
     now_s: float
     instance: InstanceKey
-    device_id: str
-    reserve_bytes: int
-    ledger_epoch: int
+    placement: Placement
+    reservation_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class PlacementRefused:
     """The planner found no room."""
 
     now_s: float
     instance: InstanceKey
     failure: Failure
-    ledger_epoch: int
+    reservation_epoch: int
 
 
 # --- engines: every one carries (instance, generation) -------------------------------------------------------------
@@ -181,13 +182,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """The engine has loaded the version and listens."""
+    """The engine has loaded the version and listens.
+
+    Attributes:
+        endpoints: where it can be called, one for each protocol.
+        leader_id: what the engine's side calls the session's leading process; opaque.
+    """
 
     now_s: float
     instance: InstanceKey
     generation: int
-    address: str
-    pid: int
+    endpoints: tuple[Endpoint, ...]
+    leader_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +335,7 @@ class GatesJudged:
     model: str
     rollout_id: str
     stage: int
-    window: int
+    evidence_window: int
     verdicts: tuple[Verdict, ...]
 
 
@@ -364,12 +370,17 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class FoundEngine:
-    """An engine process that was found alive at the start."""
+    """An engine that was found alive at the start.
+
+    Attributes:
+        endpoints: where it can be called; empty where it does not listen yet.
+        leader_id: what the engine's side calls the session's leading process; opaque.
+    """
 
     instance: InstanceKey
     generation: int
-    address: str
-    pid: int
+    endpoints: tuple[Endpoint, ...]
+    leader_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +404,7 @@ CallerEvent = (
     | DeleteOperationRequested
     | PromoteRequested
 )
-PlanningEvent = Reserved | Refused
+PlacementEvent = InstancePlaced | PlacementRefused
 EngineEvent = (
     EngineReady
     | ProbesPassed
@@ -408,7 +419,7 @@ EngineEvent = (
 TrafficEvent = RoutesProgressed | RoutesRefused
 Event = (
     CallerEvent
-    | PlanningEvent
+    | PlacementEvent
     | EngineEvent
     | ReadingTaken
     | RequantisationMeasured

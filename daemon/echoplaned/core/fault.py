@@ -14,11 +14,11 @@ RETRY_AFTER_S: Final = (1.0, 5.0, 30.0)
 RETRY_GIVEN_UP_S: Final = 60.0
 """Work that nobody else can do (routes, gates, drains, stops) is tried again so often after it was given up."""
 
-_CARRIED: Final = frozenset({"plan", "publish", "gates"})
+_CARRIED: Final = frozenset({"place", "publish", "gates"})
 """Kinds whose key changes although the work stays the same: failures are counted over all keys of one subject."""
 
 _WORK: Final = {
-    "plan": "placing",
+    "place": "placing",
     "start": "starting",
     "probe": "probing",
     "drain": "draining",
@@ -77,7 +77,7 @@ class AdapterFault:
         New routes and a new window are tried at once: they may be right where the ones before were not. A plan waits whatever its
         ledger, or else ten loads would use up the attempts of the eleventh.
         """
-        waits = key == self.key or (key[0] == "plan" and self.is_about(key))
+        waits = key == self.key or (key[0] == "place" and self.is_about(key))
         return waits and now_s < self.retry_at_s
 
 

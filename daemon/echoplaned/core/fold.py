@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
     InstanceState,
@@ -38,7 +39,7 @@ def is_ready(model: Model, version_id: str) -> bool:
 def is_complete(version: Version) -> bool:
     """Whether as many instances are READY as the version wants."""
     ready = sum(i.state is InstanceState.READY for i in version.instances)
-    return ready >= version.spec.replicas
+    return ready >= version.spec.shape.replicas
 
 
 def at_rest(model: Model, version_id: str) -> bool:
@@ -53,10 +54,14 @@ def is_lost_for_good(model: Model, version_id: str) -> bool:
     return version is None or (not version.instances and version.failure is not None)
 
 
-def is_wanted(model: Model, version_id: str) -> bool:
-    """Whether a version exists and its instances shall."""
-    version = model.versions.get(version_id)
-    return version is not None and version.wanted
+def is_wanted(version: Version) -> bool:
+    """Whether instances of a version shall exist."""
+    return version.desired_tier is not Tier.COLD
+
+
+def observed_tier(version: Version) -> Tier:
+    """Return where a version is kept at present; until engines can park, where instances are is HOT."""
+    return Tier.HOT if version.instances else Tier.COLD
 
 
 def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Instance] | None:
@@ -74,11 +79,11 @@ def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Insta
 def reserved_bytes(state: State, device_id: str) -> int:
     """Return the bytes that instances hold on a device, in every state in which they hold any."""
     return sum(
-        instance.reserved_bytes
+        instance.placement.bytes_on(device_id)
         for model in state.models.values()
         for version in model.versions.values()
         for instance in version.instances
-        if instance.device_id == device_id
+        if instance.placement is not None
     )
 
 

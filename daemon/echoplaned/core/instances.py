@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import ExplainReading, UndrainEngine
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
     EngineDrained,
     EngineEvent,
@@ -14,16 +15,16 @@ from echoplaned.core.events import (
     EngineReady,
     EngineStopped,
     EngineStuck,
+    InstancePlaced,
     MemoryMeasured,
+    PlacementRefused,
     ProbesFailed,
     ProbesPassed,
-    Refused,
-    Reserved,
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
 from echoplaned.core.ids import InstanceKey
-from echoplaned.core.state import Goal, Instance, InstanceState
+from echoplaned.core.state import Instance, InstanceState, StopOutcome
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceSignal
 
 MAX_FAILURES = 5
@@ -49,31 +50,30 @@ def back_off_s(failures: int) -> float:
     return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** max(0, failures - 1))
 
 
-def on_reserved(draft: Draft, event: Reserved) -> None:
-    """Take the planner's answer, if it read the newest ledger and the room is still there; else it will be asked again."""
+def on_placed(draft: Draft, event: InstancePlaced) -> None:
+    """Take the planner's answer, if it read the newest reservations and the room is still there; else it will be asked again."""
     found = find_instance(draft.state, event.instance)
     if found is None or found[2].state is not InstanceState.PENDING:
         return draft.count_stale()
-    if event.ledger_epoch != draft.state.ledger_epoch:
+    if event.reservation_epoch != draft.state.reservation_epoch:
         return draft.count_stale()
-    if event.reserve_bytes > free_bytes(draft.state, event.device_id):
-        # A plan that overcommits would break an invariant; asked again, the planner reads a ledger that differs.
-        return draft.bump_ledger()
-    instance = replace(
-        found[2],
-        state=_next(found[2], InstanceSignal.RESERVED),
-        device_id=event.device_id,
-        reserved_bytes=event.reserve_bytes,
-    )
-    draft.put_instance(instance)
-    draft.bump_ledger()
+    if any(share.bytes > free_bytes(draft.state, share.device_id) for share in event.placement.shares):
+        # A plan that overcommits would break an invariant; asked again, the planner reads reservations that differ.
+        return draft.bump_reservations()
+    state = _next(found[2], InstanceSignal.RESERVED)
+    draft.put_instance(replace(found[2], state=state, placement=event.placement))
+    draft.bump_reservations()
     return None
 
 
-def on_refused(draft: Draft, event: Refused) -> None:
-    """Give an instance up for want of room, unless the ledger has changed since the planner read it."""
+def on_placement_refused(draft: Draft, event: PlacementRefused) -> None:
+    """Give an instance up for want of room, unless a reservation has changed since the planner read it."""
     found = find_instance(draft.state, event.instance)
-    if found is None or found[2].state is not InstanceState.PENDING or event.ledger_epoch != draft.state.ledger_epoch:
+    if (
+        found is None
+        or found[2].state is not InstanceState.PENDING
+        or event.reservation_epoch != draft.state.reservation_epoch
+    ):
         return draft.count_stale()
     give_up_pending(draft, event.instance, event.failure)
     return None
@@ -101,7 +101,7 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
     if isinstance(event, EngineLost) and instance.failures + 1 >= MAX_FAILURES and _restarts(instance):
         event = _crash_loop(event)
         signal = InstanceSignal.GAVE_UP
-    if isinstance(event, EngineStopped) and instance.goal is Goal.RESTART:
+    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
         signal = InstanceSignal.RESTARTED
     if signal not in INSTANCE_TABLE[instance.state]:
         return draft.count_stale()
@@ -129,7 +129,7 @@ def _apply(draft: Draft, instance: Instance, signal: InstanceSignal, event: Engi
     if target is InstanceState.STOPPING:
         return _stopping(draft, instance, signal, event)
     if isinstance(event, EngineReady):
-        draft.put_instance(replace(instance, state=target, address=event.address, pid=event.pid))
+        draft.put_instance(replace(instance, state=target, endpoints=event.endpoints, leader_id=event.leader_id))
     elif target is InstanceState.READY:
         became_ready(draft, instance)
     return None
@@ -143,7 +143,7 @@ def became_ready(draft: Draft, instance: Instance) -> None:
     version = draft.version(instance.key.version)
     if version.load_duration_s is None:
         draft.put_version(replace(version, load_duration_s=draft.now_s - version.load_started_s))
-    draft.announce(_subject(instance), "instance.ready", f"{instance.key} is ready at {instance.address}")
+    draft.announce(_subject(instance), "instance.ready", f"{instance.key} is ready at {oip_target(instance.endpoints)}")
 
 
 def _gone(draft: Draft, instance: Instance) -> None:
@@ -158,9 +158,9 @@ def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
             instance,
             state=InstanceState.STARTING,
             generation=instance.generation + 1,
-            goal=None,
-            address="",
-            pid=0,
+            outcome=None,
+            endpoints=(),
+            leader_id="",
             failures=failures,
             restart_at_s=draft.now_s + back_off_s(failures),
             ready_since_s=None,
@@ -181,26 +181,31 @@ def _stopping(draft: Draft, instance: Instance, signal: InstanceSignal, event: E
             )
         return
     failure = _failure_of(event)
-    goal = Goal.GONE if instance.state is InstanceState.DRAINING else _goal_of(instance, signal)
+    outcome = StopOutcome.GONE if instance.state is InstanceState.DRAINING else _outcome_of(instance, signal)
     failures = instance.failures + (1 if signal is not InstanceSignal.DRAINED else 0)
     draft.put_instance(
         replace(
-            instance, state=InstanceState.STOPPING, goal=goal, failure=failure, failures=failures, drain_deadline_s=None
+            instance,
+            state=InstanceState.STOPPING,
+            outcome=outcome,
+            failure=failure,
+            failures=failures,
+            drain_deadline_s=None,
         )
     )
-    if goal is Goal.FAILED and failure is not None:
+    if outcome is StopOutcome.FAILED and failure is not None:
         _fail_version(draft, instance, failure)
     if isinstance(event, EngineDrained) and event.cut_count:
         text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
         draft.announce(_subject(instance), "instance.cut", text)
 
 
-def _goal_of(instance: Instance, signal: InstanceSignal) -> Goal:
+def _outcome_of(instance: Instance, signal: InstanceSignal) -> StopOutcome:
     """Probes that fail before the first READY, and an engine that gave up, are final; else it is worth another process."""
     final = signal is InstanceSignal.GAVE_UP or instance.failures + 1 >= MAX_FAILURES
     if signal is InstanceSignal.PROBES_FAILED and instance.ready_since_s is None:
         final = True
-    return Goal.FAILED if final else Goal.RESTART
+    return StopOutcome.FAILED if final else StopOutcome.RESTART
 
 
 def _failure_of(event: EngineEvent) -> Failure | None:
@@ -232,7 +237,7 @@ def drain(draft: Draft, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIM
     if target is InstanceState.GONE:
         _gone(draft, instance)
     elif target is InstanceState.STOPPING:
-        draft.put_instance(replace(instance, state=target, goal=Goal.GONE))
+        draft.put_instance(replace(instance, state=target, outcome=StopOutcome.GONE))
     else:
         deadline_s = max(draft.now_s + timeout_s, draft.state.clients_back_s)
         draft.put_instance(replace(instance, state=target, drain_deadline_s=deadline_s))

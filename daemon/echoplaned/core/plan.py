@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from echoplaned.core.facts import Dtype
@@ -69,10 +70,16 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
-class Victim:
+class EvictionCandidate:
     """Something that holds memory and may be parked or evicted: never a version that serves, or that is pinned.
 
-    ``wake_seconds``: from host memory back; None where it cannot be parked. ``reload_seconds``: from disk. ``uses_per_hour``: expected.
+    Attributes:
+        name: full resource name.
+        device_id: where it lies.
+        bytes: what it would free.
+        wake_seconds: from host memory back; None where it cannot be parked.
+        reload_seconds: from disk.
+        uses_per_hour: expected.
     """
 
     name: str
@@ -164,3 +171,7 @@ class Plan:
     fitting_context_length: int = 0
     fitting_max_concurrency: int = 0
     calibration: Calibration | None = None
+
+    def placed_bytes(self) -> Counter[str]:
+        """Return what its replicas take by device id; nothing where they do not fit."""
+        return Counter({device: count * self.upper_bytes for device, count in Counter(self.device_ids).items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from echoplaned.core.facts import Dtype
 
@@ -36,22 +37,97 @@ class ReservoirOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class ServingShape:
+    """How a version is served: everything that sizing, placement and an engine's start are told of it.
+
+    Attributes:
+        dtype: of the weights.
+        context_length: longest sequence, tokens.
+        max_concurrency: sequences computed at once.
+        engine: kind of the engine.
+        replicas: instances.
+        options: the engine's own settings, pairs of name and text, sorted.
+        weights_format: how weights are packed where ``dtype`` does not say; empty: as ``dtype``.
+    """
+
+    dtype: Dtype
+    context_length: int
+    max_concurrency: int
+    engine: str
+    replicas: int = 1
+    options: tuple[tuple[str, str], ...] = ()
+    weights_format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRequest:
+    """What a caller asks of a serving shape; None and empty ask for the default.
+
+    Attributes:
+        dtype: as in `ServingShape`, and so are the others.
+        context_length: tokens.
+        max_concurrency: sequences.
+        engine: kind.
+        replicas: instances.
+        options: pairs of name and text.
+        weights_format: name.
+    """
+
+    dtype: Dtype | None = None
+    context_length: int | None = None
+    max_concurrency: int | None = None
+    engine: str = ""
+    replicas: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    weights_format: str = ""
+
+    def complete(self, default: ServingShape) -> ServingShape:
+        """Return the default with what is asked for in its place; a number of 0 is asked for, and refused by whoever sizes it."""
+        return ServingShape(
+            dtype=default.dtype if self.dtype is None else self.dtype,
+            context_length=default.context_length if self.context_length is None else self.context_length,
+            max_concurrency=default.max_concurrency if self.max_concurrency is None else self.max_concurrency,
+            engine=self.engine or default.engine,
+            replicas=default.replicas if self.replicas is None else self.replicas,
+            options=self.options or default.options,
+            # A dtype alone asks for weights of that dtype, however the default's are packed.
+            weights_format=self.weights_format or ("" if self.dtype is not None else default.weights_format),
+        )
+
+
+ALL_DEFAULTS: Final = ShapeRequest()
+"""Asks for nothing in particular."""
+
+
+def request_of(shape: ServingShape) -> ShapeRequest:
+    """Return the request that asks for a shape in every point."""
+    return ShapeRequest(
+        dtype=shape.dtype,
+        context_length=shape.context_length,
+        max_concurrency=shape.max_concurrency,
+        engine=shape.engine,
+        replicas=shape.replicas,
+        options=shape.options,
+        weights_format=shape.weights_format,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class VersionSpec:
     """Everything that makes one version's engine what it is. Equal specs with an equal digest are the same version.
 
-    ``source_path`` is resolved and beneath an allowed root; ``source_uri`` is what the caller wrote.
-    ``engine_options``: sorted pairs.
+    Attributes:
+        source_uri: what the caller wrote.
+        source_path: resolved, and beneath an allowed root.
+        digest: of the checkpoint's content.
+        shape: how it is served.
+        reservoir: changes to the reservoir's defaults.
     """
 
     source_uri: str
     source_path: str
     digest: str
-    engine: str
-    dtype: Dtype
-    context_length: int
-    max_concurrency: int
-    replicas: int = 1
-    engine_options: tuple[tuple[str, str], ...] = ()
+    shape: ServingShape
     reservoir: ReservoirOverrides = ReservoirOverrides()
 
 

@@ -9,10 +9,12 @@ from types import MappingProxyType
 
 from echoplaned.core.behaviour import BehaviourReport, Requantised
 from echoplaned.core.calibration import Window
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.fault import AdapterFault
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
@@ -32,7 +34,7 @@ class InstanceState(StrEnum):
     GONE = "GONE"
 
 
-class Goal(StrEnum):
+class StopOutcome(StrEnum):
     """What a stopping instance becomes when its process has gone."""
 
     GONE = "GONE"
@@ -42,20 +44,25 @@ class Goal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One engine process: one address, one reservation.
+    """One replica of a version, as one engine session after another.
 
-    ``generation`` rises with every new process. ``failures``: in a row, forgotten after a minute of READY.
-    ``restart_at_s``: while set, a STARTING instance waits for that time. ``alarm``: the process does not die.
+    Attributes:
+        generation: rises with every new session.
+        placement: its node, and what it reserves of each device there; None: nothing yet.
+        endpoints: where it can be called, one for each protocol; empty until it is ready for the first time.
+        leader_id: what its engine's side calls the session's leading process; opaque, empty while there is none.
+        failures: in a row, forgotten after a minute of READY.
+        restart_at_s: while set, a STARTING instance waits for that time.
+        alarm: the session does not end.
     """
 
     key: InstanceKey
     generation: int = 1
     state: InstanceState = InstanceState.PENDING
-    goal: Goal | None = None
-    device_id: str = ""
-    reserved_bytes: int = 0
-    address: str = ""
-    pid: int = 0
+    outcome: StopOutcome | None = None
+    placement: Placement | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    leader_id: str = ""
     failures: int = 0
     restart_at_s: float | None = None
     ready_since_s: float | None = None
@@ -86,20 +93,35 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a model. ``wanted``: instances shall exist. ``forget``: drop the record once it is at rest.
+    """One version of a model.
 
-    ``failure``: why it is down; blocks new instances until the next load. ``requantised``: how far it is from itself in INT8, where
-    that was measured.
+    Attributes:
+        key: its model and its name.
+        spec: what makes its engine what it is.
+        facts: what its files say.
+        plan: the plan that it was admitted with.
+        requested_tier: where the caller wants it kept.
+        desired_tier: where it shall be kept now: as requested while it is wanted, COLD once it is not. COLD: no instance shall exist.
+        pinned: whether it is never chosen to make room.
+        delete_when_stopped: whether the record goes once no instance is left.
+        instances: its replicas, in the order in which they were added.
+        next_ordinal: of the next replica.
+        failure: why it is down; blocks new instances until the next load.
+        cache: how often a load found it there.
+        create_time_s: when it was made known, seconds since the epoch, as are the other times.
+        load_started_s: when its newest load began.
+        load_duration_s: how long that took until its first READY instance; None: it has had none.
+        requantised: how far it is from itself in INT8, where that was measured.
     """
 
     key: VersionKey
     spec: VersionSpec
     facts: ModelFacts
     plan: Plan
-    tier: Tier = Tier.HOT
+    requested_tier: Tier = Tier.HOT
+    desired_tier: Tier = Tier.HOT
     pinned: bool = False
-    wanted: bool = True
-    forget: bool = False
+    delete_when_stopped: bool = False
     instances: tuple[Instance, ...] = ()
     next_ordinal: int = 0
     failure: Failure | None = None
@@ -201,10 +223,10 @@ class RolloutEntry:
 class Rollout:
     """One update of a model.
 
-    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``introduced``: the new cluster was acknowledged at weight 1
-    before its first share (a gRPC client asks for a cluster only after a route named it). ``window``: rises whenever evidence
+    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``cluster_acknowledged``: the new cluster was acknowledged at weight 1
+    before its first share (a gRPC client asks for a cluster only after a route named it). ``evidence_window``: rises whenever evidence
     starts anew; a verdict for an older window is stale. ``observe_since_s``: when this window's observation began.
-    ``goal``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed. ``hold``: why it stays where it is, None: it
+    ``outcome``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed. ``hold``: why it stays where it is, None: it
     does not; ``held_reason``: the same for people. Both are observed: after a start they are found out anew.
     """
 
@@ -217,8 +239,8 @@ class Rollout:
     behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
     phase: Phase = Phase.PREPARING
     stage: int = 0
-    introduced: bool = False
-    window: int = 0
+    cluster_acknowledged: bool = False
+    evidence_window: int = 0
     paused: bool = False
     hold: Hold | None = None
     held_reason: str = ""
@@ -226,7 +248,7 @@ class Rollout:
     phase_since_s: float = 0.0
     observe_since_s: float | None = None
     end_time_s: float | None = None
-    goal: Phase | None = None
+    outcome: Phase | None = None
     ending: Failure | None = None
     verdicts: tuple[Verdict, ...] = ()
     history: tuple[RolloutEntry, ...] = ()
@@ -300,7 +322,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. ``store_epoch``: of the last durable change. ``ledger_epoch``: rises with every change of a reservation.
+    """Everything. ``store_epoch``: of the last durable change. ``reservation_epoch``: rises with every change of a reservation.
 
     ``calibrations``: what was measured of engines, in the order of their keys. ``issued``: by model, keys of the effects
     that were handed out and still hold; observed, never persisted, so that after a crash every effect that the state implies is handed
@@ -313,7 +335,7 @@ class State:
     operations: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
     calibrations: tuple[Window, ...] = ()
     store_epoch: int = 0
-    ledger_epoch: int = 0
+    reservation_epoch: int = 0
     route_epoch: int = 0
     announce_sequence: int = 0
     stale_event_count: int = 0

@@ -16,7 +16,7 @@ from echoplaned.core.events import Event
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
-from echoplaned.core.rollouts import accepts, fire, is_judged, judge
+from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
 
@@ -37,7 +37,9 @@ def step(state: State, event: Event) -> Step:
     """
     draft = Draft(state, event_time(event))
     _HANDLERS[type(event)](draft, event)
-    everything = isinstance(event, events.Tick | events.Recovered) or draft.state.ledger_epoch != state.ledger_epoch
+    everything = (
+        isinstance(event, events.Tick | events.Recovered) or draft.state.reservation_epoch != state.reservation_epoch
+    )
     for model_id in sorted(draft.state.models.keys() if everything else draft.touched):
         reconcile(draft, model_id)
     return _finish(state, draft, everything=everything)
@@ -66,7 +68,7 @@ def _new_effects(draft: Draft, *, everything: bool) -> list[KeyedEffect]:
     models = dict(state.models)
     fresh: list[KeyedEffect] = []
     for name in sorted(names & state.models.keys()):
-        implied = implied_effects(models[name], state.ledger_epoch, draft.now_s)
+        implied = implied_effects(models[name], state.reservation_epoch, draft.now_s)
         model = models[name] = adapter_faults.without_done(models[name], (effect.key for effect in implied))
         due = [e for e in implied if not adapter_faults.is_held_back(model, e.key, draft.now_s)]
         known = issued.get(name, frozenset())
@@ -138,15 +140,15 @@ def _on_refused_routes(draft: Draft, event: events.RoutesRefused) -> None:
 def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     model = draft.state.models.get(event.model)
     rollout = model.rollout if model is not None else None
-    current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.window) == (
+    current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.evidence_window) == (
         event.rollout_id,
         event.stage,
-        event.window,
+        event.evidence_window,
     )
     if rollout is None or not current or not is_judged(rollout):
         return draft.count_stale()
     adapter_faults.recover(draft, event.model, "gates")
-    judge(draft, rollout, event.verdicts)
+    apply_verdicts(draft, rollout, event.verdicts)
     return None
 
 
@@ -186,8 +188,8 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.PromoteRequested: steering.on_promote,
         events.CancelRequested: steering.on_cancel,
         events.DeleteOperationRequested: steering.on_delete_operation,
-        events.Reserved: instances.on_reserved,
-        events.Refused: instances.on_refused,
+        events.InstancePlaced: instances.on_placed,
+        events.PlacementRefused: instances.on_placement_refused,
         events.EngineReady: instances.on_engine_event,
         events.ProbesPassed: instances.on_engine_event,
         events.ProbesFailed: instances.on_engine_event,

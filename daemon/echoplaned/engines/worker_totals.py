@@ -1,37 +1,51 @@
-"""What the workers count themselves, added up by version."""
+"""What the engines count themselves, added up by version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.ports.traffic import TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
 
 
 class WorkerTotals:
-    """Running totals of the workers' own counters, by version (a ``TrafficSource``).
+    """Running totals of the workers' own counters, by version (a ``TrafficSource``), and which counters they have.
 
     A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall.
     """
 
     def __init__(self) -> None:
-        self._live: dict[tuple[VersionKey, str], TrafficCounts] = {}
-        self._ended: dict[VersionKey, TrafficCounts] = {}
+        self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
+        self._ended: dict[VersionKey, RequestCounts] = {}
+        self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
 
-    def update(self, version: VersionKey, process: str, counts: TrafficCounts) -> None:
+    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take a worker's newest counters; ``process`` names one life of one worker."""
         self._live[version, process] = counts
 
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
+        self._counters[version, process] = counters
+
     def ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
+        self._counters.pop((version, process), None)
         last = self._live.pop((version, process), None)
         if last is not None:
-            self._ended[version] = replace(self._ended.get(version, TrafficCounts()) + last, in_flight=0)
+            self._ended[version] = (self._ended.get(version, RequestCounts()) + last).at_rest()
 
-    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started watching."""
         totals = dict(self._ended)
         for (version, _), counts in self._live.items():
-            totals[version] = totals.get(version, TrafficCounts()) + counts
+            totals[version] = totals.get(version, RequestCounts()) + counts
         return totals
+
+    def engine_counters(self, version: VersionKey) -> EngineCounters | None:
+        """Return what all present workers of a version count; None: none has said so."""
+        found: EngineCounters | None = None
+        for (key, _), counters in self._counters.items():
+            if key == version:
+                found = counters if found is None else found & counters
+        return found

@@ -1,18 +1,18 @@
-"""What the gates' verdicts have in common: the codes that their reasons begin with, and what a side gate may spend."""
+"""What the gates' verdicts have in common: the codes that their reasons begin with. They are public: programs look at them."""
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
-from echoplaned.gates.evidence import SIDE_GATE_PART, RolloutEvidence
-
-LARGEST_E_VALUE = 10**12
-"""E-values are told in whole numbers, and no larger."""
+MAX_E_VALUE = 10**12
+"""E-values are reported in whole numbers, and no larger."""
 
 
 class Code(StrEnum):
     """What a reason begins with."""
 
+    ABSTAINED = "ABSTAINED"
     MINIMUM_TIME = "MINIMUM_TIME"
     ERRORS_WORSE = "ERRORS_WORSE"
     ERRORS_WITHOUT_BLAME = "ERRORS_WITHOUT_BLAME"
@@ -37,6 +37,12 @@ class Code(StrEnum):
     PROBES_PASSED = "PROBES_PASSED"
 
 
-def alpha_side(evidence: RolloutEvidence) -> float:
-    """Return the chance with which a side gate may fail a good version over the whole rollout."""
-    return evidence.window.policy.alpha * SIDE_GATE_PART
+def e_value(log_e: float) -> float:
+    """Return an e-value from its logarithm, cut off at what is reported at most."""
+    return math.exp(min(log_e, math.log(MAX_E_VALUE)))
+
+
+def short(value: float) -> str:
+    """Write a number with three digits, as 1.18e3 where it is 1,000 or more."""
+    mantissa, is_power, power = f"{value:.3g}".partition("e")
+    return f"{mantissa}e{int(power)}" if is_power else mantissa

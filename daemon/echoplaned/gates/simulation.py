@@ -1,6 +1,6 @@
 """Whole rollouts in virtual time: what a policy promises under a given traffic, found by trying.
 
-The real evidence and the real judge run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
+The real gates run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
 reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace.
 """
 
@@ -12,19 +12,25 @@ from enum import StrEnum
 from random import Random
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates import evidence as evidences
-from echoplaned.gates.counts import Interval, Tally
-from echoplaned.gates.evidence import Observation, RolloutEvidence, Source, Window
-from echoplaned.gates.judge import judge
-from echoplaned.gates.pairing import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
-from echoplaned.gates.probes import PairOutcome
+from echoplaned.core.state import Evidence, GateVerdict, Model, Rollout, Verdict
+from echoplaned.gates import evaluation
+from echoplaned.gates.evaluation import RolloutEvidence, Weighed
+from echoplaned.gates.gate import MakePairs, Observation, Source, Start
+from echoplaned.gates.probes.collector import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
+from echoplaned.gates.standard import list_gates
+from echoplaned.gates.statistics.pairs import PairOutcome
+from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import CountedBy, Interval, RequestCounts
 
 _SOURCES = (
     Source("LRS", tells_client_errors=False, routed=True),
     Source("WORKER", tells_client_errors=True, routed=False),
 )
+_GATES = list_gates(None, has_traces=False)
 _NOTHING = Interval()
+_OK = RequestCounts(ok=1, arrivals=1)
+_CLIENT_ERROR = RequestCounts(client_errors=1, arrivals=1)
+_SERVER_ERROR = RequestCounts(server_errors=1, arrivals=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Ending(StrEnum):
 class Outcome:
     """The end of a simulated rollout. ``stage``: the last one, from 1. ``new_requests``: live requests that the new version answered.
 
-    ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that took it back.
+    ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that failed.
     ``durations_s``: of the stages that passed.
     """
 
@@ -107,14 +113,14 @@ class _Run:
         """Run a stage to its end; None if it passed."""
         window = Window(self._policy, stage, stage, self._now_s)
         known = self._evidence
-        evidence = evidences.begin(window, _SOURCES) if known is None else evidences.enter(known, window)
+        evidence = self._begin(window) if known is None else evaluation.enter(known, window)
         weight = min(self._policy.stages_percent[stage - 1] / 100.0, 0.999999)
-        wanted = judge(evidence, self._now_s).probes_wanted
+        wanted = _asks_for_pairs(evaluation.weigh(evidence, self._now_s))
         while self._now_s - window.began_s < self._policy.stage_max_s:
             seen = self._tick(weight, probing=wanted)
-            evidence = self._evidence = evidences.observe(evidence, seen)
-            judgement = judge(evidence, self._now_s)
-            verdicts, wanted = judgement.verdicts, judgement.probes_wanted
+            evidence = self._evidence = evaluation.observe(evidence, seen)
+            weighed = evaluation.weigh(evidence, self._now_s)
+            verdicts, wanted = weighed.verdicts, _asks_for_pairs(weighed)
             self._failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
             if self._failed is not None:
                 return Ending.FAILED
@@ -129,6 +135,10 @@ class _Run:
         return Outcome(
             ending, stage, self._now_s, self._new_requests, self._probe_stages, tuple(self._durations), self._failed
         )
+
+    def _begin(self, window: Window) -> RolloutEvidence:
+        rollout = Rollout("simulated", "m", "v1", "v2", self._policy, "")
+        return evaluation.begin(_GATES, Start(window, _SOURCES, Model("m"), rollout))
 
     def _tick(self, weight: float, *, probing: bool) -> Observation:
         self._now_s += self._interval_s
@@ -148,7 +158,7 @@ class _Run:
         return Observation(self._now_s, (("LRS", lrs), ("WORKER", worker)), weight, 1, 0, pairs)
 
     def _requests(self, share: float) -> Interval:
-        new, old = Tally(), Tally()
+        new, old = RequestCounts(), RequestCounts()
         while self._next_arrival_s <= self._now_s:
             self._next_arrival_s += self._random.expovariate(self._traffic.rate_per_s)
             if self._random.random() >= share:
@@ -157,12 +167,10 @@ class _Run:
                 new += self._answer(self._traffic.new_error)
         return Interval(new, old)
 
-    def _answer(self, error: float) -> Tally:
+    def _answer(self, error: float) -> RequestCounts:
         if self._random.random() >= error:
-            return Tally(ok=1, arrivals=1)
-        if self._traffic.client_errors:
-            return Tally(client_errors=1, arrivals=1)
-        return Tally(server_errors=1, arrivals=1)
+            return _OK
+        return _CLIENT_ERROR if self._traffic.client_errors else _SERVER_ERROR
 
     def _pairs(self) -> tuple[PairOutcome, ...]:
         live = self._now_s - self._last_seen_s < 5.0
@@ -177,5 +185,9 @@ class _Run:
         )
 
 
-def _as_lrs(tally: Tally) -> Tally:
-    return Tally(tally.ok, 0, tally.errors, tally.arrivals)
+def _as_lrs(counts: RequestCounts) -> RequestCounts:
+    return RequestCounts(counts.ok, 0, counts.errors, counts.arrivals, origin=CountedBy.LRS)
+
+
+def _asks_for_pairs(weighed: Weighed) -> bool:
+    return any(isinstance(ask, MakePairs) for ask in weighed.asks)

@@ -4,11 +4,14 @@ The only importer of the native module. All functions block and release the inte
 a worker thread. Sizes are bytes, contexts are tokens.
 """
 
-from echoplaned.core.plan import Victim
+from echoplaned.core.fit import require_fit
+from echoplaned.core.plan import EvictionCandidate
+from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning.batch import size_batch
 from echoplaned.planning.calibration import Calibrated, calibrate, explain
 from echoplaned.planning.devices import find_devices, host_device
 from echoplaned.planning.inspection import (
+    DEFAULT_MAX_CONCURRENCY,
     Checkpoint,
     architectures,
     inspect_checkpoint,
@@ -16,20 +19,20 @@ from echoplaned.planning.inspection import (
     inspect_model,
     survey_model,
 )
-from echoplaned.planning.options import EngineOptions, KvDtype, WeightFormat, options_of
-from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline, require_fit
+from echoplaned.planning.options import KvDtype, WeightFormat
+from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline
 from echoplaned.planning.reservoir import plan_reservoir, size_class
-from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, fitting, size_model
+from echoplaned.planning.sizing import SizedModel, fitting, size_model
 
 __all__ = [
     "DEFAULT_MAX_CONCURRENCY",
     "Calibrated",
     "Checkpoint",
-    "EngineOptions",
+    "EvictionCandidate",
     "KvDtype",
     "PlanRequest",
+    "ShapeRequest",
     "SizedModel",
-    "Victim",
     "WeightFormat",
     "architectures",
     "calibrate",
@@ -40,7 +43,6 @@ __all__ = [
     "inspect_checkpoint",
     "inspect_config",
     "inspect_model",
-    "options_of",
     "place",
     "plan_batch",
     "plan_load",

@@ -1,109 +1,131 @@
-"""Finds a device for one instance: microseconds of Rust, so it answers within the step's own turn."""
+"""Finds a device for one instance: microseconds of Rust in the loop's turn, and a thread for all that reads files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
-from echoplaned.core.calibration import EngineKey, readings_of
-from echoplaned.core.effects import ExplainReading, PlanInstance
+from echoplaned.core.calibration import EngineKey
+from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.events import ReadingTaken, Refused, Reserved
-from echoplaned.core.failure import Failure, Reason
-from echoplaned.core.fold import find_instance, reserved_bytes
-from echoplaned.core.plan import Plan
+from echoplaned.core.events import InstancePlaced, PlacementRefused, ReadingTaken
+from echoplaned.core.fit import unfit
+from echoplaned.core.fold import find_instance, free_bytes
+from echoplaned.core.placement import on_one_device
+from echoplaned.core.plan import DeviceFit, Plan
+from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
-from echoplaned.planning import PlanRequest, calibrate, explain, place, plan_load, size_model, survey_model
+from echoplaned.planning.admission import held_bytes
+from echoplaned.planning.calibration import explain
+from echoplaned.planning.inspection import survey_model
+from echoplaned.planning.plan import place
+from echoplaned.planning.sizing import size_model
 from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.planning import PlanQuestion
 
 HOST_KIND = "host"
 
+PlanVersion = Callable[[PlanQuestion, State], Plan]
+"""Plan a version as doors do; blocks."""
+
 
 class InstancePlanner:
-    """Implements ``Planner`` over the state's devices and reservations."""
+    """Implements ``ports.planning.Planner`` over the state's devices and reservations.
 
-    def __init__(self, emit: Emit, clock: Clock, engine_versions: Mapping[str, str] | None = None) -> None:
-        self._engine_versions = dict(engine_versions or {})
+    A refusal says what would fit, and for that the checkpoint is read: in a thread. Its answer carries the reservation epoch of the
+    state that was read, so that one which comes late is stale to the core, which has asked anew by then. Of one instance only the
+    newest question is worked on.
+    """
+
+    def __init__(self, emit: Emit, clock: Clock, plan: PlanVersion) -> None:
         self._emit = emit
         self._clock = clock
+        self._plan = plan
+        self._jobs: dict[tuple[str, str], asyncio.Task[None]] = {}
 
-    def plan_instance(self, effect: PlanInstance, state: State) -> None:
-        """Answer Reserved or Refused, with the ledger epoch that was read."""
+    def place(self, effect: PlaceInstance, state: State) -> None:
+        """Answer InstancePlaced at once, or PlacementRefused when it is known what would fit."""
         found = find_instance(state, effect.instance)
         if found is None:
             return
         model, version, _ = found
-        held = {device.device_id: reserved_bytes(state, device.device_id) for device in state.devices}
         needed = version.plan.upper_bytes
-        devices = place(state.devices, held, needed_bytes=needed, replicas=1)
+        devices = place(state.devices, held_bytes(state, {}), needed_bytes=needed, replicas=1)
         if devices:
-            self._emit(Reserved(self._clock(), effect.instance, devices[0], needed, state.ledger_epoch))
+            placement = on_one_device(devices[0], needed)
+            self._emit(InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch))
         else:
-            failure = _no_room(model, version, _replanned(model, version, state, held, self._engine_versions))
-            self._emit(Refused(self._clock(), effect.instance, failure, state.ledger_epoch))
+            self._start(("place", str(effect.instance)), self._refuse(effect, model, version, state))
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
-        """Answer ReadingTaken; reads the checkpoint's headers, which takes milliseconds. Readings of a device that has gone are dropped."""
+        """Answer ReadingTaken; a reading of a device that has gone is dropped."""
         found = find_instance(state, effect.instance)
-        device = next((one for one in state.devices if found and one.device_id == found[2].device_id), None)
+        placement = found[2].placement if found is not None else None
+        held = [one for one in state.devices if placement is not None and one.device_id in placement.device_ids]
         # On a GPU the process's resident memory says nothing of the device's.
-        if found is None or device is None or device.kind != HOST_KIND:
+        if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
-        spec, usage = found[1].spec, effect.usage
+        self._start(("explain", str(effect.instance)), self._explain(effect, found[1], held[0].name))
+
+    @property
+    def open_jobs(self) -> int:
+        """How many questions are being worked on beside the loop."""
+        return len(self._jobs)
+
+    async def aclose(self) -> None:
+        """Give up what is still being worked on; nothing is answered any more."""
+        jobs = tuple(self._jobs.values())
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    def _start(self, key: tuple[str, str], job: Coroutine[object, object, None]) -> None:
+        """Work on a question beside the loop, in place of an older one of the same key."""
+        older = self._jobs.get(key)
+        if older is not None:
+            older.cancel()
+        task = asyncio.get_running_loop().create_task(job, name=" ".join(key))
+        self._jobs[key] = task
+        task.add_done_callback(lambda done: self._ended(key, done))
+
+    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._jobs.get(key) is task:
+            del self._jobs[key]
+
+    async def _refuse(self, effect: PlaceInstance, model: Model, version: Version, state: State) -> None:
+        spec = replace(version.spec, shape=replace(version.spec.shape, replicas=1))
+        surge = model.rollout is not None and model.rollout.to_version == version.key.version
         try:
-            checkpoint = survey_model(Path(spec.source_path))
-            sized = size_model(
-                checkpoint, dtype=spec.dtype, context_length=usage.tokens, max_concurrency=usage.sequences
-            )
+            plan = await asyncio.to_thread(self._plan, PlanQuestion(spec, version.facts, surge), state)
         except EchoplaneError:
-            return
-        subject = f"{effect.instance}.{effect.generation}"
-        reading = explain(subject, self._clock(), usage, sized, checkpoint.facts.weights_bytes)
-        key = EngineKey(spec.engine, usage.engine_version, device.name)
-        self._emit(ReadingTaken(self._clock(), key, reading))
+            # The checkpoint has gone meanwhile: the plan that was made of it is told, without what would fit instead.
+            plan = replace(version.plan, alternatives=(), surge=surge)
+        failure = unfit(_without_room(plan, version.plan.upper_bytes, state)).failure
+        self._emit(PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch))
+
+    async def _explain(self, effect: ExplainReading, version: Version, device_name: str) -> None:
+        taken = await asyncio.to_thread(_read, effect, version, device_name, self._clock())
+        if taken is not None:
+            self._emit(taken)
 
 
-def _replanned(
-    model: Model, version: Version, state: State, held: dict[str, int], engine_versions: Mapping[str, str]
-) -> Plan:
-    """Plan one instance against the devices as they stand now, so that the refusal says what would fit.
+def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
+    """Return a plan of one instance with what found no room: the bound it was admitted with, whatever a newer calibration says."""
+    devices = tuple(DeviceFit(d.device_id, max(0, free_bytes(state, d.device_id)), needed_bytes) for d in state.devices)
+    return replace(plan, fits=False, replicas=1, upper_bytes=needed_bytes, device_ids=(), devices=devices)
 
-    Reads the checkpoint's headers again, which takes milliseconds; one that is gone by now leaves the old plan, without alternatives.
-    """
-    spec = version.spec
-    device = state.devices[0].name if state.devices else ""
-    key = EngineKey(spec.engine, engine_versions.get(spec.engine, ""), device)
-    request = PlanRequest(
-        source=Path(spec.source_path),
-        devices=state.devices,
-        dtype=spec.dtype,
-        context_length=spec.context_length,
-        max_concurrency=spec.max_concurrency,
-        surge=_is_surge(model, version),
-        engine=spec.engine,
-        reserved_bytes=held,
-        reservoir=spec.reservoir,
-        calibrated=calibrate(key, readings_of(state.calibrations, key)),
-    )
+
+def _read(effect: ExplainReading, version: Version, device_name: str, now_s: float) -> ReadingTaken | None:
+    """Read a checkpoint's headers and size the very batch that was exercised; None where the checkpoint has gone."""
+    spec, usage = version.spec, effect.usage
+    exercised = replace(request_of(spec.shape), context_length=usage.tokens, max_concurrency=usage.sequences)
     try:
-        return plan_load(request)
+        checkpoint = survey_model(Path(spec.source_path))
+        sized = size_model(checkpoint, exercised)
     except EchoplaneError:
-        return replace(version.plan, fits=False, device_ids=(), alternatives=(), surge=request.surge)
-
-
-def _is_surge(model: Model, version: Version) -> bool:
-    return model.rollout is not None and model.rollout.to_version == version.key.version
-
-
-def _no_room(model: Model, version: Version, plan: Plan) -> Failure:
-    """Say what was free when the room that a plan had seen was gone."""
-    surge = _is_surge(model, version)
-    reason = Reason.SURGE_INFEASIBLE if surge else Reason.MEMORY_INSUFFICIENT
-    most = max((fit.free_bytes for fit in plan.devices), default=0)
-    beside = " beside the version that is serving" if surge else ""
-    message = (
-        f"an instance of {version.key} needs {version.plan.upper_bytes} bytes{beside}; the most that is free on one device is {most}: "
-        "free some memory, or take one of the plan's alternatives"
-    )
-    return Failure(reason, message, plan=plan)
+        return None
+    subject = f"{effect.instance}.{effect.generation}"
+    reading = explain(subject, now_s, usage, sized, checkpoint.facts.weights_bytes)
+    return ReadingTaken(now_s, EngineKey(spec.shape.engine, usage.engine_version, device_name), reading)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
+from echoplaned.core.spec import ServingShape
 
 _NUMBERS: Final = (
     "tensor_parallel",
@@ -47,11 +47,17 @@ class KvDtype(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """A split and an engine's own settings. None asks for the engine's default.
+class SizingOptions:
+    """Those of an engine's options that change what it takes, read from their texts. None asks for the engine's default.
 
-    ``tensor_parallel``: ranks that share each layer. ``pipeline_parallel``: stages that share out the layers. ``block_size``: tokens of a
-    page of the cache. ``max_batched_tokens``: tokens of one step. ``lora_adapters`` of ``lora_rank`` are kept beside the weights.
+    Attributes:
+        kv_dtype: of keys and values.
+        tensor_parallel: ranks that share each layer.
+        pipeline_parallel: stages that share out the layers.
+        block_size: tokens of a page of the cache.
+        max_batched_tokens: tokens of one step.
+        lora_adapters: kept beside the weights.
+        lora_rank: of each of them.
     """
 
     kv_dtype: KvDtype = KvDtype.AUTO
@@ -63,28 +69,30 @@ class EngineOptions:
     lora_rank: int = 0
 
 
-def options_of(named: Mapping[str, str]) -> EngineOptions:
-    """Return options from names and texts, as a command line gives them.
+_NO_OPTIONS: Final = SizingOptions()
+
+
+def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
+    """Return what a shape's options say of its memory; a name that sizing does not know changes none of it.
 
     Raises:
-        FieldInvalidError: a name is unknown, or a value is not of its kind.
+        FieldInvalidError: a value is not of its kind.
     """
     kv_dtype = KvDtype.AUTO
     numbers: dict[str, int] = {}
-    for name, text in named.items():
+    if not pairs:
+        return _NO_OPTIONS
+    for name, text in pairs:
         field = f'engine_options["{name}"]'
         if name == "kv_dtype":
             if text.upper() not in set(KvDtype):
                 raise FieldInvalidError(Violation(field, f"must be one of {', '.join(KvDtype)}"))
             kv_dtype = KvDtype(text.upper())
-        elif name not in _NUMBERS:
-            known = ", ".join(("kv_dtype", *_NUMBERS))
-            raise FieldInvalidError(Violation(field, f"there is no such option; there are: {known}"))
-        elif not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-            raise FieldInvalidError(Violation(field, "must be a whole number"))
-        else:
+        elif name in _NUMBERS:
+            if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+                raise FieldInvalidError(Violation(field, "must be a whole number"))
             numbers[name] = int(text)
-    return EngineOptions(
+    return SizingOptions(
         kv_dtype=kv_dtype,
         tensor_parallel=numbers.get("tensor_parallel", 1),
         pipeline_parallel=numbers.get("pipeline_parallel", 1),
@@ -95,34 +103,41 @@ def options_of(named: Mapping[str, str]) -> EngineOptions:
     )
 
 
-def format_name(dtype: Dtype | WeightFormat | str) -> str:
-    """Return the native module's name of a dtype, a format, or a GGUF type given by name."""
-    return dtype.value if isinstance(dtype, Dtype | WeightFormat) else dtype
-
-
-def native_request(
-    *,
-    engine: str,
-    weights: str,
-    context_length: int,
-    max_concurrency: int,
-    options: EngineOptions,
-    constants: _allocator.Constants | None = None,
-) -> _allocator.Request:
-    """Return a request as the native module takes it; negative numbers become 0, which it refuses by name.
+def refuse_unknown_options(pairs: Iterable[tuple[str, str]]) -> None:
+    """Check the names of options where no engine is there to know them.
 
     Raises:
+        FieldInvalidError: sizing does not know one.
+    """
+    known = ("kv_dtype", *_NUMBERS)
+    text = f"there is no such option; there are: {', '.join(known)}"
+    unknown = [Violation(f'engine_options["{name}"]', text) for name, _ in pairs if name not in known]
+    if unknown:
+        raise FieldInvalidError(*unknown)
+
+
+def weights_name(shape: ServingShape) -> str:
+    """Return the native module's name of how a shape's weights are packed."""
+    return shape.weights_format or shape.dtype.value
+
+
+def native_request(shape: ServingShape, constants: _allocator.Constants | None = None) -> _allocator.Request:
+    """Return a shape as the native module takes it; negative numbers become 0, which it refuses by name.
+
+    Raises:
+        FieldInvalidError: an option's value is not of its kind.
         AllocatorError: a name is unknown.
     """
+    options = read_options(shape.options)
     lora = (options.lora_adapters, options.lora_rank) if options.lora_adapters else None
     return _allocator.Request(
-        engine_name=engine,
-        dtype_name=weights,
-        context_length=max(context_length, 0),
-        max_concurrency=max(max_concurrency, 0),
+        engine_name=shape.engine,
+        dtype_name=weights_name(shape),
+        context_length=max(shape.context_length, 0),
+        max_concurrency=max(shape.max_concurrency, 0),
         kv_dtype_name=options.kv_dtype.value,
-        tensor_parallel=max(options.tensor_parallel, 0),
-        pipeline_parallel=max(options.pipeline_parallel, 0),
+        tensor_parallel=options.tensor_parallel,
+        pipeline_parallel=options.pipeline_parallel,
         block_size=options.block_size,
         max_batched_tokens=options.max_batched_tokens,
         lora=lora,

@@ -1,6 +1,6 @@
 """Where items go on nodes with GPUs: one arrival at a time, a batch at once, and bounded moves that make room.
 
-A library of its own: nothing here knows the daemon's ledger. Equal calls and equal seeds give equal answers. Bytes are bytes,
+A library of its own: nothing here knows the daemon's state. Equal calls and equal seeds give equal answers. Bytes are bytes,
 compute and CPU are thousandths (of one GPU, of one core), times are seconds. Functions block, and release the interpreter.
 
 A place is judged by what it spoils: siblings on the node, GPU capacity that its host could no longer feed, and capacity that the

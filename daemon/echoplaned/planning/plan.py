@@ -9,15 +9,16 @@ from pathlib import Path
 
 from echoplaned import _allocator
 from echoplaned.core.calibration import EngineKey
-from echoplaned.core.errors import EchoplaneError, MemoryInsufficientError, SurgeInfeasibleError
+from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
-from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, EvictionCandidate, Plan, Reservoir
+from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
+from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
-from echoplaned.planning.options import EngineOptions, WeightFormat, native_request
+from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
 
@@ -30,25 +31,25 @@ _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, a
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is to be planned. None asks for the default: stored dtype, the model's longest context, 8 sequences.
+    """What is to be planned.
 
-    ``source``: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``. ``reserved_bytes``: what instances hold on
-    each device, by device id; with ``surge`` it holds the version that is replaced as well.
-    ``victims``: what could make room. ``calibrated``: the embedded engine's constants; the prior where None.
-    ``options``: a split, an engine's settings.
+    Attributes:
+        source: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``.
+        devices: what may hold it.
+        shape: what is asked of it; the rest is as `size_model` says.
+        surge: ``reserved_bytes`` holds the version that is replaced as well.
+        candidates: what could make room.
+        calibrated: the embedded engine's constants; the prior where None.
+        reserved_bytes: what instances hold on each device, by device id.
+        reservoir: changes to the reservoir's defaults.
     """
 
     source: Path | Checkpoint
     devices: tuple[Device, ...]
-    dtype: Dtype | WeightFormat | str | None = None
-    context_length: int | None = None
-    max_concurrency: int | None = None
-    replicas: int = 1
+    shape: ShapeRequest = ALL_DEFAULTS
     surge: bool = False
-    engine: str = "torch"
-    victims: tuple[Victim, ...] = ()
+    candidates: tuple[EvictionCandidate, ...] = ()
     calibrated: Calibrated | None = None
-    options: EngineOptions = field(default_factory=EngineOptions)
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
 
@@ -56,36 +57,28 @@ class PlanRequest:
 def plan_load(request: PlanRequest) -> Plan:
     """Size a model, place its replicas by best fit, and look for alternatives where they do not fit.
 
-    The same request gives the same plan. Nothing is reserved: that is for whoever owns the ledger.
+    The same request gives the same plan. Nothing is reserved: that is for whoever owns the state.
 
     Raises:
         EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
     checkpoint = open_source(request.source)
-    sized = size_model(
-        checkpoint,
-        dtype=request.dtype,
-        context_length=request.context_length,
-        max_concurrency=request.max_concurrency,
-        engine=request.engine,
-        options=request.options,
-        constants=_constants(request),
-    )
-    facts = checkpoint.facts
-    reservoir = plan_reservoir(facts.parameter_count, sized.max_concurrency, request.reservoir)
-    components = (*sized.components, _reservoir_component(reservoir, sized.max_concurrency))
+    sized = size_model(checkpoint, request.shape, constants=_constants(request))
+    facts, shape = checkpoint.facts, sized.shape
+    reservoir = plan_reservoir(facts.parameter_count, shape.max_concurrency, request.reservoir)
+    components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
-    placed = _place_ranks(request, upper_bytes, len(sized.ranks))
+    placed = _place_ranks(request, sized, upper_bytes)
     alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
     context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     return Plan(
         fits=bool(placed),
         architecture=facts.architecture,
         parameter_count=facts.parameter_count,
-        dtype=sized.dtype,
-        context_length=sized.context_length,
-        max_concurrency=sized.max_concurrency,
-        replicas=request.replicas,
+        dtype=shape.dtype,
+        context_length=shape.context_length,
+        max_concurrency=shape.max_concurrency,
+        replicas=shape.replicas,
         bytes=sized.bytes + reservoir.total_bytes,
         upper_bytes=upper_bytes,
         components=components,
@@ -94,8 +87,8 @@ def plan_load(request: PlanRequest) -> Plan:
         alternatives=alternatives,
         reservoir=reservoir,
         surge=request.surge,
-        warnings=(*sized.warnings, *_not_served(request, checkpoint)),
-        weight_format=sized.weight_format,
+        warnings=(*sized.warnings, *_not_served(sized, checkpoint)),
+        weight_format=shape.weights_format,
         ranks=tuple(
             replace(
                 rank, bytes=rank.bytes + reservoir.total_bytes, upper_bytes=rank.upper_bytes + reservoir.total_bytes
@@ -105,14 +98,25 @@ def plan_load(request: PlanRequest) -> Plan:
         kv_bytes_per_token=sized.kv_bytes_per_token,
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
-        calibration=_calibrated(request).shown if request.engine == "torch" else None,
+        calibration=_calibrated(request, shape.engine).shown if _is_calibrated(shape.engine) else None,
     )
 
 
-def _calibrated(request: PlanRequest) -> Calibrated:
+def _is_calibrated(engine: str) -> bool:
+    kind = find_kind(engine)
+    return kind is not None and kind.is_calibrated
+
+
+def _is_split(engine: str) -> bool:
+    """Whether an engine may spread one instance over several devices; those that are only sized may."""
+    kind = find_kind(engine)
+    return kind is None or kind.is_split
+
+
+def _calibrated(request: PlanRequest, engine: str) -> Calibrated:
     """Return the request's constants, or the prior."""
     device = request.devices[0].name if request.devices else ""
-    return request.calibrated or calibrate(EngineKey(request.engine, "", device), ())
+    return request.calibrated or calibrate(EngineKey(engine, "", device), ())
 
 
 def _constants(request: PlanRequest) -> _allocator.Constants | None:
@@ -135,56 +139,20 @@ def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | EchoplaneError, 
         except EchoplaneError as error:
             results.append(error)
             continue
-        for device_id in plan.device_ids:
-            taken[device_id] += plan.upper_bytes
+        taken += plan.placed_bytes()
         results.append(plan)
     return tuple(results)
 
 
-def plan_offline(
-    path: Path,
-    *,
-    dtype: Dtype | WeightFormat | str | None = None,
-    context_length: int | None = None,
-    max_concurrency: int | None = None,
-    replicas: int = 1,
-    engine: str = "torch",
-    options: EngineOptions | None = None,
-) -> Plan:
+def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS) -> Plan:
     """Plan a directory, a GGUF file or a ``config.json`` on this host's devices as if they were empty; needs no daemon.
 
     Raises:
+        FieldInvalidError: an option that sizing does not know.
         EchoplaneError: what inspecting and sizing raise.
     """
-    return plan_load(
-        PlanRequest(
-            source=path,
-            devices=find_devices(),
-            dtype=dtype,
-            context_length=context_length,
-            max_concurrency=max_concurrency,
-            replicas=replicas,
-            engine=engine,
-            options=options or EngineOptions(),
-        )
-    )
-
-
-def require_fit(plan: Plan) -> Plan:
-    """Return a plan that fits.
-
-    Raises:
-        SurgeInfeasibleError: it does not, beside the version it would replace.
-        MemoryInsufficientError: it does not.
-    """
-    if plan.fits:
-        return plan
-    most = max((fit.free_bytes for fit in plan.devices), default=0)
-    copies = "1 instance" if plan.replicas == 1 else f"each of {plan.replicas} instances"
-    message = f"{copies} needs {plan.upper_bytes} bytes; the most that is free on one device is {most}"
-    if plan.surge:
-        raise SurgeInfeasibleError(f"{message}, beside the version that is serving", plan)
-    raise MemoryInsufficientError(message, plan)
+    refuse_unknown_options(shape.options)
+    return plan_load(PlanRequest(path, find_devices(), shape))
 
 
 def place(
@@ -235,12 +203,12 @@ def _fits(request: PlanRequest, placed: tuple[str, ...], upper_bytes: int) -> tu
     )
 
 
-def _place_ranks(request: PlanRequest, upper_bytes: int, ranks: int) -> tuple[str, ...]:
+def _place_ranks(request: PlanRequest, sized: SizedModel, upper_bytes: int) -> tuple[str, ...]:
     """Return a device for each rank of each replica, ranks of one replica on different ones; empty where they do not fit."""
-    placed = place(
-        request.devices, request.reserved_bytes, needed_bytes=upper_bytes, replicas=request.replicas * max(ranks, 1)
-    )
-    groups = [placed[at : at + ranks] for at in range(0, len(placed), max(ranks, 1))]
+    ranks = max(len(sized.ranks), 1)
+    count = sized.shape.replicas * ranks
+    placed = place(request.devices, request.reserved_bytes, needed_bytes=upper_bytes, replicas=count)
+    groups = [placed[at : at + ranks] for at in range(0, len(placed), ranks)]
     return placed if all(len(set(group)) == len(group) for group in groups) else ()
 
 
@@ -249,48 +217,35 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
     free = max((fit.free_bytes for fit in _fits(request, (), 0)), default=0)
     if not free:
         return 0, 0
-    return fitting(
-        checkpoint,
-        sized,
-        free - reservoir.total_bytes,
-        engine=request.engine,
-        options=request.options,
-        constants=_constants(request),
-    )
+    return fitting(checkpoint, sized, free - reservoir.total_bytes, constants=_constants(request))
 
 
-def _not_served(request: PlanRequest, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning where a model is sized for the embedded engine, which would refuse to load it."""
-    if checkpoint.is_served or request.engine != "torch":
+def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
+    kind = find_kind(sized.shape.engine)
+    if checkpoint.is_served or kind is None:
         return ()
-    return (f"the embedded engine does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
+    return (f"{kind.title} does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
 
 
 def _alternatives(
     request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir
 ) -> tuple[Alternative, ...]:
     """Return nearby plans that fit, the least costly first."""
+    shape = sized.shape
     with translated():
-        wanted = native_request(
-            engine=request.engine,
-            weights=sized.weight_format or sized.dtype.value,
-            context_length=sized.context_length,
-            max_concurrency=sized.max_concurrency,
-            options=request.options,
-            constants=_constants(request),
-        )
         found = _allocator.alternatives(
             checkpoint.native,
-            wanted,
+            native_request(shape, _constants(request)),
             _native_devices(request.devices, request.reserved_bytes),
-            replicas=request.replicas * max(len(sized.ranks), 1),
-            fixed_bytes=reservoir.total_bytes - sized.max_concurrency * reservoir.bytes_per_stream,
+            replicas=shape.replicas * max(len(sized.ranks), 1),
+            fixed_bytes=reservoir.total_bytes - shape.max_concurrency * reservoir.bytes_per_stream,
             sequence_bytes=reservoir.bytes_per_stream,
             victim_tuples=[
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
-                for one in request.victims
+                for one in request.candidates
             ],
-            splits=[] if request.engine == "torch" or len(sized.ranks) > 1 else list(_SPLITS),
+            splits=[] if not _is_split(shape.engine) or len(sized.ranks) > 1 else list(_SPLITS),
             reload_seconds=checkpoint.facts.weights_bytes / _RELOAD_BYTES_PER_SECOND,
         )
     return tuple(_alternative(one, sized) for one in found)
@@ -299,7 +254,7 @@ def _alternatives(
 def _alternative(one: _allocator.Alternative, sized: SizedModel) -> Alternative:
     """Give a native alternative the core's type."""
     return Alternative(
-        dtype=Dtype(one.dtype) if one.dtype in set(Dtype) else sized.dtype,
+        dtype=Dtype(one.dtype) if one.dtype in set(Dtype) else sized.shape.dtype,
         context_length=one.context_length,
         max_concurrency=one.max_concurrency,
         upper_bytes=one.upper_bytes,

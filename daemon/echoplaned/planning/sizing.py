@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
+from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
-from echoplaned.planning.options import EngineOptions, WeightFormat, format_name, native_request
-
-DEFAULT_MAX_CONCURRENCY: Final = 8
-"""Sequences at once where the caller says nothing."""
+from echoplaned.planning.options import native_request, weights_name
 
 _DTYPES: Final = frozenset(Dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class SizedModel:
-    """The memory of one instance. ``bytes``: expected; ``upper_bytes``: what admission reserves.
+    """The memory of one instance. With several ranks, components and bytes are those of the rank that needs the most.
 
-    With several ranks, components and bytes are those of the rank that needs the most, and ``ranks`` holds all. ``dtype``: what is computed
-    in; ``weight_format``: how weights are packed. ``quantised_share``: fraction of the parameters that quantisation covers; 0 where
-    there is none. ``kv_bytes_per_token``: what one more token of one sequence adds on the fullest rank while no window is full.
-    ``is_verified``: whether anything of the engine's profile was compared with the running engine.
-    ``is_mapped``: whether the weights are the file's own pages.
+    Attributes:
+        shape: what was sized, every default filled in.
+        components: the parts that ``bytes`` adds up.
+        bytes: expected.
+        upper_bytes: what admission reserves.
+        quantised_share: fraction of the parameters that quantisation covers; 0 where there is none.
+        warnings: what a caller should know of the figures.
+        ranks: every rank's memory.
+        kv_bytes_per_token: what one more token of one sequence adds on the fullest rank while no window is full.
+        is_verified: whether anything of the engine's profile was compared with the running engine.
+        is_mapped: whether the weights are the file's own pages.
     """
 
-    dtype: Dtype
-    context_length: int
-    max_concurrency: int
+    shape: ServingShape
     components: tuple[Component, ...]
     bytes: int
     upper_bytes: int
     quantised_share: float
     warnings: tuple[str, ...]
-    weight_format: str = ""
     ranks: tuple[RankMemory, ...] = ()
     kv_bytes_per_token: int = 0
     is_verified: bool = True
@@ -54,25 +55,23 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
     return source if isinstance(source, Checkpoint) else survey_model(source)
 
 
+def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
+    """Return a shape with a checkpoint's defaults; a format that is a dtype is told as one."""
+    shape = asked.complete(checkpoint.default_shape)
+    if shape.weights_format in _DTYPES:
+        return replace(shape, dtype=Dtype(shape.weights_format), weights_format="")
+    return shape
+
+
 def size_model(
-    source: Path | Checkpoint,
-    *,
-    dtype: Dtype | WeightFormat | str | None = None,
-    context_length: int | None = None,
-    max_concurrency: int | None = None,
-    engine: str = "torch",
-    options: EngineOptions | None = None,
-    constants: _allocator.Constants | None = None,
+    source: Path | Checkpoint, asked: ShapeRequest = ALL_DEFAULTS, *, constants: _allocator.Constants | None = None
 ) -> SizedModel:
     """Return the components of one instance.
 
     Args:
         source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
-        dtype: of the weights, or a GGUF type's name; the stored one where None. What is not quantised keeps the stored dtype.
-        context_length: longest sequence in tokens; the model's own limit where None.
-        max_concurrency: sequences computed at once; 8 where None.
-        engine: whose memory: ``torch`` (the embedded one), ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
-        options: a split, and the engine's own settings.
+        asked: dtype or weights' format (a GGUF type's name among them; what is not quantised keeps the stored dtype), context, sequences,
+            engine (a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
     Raises:
@@ -81,45 +80,25 @@ def size_model(
         EchoplaneError: what reading ``source`` raises.
     """
     checkpoint = open_source(source)
-    facts = checkpoint.facts
-    weights = checkpoint.weight_format if dtype is None else format_name(dtype)
-    context = facts.max_context_length if context_length is None else context_length
-    concurrency = DEFAULT_MAX_CONCURRENCY if max_concurrency is None else max_concurrency
+    shape = complete_shape(checkpoint, asked)
     with translated():
-        request = native_request(
-            engine=engine,
-            weights=weights,
-            context_length=context,
-            max_concurrency=concurrency,
-            options=options or EngineOptions(),
-            constants=constants,
-        )
-        sized = _allocator.size(checkpoint.native, request)
+        sized = _allocator.size(checkpoint.native, native_request(shape, constants))
     return SizedModel(
-        dtype=Dtype(weights) if weights in _DTYPES else facts.stored_dtype,
-        context_length=context,
-        max_concurrency=concurrency,
+        shape=shape,
         components=tuple(_component(part) for part in sized.components),
         bytes=sized.bytes,
         upper_bytes=sized.upper_bytes,
         quantised_share=sized.quantised_ppm / 1_000_000,
         warnings=tuple(sized.warnings),
-        weight_format="" if weights in _DTYPES else weights,
         ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
         kv_bytes_per_token=sized.kv_bytes_per_token,
         is_verified=sized.verified,
-        is_mapped=weights == checkpoint.weight_format and not checkpoint.native.put_together,
+        is_mapped=weights_name(shape) == checkpoint.weight_format and not checkpoint.native.put_together,
     )
 
 
 def fitting(
-    source: Path | Checkpoint,
-    sized: SizedModel,
-    free_bytes: int,
-    *,
-    engine: str = "torch",
-    options: EngineOptions | None = None,
-    constants: _allocator.Constants | None = None,
+    source: Path | Checkpoint, sized: SizedModel, free_bytes: int, *, constants: _allocator.Constants | None = None
 ) -> tuple[int, int]:
     """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
 
@@ -130,14 +109,7 @@ def fitting(
     """
     checkpoint = open_source(source)
     with translated():
-        request = native_request(
-            engine=engine,
-            weights=sized.weight_format or sized.dtype.value,
-            context_length=sized.context_length,
-            max_concurrency=sized.max_concurrency,
-            options=options or EngineOptions(),
-            constants=constants,
-        )
+        request = native_request(sized.shape, constants)
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0
 

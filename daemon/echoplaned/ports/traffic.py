@@ -1,4 +1,4 @@
-"""Running totals of requests, by version and by client."""
+"""Where running totals of requests come from: by version, by client, and what an engine's counters hold."""
 
 from __future__ import annotations
 
@@ -7,43 +7,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from echoplaned.core.ids import VersionKey
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficCounts:
-    """Running totals of one version.
-
-    ``client_errors`` are the callers' own mistakes; a source that cannot tell puts all in ``server_errors``.
-    """
-
-    ok: int = 0
-    client_errors: int = 0
-    server_errors: int = 0
-    arrivals: int = 0
-    in_flight: int = 0
-
-    def __add__(self, other: TrafficCounts) -> TrafficCounts:
-        """Add field by field."""
-        return TrafficCounts(
-            self.ok + other.ok,
-            self.client_errors + other.client_errors,
-            self.server_errors + other.server_errors,
-            self.arrivals + other.arrivals,
-            self.in_flight + other.in_flight,
-        )
+from echoplaned.ports.request_counts import RequestCounts
 
 
 class TrafficSource(Protocol):
     """Running totals by version, from load reports (LRS) or from the workers themselves."""
 
-    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """One client's stream of load reports. ``node``: the client's id, which others may share; ``stream``: tells the streams apart."""
+    """One client's stream of load reports.
+
+    Attributes:
+        node: the client's id, which others may share.
+        stream: a number that tells the streams apart.
+    """
 
     node: str
     stream: int
@@ -52,10 +34,44 @@ class Reporter:
 class ClientSource(Protocol):
     """Running totals client by client."""
 
-    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return the totals of every client that reports at present, since its stream of reports began."""
         ...
 
     def steered(self, model: str) -> frozenset[str]:
         """Return the node ids of which every stream follows the model's routes and dials none of its versions by itself."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounters:
+    """Which counters an engine has; one that it lacks reads as 0 and means nothing.
+
+    Attributes:
+        counts_arrivals: it counts requests as they arrive.
+        counts_errors: it counts how requests ended.
+        has_histograms: it counts requests by latency bucket.
+        has_traces: it reports what single requests answered.
+    """
+
+    counts_arrivals: bool = False
+    counts_errors: bool = False
+    has_histograms: bool = False
+    has_traces: bool = False
+
+    def __and__(self, other: EngineCounters) -> EngineCounters:
+        """Return what both engines have."""
+        return EngineCounters(
+            self.counts_arrivals and other.counts_arrivals,
+            self.counts_errors and other.counts_errors,
+            self.has_histograms and other.has_histograms,
+            self.has_traces and other.has_traces,
+        )
+
+
+class EngineCounterSource(Protocol):
+    """Says which counters the engines of a version have."""
+
+    def engine_counters(self, version: VersionKey) -> EngineCounters | None:
+        """Return what all present engines of a version have; None: none has said so."""
         ...

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
-from echoplaned.core.spec import Tier
+from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.leaders import PidOf, no_pid
+from echoplaned.ports.planning import Planning
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.facade import PlanningFacade
 from echoplaned.rpc.lifecycle import Lifecycle
 
 MIB = 1024 * 1024
-
-
-class CountedBy(StrEnum):
-    """Who counted requests: clients by their load reports, or the instances themselves."""
-
-    LRS = "LRS"
-    WORKER = "WORKER"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineProfile:
-    """What an engine kind takes. ``options``: names of its options; ``tiers``: where it can keep a version."""
-
-    options: frozenset[str] = frozenset()
-    tiers: frozenset[Tier] = frozenset({Tier.HOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +60,16 @@ class NoObserver:
 class RpcDeps:
     """Everything that servicers call.
 
-    ``resolve_source``: the path of a source's URI beneath an allowed root; blocks. ``engines``: by kind, as callers name them.
+    ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
-    ``refusals``: what subscribers refused of a model's routes, the latest first.
+    ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
+    ``pid_of``: the process that leads an instance's engine.
     """
 
     handle: Handle
-    planning: PlanningFacade
+    planning: Planning
     prober: Prober
-    resolve_source: Callable[[str], Path]
-    engines: Mapping[str, EngineProfile]
+    engines: Mapping[str, EngineKind]
     lifecycle: Lifecycle
     monotonic: Callable[[], float]
     daemon_version: str
@@ -93,5 +78,7 @@ class RpcDeps:
     limits: RpcLimits = RpcLimits()
     xds: Callable[[], XdsTotals] = XdsTotals
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
+    pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True
+    alarms: Callable[[], tuple[str, ...]] = lambda: ()
     observer: RpcObserver = field(default_factory=NoObserver)

@@ -116,7 +116,7 @@ def _version(model: Model, version: Version, announces: list[Announce]) -> diagn
     name = key_name(version.key)
     weight = published_weights(model).get(version.key.version, 0)
     parts = [
-        f"{name} is {version_state(version).value}: {ready_count(version)} of {version.spec.replicas} instances answer",
+        f"{name} is {version_state(version).value}: {ready_count(version)} of {version.spec.shape.replicas} instances answer",
         f"it has {weight / 1e4:g} % of the traffic",
         "" if version.failure is None else version.failure.message,
         *(f"instance {i.key.ordinal} does not end" for i in version.instances if i.alarm),

@@ -17,7 +17,7 @@ def version_health(version: Version) -> types_pb2.HealthState:
     ready = ready_count(version)
     if not ready:
         return types_pb2.HEALTH_STATE_NOT_SERVING
-    return types_pb2.HEALTH_STATE_SERVING if ready >= version.spec.replicas else types_pb2.HEALTH_STATE_DEGRADED
+    return types_pb2.HEALTH_STATE_SERVING if ready >= version.spec.shape.replicas else types_pb2.HEALTH_STATE_DEGRADED
 
 
 def carriers(model: Model) -> tuple[Version, ...]:
@@ -50,7 +50,7 @@ def why_not(model: Model) -> str:
 
 
 def _version_reason(version: Version) -> str:
-    ready, wanted = ready_count(version), version.spec.replicas
+    ready, wanted = ready_count(version), version.spec.shape.replicas
     if ready >= wanted:
         return ""
     state = version_state(version)

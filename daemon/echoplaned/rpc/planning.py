@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 from echoplane.v1 import planning_pb2, planning_pb2_grpc, plans_pb2
 from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.plan import Plan
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.planning import Planning
+from echoplaned.rpc.admission import Admission
 from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
-from echoplaned.rpc.facade import PlanningFacade
-from echoplaned.rpc.intake import Intake
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.paging import Query, paginate
 from echoplaned.rpc.status import to_status
@@ -20,33 +20,23 @@ from echoplaned.rpc.status import to_status
 class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
     """Answers whether, where and how a version would fit."""
 
-    def __init__(self, handle: Handle, intake: Intake, planning: PlanningFacade) -> None:
+    def __init__(self, handle: Handle, admission: Admission, planning: Planning) -> None:
         self._handle = handle
-        self._intake = intake
+        self._admission = admission
         self._planning = planning
 
     async def PlanModel(  # noqa: N802 - the API's name
         self, request: planning_pb2.PlanModelRequest, context: Context
     ) -> plans_pb2.Plan:
         """Plan one version."""
-        return plan_to_pb(await self._intake.plan(request))
+        return plan_to_pb(await self._admission.plan(request))
 
     async def BatchPlanModels(  # noqa: N802 - the API's name
         self, request: planning_pb2.BatchPlanModelsRequest, context: Context
     ) -> planning_pb2.BatchPlanModelsResponse:
         """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
-        taken: Counter[str] = Counter()
-        results = []
-        for one in request.requests:
-            try:
-                plan = await self._intake.plan(one, taken)
-            except EchoplaneError as error:
-                results.append(planning_pb2.PlanResult(error=to_status(error.failure)))
-                continue
-            for device_id in plan.device_ids:
-                taken[device_id] += plan.upper_bytes
-            results.append(planning_pb2.PlanResult(plan=plan_to_pb(plan)))
-        return planning_pb2.BatchPlanModelsResponse(results=results)
+        results = await self._admission.plan_batch(request.requests)
+        return planning_pb2.BatchPlanModelsResponse(results=[_result(result) for result in results])
 
     async def ListDevices(  # noqa: N802 - the API's name
         self, request: planning_pb2.ListDevicesRequest, context: Context
@@ -71,3 +61,9 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
             overrides_from_pb(request.overrides),
         )
         return reservoir_to_pb(reservoir)
+
+
+def _result(result: Plan | EchoplaneError) -> planning_pb2.PlanResult:
+    if isinstance(result, EchoplaneError):
+        return planning_pb2.PlanResult(error=to_status(result.failure))
+    return planning_pb2.PlanResult(plan=plan_to_pb(result))

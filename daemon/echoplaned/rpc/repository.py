@@ -19,10 +19,10 @@ from echoplaned.core.fold import version_state
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
+from echoplaned.rpc.admission import Admission, answered
 from echoplaned.rpc.convert.common import DTYPE_TO_PB, model_name, version_name
 from echoplaned.rpc.convert.plans import overrides_to_pb
 from echoplaned.rpc.health_view import ready_count
-from echoplaned.rpc.intake import Intake, answered
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model
@@ -47,9 +47,9 @@ _NUMBERS = frozenset({"context_length", "max_concurrency", "replicas"})
 class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
     """Lists, loads and unloads models for Triton's clients; waits until it is done, as they expect."""
 
-    def __init__(self, handle: Handle, intake: Intake, daemon_version: str) -> None:
+    def __init__(self, handle: Handle, admission: Admission, daemon_version: str) -> None:
         self._handle = handle
-        self._intake = intake
+        self._admission = admission
         self._version = daemon_version
 
     async def ServerLive(  # noqa: N802 - the protocol's name
@@ -87,7 +87,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         return oip.ModelMetadataResponse(
             name=model.model_id,
             versions=sorted(model.versions),
-            platform=f"echoplane_{version.spec.engine}",
+            platform=f"echoplane_{version.spec.shape.engine}",
             inputs=[tensor(name=t.name, datatype=t.datatype, shape=t.shape) for t in signature.inputs],
             outputs=[tensor(name=t.name, datatype=t.datatype, shape=t.shape) for t in signature.outputs],
         )
@@ -132,7 +132,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         _check_repository(request.repository_name)
         load = self._read_load(request)
         check(load)
-        accepted = await self._intake.load(load)
+        accepted = await self._admission.load(load)
         await self._finished(accepted.operation)
         return oip.RepositoryModelLoadResponse()
 
@@ -193,17 +193,17 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         if version is None:
             text = f"is needed to load {version_name(model_id, wanted) if wanted else model_name(model_id)} for the first time"
             raise FieldInvalidError(Violation('parameters["source_uri"]', text))
-        spec = version.spec
+        spec, shape = version.spec, version.spec.shape
         return models_pb2.LoadModelRequest(
             model_id=model_id,
             version_id=version_id,
             source_uri=spec.source_uri,
-            engine=spec.engine,
-            engine_options=dict(spec.engine_options),
-            dtype=DTYPE_TO_PB[spec.dtype],
-            context_length=spec.context_length,
-            max_concurrency=spec.max_concurrency,
-            replicas=spec.replicas,
+            engine=shape.engine,
+            engine_options=dict(shape.options),
+            dtype=DTYPE_TO_PB[shape.dtype],
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            replicas=shape.replicas,
             reservoir=overrides_to_pb(spec.reservoir),
         )
 

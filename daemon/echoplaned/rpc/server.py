@@ -25,10 +25,10 @@ from echoplane.v1 import (
     rollouts_pb2,
     rollouts_pb2_grpc,
 )
+from echoplaned.rpc.admission import Admission
 from echoplaned.rpc.deps import MIB, RpcDeps
 from echoplaned.rpc.following import Watchers
 from echoplaned.rpc.health import HealthService
-from echoplaned.rpc.intake import Intake
 from echoplaned.rpc.interceptor import ApiInterceptor
 from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.models import ModelService
@@ -87,12 +87,15 @@ def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...])
     memory = RequestMemory()
     tally = LoadTally(deps.start_time_s)
     watchers = Watchers(deps.limits.max_watchers)
-    intake = Intake(deps, memory, tally)
-    models = ModelService(handle, intake, memory, HealthBook(handle, deps.prober))
+    admission = Admission(deps, memory, tally)
+    models = ModelService(handle, admission, memory, HealthBook(handle, deps.prober), deps.pid_of)
     models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(RolloutService(handle, lifecycle, watchers, memory), server)
-    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningService(handle, intake, deps.planning), server)
+    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningService(handle, admission, deps.planning), server)
     diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(StatusService(deps, watchers, tally), server)
-    operations_pb2_grpc.add_OperationsServicer_to_server(OperationsService(handle, lifecycle, watchers), server)
+    operations = OperationsService(handle, lifecycle, watchers, deps.pid_of)
+    operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
     health_pb2_grpc.add_HealthServicer_to_server(HealthService(handle, lifecycle, watchers, services), server)
-    oip_grpc.add_GRPCInferenceServiceServicer_to_server(RepositoryService(handle, intake, deps.daemon_version), server)
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(
+        RepositoryService(handle, admission, deps.daemon_version), server
+    )

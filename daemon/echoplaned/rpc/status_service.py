@@ -9,6 +9,7 @@ from echoplaned.core.effects import Announce
 from echoplaned.core.errors import PageTokenInvalidError
 from echoplaned.core.fold import weight_ppm
 from echoplaned.core.state import Model, Rollout, Version
+from echoplaned.ports.request_counts import CountedBy
 from echoplaned.rpc.convert.common import (
     by_name,
     duration,
@@ -22,7 +23,7 @@ from echoplaned.rpc.convert.common import (
 from echoplaned.rpc.convert.devices import device_summary
 from echoplaned.rpc.convert.events import event_to_pb, sequence_of
 from echoplaned.rpc.convert.rollouts import PHASE_TO_PB
-from echoplaned.rpc.deps import CountedBy, RpcDeps
+from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.explain import explain
 from echoplaned.rpc.following import Watchers, closing, until_stop
 from echoplaned.rpc.health_view import model_health, ready_count
@@ -61,7 +62,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             active_rollouts=[_rollout_summary(m.rollout) for m in models if m.rollout is not None],
             store_writable=self._deps.store_writable(),
             xds=self._xds(),
-            alarms=[*self._store_alarm(), *_alarms(models)],
+            alarms=[*self._store_alarm(), *self._deps.alarms(), *_alarms(models)],
         )
 
     async def GetMetrics(  # noqa: N802 - the API's name

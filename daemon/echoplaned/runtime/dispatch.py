@@ -9,7 +9,7 @@ from echoplaned.core.state import OperationKind, State
 from echoplaned.ports.engines import Engines
 from echoplaned.ports.gates import Gates
 from echoplaned.ports.observer import Observer
-from echoplaned.ports.planner import Planner
+from echoplaned.ports.planning import Planner
 from echoplaned.ports.routes import Routes
 
 
@@ -26,8 +26,8 @@ class Dispatcher:
     def perform(self, effect: fx.Effect, state: State) -> None:  # noqa: C901 - one case an effect
         """Do one effect."""
         match effect:
-            case fx.PlanInstance():
-                self.planner.plan_instance(effect, state)
+            case fx.PlaceInstance():
+                self.planner.place(effect, state)
             case fx.ExplainReading():
                 self.planner.explain_reading(effect, state)
             case fx.StartEngine():

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -18,7 +18,7 @@ MAX_DETAIL: Final = 200
 MAX_LOGGED_RETAINED: Final = 1000
 
 _ADAPTERS: Final = {
-    "plan": "planner",
+    "place": "planner",
     "start": "engines",
     "probe": "engines",
     "drain": "engines",
@@ -47,7 +47,7 @@ def contain(failed: Callable[[BaseException], None]) -> Iterator[None]:
         failed(error)
 
 
-async def contained(work: Coroutine[None, None, None], failed: Callable[[BaseException], None]) -> None:
+async def contained(work: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]) -> None:
     """Run an adapter's job; what it raises is told."""
     with contain(failed):
         await work

@@ -78,13 +78,13 @@ MODELS = Entity(
 VERSIONS = Entity(
     schema.versions,
     ("model_id", "version_id"),
-    ("tier", "wanted", "create_time_s"),
+    ("create_time_s",),
     Codec(Version, frozenset({"key", "instances"})),
 )
 INSTANCES = Entity(
     schema.instances,
     ("model_id", "version_id", "ordinal"),
-    ("generation", "state", "device_id", "pid", "reserved_bytes"),
+    ("generation", "state"),
     Codec(Instance, frozenset({"key"})),
 )
 ROLLOUTS = Entity(

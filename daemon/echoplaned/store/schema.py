@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration. Known without importing Alembic, which is slow; a test compares it with the scripts."""
 
 META_ID = 1
@@ -45,7 +45,7 @@ meta = sa.Table(
     metadata,
     sa.Column("meta_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("store_epoch", sa.BigInteger, nullable=False),
-    sa.Column("ledger_epoch", sa.BigInteger, nullable=False),
+    sa.Column("reservation_epoch", sa.BigInteger, nullable=False),
     sa.Column("route_epoch", sa.BigInteger, nullable=False),
     sa.Column("announce_sequence", sa.BigInteger, nullable=False),
     sa.Column("writer", sa.String, nullable=False),
@@ -70,8 +70,6 @@ versions = sa.Table(
     _row_id(),
     _id("model_id"),
     _id("version_id"),
-    sa.Column("tier", sa.String, nullable=False),
-    sa.Column("wanted", sa.Boolean, nullable=False),
     _time("create_time_s"),
     _document(),
     sa.UniqueConstraint("model_id", "version_id"),
@@ -88,9 +86,6 @@ instances = sa.Table(
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String, nullable=False),
-    sa.Column("device_id", sa.String, nullable=False),
-    sa.Column("pid", sa.BigInteger, nullable=False),
-    sa.Column("reserved_bytes", sa.BigInteger, nullable=False),
     _document(),
     sa.PrimaryKeyConstraint("model_id", "version_id", "ordinal"),
     sa.ForeignKeyConstraint(

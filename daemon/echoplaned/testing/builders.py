@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import Event, VersionOrder
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
 from echoplaned.core.plan import Device, Plan
-from echoplaned.core.spec import RolloutPolicy, VersionSpec
+from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
 from echoplaned.core.state import State
 from echoplaned.core.step import step
 
@@ -18,6 +19,11 @@ GIB = 1024 * MIB
 def device(device_id: str = "host", capacity_bytes: int = 16 * GIB) -> Device:
     """Return a device with a tenth of its memory held back."""
     return Device(device_id, "host", "host memory", capacity_bytes, capacity_bytes // 10)
+
+
+def endpoints(target: str) -> tuple[Endpoint, ...]:
+    """Return the one endpoint of an engine that speaks the Open Inference Protocol at ``HOST:PORT``."""
+    return (tcp_endpoint(EndpointProtocol.OIP_GRPC, target),)
 
 
 def signature(width: int = 384) -> Signature:
@@ -65,11 +71,7 @@ def order(
         source_uri=f"file:{version}",
         source_path=f"/models/{version}",
         digest=digest,
-        engine="torch",
-        dtype=Dtype.FP32,
-        context_length=512,
-        max_concurrency=8,
-        replicas=replicas,
+        shape=ServingShape(Dtype.FP32, context_length=512, max_concurrency=8, engine="torch", replicas=replicas),
     )
     return VersionOrder(model, version, spec, facts(digest, width), plan(replicas))
 

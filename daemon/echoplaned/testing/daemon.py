@@ -15,6 +15,8 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from echoplane.channels import DIRECT_OPTIONS
+
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment."""
@@ -80,7 +82,7 @@ class DaemonProcess:
         raise RuntimeError(f"the daemon did not serve within {timeout_s} s: {self.tail()}")
 
     def _serving(self) -> bool:
-        with grpc.insecure_channel(self.address) as channel:
+        with grpc.insecure_channel(self.address, DIRECT_OPTIONS) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=1.0)

@@ -13,7 +13,7 @@ from echoplaned.core.effects import (
     DrainEngine,
     Effect,
     EvaluateGates,
-    PlanInstance,
+    PlaceInstance,
     ProbeEngine,
     PublishRoutes,
     Reply,
@@ -24,9 +24,10 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import CallerEvent, Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import Failure
 from echoplaned.core.fold import find_instance
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
 from echoplaned.core.step import step
-from echoplaned.testing.builders import empty_state
+from echoplaned.testing.builders import empty_state, endpoints
 
 
 @dataclass(slots=True)
@@ -124,13 +125,13 @@ class FakeHandle:
         self._now_s += seconds
         self.emit(Tick(self._now_s))
 
-    def judge(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
+    def give_verdict(self, model_id: str, verdict: GateVerdict, reason: str = "as the test says") -> None:
         """Say what the gates say of a model's rollout, in its present window."""
         rollout = self._state.models[model_id].rollout
         if rollout is None:
             raise AssertionError(f"model {model_id} has no rollout to judge")
         given = (Verdict("errors", verdict, reason, 0.95, (("new_request_count", 100),)),)
-        self.emit(GatesJudged(self._now_s, model_id, rollout.rollout_id, rollout.stage, rollout.window, given))
+        self.emit(GatesJudged(self._now_s, model_id, rollout.rollout_id, rollout.stage, rollout.evidence_window, given))
 
     def acknowledge(self, model_id: str) -> None:
         """Let every subscriber have a model's newest routes."""
@@ -174,7 +175,7 @@ class FakeHandle:
     def _answer(self, effect: Effect) -> Event | None:
         script = self.script
         match effect:
-            case PlanInstance() if script.reserve:
+            case PlaceInstance() if script.reserve:
                 return self._reserved(effect)
             case StartEngine() | ProbeEngine() | DrainEngine() | StopEngine():
                 return self._answer_engine(effect)
@@ -190,7 +191,7 @@ class FakeHandle:
                 answer = events.EngineGaveUp(*who, script.start_failure)
             case StartEngine() if script.start:
                 port = 9000 + effect.instance.ordinal
-                answer = events.EngineReady(*who, f"127.0.0.1:{port}", port)
+                answer = events.EngineReady(*who, endpoints(f"127.0.0.1:{port}"), f"leader-{port}")
             case ProbeEngine() if script.probe_failure:
                 answer = events.ProbesFailed(*who, script.probe_failure)
             case ProbeEngine() if script.probe:
@@ -211,15 +212,15 @@ class FakeHandle:
             case EvaluateGates() if script.verdict is not None:
                 rollout = effect.rollout
                 given = (Verdict("errors", script.verdict, "as the script says", 0.95),)
-                return GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.window, given)
+                return GatesJudged(
+                    now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.evidence_window, given
+                )
             case _:
                 return None
 
-    def _reserved(self, effect: PlanInstance) -> Event | None:
+    def _reserved(self, effect: PlaceInstance) -> Event | None:
         found = find_instance(self._state, effect.instance)
         if found is None:
             return None
-        device = self._state.devices[0].device_id
-        return events.Reserved(
-            self._now_s, effect.instance, device, found[1].plan.upper_bytes, self._state.ledger_epoch
-        )
+        placement = on_one_device(self._state.devices[0].device_id, found[1].plan.upper_bytes)
+        return events.InstancePlaced(self._now_s, effect.instance, placement, self._state.reservation_epoch)

@@ -24,7 +24,7 @@ from typing import Self, TextIO, cast
 import grpc
 import grpc.aio
 
-from echoplane import bootstrap
+from echoplane.channels import BOOTSTRAP_VARIABLE, DIRECT_OPTIONS, bootstrap, bypass_proxy
 from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 
 MAX_IN_FLIGHT = 500
@@ -247,7 +247,8 @@ async def generate(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    async with grpc.aio.insecure_channel(options.target or f"xds:///models/{options.model}") as channel:
+    target = options.target or f"xds:///models/{options.model}"
+    async with grpc.aio.insecure_channel(target, DIRECT_OPTIONS) as channel:
         await Generator(options, channel).run(stopping)
 
 
@@ -266,7 +267,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     # grpc reads the bootstrap at its first xDS channel, not at import.
-    os.environ["GRPC_XDS_BOOTSTRAP_CONFIG"] = json.dumps(bootstrap(options.address))
+    os.environ[BOOTSTRAP_VARIABLE] = json.dumps(bootstrap(options.address))
+    bypass_proxy(options.address)
     asyncio.run(generate(options))
     return 0
 

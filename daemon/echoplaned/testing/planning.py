@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError
+from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError, SourceNotAllowedError
 from echoplaned.core.facts import Dtype, ModelFacts
+from echoplaned.core.fold import free_bytes
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.core.state import State
+from echoplaned.ports.planning import InspectedSource, PlanQuestion
 from echoplaned.ports.probing import ProbeOutcome
-from echoplaned.rpc.facade import PlanQuestion
 
 _BYTES = {Dtype.FP32: 4, Dtype.FP16: 2, Dtype.BF16: 2, Dtype.INT8: 1}
 
 
 @dataclass(slots=True)
 class FakePlanning:
-    """Knows the checkpoints that it was given, by the last part of their path.
+    """Knows the checkpoints that it was given, by the last part of their path; every source without ``..`` lies beneath ``root``.
 
-    ``errors``: raised when such a checkpoint is inspected. Memory is parameters times the dtype's width, and a tenth on top.
+    Memory is parameters times the dtype's width, and a tenth on top.
+
+    Attributes:
+        checkpoints: what is known of each.
+        errors: raised when such a checkpoint is inspected.
+        refused_dtypes: raised when one is planned.
+        root: where sources lie.
+        inspected: what was asked for, in order.
+        planned: likewise.
+        threads: that any question came in.
     """
 
     checkpoints: dict[str, ModelFacts] = field(default_factory=dict)
     errors: dict[str, EchoplaneError] = field(default_factory=dict)
     refused_dtypes: frozenset[Dtype] = frozenset()
+    root: Path = Path("/roots")
     inspected: list[Path] = field(default_factory=list)
     planned: list[PlanQuestion] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)
 
-    def inspect(self, path: Path) -> ModelFacts:
+    def inspect(self, source_uri: str) -> InspectedSource:
         """Return the facts that were given.
 
         Raises:
             EchoplaneError: the one that was given, or SourceCorruptError for an unknown checkpoint.
         """
+        self.threads.add(threading.get_ident())
+        if ".." in source_uri:
+            raise SourceNotAllowedError(
+                "the source lies outside of every root", subject="source_uri", accepted="file: paths"
+            )
+        path = self.root / source_uri.removeprefix("file:")
         self.inspected.append(path)
         if path.name in self.errors:
             raise self.errors[path.name]
@@ -42,52 +62,53 @@ class FakePlanning:
             raise SourceCorruptError(
                 f"{path.name} has no config.json", subject=path.name, accepted="config.json beside it"
             )
-        return self.checkpoints[path.name]
+        return InspectedSource(str(path), self.checkpoints[path.name])
 
-    def plan(self, question: PlanQuestion) -> Plan:
+    def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Place every replica on the first device that has room for all of them.
 
         Raises:
             DtypeUnsupportedError: the dtype was refused.
         """
+        self.threads.add(threading.get_ident())
         self.planned.append(question)
-        if question.dtype in self.refused_dtypes:
+        facts, shape = question.facts, question.spec.shape
+        if shape.dtype in self.refused_dtypes:
             accepted = ", ".join(d.value for d in Dtype if d not in self.refused_dtypes)
-            raise DtypeUnsupportedError(f"{question.dtype.value} cannot be had", subject="dtype", accepted=accepted)
-        size = question.facts.parameter_count * _BYTES[question.dtype]
+            raise DtypeUnsupportedError(f"{shape.dtype.value} cannot be had", subject="dtype", accepted=accepted)
+        size = facts.parameter_count * _BYTES[shape.dtype]
         upper = size * 11 // 10
         fits = tuple(
             DeviceFit(
-                load.device.device_id,
-                load.device.capacity_bytes - load.device.reserve_bytes - load.reserved_bytes,
-                upper * question.replicas,
+                device.device_id,
+                free_bytes(state, device.device_id) - question.taken_bytes.get(device.device_id, 0),
+                upper * shape.replicas,
             )
-            for load in question.devices
+            for device in state.devices
         )
         placed = next((f.device_id for f in fits if f.fits), "")
-        smaller = Alternative(Dtype.INT8, question.context_length, question.max_concurrency, size // 4, "host", "INT8")
+        smaller = Alternative(Dtype.INT8, shape.context_length, shape.max_concurrency, size // 4, "host", "INT8")
         return Plan(
             fits=bool(placed),
-            architecture=question.facts.architecture,
-            parameter_count=question.facts.parameter_count,
-            dtype=question.dtype,
-            context_length=question.context_length,
-            max_concurrency=question.max_concurrency,
-            replicas=question.replicas,
+            architecture=facts.architecture,
+            parameter_count=facts.parameter_count,
+            dtype=shape.dtype,
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            replicas=shape.replicas,
             bytes=size,
             upper_bytes=upper,
-            components=(
-                Component("weights", size, "parameters x bytes", (("parameters", question.facts.parameter_count),)),
-            ),
-            device_ids=(placed,) * question.replicas if placed else (),
+            components=(Component("weights", size, "parameters x bytes", (("parameters", facts.parameter_count),)),),
+            device_ids=(placed,) * shape.replicas if placed else (),
             devices=fits,
             alternatives=() if placed else (smaller,),
-            reservoir=self.reservoir(question.facts.parameter_count, question.max_concurrency, question.reservoir),
+            reservoir=self.reservoir(facts.parameter_count, shape.max_concurrency, question.spec.reservoir),
             surge=question.surge,
         )
 
     def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:
         """Return the small class's reservoir with the overrides applied; its tree is a spine."""
+        self.threads.add(threading.get_ident())
         return Reservoir(
             size_class="small",
             membrane_depth=4,

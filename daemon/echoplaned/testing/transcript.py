@@ -1,6 +1,13 @@
 """Transcripts: events written as text in, effects written as text out; the form of the core's tests.
 
-A line ``> verb arguments`` is an event; the lines under it are the effects. Times move by ``> tick SECONDS``.
+- ``# text`` is a comment, and stays.
+- ``given VERSION STATE [option=value ...]``, first of all, prepares a state without showing how. ``given m/v1 serving``: loaded
+  and routed to, acknowledged. ``given m/v2 ready``: loaded beside what serves, unrouted. ``given m/v2 observed``: the update to
+  it has reached its first stage. Its operation is ``op-v2``, its rollout ``r-v2``; options are those of the order that began it.
+- ``> verb arguments`` is an event; the lines under it, indented, are its effects. The operation that line N starts is ``opN``, a
+  rollout ``rN``. ``> tick SECONDS`` moves the time.
+
+``pytest tests/core/test_transcripts.py --rewrite`` writes what the core does under each event; read the diff before you keep it.
 """
 
 from __future__ import annotations
@@ -12,15 +19,18 @@ from dataclasses import dataclass, field
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.derive import implied_effects
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import GateVerdict, State, Verdict
 from echoplaned.core.step import step
 from echoplaned.testing import builders
 
 MIB = 1024 * 1024
+LEADER = "leader-1"
 
 
 @dataclass
@@ -30,6 +40,26 @@ class Transcript:
     state: State = field(default_factory=builders.empty_state)
     now_s: float = 0.0
     count: int = 0
+    given: str = ""
+
+    def prepare(self, line: str) -> None:
+        """Bring a version where a ``given`` line says; what the core refuses on the way raises ``ValueError``."""
+        name, state, *options = shlex.split(line)
+        if state not in _GIVEN:
+            raise ValueError(f"{line!r}: a version is given as {', '.join(_GIVEN)}")
+        model, _, version = name.partition("/")
+        count, self.given = self.count, version
+        for event in _GIVEN[state]:
+            words = event.format(m=model, v=version, key=name, options=" ".join(options))
+            refused = [told for told in self.play(words) if told.startswith("refused")]
+            if refused:
+                raise ValueError(f"given {line}: {words!r} was {refused[0]}")
+        self.count, self.given = count, ""
+
+    @property
+    def label(self) -> str:
+        """What the ids of the operation and of the rollout end with that an event starts."""
+        return f"-{self.given}" if self.given else str(self.count)
 
     def play(self, line: str) -> list[str]:
         """Apply one event line; return the effects as lines, or the refusal."""
@@ -53,7 +83,7 @@ class Transcript:
     def request(self, options: dict[str, str]) -> ev.Request:
         """Return the request part of a caller's event."""
         request_id = options.get("request_id", "")
-        return ev.Request(self.now_s, f"op{self.count}", request_id, options.get("body", "body"))
+        return ev.Request(self.now_s, f"op{self.label}", request_id, options.get("body", "body"))
 
     def instance(self, word: str) -> tuple[InstanceKey, int]:
         """Read ``m/v#0`` (newest generation) or ``m/v#0.3``."""
@@ -93,7 +123,7 @@ def _update(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
     return ev.UpdateRequested(
         t.request(options),
         _order(words, options),
-        f"r{t.count}",
+        f"r{t.label}",
         builders.policy(stages_percent=stages),
         change,
         options.get("etag", ""),
@@ -140,20 +170,27 @@ def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Eve
 
 
 def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
-    return ev.Reserved(t.now_s, t.instance(words[0])[0], words[1], int(words[2]) * MIB, ledger)
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
+    return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], _placement(words[1:]), ledger)
+
+
+def _placement(words: list[str]) -> Placement:
+    """Read ``cuda:0 128 cuda:1 128``: each device with its MiB."""
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return Placement(LOCAL_NODE, tuple(DeviceShare(device_id, int(mib) * MIB) for device_id, mib in pairs))
 
 
 def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    ledger = int(options.get("ledger", str(t.state.ledger_epoch)))
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
-    return ev.Refused(t.now_s, t.instance(words[0])[0], failure, ledger)
+    return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
 
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
     key, generation = t.instance(words[0])
     address = f"127.0.0.1:{5000 + 100 * len(key.version.version) + key.ordinal}"
-    return ev.EngineReady(t.now_s, key, generation, words[1] if len(words) > 1 else address, 4242)
+    found = builders.endpoints(words[1] if len(words) > 1 else address)
+    return ev.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
 _Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
@@ -201,7 +238,7 @@ def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) ->
 
 def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
     rollout = t.state.models[words[0]].rollout
-    stage, window = (rollout.stage, rollout.window) if rollout is not None else (0, 0)
+    stage, window = (rollout.stage, rollout.evidence_window) if rollout is not None else (0, 0)
     verdict = Verdict("errors", GateVerdict(words[1]), options.get("why", "because"))
     window = int(options.get("window", str(window)))
     return ev.GatesJudged(t.now_s, words[0], t.rollout_id(words[0], options), stage, window, (verdict,))
@@ -210,7 +247,7 @@ def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
 def _adapter_failed(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
     """The adapter raises that does this kind of work for an instance, a model or a rollout."""
     kind, subject = words[0], words[1]
-    implied = (e for m in t.state.models.values() for e in implied_effects(m, t.state.ledger_epoch, t.now_s))
+    implied = (e for m in t.state.models.values() for e in implied_effects(m, t.state.reservation_epoch, t.now_s))
     key = next((e.key for e in implied if (e.key[0], str(e.key[1])) == (kind, subject)), (kind, subject, 0))
     return ev.AdapterFailed(t.now_s, key, "adapter", "Bug: no")
 
@@ -220,7 +257,7 @@ def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> ev.Even
 
 
 def _recovered(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
-    found = tuple(ev.FoundEngine(*t.instance(word), "127.0.0.1:6000", 4242) for word in words)
+    found = tuple(ev.FoundEngine(*t.instance(word), builders.endpoints("127.0.0.1:6000"), LEADER) for word in words)
     return ev.Recovered(t.now_s, found)
 
 
@@ -256,17 +293,27 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] =
 }
 
 
+_STARTED = ("reserved {key}#0 host 128", "ready {key}#0", "probes-passed {key}#0", "acked {m}")
+_GIVEN: dict[str, tuple[str, ...]] = {
+    "serving": ("load {m} {v} {options}", *_STARTED),
+    "ready": ("load {m} {v} {options}", *_STARTED),
+    # Acknowledged twice: the cluster at weight 1, then the weights of the first stage.
+    "observed": ("update {m} {v} {options}", *_STARTED, "acked {m}"),
+}
+"""The events that bring a version into each state of a ``given`` line."""
+
+
 def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line for each kind of effect
     """Write an effect as one line."""
     match effect:
         case fx.Persist():
             return f"persist e{effect.epoch}"
-        case fx.PlanInstance():
-            return f"plan {effect.instance} ledger={effect.ledger_epoch}"
+        case fx.PlaceInstance():
+            return f"plan {effect.instance} ledger={effect.reservation_epoch}"
         case fx.StartEngine():
-            return f"start {effect.instance}.{effect.generation} on {effect.device_id}"
+            return f"start {effect.instance}.{effect.generation} on {','.join(effect.placement.device_ids)}"
         case fx.ProbeEngine():
-            return f"probe {effect.instance}.{effect.generation} at {effect.address}"
+            return f"probe {effect.instance}.{effect.generation} at {oip_target(effect.endpoints)}"
         case fx.DrainEngine():
             return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
         case fx.UndrainEngine():
@@ -279,7 +326,9 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
             return _show_routes(effect)
         case fx.EvaluateGates():
             rollout = effect.rollout
-            return f"evaluate {rollout.rollout_id} {rollout.phase} stage={rollout.stage} window={rollout.window}"
+            return (
+                f"evaluate {rollout.rollout_id} {rollout.phase} stage={rollout.stage} window={rollout.evidence_window}"
+            )
         case fx.FinishOperation():
             failure = effect.operation.failure
             outcome = f"{failure.reason.value}: {failure.message}" if failure is not None else "ok"

@@ -19,8 +19,11 @@ from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.names import parse_name
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS, Load, XdsObserver
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, XdsObserver
 
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
@@ -81,26 +84,26 @@ class LoadReportService:
         first = cast(Any, await context.read())
         if first is _EOF:
             return
-        node = (first.node.id or context.peer())[:MOST_NODE_CHARACTERS]
+        reporter = Reporter((first.node.id or context.peer())[:MOST_NODE_CHARACTERS], stream)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
-        self._report(first, node, stream, 0.0)
+        self._report(first, reporter, 0.0)
         try:
             while (request := cast(Any, await context.read())) is not _EOF:
                 now_s = self._clock()
-                self._report(request, node, stream, now_s - reported_s)
+                self._report(request, reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
-            self._observer.load_stream_ended(node, stream)
+            self._observer.load_stream_ended(reporter)
 
-    def _report(self, request: Any, node: str, stream: int, measured_s: float) -> None:  # noqa: ANN401 - has no public type
-        for load in fold(request.cluster_stats, node, stream, measured_s):
-            self._observer.load_report(load)
+    def _report(self, request: Any, reporter: Reporter, measured_s: float) -> None:  # noqa: ANN401 - has no public type
+        for report in read_reports(request.cluster_stats, reporter, measured_s):
+            self._observer.load_report(report)
 
 
-def fold(clusters: Any, node: str, stream: int, measured_s: float) -> Iterator[Load]:  # noqa: ANN401 - a repeated field has no public type
-    """Yield one ``Load`` for each cluster of ours that had requests, its localities added up.
+def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
+    """Yield one report for each cluster of ours that had requests, its localities added up.
 
     ``measured_s``: the interval where the client does not name it.
     """
@@ -112,14 +115,13 @@ def fold(clusters: Any, node: str, stream: int, measured_s: float) -> Iterator[L
         if not localities:
             continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
         told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
-        yield Load(
-            model=target.model,
-            version=target.version,
-            node=node,
-            stream=stream,
+        counts = RequestCounts(
             ok=sum(each.total_successful_requests for each in localities),
-            error=sum(each.total_error_requests for each in localities),
-            issued=sum(each.total_issued_requests for each in localities),
-            in_progress=sum(each.total_requests_in_progress for each in localities),
-            interval_s=told_s if told_s > 0 else measured_s,
+            # A report does not tell a caller's mistake from a server's; the workers' own counters do.
+            server_errors=sum(each.total_error_requests for each in localities),
+            arrivals=sum(each.total_issued_requests for each in localities),
+            in_flight=sum(each.total_requests_in_progress for each in localities),
+            origin=CountedBy.LRS,
         )
+        version = VersionKey(target.model, target.version)
+        yield LoadReport(version, reporter, counts, told_s if told_s > 0 else measured_s)

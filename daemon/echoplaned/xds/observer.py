@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.names import ResourceType
 
 MOST_NODE_CHARACTERS = 200
@@ -41,20 +44,19 @@ class Nack:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """One client's requests to one version over an interval. ``in_progress``: at its end, the rest: during it.
+class LoadReport:
+    """One client's requests to one version over an interval.
 
-    ``node``: the client's id, which several clients may share; ``stream``: a number that tells the streams of reports apart.
+    Attributes:
+        version: whose requests they are.
+        reporter: the client's stream of reports.
+        counts: the requests; ``in_flight`` at the interval's end, the rest during it.
+        interval_s: its length in seconds.
     """
 
-    model: str
-    version: str
-    node: str
-    stream: int
-    ok: int
-    error: int
-    issued: int
-    in_progress: int
+    version: VersionKey
+    reporter: Reporter
+    counts: RequestCounts
     interval_s: float
 
 
@@ -88,12 +90,12 @@ class XdsObserver(Protocol):
         """So many streams follow the model's routes now."""
         ...
 
-    def load_report(self, load: Load) -> None:
+    def load_report(self, report: LoadReport) -> None:
         """One client's counts for one version over an interval."""
         ...
 
-    def load_stream_ended(self, node: str, stream: int) -> None:
-        """No report comes any more on the stream of this number."""
+    def load_stream_ended(self, reporter: Reporter) -> None:
+        """No report comes any more on this stream."""
         ...
 
 

@@ -15,37 +15,36 @@ from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.refusals import RecordedRefusal
-from echoplaned.ports.traffic import Reporter, TrafficCounts
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import Reporter
 from echoplaned.runtime.faults import contain
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.observer import Load, Nack, Refusal
+from echoplaned.xds.observer import LoadReport, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.refusals import RefusalLog
 
 log = structlog.get_logger(__name__)
 
 
-class LoadTotals:
-    """Running totals of the clients' load reports, by version (a ``TrafficSource``).
+class ClientRequestTotals:
+    """Running totals of the clients' load reports, by version and by client (a ``TrafficSource``).
 
     A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
     counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
     """
 
     def __init__(self) -> None:
-        self._totals: dict[VersionKey, TrafficCounts] = {}
-        self._clients: dict[VersionKey, dict[Reporter, TrafficCounts]] = {}
+        self._totals: dict[VersionKey, RequestCounts] = {}
+        self._clients: dict[VersionKey, dict[Reporter, RequestCounts]] = {}
         self.report_count = 0
 
-    def add(self, load: Load) -> None:
-        """Fold one report in."""
-        version, reporter = VersionKey(load.model, load.version), Reporter(load.node, load.stream)
-        clients = self._clients.setdefault(version, {})
-        more = TrafficCounts(ok=load.ok, server_errors=load.error, arrivals=load.issued, in_flight=load.in_progress)
-        before = clients.get(reporter, TrafficCounts())
-        clients[reporter] = replace(before, in_flight=0) + more
-        total = self._totals.get(version, TrafficCounts())
-        self._totals[version] = replace(total, in_flight=total.in_flight - before.in_flight) + more
+    def add(self, report: LoadReport) -> None:
+        """Add one report."""
+        clients = self._clients.setdefault(report.version, {})
+        before = clients.get(report.reporter, RequestCounts())
+        clients[report.reporter] = before.at_rest() + report.counts
+        total = self._totals.get(report.version, RequestCounts())
+        self._totals[report.version] = replace(total, in_flight=total.in_flight - before.in_flight) + report.counts
         self.report_count += 1
 
     def ended(self, reporter: Reporter) -> None:
@@ -56,11 +55,11 @@ class LoadTotals:
                 total = self._totals[version]
                 self._totals[version] = replace(total, in_flight=total.in_flight - last.in_flight)
 
-    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return the totals of the streams that report at present, each since it began."""
         return self._clients.get(version, {})
 
-    def totals(self) -> Mapping[VersionKey, TrafficCounts]:
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started."""
         return self._totals
 
@@ -85,7 +84,7 @@ class Traffic:
         self._opened = False
         self._waiting: dict[str, PublishRoutes] = {}
         self._acknowledged_epochs: dict[str, int] = {}
-        self.loads = LoadTotals()
+        self.loads = ClientRequestTotals()
         self.refusals = RefusalLog()
 
     def connect(self, publisher: Publisher) -> None:
@@ -160,17 +159,17 @@ class Traffic:
         """So many streams follow the model's routes now."""
         log.debug("xds.subscribers", model=model, count=count)
 
-    def load_report(self, load: Load) -> None:
+    def load_report(self, report: LoadReport) -> None:
         """One client's counts for one version over the interval."""
-        self.loads.add(load)
+        self.loads.add(report)
 
-    def load_stream_ended(self, node: str, stream: int) -> None:
+    def load_stream_ended(self, reporter: Reporter) -> None:
         """No report comes any more on this stream."""
-        self.loads.ended(Reporter(node, stream))
+        self.loads.ended(reporter)
 
     # --- ClientSource ---
 
-    def by_client(self, version: VersionKey) -> Mapping[Reporter, TrafficCounts]:
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return what every client that reports at present has counted."""
         return self.loads.by_client(version)
 

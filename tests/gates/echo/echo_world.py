@@ -34,7 +34,7 @@ def sequence(rng: np.random.Generator, *, shift: float = 0.0, memory: float = 0.
 def learnt(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEvidence:
     """Gather requests of the old version, and fit the listeners where they are enough."""
     gathered = live.calibrate(evidence, sequences)
-    return live.fitted(gathered, features.fit(gathered.to_fit, Network())) if gathered.to_fit else gathered
+    return live.use_model(gathered, features.fit(gathered.to_fit, Network())) if gathered.to_fit else gathered
 
 
 def trace(

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from echo_world import learnt, sequence
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.echo import description, evidence, live, verdict
-from echoplaned.gates.echo.evidence import EchoSeen, EchoSubject
+from echoplaned.gates.echo.evidence import BehaviourSeen
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.subject import EchoSubject
+from tests.gates.echo.echo_world import learnt, sequence
 
 
 def heard(shift: float, pairs: int = 60) -> LiveEvidence:
@@ -36,7 +37,7 @@ def test_a_changed_version_is_far_and_an_equal_one_is_not() -> None:
 
 def test_only_the_newest_pairs_are_kept() -> None:
     """Memory and time are bounded: the oldest pairs are not described any more."""
-    assert len(heard(0.0, 300).newest) == description.MOST_PAIRS
+    assert len(heard(0.0, 300).newest) == description.MAX_PAIRS
 
 
 def test_it_is_due_from_a_few_pairs_on_and_then_ever_more_rarely() -> None:
@@ -51,8 +52,8 @@ def test_the_report_carries_it_beside_the_bets() -> None:
     """A verdict tells each listener's discrepancy and its p-value; the decision does not change by it."""
     subject = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, 0.95)
     known = replace(evidence.begin(subject), live=heard(0.0))
-    before = verdict.judge(known)
-    after = verdict.judge(evidence.observe(known, EchoSeen(described=description.describe(known.live.newest))))
+    before = verdict.decide(known)
+    after = verdict.decide(evidence.observe(known, BehaviourSeen(described=description.describe(known.live.newest))))
     assert before.behaviour is not None
     assert after.behaviour is not None
     assert (before.behaviour.described_pairs, before.behaviour.listeners[0].mmd_squared) == (0, None)

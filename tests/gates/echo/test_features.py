@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from echo_world import sequence, tokens
 
 from echoplaned.gates.echo import features
-from echoplaned.gates.echo.features import CALIBRATION_LEAST, Listener, Network
+from echoplaned.gates.echo.features import MIN_CALIBRATION, Listener, Network
 from echoplaned.gates.echo.sequences import Sequence
+from tests.gates.echo.echo_world import sequence, tokens
 
 
 def drawn(seed: int, count: int, *, shift: float = 0.0, memory: float = 0.5) -> tuple[Sequence, ...]:
@@ -57,7 +57,7 @@ def test_outputs_have_their_own_features() -> None:
 
 def test_too_few_requests_fit_nothing() -> None:
     """Nothing is fitted on few requests, on empty ones, or on outputs of several widths."""
-    assert features.fit(drawn(0, CALIBRATION_LEAST - 1), Network()) is None
+    assert features.fit(drawn(0, MIN_CALIBRATION - 1), Network()) is None
     assert features.fit((Sequence(),) * 100, Network()) is None
     assert (
         features.fit(tuple(Sequence(output=np.zeros(1 + n % 2, dtype=np.float32)) for n in range(100)), Network())

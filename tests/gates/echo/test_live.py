@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from echo_world import NEW, learnt, sequence, trace
 
 from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Listener, Network
@@ -15,6 +14,7 @@ from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
 from echoplaned.ports.traces import TraceFlag
+from tests.gates.echo.echo_world import NEW, learnt, sequence, trace
 
 
 def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:
@@ -36,7 +36,7 @@ def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
     evidence = live.observe(evidence, requests(1, 400))
     assert (evidence.pairs, len(evidence.to_fit)) == (0, live.CALIBRATION_WANTED)
     assert live.observe(evidence, requests(2, 100)).to_fit == evidence.to_fit
-    evidence = live.fitted(evidence, features.fit(evidence.to_fit, Network()))
+    evidence = live.use_model(evidence, features.fit(evidence.to_fit, Network()))
     assert evidence.model is not None
     assert (evidence.pairs, evidence.waiting.count, evidence.calibration) == (0, 0, ())
 
@@ -44,9 +44,9 @@ def test_old_requests_calibrate_first_and_never_enter_the_test() -> None:
 def test_listeners_that_cannot_be_fitted_wait_for_newer_requests() -> None:
     """Half of what was gathered is given up, and bets begin once the rest and what comes then can be fitted on."""
     gathered = live.observe(LiveEvidence(), requests(1, 400))
-    waits = live.fitted(gathered, None)
+    waits = live.use_model(gathered, None)
     assert (waits.model, waits.to_fit, waits.calibration) == (None, (), gathered.calibration[100:])
-    assert live.fitted(waits, None) is waits
+    assert live.use_model(waits, None) is waits
 
 
 def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
@@ -91,7 +91,7 @@ def test_asking_again_makes_no_evidence(texts: int) -> None:
 
 def test_an_interval_bets_on_so_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would hold the daemon's thread for long is left out, and counted; the next reading bets again."""
-    monkeypatch.setattr(live, "MOST_UNIT_TOKENS", 512 * 200)
+    monkeypatch.setattr(live, "MAX_UNIT_TOKENS", 512 * 200)
     first = live.observe(calibrated(), requests(1, 400))
     assert 4 <= first.pairs <= 13  # of 16 to 48 tokens each, 200 and the pair that goes beyond
     assert first.pairs + first.skipped == 200
@@ -107,7 +107,9 @@ def test_outputs_of_another_width_are_left_out() -> None:
     )
     assert (evidence.pairs, evidence.skipped) == (0, 1)
     # A vector that was not finite has no features: it must wait where its partner does, to take it along.
-    assert stratum_of(replace(trace(), features=np.zeros(6))) == stratum_of(replace(trace(), features=np.zeros(0)))
+    assert stratum_of(replace(trace(), features=np.zeros(6, np.float32))) == stratum_of(
+        replace(trace(), features=np.zeros(0, np.float32))
+    )
 
 
 def test_it_is_the_same_in_portions() -> None:

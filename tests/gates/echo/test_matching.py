@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from echoplaned.gates.echo import matching
-from echoplaned.gates.echo.matching import MOST_STRATA, MOST_WAITING, Request, Waiting
+from echoplaned.gates.echo.matching import MAX_STRATA, MAX_WAITING, Request, Waiting
 from echoplaned.gates.echo.sequences import Sequence
 
 
@@ -59,11 +59,11 @@ def test_damaged_telemetry_takes_its_partner_along() -> None:
 
 def test_waiting_is_bounded_and_can_be_emptied() -> None:
     """At most so many wait, the oldest gives way; emptied, nobody does."""
-    waiting, _ = matching.match(Waiting(), tuple(asked("old", n) for n in range(MOST_WAITING + 5)))
-    assert waiting.count == MOST_WAITING
+    waiting, _ = matching.match(Waiting(), tuple(asked("old", n) for n in range(MAX_WAITING + 5)))
+    assert waiting.count == MAX_WAITING
     _, pairs = matching.match(waiting, (asked("new", 0),))
-    assert told(pairs) == [(0.0, MOST_WAITING + 4.0)]
-    _, none = matching.match(matching.emptied(waiting), (asked("new", 0),))
+    assert told(pairs) == [(0.0, MAX_WAITING + 4.0)]
+    _, none = matching.match(matching.empty(waiting), (asked("new", 0),))
     assert none == ()
 
 
@@ -93,10 +93,10 @@ def test_an_answer_counts_once() -> None:
 
 def test_who_gave_way_may_be_asked_again() -> None:
     """An answer that waited and found no partner was in no bet: it is no repeat."""
-    crowd = tuple(same("old", number) for number in range(1, MOST_WAITING + 2))
+    crowd = tuple(same("old", number) for number in range(1, MAX_WAITING + 2))
     waiting, _ = matching.match(Waiting(), crowd)
     _, pairs = matching.match(waiting, (same("new", 1), same("new", 2)))
-    assert told(pairs) == [(1.0, float(MOST_WAITING + 1))]
+    assert told(pairs) == [(1.0, float(MAX_WAITING + 1))]
 
 
 def test_one_hot_text_takes_no_more_than_one_partner() -> None:
@@ -107,14 +107,14 @@ def test_one_hot_text_takes_no_more_than_one_partner() -> None:
         requests += [same("new" if rng.random() < 0.3 else "old", 1) for _ in range(9)] + [same(side, number)]
     _, pairs = matching.match(Waiting(), tuple(requests))
     honest = sum(1 for request in requests if request.digest > 1 and request.is_new)
-    assert len(pairs) >= honest - MOST_WAITING
+    assert len(pairs) >= honest - MAX_WAITING
     assert sum(1 for pair in told(pairs) if 1.0 in pair) == 1
 
 
 def test_strata_that_wait_are_bounded() -> None:
     """Where requests wait in too many strata, the one that was begun first is given up; a stratum without anybody takes no room."""
-    waiting, _ = matching.match(Waiting(), tuple(asked("old", n, str(n)) for n in range(MOST_STRATA + 1)))
-    assert waiting.count == len(waiting.queues) == MOST_STRATA
+    waiting, _ = matching.match(Waiting(), tuple(asked("old", n, str(n)) for n in range(MAX_STRATA + 1)))
+    assert waiting.count == len(waiting.queues) == MAX_STRATA
     waiting, pairs = matching.match(waiting, (asked("new", 1000, "1"), asked("new", 1001, "0")))
     assert told(pairs) == [(1000.0, 1.0)]
-    assert len(waiting.queues) == MOST_STRATA
+    assert len(waiting.queues) == MAX_STRATA

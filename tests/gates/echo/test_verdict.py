@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo import margins, verdict
-from echoplaned.gates.echo.evidence import EchoEvidence, EchoSeen, EchoSubject
+from echoplaned.gates.echo.evidence import BehaviourSeen, EchoEvidence
 from echoplaned.gates.echo.paired import Measure
 from echoplaned.gates.echo.scored import ScoredText, compare
+from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.ports.scoring import ScoreOutcome
 
 SUBJECT = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, confidence=0.95, text_count=48)
@@ -30,7 +32,7 @@ def text(index: int, kl: float, tokens: int = 20) -> ScoredText:
 
 def heard(kl: float, subject: EchoSubject = SUBJECT, count: int = 48) -> EchoEvidence:
     """Return the evidence after texts at a distance."""
-    return echo.observe(echo.begin(subject), EchoSeen(tuple(text(n, kl) for n in range(count))))
+    return echo.observe(echo.begin(subject), BehaviourSeen(tuple(text(n, kl) for n in range(count))))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def heard(kl: float, subject: EchoSubject = SUBJECT, count: int = 48) -> EchoEvi
 )
 def test_a_clear_change_decides_as_declared(change: BehaviourChange, expected: GateVerdict, code: str) -> None:
     """The same evidence fails, passes with a report, or holds and asks."""
-    said = verdict.judge(heard(5 * MARGIN, replace(SUBJECT, change=change)))
+    said = verdict.decide(heard(5 * MARGIN, replace(SUBJECT, change=change)))
     assert said.verdict is expected
     assert said.reason.startswith(f"{code}: ")
     assert said.behaviour is not None
@@ -56,7 +58,7 @@ def test_a_clear_change_decides_as_declared(change: BehaviourChange, expected: G
 @pytest.mark.parametrize("change", list(BehaviourChange))
 def test_a_small_change_passes(change: BehaviourChange) -> None:
     """Below the margin any declaration passes, with the policy's confidence."""
-    said = verdict.judge(heard(MARGIN / 3, replace(SUBJECT, change=change)))
+    said = verdict.decide(heard(MARGIN / 3, replace(SUBJECT, change=change)))
     assert said.verdict is GateVerdict.PASS
     assert said.reason.startswith("ECHO_WITHIN_MARGIN: ")
     assert said.confidence == pytest.approx(0.95)
@@ -64,15 +66,15 @@ def test_a_small_change_passes(change: BehaviourChange) -> None:
 
 def test_texts_are_waited_for() -> None:
     """Until the last text of the round is scored the stage holds, and says how many are."""
-    said = verdict.judge(heard(0.0, count=47))
+    said = verdict.decide(heard(0.0, count=47))
     assert said.verdict is GateVerdict.HOLD
     assert said.reason == "ECHO_SCORING: 47 of 48 golden texts scored by both versions"
-    assert verdict.judge(echo.begin(SUBJECT)).verdict is GateVerdict.HOLD
+    assert verdict.decide(echo.begin(SUBJECT)).verdict is GateVerdict.HOLD
 
 
 def test_a_clear_change_does_not_wait_for_the_rest() -> None:
     """A change that is clear from few texts fails at once."""
-    assert verdict.judge(heard(10 * MARGIN, count=5)).verdict is GateVerdict.FAIL
+    assert verdict.decide(heard(10 * MARGIN, count=5)).verdict is GateVerdict.FAIL
 
 
 @pytest.mark.parametrize("required", [False, True])
@@ -82,8 +84,8 @@ def test_what_cannot_be_compared_does_not_block(required: bool) -> None:
     nobody = replace(SUBJECT, policy=policy, text_count=0, why_not="nothing scores golden texts")
     failing = replace(SUBJECT, policy=policy)
     texts = tuple(ScoredText(n, "x", problem="the new version: UNIMPLEMENTED") for n in range(48))
-    for evidence in (echo.begin(nobody), echo.observe(echo.begin(failing), EchoSeen(texts))):
-        said = verdict.judge(evidence)
+    for evidence in (echo.begin(nobody), echo.observe(echo.begin(failing), BehaviourSeen(texts))):
+        said = verdict.decide(evidence)
         assert said.verdict is (GateVerdict.HOLD if required else GateVerdict.PASS)
         assert said.reason.startswith("ECHO_NOT_COMPARABLE: ")
         assert said.confidence == 0.0
@@ -92,10 +94,10 @@ def test_what_cannot_be_compared_does_not_block(required: bool) -> None:
 
 def test_what_does_not_decide() -> None:
     """At the margin nothing is clear: EQUIVALENT holds, others go on with little confidence."""
-    said = verdict.judge(heard(MARGIN * 1.001))
+    said = verdict.decide(heard(MARGIN * 1.001))
     assert (said.verdict, said.reason.split(":")[0]) == (GateVerdict.HOLD, "ECHO_UNDECIDED")
     for change in (BehaviourChange.UNSPECIFIED, BehaviourChange.INTENDED):
-        said = verdict.judge(heard(MARGIN * 1.001, replace(SUBJECT, change=change)))
+        said = verdict.decide(heard(MARGIN * 1.001, replace(SUBJECT, change=change)))
         assert (said.verdict, said.reason.split(":")[0]) == (GateVerdict.PASS, "ECHO_PROBABLY_WITHIN")
         assert said.confidence == 0.0
 
@@ -115,8 +117,8 @@ def test_rounds_begin_again_where_they_are_asked_for() -> None:
     assert echo.enter(evidence, extended=False).missing == frozenset()
     again = echo.enter(evidence, extended=True)
     assert again.missing == frozenset(range(48))
-    worse = echo.observe(again, EchoSeen(tuple(text(n, 5 * MARGIN) for n in range(48))))
-    assert verdict.judge(worse).verdict is GateVerdict.FAIL
+    worse = echo.observe(again, BehaviourSeen(tuple(text(n, 5 * MARGIN) for n in range(48))))
+    assert verdict.decide(worse).verdict is GateVerdict.FAIL
     assert len(worse.scored) == 48
 
 
@@ -142,12 +144,12 @@ def test_a_measured_margin_is_used_by_its_own_measure() -> None:
 def test_what_int8_does_is_a_number_or_a_reason() -> None:
     """The mean over all tokens; equal answers, too few texts and distances that are not finite are no measurement."""
     texts = tuple(ScoredText(n, "t", kl=(0.01, 0.03), difference=(0.1, 0.1)) for n in range(8))
-    assert margins.measured(Task.GENERATION, texts) == Requantised("KL", pytest.approx(0.02), 8)
+    assert margins.measure(Task.GENERATION, texts) == Requantised("KL", cast(Any, pytest.approx(0.02)), 8)
     same = tuple(replace(text, kl=(0.0,)) for text in texts)
-    assert margins.measured(Task.GENERATION, same) == "INT8 changes nothing that can be told"
-    assert "nothing" in str(margins.measured(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))
-    assert margins.measured(Task.GENERATION, texts[:7]) == "7 texts are too few"
-    assert margins.measured(Task.GENERATION, (ScoredText(0, "t", problem="in INT8"),)) == "in INT8"
+    assert margins.measure(Task.GENERATION, same) == "INT8 changes nothing that can be measured"
+    assert "nothing" in str(margins.measure(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))
+    assert margins.measure(Task.GENERATION, texts[:7]) == "7 texts are too few"
+    assert margins.measure(Task.GENERATION, (ScoredText(0, "t", problem="in INT8"),)) == "in INT8"
 
 
 def test_scores_are_compared_by_what_both_give() -> None:
@@ -175,7 +177,7 @@ def test_embeddings_are_judged_by_cosine() -> None:
     """An embedding's verdict has the cosine's margin."""
     subject = replace(SUBJECT, task=Task.EMBEDDING)
     texts = tuple(ScoredText(n, f"{n}", cosine=0.0001, class_kl=1.0) for n in range(48))
-    said = verdict.judge(echo.observe(echo.begin(subject), EchoSeen(texts)))
+    said = verdict.decide(echo.observe(echo.begin(subject), BehaviourSeen(texts)))
     assert said.verdict is GateVerdict.PASS
     assert said.behaviour is not None
     assert (said.behaviour.measure, said.behaviour.margin) == ("COSINE", margins.DEFAULT_COSINE_DISTANCE)

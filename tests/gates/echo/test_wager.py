@@ -38,12 +38,12 @@ def test_it_is_the_same_one_by_one() -> None:
     together = wager.path(new, old)
     one = wager.begin(2)
     for pair in range(20):
-        one = wager.taken(one, new[1, pair], old[1, pair])
+        one = wager.bet(one, new[1, pair], old[1, pair])
     assert one.pairs == 20
     assert abs(float(one.log_e) - together[1, -1]) < 1e-12
 
 
 def test_the_first_pair_changes_nothing() -> None:
     """Before anything was learnt nothing is bet."""
-    one = wager.taken(wager.begin(3), np.ones(3), -np.ones(3))
+    one = wager.bet(wager.begin(3), np.ones(3), -np.ones(3))
     assert abs(float(one.log_e)) < 1e-12

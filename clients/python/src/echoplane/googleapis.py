@@ -6,8 +6,8 @@ are installed (they bring different descriptors under one file name); the stubs 
 
 from __future__ import annotations
 
-from google.longrunning import operations_pb2  # type: ignore[import-untyped]  # no published types
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # no published types
+from google.longrunning import operations_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from echoplane._third_party.google.longrunning import operations_pb2_grpc
 

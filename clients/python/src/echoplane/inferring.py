@@ -9,7 +9,7 @@ from typing import Final, Self, cast
 import grpc
 import grpc.aio
 
-from echoplane.channels import install_bootstrap
+from echoplane.channels import DIRECT_OPTIONS, install_bootstrap
 from echoplane.errors import from_rpc_error
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc
@@ -50,7 +50,7 @@ class InferenceClient:
             install_bootstrap(control)
         self._model = model_id(model)
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(target or target_of(model))
+        self._channel = grpc.insecure_channel(target or target_of(model), DIRECT_OPTIONS)
         self._stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -110,7 +110,7 @@ class AsyncInferenceClient:
             install_bootstrap(control)
         self._model = model_id(model)
         self._timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(target or target_of(model))
+        self._channel = grpc.aio.insecure_channel(target or target_of(model), DIRECT_OPTIONS)
         stub = grpc_service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._stub = cast("grpc_service_pb2_grpc.GRPCInferenceServiceAsyncStub", stub)
 

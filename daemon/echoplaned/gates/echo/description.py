@@ -1,4 +1,4 @@
-"""How large a live change is, told by the maximum mean discrepancy of each listener's features. It describes; the bets decide.
+"""How large a live change is, by the maximum mean discrepancy of each listener's features. It describes; the bets decide.
 
 The median distance and the permutations look at the pairs that they are computed on, and again at later ones, so the p-value is no
 evidence that may be looked at at any time. Labels are exchanged within pairs, which is all that the live test assumes of them.
@@ -16,10 +16,10 @@ from echoplaned.gates.echo.features import Listener
 
 Floats = NDArray[np.float64]
 
-MOST_PAIRS = 256
+MAX_PAIRS = 256
 """Newest pairs that are described."""
 
-PAIRS_LEAST = 16
+MIN_PAIRS = 16
 """With fewer pairs nothing is said."""
 
 GROWTH = 1.25
@@ -49,15 +49,15 @@ def is_due(pairs: int, held: int, described: int) -> bool:
 
     ``held``: pairs whose features are there; after a restart there are none at first.
     """
-    return held >= PAIRS_LEAST and pairs >= GROWTH * described
+    return held >= MIN_PAIRS and pairs >= GROWTH * described
 
 
 def describe(pairs: tuple[PairFeatures, ...]) -> tuple[Described, ...]:
     """Compare the versions' features, listener by listener. Takes up to half a second, with the interpreter released."""
     strata = np.tile(np.arange(len(pairs), dtype=np.uint32), 2)
-    told = []
+    described = []
     for at, listener in enumerate(Listener):
         new, old = np.stack([pair.new[at] for pair in pairs]), np.stack([pair.old[at] for pair in pairs])
         found = mmd(new, old, strata, NullPlan(threads=1))
-        told.append(Described(listener, found.statistic, found.p_value, len(pairs)))
-    return tuple(told)
+        described.append(Described(listener, found.statistic, found.p_value, len(pairs)))
+    return tuple(described)

@@ -11,46 +11,17 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from echoplaned.core.behaviour import Requantised
-from echoplaned.core.facts import Task
-from echoplaned.core.spec import BehaviourChange, EchoPolicy
-from echoplaned.gates.bets import log_sum
 from echoplaned.gates.echo import live, margins, matching, paired
 from echoplaned.gates.echo.description import Described
-from echoplaned.gates.echo.features import FeatureModel, Network
+from echoplaned.gates.echo.features import FeatureModel
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Request
 from echoplaned.gates.echo.paired import Measure, PairedResult, PairedTest
 from echoplaned.gates.echo.scored import ScoredText
+from echoplaned.gates.echo.subject import EchoSubject
+from echoplaned.gates.statistics.bets import log_sum
 
 _LOG_HALF = -0.6931471805599453
-
-
-@dataclass(frozen=True, slots=True)
-class EchoSubject:
-    """What is compared. ``confidence``: of passing. ``text_count``: golden texts that can be scored; 0 for none, then ``why_not``.
-
-    ``requantised``: how far the old version is from itself in INT8; None where that is not known, ``why_default`` says why.
-    ``network``: the old version's reservoir.
-    """
-
-    policy: EchoPolicy
-    change: BehaviourChange
-    task: Task
-    confidence: float
-    text_count: int = 0
-    why_not: str = ""
-    requantised: Requantised | None = None
-    why_default: str = ""
-    network: Network = field(default_factory=Network)
-
-    def margin(self, measure: Measure) -> tuple[float, str]:
-        """Return the margin in a measure's unit, and where it comes from."""
-        return margins.margin_of(self.policy, measure, self.requantised, self.why_default)
-
-    @property
-    def scorable(self) -> bool:
-        """Whether anything can have texts scored."""
-        return self.text_count > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +32,17 @@ class Fitted:
 
 
 @dataclass(frozen=True, slots=True)
-class EchoSeen:
-    """What one interval brought. ``lost``: telemetry of either version was dropped; nobody who waits is paired any more.
+class BehaviourSeen:
+    """What one interval brought: a part of an observation.
 
-    ``described``: how large the live change is, by listener; empty where that was not computed anew. ``requantised``: how far the old
-    version is from itself in INT8, or why that cannot be told; None: nothing new. ``fitted``: None likewise.
+    Attributes:
+        texts: golden texts that were scored.
+        requests: live requests, in the order of their end.
+        calibration: those of the old version that only calibrate.
+        lost: telemetry of either version was dropped; nobody who waits is paired any more.
+        described: how large the live change is, by listener; empty where that was not computed anew.
+        requantised: how far the old version is from itself in INT8, or why that is not known; None: nothing new.
+        fitted: listeners that were fitted; None: nothing new.
     """
 
     texts: tuple[ScoredText, ...] = ()
@@ -79,9 +56,16 @@ class EchoSeen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EchoEvidence:
-    """All evidence of a rollout. ``wanted``: texts that the present round scores, by index; ``scored``: by index, the newest score.
+    """All evidence of a rollout.
 
-    ``described``: the newest description of the live change.
+    Attributes:
+        subject: what is compared.
+        wanted: indices of the texts that the present round scores.
+        missing: of these, indices of those without a score.
+        scored: the newest score by index.
+        result: what the scores say; None without any.
+        live: what live requests say.
+        described: the newest description of the live change.
     """
 
     subject: EchoSubject
@@ -120,7 +104,7 @@ def begin(subject: EchoSubject) -> EchoEvidence:
 
 def enter(evidence: EchoEvidence, *, extended: bool) -> EchoEvidence:
     """Go on with another window; an extended one has texts scored again. Whoever waits for a partner came under other weights."""
-    waiting = matching.emptied(evidence.live.waiting)
+    waiting = matching.empty(evidence.live.waiting)
     after = replace(evidence, live=replace(evidence.live, waiting=waiting))
     return _rounded(after) if extended else after
 
@@ -132,8 +116,8 @@ def _rounded(evidence: EchoEvidence, first: int = 0) -> EchoEvidence:
     return replace(evidence, wanted=indices, missing=indices)
 
 
-def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
-    """Take an interval in."""
+def observe(evidence: EchoEvidence, seen: BehaviourSeen) -> EchoEvidence:
+    """Add what an interval brought."""
     if seen.requantised is not None:
         evidence = replace(evidence, subject=_with_margin(evidence.subject, seen.requantised))
     if seen.texts:
@@ -144,11 +128,11 @@ def observe(evidence: EchoEvidence, seen: EchoSeen) -> EchoEvidence:
     if known.distances:
         known = replace(known, distances=())
     if seen.fitted is not None:
-        known = live.fitted(known, seen.fitted.model)
+        known = live.use_model(known, seen.fitted.model)
     if seen.calibration:
         known = live.calibrate(known, tuple(r.sequence for r in seen.calibration if r.sequence is not None))
     if seen.lost:
-        known = replace(known, waiting=matching.emptied(known.waiting))
+        known = replace(known, waiting=matching.empty(known.waiting))
     elif seen.requests:
         known = live.observe(known, seen.requests)
     return evidence if known is evidence.live else replace(evidence, live=known)
@@ -174,7 +158,7 @@ def _scored(evidence: EchoEvidence, texts: tuple[ScoredText, ...]) -> EchoEviden
     return _rounded(after, len(after.scored)) if more and undecided and not after.missing else after
 
 
-def reweighed(evidence: EchoEvidence) -> EchoEvidence:
+def reweigh(evidence: EchoEvidence) -> EchoEvidence:
     """Weigh the scored texts anew."""
     return replace(evidence, result=_result(evidence))
 
@@ -184,8 +168,8 @@ def _result(evidence: EchoEvidence) -> PairedResult | None:
     if not good:
         return None
     measure = margins.measure_of(evidence.subject.task, good)
-    told = tuple(found for text in good if (found := text.distance(measure)) is not None)
-    return paired.compare(told, paired_test(evidence.subject, measure))
+    distances = tuple(found for text in good if (found := text.distance(measure)) is not None)
+    return paired.compare(distances, paired_test(evidence.subject, measure))
 
 
 def paired_test(subject: EchoSubject, measure: Measure) -> PairedTest:

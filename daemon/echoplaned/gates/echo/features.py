@@ -21,17 +21,17 @@ from echoplaned.gates.echo.sequences import CHANNELS, Sequence
 
 Floats = NDArray[np.float64]
 
-CALIBRATION_LEAST = 30
+MIN_CALIBRATION = 30
 """With fewer requests of the old version nothing is fitted."""
 
-CALIBRATION_TOKENS = 10_000
+MAX_CALIBRATION_TOKENS = 10_000
 """Tokens that the predictors are fitted on at most: of the largest reservoir that takes some seconds."""
 
 AR_ORDER = 4
 _CLIP = 5.0
 _REGULARISATION = 1e-3
 _TINY = 1e-6
-_DT_LEAST = 1.0
+_MIN_DT = 1.0
 
 
 class Listener(StrEnum):
@@ -55,7 +55,7 @@ class Scale:
         """Return the columns' own."""
         return cls(rows.mean(axis=0), np.maximum(rows.std(axis=0), _TINY))
 
-    def applied(self, rows: Floats) -> Floats:
+    def apply(self, rows: Floats) -> Floats:
         """Scale rows and clip them."""
         return np.clip((rows - self.centre) / self.spread, -_CLIP, _CLIP)
 
@@ -122,7 +122,7 @@ class FeatureModel:
     def features(self, sequence: Sequence, listener: Listener) -> Floats:
         """Return a request's features in units of the calibration's spread, shape (features,)."""
         raw = _raw(self.predictors, sequence, listener)
-        return self.scales[list(Listener).index(listener)].applied(raw)
+        return self.scales[list(Listener).index(listener)].apply(raw)
 
     def matrix(self, sequences: tuple[Sequence, ...], listener: Listener) -> Floats:
         """Return the features of requests, shape (requests, features)."""
@@ -131,17 +131,17 @@ class FeatureModel:
 
 def fit(sequences: tuple[Sequence, ...], network: Network) -> FeatureModel | None:
     """Fit all listeners on requests of the old version; None where there are too few of one kind."""
-    told = tuple(sequence for sequence in sequences if not sequence.is_empty)
-    with_tokens = tuple(sequence for sequence in told if len(sequence.tokens))
-    if len(with_tokens) > len(told) // 2:
-        told, predictors = with_tokens, _predictors(with_tokens, network)
+    usable = tuple(sequence for sequence in sequences if not sequence.is_empty)
+    with_tokens = tuple(sequence for sequence in usable if len(sequence.tokens))
+    if len(with_tokens) > len(usable) // 2:
+        usable, predictors = with_tokens, _predictors(with_tokens, network)
     else:
-        widths = {sequence.output.size for sequence in told}
-        told, predictors = (told if len(widths) == 1 and not with_tokens else ()), None
-    if len(told) < CALIBRATION_LEAST or (len(told[0].tokens) and predictors is None):
+        widths = {sequence.output.size for sequence in usable}
+        usable, predictors = (usable if len(widths) == 1 and not with_tokens else ()), None
+    if len(usable) < MIN_CALIBRATION or (len(usable[0].tokens) and predictors is None):
         return None
-    scales = tuple(Scale.of(np.stack([_raw(predictors, s, listener) for s in told])) for listener in Listener)
-    return FeatureModel(predictors, scales, len(told))
+    scales = tuple(Scale.of(np.stack([_raw(predictors, s, listener) for s in usable])) for listener in Listener)
+    return FeatureModel(predictors, scales, len(usable))
 
 
 # --- what predicts ---------------------------------------------------------------------------------------------------
@@ -155,11 +155,11 @@ def _predictors(sequences: tuple[Sequence, ...], network: Network) -> Predictors
     reservoir = network.reservoir()
     states, targets, used = [], [], 0
     for at, sequence in enumerate(longer):
-        if used >= CALIBRATION_TOKENS:
+        if used >= MAX_CALIBRATION_TOKENS:
             longer = longer[:at]
             break
         used += len(sequence.tokens)
-        scaled = channels.applied(sequence.tokens.astype(np.float64))
+        scaled = channels.apply(sequence.tokens.astype(np.float64))
         states.append(_states(reservoir, scaled, sequence)[:-1])
         targets.append(scaled[1:])
     wanted = np.concatenate(targets)
@@ -169,12 +169,12 @@ def _predictors(sequences: tuple[Sequence, ...], network: Network) -> Predictors
 
 
 def _states(reservoir: TreeReservoir, scaled: Floats, sequence: Sequence) -> NDArray[np.float32]:
-    return reservoir.run(scaled, dt=np.maximum(sequence.dt, _DT_LEAST))
+    return reservoir.run(scaled, dt=np.maximum(sequence.dt, _MIN_DT))
 
 
 def _autoregression(targets: list[Floats], channels: Scale, sequences: list[Sequence]) -> Floats:
     """Fit each channel on its own last values, by least squares with a little ridge."""
-    lags = np.concatenate([_lagged(channels.applied(s.tokens.astype(np.float64)))[1:] for s in sequences])
+    lags = np.concatenate([_lagged(channels.apply(s.tokens.astype(np.float64)))[1:] for s in sequences])
     wanted = np.concatenate(targets)
     fitted = []
     for channel in range(CHANNELS):
@@ -202,7 +202,7 @@ def _raw(predictors: Predictors | None, sequence: Sequence, listener: Listener) 
     tokens = sequence.tokens.astype(np.float64)
     if listener is Listener.LOG_PROBABILITY:
         return tokens[:, :1].mean(axis=0) if len(tokens) else np.zeros(1)
-    scaled = predictors.channels.applied(tokens)
+    scaled = predictors.channels.apply(tokens)
     moments = np.append(_moments(scaled), sequence.stopped)
     if listener is Listener.MOMENTS:
         return moments
@@ -214,8 +214,8 @@ def _residuals(predictors: Predictors, scaled: Floats, sequence: Sequence, liste
         return np.zeros((0, CHANNELS))
     if listener is Listener.RESERVOIR:
         states = _states(predictors.reservoir, scaled, sequence)
-        told: Floats = scaled[1:] - (states[:-1].astype(np.float64) @ predictors.weights.T + predictors.bias)
-        return told
+        residuals: Floats = scaled[1:] - (states[:-1].astype(np.float64) @ predictors.weights.T + predictors.bias)
+        return residuals
     lagged = _lagged(scaled)[1:]
     predicted: Floats = np.einsum("tcl,cl->tc", lagged, predictors.ar)
     return scaled[1:] - predicted

@@ -8,34 +8,40 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from echoplaned.gates.bets import log_sum
 from echoplaned.gates.echo import matching, wager
-from echoplaned.gates.echo.description import MOST_PAIRS, PairFeatures
+from echoplaned.gates.echo.description import MAX_PAIRS, PairFeatures
 from echoplaned.gates.echo.features import FeatureModel, Listener
 from echoplaned.gates.echo.matching import Pair, Request, Waiting
 from echoplaned.gates.echo.sequences import Sequence
 from echoplaned.gates.echo.wager import Wager
+from echoplaned.gates.statistics.bets import log_sum
 
 CALIBRATION_WANTED = 200
 """Requests of the old version that the listeners are fitted on; none of them enters the test."""
 
 VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
-"""Listeners whose bets count; the others are told beside them."""
+"""Listeners whose bets count; the others are reported beside them."""
 
-MOST_UNIT_TOKENS = 5_000_000
-"""Units of the reservoir times tokens of both requests that one reading bets on: about a tenth of a second of the daemon's thread."""
+MAX_UNIT_TOKENS = 5_000_000
+"""Units of the reservoir times tokens of both requests that one reading bets on: about a tenth of a second of a thread."""
 
-PATH_KEPT = 256
-"""Newest pairs after which the e-value is told."""
+PATH_RETAINED = 256
+"""Newest pairs after which the e-value is reported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveEvidence:
-    """What live requests say. ``calibration``: requests of the old version until the listeners are fitted.
+    """What live requests say.
 
-    ``wagers``: one a listener, in the order of ``Listener``. ``log_e_path``: after the newest pairs, for a picture. ``distances``: of the
-    pairs of the last interval, new and old: mean squared feature, by the first listener. ``newest``: pairs that can be described.
-    ``skipped``: pairs that were not bet on, for their number, or as one was of another kind than what the listeners were fitted on.
+    Attributes:
+        calibration: requests of the old version, until the listeners are fitted.
+        model: the fitted listeners; None: not yet.
+        waiting: requests without a partner.
+        wagers: one a listener, in the order of ``Listener``.
+        log_e_path: the e-value's logarithm after the newest pairs, for a picture.
+        distances: of the last interval's pairs, new and old: mean squared feature, by the first listener.
+        newest: pairs that can be described.
+        skipped: pairs that were not bet on, for their number, or as one was of another kind than what the listeners were fitted on.
     """
 
     calibration: tuple[Sequence, ...] = ()
@@ -75,7 +81,7 @@ def calibrate(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEv
     return replace(evidence, calibration=gathered[:CALIBRATION_WANTED])
 
 
-def fitted(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidence:
+def use_model(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidence:
     """Begin to bet with listeners that were fitted on what was gathered; None: they could not be, so that newer requests are needed."""
     if not evidence.to_fit:
         return evidence
@@ -86,18 +92,18 @@ def fitted(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidence:
 
 
 def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEvidence:
-    """Take requests in, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
+    """Add requests, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
     if evidence.model is None:
         old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
         return calibrate(evidence, old)
-    model, left = evidence.model, MOST_UNIT_TOKENS
+    model, left = evidence.model, MAX_UNIT_TOKENS
     waiting, pairs = matching.match(evidence.waiting, requests)
     evidence = replace(evidence, waiting=waiting, distances=())
     for pair in pairs:
         # What is left follows from the pairs before alone, so it does not depend on what these two said.
         if left > 0 and model.takes(pair.new) and model.takes(pair.old):
             left -= model.units * (len(pair.new.tokens) + len(pair.old.tokens))
-            evidence = _taken(evidence, model, pair)
+            evidence = _bet(evidence, model, pair)
         else:
             evidence = replace(evidence, skipped=evidence.skipped + 1)
     return evidence
@@ -106,22 +112,22 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
 def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
     """Leave repeats out: listeners that know one answer only take any other for a great change."""
     known: set[int] = set()
-    told = []
+    distinct = []
     for sequence in sequences:
         if sequence.digest not in known:
-            told.append(sequence)
+            distinct.append(sequence)
         known |= {sequence.digest} - {0}
-    return tuple(told)
+    return tuple(distinct)
 
 
-def _taken(evidence: LiveEvidence, model: FeatureModel, pair: Pair) -> LiveEvidence:
-    told = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
-    wagers = tuple(wager.taken(one, *features) for one, features in zip(evidence.wagers, told, strict=True))
-    new, old = (float((side**2).mean()) for side in told[0])
+def _bet(evidence: LiveEvidence, model: FeatureModel, pair: Pair) -> LiveEvidence:
+    features = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
+    wagers = tuple(wager.bet(one, *features) for one, features in zip(evidence.wagers, features, strict=True))
+    new, old = (float((side**2).mean()) for side in features[0])
     after = replace(
         evidence,
         wagers=wagers,
         distances=(*evidence.distances, (new, old)),
-        newest=(*evidence.newest, PairFeatures(*zip(*told, strict=True)))[-MOST_PAIRS:],
+        newest=(*evidence.newest, PairFeatures(*zip(*features, strict=True)))[-MAX_PAIRS:],
     )
-    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_KEPT:])
+    return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_RETAINED:])

@@ -18,16 +18,16 @@ from types import MappingProxyType
 
 from echoplaned.gates.echo.sequences import Sequence
 
-MOST_WAITING = 16
+MAX_WAITING = 16
 """Requests of one version that wait in a stratum; the oldest gives way."""
 
-MOST_STRATA = 256
+MAX_STRATA = 256
 """Strata in which requests wait; whoever waits in the one that was begun first gives way."""
 
-MOST_DIGESTS = 100_000
+MAX_DIGESTS = 100_000
 """Answers that are remembered; once as many were in pairs, no request whose answer is known by digest counts any more."""
 
-MOST_CONVERSATIONS = 100_000
+MAX_CONVERSATIONS = 100_000
 """Conversations that are remembered; once as many have been seen, requests of new ones are left out."""
 
 
@@ -75,7 +75,7 @@ class Waiting:
 
 
 def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
-    """Take requests in, in their order; return the pairs that they complete, and who waits now."""
+    """Add requests in their order; return the pairs that they complete, and who waits now."""
     matcher = _Matcher(waiting)
     for request in requests:
         matcher.take(request)
@@ -104,7 +104,7 @@ class _Matcher:
             self._pair(request, queue[-1])
             self._keep(request.stratum, queue[:-1])
         else:
-            self._keep(request.stratum, (*queue, request)[-MOST_WAITING:])
+            self._keep(request.stratum, (*queue, request)[-MAX_WAITING:])
 
     def now(self) -> Waiting:
         """Return who waits."""
@@ -121,7 +121,7 @@ class _Matcher:
     def _is_repeat(self, request: Request) -> bool:
         """Say whether an answer was in a pair or waits; decided before it can take another's partner away."""
         digest = request.digest
-        known = digest in self._digests or digest in self._waits or len(self._digests) >= MOST_DIGESTS
+        known = digest in self._digests or digest in self._waits or len(self._digests) >= MAX_DIGESTS
         self._repeats += digest != 0 and known
         return digest != 0 and known
 
@@ -129,7 +129,7 @@ class _Matcher:
         """Say whether a conversation has had its turn, and remember it."""
         if not conversation:
             return False
-        if conversation in self._conversations or len(self._conversations) >= MOST_CONVERSATIONS:
+        if conversation in self._conversations or len(self._conversations) >= MAX_CONVERSATIONS:
             return True
         self._conversations.add(conversation)
         return False
@@ -145,7 +145,7 @@ class _Matcher:
     def _keep(self, stratum: str, queue: tuple[Request, ...]) -> None:
         """Let these wait in a stratum and nobody else."""
         gone = self._queues.pop(stratum, ()) if not queue else self._queues.get(stratum, ())
-        if queue and stratum not in self._queues and len(self._queues) >= MOST_STRATA:
+        if queue and stratum not in self._queues and len(self._queues) >= MAX_STRATA:
             gone = (*gone, *self._queues.pop(next(iter(self._queues))))
         if queue:
             self._queues[stratum] = queue
@@ -153,6 +153,6 @@ class _Matcher:
         self._waits |= {request.digest for request in queue} - {0}
 
 
-def emptied(waiting: Waiting) -> Waiting:
+def empty(waiting: Waiting) -> Waiting:
     """Send everybody who waits away: telemetry was lost, or the shares changed; what was seen of conversations and answers stays."""
     return replace(waiting, queues=MappingProxyType({}))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-MOST_BET = 0.95
+MAX_BET = 0.95
 """Part of the wealth that is at stake at most: one surprise does not end it."""
 
 _PRIOR_PAIRS = 10.0
@@ -64,7 +64,7 @@ def begin(features: int, shape: tuple[int, ...] = ()) -> Wager:
     )
 
 
-def taken(wager: Wager, new: Floats, old: Floats) -> Wager:
+def bet(wager: Wager, new: Floats, old: Floats) -> Wager:
     """Bet on a pair, then learn from it; features of shape [..., features]."""
     difference = new - old
     gains = np.tanh(_scores(wager, difference))
@@ -72,18 +72,18 @@ def taken(wager: Wager, new: Floats, old: Floats) -> Wager:
         wager.pairs + 1,
         wager.total + difference,
         wager.squares + difference[..., :, None] * difference[..., None, :],
-        wager.log_wealth + np.log1p(MOST_BET * gains),
+        wager.log_wealth + np.log1p(MAX_BET * gains),
     )
 
 
 def path(new: Floats, old: Floats) -> Floats:
     """Return ``log_e`` after each pair; features of shape [..., pairs, features], result [..., pairs]."""
     wager = begin(new.shape[-1], new.shape[:-2])
-    told = []
+    logs = []
     for pair in range(new.shape[-2]):
-        wager = taken(wager, new[..., pair, :], old[..., pair, :])
-        told.append(wager.log_e)
-    return np.stack(told, axis=-1) if told else np.zeros((*new.shape[:-2], 0))
+        wager = bet(wager, new[..., pair, :], old[..., pair, :])
+        logs.append(wager.log_e)
+    return np.stack(logs, axis=-1) if logs else np.zeros((*new.shape[:-2], 0))
 
 
 def _scores(wager: Wager, difference: Floats) -> Floats:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
-from echoplaned.core.fold import version_state, weight_ppm
-from echoplaned.core.spec import Tier
+from echoplaned.core.fold import observed_tier, version_state, weight_ppm
 from echoplaned.core.state import Instance, Model, Version, VersionState
+from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import (
     DTYPE_TO_PB,
     INSTANCE_STATE_TO_PB,
@@ -22,33 +23,31 @@ from echoplaned.rpc.convert.plans import calibration_to_pb, component_to_pb, res
 from echoplaned.rpc.status import to_status
 
 _STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
-_AT_REST = frozenset({VersionState.COLD, VersionState.FAILED})
 
 
-def version_to_pb(model: Model, version: Version) -> models_pb2.ModelVersion:
-    """Return a version as the API shows it."""
-    spec = version.spec
+def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.ModelVersion:
+    """Return a version as the API shows it; ``pid_of`` knows the processes that lead its instances."""
+    spec, shape = version.spec, version.spec.shape
     state = version_state(version)
     weight = weight_ppm(model, version.key.version)
-    tier = Tier.COLD if state in _AT_REST else version.tier
     return models_pb2.ModelVersion(
         name=key_name(version.key),
         state=models_pb2.VERSION_STATE_SERVING if state is VersionState.READY and weight else _STATE_TO_PB[state],
-        tier=TIER_TO_PB[tier],
+        tier=TIER_TO_PB[observed_tier(version)],
         source=models_pb2.Source(uri=spec.source_uri, digest=spec.digest),
-        engine=models_pb2.Engine(kind=spec.engine, options=dict(spec.engine_options)),
+        engine=models_pb2.Engine(kind=shape.engine, options=dict(shape.options)),
         facts=facts_to_pb(version.facts),
-        context_length=spec.context_length,
-        max_concurrency=spec.max_concurrency,
-        replicas=spec.replicas,
+        context_length=shape.context_length,
+        max_concurrency=shape.max_concurrency,
+        replicas=shape.replicas,
         memory=_memory(version),
         reservoir=None if version.plan.reservoir is None else reservoir_to_pb(version.plan.reservoir),
-        instances=[_instance(i) for i in version.instances],
+        instances=[_instance(i, pid_of) for i in version.instances],
         load_duration=None if version.load_duration_s is None else duration(version.load_duration_s),
         cache=_cache(version),
         failure=None if version.failure is None else to_status(version.failure),
         xds_target=f"xds:///{key_name(version.key)}",
-        dtype=DTYPE_TO_PB[spec.dtype],
+        dtype=DTYPE_TO_PB[shape.dtype],
         weight_ppm=weight,
         pinned=version.pinned,
         signature=signature_to_pb(version.facts.signature),
@@ -103,17 +102,17 @@ def _memory(version: Version) -> models_pb2.VersionMemory:
     )
 
 
-def _instance(instance: Instance) -> models_pb2.Instance:
+def _instance(instance: Instance, pid_of: PidOf) -> models_pb2.Instance:
     # An instance that never had a process has no generation for callers, though the core counts it as the first.
-    started = bool(instance.pid or instance.generation > 1 or instance.address)
+    started = bool(instance.leader_id or instance.generation > 1 or instance.endpoints)
     return models_pb2.Instance(
-        device=instance.device_id,
-        address=instance.address,
-        pid=instance.pid,
+        device=",".join(instance.placement.device_ids) if instance.placement is not None else "",
+        address=oip_target(instance.endpoints),
+        pid=pid_of(instance.leader_id) if instance.leader_id else 0,
         state=INSTANCE_STATE_TO_PB[instance.state],
         ordinal=instance.key.ordinal,
         generation=instance.generation if started else 0,
-        reserved_bytes=instance.reserved_bytes,
+        reserved_bytes=instance.placement.total_bytes if instance.placement is not None else 0,
         failure="" if instance.failure is None else instance.failure.message,
     )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import Annotated
 
 import typer
 
-from echoplane.channels import BOOTSTRAP_VARIABLE, bootstrap
+from echoplane.channels import BOOTSTRAP_VARIABLE, EXCEPTIONS_VARIABLE, bootstrap, proxy_exceptions
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, say
 from echoplane.cli.text import table, to_json
 from echoplane.cli.values import settings
@@ -87,7 +88,11 @@ def print_bootstrap(
         str | None, typer.Option("--node", help="Id of the process in the daemon's lists; left out: a fresh one.")
     ] = None,
     export: Annotated[
-        bool, typer.Option("--export", help="Print a shell line that sets GRPC_XDS_BOOTSTRAP_CONFIG.")
+        bool,
+        typer.Option(
+            "--export",
+            help="Print shell lines that set it, and keep a proxy away from it.",
+        ),
     ] = False,  # a flag
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
@@ -96,5 +101,8 @@ def print_bootstrap(
     found = bootstrap(address, node)
     if export:
         say(f"export {BOOTSTRAP_VARIABLE}={shlex.quote(json.dumps(found))}")
+        exceptions = proxy_exceptions(os.environ, address)
+        if exceptions is not None:
+            say(f"export {EXCEPTIONS_VARIABLE}={shlex.quote(exceptions)}")
     else:
         say(json.dumps(found) if output is Output.JSON else to_json(found))

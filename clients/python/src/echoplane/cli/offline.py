@@ -27,17 +27,18 @@ def plan_here(request: planning_pb2.PlanModelRequest) -> plans_pb2.Plan | None:
     except ImportError:
         return None
     named = dict(request.engine_options)
-    weights = named.pop("weights", None)
+    weights = named.pop("weights", "")
+    shape = planning.ShapeRequest(
+        dtype=facts.Dtype(dtype(request.dtype)) if request.dtype else None,
+        context_length=request.context_length or None,
+        max_concurrency=request.max_concurrency or None,
+        engine=request.engine,
+        replicas=request.replicas or None,
+        options=tuple(named.items()),
+        weights_format=weights,
+    )
     try:
-        plan = planning.plan_offline(
-            path_of(request.source_uri),
-            dtype=weights or (facts.Dtype(dtype(request.dtype)) if request.dtype else None),
-            context_length=request.context_length or None,
-            max_concurrency=request.max_concurrency or None,
-            replicas=request.replicas or 1,
-            engine=request.engine or "torch",
-            options=planning.options_of(named),
-        )
+        plan = planning.plan_offline(path_of(request.source_uri), shape)
     except errors.EchoplaneError as error:
         raise from_status(status.to_status(error.failure)) from error
     return cast(plans_pb2.Plan, plans.plan_to_pb(plan))

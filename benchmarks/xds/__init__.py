@@ -1,0 +1,1 @@
+"""What a push of routes to many streams costs."""

@@ -1,0 +1,1 @@
+"""The gate ``arrivals``: does any request reach the new version at all?"""

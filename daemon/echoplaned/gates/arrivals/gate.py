@@ -1,0 +1,112 @@
+"""The gate ``arrivals``: fails a version that no request reaches while the model has traffic (``statistics.silence``)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.gates.codes import Code
+from echoplaned.gates.gate import Judgement, Moment, Need, Observation, Start
+from echoplaned.gates.sources import SourceRecord, begin_records
+from echoplaned.gates.statistics import silence
+from echoplaned.gates.statistics.silence import SilenceEvidence
+from echoplaned.gates.window import Window
+
+NAME = "arrivals"
+
+_MAX_CONFIDENCE = 1.0 - 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalsEvidence:
+    """What is known of requests that reach the new version.
+
+    Attributes:
+        window: to which the counts belong.
+        records: request counts, one a source.
+        silence: the new version's.
+        stale_subscribers: of the model, at the last observation.
+    """
+
+    window: Window
+    records: tuple[SourceRecord, ...]
+    silence: SilenceEvidence = field(default_factory=SilenceEvidence)
+    stale_subscribers: int = 0
+
+
+class ArrivalsGate:
+    """Implements ``Gate`` on counts of requests that began."""
+
+    @property
+    def name(self) -> str:
+        """The gate's name."""
+        return NAME
+
+    def needs(self) -> frozenset[Need]:
+        """Arrivals have to be counted by somebody."""
+        return frozenset({Need.ARRIVALS})
+
+    def begin(self, start: Start) -> ArrivalsEvidence:
+        """Begin with nothing counted."""
+        return ArrivalsEvidence(start.window, begin_records(start.sources, start.window.began_s))
+
+    def enter(self, evidence: ArrivalsEvidence, window: Window) -> ArrivalsEvidence:
+        """Go on with another window, whose weights are others: a silence begins again."""
+        return replace(
+            evidence,
+            window=window,
+            records=tuple(record.enter() for record in evidence.records),
+            silence=silence.restart(evidence.silence),
+        )
+
+    def observe(self, evidence: ArrivalsEvidence, seen: Observation) -> ArrivalsEvidence:
+        """Add what an interval brought."""
+        return replace(
+            evidence,
+            silence=_observe(evidence, seen),
+            records=tuple(record.observe(seen, Need.ARRIVALS) for record in evidence.records),
+            stale_subscribers=seen.stale_subscribers,
+        )
+
+    def judge(self, evidence: ArrivalsEvidence, moment: Moment) -> Judgement:
+        """Judge the silence as it was observed last, whatever the moment."""
+        return Judgement(_decide(evidence))
+
+
+def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
+    """Judge the source that sees routed traffic; where none does, what the workers saw, if anybody subscribes to the routes at all."""
+    window, current = evidence.window, evidence.silence
+    if seen.weight is None or seen.now_s - window.began_s < silence.GRACE_S:
+        return current
+    reporting = tuple(record.source for record in evidence.records if record.reporting)
+    routed = next((source for source in reporting if source.routed), None)
+    any_source = next(iter(reporting), None) if seen.subscribers else None
+    source = routed or any_source
+    if source is None or seen.lacks_from(source.name, Need.ARRIVALS):
+        return current
+    trust = silence.TRUST_ROUTED if source.routed else silence.TRUST_ANY
+    current = silence.update(current, seen.interval(source.name), seen.weight, trust, seen.now_s)
+    if seen.stale_subscribers:
+        return current  # traffic of a client that has older routes explains a silence
+    return silence.test(current, window.side_alpha, seen.now_s)
+
+
+def _decide(evidence: ArrivalsEvidence) -> Verdict:
+    current = evidence.silence
+    new = max((record.total.new.seen for record in evidence.records if record.reporting), default=0)
+    counts = (("new_request_count", new), ("old_silent_request_count", current.old_requests))
+    waited = f"none of about {current.expected:.0f} expected requests reached the new version"
+    if current.failed:
+        text = f"{Code.ARRIVALS_MISSING}: {waited} while the old one had {current.old_requests}"
+        return Verdict(NAME, GateVerdict.FAIL, text, 1.0 - evidence.window.side_alpha, counts)
+    if silence.is_awaited(current):
+        stale = f" ({evidence.stale_subscribers} subscribers are stale)" if evidence.stale_subscribers else ""
+        chance = math.exp(current.log_chance)
+        text = f"{Code.ARRIVALS_AWAITED}: {waited}{stale}"
+        return Verdict(NAME, GateVerdict.HOLD, text, min(_MAX_CONFIDENCE, 1.0 - chance), counts)
+    if new:
+        text = f"{Code.ARRIVALS_SEEN}: {new} requests reached the new version"
+        return Verdict(NAME, GateVerdict.PASS, text, evidence.window.policy.confidence, counts)
+    text = f"{Code.ARRIVALS_NOT_EXPECTED}: the model has too little traffic for one to be missed"
+    return Verdict(NAME, GateVerdict.PASS, text, 0.0, counts)

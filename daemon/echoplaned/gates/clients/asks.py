@@ -1,0 +1,27 @@
+"""What the gate ``clients`` observes and wants done outside of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.gates.gate import Ask
+from echoplaned.ports.request_counts import Interval
+from echoplaned.ports.traffic import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class LookUpSteered(Ask):
+    """Find out whose traffic the routes alone steer: a client has been silent for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReports:
+    """A part of an observation.
+
+    Attributes:
+        intervals: what each client that reported something has counted.
+        steered: ids of the nodes whose traffic the routes alone steer; empty where nobody asked.
+    """
+
+    intervals: tuple[tuple[Reporter, Interval], ...] = ()
+    steered: frozenset[str] = frozenset()

@@ -1,0 +1,58 @@
+"""Gathers what the gate ``clients`` observes: each client's own load reports, and whose traffic the routes alone steer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
+from echoplaned.gates.collector import Job
+from echoplaned.gates.gate import Ask, Observation
+from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
+from echoplaned.ports.traffic import ClientSource, Reporter
+
+
+class ClientsCollector:
+    """Reads what each client has reported since the last reading, for the two versions of a rollout.
+
+    Clients are known by their streams of reports: one that comes back begins anew.
+    """
+
+    def __init__(self, source: ClientSource, new: VersionKey, old: VersionKey) -> None:
+        self._source = source
+        self._versions = (new, old)
+        self._last = self._totals()
+        self._asked = False
+
+    def read(self) -> tuple[tuple[Reporter, Interval], ...]:
+        """Return what each client that reported something has counted since the last reading."""
+        before, self._last = self._last, self._totals()
+        new, old = (
+            {r: counts.since(was.get(r, NOTHING)) for r, counts in now.items() if counts != was.get(r, NOTHING)}
+            for was, now in zip(before, self._last, strict=True)
+        )
+        reporters = sorted(new.keys() | old.keys(), key=lambda r: r.stream)
+        return tuple((r, Interval(new.get(r, NOTHING), old.get(r, NOTHING))) for r in reporters)
+
+    # --- Collector ---
+
+    def add_to(self, seen: Observation) -> Observation:
+        """Add what came in since the last reading; who is steered only where that is asked, as the look-up takes a while."""
+        steered = self._source.steered(self._versions[0].model) if self._asked else frozenset[str]()
+        return replace(seen, parts=(*seen.parts, ClientReports(self.read(), steered)))
+
+    def take(self, asks: tuple[Ask, ...]) -> None:
+        """Note whether the look-up is asked for."""
+        self._asked = any(isinstance(ask, LookUpSteered) for ask in asks)
+
+    def enter(self) -> None:
+        """Begin a window: silences begin again, so nobody is suspected."""
+        self._asked = False
+
+    def jobs(self) -> Mapping[str, Job]:
+        """Nothing to do between two readings."""
+        return {}
+
+    def _totals(self) -> tuple[dict[Reporter, RequestCounts], ...]:
+        return tuple(dict(self._source.by_client(version)) for version in self._versions)

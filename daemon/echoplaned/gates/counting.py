@@ -1,0 +1,198 @@
+"""Running totals to counts of an interval, without the probes that the gates made themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.gates.collector import Job, RolloutContext
+from echoplaned.gates.gate import Ask, Lack, Need, Observation, Source
+from echoplaned.ports.request_counts import NOTHING, CountedBy, Interval, RequestCounts
+from echoplaned.ports.traffic import EngineCounterSource, TrafficSource
+
+LIVE_FOR_S = 5.0
+"""After its last request a model counts as one with live traffic for so long."""
+
+OWED_FOR_S = 10.0
+"""A probe that no report has counted for so long is not waited for any more."""
+
+
+@dataclass(slots=True)
+class _Owed:
+    """Probes that a source will count, or has counted, and that are not traffic; taken off as soon as such counts come."""
+
+    arrivals: int = 0
+    ok: int = 0
+    failed: int = 0
+    last_s: float = 0.0
+
+
+class TotalsReader:
+    """Reads what each source has counted since the last reading, for the two versions of a rollout.
+
+    Args:
+        sources: by name.
+        new: the version that comes.
+        old: the version that it replaces.
+        probes_counted_by: sources whose totals include probes.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, TrafficSource],
+        new: VersionKey,
+        old: VersionKey,
+        probes_counted_by: frozenset[str],
+    ) -> None:
+        self._sources = dict(sources)
+        self._versions = (new, old)
+        self._last = {name: dict(source.totals()) for name, source in self._sources.items()}
+        self._owed = {(name, key): _Owed() for name in self._sources if name in probes_counted_by for key in (new, old)}
+
+    def has_reported(self, name: str) -> bool:
+        """Whether a source has counted any request of this model so far."""
+        model = self._versions[0].model
+        totals = self._last[name].items()
+        return any(key.model == model and counts != NOTHING for key, counts in totals)
+
+    def read(self, now_s: float) -> tuple[tuple[str, Interval], ...]:
+        """Return what each source counted since the last reading."""
+        return tuple((name, self._read(name, source, now_s)) for name, source in self._sources.items())
+
+    def probe_sent(self, version: VersionKey, now_s: float) -> None:
+        """A probe goes out; it will be counted as an arrival and, as is usual, as a good answer."""
+        for owed in self._owed_of(version):
+            owed.arrivals += 1
+            owed.ok += 1
+            owed.last_s = now_s
+
+    def probe_failed(self, version: VersionKey) -> None:
+        """The probe that went out last was no good answer after all."""
+        for owed in self._owed_of(version):
+            owed.ok -= 1
+            owed.failed += 1
+
+    def _owed_of(self, version: VersionKey) -> list[_Owed]:
+        return [owed for (_, key), owed in self._owed.items() if key == version]
+
+    def _read(self, name: str, source: TrafficSource, now_s: float) -> Interval:
+        totals = dict(source.totals())
+        before, self._last[name] = self._last[name], totals
+        counted = []
+        for key in self._versions:
+            counts = totals.get(key, NOTHING).since(before.get(key, NOTHING))
+            owed = self._owed.get((name, key))
+            counted.append(counts if owed is None else _without_probes(counts, owed, now_s))
+        return Interval(new=counted[0], old=counted[1])
+
+
+@dataclass(frozen=True, slots=True)
+class CountingOptions:
+    """What is known of the sources of request counts, by name.
+
+    Attributes:
+        classifying: those that tell callers' mistakes from server errors.
+        routed: those that see exactly the traffic that the routes steer.
+        probes_counted_by: those whose totals include our probes.
+    """
+
+    classifying: frozenset[str] = frozenset({CountedBy.WORKER})
+    routed: frozenset[str] = frozenset({CountedBy.LRS})
+    probes_counted_by: frozenset[str] = frozenset({CountedBy.WORKER})
+
+
+class CountsCollector:
+    """Gathers request counts, which every gate may use, and says what the engines do not count."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, TrafficSource],
+        engines: EngineCounterSource | None,
+        options: CountingOptions,
+        context: RolloutContext,
+    ) -> None:
+        self.reader = TotalsReader(sources, context.new, context.old, options.probes_counted_by)
+        self._names = tuple(sources)
+        self._engines = engines
+        self._options = options
+        self._versions = (context.new, context.old)
+        self._clock = context.clock
+        self._live_until_s = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the model has had a request of late."""
+        return self._clock() < self._live_until_s
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the sources, and whether each has counted this model so far."""
+        return tuple(
+            Source(
+                name, name in self._options.classifying, name in self._options.routed, self.reader.has_reported(name)
+            )
+            for name in self._names
+        )
+
+    # --- Collector ---
+
+    def add_to(self, seen: Observation) -> Observation:
+        """Add what each source counted since the last reading."""
+        intervals = self.reader.read(seen.now_s)
+        if any(interval.seen for _, interval in intervals):
+            self._live_until_s = seen.now_s + LIVE_FOR_S
+        return replace(seen, intervals=intervals, lacks=self._lacks())
+
+    def take(self, asks: tuple[Ask, ...]) -> None:
+        """Nothing to be asked for."""
+
+    def enter(self) -> None:
+        """Counts go on; whoever keeps them begins his own."""
+
+    def jobs(self) -> Mapping[str, Job]:
+        """Nothing to do between two readings."""
+        return {}
+
+    def _lacks(self) -> tuple[Lack, ...]:
+        if self._engines is None:
+            return ()
+        others = [name for name in self._names if name != CountedBy.WORKER]
+        replaced = any(self.reader.has_reported(name) for name in others)
+        found = []
+        for version in self._versions:
+            counters = self._engines.engine_counters(version)
+            if counters is None:
+                continue
+            has = {
+                Need.ARRIVALS: (counters.counts_arrivals, replaced),
+                Need.ERRORS: (counters.counts_errors, replaced),
+                Need.HISTOGRAMS: (counters.has_histograms, False),
+                Need.TRACES: (counters.has_traces, False),
+            }
+            found += [
+                Lack(need, version.version, CountedBy.WORKER, by_others)
+                for need, (is_there, by_others) in has.items()
+                if not is_there
+            ]
+        return tuple(found)
+
+
+def _without_probes(counts: RequestCounts, owed: _Owed, now_s: float) -> RequestCounts:
+    """Take off the probes that these counts can hold; what is left is owed by the next ones."""
+    if now_s - owed.last_s > OWED_FOR_S:
+        owed.arrivals = owed.ok = owed.failed = 0
+    arrivals = min(owed.arrivals, counts.arrivals)
+    # Below 0 when a failed probe was taken off as a good answer before its outcome was known; the next probe makes up for it.
+    ok = min(max(0, owed.ok), counts.ok)
+    server = min(owed.failed, counts.server_errors)
+    client = min(owed.failed - server, counts.client_errors)
+    owed.arrivals -= arrivals
+    owed.ok -= ok
+    owed.failed -= server + client
+    return replace(
+        counts,
+        ok=counts.ok - ok,
+        client_errors=counts.client_errors - client,
+        server_errors=counts.server_errors - server,
+        arrivals=counts.arrivals - arrivals,
+    )

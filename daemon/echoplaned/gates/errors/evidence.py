@@ -1,0 +1,133 @@
+"""What the error gate knows of a rollout: request counts and e-processes of each source, and the paired probes that may blame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from echoplaned.gates.gate import Need, Observation, Start
+from echoplaned.gates.sources import SourceRecord, begin_records
+from echoplaned.gates.statistics import error_eprocess, pairs
+from echoplaned.gates.statistics.error_eprocess import SourceEvidence
+from echoplaned.gates.statistics.pairs import PairEvidence
+from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """One source over a rollout.
+
+    Attributes:
+        record: its counts in the window.
+        test: its e-processes over the whole rollout.
+    """
+
+    record: SourceRecord
+    test: SourceEvidence
+
+    @property
+    def total(self) -> Interval:
+        """Its counts in the window."""
+        return self.record.total
+
+    @property
+    def tells_client_errors(self) -> bool:
+        """Whether it tells callers' mistakes from server errors."""
+        return self.record.source.tells_client_errors
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorsEvidence:
+    """All evidence of the error gate.
+
+    Attributes:
+        window: to which the counts belong.
+        records: one a source.
+        pairs: paired probes, which may blame, and stand in for live requests.
+        failed: whether the errors were significant once; stays so.
+    """
+
+    window: Window
+    records: tuple[ErrorRecord, ...]
+    pairs: PairEvidence = field(default_factory=PairEvidence)
+    failed: bool = False
+
+    @property
+    def reporting(self) -> tuple[ErrorRecord, ...]:
+        """The sources that count this model's requests."""
+        return tuple(record for record in self.records if record.record.reporting)
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the error gate's e-value."""
+        return error_eprocess.combined_log_e(self._tests)
+
+    @property
+    def concurrent_log_e(self) -> float:
+        """The logarithm of the concurrent comparison's e-value."""
+        return error_eprocess.concurrent_log_e(self._tests)
+
+    @property
+    def comparison_log_e(self) -> float:
+        """The logarithm of the e-value against the old version, concurrent or recorded."""
+        return error_eprocess.comparison_log_e(self._tests)
+
+    @property
+    def blames_new(self) -> bool:
+        """Whether comparative evidence points at the new version: live requests of both versions, or paired probes."""
+        return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
+
+    @property
+    def probes_passed(self) -> bool:
+        """Whether the new version answered as many paired probes in a row as a window needs."""
+        return self.pairs.row >= self.window.policy.probe_count
+
+    @property
+    def _tests(self) -> tuple[SourceEvidence, ...]:
+        return tuple(record.test for record in self.reporting)
+
+
+def begin(start: Start) -> ErrorsEvidence:
+    """Begin with nothing counted."""
+    records = begin_records(start.sources, start.window.began_s)
+    return ErrorsEvidence(start.window, tuple(ErrorRecord(record, _begin_test(record)) for record in records))
+
+
+def _begin_test(record: SourceRecord) -> SourceEvidence:
+    return error_eprocess.stake(SourceEvidence(tells_client_errors=record.source.tells_client_errors))
+
+
+def enter(evidence: ErrorsEvidence, window: Window) -> ErrorsEvidence:
+    """Go on with another window: its counts start again; the e-processes go on with another stake."""
+    test, soaking = evidence.window.error_test, evidence.window.soaking
+    records = tuple(
+        ErrorRecord(
+            record.record.enter(),
+            error_eprocess.stake(error_eprocess.close(record.test, test, soaking=soaking)),
+        )
+        for record in evidence.records
+    )
+    return _decide(replace(evidence, window=window, records=records, pairs=pairs.next_window(evidence.pairs)))
+
+
+def observe(evidence: ErrorsEvidence, seen: Observation) -> ErrorsEvidence:
+    """Add what an interval brought."""
+    records = tuple(_observe(record, seen, evidence.window) for record in evidence.records)
+    counted = evidence.pairs
+    for pair in seen.pairs:
+        counted = pairs.update(counted, pair)
+    return _decide(replace(evidence, records=records, pairs=counted))
+
+
+def _observe(record: ErrorRecord, seen: Observation, window: Window) -> ErrorRecord:
+    counted = record.record.observe(seen, Need.ERRORS)
+    interval = seen.interval(record.record.source.name)
+    if interval.seen == 0 or not counted.reporting:
+        return replace(record, record=counted)
+    return ErrorRecord(counted, error_eprocess.update(record.test, interval, window.error_test, soaking=window.soaking))
+
+
+def _decide(evidence: ErrorsEvidence) -> ErrorsEvidence:
+    significant = evidence.log_e >= -math.log(evidence.window.policy.alpha) and evidence.blames_new
+    return replace(evidence, failed=evidence.failed or significant)

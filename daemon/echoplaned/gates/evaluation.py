@@ -1,0 +1,116 @@
+"""The list of gates over one rollout: everything that is known, and what it means. Pure, so it runs in any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.gates.codes import Code
+from echoplaned.gates.gate import Ask, Gate, Judgement, JudgeProbes, Lack, Moment, Need, Observation, Start
+from echoplaned.gates.window import Window
+
+EvidenceT = TypeVar("EvidenceT")
+
+_MISSING = {
+    Need.ARRIVALS: "count no arrivals",
+    Need.ERRORS: "count no errors",
+    Need.HISTOGRAMS: "have no latency histograms",
+    Need.TRACES: "have no traces",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateRecord(Generic[EvidenceT]):
+    """A gate and what it knows of a rollout.
+
+    Attributes:
+        gate: which.
+        evidence: its own.
+    """
+
+    gate: Gate[EvidenceT]
+    evidence: EvidenceT
+
+    def enter(self, window: Window) -> GateRecord[EvidenceT]:
+        """Go on with another window."""
+        return replace(self, evidence=self.gate.enter(self.evidence, window))
+
+    def observe(self, seen: Observation) -> GateRecord[EvidenceT]:
+        """Add what an interval brought."""
+        return replace(self, evidence=self.gate.observe(self.evidence, seen))
+
+    def weigh(self, moment: Moment, lacks: tuple[Lack, ...]) -> Judgement:
+        """Have the gate judge, or abstain where it misses what it needs."""
+        missing = next((lack for lack in lacks if lack.need in self.gate.needs() and not lack.replaced), None)
+        return self.gate.judge(self.evidence, moment) if missing is None else abstain(self.gate.name, missing)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RolloutEvidence:
+    """All that is known of a rollout.
+
+    Attributes:
+        window: to which the gates' counts belong.
+        records: one a gate that has a say in this rollout, in the order of the list.
+        lacks: what the versions' engines did not report at the last observation.
+    """
+
+    window: Window
+    records: tuple[GateRecord[Any], ...]
+    lacks: tuple[Lack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What all gates say of a window at one time.
+
+    Attributes:
+        verdicts: one a gate that has a say.
+        asks: what is to be done; nothing for a verdict alone, where the window has failed.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    asks: tuple[Ask, ...]
+
+
+def begin(gates: tuple[Gate[Any], ...], start: Start) -> RolloutEvidence:
+    """Begin a rollout's evidence with its first window, or with the first one after a restart."""
+    begun = ((gate, gate.begin(start)) for gate in gates)
+    return RolloutEvidence(
+        start.window, tuple(GateRecord(gate, evidence) for gate, evidence in begun if evidence is not None)
+    )
+
+
+def enter(evidence: RolloutEvidence, window: Window) -> RolloutEvidence:
+    """Go on with another window."""
+    return replace(evidence, window=window, records=tuple(record.enter(window) for record in evidence.records))
+
+
+def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
+    """Add what an interval brought."""
+    return replace(evidence, records=tuple(record.observe(seen) for record in evidence.records), lacks=seen.lacks)
+
+
+def weigh(evidence: RolloutEvidence, now_s: float) -> Weighed:
+    """Have every gate judge the window, each knowing what those before it ask for.
+
+    The stage passes when every verdict is PASS; any FAIL rolls back.
+    """
+    verdicts: list[Verdict] = []
+    asks: list[Ask] = []
+    for record in evidence.records:
+        said = record.weigh(Moment(now_s, tuple(asks)), evidence.lacks)
+        verdicts += [said.verdict] if said.verdict is not None else []
+        asks += said.asks
+    if any(verdict.verdict is GateVerdict.FAIL for verdict in verdicts):
+        asks = [ask for ask in asks if not ask.decides]
+    return Weighed(tuple(verdicts), tuple(asks))
+
+
+def abstain(gate: str, lack: Lack) -> Judgement:
+    """Have no say for want of a source, and say so. Paired probes have one then: what nobody can see must not pass unseen."""
+    text = (
+        f"the gate {gate} abstains: the engines of version {lack.version} {_MISSING[lack.need]}; paired probes decide"
+    )
+    return Judgement(Verdict(gate, GateVerdict.PASS, f"{Code.ABSTAINED}: {text}"), (JudgeProbes(),))

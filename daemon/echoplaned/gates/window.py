@@ -1,0 +1,60 @@
+"""The span of time that a verdict speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.gates.statistics.error_eprocess import ErrorTest
+
+SIDE_GATE_PART = 0.1
+"""The arrivals, the probes, and the errors and the silence of single clients may each fail a good version with this part of the
+policy's alpha, beside the error gate's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of one stage under one set of weights.
+
+    Attributes:
+        policy: the rollout's.
+        stage: from 1.
+        number: counts the windows of the rollout; a verdict names it.
+        began_s: seconds since the epoch, when its routes were acknowledged.
+        soaking: whether the last stage has passed and the old version is still kept.
+    """
+
+    policy: RolloutPolicy
+    stage: int
+    number: int
+    began_s: float
+    soaking: bool = False
+
+    @property
+    def extended(self) -> bool:
+        """Whether the stage asks for twice the time and for paired probes."""
+        if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
+            return False
+        return self.policy.stages_percent[self.stage - 1] in self.policy.extended_stages_percent
+
+    @property
+    def minimum_s(self) -> float:
+        """Shortest time before it may pass."""
+        return self.policy.stage_min_s * (2.0 if self.extended else 1.0)
+
+    @property
+    def nominal_share(self) -> float:
+        """The stage's share of the new version: steadier than the observed one while there are few requests."""
+        if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
+            return 1.0
+        return self.policy.stages_percent[self.stage - 1] / 100.0
+
+    @property
+    def error_test(self) -> ErrorTest:
+        """The error gate's parameters."""
+        return ErrorTest(self.policy.alpha, self.policy.slo_error_rate)
+
+    @property
+    def side_alpha(self) -> float:
+        """The chance with which a side gate may fail a good version over the whole rollout."""
+        return self.policy.alpha * SIDE_GATE_PART

@@ -1,0 +1,47 @@
+"""The allocator behind its port: blocking questions of doors, and the loop's questions, which are answered by events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from echoplaned.core.plan import Plan, Reservoir
+from echoplaned.core.spec import ReservoirOverrides
+from echoplaned.core.state import State
+from echoplaned.planning.admission import plan_version
+from echoplaned.planning.checkpoints import CheckpointCache
+from echoplaned.planning.inspection import inspect_checkpoint
+from echoplaned.planning.reservoir import plan_reservoir
+from echoplaned.planning.sources import resolve_source
+from echoplaned.ports.planning import InspectedSource, PlanQuestion
+
+
+class Allocator:
+    """Implements ``ports.planning.Planning``; may be used from several threads.
+
+    Args:
+        roots: every file that is read lies beneath one of them.
+        engine_versions: the version of each engine kind that a load would start now, as its workers report it.
+    """
+
+    def __init__(self, roots: Sequence[Path], engine_versions: Mapping[str, str] | None = None) -> None:
+        self._roots = tuple(roots)
+        self._engine_versions = dict(engine_versions or {})
+        self._checkpoints = CheckpointCache()
+
+    def inspect(self, source_uri: str) -> InspectedSource:
+        """Read what a source's files say; every file must lie beneath the root that its directory lies in."""
+        path = resolve_source(source_uri, self._roots)
+        root = next((root for root in self._roots if path.is_relative_to(root)), None)
+        checkpoint = inspect_checkpoint(path, allowed_root=root)
+        self._checkpoints.put(str(path), checkpoint)
+        return InspectedSource(str(path), checkpoint.facts)
+
+    def plan(self, question: PlanQuestion, state: State) -> Plan:
+        """Plan a version's memory on the devices as a state has them."""
+        known = self._checkpoints.get(question.spec)
+        return plan_version(question, state, known=known, engine_versions=self._engine_versions)
+
+    def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:
+        """Return the reservoir that goes with a parameter count."""
+        return plan_reservoir(parameter_count, max_concurrency, overrides)

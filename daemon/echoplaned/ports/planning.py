@@ -1,0 +1,88 @@
+"""Planning, as doors and the loop see it: what a checkpoint is, what it needs, where it goes, and what would fit instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from echoplaned.core.effects import ExplainReading, PlaceInstance
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.plan import Plan, Reservoir
+from echoplaned.core.spec import ReservoirOverrides, VersionSpec
+from echoplaned.core.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedSource:
+    """A source that was read.
+
+    Attributes:
+        path: its directory, free of links, beneath an allowed root.
+        facts: what its files say, their digest among it.
+    """
+
+    path: str
+    facts: ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class PlanQuestion:
+    """A version that is to be planned on the devices as a state has them.
+
+    Attributes:
+        spec: the version, its shape complete.
+        facts: what its files say.
+        surge: it is served beside the version that it replaces, whose bytes the state has reserved already.
+        taken_bytes: held on each device beside what the state reserves, by device id.
+    """
+
+    spec: VersionSpec
+    facts: ModelFacts
+    surge: bool = False
+    taken_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Planning(Protocol):
+    """What doors ask. Every method blocks, most of them read files: call them in a worker thread."""
+
+    def inspect(self, source_uri: str) -> InspectedSource:
+        """Find a source beneath the allowed roots, and read what its files say.
+
+        Raises:
+            FieldInvalidError: the text is no source.
+            SourceNotAllowedError: it leads out of the allowed roots.
+            SourceCorruptError: a file is missing, cut short or disagrees with another one.
+            SourceUnsafeError: the checkpoint holds something that could run code.
+            ArchitectureUnsupportedError: the architecture is not in the catalogue.
+        """
+        ...
+
+    def plan(self, question: PlanQuestion, state: State) -> Plan:
+        """Plan a version's memory; one that does not fit comes back with ``fits`` false and alternatives.
+
+        Raises:
+            ArchitectureUnsupportedError: there is no sizing for the architecture.
+            DtypeUnsupportedError: the dtype cannot be had for this model.
+        """
+        ...
+
+    def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:
+        """Return the reservoir that goes with a parameter count.
+
+        Raises:
+            FieldInvalidError: an override is out of range.
+        """
+        ...
+
+
+class Planner(Protocol):
+    """What the loop asks. Both methods return at once and read no file in their call; answers come as events."""
+
+    def place(self, effect: PlaceInstance, state: State) -> None:
+        """Find a device for an instance. Answers InstancePlaced or PlacementRefused, with the reservation epoch that was read."""
+        ...
+
+    def explain_reading(self, effect: ExplainReading, state: State) -> None:
+        """Set a process's peaks beside the formulas. Answers ReadingTaken, or nothing where the checkpoint has gone."""
+        ...

@@ -1,0 +1,127 @@
+"""What was counted of the requests to one version: one form from the load report to the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+
+class CountedBy(StrEnum):
+    """Who counted requests: clients by their load reports, or the instances themselves."""
+
+    LRS = "LRS"
+    WORKER = "WORKER"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """Requests of one version: a running total, or what came in a span of time.
+
+    Attributes:
+        ok: requests that ended well.
+        client_errors: requests that ended in a mistake of the caller's.
+        server_errors: requests that ended in any other error; a source that cannot tell puts all errors here.
+        arrivals: requests that began.
+        in_flight: requests under way at the end of the span.
+        latency_bucket_counts: ended requests by latency bucket; empty: not counted.
+        origin: who counted them.
+    """
+
+    ok: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    arrivals: int = 0
+    in_flight: int = 0
+    latency_bucket_counts: tuple[int, ...] = ()
+    origin: CountedBy = CountedBy.WORKER
+
+    @property
+    def requests(self) -> int:
+        """Requests that ended."""
+        return self.ok + self.client_errors + self.server_errors
+
+    @property
+    def errors(self) -> int:
+        """Requests that ended in an error of either kind."""
+        return self.client_errors + self.server_errors
+
+    @property
+    def seen(self) -> int:
+        """Requests that are known to have reached the version, whichever end of them was counted."""
+        return max(self.arrivals, self.requests)
+
+    def __add__(self, other: RequestCounts) -> RequestCounts:
+        """Add field by field; the origin is that of the counts that are added."""
+        return RequestCounts(
+            self.ok + other.ok,
+            self.client_errors + other.client_errors,
+            self.server_errors + other.server_errors,
+            self.arrivals + other.arrivals,
+            self.in_flight + other.in_flight,
+            _add_buckets(self.latency_bucket_counts, other.latency_bucket_counts),
+            other.origin,
+        )
+
+    def since(self, earlier: RequestCounts) -> RequestCounts:
+        """Return what came on top of an earlier total; a field that fell (its source began again) counts as nothing."""
+        buckets: tuple[int, ...] = self.latency_bucket_counts
+        if len(buckets) == len(earlier.latency_bucket_counts):
+            pairs = zip(buckets, earlier.latency_bucket_counts, strict=True)
+            buckets = tuple(max(0, after - before) for after, before in pairs)
+        return RequestCounts(
+            max(0, self.ok - earlier.ok),
+            max(0, self.client_errors - earlier.client_errors),
+            max(0, self.server_errors - earlier.server_errors),
+            max(0, self.arrivals - earlier.arrivals),
+            self.in_flight,
+            buckets,
+            self.origin,
+        )
+
+    def at_rest(self) -> RequestCounts:
+        """Return the same counts with nothing under way: whoever counted them has gone."""
+        return replace(self, in_flight=0)
+
+
+NOTHING = RequestCounts()
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What one source counted for the new and for the old version in the same span of time."""
+
+    new: RequestCounts = NOTHING
+    old: RequestCounts = NOTHING
+
+    def __add__(self, other: Self) -> Interval:
+        return Interval(self.new + other.new, self.old + other.old)
+
+    @property
+    def requests(self) -> int:
+        """Requests that ended, of both versions."""
+        return self.new.requests + self.old.requests
+
+    @property
+    def seen(self) -> int:
+        """Requests that are known to have reached either version."""
+        return self.new.seen + self.old.seen
+
+    @property
+    def share(self) -> float:
+        """The new version's observed share of the requests, in [0, 1]; 0 where there were none.
+
+        The larger of its share of what began and of what ended: a version whose errors come back faster than the other's
+        answers would otherwise show a share that is too small, and its errors would be counted as too surprising.
+        """
+        ended = self.new.requests / self.requests if self.requests else 0.0
+        began_total = self.new.arrivals + self.old.arrivals
+        began = self.new.arrivals / began_total if began_total else 0.0
+        return max(ended, began)
+
+
+def _add_buckets(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    """Add bucket by bucket; a side that was not counted adds nothing, and buckets of other bounds cannot be added."""
+    if not first or not second:
+        return first or second
+    return tuple(a + b for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()

@@ -1,0 +1,285 @@
+"""The one way from a request for a version to a plan and, for a load or an update, to the core's event: source, facts, plan, event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from echoplane.v1 import models_pb2, planning_pb2
+from echoplaned.core.effects import Reply
+from echoplaned.core.errors import (
+    EchoplaneError,
+    FieldInvalidError,
+    LimitExceededError,
+    ModelNotFoundError,
+    NotImplementedHereError,
+    VersionNotFoundError,
+)
+from echoplaned.core.events import LoadRequested, Request, UpdateRequested, VersionOrder
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.failure import Violation
+from echoplaned.core.fit import require_fit
+from echoplaned.core.plan import Plan
+from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, request_of
+from echoplaned.core.state import Operation, Version
+from echoplaned.core.step import Step, step
+from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.ports.planning import PlanQuestion
+from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
+from echoplaned.rpc.convert.rollouts import policy_from_pb
+from echoplaned.rpc.deps import RpcDeps
+from echoplaned.rpc.loads import LoadTally
+from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.rpc.version_request import (
+    VersionRequest,
+    changed_spec,
+    default_version_id,
+    new_spec,
+    read_version_request,
+    same_content,
+)
+
+VersionEvent = LoadRequested | UpdateRequested
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What came of a request: the operation that answers it; with ``planned`` a dry run of it, which changed nothing."""
+
+    operation: Operation
+    planned: Plan | None = None
+
+
+class Admission:
+    """Plans versions that callers ask for, and admits loads and updates of them."""
+
+    def __init__(self, deps: RpcDeps, memory: RequestMemory, tally: LoadTally) -> None:
+        self._deps = deps
+        self._handle = deps.handle
+        self._memory = memory
+        self._tally = tally
+        self._inspections = asyncio.Semaphore(deps.limits.inspections)
+
+    async def load(self, request: models_pb2.LoadModelRequest) -> Accepted:
+        """Admit a load.
+
+        Raises:
+            EchoplaneError: it is refused; nothing changed.
+        """
+        came_before = self.known(request)
+        if came_before is not None:
+            return Accepted(came_before)
+        order = await self._order(read_version_request(request))
+        labels = tuple(sorted(request.labels.items())) if request.labels else None
+        event = LoadRequested(self.stamp(request), order, labels)
+        return await self._submit(event, validate_only=request.validate_only)
+
+    async def update(self, request: models_pb2.UpdateModelRequest) -> Accepted:
+        """Admit an update.
+
+        Raises:
+            EchoplaneError: it is refused; nothing changed.
+        """
+        came_before = self.known(request)
+        if came_before is not None:
+            return Accepted(came_before)
+        asked = read_version_request(request)
+        if asked.model not in self._handle.state.models:
+            name = f"models/{asked.model}"
+            raise ModelNotFoundError(name, f"{name} does not exist: load a first version")
+        order = await self._order(asked)
+        event = UpdateRequested(
+            self.stamp(request),
+            order,
+            rollout_id=self._handle.new_id(),
+            policy=policy_from_pb(request.policy) if request.HasField("policy") else RolloutPolicy(),
+            behaviour_change=BEHAVIOUR_FROM_PB.get(request.behaviour_change, BehaviourChange.UNSPECIFIED),
+            etag=request.etag,
+            labels=tuple(sorted(request.labels.items())) if request.labels else None,
+        )
+        return await self._submit(event, validate_only=request.validate_only)
+
+    async def plan(self, request: planning_pb2.PlanModelRequest) -> Plan:
+        """Plan a version and change nothing: a batch of one.
+
+        Raises:
+            EchoplaneError: the source cannot be planned, or the model is not there.
+        """
+        (result,) = await self.plan_batch((request,))
+        if isinstance(result, EchoplaneError):
+            raise result
+        return result
+
+    async def plan_batch(self, requests: Iterable[planning_pb2.PlanModelRequest]) -> list[Plan | EchoplaneError]:
+        """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
+        taken: Counter[str] = Counter()
+        results: list[Plan | EchoplaneError] = []
+        for request in requests:
+            try:
+                plan = await self._plan_one(read_version_request(request), taken)
+            except EchoplaneError as error:
+                results.append(error)
+                continue
+            taken += plan.placed_bytes()
+            results.append(plan)
+        return results
+
+    async def _plan_one(self, asked: VersionRequest, taken: Mapping[str, int]) -> Plan:
+        if asked.model and asked.model not in self._handle.state.models:
+            raise ModelNotFoundError(f"models/{asked.model}")
+        self._check_engine(asked)
+        spec, facts = await self._inspect(asked)
+        return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
+
+    def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
+        """Return the operation of the same request that came before.
+
+        Raises:
+            RequestIdReusedError: its id came with another body.
+        """
+        digest = digest_of(request)
+        self._memory.refuse_reuse(request.request_id, digest)
+        return find_operation(self._handle.state, request.request_id, digest)
+
+    def stamp(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Request:
+        """Return what the core's event says of the request itself."""
+        return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
+
+    async def _order(self, asked: VersionRequest) -> VersionOrder:
+        """Return what is wanted, with a plan that says nothing yet."""
+        known = self._version(asked.model, asked.version)
+        if not asked.source_uri and known is None:
+            raise VersionNotFoundError(
+                version_name(asked.model, asked.version),
+                f"{version_name(asked.model, asked.version)} does not exist: give its source_uri",
+            )
+        completed = _from_known(asked, known)
+        self._check_engine(completed)
+        if known is not None and not asked.source_uri and known.instances:
+            spec, facts = changed_spec(asked, known), known.facts
+        else:
+            spec, facts = await self._inspect(completed)
+        version_id = asked.version or default_version_id(spec)
+        known = self._version(asked.model, version_id)
+        if known is not None and same_content(known.spec, spec):
+            spec = known.spec
+        plan = _unplanned(spec, facts)
+        return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
+
+    async def _inspect(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
+        async with self._inspections:
+            found = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+        return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
+
+    async def _submit(self, event: VersionEvent, *, validate_only: bool) -> Accepted:
+        """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
+        state = self._handle.state
+        dry_run = step(state, event)
+        operation = _answer(dry_run)
+        known = self._version(event.order.model, event.order.version)
+        if operation.operation_id == event.request.operation_id:
+            self._check_limits(event.order)
+            plan = await self._plan_for(event, known)
+            event = replace(event, order=replace(event.order, plan=plan))
+            operation = replace(operation, plan=plan)
+        if validate_only:
+            return Accepted(operation, operation.plan or event.order.plan)
+        self._tally.observe(self._handle.state)
+        answer = await self._handle.submit(event)
+        return Accepted(answered(answer))
+
+    async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
+        if known is not None and known.instances:
+            plan = known.plan  # its bytes are reserved already
+        else:
+            surge = isinstance(event, UpdateRequested)
+            plan = await self._plan(PlanQuestion(event.order.spec, event.order.facts, surge))
+        if not plan.fits:
+            self._tally.refused()
+        return self._with_warnings(event, require_fit(plan))
+
+    async def _plan(self, question: PlanQuestion) -> Plan:
+        return await asyncio.to_thread(self._deps.planning.plan, question, self._handle.state)
+
+    def _with_warnings(self, event: VersionEvent, plan: Plan) -> Plan:
+        model = self._handle.state.models.get(event.order.model)
+        serving = model.versions.get(model.serving_version) if model is not None else None
+        if not isinstance(event, UpdateRequested) or serving is None:
+            return plan
+        context, served = event.order.spec.shape.context_length, serving.spec.shape.context_length
+        if context >= served:
+            return plan
+        text = (
+            f"the new version answers at most {context} tokens, the serving one {served}:"
+            " longer requests will be refused"
+        )
+        return replace(plan, warnings=(*plan.warnings, text))
+
+    def _version(self, model_id: str, version_id: str) -> Version | None:
+        model = self._handle.state.models.get(model_id)
+        return model.versions.get(version_id) if model is not None else None
+
+    def _check_engine(self, asked: VersionRequest) -> None:
+        name = asked.shape.engine or DEFAULT_KIND.name
+        kind = self._deps.engines.get(name)
+        if kind is None:
+            kinds = ", ".join(sorted(self._deps.engines))
+            raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
+        shape = asked.shape
+        violations = (*kind.check_options(dict(shape.options)), *kind.check_weights_format(shape.weights_format))
+        if violations:
+            raise FieldInvalidError(*violations)
+        if asked.tier not in kind.tiers:
+            raise NotImplementedHereError(
+                f"engine {name} cannot keep a version {asked.tier.value}: leave tier out, or HOT"
+            )
+
+    def _check_limits(self, order: VersionOrder) -> None:
+        """Check what a new operation would take up; a call that is answered by a known one takes nothing."""
+        state, limits = self._handle.state, self._deps.limits
+        open_count = sum(not o.done for o in state.operations.values())
+        if open_count >= limits.max_open_operations:
+            raise LimitExceededError("operations", f"{open_count} operations are open: wait for one of them", 5.0)
+        model = state.models.get(order.model)
+        if model is None and len(state.models) >= limits.max_models:
+            raise LimitExceededError("models", f"there are {len(state.models)} models: delete one first", 60.0)
+        known = () if model is None else model.versions
+        if order.version not in known and len(known) >= limits.max_versions_per_model:
+            text = f"the model has {len(known)} versions: delete one first"
+            raise LimitExceededError(f"models/{order.model}/versions", text, 60.0)
+
+
+def answered(operation: Operation | None) -> Operation:
+    """Return the operation that answers an event which the core always answers with one."""
+    if operation is None:
+        raise AssertionError("the core took a caller's event and named no operation for it")
+    return operation
+
+
+def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
+    """Return a request without a source as one for the version that it names, as it was loaded before."""
+    if asked.source_uri or known is None:
+        return asked
+    spec = changed_spec(asked, known)
+    return replace(asked, source_uri=spec.source_uri, shape=request_of(spec.shape), reservoir=spec.reservoir)
+
+
+def _unplanned(spec: VersionSpec, facts: ModelFacts) -> Plan:
+    return Plan(
+        fits=False,
+        architecture=facts.architecture,
+        parameter_count=facts.parameter_count,
+        dtype=spec.shape.dtype,
+        context_length=spec.shape.context_length,
+        max_concurrency=spec.shape.max_concurrency,
+        replicas=spec.shape.replicas,
+        bytes=0,
+        upper_bytes=0,
+    )
+
+
+def _answer(dry_run: Step) -> Operation:
+    replies = [e.operation_id for e in dry_run.effects if isinstance(e, Reply)]
+    return dry_run.state.operations[replies[-1]]

@@ -1,0 +1,103 @@
+"""What a caller asks of a version, before anything is looked up: the fields that load, update and plan share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from echoplane.v1 import models_pb2, planning_pb2
+from echoplaned.core.errors import FieldInvalidError
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.failure import Violation
+from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec
+from echoplaned.core.state import Version
+from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
+from echoplaned.rpc.convert.plans import overrides_from_pb
+
+VersionMessage = models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest | planning_pb2.PlanModelRequest
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRequest:
+    """A version as a caller asked for it; None and "" are what was left out."""
+
+    model: str
+    version: str
+    source_uri: str
+    shape: ShapeRequest
+    reservoir: ReservoirOverrides | None
+    tier: Tier = Tier.HOT
+    pinned: bool = False
+
+
+def read_version_request(message: VersionMessage) -> VersionRequest:
+    """Return what a message that kept the field rules asks for."""
+    request = VersionRequest(
+        model=message.model_id,
+        version="",
+        source_uri=message.source_uri,
+        shape=ShapeRequest(
+            dtype=DTYPE_FROM_PB.get(message.dtype),
+            context_length=message.context_length or None,
+            max_concurrency=message.max_concurrency or None,
+            engine=message.engine,
+            replicas=message.replicas or None,
+            options=tuple(sorted(message.engine_options.items())),
+        ),
+        reservoir=overrides_from_pb(message.reservoir) if message.HasField("reservoir") else None,
+    )
+    if isinstance(message, planning_pb2.PlanModelRequest):
+        return request
+    tier = TIER_FROM_PB.get(message.tier, Tier.HOT)
+    return replace(request, version=message.version_id, tier=tier, pinned=message.pinned)
+
+
+def new_spec(request: VersionRequest, source_path: str, facts: ModelFacts, default_max_concurrency: int) -> VersionSpec:
+    """Return the specification of a request with its defaults filled in.
+
+    Raises:
+        FieldInvalidError: the context is longer than the checkpoint allows.
+    """
+    longest = facts.max_context_length
+    default = ServingShape(facts.stored_dtype, longest, default_max_concurrency, DEFAULT_KIND.name)
+    shape = request.shape.complete(default)
+    if shape.context_length > longest:
+        raise FieldInvalidError(Violation("context_length", f"the checkpoint allows at most {longest} tokens"))
+    reservoir = request.reservoir or ReservoirOverrides()
+    return VersionSpec(request.source_uri, source_path, facts.digest, shape, reservoir)
+
+
+def changed_spec(request: VersionRequest, known: Version) -> VersionSpec:
+    """Return a known version's specification with what the request says otherwise."""
+    spec = known.spec
+    return replace(spec, shape=request.shape.complete(spec.shape), reservoir=request.reservoir or spec.reservoir)
+
+
+def same_content(known: VersionSpec, wanted: VersionSpec) -> bool:
+    """Whether two specifications ask for the same content and options, wherever the files lie."""
+    return known == replace(wanted, source_uri=known.source_uri, source_path=known.source_path)
+
+
+def default_version_id(spec: VersionSpec) -> str:
+    """Return a short digest of content and options: 12 hexadecimal digits, the same for the same request in every release."""
+    shape = spec.shape
+    parts: tuple[object, ...] = (
+        spec.digest,
+        shape.engine,
+        shape.dtype.value,
+        shape.context_length,
+        shape.max_concurrency,
+        shape.replicas,
+        shape.options,
+        spec.reservoir.spectral_radius,
+        spec.reservoir.leak,
+        spec.reservoir.input_scale,
+        spec.reservoir.seed,
+    )
+    if spec.reservoir.block_density is not None:
+        # Named only where it is asked for: what was loaded before there was a choice keeps its id.
+        parts = (*parts, spec.reservoir.block_density)
+    if shape.weights_format:
+        parts = (*parts, ("weights_format", shape.weights_format))
+    return hashlib.blake2b(repr(parts).encode(), digest_size=6).hexdigest()

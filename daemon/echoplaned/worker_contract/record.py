@@ -1,0 +1,263 @@
+"""The file that a leader keeps about itself, so that a restarted daemon can adopt it.
+
+A leader writes ``STATE_DIR/instances/ID.json`` before anything else and holds a lock on ``ID.lock`` for its lifetime: a held
+lock means that the process lives, whatever its state. Standard library only, because a worker imports this before
+everything that is slow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
+from echoplaned.worker_contract.mark import VARIABLE
+from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
+
+_WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
+_FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
+_MAX_RECORD_BYTES: Final = 64 * 1024
+
+
+class WorkerPhase(StrEnum):
+    """How far a leader has come. WARMING, SPARE: on its way to, or on, standby."""
+
+    WARMING = "WARMING"
+    SPARE = "SPARE"
+    LOADING = "LOADING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """What a leader says of itself.
+
+    Attributes:
+        worker_id: its id, as in the record's name.
+        pid: the leader's process.
+        start_ticks: its start time in clock ticks since boot, as in ``/proc/PID/stat``; with ``boot_id`` and ``pid`` it names a
+            process for good, since a pid alone is used again.
+        boot_id: the kernel's id of the boot.
+        phase: how far it has come.
+        address: ``host:port`` of its control service and of OIP over gRPC; empty until the port is bound.
+        instance: ``model/version#ordinal`` as the core writes it; empty while it stands by.
+        generation: the instance's generation; 0 while it stands by.
+        kind: the engine's kind; empty in contract 1, which knew one kind only.
+        contract: version of the contract that it speaks.
+        mark: what ``ECHOPLANE_INSTANCE`` is in its environment; empty in contract 1.
+        endpoints: where the instance answers; in contract 1 its address.
+    """
+
+    worker_id: str
+    pid: int
+    start_ticks: int
+    boot_id: str
+    phase: WorkerPhase = WorkerPhase.WARMING
+    address: str = ""
+    instance: str = ""
+    generation: int = 0
+    kind: str = ""
+    contract: int = FIRST_CONTRACT
+    mark: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a record.
+
+        Raises:
+            ValueError: the text is not a record.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("a leader's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
+        known = {field.name: field.type for field in fields(cls)}
+        endpoints = _read_endpoints(data.pop("endpoints", []))
+        values = {name: value for name, value in data.items() if name in known}
+        for name, value in values.items():
+            wanted = int if known[name] == "int" else str
+            if type(value) is not wanted:
+                raise ValueError(f"a leader's record holds a bad {name}")
+        try:
+            record = cls(**values)
+        except TypeError as error:
+            raise ValueError(f"a leader's record is incomplete: {error}") from error
+        if not endpoints and record.address:
+            endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, record.address),)
+        return replace(record, phase=WorkerPhase(record.phase), endpoints=endpoints)
+
+    def to_json(self) -> str:
+        """Write the record as one line of JSON."""
+        endpoints = [{"protocol": one.protocol.value, "address": one.address} for one in self.endpoints]
+        return json.dumps({**asdict(self), "endpoints": endpoints}, sort_keys=True)
+
+
+def _read_endpoints(data: object) -> tuple[Endpoint, ...]:
+    """Read the endpoints of a record; one whose protocol is of a later release is left out.
+
+    Raises:
+        ValueError: they are not a list of endpoints.
+    """
+    if not isinstance(data, list):
+        raise ValueError("a leader's record holds bad endpoints")  # noqa: TRY004 - bad data, not a bad caller
+    found: list[Endpoint] = []
+    for one in data:
+        protocol, address = (one.get("protocol"), one.get("address")) if isinstance(one, dict) else (None, None)
+        if not isinstance(protocol, str) or not isinstance(address, str):
+            raise ValueError("a leader's record holds a bad endpoint")  # noqa: TRY004 - as above
+        with contextlib.suppress(ValueError):
+            found.append(Endpoint(EndpointProtocol(protocol), address))
+    return tuple(found)
+
+
+class RecordTakenError(RuntimeError):
+    """Another live process holds this leader's id."""
+
+
+def check_worker_id(worker_id: str) -> str:
+    """Return the id if it may become part of a file name.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not _WORKER_ID.fullmatch(worker_id):
+        raise ValueError(f"a worker id is lower-case letters, digits and dashes, at most 63: {worker_id!r}")
+    return worker_id
+
+
+def read_boot_id() -> str:
+    """Return the kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def read_start_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since boot; None if there is no such process or it is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    rest = stat.rpartition(")")[2].split()
+    if rest[0] in {"Z", "X"}:
+        return None
+    return int(rest[_START_TIME_FIELD - _FIELDS_BEFORE_STATE - 1])
+
+
+def records_dir(state_dir: Path) -> Path:
+    """Return where the leaders of a state directory keep their records."""
+    return state_dir / "instances"
+
+
+class RecordKeeper:
+    """A leader's own hand on its record: claims it once, rewrites it whole at each change, removes it at a clean exit.
+
+    Args:
+        state_dir: the daemon's state directory.
+        worker_id: this leader's id, as in its command line.
+        kind: the kind of engine that it leads.
+    """
+
+    def __init__(self, state_dir: Path, worker_id: str, kind: str) -> None:
+        directory = records_dir(state_dir)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = directory / f"{check_worker_id(worker_id)}.json"
+        self._lock_path = self._path.with_suffix(".lock")
+        self._lock_fd = _lock(self._lock_path)
+        pid = os.getpid()
+        self._record = WorkerRecord(
+            worker_id,
+            pid,
+            read_start_ticks(pid) or 0,
+            read_boot_id(),
+            kind=kind,
+            contract=CONTRACT_VERSION,
+            mark=os.environ.get(VARIABLE, ""),
+        )
+        self._write()
+
+    @property
+    def record(self) -> WorkerRecord:
+        """The record as it was last written."""
+        return self._record
+
+    def update(
+        self,
+        phase: WorkerPhase,
+        *,
+        address: str | None = None,
+        instance: str | None = None,
+        generation: int | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
+    ) -> None:
+        """Write a new phase, and what else is given; ``address`` is an endpoint where no endpoints are given."""
+        old = self._record
+        if endpoints is None and address is not None:
+            endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, address),)
+        self._record = replace(
+            old,
+            phase=phase,
+            address=old.address if address is None else address,
+            instance=old.instance if instance is None else instance,
+            generation=old.generation if generation is None else generation,
+            endpoints=old.endpoints if endpoints is None else endpoints,
+        )
+        self._write()
+
+    def release(self) -> None:
+        """Remove the record and let go of the lock."""
+        self._path.unlink(missing_ok=True)
+        self._lock_path.unlink(missing_ok=True)
+        os.close(self._lock_fd)
+
+    def _write(self) -> None:
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(self._record.to_json() + "\n", encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def _lock(path: Path) -> int:
+    """Open and lock a file; the descriptor is not inherited by children."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise RecordTakenError(f"another process holds {path.name}") from None
+    return descriptor
+
+
+def read_record(path: Path) -> WorkerRecord | None:
+    """Return the record in a file; None where there is none or it is damaged."""
+    try:
+        with path.open("rb") as file:
+            return WorkerRecord.from_json(file.read(_MAX_RECORD_BYTES).decode("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def read_records(state_dir: Path) -> tuple[WorkerRecord, ...]:
+    """Return every readable record of a state directory, in the order of the worker ids."""
+    paths = sorted(records_dir(state_dir).glob("*.json"))
+    return tuple(record for path in paths if (record := read_record(path)) is not None)
+
+
+def forget_record(state_dir: Path, worker_id: str) -> None:
+    """Remove what a leader that is gone for good has left behind."""
+    path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    for suffix in (".lock", ".tmp"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def is_alive(record: WorkerRecord, boot_id: str) -> bool:
+    """Say whether the very process that wrote a record is still running."""
+    return record.boot_id == boot_id and read_start_ticks(record.pid) == record.start_ticks

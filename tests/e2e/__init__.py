@@ -1,0 +1,1 @@
+"""Tests of the real daemon with real engines and real clients."""

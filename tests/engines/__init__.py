@@ -1,0 +1,1 @@
+"""Tests of what launches, adopts, watches and stops engine processes."""

@@ -1,0 +1,33 @@
+"""What the workers of a version count, added up, and which counters they have."""
+
+from __future__ import annotations
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.engines.worker_totals import WorkerTotals
+from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
+
+V1 = VersionKey("m", "v1")
+
+
+def test_totals_never_fall_when_a_worker_goes() -> None:
+    """What a worker counted stays, and nothing of it is under way any more."""
+    totals = WorkerTotals()
+    totals.update(V1, "a", RequestCounts(ok=3, arrivals=5, in_flight=2))
+    totals.update(V1, "b", RequestCounts(ok=1, arrivals=1))
+    totals.ended(V1, "a")
+    totals.ended(V1, "a")
+    assert totals.totals() == {V1: RequestCounts(ok=4, arrivals=6)}
+
+
+def test_a_version_counts_what_all_of_its_workers_count() -> None:
+    """Unset is not zero: one worker without a counter takes it from the version, until that worker has gone."""
+    totals = WorkerTotals()
+    assert totals.engine_counters(V1) is None
+    everything = EngineCounters(counts_arrivals=True, counts_errors=True, has_histograms=True, has_traces=True)
+    totals.declare(V1, "a", everything)
+    totals.declare(V1, "b", EngineCounters(counts_errors=True))
+    assert totals.engine_counters(V1) == EngineCounters(counts_errors=True)
+    assert totals.engine_counters(VersionKey("m", "v2")) is None
+    totals.ended(V1, "b")
+    assert totals.engine_counters(V1) == everything
