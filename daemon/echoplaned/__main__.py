@@ -103,7 +103,13 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
     trace_store = TraceStore()
     metrics = Metrics(
-        Readings(lambda: loop.state, lambda: _xds_reading(publisher), lambda: loop.event_count, trace_store.counts)
+        Readings(
+            lambda: loop.state,
+            lambda: _xds_reading(publisher),
+            lambda: loop.event_count,
+            trace_store.counts,
+            lambda: loop.faults.counts,
+        )
     )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
@@ -135,7 +141,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     gates = GateRunner(dependencies, StandardGates(gate_sources))
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
     allocator = Allocator(settings.model_roots, engine_versions)
-    planner = InstancePlanner(loop.emit, time.time, allocator.plan)
+    planner = InstancePlanner(loop.emit, time.time, allocator.plan, loop.faults.report)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()

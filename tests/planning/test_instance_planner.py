@@ -15,6 +15,7 @@ from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import SourceCorruptError
 from echoplaned.core.events import Event, InstancePlaced, LoadRequested, PlacementRefused, ReadingTaken, Request
 from echoplaned.core.failure import Reason
+from echoplaned.core.fault import EffectKey
 from echoplaned.core.fit import unfit
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
@@ -24,6 +25,7 @@ from echoplaned.planning import host_device, inspect_checkpoint
 from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
 from echoplaned.ports.planning import PlanQuestion
+from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.testing import builders
 
 KEY = InstanceKey.parse("m/v1#0")
@@ -38,13 +40,17 @@ class Bench:
     emitting: set[int] = field(default_factory=set)
     planning: list[int] = field(default_factory=list)
     gone: bool = False
+    bug: BaseException | None = None
+    faults: list[tuple[EffectKey, BaseException]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Make the planner; its gate is open."""
         self.gate.set()
-        self.planner = InstancePlanner(self.emit, lambda: 7.0, self.plan)
+        self.planner = InstancePlanner(
+            self.emit, lambda: 7.0, self.plan, lambda key, error: self.faults.append((key, error))
+        )
 
     def emit(self, event: Event) -> None:
         """Note an event."""
@@ -56,6 +62,8 @@ class Bench:
         """Answer as the allocator would: a plan that does not fit."""
         self.planning.append(threading.get_ident())
         self.gate.wait(10)
+        if self.bug is not None:
+            raise self.bug
         if self.gone:
             raise SourceCorruptError("it has gone", subject="source_uri")
         return replace(builders.plan(question.spec.shape.replicas), fits=False, surge=question.surge)
@@ -88,6 +96,18 @@ async def test_room_is_answered_in_the_loops_turn(bench: Bench) -> None:
     bench.planner.place(PlaceInstance(KEY, 4), loading(builders.empty_state(), epoch=4))
     assert bench.events == [InstancePlaced(7.0, KEY, on_one_device("host", 128 * builders.MIB), 4)]
     assert bench.planning == []
+
+
+async def test_a_plan_that_raises_is_told(bench: Bench) -> None:
+    """What nobody foresaw in a thread reaches the loop with the effect's key, or else the instance would wait for ever."""
+    bench.bug = ValueError("a mistake of ours")
+    effect = PlaceInstance(KEY, 4)
+    bench.planner.place(effect, loading(builders.empty_state(SMALL), epoch=4))
+    async with asyncio.timeout(10):
+        while not bench.faults:
+            await asyncio.sleep(0.005)
+    assert bench.faults == [(effect.key, bench.bug)]
+    assert bench.events == []
 
 
 async def test_a_refusal_is_planned_in_a_thread(bench: Bench) -> None:
@@ -183,7 +203,7 @@ async def test_loop_and_doors_plan_on_one_path(minilm: Path) -> None:
         events.append(event)
         done.set()
 
-    planner = InstancePlanner(emit, lambda: 0.0, allocator.plan)
+    planner = InstancePlanner(emit, lambda: 0.0, allocator.plan, AdapterFaults(emit, lambda: 0.0).report)
     planner.place(PlaceInstance(KEY, 0), builders.run(state, LoadRequested(Request(0.0, "o1"), order)))
     async with asyncio.timeout(10):
         await done.wait()

@@ -47,6 +47,7 @@ API: dict[Reason, tuple[grpc.StatusCode, set[type[Message]]]] = {
     Reason.ENGINE_CRASH_LOOP: (C.UNAVAILABLE, {D.RetryInfo}),
     Reason.PROBE_FAILED: (C.FAILED_PRECONDITION, {D.RetryInfo}),
     Reason.LIMIT_EXCEEDED: (C.RESOURCE_EXHAUSTED, {D.QuotaFailure, D.RetryInfo}),
+    Reason.ADAPTER_FAILED: (C.INTERNAL, {D.RetryInfo}),
     Reason.STORE_UNAVAILABLE: (C.UNAVAILABLE, {D.RetryInfo}),
     Reason.NOT_IMPLEMENTED: (C.UNIMPLEMENTED, set()),
 }
@@ -78,6 +79,7 @@ RAISED: list[Failure] = [
     Failure(Reason.ENGINE_CRASH_LOOP, "no"),
     Failure(Reason.PROBE_FAILED, "no"),
     errors.LimitExceededError("models", "full").failure,
+    Failure(Reason.ADAPTER_FAILED, "no"),
     errors.StoreUnavailableError("full").failure,
     errors.NotImplementedHereError("use another").failure,
 ]

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from echoplane.v1 import diagnostics_pb2, models_pb2, rollouts_pb2, types_pb2
-from echoplaned.core.events import EngineLost, MemoryMeasured
+from echoplaned.core.events import AdapterFailed, EngineLost, MemoryMeasured
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import GateVerdict
@@ -45,6 +45,26 @@ async def test_status(world: World) -> None:
         (rollouts_pb2.ROLLOUT_PHASE_OBSERVING, 1, 7)
     ]
     assert status.store_writable
+    assert not status.alarms
+
+
+async def test_routes_that_cannot_be_published(world: World) -> None:
+    """What an adapter raised is an alarm, in Explain, and the model is DEGRADED until its routes are out."""
+    await world.load("fp32")
+    world.script.acknowledge = False
+    await world.update("int8")
+    routes = world.handle.state.models["minilm"].routes
+    assert routes is not None
+    key = ("publish", "minilm", routes.epoch)
+    world.handle.emit(AdapterFailed(world.handle.now_s(), key, "xds", "Panic: no"))
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
+    (alarm,) = status.alarms
+    assert "publishing the routes of minilm failed once in the xds (Panic: no)" in alarm
+    assert status.models[0].health == types_pb2.HEALTH_STATE_DEGRADED
+    told = await world.stubs.status.Explain(diagnostics_pb2.ExplainRequest(name="models/minilm"))
+    assert told.summary.count("publishing the routes") == 1
+    world.handle.acknowledge("minilm")
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
     assert not status.alarms
 
 

@@ -289,10 +289,10 @@ async def test_a_job_that_raises_is_told() -> None:
         raise error
 
     key = ("start", "m/v1#0", 3)
-    await contained(job(SystemExit(2)), lambda error: faults.report(key, error))
+    await contained(lambda: job(SystemExit(2)), lambda error: faults.report(key, error))
     assert told == [ev.AdapterFailed(7.0, key, "engines", "SystemExit: 2")]
     with pytest.raises(asyncio.CancelledError):
-        await contained(job(asyncio.CancelledError()), lambda error: faults.report(key, error))
+        await contained(lambda: job(asyncio.CancelledError()), lambda error: faults.report(key, error))
     assert len(told) == 1
 
 

@@ -67,7 +67,9 @@ class Player:
         if verb == "open":
             self.publisher.open({each.model: each for each in map(_routes, _groups(words))})
         elif verb == "publish":
-            self.publisher.publish_model(_routes(words))
+            timeouts = [float(word.removeprefix("timeout=")) for word in words if word.startswith("timeout=")]
+            words = [word for word in words if not word.startswith("timeout=")]
+            self.publisher.publish_model(_routes(words), *timeouts)
         elif verb == "remove":
             self.publisher.remove_model(words[0])
         elif verb == "connect":

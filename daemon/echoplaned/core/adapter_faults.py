@@ -59,18 +59,7 @@ def _announce(draft: Draft, model: Model, fault: AdapterFault) -> None:
         wait_s = fault.retry_at_s - draft.now_s
         draft.announce(_subject(model, fault.key), "adapter.failed", f"{fault.text}; tried again in {wait_s:g} s")
     elif fault.gives_up_now and fault.key[0] not in _GIVES_UP:  # what becomes of an instance is told by its version
-        draft.announce(_subject(model, fault.key), "adapter.gave_up", f"{fault.text}; {consequence(fault.key)}")
-
-
-def consequence(key: EffectKey) -> str:
-    """Say what it means that an effect was given up."""
-    match key[0]:
-        case "drain" | "stop":
-            return f"its memory stays reserved; tried again every {RETRY_GIVEN_UP_S:g} s"
-        case "publish":
-            return f"the routes before stay in force; tried again every {RETRY_GIVEN_UP_S:g} s"
-        case _:
-            return f"the stage is held; tried again every {RETRY_GIVEN_UP_S:g} s"
+        draft.announce(_subject(model, fault.key), "adapter.gave_up", fault.alarm)
 
 
 def without_done(model: Model, implied: Iterable[EffectKey]) -> Model:

@@ -15,6 +15,7 @@ from echoplaned.core.effects import (
 from echoplaned.core.fold import is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
+from echoplaned.core.spec import DEFAULT_ACK_TIMEOUT_S
 from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
 
 
@@ -29,6 +30,7 @@ def implied_effects(model: Model, reservation_epoch: int, now_s: float) -> list[
                 model.routes,
                 removed=not model.routes.clusters,
                 urgent=_only_takes_weight(model),
+                ack_timeout_s=DEFAULT_ACK_TIMEOUT_S if model.rollout is None else model.rollout.policy.ack_timeout_s,
             )
         )
     for version in model.versions.values():

@@ -11,7 +11,7 @@ from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import Placement
 from echoplaned.core.routes_view import ModelRoutes
-from echoplaned.core.spec import VersionSpec
+from echoplaned.core.spec import DEFAULT_ACK_TIMEOUT_S, VersionSpec
 from echoplaned.core.state import Operation, Rollout
 
 
@@ -115,6 +115,7 @@ class PublishRoutes:
     """Make these a model's routes.
 
     ``removed``: the model has no routes any more. ``urgent``: they only take weight from a version that fails.
+    ``ack_timeout_s``: a subscriber that is silent for longer is stale.
     """
 
     model: str
@@ -122,6 +123,7 @@ class PublishRoutes:
     routes: ModelRoutes
     removed: bool = False
     urgent: bool = False
+    ack_timeout_s: float = DEFAULT_ACK_TIMEOUT_S
 
     @property
     def key(self) -> EffectKey:

@@ -28,6 +28,18 @@ _WORK: Final = {
 }
 
 
+_EVERY: Final = f"tried again every {RETRY_GIVEN_UP_S:g} s"
+_CONSEQUENCES: Final = {
+    "place": "the instance is given up",
+    "start": "the instance is given up",
+    "probe": "the instance is given up",
+    "drain": f"its memory stays reserved; {_EVERY}",
+    "stop": f"its memory stays reserved; {_EVERY}",
+    "publish": f"the routes before stay in force; {_EVERY}",
+    "gates": f"the stage is held; {_EVERY}",
+}
+
+
 def subject_of(key: EffectKey) -> EffectKey:
     """Return the part of an effect's key under which failures are counted."""
     return key[:2] if key[0] in _CARRIED else key
@@ -66,6 +78,11 @@ class AdapterFault:
         """What failed, in a sentence without its end."""
         times = "once" if self.count == 1 else f"{self.count} times"
         return f"{_WORK[str(self.key[0])]} {self.key[1]} failed {times} in the {self.adapter} ({self.detail})"
+
+    @property
+    def alarm(self) -> str:
+        """What failed and what that means, in a line for whoever looks after the daemon."""
+        return f"{self.text}; {_CONSEQUENCES[str(self.key[0])] if self.is_given_up else 'it is tried again'}"
 
     def is_about(self, key: EffectKey) -> bool:
         """Whether a failure of that key would be one more of these."""

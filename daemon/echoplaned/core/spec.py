@@ -156,6 +156,10 @@ class EchoPolicy:
     required: bool = False
 
 
+DEFAULT_ACK_TIMEOUT_S = 10.0
+"""A subscriber that is silent for longer is stale, where no rollout says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
     """How a rollout is paced and judged. Times in seconds, rates as fractions of requests.
@@ -177,7 +181,7 @@ class RolloutPolicy:
     alpha: float = 0.001
     slo_error_rate: float = 0.01
     probe_count: int = 60
-    ack_timeout_s: float = 10.0
+    ack_timeout_s: float = DEFAULT_ACK_TIMEOUT_S
     revert_timeout_s: float = 30.0
     drain_timeout_s: float = 300.0
     prepare_timeout_s: float = 900.0

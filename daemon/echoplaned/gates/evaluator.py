@@ -161,7 +161,7 @@ class RolloutEvaluator:
         name = f"gates {self.rollout.rollout_id}"
         jobs = [(f"{name} {job}", run) for each in self._collectors for job, run in each.jobs().items()]
         self._tasks = tuple(
-            asyncio.create_task(contained(run(), self._broke), name=job) for job, run in ((name, self._run), *jobs)
+            asyncio.create_task(contained(run, self._broke), name=job) for job, run in ((name, self._run), *jobs)
         )
 
     def _broke(self, error: BaseException) -> None:

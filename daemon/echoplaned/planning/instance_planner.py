@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import structlog
 
 from echoplaned.core.calibration import EngineKey
 from echoplaned.core.effects import ExplainReading, PlaceInstance
@@ -23,9 +26,12 @@ from echoplaned.planning.inspection import survey_model
 from echoplaned.planning.plan import place
 from echoplaned.planning.sizing import size_model
 from echoplaned.ports.emit import Clock, Emit
+from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.planning import PlanQuestion
+from echoplaned.runtime.faults import contained
 
 HOST_KIND = "host"
+log = structlog.get_logger(__name__)
 
 PlanVersion = Callable[[PlanQuestion, State], Plan]
 """Plan a version as doors do; blocks."""
@@ -39,8 +45,9 @@ class InstancePlanner:
     newest question is worked on.
     """
 
-    def __init__(self, emit: Emit, clock: Clock, plan: PlanVersion) -> None:
+    def __init__(self, emit: Emit, clock: Clock, plan: PlanVersion, failed: ReportFault) -> None:
         self._emit = emit
+        self._failed = failed
         self._clock = clock
         self._plan = plan
         self._jobs: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -57,7 +64,8 @@ class InstancePlanner:
             placement = on_one_device(devices[0], needed)
             self._emit(InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch))
         else:
-            self._start(("place", str(effect.instance)), self._refuse(effect, model, version, state))
+            job = contained(lambda: self._refuse(effect, model, version, state), partial(self._failed, effect.key))
+            self._start(("place", str(effect.instance)), job)
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
         """Answer ReadingTaken; a reading of a device that has gone is dropped."""
@@ -67,7 +75,9 @@ class InstancePlanner:
         # On a GPU the process's resident memory says nothing of the device's.
         if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
-        self._start(("explain", str(effect.instance)), self._explain(effect, found[1], held[0].name))
+        version, name = found[1], held[0].name
+        job = contained(lambda: self._explain(effect, version, name), partial(_log_lost, effect))
+        self._start(("explain", str(effect.instance)), job)
 
     @property
     def open_jobs(self) -> int:
@@ -109,6 +119,11 @@ class InstancePlanner:
         taken = await asyncio.to_thread(_read, effect, version, device_name, self._clock())
         if taken is not None:
             self._emit(taken)
+
+
+def _log_lost(effect: ExplainReading, error: BaseException) -> None:
+    """Nothing waits for a reading; the process is measured again."""
+    log.error("reading.lost", instance=str(effect.instance), exc_info=error)
 
 
 def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.fold import version_state
+from echoplaned.core.rollouts import publish_fault
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.refusals import RecordedRefusal
@@ -101,6 +102,7 @@ def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainRe
         f"{name} serves {model.serving_version}" if model.serving_version else f"{name} serves nothing yet",
         f"traffic: {weights}" if weights else "no traffic is routed",
         why_not(model),
+        *(fault.alarm for fault in model.faults if fault is not publish_fault(model)),  # which why_not tells
         "" if rollout is None else f"rollout {rollout.rollout_id}: {_where(rollout)}",
     ]
     decisions = _announced(announces, name)
@@ -120,6 +122,7 @@ def _version(model: Model, version: Version, announces: list[Announce]) -> diagn
         f"it has {weight / 1e4:g} % of the traffic",
         "" if version.failure is None else version.failure.message,
         *(f"instance {i.key.ordinal} does not end" for i in version.instances if i.alarm),
+        *(fault.alarm for i in version.instances for fault in model.faults if fault.key[1] == str(i.key)),
     ]
     placed = diagnostics_pb2.Decision(
         time=timestamp(version.load_started_s),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echoplane.v1 import types_pb2
 from echoplaned.core.fold import version_state
+from echoplaned.core.rollouts import publish_fault
 from echoplaned.core.state import InstanceState, Model, Version, VersionState
 
 
@@ -31,6 +32,8 @@ def model_health(model: Model) -> types_pb2.HealthState:
     """Return a model's health: that of the versions with traffic together; UNSPECIFIED while its first version is loaded."""
     versions = carriers(model)
     states = {version_health(version) for version in versions}
+    if states == {types_pb2.HEALTH_STATE_SERVING} and publish_fault(model) is not None:
+        return types_pb2.HEALTH_STATE_DEGRADED  # clients may still follow the routes before these, or have none
     if states == {types_pb2.HEALTH_STATE_SERVING}:
         return types_pb2.HEALTH_STATE_SERVING
     if not states or states == {types_pb2.HEALTH_STATE_NOT_SERVING}:
@@ -45,7 +48,8 @@ def why_not(model: Model) -> str:
         return ""
     if model.deleting:
         return "the model is being deleted"
-    parts = [_version_reason(version) for version in carriers(model)]
+    fault = publish_fault(model)
+    parts = ["" if fault is None else fault.alarm, *(_version_reason(version) for version in carriers(model))]
     return "; ".join(part for part in parts if part) or "no version of it was loaded"
 
 

@@ -208,4 +208,5 @@ def _alarms(models: list[Model]) -> list[str]:
             alarms += [f"{name}#{i.key.ordinal}: its process does not end" for i in version.instances if i.alarm]
             if version.failure is not None:
                 alarms.append(f"{name} was given up: {version.failure.message}")
+        alarms += [f"{model_name(model.model_id)}: {fault.alarm}" for fault in model.faults]
     return alarms

@@ -47,10 +47,10 @@ def contain(failed: Callable[[BaseException], None]) -> Iterator[None]:
         failed(error)
 
 
-async def contained(work: Coroutine[Any, Any, None], failed: Callable[[BaseException], None]) -> None:
+async def contained(work: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[BaseException], None]) -> None:
     """Run an adapter's job; what it raises is told."""
     with contain(failed):
-        await work
+        await work()
 
 
 class AdapterFaults:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import structlog
+
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.state import State
 from echoplaned.ports.emit import Emit
 from echoplaned.ports.store import Store
+from echoplaned.runtime.faults import contain
 from echoplaned.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
 
 
 class MeasuredStore:
@@ -34,10 +39,17 @@ class MeasuredStore:
         try:
             self._store.commit(before, after, announces)
         except StoreUnavailableError:
-            self._metrics.commit_ended(self._monotonic() - began, ok=False)
+            with contain(_log_lost):
+                self._metrics.commit_ended(self._monotonic() - began, ok=False)
             raise
-        self._metrics.commit_ended(self._monotonic() - began, ok=True)
-        self._metrics.state_changed(before, after)
+        # What is committed is committed, whatever the metrics make of it.
+        with contain(_log_lost):
+            self._metrics.commit_ended(self._monotonic() - began, ok=True)
+            self._metrics.state_changed(before, after)
+
+
+def _log_lost(error: BaseException) -> None:
+    log.error("metrics.failed", exc_info=error)
 
 
 def counting_emit(emit: Emit, metrics: Metrics) -> Emit:
@@ -45,8 +57,9 @@ def counting_emit(emit: Emit, metrics: Metrics) -> Emit:
 
     def counted(event: Event) -> None:
         if isinstance(event, GatesJudged):
-            for verdict in event.verdicts:
-                metrics.gate_judged(verdict.gate, verdict.verdict)
+            with contain(_log_lost):
+                for verdict in event.verdicts:
+                    metrics.gate_judged(verdict.gate, verdict.verdict)
         emit(event)
 
     return counted

@@ -51,6 +51,10 @@ def _no_events() -> int:
     return 0
 
 
+def _no_faults() -> Mapping[str, int]:
+    return {}
+
+
 def _no_traces() -> Mapping[VersionKey, TraceCounts]:
     return {}
 
@@ -59,13 +63,14 @@ def _no_traces() -> Mapping[VersionKey, TraceCounts]:
 class Readings:
     """Where gauges come from; called by the thread that serves a request, so each must be cheap and only read.
 
-    ``events``: how many events the loop has processed since the daemon started.
+    ``events``: how many events the loop has processed since the daemon started; ``faults``: how often each adapter raised since then.
     """
 
     state: Callable[[], State] = State
     xds: Callable[[], XdsReading] = XdsReading
     events: Callable[[], int] = _no_events
     traces: Callable[[], Mapping[VersionKey, TraceCounts]] = _no_traces
+    faults: Callable[[], Mapping[str, int]] = _no_faults
 
 
 @dataclass(slots=True)
@@ -201,6 +206,7 @@ class _ReadCollector(Collector):
         yield from _of_models(state)
         yield from _of_xds(self._readings.xds())
         yield from _of_traces(self._readings.traces())
+        yield from _of_faults(state, dict(self._readings.faults()))
         yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._readings.events())
         yield CounterMetricFamily(
             "echoplane_stale_events",
@@ -246,6 +252,21 @@ def _weight(model: Model, version: str) -> float:
         sum(cluster.weight_ppm for cluster in model.routes.clusters if cluster.version == version and cluster.routed)
         / 1e6
     )
+
+
+def _of_faults(state: State, counts: Mapping[str, int]) -> Iterator[Metric]:
+    raised = CounterMetricFamily(
+        "echoplane_adapter_failures", "How often a part of the daemon raised what nobody expected.", labels=("adapter",)
+    )
+    for adapter, count in counts.items():
+        raised.add_metric((adapter,), count)
+    faults = [fault for model in state.models.values() for fault in model.faults]
+    failing = GaugeMetricFamily(
+        "echoplane_failing_effects", "Work that failed and is tried again, given up or not.", labels=("given_up",)
+    )
+    for given_up in (False, True):
+        failing.add_metric((str(given_up).lower(),), sum(fault.is_given_up is given_up for fault in faults))
+    yield from (raised, failing)
 
 
 def _of_traces(counts: Mapping[VersionKey, TraceCounts]) -> Iterator[Metric]:

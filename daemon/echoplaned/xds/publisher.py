@@ -64,10 +64,14 @@ class Publisher:
         self._acks: Counter[ResourceType] = Counter()
         self._nacks: Counter[ResourceType] = Counter()
 
-    def open(self, routes: Mapping[str, ModelRoutes]) -> None:
+    def open(self, routes: Mapping[str, ModelRoutes], ack_timeouts_s: Mapping[str, float] | None = None) -> None:
         """Publish the recovered state and let the streams in; until then none is answered.
 
         A client that came back to an empty server would be told to delete everything.
+
+        Args:
+            routes: of every model.
+            ack_timeouts_s: as for ``publish_model``, by model; one that is left out has the publisher's own.
 
         Raises:
             SnapshotInconsistentError: the routes contradict themselves; the publisher stays closed.
@@ -75,7 +79,7 @@ class Publisher:
         self._replace(snapshots.build(routes, self._snapshot))
         self._opened.set()
         for model, wanted in routes.items():
-            self._tracker.published(model, wanted.epoch, self._clock())
+            self._tracker.published(model, wanted.epoch, self._clock(), (ack_timeouts_s or {}).get(model))
         self._tell()
 
     async def opened(self) -> None:
@@ -100,8 +104,12 @@ class Publisher:
                 self._tracker.published(model, wanted.epoch, now_s)
         self._tell()
 
-    def publish_model(self, routes: ModelRoutes) -> None:
+    def publish_model(self, routes: ModelRoutes, ack_timeout_s: float | None = None) -> None:
         """Publish one model's complete routes; the others stay. No clusters: its listener goes.
+
+        Args:
+            routes: the model's.
+            ack_timeout_s: a subscriber that stays without them for longer is stale; None: as for ``open``.
 
         An older epoch than the published one changes nothing. The same epoch again is reported again.
 
@@ -114,7 +122,7 @@ class Publisher:
         if epoch is not None and routes.epoch < epoch:
             return
         self._replace(snapshots.with_model(self._snapshot, routes))
-        self._tracker.published(routes.model, routes.epoch, self._clock())
+        self._tracker.published(routes.model, routes.epoch, self._clock(), ack_timeout_s)
         self._tell()
 
     def remove_model(self, model: str) -> None:

@@ -44,11 +44,12 @@ class _Follower:
 class _Track:
     """One model.
 
-    ``epoch``: None for a model that is not published. ``waiting``: followers without the newest routes, stale ones
-    included.
+    ``epoch``: None for a model that is not published. ``ack_timeout_s``: of its rollout; None: the tracker's own. ``waiting``:
+    followers without the newest routes, stale ones included.
     """
 
     epoch: int | None = None
+    ack_timeout_s: float | None = None
     announced: bool = False
     followers: dict[Stream, _Follower] = field(default_factory=dict)
     waiting: dict[Stream, _Follower] = field(default_factory=dict)
@@ -67,10 +68,14 @@ class Tracker:
         self._progressed: set[str] = set()
         self._counted: set[str] = set()
 
-    def published(self, model: str, epoch: int, now_s: float) -> None:
-        """Take a model's newest epoch in: followers that lack any of it begin to wait."""
+    def published(self, model: str, epoch: int, now_s: float, ack_timeout_s: float | None = None) -> None:
+        """Take a model's newest epoch in: followers that lack any of it begin to wait.
+
+        ``ack_timeout_s``: how long, until they are stale; None: as long as those of any other model.
+        """
         track = self._tracks.setdefault(model, _Track())
         track.epoch = epoch
+        track.ack_timeout_s = ack_timeout_s
         track.announced = False
         for stream in self._gateways:
             if model not in self._followed[stream]:
@@ -150,9 +155,10 @@ class Tracker:
     def expire(self, now_s: float) -> None:
         """Call those stale that have waited for too long."""
         for model, track in self._tracks.items():
+            timeout_s = self._ack_timeout_s if track.ack_timeout_s is None else track.ack_timeout_s
             for follower in track.waiting.values():
                 since_s = follower.waiting_since_s
-                if not follower.stale and since_s is not None and now_s - since_s >= self._ack_timeout_s:
+                if not follower.stale and since_s is not None and now_s - since_s >= timeout_s:
                     follower.stale = True
                     track.stale += 1
                     self._progressed.add(model)

@@ -98,7 +98,7 @@ class Traffic:
         if not self._opened or self._publisher is None:
             self._waiting[effect.model] = effect
             return
-        self._publisher.publish_model(effect.routes)
+        self._publisher.publish_model(effect.routes, effect.ack_timeout_s)
 
     def open(self) -> None:
         """Publish everything that was collected and let the streams in; routes that cannot be built are left out and told."""
@@ -111,7 +111,7 @@ class Traffic:
             with contain(partial(self._failed, effect.key)):
                 snapshots.build({model: effect.routes})
                 routes[model] = effect.routes
-        self._publisher.open(routes)
+        self._publisher.open(routes, {model: waiting[model].ack_timeout_s for model in routes})
 
     def forget(self, model: str) -> None:
         """Drop what is left of a deleted model."""
