@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::Result;
 use crate::ledger::Totals;
 use crate::math::{product, sum};
 use crate::steps::Number;
+use crate::{CpuIsa, Result};
 
 /// One part of the memory that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct Workload {
     pub element_bytes: u64,
     /// What is computed in.
     pub number: Number,
+    /// What the matrix library computes with.
+    pub cpu_isa: CpuIsa,
     /// Whether linear layers hold INT8 and make a copy in the compute dtype while they run.
     pub quantised: bool,
     /// Whether the peak's formula is wanted.
