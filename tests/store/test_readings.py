@@ -7,7 +7,8 @@ from pathlib import Path
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.calibration import EngineKey, Reading, with_reading
-from echoplaned.core.events import LoadRequested, ReadingTaken, RequantisationMeasured, Request
+from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import ReadingTaken, RequantisationMeasured
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import State
 from echoplaned.core.step import step
@@ -39,7 +40,7 @@ def test_what_was_measured_of_a_version_comes_back(tmp_path: Path) -> None:
     """How far a version is from itself in INT8 is kept with it; one that has gone keeps nothing."""
     store = SqlStore.open(tmp_path / "state")
     empty = store.load()
-    loading = step(empty, LoadRequested(Request(1.0, "op"), builders.order("m", "v1"))).state
+    loading = step(empty, LoadVersion(Request(1.0, "op"), builders.order("m", "v1"))).state
     store.commit(empty, loading, ())
     told = Requantised("KL", 0.00138, 16)
     state = step(loading, RequantisationMeasured(2.0, VersionKey("m", "v1"), told)).state
