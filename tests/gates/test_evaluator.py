@@ -246,6 +246,24 @@ async def test_a_collector_that_breaks_is_reported_alike() -> None:
     assert any(reason.startswith("JUDGE_BROKE") for reason in world.reasons)
 
 
+async def test_what_broke_is_not_begun_again_once_it_is_forgotten() -> None:
+    """Whoever stops judging between a fault and its retry has stopped it."""
+
+    async def broken() -> None:
+        raise ConnectionResetError
+
+    world = World(job=broken)
+    runner = world.runner()
+    runner.evaluate(EvaluateGates(world.rollout), world.state)
+    await world.until(lambda: bool(world.failures))
+    runner.forget(world.rollout)
+    await runner.aclose()
+    known = len(world.failures)
+    await asyncio.sleep(0.05)
+    assert len(world.failures) == known
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
+
+
 async def test_a_window_that_is_asked_for_again_is_gone_on_with() -> None:
     """An effect that is handed out twice does not begin its window's counts anew."""
     world = World()

@@ -111,6 +111,7 @@ class RolloutEvaluator:
         self._steps: deque[Step] = deque()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._stopped: list[asyncio.Task[None]] = []
+        self._retry: asyncio.TimerHandle | None = None
 
     # --- what the runner asks ---
 
@@ -124,6 +125,8 @@ class RolloutEvaluator:
 
     def stop(self) -> None:
         """End all tasks; the evidence stays."""
+        if self._retry is not None:
+            self._retry.cancel()
         for task in self._tasks:
             task.cancel()
         self._stopped = [task for task in (*self._stopped, *self._tasks) if not task.done()]
@@ -168,7 +171,7 @@ class RolloutEvaluator:
         self._dependencies.failed(EvaluateGates(self.rollout).key, error)
         text = f"JUDGE_BROKE: the evidence could not be read ({type(error).__name__}); it is tried again"
         self._emit(self.rollout, (Verdict(self._gates[0].name, GateVerdict.HOLD, text),))
-        asyncio.get_running_loop().call_later(self._dependencies.interval_s, self._restart)
+        self._retry = asyncio.get_running_loop().call_later(self._dependencies.interval_s, self._restart)
 
     def _restart(self) -> None:
         if not self._tasks and self._current() is not None:
