@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.failure import Failure
@@ -144,12 +144,12 @@ class ReadingTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class RequantisationMeasured:
+class Int8BaselineMeasured:
     """How far a version is from itself in INT8."""
 
     now_s: float
     version: VersionKey
-    measured: Requantised
+    measured: Int8Baseline
 
 
 # --- traffic -------------------------------------------------------------------------------------------------------
@@ -244,5 +244,5 @@ EngineEvent = (
 )
 TrafficEvent = RoutesProgressed | RoutesRefused
 Event = (
-    PlacementEvent | EngineEvent | ReadingTaken | RequantisationMeasured | TrafficEvent | GatesJudged | Tick | Recovered
+    PlacementEvent | EngineEvent | ReadingTaken | Int8BaselineMeasured | TrafficEvent | GatesJudged | Tick | Recovered
 )

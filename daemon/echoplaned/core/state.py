@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.behaviour import BehaviourReport, Requantised
+from echoplaned.core.behaviour import BehaviourReport, Int8Baseline
 from echoplaned.core.calibration import Window
 from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
@@ -110,7 +110,7 @@ class Version:
         create_time_s: when it was made known, seconds since the epoch, as are the other times.
         load_started_s: when its newest load began.
         load_duration_s: how long that took until its first READY instance; None: it has had none.
-        requantised: how far it is from itself in INT8, where that was measured.
+        int8_baseline: how far it is from itself in INT8, where that was measured.
     """
 
     key: VersionKey
@@ -128,7 +128,7 @@ class Version:
     create_time_s: float = 0.0
     load_started_s: float = 0.0
     load_duration_s: float | None = None
-    requantised: Requantised | None = None
+    int8_baseline: Int8Baseline | None = None
 
 
 class Phase(StrEnum):

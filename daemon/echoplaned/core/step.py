@@ -167,12 +167,12 @@ def _on_reading(draft: Draft, event: events.ReadingTaken) -> None:
     draft.state = replace(draft.state, calibrations=windows)
 
 
-def _on_requantisation(draft: Draft, event: events.RequantisationMeasured) -> None:
+def _on_int8_baseline(draft: Draft, event: events.Int8BaselineMeasured) -> None:
     model = draft.state.models.get(event.version.model)
     version = model.versions.get(event.version.version) if model is not None else None
     if version is None:
         return draft.count_stale()
-    draft.put_version(replace(version, requantised=event.measured))
+    draft.put_version(replace(version, int8_baseline=event.measured))
     return None
 
 
@@ -210,7 +210,7 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Draft, Any], None]] = MappingProxy
         events.EngineStopped: instances.on_engine_event,
         events.MemoryMeasured: instances.on_engine_event,
         events.ReadingTaken: _on_reading,
-        events.RequantisationMeasured: _on_requantisation,
+        events.Int8BaselineMeasured: _on_int8_baseline,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.GatesJudged: _on_judged,
