@@ -115,6 +115,11 @@ async def starts(stage: Stage) -> None:
     check(record.mark and read_mark(record.pid) == record.mark, "the record and the environment have different marks")
     protocols = tuple(one.protocol.value for one in record.endpoints)
     check(protocols == stage.subject.kind.protocols, f"it listens for {protocols}")
+    check(ready.endpoints == record.endpoints, f"it is said to listen at {ready.endpoints}")
+    for endpoint in filter(lambda one: one.is_tcp, ready.endpoints):
+        host, _, port = endpoint.target.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
     stage.engines.start(stage.start_effect())
     again = await stage.wait_for(EngineReady)
     check(again.leader_id == ready.leader_id, "the same order again started another process")
