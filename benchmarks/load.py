@@ -19,9 +19,9 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplane.operations import read_completed
 from echoplane.v1 import models_pb2, planning_pb2
-from echoplaned.engines.golden import GOLDEN_TEXTS
 from echoplaned.engines.probing import REPEATED
 from echoplaned.testing.daemon import DaemonProcess
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS
 
 ROUNDS = 5
 MODEL = "minilm"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from echoplaned.engines.record import WorkerPhase, WorkerRecord
 from echoplaned.testing.daemon import DaemonProcess
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord
 
 _POLL_S = 0.1
 

@@ -20,9 +20,8 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch
-from echoplaned.engines.record import read_record, records_dir
-from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, last_log_lines, launch
+from echoplaned.worker_contract.record import read_record, records_dir
 
 _WARM_S: Final = 300.0
 _CALL_S: Final = 600.0
@@ -70,7 +69,7 @@ def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
         try:
             with grpc.insecure_channel(_address(Path(folder)), DIRECT_OPTIONS) as channel:
                 worker = SpareWorker(Path(folder), channel)
-                worker.wait_until_warm()
+                worker.wait_for_standby()
                 yield worker
         finally:
             os.kill(pid, signal.SIGKILL)
@@ -90,7 +89,7 @@ class SpareWorker:
         self._oip = oip_grpc.GRPCInferenceServiceStub(channel)
         self._control = worker_pb2_grpc.WorkerServiceStub(channel)
 
-    def wait_until_warm(self) -> None:
+    def wait_for_standby(self) -> None:
         """Return when it is a spare.
 
         Raises:

@@ -96,7 +96,7 @@ def judge(story: Story, samples: list[Sample], endings: dict[str, str]) -> list[
             f"int8 went through all seven stages and serves ({endings['int8']})",
             endings["int8"] == "SUCCEEDED" and stages >= set(range(1, 8)),
         ),
-        Check(f"cut64 was taken back by itself ({endings['cut64']})", endings["cut64"] == "ROLLED_BACK"),
+        Check(f"cut64 was rolled back automatically ({endings['cut64']})", endings["cut64"] == "ROLLED_BACK"),
         Check(
             f"it was caught in its first stage (stage {story.rollouts['cut64'].stage})",
             story.rollouts["cut64"].stage == 1,
@@ -121,6 +121,6 @@ def policy_text(policy: rollouts_pb2.RolloutPolicy) -> str:
     margin, confidence = f"{policy.max_error_increase:.0%}", f"{policy.confidence:.0%}"
     return (
         f"policy {policy.name}: a stage lasts at least {policy.stage_min_s:g} s and goes on only when the new version's error rate is "
-        f"less than {margin} above the old one's, at {confidence} confidence; a good version is taken back with a chance of at most "
+        f"less than {margin} above the old one's, at {confidence} confidence; a good version is rolled back with a chance of at most "
         f"{policy.alpha:.1%}; no data holds"
     )

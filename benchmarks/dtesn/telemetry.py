@@ -27,10 +27,9 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.engines.channels import open_channel
-from echoplaned.engines.launcher import LaunchOptions, launch
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, launch
+from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import WatchedProcess
-from echoplaned.engines.torch import default_bytecode_cache
-from echoplaned.engines.worker_process import WorkerProcess
 from echoplaned.testing.checkpoints import DecoderShape, make_decoder
 
 CALLERS = 8
@@ -155,9 +154,9 @@ def mean(rates: list[Rate]) -> Rate:
 async def run(state_dir: Path, pairs: int) -> Cost:
     """Start a worker with a small decoder, and measure."""
     pid = launch("bench", LaunchOptions(state_dir, bytecode_cache=default_bytecode_cache(Path.home())), urgent=True)
-    worker = WorkerProcess(state_dir, "bench", WatchedProcess(pid))
+    worker = LeaderProcess(state_dir, "bench", WatchedProcess(pid))
     try:
-        await worker.wait_until_warm()
+        await worker.wait_for_standby()
         order = worker_pb2.LoadRequest(
             instance="m/v#0",
             generation=1,

@@ -25,10 +25,9 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.engines.channels import open_channel
-from echoplaned.engines.launcher import LaunchOptions, launch, worker_environment
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, launch, leader_environment
+from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import WatchedProcess
-from echoplaned.engines.torch import default_bytecode_cache
-from echoplaned.engines.worker_process import WorkerProcess
 
 TEXT = "the quick brown fox jumps over the lazy dog and more"
 CALLERS = 32
@@ -85,8 +84,8 @@ async def measure(arguments: Arguments, options: LaunchOptions) -> dict[str, flo
     """Start a worker, load, and measure."""
     pid = launch("bench", options, urgent=True)
     try:
-        worker = WorkerProcess(options.state_dir, "bench", WatchedProcess(pid))
-        await worker.wait_until_warm()
+        worker = LeaderProcess(options.state_dir, "bench", WatchedProcess(pid))
+        await worker.wait_for_standby()
         channel = open_channel(worker.client.address)
         control = worker_pb2_grpc.WorkerServiceStub(channel)
         began_s = time.monotonic()
@@ -129,7 +128,7 @@ def main() -> None:
         measured = asyncio.run(measure(arguments, options))
         bare = subprocess.run(
             [sys.executable, "-c", BARE, str(arguments.checkpoint)],
-            env={**worker_environment(options), "HF_HUB_OFFLINE": "1"},
+            env={**leader_environment(options), "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
             check=True,

@@ -1,7 +1,7 @@
 """Simulates rollouts and prints what the gates reach: ``python -m benchmarks.gates.simulate --help``.
 
 The real evidence and the real judge run on simulated counts (``echoplaned.gates.simulation``); everything is seeded. A table goes to
-the standard output, and everything in it to a JSON file if one is named. How often equal versions are taken back, by an alarm or
+the standard output, and everything in it to a JSON file if one is named. How often equal versions are rolled back, by an alarm or
 because a stage's time ran out, is printed with its two-sided 95 % Clopper-Pearson interval; a bar counts as met only if the
 one-sided 95 % limit shows it, which for 1 % takes 299 runs without one. One run takes about a second of CPU.
 """
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def back_interval(self) -> tuple[float, float]:
-        """The 95 % Clopper-Pearson interval of the chance to be taken back."""
+        """The 95 % Clopper-Pearson interval of the chance to be rolled back."""
         seen = Rate(self.failed + self.expired, self.runs)
         return lower_bound(seen, 0.025), upper_bound(seen, 0.025)
 
@@ -108,7 +108,7 @@ def cases() -> list[Case]:
             "equal",
             STANDARD,
             Traffic(rate, new_error=error, old_error=error),
-            "taken back <= 1 %",
+            "rolled back <= 1 %",
             _rolled_back_at_most_one_percent,
         )
         for rate, error in ((0.1, 0.005), (1.0, 0.005), (7.0, 0.005), (10.0, 0.005), (100.0, 0.005), (100.0, 0.03))
@@ -229,7 +229,7 @@ def _show(row: Row, group: str, took_s: float) -> None:
     if group == "equal":
         back, alarm = row.back_interval, row.alarm_interval
         print(
-            f"{'':4}taken back {(row.failed + row.expired) / row.runs:.2%} [{back[0]:.2%}, {back[1]:.2%}], "
+            f"{'':4}rolled back {(row.failed + row.expired) / row.runs:.2%} [{back[0]:.2%}, {back[1]:.2%}], "
             f"of these by an alarm {row.failed / row.runs:.2%} [{alarm[0]:.2%}, {alarm[1]:.2%}]",
             flush=True,
         )

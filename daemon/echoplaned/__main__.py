@@ -22,15 +22,15 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import State
-from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engine_kinds import KINDS
+from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
-from echoplaned.engines.launcher import LaunchOptions, worker_environment
+from echoplaned.engines.job_failures import JobFailures
+from echoplaned.engines.launcher import default_bytecode_cache, leader_environment
+from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.probing import OipProber
-from echoplaned.engines.registry import EngineRegistry
 from echoplaned.engines.scoring import OipScorer
-from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
 from echoplaned.engines.trace_store import TraceStore
-from echoplaned.engines.version import torch_engine_version
 from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.evaluator import GateDependencies
 from echoplaned.gates.runner import GateRunner, log_failure
@@ -40,7 +40,7 @@ from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
@@ -88,8 +88,7 @@ class Daemon:
 
     settings: Settings
     loop: Loop
-    engines: EngineRegistry
-    torch: TorchEngine
+    engines: EngineProcesses
     xds: Xds
     planner: InstancePlanner
     gates: GateRunner
@@ -113,7 +112,8 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
-    engines, torch = _engines(settings, loop, worker_totals, trace_store)
+    engine_options = _engine_options(settings)
+    engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
     prober = OipProber(time.monotonic)
     scorer = OipScorer()
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
@@ -133,17 +133,17 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         store=_evidence_files(settings, state),
     )
     gates = GateRunner(dependencies, StandardGates(gate_sources))
-    engine_versions = {"torch": torch_engine_version(worker_environment(torch.launch))}
+    engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
     allocator = Allocator(settings.model_roots, engine_versions)
     planner = InstancePlanner(loop.emit, time.time, allocator.plan)
-    loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(torch)))
+    loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
         planning=allocator,
         prober=prober,
-        engines={"torch": EngineProfile(options=frozenset({"torch_threads"}))},
+        engines={kind.name: kind for kind in KINDS},
         lifecycle=lifecycle,
         monotonic=time.monotonic,
         daemon_version=distribution_version("echoplaned"),
@@ -153,10 +153,11 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         xds=lambda: _xds_totals(publisher),
         refusals=traffic.refusals.of_model,
         store_writable=lambda: loop.store_writable,
+        alarms=lambda: engines.alarms,
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, torch, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
@@ -166,19 +167,34 @@ def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
     return files
 
 
-def _engines(
-    settings: Settings, loop: Loop, totals: WorkerTotals, traces: TraceStore
-) -> tuple[EngineRegistry, TorchEngine]:
-    engines = EngineRegistry(loop.emit, time.time)
-    launch = LaunchOptions(settings.state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
-    torch = TorchEngine(
-        TorchOptions(launch, settings.spare_workers),
-        Outlets(engines.emit, totals, Tracing(traces, settings.traces, time.time)),
+@dataclass(frozen=True, slots=True)
+class EngineOutputs:
+    """Where what engines tell is kept: their counters, and what requests said."""
+
+    totals: WorkerTotals
+    traces: TraceStore
+
+
+def _engine_options(settings: Settings) -> EngineProcessOptions:
+    return EngineProcessOptions(
+        settings.state_dir,
+        standby_count=settings.spare_workers,
+        bytecode_cache=default_bytecode_cache(Path.home()),
+    )
+
+
+def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
+    return EngineProcesses(
+        options,
+        EngineSinks(
+            loop.emit,
+            outputs.totals,
+            JobFailures(loop.emit, time.time),
+            Tracing(outputs.traces, settings.traces, time.time),
+        ),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )
-    engines.add("torch", torch)
-    return engines, torch
 
 
 def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
@@ -251,7 +267,7 @@ async def recover(daemon: Daemon) -> None:
     await daemon.loop.handle(Recovered(time.time(), found))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
-    daemon.torch.open()
+    daemon.engines.open()
     log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
 
 
@@ -280,7 +296,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*background, return_exceptions=True)
     await daemon.planner.aclose()
     await daemon.gates.aclose()
-    await daemon.torch.close()
+    await daemon.engines.close()
     await daemon.prober.close()
     await daemon.scorer.close()
     await daemon.loop.close()
@@ -361,12 +377,15 @@ async def _stop_engines(settings: Settings) -> None:
     """End every engine of a state directory whose daemon is not running."""
     prepare_state_dir(settings.state_dir)
     with StateDirLock(settings.state_dir):
-        launch = LaunchOptions(settings.state_dir)
         clocks = Clocks(time.time, time.monotonic)
-        torch = TorchEngine(TorchOptions(launch, 0), Outlets(lambda _event: None, WorkerTotals()), clocks, new_id)
-        await torch.adopt()
-        count = await torch.sweep(frozenset())
-        await torch.close()
+        options = EngineProcessOptions(settings.state_dir, standby_count=0)
+        sinks = EngineSinks(lambda _event: None, WorkerTotals(), JobFailures(lambda _event: None, time.time))
+        engines = EngineProcesses(options, sinks, clocks, new_id)
+        await engines.adopt()
+        count = await engines.sweep(frozenset())
+        await engines.close()
+        for alarm in engines.alarms:
+            print(alarm)  # noqa: T201 - the command's output
         print(f"{count} engines ended")  # noqa: T201 - the command's output
 
 

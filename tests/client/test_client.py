@@ -166,7 +166,7 @@ def test_wait_reports_progress_and_returns_the_response(daemon: Any, caller: Any
 
 
 def test_wait_raises_a_rollback(caller: Any, refuse: Any, running: Any) -> None:
-    """An update that was taken back is a RolledBackError that names its rollout."""
+    """An update that was rolled back is a RolledBackError that names its rollout."""
     error = refuse(
         grpc.StatusCode.ABORTED, "ROLLED_BACK", "errors: 5 of 20", error_details_pb2.ResourceInfo(resource_name=ROLLOUT)
     )

@@ -22,10 +22,10 @@ from echoplane.errors import EchoplaneError
 from echoplane.googleapis import operations_pb2
 from echoplane.operations import Completed
 from echoplane.v1 import models_pb2, rollouts_pb2
-from echoplaned.engines.record import WorkerPhase, read_records
 from echoplaned.testing import checkpoints
 from echoplaned.testing.daemon import DaemonProcess
 from echoplaned.testing.loadgen import LoadProcesses, Sample
+from echoplaned.worker_contract.record import WorkerPhase, read_records
 
 T = TypeVar("T")
 Phase = rollouts_pb2.RolloutPhase

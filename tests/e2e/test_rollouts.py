@@ -76,7 +76,7 @@ def bad_update(system: e.System, model: str, version: str, load: object) -> Ende
 
 @pytest.mark.timeout(600)
 def test_a_good_and_a_bad_update(system: e.System, start_load: e.MakeLoad) -> None:
-    """A good update fails nobody and keeps to its weights; a bad one is taken back and only its own requests failed."""
+    """A good update fails nobody and keeps to its weights; a bad one is rolled back and only its own requests failed."""
     system.load("roll")
     load = start_load(system, "roll", processes=PROCESSES, rate=80.0, long_share=0.2)
     system.finish(system.update("roll", "v2", "better"), 240.0)

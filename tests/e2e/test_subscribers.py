@@ -112,7 +112,7 @@ def taken_back(system: e.System) -> rollouts_pb2.Rollout:
 
 
 def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.MakeLoad) -> None:
-    """At 5 % the new version's port closes; no load report tells of it, but requests that do not arrive do: it is taken back."""
+    """At 5 % the new version's port closes; no load report tells of it, but requests that do not arrive do: it is rolled back."""
     old = serving_version(serving)
     load = start_load(serving, "sub", processes=2, rate=60.0, long_share=0.0)
     serving.update("sub", "v5", "better", e.fast_policy(stage_min_s=60.0))
@@ -120,7 +120,7 @@ def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.Mak
     assert serving.daemon.process is not None
     e2e_sockets.refuse_connections(pid, port, {serving.daemon.process.pid})
     rollout = taken_back(serving)
-    print(f"refused connections: taken back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
+    print(f"refused connections: rolled back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
     assert rollout.stage == 1
     assert serving_version(serving) == old
     e.pause(1.0)
@@ -129,14 +129,14 @@ def test_an_engine_that_refuses_connections(serving: e.System, start_load: e.Mak
 
 
 def test_an_engine_that_stands_still(serving: e.System, start_load: e.MakeLoad) -> None:
-    """At 5 % the new version's process is stopped by SIGSTOP; it is taken back, and the process is ended all the same."""
+    """At 5 % the new version's process is stopped by SIGSTOP; it is rolled back, and the process is ended all the same."""
     old = serving_version(serving)
     load = start_load(serving, "sub", processes=2, rate=60.0, long_share=0.0)
     serving.update("sub", "v6", "better", e.fast_policy(stage_min_s=60.0))
     pid, _ = new_instance(serving, "v6")
     os.kill(pid, signal.SIGSTOP)
     rollout = taken_back(serving)
-    print(f"stood still: taken back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
+    print(f"stood still: rolled back at stage {rollout.stage}: {rollout.outcome_reason}")  # noqa: T201 - a figure
     assert rollout.stage == 1
     assert serving_version(serving) == old
     e.eventually(lambda: pid not in {process.pid for process in serving.daemon.engines()}, 30.0, "the process to end")

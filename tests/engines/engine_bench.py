@@ -19,12 +19,15 @@ from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape, VersionSpec
-from echoplaned.engines.crew import Clocks, Outlets
+from echoplaned.engine_kinds import KINDS, EngineKind
+from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.inventory import scan
-from echoplaned.engines.launcher import LaunchOptions
-from echoplaned.engines.torch import TorchEngine, TorchOptions, default_bytecode_cache
+from echoplaned.engines.job_failures import JobFailures
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
+from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
 E = TypeVar("E")
@@ -35,7 +38,7 @@ class Bench:
     """An engine and what it said."""
 
     state_dir: Path
-    engine: TorchEngine
+    engine: EngineProcesses
     events: list[Event] = field(default_factory=list)
     counts: dict[str, RequestCounts] = field(default_factory=dict)
     ended_processes: list[str] = field(default_factory=list)
@@ -79,7 +82,12 @@ def launch_options(state_dir: Path) -> LaunchOptions:
 
 @asynccontextmanager
 async def open_bench(
-    state_dir: Path, *, spare_count: int = 0, keep_workers: bool = False, tracing: Tracing | None = None
+    state_dir: Path,
+    *,
+    standby_count: int = 0,
+    keep_workers: bool = False,
+    tracing: Tracing | None = None,
+    kinds: tuple[EngineKind, ...] = KINDS,
 ) -> AsyncIterator[Bench]:
     """Make an engine that keeps no spares; close it, and kill what it left unless that is wanted."""
     numbers = itertools.count(time.monotonic_ns())
@@ -95,13 +103,17 @@ async def open_bench(
             """Pass on."""
             bench.update(version, process, counts)
 
+        def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+            """Leave it: every counter of these engines is looked at itself."""
+
         def ended(self, version: VersionKey, process: str) -> None:
             """Pass on."""
             bench.ended(version, process)
 
     clocks = Clocks(time.time, time.monotonic)
-    options = TorchOptions(launch_options(state_dir), spare_count=spare_count)
-    engine = TorchEngine(options, Outlets(emit, Sink(), tracing), clocks, lambda: f"w{next(numbers)}")
+    options = EngineProcessOptions(state_dir, kinds, standby_count, bytecode_cache=default_bytecode_cache(Path.home()))
+    sinks = EngineSinks(emit, Sink(), JobFailures(emit, time.time), tracing)
+    engine = EngineProcesses(options, sinks, clocks, lambda: f"w{next(numbers)}")
     bench = Bench(state_dir, engine)
     try:
         yield bench

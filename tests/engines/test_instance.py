@@ -8,14 +8,18 @@ from typing import cast
 import pytest
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.instance import WatchedInstance
-from echoplaned.engines.record import WorkerPhase
-from echoplaned.engines.worker_client import Report
-from echoplaned.engines.worker_process import WorkerProcess
+from echoplaned.engine_kinds import Limits
+from echoplaned.engines.instance import InstanceLimits, WatchedInstance
+from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters
+from echoplaned.worker_contract.record import WorkerPhase
+from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Report, StartProgress
 from tests.engines.engine_bench import KEY
 
-READY = Report(WorkerPhase.READY, RequestCounts(), None, progress=0, model_bytes=0, failure="")
+READY = Report(WorkerPhase.READY)
+LOADING = Report(WorkerPhase.LOADING)
+LIMITS = InstanceLimits(Limits(start_s=1000.0, start_quiet_s=100.0, start_silence_s=20.0))
 MIB = 1024 * 1024
 
 
@@ -32,16 +36,22 @@ class Desk:
 
     now_s: float = 100.0
     told: list[RequestCounts] = field(default_factory=list)
+    declared: list[EngineCounters] = field(default_factory=list)
     ended_count: int = 0
 
     def __post_init__(self) -> None:
-        worker = cast("WorkerProcess", FakeWorker())
-        self.instance = WatchedInstance((KEY, 1), worker, self, lambda: self.now_s)
+        worker = cast("LeaderProcess", FakeWorker())
+        self.instance = WatchedInstance((KEY, 1), worker, self, lambda: self.now_s, LIMITS)
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take counters."""
         assert (version, process) == (KEY.version, "w1")
         self.told.append(counts)
+
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Take which counters there are."""
+        assert (version, process) == (KEY.version, "w1")
+        self.declared.append(counters)
 
     def ended(self, version: VersionKey, process: str) -> None:
         """Take the end."""
@@ -73,18 +83,63 @@ def test_silence_is_stuck_after_five_seconds() -> None:
 def test_calls_without_progress_are_stuck_after_a_minute() -> None:
     """Reports alone are no life: a step of the model is."""
     desk = Desk()
-    busy = replace(READY, counts=RequestCounts(in_flight=3), progress=7)
+    busy = replace(READY, counters=Counters(in_flight=3), progress=7)
     assert not desk.after(61, busy)
     assert "3 calls in flight and no progress" in desk.after(1, busy)
     assert not desk.after(1, replace(busy, progress=8))
     assert not desk.after(59, replace(busy, progress=8))
 
 
+def test_a_leader_that_never_reports_is_stuck() -> None:
+    """One that was adopted and says nothing at all is no more alive than one that fell silent."""
+    desk = Desk()
+    assert not desk.after(30)
+    assert desk.after(1) == "no report for 31 s"
+
+
+def test_a_start_is_judged_by_the_limits_of_its_kind() -> None:
+    """Silence, no progress, and no end: each by its own limit; a step, memory or another phase is progress."""
+    desk = Desk()
+    desk.instance.start_began()
+    assert not desk.after(20)
+    assert desk.after(1) == "no report for 21 s in its start"
+    assert not desk.after(101, LOADING)
+    assert desk.after(1, LOADING) == "its start made no progress for 101 s"
+    assert not desk.after(101, replace(LOADING, memory=Memory(rss_bytes=5 * MIB)))
+    steps = [replace(LOADING, start=StartProgress("Loading weights", count)) for count in range(7)]
+    assert not any(desk.after(90, report) for report in steps[1:])
+    assert desk.after(20, steps[-1]).endswith("no progress for 109 s at 'Loading weights'")
+    desk.instance.start_ended()
+    assert not desk.after(1, READY)
+
+
+def test_a_start_that_goes_on_for_ever_is_stuck() -> None:
+    """Progress alone does not make a start."""
+    desk = Desk()
+    desk.instance.start_began()
+    why = ""
+    for count in range(1001):
+        why = desk.after(1, replace(LOADING, start=StartProgress("step", count)))
+    assert why == "its start did not end within 1000 s"
+
+
+def test_what_an_engine_does_not_count_is_told() -> None:
+    """Unset is not zero: once, and again when it changes."""
+    desk = Desk()
+    for _ in range(2):
+        desk.instance._take(replace(READY, flags=CounterFlags(counts_arrivals=True)))
+    desk.instance._take(READY)
+    assert desk.declared == [
+        EngineCounters(counts_arrivals=True),
+        EngineCounters(counts_arrivals=True, counts_errors=True, has_traces=True),
+    ]
+
+
 def test_an_idle_hour_is_not_stuck() -> None:
     """Progress stands still while nothing is asked for."""
     desk = Desk()
     assert not desk.after(3600, READY)
-    assert not desk.after(59, replace(READY, counts=RequestCounts(in_flight=1)))
+    assert not desk.after(59, replace(READY, counters=Counters(in_flight=1)))
 
 
 def test_a_daemon_that_slept_blames_nobody() -> None:
@@ -101,8 +156,8 @@ def test_an_adopted_worker_counts_from_its_first_report() -> None:
     """What it answered under an earlier daemon is not told as new."""
     desk = Desk()
     desk.instance.count_from_now()
-    desk.instance._take(replace(READY, counts=RequestCounts(ok=10, server_errors=4, arrivals=15, in_flight=1)))
-    desk.instance._take(replace(READY, counts=RequestCounts(ok=12, server_errors=5, arrivals=17, in_flight=0)))
+    desk.instance._take(replace(READY, counters=Counters(ok=10, server_errors=4, arrivals=15, in_flight=1)))
+    desk.instance._take(replace(READY, counters=Counters(ok=12, server_errors=5, arrivals=17, in_flight=0)))
     assert desk.told == [RequestCounts(in_flight=1), RequestCounts(ok=2, server_errors=1, arrivals=2)]
     desk.instance.ended()
     assert desk.ended_count == 1
@@ -114,7 +169,7 @@ def test_the_daemons_own_probes_are_no_traffic() -> None:
     for sent, counted in ((1, 0), (2, 2), (3, 2), (3, 3), (3, 5)):
         while desk.instance._probes_sent < sent:
             desk.instance.probe_sent()
-        desk.instance._take(replace(READY, counts=RequestCounts(ok=counted, arrivals=counted)))
+        desk.instance._take(replace(READY, counters=Counters(ok=counted, arrivals=counted)))
     assert [counts.ok for counts in desk.told] == [0, 0, 0, 0, 2]
     assert [counts.arrivals for counts in desk.told] == [0, 0, 0, 0, 2]
 
@@ -126,6 +181,6 @@ def test_grown_memory_is_told_again(told: int | None, now: int, again: int | Non
     """By five per cent and four MiB at least, and never before the first measurement."""
     desk = Desk()
     desk.instance.measured_bytes = None if told is None else told * MIB
-    desk.instance._take(replace(READY, model_bytes=now * MIB))
+    desk.instance._take(replace(READY, memory=Memory(rss_anon_bytes=now * MIB)))
     assert desk.instance.grown_memory() == (None if again is None else again * MIB)
     assert desk.instance.grown_memory() is None

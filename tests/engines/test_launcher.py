@@ -11,16 +11,17 @@ from echoplaned.engines.launcher import (
     LaunchOptions,
     last_log_lines,
     launch,
+    leader_arguments,
+    leader_environment,
     log_path,
-    worker_arguments,
-    worker_environment,
+    standby_mark,
 )
-from echoplaned.engines.record import records_dir
+from echoplaned.worker_contract.record import records_dir
 
 
 def test_the_arguments_name_worker_and_directory(state_dir: Path) -> None:
     """A worker can be told from any other process by its command line."""
-    arguments = worker_arguments("w1", LaunchOptions(state_dir, python="/usr/bin/python"), urgent=True)
+    arguments = leader_arguments("w1", LaunchOptions(state_dir, python="/usr/bin/python"), urgent=True)
     assert arguments[:4] == ["/usr/bin/python", "-P", "-m", "echoplaned.worker"]
     assert arguments[4:] == ["--worker-id", "w1", "--state-dir", str(state_dir), "--urgent"]
 
@@ -30,25 +31,35 @@ def test_the_environment_keeps_bytecode_where_it_may(state_dir: Path, monkeypatc
     cached = LaunchOptions(state_dir, bytecode_cache=state_dir / "cache")
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    environment = worker_environment(cached)
+    environment = leader_environment(cached)
     assert "PYTHONDONTWRITEBYTECODE" not in environment
     assert environment["PYTHONPYCACHEPREFIX"] == str(state_dir / "cache")
-    assert worker_environment(LaunchOptions(state_dir))["PYTHONDONTWRITEBYTECODE"] == "1"
+    assert leader_environment(LaunchOptions(state_dir))["PYTHONDONTWRITEBYTECODE"] == "1"
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/elsewhere")
-    assert worker_environment(cached)["PYTHONPYCACHEPREFIX"] == "/elsewhere"
+    assert leader_environment(cached)["PYTHONPYCACHEPREFIX"] == "/elsewhere"
     monkeypatch.delenv("PYTHONPYCACHEPREFIX")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
-    assert "PYTHONPYCACHEPREFIX" not in worker_environment(cached)
+    assert "PYTHONPYCACHEPREFIX" not in leader_environment(cached)
 
 
 def test_the_allocator_is_tuned(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One heap and one thread; freed memory goes back at once only where memory is measured; an operator's own tunables come last."""
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-    fast, exact = (worker_environment(LaunchOptions(state_dir, exact_memory=flag)) for flag in (False, True))
+    fast, exact = (leader_environment(LaunchOptions(state_dir, exact_memory=flag)) for flag in (False, True))
     assert fast["OMP_NUM_THREADS"] == fast["MALLOC_ARENA_MAX"] == "1"
     assert int(exact["MALLOC_TRIM_THRESHOLD_"]) < int(fast["MALLOC_TRIM_THRESHOLD_"])
     own = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
     assert fast["GLIBC_TUNABLES"] == exact["GLIBC_TUNABLES"] == f"{own}:glibc.malloc.hugetlb=1"
+
+
+def test_every_process_of_an_engine_is_marked(state_dir: Path) -> None:
+    """The mark is the state directory's id and whose engine it is; the id is drawn once and stays."""
+    mark = standby_mark("w1", state_dir)
+    state_dir_id, _, rest = mark.partition("/")
+    assert rest == "w1/0"
+    assert len(state_dir_id) == 16
+    assert standby_mark("w2", state_dir) == f"{state_dir_id}/w2/0"
+    assert leader_environment(LaunchOptions(state_dir), mark)["ECHOPLANE_INSTANCE"] == mark
 
 
 def test_output_goes_to_a_file_in_a_session_of_its_own(state_dir: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Task
 from echoplaned.core.signature import signature_for
-from echoplaned.engines.golden import GOLDEN_TEXTS, GOLDEN_TOKENS, golden_text
 from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS, GOLDEN_TOKENS, golden_text
 from tests.engines.engine_bench import KEY
 
 EMBEDDING = signature_for(Task.EMBEDDING, embedding_width=2)

@@ -15,8 +15,8 @@ import pytest
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.engines.channels import open_channel
-from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
 from echoplaned.engines.probing import REPEATED, ProbeFailedError, probe_all
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS, PROBE_MARK
 from tests.engines.engine_bench import KEY, facts
 
 COUNT = len(GOLDEN_TEXTS)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError, WatchedProcess
-from echoplaned.engines.record import read_start_ticks
+from echoplaned.worker_contract.record import read_start_ticks
 from tests.engines.engine_bench import is_running, until
 
 

@@ -1,96 +1,132 @@
-"""A program that stands for a worker that has no model yet: its record, and reports over the control service, without torch.
+"""A leader for tests, over the contract's server helper: its engine is a child that sleeps, its model a checksum.
 
-It is started as a worker is, with ``--worker-id ID --state-dir DIR``. The file ``DIR/tinyID``, or else ``DIR/tiny``, says what it
-does. ``ready``: it is soon on standby; ``slow``: it stays WARMING until the file says otherwise; ``failed``: it reports that it
-cannot; ``exit``: it ends at once with code 3.
+Engine options: ``endless``: the start never ends; ``broken``: the version cannot be loaded.
 """
 
+# ruff: noqa: N802 - the methods have the names of the service
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+import zlib
+from typing import Any
 
-import grpc.aio
+import grpc
+import numpy as np
 
-from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.signature import signature_for
+from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
+from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
+from echoplaned.worker_contract.report import CounterFlags, Counters, Histogram, Measure, Report, StartProgress
+from echoplaned.worker_contract.server import lead
+from echoplaned.worker_contract.service import TraceOutlet
 
-STATES = {
-    "slow": worker_pb2.WORKER_STATE_WARMING,
-    "ready": worker_pb2.WORKER_STATE_SPARE,
-    "failed": worker_pb2.WORKER_STATE_FAILED,
-}
-
-
-if TYPE_CHECKING:  # the stubs call every method abstract; the generated code does not
-    _Servicer = object
-else:
-    _Servicer = worker_pb2_grpc.WorkerServiceServicer
-
-
-class Control(_Servicer):
-    """Reports what the file says."""
-
-    def __init__(self, behaviour: Path) -> None:
-        self._behaviour = behaviour
-
-    async def Watch(  # noqa: N802 - the method has the name of the service's
-        self, request: worker_pb2.WatchRequest, context: Any
-    ) -> AsyncIterator[worker_pb2.WorkerReport]:
-        """Report ten times a second."""
-        del request, context
-        while True:
-            state = STATES[self._behaviour.read_text()]
-            failure = "no libraries" if state == STATES["failed"] else ""
-            yield worker_pb2.WorkerReport(state=state, failure=failure)
-            await asyncio.sleep(0.1)
+KIND = "tiny"
+VERSION = "tiny 1.0"
+WIDTH = 8
+_ENGINE_DIED = 70
 
 
-def write_record(worker_id: str, state_dir: Path, port: int) -> None:
-    """Write what a worker says of itself, as contract 1 has it."""
-    record = {
-        "worker_id": worker_id,
-        "pid": os.getpid(),
-        "start_ticks": int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]),
-        "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-        "phase": "WARMING",
-        "address": f"127.0.0.1:{port}",
-    }
-    path = state_dir / "instances" / f"{worker_id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".new").write_text(json.dumps(record))
-    path.with_suffix(".new").replace(path)
+class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
+    """Leads one child; counts requests and their latency, and tells neither traces nor memory."""
 
+    traces: TraceOutlet | None = None
 
-async def serve(worker_id: str, state_dir: Path, behaviour: Path) -> None:
-    """Listen, write the record, and go on until killed."""
-    server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
-    worker_pb2_grpc.add_WorkerServiceServicer_to_server(cast(Any, Control(behaviour)), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    write_record(worker_id, state_dir, port)
-    await server.wait_for_termination()
+    def __init__(self, keeper: RecordKeeper) -> None:
+        self._keeper = keeper
+        self._order: LoadOrder | None = None
+        self._engine: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._draining = False
+        self._ok = 0
+        self._last_arrival_s: float | None = None
+        self._step = StartProgress()
 
+    def add_services(self, server: grpc.aio.Server) -> None:
+        """Add inference."""
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(self, server)
 
-def main() -> int:
-    """Do as the file says."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--worker-id", required=True)
-    parser.add_argument("--state-dir", required=True, type=Path)
-    options, _ = parser.parse_known_args()
-    own = options.state_dir / f"tiny{options.worker_id}"
-    behaviour = own if own.exists() else options.state_dir / "tiny"
-    if behaviour.read_text() == "exit":
-        print("I cannot", flush=True)  # noqa: T201 - its log
-        return 3
-    asyncio.run(serve(options.worker_id, options.state_dir, behaviour))
-    return 0
+    def report(self) -> Report:
+        """Return how it stands."""
+        now_s = asyncio.get_running_loop().time()
+        order = self._order
+        return Report(
+            phase=self._keeper.record.phase,
+            counters=Counters(ok=self._ok, arrivals=self._ok),
+            flags=CounterFlags(counts_arrivals=True, counts_errors=True, has_histograms=True),
+            idle_s=None if self._last_arrival_s is None else now_s - self._last_arrival_s,
+            progress=self._ok,
+            draining=self._draining,
+            instance=str(order.instance) if order is not None else "",
+            generation=order.generation if order is not None else 0,
+            engine_version=VERSION,
+            kind=KIND,
+            histograms=(Histogram(Measure.END_TO_END, (0.1,), (self._ok, 0), 0.001 * self._ok),),
+            start=self._step,
+        )
+
+    async def load(self, order: LoadOrder) -> Loaded:
+        """Start the child; the same order again has the same result."""
+        if self._order is not None and self._order != order:
+            raise WrongPhaseError("it has another order")
+        if self._order is None:
+            await self._start(order)
+        return Loaded(signature_for(order.task, embedding_width=WIDTH, label_count=3), VERSION)
+
+    async def _start(self, order: LoadOrder) -> None:
+        self._order = order
+        self._keeper.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
+        self._step = StartProgress("starting the child", 1)
+        # One child in this session, and one that makes a session of its own, as engines do.
+        child = await asyncio.create_subprocess_exec("/bin/sleep", "3600")
+        await asyncio.create_subprocess_exec("/bin/sleep", "3601", start_new_session=True)
+        self._engine = asyncio.create_task(self._end_with(child))
+        if "endless" in order.engine_options:
+            await asyncio.Event().wait()
+        if "broken" in order.engine_options:
+            self._keeper.update(WorkerPhase.FAILED)
+            raise LoadFailedError("the weights are not finite")
+        self._keeper.update(WorkerPhase.READY)
+        self._changed.set()
+
+    async def _end_with(self, child: asyncio.subprocess.Process) -> None:
+        await child.wait()
+        os._exit(_ENGINE_DIED)
+
+    def mark_draining(self, *, draining: bool) -> None:
+        """Remember."""
+        self._draining = draining
+
+    async def wait_for_change(self, timeout_s: float) -> None:
+        """Return at a change, or after the timeout."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def ModelInfer(
+        self, request: oip.ModelInferRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> oip.ModelInferResponse:
+        """Answer a text with numbers that depend on it alone."""
+        if PROBE_MARK not in tuple(context.invocation_metadata() or ()):
+            self._last_arrival_s = asyncio.get_running_loop().time()
+        self._ok += 1
+        order = self._order
+        assert order is not None
+        (output,) = signature_for(order.task, embedding_width=WIDTH, label_count=3).outputs
+        seed = zlib.crc32(request.raw_input_contents[0])
+        values = np.random.default_rng(seed).standard_normal(WIDTH).astype("<f4")
+        response = oip.ModelInferResponse(model_name=request.model_name, model_version=request.model_version)
+        response.outputs.add(name=output.name, datatype=output.datatype, shape=[1, WIDTH])
+        response.raw_output_contents.append(values.tobytes())
+        return response
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(lead(KIND, TinyLeader, "A leader for tests."))

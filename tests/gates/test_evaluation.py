@@ -134,7 +134,7 @@ def test_indecisive_traffic_gives_way_late() -> None:
 
 
 def test_worse_errors_fail_and_stay_failed() -> None:
-    """A new version that fails while the old one does not is taken back, whatever comes after."""
+    """A new version that fails while the old one does not is rolled back, whatever comes after."""
     evidence = seeing(started(), 1.0, Interval(failing(10, server=10), ok(190)))
     judged = weigh(evidence, 1.0)
     errors = verdict(judged, "errors")
@@ -216,7 +216,7 @@ def test_probes_do_not_outweigh_live_errors() -> None:
 
 
 def test_a_new_version_that_fails_probes_alone_fails() -> None:
-    """Without traffic, probes that fail on the new version only take it back."""
+    """Without traffic, probes that fail on the new version only fail it."""
     evidence = seeing(started(), 6.0)
     alone = PairOutcome(new_ok=False, old_ok=True, detail="wrong width")
     evidence = observe(evidence, Observation(8.0, (), None, 0, 0, (alone,) * 15))

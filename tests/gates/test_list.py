@@ -81,7 +81,7 @@ def test_what_an_engine_does_not_count_is_no_evidence() -> None:
     assert said.verdict is GateVerdict.FAIL
     assert said.reason == (
         "ERRORS_WORSE: the new version's error rate is significantly higher than the old version's "
-        "(e-value 1e+12, threshold 1e+03)"
+        "(e-value 1e12, threshold 1e3)"
     )
     assert dict(said.counts)["new_server_error_count"] == 50
 

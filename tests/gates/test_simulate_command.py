@@ -35,7 +35,7 @@ def test_the_command_prints_and_writes(
     wanted = ["simulate", "--runs", "2", "--group", "equal", "--only", "100 requests/s, 0.5%", "--json", str(out)]
     monkeypatch.setattr("sys.argv", wanted)
     assert simulate.main() == 0
-    assert "taken back 0.00% [0.00%, 84.19%], of these by an alarm 0.00% [0.00%, 84.19%]" in capsys.readouterr().out
+    assert "rolled back 0.00% [0.00%, 84.19%], of these by an alarm 0.00% [0.00%, 84.19%]" in capsys.readouterr().out
     (told,) = json.loads(out.read_text())["rows"]
     assert (told["runs"], told["promoted"], told["met"]) == (2, 2, None)
     monkeypatch.setattr(

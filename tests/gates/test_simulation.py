@@ -31,7 +31,7 @@ def quantile(values: list[float], part: float) -> float:
     [(1.0, 5, 300), (0.2, 50, 300), (0.05, 350, 40)],
 )
 def test_a_bad_version_is_found_at_five_percent(error: float, requests: int, count: int) -> None:
-    """At 5 % and 20 requests/s a failing version is taken back within the promised number of its own requests (95 % of runs)."""
+    """At 5 % and 20 requests/s a failing version is rolled back within the promised number of its own requests (95 % of runs)."""
     traffic = Traffic(20.0, new_error=error, old_error=0.005)
     ended = runs(POLICY, traffic, count, last_stage=1)
     assert {outcome.ending for outcome in ended} == {Ending.FAILED}
@@ -40,7 +40,7 @@ def test_a_bad_version_is_found_at_five_percent(error: float, requests: int, cou
 
 @pytest.mark.parametrize(("rate_per_s", "count"), [(0.1, 60), (100.0, 12)])
 def test_an_equal_version_is_promoted(rate_per_s: float, count: int) -> None:
-    """A new version that is no worse is never taken back, with thin and with much traffic."""
+    """A new version that is no worse is never rolled back, with thin and with much traffic."""
     ended = runs(POLICY, Traffic(rate_per_s, new_error=0.005, old_error=0.005), count)
     assert {outcome.ending for outcome in ended} == {Ending.PROMOTED}
 
@@ -61,8 +61,8 @@ def test_without_data_nothing_is_promoted() -> None:
     assert simulate(replace(policy, probe_count=10_000), Traffic(0.0), Random(1)).stage == 1
 
 
-def test_a_version_that_nobody_reaches_is_taken_back() -> None:
-    """A version that refuses connections shows no error; its silence takes it back in the first stage."""
+def test_a_version_that_nobody_reaches_is_rolled_back() -> None:
+    """A version that refuses connections shows no error; its silence fails it in the first stage."""
     for seed in range(10):
         outcome = simulate(POLICY, Traffic(50.0, reachable=False), Random(seed))
         assert (outcome.ending, outcome.stage) == (Ending.FAILED, 1)
@@ -71,8 +71,8 @@ def test_a_version_that_nobody_reaches_is_taken_back() -> None:
         assert outcome.time_s < 20.0
 
 
-def test_a_new_version_that_alone_fails_probes_is_taken_back_without_traffic() -> None:
-    """Without traffic, a version that fails a third of its probes is taken back in the first stage."""
+def test_a_new_version_that_alone_fails_probes_is_rolled_back_without_traffic() -> None:
+    """Without traffic, a version that fails a third of its probes is rolled back in the first stage."""
     for seed in range(10):
         outcome = simulate(POLICY, Traffic(0.0, probes_fail_new=0.33), Random(seed))
         assert (outcome.ending, outcome.stage) == (Ending.FAILED, 1)

@@ -116,7 +116,7 @@ async def test_watch_that_the_caller_ends(world: World) -> None:
 
 
 async def test_pause_and_resume(world: World) -> None:
-    """A paused rollout does not go on; a failing verdict still takes it back; pausing twice changes nothing."""
+    """A paused rollout does not go on; a failing verdict still rolls it back; pausing twice changes nothing."""
     name = await begin(world)
     rollouts = world.stubs.rollouts
     paused = await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name))

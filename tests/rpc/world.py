@@ -27,9 +27,10 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.core.failure import Reason
+from echoplaned.engine_kinds import KINDS
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
-from echoplaned.rpc.deps import EngineProfile, RpcDeps, RpcLimits
+from echoplaned.rpc.deps import RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.testing.builders import facts
@@ -152,7 +153,7 @@ class World:
             handle=self.handle,
             planning=self.planning,
             prober=self.prober,
-            engines={"torch": EngineProfile(frozenset({"torch_threads"}))},
+            engines={kind.name: kind for kind in KINDS},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
             daemon_version="0.1.0",

@@ -23,9 +23,8 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch, log_path
-from echoplaned.engines.record import read_record, records_dir
-from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, last_log_lines, launch, log_path
+from echoplaned.worker_contract.record import read_record, records_dir
 
 WARM_S = 100.0
 

@@ -12,8 +12,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.ports.traces import TraceFlag
+from echoplaned.worker_contract.golden import PROBE_MARK
 from tests.models import Checkpoints
 from tests.worker.live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
 

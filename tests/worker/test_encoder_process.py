@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.engines.golden import PROBE_MARK
-from echoplaned.engines.record import WorkerPhase, read_records
+from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.record import WorkerPhase, read_records
 from tests.models import Checkpoints
 from tests.worker.live import LiveWorker, ids_request, live_worker, load_request, rows, text_request
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from echoplaned.engines.launcher import LaunchOptions, worker_environment
+from echoplaned.engines.launcher import LaunchOptions, leader_environment
 
 _SCRIPT = """
 import ctypes
@@ -38,7 +38,7 @@ print(change(returning_heap()), change(nullcontext()))
 
 def test_freed_blocks_go_back(tmp_path: Path) -> None:
     """Every second block of 5 MiB is freed: in a returning heap the holes go, and afterwards they stay."""
-    environment = worker_environment(LaunchOptions(state_dir=tmp_path))
+    environment = leader_environment(LaunchOptions(state_dir=tmp_path))
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=60
     )

@@ -16,8 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
-from echoplaned.engines.launcher import LaunchOptions, worker_environment
-from echoplaned.engines.torch import default_bytecode_cache
+from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, leader_environment
 from echoplaned.planning.sizing import size_model
 from tests.models import Checkpoints
 
@@ -115,7 +114,7 @@ def results(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) 
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("load_many.py"))],
         input=json.dumps([[str(source), task, dtype] for source, task, dtype in todo.values()]),
-        env={**worker_environment(options), "HF_HUB_OFFLINE": "1"},
+        env={**leader_environment(options), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,49 +1,57 @@
-"""One instance's worker under watch: its reports, its end, and whether it is stuck."""
+"""One instance's leader under watch: its reports, its end, and whether it is stuck."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.engines.record import WorkerPhase
+from echoplaned.engine_kinds import Limits
+from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.traces import TraceReader
-from echoplaned.engines.worker_client import Report
-from echoplaned.engines.worker_process import WorkerProcess
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traces import RequestTrace
+from echoplaned.ports.traffic import EngineCounters
+from echoplaned.worker_contract.record import WorkerPhase
+from echoplaned.worker_contract.report import CounterFlags, Report
 
 REPORT_INTERVAL_S: Final = 0.5
 _RECONNECT_S: Final = 0.2
+_RECONNECT_MAX_S: Final = 2.0
 _GROWN_SHARE: Final = 0.05
 _GROWN_BYTES: Final = 4 * 1024 * 1024
 _GROWN_BATCH: Final = 1.5
+_START_GROWN_BYTES: Final = 1024 * 1024
 
 
 class CounterSink(Protocol):
-    """Takes the workers' own counters; ``process`` names one life of one worker."""
+    """Takes the engines' own counters; ``process`` names one life of one leader."""
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
-        """The newest counters of a worker; they begin at zero with its process and only grow."""
+        """The newest counters of an engine; they begin at zero with its leader and only grow."""
+        ...
+
+    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
+        """Which counters an engine has: one that it lacks reads as 0, which is no evidence."""
         ...
 
     def ended(self, version: VersionKey, process: str) -> None:
-        """The worker has gone."""
+        """The leader has gone."""
         ...
 
 
 class TraceSink(Protocol):
-    """Takes what requests said; ``process`` names one life of one worker."""
+    """Takes what requests said; ``process`` names one life of one leader."""
 
     def take(self, version: VersionKey, process: str, traces: tuple[RequestTrace, ...], dropped: int) -> None:
-        """Traces in the order in which their requests ended. ``dropped``: how many the worker dropped since it began."""
+        """Traces in the order in which their requests ended. ``dropped``: how many the leader dropped since it began."""
         ...
 
     def ended(self, version: VersionKey, process: str) -> None:
-        """The worker has gone."""
+        """The leader has gone."""
         ...
 
 
@@ -58,40 +66,85 @@ class Tracing:
 
 @dataclass(frozen=True, slots=True)
 class StuckLimits:
-    """When a live worker counts as stuck. Seconds.
+    """When a live leader counts as stuck, in seconds; a start has the limits of its kind beside these.
 
-    ``silence_s``: no report. ``no_progress_s``: calls in flight and no step of the model. ``loop_gap_s``: the daemon itself was
-    not running for so long, so that silence says nothing.
+    Attributes:
+        first_report_s: no report at all since it is watched.
+        silence_s: no report while it serves.
+        no_progress_s: calls in flight and no step of the model.
+        loop_gap_s: the daemon itself was not running for so long, so that silence says nothing.
     """
 
+    first_report_s: float = 30.0
     silence_s: float = 5.0
     no_progress_s: float = 60.0
     loop_gap_s: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class InstanceLimits:
+    """How long an instance may take.
+
+    Attributes:
+        kind: to start and to be probed, by its kind.
+        stuck: while it serves.
+    """
+
+    kind: Limits = field(default_factory=Limits)
+    stuck: StuckLimits = field(default_factory=StuckLimits)
+
+
+@dataclass(slots=True)
+class _Start:
+    """A start under way: when it began, when it last showed progress, and what it showed then."""
+
+    began_s: float
+    progressed_s: float
+    phase: WorkerPhase | None = None
+    count: int = 0
+    rss_bytes: int = 0
+
+    def take(self, report: Report, now_s: float) -> None:
+        """Look for progress: another phase, a step, or more memory."""
+        count = report.start.count if report.start is not None else 0
+        grown = report.memory.rss_bytes >= self.rss_bytes + _START_GROWN_BYTES
+        if report.phase is self.phase and count == self.count and not grown:
+            return
+        self.phase, self.count, self.progressed_s = report.phase, count, now_s
+        self.rss_bytes = max(self.rss_bytes, report.memory.rss_bytes)
+
+
 class WatchedInstance:
-    """An instance that has a worker.
+    """An instance that has a leader.
 
     Args:
         key: the instance and its generation.
-        worker: its process.
+        leader: its leader's process.
         sink: where its counters go.
         clock: monotonic seconds.
+        limits: how long it may take.
     """
 
     def __init__(
-        self, key: tuple[InstanceKey, int], worker: WorkerProcess, sink: CounterSink, clock: Callable[[], float]
+        self,
+        key: tuple[InstanceKey, int],
+        leader: LeaderProcess,
+        sink: CounterSink,
+        clock: Callable[[], float],
+        limits: InstanceLimits,
     ) -> None:
         self.key = key
-        self.worker = worker
+        self.leader = leader
         self.stopping = False
         self.stuck = False
         self.measured_bytes: int | None = None
         self.told_tokens = 0
         self._sink = sink
         self._clock = clock
-        self._limits = StuckLimits()
+        self._start_limits = limits.kind
+        self._limits = limits.stuck
         self._last: Report | None = None
+        self._start: _Start | None = None
         self._origin: RequestCounts | None = RequestCounts()
         self._probes_sent = 0
         self._heard_s = clock()
@@ -104,21 +157,31 @@ class WatchedInstance:
         """The newest report; None: none came yet."""
         return self._last
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it has loaded its version, as far as it has reported."""
+        return self._last is not None and self._last.phase is WorkerPhase.READY
+
     async def follow(self) -> None:
         """Take reports until cancelled or the process has gone; connect again where the stream breaks."""
-        while self.worker.process.alive:
-            async for report in self.worker.client.reports(REPORT_INTERVAL_S):
+        pause_s = _RECONNECT_S
+        while self.leader.process.alive:
+            async for report in self.leader.client.reports(REPORT_INTERVAL_S):
                 self._take(report)
-            await asyncio.sleep(_RECONNECT_S)
+                pause_s = _RECONNECT_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(_RECONNECT_MAX_S, 2 * pause_s)
 
     async def follow_traces(self, tracing: Tracing) -> None:
-        """Take traces until cancelled or the process has gone; at a fraction of 0 tell the worker to keep none."""
+        """Take traces until cancelled or the process has gone; at a fraction of 0 tell the leader to keep none."""
         version = self.key[0].version
         reader = TraceReader(version, tracing.clock)
-        while self.worker.process.alive:
-            async for batch in self.worker.client.traces(tracing.fraction):
+        # A leader that tells nothing is not asked again and again.
+        report = self._last or await self.next_report()
+        while self.leader.process.alive and report.flags.has_traces:
+            async for batch in self.leader.client.traces(tracing.fraction):
                 traces = tuple(map(reader.read, batch.traces))
-                tracing.sink.take(version, self.worker.worker_id, traces, batch.dropped_count)
+                tracing.sink.take(version, self.leader.worker_id, traces, batch.dropped_count)
             if tracing.fraction == 0:
                 break
             await asyncio.sleep(_RECONNECT_S)
@@ -131,36 +194,68 @@ class WatchedInstance:
             raise RuntimeError("woken without a report")
         return self._last
 
+    def start_began(self) -> None:
+        """A start is under way: until it has ended it is judged by the limits of its kind."""
+        now_s = self._clock()
+        self._start = _Start(now_s, now_s)
+
+    def start_ended(self) -> None:
+        """The start is over, well or not."""
+        self._start = None
+
     def why_stuck(self) -> str:
-        """Say why the worker counts as stuck; empty if it does not. To be called about once a second."""
+        """Say why the leader counts as stuck; empty if it does not. To be called about once a second."""
         now_s = self._clock()
         gap_s, self._checked_s = now_s - self._checked_s, now_s
         if gap_s > self._limits.loop_gap_s:
-            self._heard_s += gap_s
-            self._progressed_s += gap_s
-        if self._last is None or self._last.phase is not WorkerPhase.READY:
+            self._forgive(gap_s)
+        silent_s = now_s - self._heard_s
+        if self._start is not None:
+            return self._why_start_stuck(self._start, now_s)
+        if self._last is None:
+            return f"no report for {silent_s:.0f} s" if silent_s > self._limits.first_report_s else ""
+        if self._last.phase is not WorkerPhase.READY:
             return ""
-        if now_s - self._heard_s > self._limits.silence_s:
-            return f"no report for {now_s - self._heard_s:.0f} s"
+        if silent_s > self._limits.silence_s:
+            return f"no report for {silent_s:.0f} s"
         if now_s - self._progressed_s > self._limits.no_progress_s:
-            return (
-                f"{self._last.counts.in_flight} calls in flight and no progress for {now_s - self._progressed_s:.0f} s"
-            )
+            in_flight = self._last.counters.in_flight
+            return f"{in_flight} calls in flight and no progress for {now_s - self._progressed_s:.0f} s"
         return ""
 
+    def _why_start_stuck(self, start: _Start, now_s: float) -> str:
+        limits = self._start_limits
+        if now_s - self._heard_s > limits.start_silence_s:
+            return f"no report for {now_s - self._heard_s:.0f} s in its start"
+        if now_s - start.progressed_s > limits.start_quiet_s:
+            step = self._last.start.step if self._last is not None and self._last.start is not None else ""
+            where = f" at {step!r}" if step else ""
+            return f"its start made no progress for {now_s - start.progressed_s:.0f} s{where}"
+        if now_s - start.began_s > limits.start_s:
+            return f"its start did not end within {limits.start_s:g} s"
+        return ""
+
+    def _forgive(self, gap_s: float) -> None:
+        """Take the time that the daemon itself was not running off every account."""
+        self._heard_s += gap_s
+        self._progressed_s += gap_s
+        if self._start is not None:
+            self._start.progressed_s += gap_s
+            self._start.began_s += gap_s
+
     def count_from_now(self) -> None:
-        """The worker has served an earlier daemon: what it counted before its next report is not told."""
+        """The leader has served an earlier daemon: what it counted before its next report is not told."""
         self._origin = None
 
     def probe_sent(self) -> None:
-        """A probe of the daemon's own goes to the worker: it is no traffic, so its arrival and its answer are not told."""
+        """A probe of the daemon's own goes to the engine: it is no traffic, so its arrival and its answer are not told."""
         self._probes_sent += 1
 
     def grown_memory(self) -> int | None:
         """Return the model's bytes where they, or the batch that they speak of, are well above what was last told; else None."""
         if self.measured_bytes is None or self._last is None:
             return None
-        now = self._last.model_bytes
+        now = self._last.memory.model_bytes
         grown = now > self.measured_bytes * (1 + _GROWN_SHARE) and now - self.measured_bytes >= _GROWN_BYTES
         usage = self._last.usage
         if not grown and (usage is None or usage.sequences * usage.tokens < _GROWN_BATCH * max(1, self.told_tokens)):
@@ -171,29 +266,51 @@ class WatchedInstance:
 
     def ended(self) -> None:
         """The process has gone: its counters are final."""
-        self._sink.ended(self.key[0].version, self.worker.worker_id)
+        self._sink.ended(self.key[0].version, self.leader.worker_id)
 
     def _take(self, report: Report) -> None:
         now_s = self._clock()
         before = self._last
         self._heard_s = now_s
-        if report.counts.in_flight == 0 or before is None or before.progress != report.progress:
+        if report.counters.in_flight == 0 or before is None or before.progress != report.progress:
             self._progressed_s = now_s
+        if self._start is not None:
+            self._start.take(report, now_s)
+        if before is None or before.flags != report.flags:
+            self._sink.declare(self.key[0].version, self.leader.worker_id, _declared(report.flags))
         self._last = report
         self._fresh.set()
         self._fresh = asyncio.Event()
+        counts = _counts(report)
         if self._origin is None:
-            self._origin = replace(report.counts, in_flight=0)
-        told = _minus(report.counts, self._origin, self._probes_sent)
-        self._sink.update(self.key[0].version, self.worker.worker_id, told)
+            self._origin = replace(counts, in_flight=0)
+        told = _minus(counts, self._origin, self._probes_sent)
+        self._sink.update(self.key[0].version, self.leader.worker_id, told)
+
+
+def _declared(flags: CounterFlags) -> EngineCounters:
+    """Return what the gates need to know of an engine's counters."""
+    return EngineCounters(flags.counts_arrivals, flags.counts_errors, flags.has_histograms, flags.has_traces)
+
+
+def _counts(report: Report) -> RequestCounts:
+    """Return what an engine counted; one that it cannot count is 0 and said to mean nothing."""
+    counters = report.counters
+    return RequestCounts(
+        ok=counters.ok,
+        client_errors=counters.client_errors,
+        server_errors=counters.server_errors,
+        arrivals=counters.arrivals,
+        in_flight=counters.in_flight,
+    )
 
 
 def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> RequestCounts:
     """Return what was counted since the origin, less probes that were sent since; one that failed ends the instance anyway."""
-    return RequestCounts(
+    return replace(
+        counts,
         ok=max(0, counts.ok - origin.ok - probes),
         client_errors=counts.client_errors - origin.client_errors,
         server_errors=counts.server_errors - origin.server_errors,
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
-        in_flight=counts.in_flight,
     )

@@ -1,69 +1,164 @@
-"""Which worker processes of a state directory are alive: by their records, and by the process table for those that have none yet."""
+"""Which leaders of a state directory are alive: by their records, and by the process table for those that have none yet."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from echoplaned.engines.launcher import MODULE
-from echoplaned.engines.record import (
+from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
+from echoplaned.engines.family import Family, find_members, read_mark
+from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
-    forget_record,
     is_alive,
     read_boot_id,
-    read_records,
+    read_record,
     read_start_ticks,
+    records_dir,
 )
+
+_MAX_RECORD_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class FoundWorker:
-    """One live worker. ``record`` is None where it has not written one yet."""
+class FoundLeader:
+    """One live leader.
+
+    Attributes:
+        worker_id: its id.
+        kind: the kind of engine that it leads.
+        family: the processes of its engine, its own first.
+        record: what it says of itself; None where it has not written it yet.
+    """
 
     worker_id: str
-    pid: int
-    start_ticks: int
+    kind: EngineKind
+    family: Family
     record: WorkerRecord | None
 
     @property
-    def is_spare(self) -> bool:
+    def pid(self) -> int:
+        """The leader's process."""
+        return self.family.leader_pid
+
+    @property
+    def is_standby(self) -> bool:
         """Whether it has no instance yet, and may get one."""
         return self.record is None or (
             not self.record.instance and self.record.phase in {WorkerPhase.WARMING, WorkerPhase.SPARE}
         )
 
 
-def scan(state_dir: Path) -> tuple[FoundWorker, ...]:
-    """Return every live worker of a state directory and remove the records of those that have gone. Blocking."""
+@dataclass(frozen=True, slots=True)
+class ForeignRecord:
+    """A record of a kind that this release does not know: a later one wrote it, so its engine is left alone.
+
+    Attributes:
+        worker_id: whose it is.
+        kind: what it says.
+        family: the processes of its engine, as far as the record says.
+    """
+
+    worker_id: str
+    kind: str
+    family: Family
+
+    def __str__(self) -> str:
+        return (
+            f"{self.worker_id}.json is of an engine of kind {self.kind[:64]!r} (process {self.family.leader_pid}), which this daemon does"
+            " not know: it was neither adopted nor ended, and its memory is in use; run the release that started it, or end it by hand"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What is in a state directory.
+
+    Attributes:
+        leaders: those that live.
+        dead: the records of leaders that have gone, whose engines may not have.
+        foreign: records of unknown kinds whose engines live.
+    """
+
+    leaders: tuple[FoundLeader, ...]
+    dead: tuple[WorkerRecord, ...]
+    foreign: tuple[ForeignRecord, ...]
+
+
+def scan(state_dir: Path, kinds: tuple[EngineKind, ...] = KINDS) -> tuple[FoundLeader, ...]:
+    """Return every live leader of a state directory. Blocking."""
+    return take_inventory(state_dir, kinds).leaders
+
+
+def take_inventory(state_dir: Path, kinds: tuple[EngineKind, ...] = KINDS) -> Inventory:
+    """Look at every record and at the process table; changes nothing. Blocking."""
     boot_id = read_boot_id()
-    found: dict[str, FoundWorker] = {}
+    found: dict[str, FoundLeader] = {}
     dead: list[WorkerRecord] = []
-    for record in read_records(state_dir):
+    foreign = _foreign_records(state_dir, kinds)
+    for path in sorted(records_dir(state_dir).glob("*.json")):
+        record = None if path.stem in foreign else read_record(path)
+        kind = find_kind(record.kind, kinds) if record is not None else None
+        if record is None or kind is None:
+            continue
         if is_alive(record, boot_id):
-            found[record.worker_id] = FoundWorker(record.worker_id, record.pid, record.start_ticks, record)
+            found[record.worker_id] = FoundLeader(record.worker_id, kind, family_of(record), record)
         else:
             dead.append(record)
-    for worker_id, pid, start_ticks in _processes(state_dir):
-        found.setdefault(worker_id, FoundWorker(worker_id, pid, start_ticks, None))
-    for record in dead:
-        if record.worker_id not in found:
-            forget_record(state_dir, record.worker_id)
-    return tuple(found.values())
+    for one in _processes(state_dir, kinds):
+        if one.worker_id not in foreign:
+            found.setdefault(one.worker_id, one)
+    return Inventory(
+        tuple(found.values()),
+        tuple(record for record in dead if record.worker_id not in found),
+        tuple(one for one in foreign.values() if find_members(one.family)),
+    )
 
 
-def _processes(state_dir: Path) -> list[tuple[str, int, int]]:
-    """Return worker id, pid and start time of each process whose arguments say that it is a worker of this directory."""
-    workers: list[tuple[str, int, int]] = []
+def family_of(record: WorkerRecord) -> Family:
+    """Return the processes that a record speaks of."""
+    return Family(record.pid, record.start_ticks, record.mark)
+
+
+def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str, ForeignRecord]:
+    """Return the records of unknown kinds, by id; whatever else a later release writes there need not make sense."""
+    found: dict[str, ForeignRecord] = {}
+    for path in sorted(records_dir(state_dir).glob("*.json")):
+        try:
+            with path.open("rb") as file:
+                data = json.loads(file.read(_MAX_RECORD_BYTES).decode("utf-8"))
+        except (OSError, ValueError):
+            continue
+        kind = data.get("kind", "") if isinstance(data, dict) else ""
+        if isinstance(kind, str) and find_kind(kind, kinds) is not None:
+            continue
+        pid, ticks, mark = (data.get(name) for name in ("pid", "start_ticks", "mark"))
+        family = Family(
+            pid if type(pid) is int else 0,
+            ticks if type(ticks) is int else 0,
+            mark if isinstance(mark, str) else "",
+        )
+        found[path.stem] = ForeignRecord(path.stem, str(kind), family)
+    return found
+
+
+def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLeader]:
+    """Return each process whose arguments say that it is a leader of this directory."""
+    leaders: list[FoundLeader] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        worker_id = _worker_id(_arguments(entry), state_dir)
-        start_ticks = read_start_ticks(int(entry.name)) if worker_id else None
-        if start_ticks is not None:
-            workers.append((worker_id, int(entry.name), start_ticks))
-    return workers
+        arguments = _arguments(entry)
+        kind = next((one for one in kinds if one.command[-1] in arguments), None)
+        worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
+        pid = int(entry.name)
+        start_ticks = read_start_ticks(pid) if worker_id else None
+        if kind is not None and start_ticks is not None:
+            leaders.append(FoundLeader(worker_id, kind, Family(pid, start_ticks, read_mark(pid)), None))
+    return leaders
 
 
 def _arguments(entry: Path) -> list[str]:
@@ -75,8 +170,6 @@ def _arguments(entry: Path) -> list[str]:
 
 
 def _worker_id(arguments: list[str], state_dir: Path) -> str:
-    """Return the worker id in a command line; empty if it is not a worker of this directory."""
-    if MODULE not in arguments:
-        return ""
+    """Return the leader's id in a command line; empty if it is not of this directory."""
     values = dict(itertools.pairwise(arguments))
     return values.get("--worker-id", "") if values.get("--state-dir") == str(state_dir) else ""

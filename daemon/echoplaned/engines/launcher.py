@@ -1,4 +1,4 @@
-"""Start a worker process that outlives the daemon: own session, output to a file, its identity in its arguments."""
+"""Start a leader that outlives the daemon: own session, output to a file, its identity in its arguments and its mark in its environment."""
 
 from __future__ import annotations
 
@@ -9,51 +9,70 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from echoplaned.engines.heap import heap_variables
-from echoplaned.engines.record import check_worker_id, records_dir
+from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind
+from echoplaned.engine_kinds.kind import PYTHON
+from echoplaned.worker_contract.mark import VARIABLE, make_mark, read_state_dir_id
+from echoplaned.worker_contract.record import check_worker_id, records_dir
 
-MODULE: Final = "echoplaned.worker"
-_KEPT_LOGS: Final = 50
+_LOGS_RETAINED: Final = 50
 _TAIL_BYTES: Final = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """Where workers live. ``bytecode_cache``: used only where the environment forbids bytecode beside the sources.
+    """Where and how leaders are started.
 
-    Without bytecode a worker compiles all of torch's Python code at each start, which takes two thirds of its warm-up.
-    ``exact_memory``: hand freed memory back at once, for measurements of what a model needs.
+    Without bytecode a worker compiles all of its libraries' Python code at each start, which takes two thirds of its warm-up.
+
+    Attributes:
+        state_dir: the daemon's state directory.
+        python: the interpreter that leaders run in.
+        bytecode_cache: used only where the environment forbids bytecode beside the sources.
+        exact_memory: hand freed memory back at once, for measurements of what a model needs.
+        kind: the kind of engine.
     """
 
     state_dir: Path
     python: str = sys.executable
     bytecode_cache: Path | None = None
     exact_memory: bool = False
+    kind: EngineKind = DEFAULT_KIND
 
 
-def worker_arguments(worker_id: str, options: LaunchOptions, *, urgent: bool) -> list[str]:
-    """Return the command line of a worker."""
-    arguments = [options.python, "-P", "-m", MODULE]
+def default_bytecode_cache(home: Path) -> Path:
+    """Return where leaders keep compiled bytecode if they may not keep it beside the sources."""
+    return home / ".cache" / "echoplane" / "bytecode"
+
+
+def leader_arguments(worker_id: str, options: LaunchOptions, *, urgent: bool) -> list[str]:
+    """Return the command line of a leader."""
+    arguments = [options.python if word == PYTHON else word for word in options.kind.command]
     arguments += ["--worker-id", check_worker_id(worker_id), "--state-dir", str(options.state_dir)]
     return [*arguments, "--urgent"] if urgent else arguments
 
 
-def worker_environment(options: LaunchOptions) -> dict[str, str]:
-    """Return the environment of a worker: the daemon's own, with the allocator tuned and one thread by default."""
-    heap = heap_variables(os.environ, exact=options.exact_memory)
-    environment = {**os.environ, **heap, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+def leader_environment(options: LaunchOptions, mark: str = "") -> dict[str, str]:
+    """Return the environment of a leader: the daemon's own, what its kind sets, and its mark."""
+    environment = {**os.environ, **options.kind.environment(os.environ, options.exact_memory), VARIABLE: mark}
     if options.bytecode_cache is not None and environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.bytecode_cache))
     return environment
 
 
+def standby_mark(worker_id: str, state_dir: Path) -> str:
+    """Return the mark of a leader that has no instance yet."""
+    return make_mark(read_state_dir_id(records_dir(state_dir)), worker_id, 0)
+
+
 def log_path(state_dir: Path, worker_id: str) -> Path:
-    """Return where a worker's output goes."""
+    """Return where a leader's output goes."""
     return state_dir / "logs" / f"{check_worker_id(worker_id)}.log"
 
 
-def launch(worker_id: str, options: LaunchOptions, *, urgent: bool) -> int:
-    """Start a worker and return its pid; it has a session and a process group of its own.
+def launch(worker_id: str, options: LaunchOptions, *, urgent: bool, mark: str = "") -> int:
+    """Start a leader and return its pid; it has a session and a process group of its own.
+
+    ``mark``: of its instance; empty: it stands by for any.
 
     Raises:
         OSError: the process could not be started.
@@ -61,12 +80,13 @@ def launch(worker_id: str, options: LaunchOptions, *, urgent: bool) -> int:
     path = log_path(options.state_dir, worker_id)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _prune_logs(path.parent)
-    # A file, not a pipe: a pipe would kill an adopted worker with EPIPE once its first daemon has gone.
+    # A file, not a pipe: a pipe would kill an adopted leader with EPIPE once its first daemon has gone.
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    return os.posix_spawn(
-        options.python,
-        worker_arguments(worker_id, options, urgent=urgent),
-        worker_environment(options),
+    arguments = leader_arguments(worker_id, options, urgent=urgent)
+    return os.posix_spawnp(
+        arguments[0],
+        arguments,
+        leader_environment(options, mark or standby_mark(worker_id, options.state_dir)),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(path), appending, 0o600),
@@ -77,7 +97,7 @@ def launch(worker_id: str, options: LaunchOptions, *, urgent: bool) -> int:
 
 
 def last_log_lines(state_dir: Path, worker_id: str, count: int = 5) -> str:
-    """Return the end of a worker's output; empty if there is none."""
+    """Return the end of a leader's output; empty if there is none."""
     try:
         with log_path(state_dir, worker_id).open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -91,9 +111,9 @@ def last_log_lines(state_dir: Path, worker_id: str, count: int = 5) -> str:
 
 
 def _prune_logs(directory: Path) -> None:
-    """Keep the newest logs of workers that have gone."""
+    """Keep the newest logs of leaders that have gone."""
     records = records_dir(directory.parent)
     ended = [path for path in directory.glob("*.log") if not (records / f"{path.stem}.json").exists()]
     logs = sorted(ended, key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in logs[_KEPT_LOGS:]:
+    for old in logs[_LOGS_RETAINED:]:
         old.unlink(missing_ok=True)

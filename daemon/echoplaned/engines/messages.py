@@ -11,7 +11,7 @@ from typing import Final
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, Task, TensorSpec
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.golden import GOLDEN_TOKENS, golden_text
+from echoplaned.worker_contract.golden import GOLDEN_TOKENS, golden_text
 
 _LENGTH: Final = struct.Struct("<I")
 _ITEM_CODES: Final = {"FP32": "f", "INT64": "q"}
@@ -38,6 +38,17 @@ def golden_request(version: VersionKey, task: Task, index: int) -> oip.ModelInfe
     if task is Task.GENERATION:
         request.parameters["max_tokens"].int64_param = GOLDEN_TOKENS
     return request
+
+
+def checked_message(response: object) -> oip.ModelInferResponse:
+    """Return an answer if it is one: grpc.aio gives None for what it cannot parse.
+
+    Raises:
+        BadAnswerError: it is none.
+    """
+    if not isinstance(response, oip.ModelInferResponse):
+        raise BadAnswerError("the answer is no message of the Open Inference Protocol")
+    return response
 
 
 def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Answer:

@@ -12,9 +12,16 @@ from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.channels import Channels
-from echoplaned.engines.golden import GOLDEN_TEXTS, PROBE_MARK
-from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
+from echoplaned.engines.messages import (
+    Answer,
+    BadAnswerError,
+    checked_message,
+    difference,
+    golden_request,
+    read_answer,
+)
 from echoplaned.ports.probing import ProbeOutcome
+from echoplaned.worker_contract.golden import GOLDEN_TEXTS, PROBE_MARK
 
 PROBE_DEADLINE_S: Final = 30.0
 
@@ -45,7 +52,7 @@ async def infer_golden(
     try:
         request = golden_request(version, facts.task, index)
         response = await stub.ModelInfer(request, timeout=timeout_s, metadata=(PROBE_MARK,))
-        return read_answer(response, facts.signature)
+        return read_answer(checked_message(response), facts.signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"
         raise ProbeFailedError(detail, unavailable=error.code() is grpc.StatusCode.UNAVAILABLE) from error

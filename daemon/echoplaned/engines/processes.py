@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from echoplaned.engines.record import read_start_ticks
+from echoplaned.worker_contract.record import read_start_ticks
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.channels import Channels
-from echoplaned.engines.golden import PROBE_MARK
+from echoplaned.engines.messages import BadAnswerError, checked_message
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.ports.scoring import ScoreOutcome
+from echoplaned.worker_contract.golden import PROBE_MARK
 
 SCORE_DEADLINE_S: Final = 30.0
 
@@ -58,10 +59,10 @@ class OipScorer:
             request.parameters["requantised"].bool_param = True
         try:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK,))
-            return read_score(response, facts.task)
+            return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {error.details()}")
-        except BadScoreError as error:
+        except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
 
     async def close(self) -> None:

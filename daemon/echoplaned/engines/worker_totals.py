@@ -1,4 +1,4 @@
-"""What the workers count themselves, added up by version."""
+"""What the engines count themselves, added up by version."""
 
 from __future__ import annotations
 

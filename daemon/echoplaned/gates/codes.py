@@ -40,3 +40,9 @@ class Code(StrEnum):
 def e_value(log_e: float) -> float:
     """Return an e-value from its logarithm, cut off at what is reported at most."""
     return math.exp(min(log_e, math.log(MAX_E_VALUE)))
+
+
+def short(value: float) -> str:
+    """Write a number with three digits, as 1.18e3 where it is 1,000 or more."""
+    mantissa, is_power, power = f"{value:.3g}".partition("e")
+    return f"{mantissa}e{int(power)}" if is_power else mantissa

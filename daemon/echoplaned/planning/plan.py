@@ -13,13 +13,14 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, EvictionCandidate, Plan, Reservoir
 from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
+from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
-from echoplaned.planning.sizing import DEFAULT_ENGINE, SizedModel, fitting, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
 _RELOAD_BYTES_PER_SECOND = 1_000_000_000
@@ -97,8 +98,19 @@ def plan_load(request: PlanRequest) -> Plan:
         kv_bytes_per_token=sized.kv_bytes_per_token,
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
-        calibration=_calibrated(request, shape.engine).shown if shape.engine == DEFAULT_ENGINE else None,
+        calibration=_calibrated(request, shape.engine).shown if _is_calibrated(shape.engine) else None,
     )
+
+
+def _is_calibrated(engine: str) -> bool:
+    kind = find_kind(engine)
+    return kind is not None and kind.is_calibrated
+
+
+def _is_split(engine: str) -> bool:
+    """Whether an engine may spread one instance over several devices; those that are only sized may."""
+    kind = find_kind(engine)
+    return kind is None or kind.is_split
 
 
 def _calibrated(request: PlanRequest, engine: str) -> Calibrated:
@@ -209,10 +221,11 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
 
 
 def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning where a model is sized for the embedded engine, which would refuse to load it."""
-    if checkpoint.is_served or sized.shape.engine != DEFAULT_ENGINE:
+    """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
+    kind = find_kind(sized.shape.engine)
+    if checkpoint.is_served or kind is None:
         return ()
-    return (f"the embedded engine does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
+    return (f"{kind.title} does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
 
 
 def _alternatives(
@@ -232,7 +245,7 @@ def _alternatives(
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
                 for one in request.candidates
             ],
-            splits=[] if shape.engine == DEFAULT_ENGINE or len(sized.ranks) > 1 else list(_SPLITS),
+            splits=[] if not _is_split(shape.engine) or len(sized.ranks) > 1 else list(_SPLITS),
             reload_seconds=checkpoint.facts.weights_bytes / _RELOAD_BYTES_PER_SECOND,
         )
     return tuple(_alternative(one, sized) for one in found)

@@ -10,12 +10,11 @@ from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import native_request, weights_name
 
-DEFAULT_ENGINE: Final = "torch"
-"""Whose memory is asked for where the caller says nothing."""
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
 
@@ -67,7 +66,7 @@ def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
         dtype=facts.stored_dtype,
         context_length=facts.max_context_length,
         max_concurrency=DEFAULT_MAX_CONCURRENCY,
-        engine=DEFAULT_ENGINE,
+        engine=DEFAULT_KIND.name,
         weights_format="" if stored in _DTYPES else stored,
     )
     shape = asked.complete(default)
@@ -84,7 +83,7 @@ def size_model(
     Args:
         source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
         asked: dtype or weights' format (a GGUF type's name among them; what is not quantised keeps the stored dtype), context, sequences,
-            engine (``torch``, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
+            engine (a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
 
     Raises:

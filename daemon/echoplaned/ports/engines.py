@@ -1,4 +1,4 @@
-"""Engine processes, as the loop sees them."""
+"""Engines, as the loop sees them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from echoplaned.core.ids import InstanceKey
 
 
 class Engines(Protocol):
-    """Engine processes. Every method returns at once; results come as events with the effect's instance and generation."""
+    """Engines, whatever their kind. Every method returns at once; results come as events with the effect's instance and generation."""
 
     def start(self, effect: StartEngine) -> None:
-        """Start, or take the process that runs already for this generation. Answers EngineReady, EngineLost or EngineGaveUp."""
+        """Start, or take what runs already for this generation. Answers EngineReady, EngineLost, EngineStuck or EngineGaveUp."""
         ...
 
     def probe(self, effect: ProbeEngine) -> None:
-        """Make real inferences. Answers ProbesPassed or ProbesFailed, then MemoryMeasured."""
+        """Make real inferences. Answers ProbesPassed or ProbesFailed, then MemoryMeasured; EngineStuck if they do not end."""
         ...
 
     def drain(self, effect: DrainEngine) -> None:
@@ -29,7 +29,7 @@ class Engines(Protocol):
         ...
 
     def stop(self, effect: StopEngine) -> None:
-        """End the process group. Answers EngineStopped when it has gone (also if there was none), EngineGaveUp if it will not die."""
+        """End every process of the engine. Answers EngineStopped when none is left, also if there was none; EngineGaveUp if one stays."""
         ...
 
     async def adopt(self) -> tuple[FoundEngine, ...]:

@@ -25,6 +25,7 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.ports.planning import InspectedSource, PlanQuestion
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
@@ -32,7 +33,6 @@ from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
 from echoplaned.rpc.version_request import (
-    DEFAULT_ENGINE,
     VersionRequest,
     changed_spec,
     default_version_id,
@@ -222,23 +222,17 @@ class Admission:
         return model.versions.get(version_id) if model is not None else None
 
     def _check_engine(self, asked: VersionRequest) -> None:
-        kind = asked.shape.engine or DEFAULT_ENGINE
-        profile = self._deps.engines.get(kind)
-        if profile is None:
+        name = asked.shape.engine or DEFAULT_KIND.name
+        kind = self._deps.engines.get(name)
+        if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
-        unknown = [name for name, _ in asked.shape.options if name not in profile.options]
-        if unknown:
-            takes = ", ".join(sorted(profile.options)) or "none"
-            raise FieldInvalidError(
-                *(
-                    Violation(f'engine_options["{name}"]', f"engine {kind} has no such option; its options: {takes}")
-                    for name in unknown
-                )
-            )
-        if asked.tier not in profile.tiers:
+        violations = kind.check_options(dict(asked.shape.options))
+        if violations:
+            raise FieldInvalidError(*violations)
+        if asked.tier not in kind.tiers:
             raise NotImplementedHereError(
-                f"engine {kind} cannot keep a version {asked.tier.value}: leave tier out, or HOT"
+                f"engine {name} cannot keep a version {asked.tier.value}: leave tier out, or HOT"
             )
 
     def _check_limits(self, order: VersionOrder) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from echoplaned.core.spec import Tier
+from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.planning import Planning
 from echoplaned.ports.probing import Prober
@@ -16,14 +16,6 @@ from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.lifecycle import Lifecycle
 
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class EngineProfile:
-    """What an engine kind takes. ``options``: names of its options; ``tiers``: where it can keep a version."""
-
-    options: frozenset[str] = frozenset()
-    tiers: frozenset[Tier] = frozenset({Tier.HOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +61,13 @@ class RpcDeps:
 
     ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
-    ``refusals``: what subscribers refused of a model's routes, the latest first.
+    ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
     """
 
     handle: Handle
     planning: Planning
     prober: Prober
-    engines: Mapping[str, EngineProfile]
+    engines: Mapping[str, EngineKind]
     lifecycle: Lifecycle
     monotonic: Callable[[], float]
     daemon_version: str
@@ -85,4 +77,5 @@ class RpcDeps:
     xds: Callable[[], XdsTotals] = XdsTotals
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
     store_writable: Callable[[], bool] = lambda: True
+    alarms: Callable[[], tuple[str, ...]] = lambda: ()
     observer: RpcObserver = field(default_factory=NoObserver)

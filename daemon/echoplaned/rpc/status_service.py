@@ -62,7 +62,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             active_rollouts=[_rollout_summary(m.rollout) for m in models if m.rollout is not None],
             store_writable=self._deps.store_writable(),
             xds=self._xds(),
-            alarms=[*self._store_alarm(), *_alarms(models)],
+            alarms=[*self._store_alarm(), *self._deps.alarms(), *_alarms(models)],
         )
 
     async def GetMetrics(  # noqa: N802 - the API's name

@@ -11,10 +11,9 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec
 from echoplaned.core.state import Version
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
 from echoplaned.rpc.convert.plans import overrides_from_pb
-
-DEFAULT_ENGINE = "torch"
 
 VersionMessage = models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest | planning_pb2.PlanModelRequest
 
@@ -61,7 +60,7 @@ def new_spec(request: VersionRequest, source_path: str, facts: ModelFacts, defau
         FieldInvalidError: the context is longer than the checkpoint allows.
     """
     longest = facts.max_context_length
-    default = ServingShape(facts.stored_dtype, longest, default_max_concurrency, DEFAULT_ENGINE)
+    default = ServingShape(facts.stored_dtype, longest, default_max_concurrency, DEFAULT_KIND.name)
     shape = request.shape.complete(default)
     if shape.context_length > longest:
         raise FieldInvalidError(Violation("context_length", f"the checkpoint allows at most {longest} tokens"))

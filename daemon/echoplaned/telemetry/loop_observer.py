@@ -14,19 +14,19 @@ log = structlog.get_logger(__name__)
 _JUDGED = frozenset({Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING, Phase.REVERTING})
 
 
-class Spares(Protocol):
-    """Whoever makes spare engines."""
+class Standby(Protocol):
+    """Whoever starts engines for standby."""
 
     def hold_refill(self, *, held: bool) -> None:
-        """Make none for now, or go on."""
+        """Start none for now, or go on."""
         ...
 
 
 class LoopObserver:
     """Implements ``Observer`` of the dispatcher."""
 
-    def __init__(self, spares: Spares) -> None:
-        self._spares = spares
+    def __init__(self, standby: Standby) -> None:
+        self._standby = standby
         self._held = False
 
     def announced(self, announce: Announce) -> None:
@@ -34,12 +34,12 @@ class LoopObserver:
         log.info(announce.kind, subject=announce.subject, text=announce.text, sequence=announce.sequence)
 
     def changed(self, before: State, after: State) -> None:
-        """Warming a spare takes a core that a judged rollout would miss: none while one is under way."""
+        """Warming a leader on standby takes a core that a judged rollout would miss: none while one is under way."""
         del before
         held = any(m.rollout is not None and m.rollout.phase in _JUDGED for m in after.models.values())
         if held != self._held:
             self._held = held
-            self._spares.hold_refill(held=held)
+            self._standby.hold_refill(held=held)
 
     def finished(self, effect: FinishOperation, state: State) -> None:
         """Write an operation's end to the log."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
-from pathlib import Path
 
-from echoplaned.engines.record import RecordKeeper, RecordTakenError, check_worker_id
+from echoplaned.engine_kinds import embedded
 from echoplaned.worker.quiet import leave_out_enum_registrations
-
-_EXIT_TAKEN = 3
+from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
+from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError
 
 # Nothing is ever fetched from a hub; tokenizers' own threads and progress bars only get in the way.
 _ENVIRONMENT = {
@@ -26,21 +24,12 @@ _ENVIRONMENT = {
 
 def main() -> int:
     """Run one worker; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken, 70 lost its inference thread."""
-    parser = argparse.ArgumentParser(prog="echoplaned.worker", description="One embedded torch engine.")
-    parser.add_argument(
-        "--worker-id", required=True, help="lower-case letters, digits and dashes; also in the record's name"
-    )
-    parser.add_argument("--state-dir", required=True, type=Path, help="the daemon's state directory")
-    parser.add_argument("--listen", default="127.0.0.1:0", help="host:port, port 0 for any")
-    parser.add_argument("--urgent", action="store_true", help="warm up at normal priority: a load waits for it")
-    arguments = parser.parse_args()
+    arguments = read_arguments("One embedded engine, which leads itself.")
     try:
-        keeper = RecordKeeper(arguments.state_dir, check_worker_id(arguments.worker_id))
-    except ValueError as error:
-        parser.error(str(error))
+        keeper = RecordKeeper(arguments.state_dir, arguments.worker_id, embedded.NAME)
     except RecordTakenError as error:
         sys.stderr.write(f"{error}\n")
-        return _EXIT_TAKEN
+        return EXIT_TAKEN
     os.environ.update(_ENVIRONMENT)
     leave_out_enum_registrations()
     server = importlib.import_module("echoplaned.worker.server")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from echoplaned.engines.heap import MMAP_THRESHOLD, TRIM_THRESHOLD
+from echoplaned.engine_kinds.heap import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 # Parameters of mallopt(3), from malloc.h, and the variables that set them for a whole process.
 _PARAMETERS: Final = {TRIM_THRESHOLD: -1, MMAP_THRESHOLD: -3}

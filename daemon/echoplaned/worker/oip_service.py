@@ -15,13 +15,13 @@ import numpy as np
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
-from echoplaned.engines.golden import PROBE_MARK
 from echoplaned.worker.answering import Piece
 from echoplaned.worker.errors import Blame, CallError, NotServingError
 from echoplaned.worker.requests import InferOrder, check_model, read_order
 from echoplaned.worker.tensors import Tensor, write_output
 from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
+from echoplaned.worker_contract.golden import PROBE_MARK
 
 VERSION_TRAILER: Final = "echoplane-version"
 CONVERSATION: Final = "echoplane-conversation"

@@ -7,35 +7,29 @@ import gc
 import importlib
 import logging
 import os
-import signal
 import threading
 import time
 from dataclasses import dataclass
 from typing import Final, cast
 
-import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-from echoplane.worker.v1 import worker_pb2_grpc
-from echoplaned.engines.record import RecordKeeper, WorkerPhase
-from echoplaned.worker.control import ControlService, StopOrder
+from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.errors import LoadError
 from echoplaned.worker.oip_service import InferenceService
 from echoplaned.worker.ports import ModelRuntime
 from echoplaned.worker.priority import background
 from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Worker
+from echoplaned.worker_contract.record import RecordKeeper
+from echoplaned.worker_contract.server import LeaderServer
+from echoplaned.worker_contract.service import StopOrder
 
-_SIGTERM_GRACE_S: Final = 10.0
-_HARD_STOP_MARGIN_S: Final = 5.0  # beyond the grace; gRPC's own stop is not trusted to return
 _EXIT_DEAD_THREAD: Final = 70
 _INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
-
-# gRPC's own limit on a message that it receives, said explicitly because it is part of the contract (4 MiB).
-_SERVER_OPTIONS: Final = (("grpc.max_receive_message_length", 4 * 1024 * 1024), ("grpc.so_reuseport", 0))
 
 _log = structlog.get_logger()
 
@@ -75,29 +69,21 @@ class _Process:
     def __init__(self, keeper: RecordKeeper, options: ServeOptions) -> None:
         self._keeper = keeper
         self._options = options
-        self._stop: asyncio.Queue[StopOrder] = asyncio.Queue()
         self._worker = Worker(keeper, time.monotonic, Tracer(time.time), _die)
-        self._control = ControlService(self._worker, self._stop.put_nowait)
         self._health = HealthServicer()
 
     async def run(self) -> int:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.put_nowait, StopOrder(_SIGTERM_GRACE_S))
-        server = grpc.aio.server(options=_SERVER_OPTIONS)
-        oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server)
-        worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server.server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)
-        host = self._options.listen.rpartition(":")[0]
-        port = server.add_insecure_port(self._options.listen)
-        await server.start()
-        self._keeper.update(WorkerPhase.WARMING, address=f"{host}:{port}")
-        _log.info("listening", address=f"{host}:{port}")
+        address = await server.start(self._options.listen)
+        _log.info("listening", address=address)
         self._warm_in_background(loop)
         health = asyncio.create_task(self._follow_health())
-        order = await self._stop.get()
+        order = await server.wait_for_stop()
         health.cancel()
         await self._shut_down(server, order)
         return 0
@@ -130,20 +116,13 @@ class _Process:
         for service in ("", _INFERENCE_SERVICE):
             await self._health.set(service, status)
 
-    async def _shut_down(self, server: grpc.aio.Server, order: StopOrder) -> None:
-        """Refuse new calls, give those in flight their grace, fail the rest."""
+    async def _shut_down(self, server: LeaderServer, order: StopOrder) -> None:
+        """Say so to those who ask for health, then end in order."""
         _log.info("stopping", grace_s=order.grace_s, in_flight=self._worker.counters.in_flight)
-        hard_s = order.grace_s + _HARD_STOP_MARGIN_S
-        watchdog = threading.Timer(hard_s, _exit_now, args=(self._keeper,))
-        watchdog.daemon = True
-        watchdog.start()
-        self._control.close()
         await self._set_health(serving=False)
-        self._worker.notify()
-        await server.stop(order.grace_s)
+        await server.stop(order)
         self._worker.close()
         _log.info("stopped", cut=self._worker.counters.in_flight)
-        watchdog.cancel()
 
 
 def _warm_urgently() -> ModelRuntime:
@@ -158,12 +137,6 @@ def _warm_urgently() -> ModelRuntime:
 def _warm_politely() -> ModelRuntime:
     with background():
         return _warm_urgently()
-
-
-def _exit_now(keeper: RecordKeeper) -> None:
-    """Leave without waiting for anything, after a stop that did not come back."""
-    keeper.release()
-    os._exit(0)
 
 
 def _die() -> None:

@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.signature import signature_for
-from echoplaned.engines.version import torch_engine_version
+from echoplaned.engine_kinds.embedded import embedded_version
 from echoplaned.worker.batching import Run
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
@@ -86,7 +86,7 @@ class TorchRuntime:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         # Read while nobody waits: it takes milliseconds of searching through the installed packages.
-        self._version = torch_engine_version(os.environ)
+        self._version = embedded_version(os.environ)
         with tempfile.TemporaryDirectory(prefix="echoplane-warm-") as directory:
             warm_up(Path(directory))
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Token, Vector
+from echoplaned.worker_contract.trace_flags import WireTraceFlag
 
 CHANNEL_TRACES: Final = 1024
 """Traces that wait for the daemon at most."""
@@ -92,6 +92,20 @@ class Tracer:
         if fraction == 0:
             self.channel.clear()
 
+    @property
+    def recorded_count(self) -> int:
+        """Traces that were kept since the process began, those that were dropped included."""
+        return self.channel.recorded_count
+
+    @property
+    def dropped_count(self) -> int:
+        """Of them, dropped before they were sent."""
+        return self.channel.dropped_count
+
+    def take(self) -> list[worker_pb2.Trace]:
+        """Return the oldest traces, as many as one message may hold, and forget them."""
+        return self.channel.take()
+
     def wants(self) -> bool:
         """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
         return self._fraction > 0 and self._chance() < self._fraction
@@ -105,7 +119,7 @@ class Tracer:
             probe=origin.probe,
         )
         if sampling is not None:
-            trace.flags = TraceFlag.SAMPLED if sampling.temperature > 0 else TraceFlag.NONE
+            trace.flags = WireTraceFlag.SAMPLED if sampling.temperature > 0 else WireTraceFlag.NONE
             trace.max_tokens = sampling.max_tokens
         return Tap(trace, token_ids, listener, self._ended)
 
@@ -143,20 +157,20 @@ class Tap:
                 self._entropies.append(outcome.entropy)
                 self._answer.append(outcome.token_id)
             elif self._trace is not None:
-                self._trace.flags |= TraceFlag.CUT
+                self._trace.flags |= WireTraceFlag.CUT
             if outcome.last:
-                self._end(TraceFlag.STOPPED if outcome.stopped else TraceFlag.NONE)
+                self._end(WireTraceFlag.STOPPED if outcome.stopped else WireTraceFlag.NONE)
         elif isinstance(outcome, Vector) and self._trace is not None:
             self._trace.features.extend(features(outcome.values).tolist())
-            self._end(TraceFlag.NONE)
+            self._end(WireTraceFlag.NONE)
         elif isinstance(outcome, Failure):
-            self._end(TraceFlag.FAILED)
+            self._end(WireTraceFlag.FAILED)
 
     def leave(self) -> None:
         """The caller waits no longer; of no effect once the trace is complete."""
-        self._end(TraceFlag.CANCELLED)
+        self._end(WireTraceFlag.CANCELLED)
 
-    def _end(self, flag: TraceFlag) -> None:
+    def _end(self, flag: WireTraceFlag) -> None:
         """Hand the trace over, once, unless the model has not said anything."""
         trace, self._trace = self._trace, None
         if trace is None or not (self._logprobs or trace.features):
@@ -166,7 +180,7 @@ class Tap:
         trace.log_probabilities.extend(self._logprobs)
         trace.entropies.extend(self._entropies)
         # Whoever draws nothing says the same however far it is let: cut answers to a text are no others.
-        trace.digest = digest(self._prompt, self._answer if trace.flags & TraceFlag.SAMPLED else [])
+        trace.digest = digest(self._prompt, self._answer if trace.flags & WireTraceFlag.SAMPLED else [])
         self._ended(trace)
 
 

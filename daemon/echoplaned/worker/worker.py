@@ -10,7 +10,6 @@ from typing import Final
 
 import structlog
 
-from echoplaned.engines.record import RecordKeeper, WorkerPhase
 from echoplaned.worker.answering import Answerer
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.counters import Counters
@@ -19,6 +18,8 @@ from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
 from echoplaned.worker.tracing import Tracer
+from echoplaned.worker_contract.order import WrongPhaseError
+from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
 
 _JOIN_S: Final = 5.0
 _log = structlog.get_logger()
@@ -32,10 +33,6 @@ class Serving:
     batcher: Batcher
     answerer: Answerer
     load_s: float
-
-
-class WrongPhaseError(Exception):
-    """The worker is not where the call needs it to be."""
 
 
 class Worker:

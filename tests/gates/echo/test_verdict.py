@@ -146,7 +146,7 @@ def test_what_int8_does_is_a_number_or_a_reason() -> None:
     texts = tuple(ScoredText(n, "t", kl=(0.01, 0.03), difference=(0.1, 0.1)) for n in range(8))
     assert margins.measure(Task.GENERATION, texts) == Requantised("KL", cast(Any, pytest.approx(0.02)), 8)
     same = tuple(replace(text, kl=(0.0,)) for text in texts)
-    assert margins.measure(Task.GENERATION, same) == "INT8 changes nothing that can be told"
+    assert margins.measure(Task.GENERATION, same) == "INT8 changes nothing that can be measured"
     assert "nothing" in str(margins.measure(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))
     assert margins.measure(Task.GENERATION, texts[:7]) == "7 texts are too few"
     assert margins.measure(Task.GENERATION, (ScoredText(0, "t", problem="in INT8"),)) == "in INT8"

@@ -80,7 +80,7 @@ class AsyncClient:
     async def update_model(
         self, request: models.UpdateModelRequest, timeout_s: float | None = None
     ) -> operations_pb2.Operation:
-        """Start to roll a version out; see ``wait``, which raises ``RolledBackError`` where it was taken back."""
+        """Start to roll a version out; see ``wait``, which raises ``RolledBackError`` where it was rolled back."""
         return await self._call(self._models.UpdateModel, request, timeout_s)
 
     async def delete_model(
@@ -269,7 +269,7 @@ class AsyncClient:
         return await self._call(self._operations.GetOperation, request, timeout_s)
 
     async def cancel_operation(self, name: str, timeout_s: float | None = None) -> None:
-        """Ask for an operation to be given up; an update is taken back. It ends CANCELLED, see ``wait``."""
+        """Ask for an operation to be given up; an update is rolled back. It ends CANCELLED, see ``wait``."""
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._call(self._operations.CancelOperation, request, timeout_s)
 
@@ -287,7 +287,7 @@ class AsyncClient:
             on_progress: called with the metadata, once for each change.
 
         Raises:
-            RolledBackError: an update was taken back.
+            RolledBackError: an update was rolled back.
             DeadlineError: the operation is still under way; it goes on.
             EchoplaneError: the operation, or looking at it, failed.
         """

@@ -141,7 +141,7 @@ class ConflictError(EchoplaneError):
 
 
 class RolledBackError(ConflictError):
-    """The update was taken back; the old version serves. ``failure.resource`` names the rollout."""
+    """The update was rolled back; the old version serves. ``failure.resource`` names the rollout."""
 
 
 class CancelledError(EchoplaneError):

@@ -8,7 +8,7 @@ from echoplaned.core.state import GateVerdict, Verdict
 from echoplaned.gates.clients import evidence as clients
 from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
 from echoplaned.gates.clients.evidence import ClientEvidence, ClientsEvidence, ClientsSeen
-from echoplaned.gates.codes import Code, e_value
+from echoplaned.gates.codes import Code, e_value, short
 from echoplaned.gates.gate import Judgement, Moment, Need, Observation, Start
 from echoplaned.gates.statistics import error_eprocess, silence
 from echoplaned.gates.window import Window
@@ -91,7 +91,7 @@ def _fail(evidence: ClientsWindow, node: str, client: ClientEvidence) -> Verdict
     else:
         text = (
             f"{Code.CLIENT_FAILS}: the error rate of client {node} is significantly higher at the new version than at the "
-            f"old one (e-value {e_value(client.log_e):.3g}, threshold {1.0 / evidence.window.side_alpha:.3g}); "
+            f"old one (e-value {short(e_value(client.log_e))}, threshold {short(1.0 / evidence.window.side_alpha)}); "
             f"{_errors_of(client)}"
         )
     return Verdict(NAME, GateVerdict.FAIL, text, 1.0 - evidence.window.side_alpha, _counts(client))

@@ -1,4 +1,4 @@
-"""How large a live change is, told by the maximum mean discrepancy of each listener's features. It describes; the bets decide.
+"""How large a live change is, by the maximum mean discrepancy of each listener's features. It describes; the bets decide.
 
 The median distance and the permutations look at the pairs that they are computed on, and again at later ones, so the p-value is no
 evidence that may be looked at at any time. Labels are exchanged within pairs, which is all that the live test assumes of them.
@@ -55,9 +55,9 @@ def is_due(pairs: int, held: int, described: int) -> bool:
 def describe(pairs: tuple[PairFeatures, ...]) -> tuple[Described, ...]:
     """Compare the versions' features, listener by listener. Takes up to half a second, with the interpreter released."""
     strata = np.tile(np.arange(len(pairs), dtype=np.uint32), 2)
-    told = []
+    described = []
     for at, listener in enumerate(Listener):
         new, old = np.stack([pair.new[at] for pair in pairs]), np.stack([pair.old[at] for pair in pairs])
         found = mmd(new, old, strata, NullPlan(threads=1))
-        told.append(Described(listener, found.statistic, found.p_value, len(pairs)))
-    return tuple(told)
+        described.append(Described(listener, found.statistic, found.p_value, len(pairs)))
+    return tuple(described)

@@ -87,7 +87,7 @@ def decode(subject: EchoSubject, content: bytes) -> EchoEvidence:
 
 
 def _decode(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays) -> EchoEvidence:
-    texts = [_text(told, f"text{at}.", arrays) for at, told in enumerate(_list(facts["texts"]))]
+    texts = [_text(facts_of, f"text{at}.", arrays) for at, facts_of in enumerate(_list(facts["texts"]))]
     wagers = tuple(
         Wager(int(str(pairs)), *(_floats(arrays[f"wager{at}.{name}"]) for name in ("total", "squares", "log_wealth")))
         for at, pairs in enumerate(_list(facts["wagers"]))
@@ -99,7 +99,7 @@ def _decode(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays) -
         digests=frozenset(map(int, arrays["digests"])),
         repeats=int(str(facts["repeats"])),
     )
-    heard = LiveEvidence(
+    live_evidence = LiveEvidence(
         calibration=tuple(_sequence(f"calibration{at}.", arrays) for at in range(int(str(facts["calibration"])))),
         model=_model(subject.network, facts, arrays),
         waiting=waiting,
@@ -112,7 +112,7 @@ def _decode(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays) -
         wanted=frozenset(int(str(n)) for n in _list(facts["wanted"])),
         missing=frozenset(int(str(n)) for n in _list(facts["missing"])),
         scored=MappingProxyType({text.index: text for text in texts}),
-        live=heard,
+        live=live_evidence,
     )
     return echo.reweigh(known)
 
@@ -136,26 +136,26 @@ def _text_facts(text: ScoredText) -> dict[str, object]:
 
 def _token_values(text: ScoredText) -> dict[str, tuple[float, ...]]:
     """Return what is measured of a text; one number is a row of one."""
-    told = {"kl": text.kl, "difference": text.difference}
+    by_token = {"kl": text.kl, "difference": text.difference}
     alone = {"cosine": text.cosine, "class_kl": text.class_kl}
-    rows = {name: value for name, value in told.items() if value is not None}
+    rows = {name: value for name, value in by_token.items() if value is not None}
     return rows | {name: (value,) for name, value in alone.items() if value is not None}
 
 
-def _text(told: object, place: str, arrays: Arrays) -> ScoredText:
-    if not isinstance(told, dict):
+def _text(facts: object, place: str, arrays: Arrays) -> ScoredText:
+    if not isinstance(facts, dict):
         raise EvidenceUnreadableError("a text is no object")
     rows = {name: arrays.get(place + name) for name in ("kl", "difference", "cosine", "class_kl")}
     values = {name: None if row is None else tuple(map(float, row)) for name, row in rows.items()}
     alone = {name: None if (row := values[name]) is None else row[0] for name in ("cosine", "class_kl")}
     return ScoredText(
-        int(told["index"]),
-        str(told["text"]),
+        int(facts["index"]),
+        str(facts["text"]),
         values["kl"],
         values["difference"],
         alone["cosine"],
         alone["class_kl"],
-        str(told["problem"]),
+        str(facts["problem"]),
     )
 
 

@@ -41,7 +41,7 @@ class BehaviourSeen:
         calibration: those of the old version that only calibrate.
         lost: telemetry of either version was dropped; nobody who waits is paired any more.
         described: how large the live change is, by listener; empty where that was not computed anew.
-        requantised: how far the old version is from itself in INT8, or why that cannot be told; None: nothing new.
+        requantised: how far the old version is from itself in INT8, or why that is not known; None: nothing new.
         fitted: listeners that were fitted; None: nothing new.
     """
 
@@ -168,8 +168,8 @@ def _result(evidence: EchoEvidence) -> PairedResult | None:
     if not good:
         return None
     measure = margins.measure_of(evidence.subject.task, good)
-    told = tuple(found for text in good if (found := text.distance(measure)) is not None)
-    return paired.compare(told, paired_test(evidence.subject, measure))
+    distances = tuple(found for text in good if (found := text.distance(measure)) is not None)
+    return paired.compare(distances, paired_test(evidence.subject, measure))
 
 
 def paired_test(subject: EchoSubject, measure: Measure) -> PairedTest:

@@ -131,17 +131,17 @@ class FeatureModel:
 
 def fit(sequences: tuple[Sequence, ...], network: Network) -> FeatureModel | None:
     """Fit all listeners on requests of the old version; None where there are too few of one kind."""
-    told = tuple(sequence for sequence in sequences if not sequence.is_empty)
-    with_tokens = tuple(sequence for sequence in told if len(sequence.tokens))
-    if len(with_tokens) > len(told) // 2:
-        told, predictors = with_tokens, _predictors(with_tokens, network)
+    usable = tuple(sequence for sequence in sequences if not sequence.is_empty)
+    with_tokens = tuple(sequence for sequence in usable if len(sequence.tokens))
+    if len(with_tokens) > len(usable) // 2:
+        usable, predictors = with_tokens, _predictors(with_tokens, network)
     else:
-        widths = {sequence.output.size for sequence in told}
-        told, predictors = (told if len(widths) == 1 and not with_tokens else ()), None
-    if len(told) < MIN_CALIBRATION or (len(told[0].tokens) and predictors is None):
+        widths = {sequence.output.size for sequence in usable}
+        usable, predictors = (usable if len(widths) == 1 and not with_tokens else ()), None
+    if len(usable) < MIN_CALIBRATION or (len(usable[0].tokens) and predictors is None):
         return None
-    scales = tuple(Scale.of(np.stack([_raw(predictors, s, listener) for s in told])) for listener in Listener)
-    return FeatureModel(predictors, scales, len(told))
+    scales = tuple(Scale.of(np.stack([_raw(predictors, s, listener) for s in usable])) for listener in Listener)
+    return FeatureModel(predictors, scales, len(usable))
 
 
 # --- what predicts ---------------------------------------------------------------------------------------------------
@@ -214,8 +214,8 @@ def _residuals(predictors: Predictors, scaled: Floats, sequence: Sequence, liste
         return np.zeros((0, CHANNELS))
     if listener is Listener.RESERVOIR:
         states = _states(predictors.reservoir, scaled, sequence)
-        told: Floats = scaled[1:] - (states[:-1].astype(np.float64) @ predictors.weights.T + predictors.bias)
-        return told
+        residuals: Floats = scaled[1:] - (states[:-1].astype(np.float64) @ predictors.weights.T + predictors.bias)
+        return residuals
     lagged = _lagged(scaled)[1:]
     predicted: Floats = np.einsum("tcl,cl->tc", lagged, predictors.ar)
     return scaled[1:] - predicted

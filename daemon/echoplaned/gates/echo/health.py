@@ -138,7 +138,7 @@ def close(evidence: HealthEvidence) -> HealthEvidence:
 
 def _line(evidence: HealthEvidence, alarms: Alarms) -> str:
     """Tell an epoch's alarms with the rules that were applied, step by step."""
-    told = ", ".join(
+    raised_by_kind = ", ".join(
         f"{name} {count}"
         for name, count in (("error", alarms.error), ("slow", alarms.slow), ("drift", alarms.drift))
         if count
@@ -149,4 +149,6 @@ def _line(evidence: HealthEvidence, alarms: Alarms) -> str:
         for step in alarms.trace
     )
     gate = f"{evidence.gate} " if evidence.gate else ""
-    return f"{gate}epoch {evidence.epochs + 1} ({evidence.pairs} pairs: {events}): alarms {told}; rules: {steps}"
+    return (
+        f"{gate}epoch {evidence.epochs + 1} ({evidence.pairs} pairs: {events}): alarms {raised_by_kind}; rules: {steps}"
+    )

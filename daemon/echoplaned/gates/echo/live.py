@@ -20,13 +20,13 @@ CALIBRATION_WANTED = 200
 """Requests of the old version that the listeners are fitted on; none of them enters the test."""
 
 VOTING = (Listener.RESERVOIR, Listener.AR4, Listener.MOMENTS)
-"""Listeners whose bets count; the others are told beside them."""
+"""Listeners whose bets count; the others are reported beside them."""
 
 MAX_UNIT_TOKENS = 5_000_000
 """Units of the reservoir times tokens of both requests that one reading bets on: about a tenth of a second of a thread."""
 
 PATH_RETAINED = 256
-"""Newest pairs after which the e-value is told."""
+"""Newest pairs after which the e-value is reported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,22 +112,22 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
 def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
     """Leave repeats out: listeners that know one answer only take any other for a great change."""
     known: set[int] = set()
-    told = []
+    distinct = []
     for sequence in sequences:
         if sequence.digest not in known:
-            told.append(sequence)
+            distinct.append(sequence)
         known |= {sequence.digest} - {0}
-    return tuple(told)
+    return tuple(distinct)
 
 
 def _bet(evidence: LiveEvidence, model: FeatureModel, pair: Pair) -> LiveEvidence:
-    told = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
-    wagers = tuple(wager.bet(one, *features) for one, features in zip(evidence.wagers, told, strict=True))
-    new, old = (float((side**2).mean()) for side in told[0])
+    features = tuple((model.features(pair.new, each), model.features(pair.old, each)) for each in Listener)
+    wagers = tuple(wager.bet(one, *features) for one, features in zip(evidence.wagers, features, strict=True))
+    new, old = (float((side**2).mean()) for side in features[0])
     after = replace(
         evidence,
         wagers=wagers,
         distances=(*evidence.distances, (new, old)),
-        newest=(*evidence.newest, PairFeatures(*zip(*told, strict=True)))[-MAX_PAIRS:],
+        newest=(*evidence.newest, PairFeatures(*zip(*features, strict=True)))[-MAX_PAIRS:],
     )
     return replace(after, log_e_path=(*after.log_e_path, after.log_e)[-PATH_RETAINED:])

@@ -39,12 +39,12 @@ def measure(task: Task, texts: tuple[ScoredText, ...]) -> Requantised | str:
         problems = [text.problem for text in texts if text.problem]
         return problems[0] if problems else f"{len(good)} texts are too few"
     by = measure_of(task, good)
-    told = [found.distances for text in good if (found := text.distance(by)) is not None]
-    values = [value for row in told for value in row]
+    rows = [found.distances for text in good if (found := text.distance(by)) is not None]
+    values = [value for row in rows for value in row]
     mean = math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else math.nan
     if not mean > 0.0:
-        return "INT8 changes nothing that can be told"
-    return Requantised(by.value, mean, len(told))
+        return "INT8 changes nothing that can be measured"
+    return Requantised(by.value, mean, len(rows))
 
 
 def measure_of(task: Task, texts: Sequence[ScoredText]) -> Measure:
@@ -80,9 +80,9 @@ def _of_requantised(requantised: Requantised | None, measure: Measure) -> tuple[
     if requantised is None:
         return None
     margin, source = REQUANTISATIONS * requantised.mean, f"{REQUANTISATIONS:g} x {requantised.mean:.3g}"
-    told = f"measured: {source}, the old version from itself in INT8 on {requantised.texts} texts"
+    origin = f"measured: {source}, the old version from itself in INT8 on {requantised.texts} texts"
     if requantised.measure == measure.value:
-        return margin, told
+        return margin, origin
     if (requantised.measure, measure) == (Measure.KL.value, Measure.LOG_PROBABILITY):
-        return distances.difference_of_kl(margin), f"{told}, as a difference of log-probabilities"
+        return distances.difference_of_kl(margin), f"{origin}, as a difference of log-probabilities"
     return None

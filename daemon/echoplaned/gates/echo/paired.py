@@ -20,7 +20,7 @@ CLIP_MARGINS_OUTPUTS = 5.0
 """A distance counts for at most so many margins: what few tokens do cannot decide alone. With one distance a text there are few of
 them, and the bound has to be nearer for them to show anything."""
 
-MOST_MOVED = 3
+MAX_MOVED = 3
 """How many texts are named as those that moved most."""
 
 
@@ -100,14 +100,14 @@ class PairedResult:
 
 def compare(texts: tuple[TextDistance, ...], test: PairedTest) -> PairedResult:
     """Weigh the distances of texts, in their order."""
-    told = tuple(text for text in texts if text.distances)
-    if not told:
+    measured = tuple(text for text in texts if text.distances)
+    if not measured:
         return PairedResult(test, upper=test.ceiling)
-    raw = np.concatenate([np.asarray(text.distances, dtype=np.float64) for text in told])
+    raw = np.concatenate([np.asarray(text.distances, dtype=np.float64) for text in measured])
     values = _clipped(raw, test.ceiling)
     return PairedResult(
         test,
-        texts=len(told),
+        texts=len(measured),
         tokens=values.size,
         clipped=int((values >= test.ceiling).sum()),
         mean=float(values.mean()),
@@ -115,7 +115,7 @@ def compare(texts: tuple[TextDistance, ...], test: PairedTest) -> PairedResult:
         upper=bounded.upper_limit(values, test.pass_alpha, test.ceiling),
         log_e=bounded.log_e_above(values, test.margin),
         log_e_within=bounded.log_e_below(values, test.margin, test.ceiling),
-        moved=tuple(sorted(told, key=lambda text: -text.mean)[:MOST_MOVED]),
+        moved=tuple(sorted(measured, key=lambda text: -text.mean)[:MAX_MOVED]),
     )
 
 

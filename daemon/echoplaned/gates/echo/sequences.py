@@ -13,7 +13,7 @@ from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 CHANNELS = 2
 """Log-probability of the chosen token and entropy, both in nats."""
 
-MOST_TOKENS = 256
+MAX_TOKENS = 256
 """Of a longer answer the first ones are listened to."""
 
 PROMPT_CLASSES = 32
@@ -47,8 +47,8 @@ def sequence_of(trace: RequestTrace) -> Sequence:
     """Return what a trace measured."""
     if trace.kind is TraceKind.VECTOR:
         return Sequence(output=trace.features, digest=trace.digest)
-    tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MOST_TOKENS]
-    positions = trace.positions.astype(np.float64)[:MOST_TOKENS]
+    tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MAX_TOKENS]
+    positions = trace.positions.astype(np.float64)[:MAX_TOKENS]
     dt = np.diff(positions, prepend=positions[:1] - 1.0)
     return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)), digest=trace.digest)
 

@@ -1,4 +1,4 @@
-"""The echo gate's verdict: what the evidence means for an update of which somebody said, or did not say, that it changes behaviour."""
+"""The echo gate's verdict: what the evidence means for an update that was, or was not, declared to change behaviour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates.codes import e_value
+from echoplaned.gates.codes import e_value, short
 from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
@@ -47,8 +47,10 @@ def decide(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
 
     ``health``: lines of the health tree, which the report carries and which decide nothing.
     """
-    said = _decide(evidence)
-    return replace(said, behaviour=replace(said.behaviour, health=health)) if said.behaviour is not None else said
+    verdict = _decide(evidence)
+    if verdict.behaviour is None:
+        return verdict
+    return replace(verdict, behaviour=replace(verdict.behaviour, health=health))
 
 
 def _decide(evidence: EchoEvidence) -> Verdict:
@@ -59,7 +61,7 @@ def _decide(evidence: EchoEvidence) -> Verdict:
     if evidence.missing or not evidence.wanted:
         done = len(evidence.wanted) - len(evidence.missing)
         text = f"{done} of {len(evidence.wanted) or 'the'} golden texts scored by both versions"
-        return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_SCORING, text)
+        return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_SCORING, text)
     if evidence.result is None or 2 * evidence.compared < len(evidence.scored):
         problems = evidence.problems
         return _not_comparable(evidence, problems[-1] if problems else "no text was scored")
@@ -68,38 +70,39 @@ def _decide(evidence: EchoEvidence) -> Verdict:
 
 def _changed(evidence: EchoEvidence) -> Verdict:
     confidence = 1.0 - evidence.subject.policy.alpha
-    size = f"it behaves differently (e-value {e_value(evidence.log_e):.3g}): {_size(evidence)}"
+    strength = f"e-value {short(e_value(evidence.log_e))}, threshold {short(1.0 / evidence.subject.policy.alpha)}"
+    size = f"it behaves differently ({strength}): {_size(evidence)}"
     match evidence.subject.change:
         case BehaviourChange.EQUIVALENT:
             text = f"declared EQUIVALENT, but {size}"
-            return _said(evidence, GateVerdict.FAIL, EchoCode.ECHO_DIFFERS, text, confidence)
+            return _verdict(evidence, GateVerdict.FAIL, EchoCode.ECHO_DIFFERS, text, confidence)
         case BehaviourChange.INTENDED:
             text = f"declared INTENDED, and {size}"
-            return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_CHANGE_INTENDED, text, confidence)
+            return _verdict(evidence, GateVerdict.PASS, EchoCode.ECHO_CHANGE_INTENDED, text, confidence)
         case BehaviourChange.UNSPECIFIED:
             ask = "promote or abort this rollout, or update with behaviour_change EQUIVALENT or INTENDED"
             text = f"nothing was declared, and {size}; {ask}"
-            return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text, confidence)
+            return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text, confidence)
 
 
 def _not_comparable(evidence: EchoEvidence, why: str) -> Verdict:
     required = evidence.subject.policy.required
     verdict = GateVerdict.HOLD if required else GateVerdict.PASS
     then = "the policy requires it" if required else "behaviour was not judged"
-    return _said(evidence, verdict, EchoCode.ECHO_NOT_COMPARABLE, f"{why}; {then}")
+    return _verdict(evidence, verdict, EchoCode.ECHO_NOT_COMPARABLE, f"{why}; {then}")
 
 
 def _weigh(evidence: EchoEvidence, result: PairedResult) -> Verdict:
     """Judge what is no clear change: below the margin, or not clear yet though every text was scored."""
     if result.is_within:
         confidence = 1.0 - result.test.pass_alpha
-        return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_WITHIN_MARGIN, _size(evidence), confidence)
+        return _verdict(evidence, GateVerdict.PASS, EchoCode.ECHO_WITHIN_MARGIN, _size(evidence), confidence)
     declared_equal = evidence.subject.change is BehaviourChange.EQUIVALENT
     if declared_equal and result.mean >= result.test.margin:
         text = f"all texts are scored and do not decide: {_size(evidence)}"
-        return _said(evidence, GateVerdict.HOLD, EchoCode.ECHO_UNDECIDED, text)
+        return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_UNDECIDED, text)
     confidence = max(0.0, -math.expm1(-max(0.0, result.log_e_within)))
-    return _said(evidence, GateVerdict.PASS, EchoCode.ECHO_PROBABLY_WITHIN, _size(evidence), confidence)
+    return _verdict(evidence, GateVerdict.PASS, EchoCode.ECHO_PROBABLY_WITHIN, _size(evidence), confidence)
 
 
 def _size(evidence: EchoEvidence) -> str:
@@ -112,37 +115,39 @@ def _size(evidence: EchoEvidence) -> str:
             f"{result.mean:.3g} {unit} on {result.texts} texts, between {result.lower:.3g} and {result.upper:.3g}; "
             f"margin {margin:.3g} ({source})"
         )
-    heard = evidence.live
-    if heard.pairs:
-        parts.append(f"{heard.pairs} live pairs with e-value {e_value(heard.log_e):.3g}")
-    if heard.waiting.repeats:
-        parts.append(f"{heard.waiting.repeats} requests repeated answers that were heard")
+    live = evidence.live
+    if live.pairs:
+        parts.append(f"{live.pairs} live pairs with e-value {short(e_value(live.log_e))}")
+    if live.waiting.repeats:
+        parts.append(f"{live.waiting.repeats} requests repeated answers that were paired before")
     return "; ".join(parts) or "nothing was measured"
 
 
-def _said(evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: str, confidence: float = 0.0) -> Verdict:
-    told = report(evidence)
+def _verdict(
+    evidence: EchoEvidence, verdict: GateVerdict, code: EchoCode, text: str, confidence: float = 0.0
+) -> Verdict:
+    measured = report(evidence)
     counts = (
         ("e_value", int(e_value(evidence.log_e))),
-        ("scored_text_count", 0 if told is None else told.texts),
+        ("scored_text_count", 0 if measured is None else measured.texts),
         ("live_pair_count", evidence.live.pairs),
         ("live_repeat_count", evidence.live.waiting.repeats),
         ("live_skipped_count", evidence.live.skipped),
     )
     by_pairs = evidence.live.log_e > evidence.paired_log_e
     source = Evidence.LIVE if by_pairs else Evidence.PROBES
-    return Verdict(NAME, verdict, f"{code}: {text}", confidence, counts, source, told)
+    return Verdict(NAME, verdict, f"{code}: {text}", confidence, counts, source, measured)
 
 
 def report(evidence: EchoEvidence) -> BehaviourReport | None:
     """Return what was measured; None where nothing was."""
-    result, heard = evidence.result, evidence.live
-    if result is None and not heard.pairs:
+    result, live = evidence.result, evidence.live
+    if result is None and not live.pairs:
         return None
     measure = result.test.measure if result is not None else None
     margin, source = evidence.subject.margin(measure) if measure is not None else (0.0, "")
-    told = [text for text in evidence.scored.values() if not text.problem]
-    means = [found.mean for text in told if measure is not None and (found := text.distance(measure)) is not None]
+    scored = [text for text in evidence.scored.values() if not text.problem]
+    means = [found.mean for text in scored if measure is not None and (found := text.distance(measure)) is not None]
     return BehaviourReport(
         measure=measure.value if measure is not None else "",
         margin=margin,
@@ -154,22 +159,22 @@ def report(evidence: EchoEvidence) -> BehaviourReport | None:
         texts=result.texts if result is not None else 0,
         tokens=result.tokens if result is not None else 0,
         clipped=result.clipped if result is not None else 0,
-        pairs=heard.pairs,
+        pairs=live.pairs,
         log_e=evidence.log_e,
         paired_log_e=evidence.paired_log_e,
-        live_log_e=heard.log_e,
+        live_log_e=live.log_e,
         listeners=tuple(_listener(evidence, one) for one in Listener),
         described_pairs=evidence.described[0].pairs if evidence.described else 0,
         moved=tuple(MovedText(t.text[:_TEXT_SHOWN], t.mean) for t in (result.moved if result is not None else ())),
         text_distances=tuple(means[:MAX_SHOWN]),
-        log_e_path=_thin(heard.log_e_path),
+        log_e_path=_thin(live.log_e_path),
     )
 
 
 def _listener(evidence: EchoEvidence, listener: Listener) -> ListenerValue:
-    said = next((one for one in evidence.described if one.listener is listener), None)
+    found = next((one for one in evidence.described if one.listener is listener), None)
     value = ListenerValue(listener.value, evidence.live.log_e_of(listener), listener in VOTING)
-    return value if said is None else replace(value, mmd_squared=said.statistic, mmd_p_value=said.p_value)
+    return value if found is None else replace(value, mmd_squared=found.statistic, mmd_p_value=found.p_value)
 
 
 def _thin(path: tuple[float, ...]) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
-from echoplaned.gates.codes import Code, e_value
+from echoplaned.gates.codes import Code, e_value, short
 from echoplaned.gates.errors import evidence as errors
 from echoplaned.gates.errors.evidence import ErrorsEvidence
 from echoplaned.gates.errors.margin import Bound, all_pass, bound_sources, gives_way_to_probes, has_reference
@@ -81,7 +81,7 @@ def _decide(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s: float) -
     if evidence.failed:
         text = (
             "the new version's error rate is significantly higher than the old version's "
-            f"(e-value {e_value(evidence.log_e):.3g}, threshold {1.0 / policy.alpha:.3g})"
+            f"(e-value {short(e_value(evidence.log_e))}, threshold {short(1.0 / policy.alpha)})"
         )
         return _by_requests(evidence, GateVerdict.FAIL, Code.ERRORS_WORSE, text, 1.0 - policy.alpha)
     stale = next((each.record for each in evidence.records if each.record.is_stale(now_s)), None)

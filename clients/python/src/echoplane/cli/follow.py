@@ -202,7 +202,7 @@ def follow_update(client: Client, operation: operations_pb2.Operation, timeout_s
     """Show an update's rollout on stderr, and wait for the operation.
 
     Raises:
-        RolledBackError: the update was taken back.
+        RolledBackError: the update was rolled back.
         EchoplaneError: it ended with another error, or not in time.
     """
     rollout = read_metadata(operation).rollout

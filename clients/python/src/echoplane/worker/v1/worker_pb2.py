@@ -26,7 +26,7 @@ from echoplane._third_party import validate_pb2 as buf_dot_validate_dot_validate
 from echoplane.v1 import types_pb2 as echoplane_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n echoplane/worker/v1/worker.proto\x12\x13\x65\x63hoplane.worker.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x63hoplane/v1/types.proto\"\xf3\x03\n\x0bLoadRequest\x12\x1c\n\x08instance\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1b\n\ngeneration\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x19\n\x08model_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1b\n\nversion_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0bsource_path\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12,\n\x05\x64type\x18\x06 \x01(\x0e\x32\x13.echoplane.v1.DtypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\x04task\x18\x07 \x01(\x0e\x32\x12.echoplane.v1.TaskB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\x0e\x63ontext_length\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12 \n\x0fmax_concurrency\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12K\n\x0e\x65ngine_options\x18\n \x03(\x0b\x32\x33.echoplane.worker.v1.LoadRequest.EngineOptionsEntry\x12\x33\n\tdevice_id\x18\x0b \x01(\tB \xbaH\x1dr\x1b\x32\x19^(host|cuda:[0-9]{1,3})?$\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\x0cLoadResponse\x12\x14\n\x0ctensor_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06load_s\x18\x02 \x01(\x01\x12*\n\tsignature\x18\x03 \x01(\x0b\x32\x17.echoplane.v1.Signature\x12\x16\n\x0e\x65ngine_version\x18\x04 \x01(\t\";\n\x0cWatchRequest\x12+\n\ninterval_s\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\"\xd0\x03\n\x0cWorkerReport\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .echoplane.worker.v1.WorkerState\x12\x10\n\x08ok_count\x18\x04 \x01(\x04\x12\x1a\n\x12\x63lient_error_count\x18\x05 \x01(\x04\x12\x1a\n\x12server_error_count\x18\x06 \x01(\x04\x12\x15\n\rarrival_count\x18\x07 \x01(\x04\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\r\x12\'\n\x1aseconds_since_last_arrival\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0eprogress_count\x18\n \x01(\x04\x12\x31\n\x06memory\x18\x0b \x01(\x0b\x32!.echoplane.worker.v1.WorkerMemory\x12\x0f\n\x07\x66\x61ilure\x18\x0c \x01(\t\x12\x10\n\x08\x64raining\x18\r \x01(\x08\x12\x14\n\x0cqueued_count\x18\x0e \x01(\r\x12\x0b\n\x03pid\x18\x0f \x01(\x03\x12\x16\n\x0e\x65ngine_version\x18\x10 \x01(\tB\x1d\n\x1b_seconds_since_last_arrival\"\xf9\x01\n\x0cWorkerMemory\x12\x11\n\trss_bytes\x18\x01 \x01(\x03\x12\x16\n\x0erss_anon_bytes\x18\x02 \x01(\x03\x12\x16\n\x0erss_file_bytes\x18\x03 \x01(\x03\x12\x16\n\x0epeak_rss_bytes\x18\x04 \x01(\x03\x12\x1c\n\x14spare_rss_anon_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14spare_rss_file_bytes\x18\x06 \x01(\x03\x12\x1b\n\x13load_peak_rss_bytes\x18\x07 \x01(\x03\x12\x1b\n\x13\x65xercised_sequences\x18\x08 \x01(\r\x12\x18\n\x10\x65xercised_tokens\x18\t \x01(\r\"l\n\x12WatchTracesRequest\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12+\n\ninterval_s\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\"y\n\nTraceBatch\x12\x10\n\x08instance\x18\x01 \x01(\t\x12*\n\x06traces\x18\x02 \x03(\x0b\x32\x1a.echoplane.worker.v1.Trace\x12\x16\n\x0erecorded_count\x18\x03 \x01(\x04\x12\x15\n\rdropped_count\x18\x04 \x01(\x04\"\x9e\x02\n\x05Trace\x12\x0f\n\x07\x65nded_s\x18\x01 \x01(\x01\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.echoplane.worker.v1.TraceKind\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x19\n\x11log_probabilities\x18\x04 \x03(\x02\x12\x11\n\tentropies\x18\x05 \x03(\x02\x12\x11\n\tpositions\x18\x06 \x03(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x07 \x03(\x02\x12\r\n\x05\x66lags\x18\x08 \x01(\r\x12\x14\n\x0c\x63onversation\x18\t \x01(\t\x12\r\n\x05probe\x18\n \x01(\x08\x12\x0e\n\x06\x64igest\x18\x0b \x01(\x06\x12\x12\n\nmax_tokens\x18\x0c \x01(\r\x12\x14\n\x0cprompt_class\x18\r \x01(\t\"9\n\x0c\x44rainRequest\x12\x1b\n\ngeneration\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0c\n\x04undo\x18\x02 \x01(\x08\"(\n\rDrainResponse\x12\x17\n\x0fin_flight_count\x18\x01 \x01(\r\"X\n\x0fShutdownRequest\x12(\n\x07grace_s\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x18\xf5@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\ngeneration\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x12\n\x10ShutdownResponse*\xa8\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_WARMING\x10\x01\x12\x16\n\x12WORKER_STATE_SPARE\x10\x02\x12\x18\n\x14WORKER_STATE_LOADING\x10\x03\x12\x16\n\x12WORKER_STATE_READY\x10\x04\x12\x17\n\x13WORKER_STATE_FAILED\x10\x05*U\n\tTraceKind\x12\x1a\n\x16TRACE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TRACE_KIND_TOKENS\x10\x01\x12\x15\n\x11TRACE_KIND_VECTOR\x10\x02\x32\xb1\x03\n\rWorkerService\x12K\n\x04Load\x12 .echoplane.worker.v1.LoadRequest\x1a!.echoplane.worker.v1.LoadResponse\x12O\n\x05Watch\x12!.echoplane.worker.v1.WatchRequest\x1a!.echoplane.worker.v1.WorkerReport0\x01\x12Y\n\x0bWatchTraces\x12\'.echoplane.worker.v1.WatchTracesRequest\x1a\x1f.echoplane.worker.v1.TraceBatch0\x01\x12N\n\x05\x44rain\x12!.echoplane.worker.v1.DrainRequest\x1a\".echoplane.worker.v1.DrainResponse\x12W\n\x08Shutdown\x12$.echoplane.worker.v1.ShutdownRequest\x1a%.echoplane.worker.v1.ShutdownResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n echoplane/worker/v1/worker.proto\x12\x13\x65\x63hoplane.worker.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x63hoplane/v1/types.proto\"\x94\x04\n\x0bLoadRequest\x12\x1c\n\x08instance\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1b\n\ngeneration\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x19\n\x08model_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1b\n\nversion_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12\x1c\n\x0bsource_path\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12,\n\x05\x64type\x18\x06 \x01(\x0e\x32\x13.echoplane.v1.DtypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12*\n\x04task\x18\x07 \x01(\x0e\x32\x12.echoplane.v1.TaskB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\x0e\x63ontext_length\x18\x08 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12 \n\x0fmax_concurrency\x18\t \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12K\n\x0e\x65ngine_options\x18\n \x03(\x0b\x32\x33.echoplane.worker.v1.LoadRequest.EngineOptionsEntry\x12\x33\n\tdevice_id\x18\x0b \x01(\tB \xbaH\x1dr\x1b\x32\x19^(host|cuda:[0-9]{1,3})?$\x12\x1f\n\x0eweights_format\x18\x0c \x01(\tB\x07\xbaH\x04r\x02\x18@\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"x\n\x0cLoadResponse\x12\x14\n\x0ctensor_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06load_s\x18\x02 \x01(\x01\x12*\n\tsignature\x18\x03 \x01(\x0b\x32\x17.echoplane.v1.Signature\x12\x16\n\x0e\x65ngine_version\x18\x04 \x01(\t\";\n\x0cWatchRequest\x12+\n\ninterval_s\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\"\xc9\x05\n\x0cWorkerReport\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x03\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .echoplane.worker.v1.WorkerState\x12\x10\n\x08ok_count\x18\x04 \x01(\x04\x12\x1a\n\x12\x63lient_error_count\x18\x05 \x01(\x04\x12\x1a\n\x12server_error_count\x18\x06 \x01(\x04\x12\x15\n\rarrival_count\x18\x07 \x01(\x04\x12\x17\n\x0fin_flight_count\x18\x08 \x01(\r\x12\'\n\x1aseconds_since_last_arrival\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x16\n\x0eprogress_count\x18\n \x01(\x04\x12\x31\n\x06memory\x18\x0b \x01(\x0b\x32!.echoplane.worker.v1.WorkerMemory\x12\x0f\n\x07\x66\x61ilure\x18\x0c \x01(\t\x12\x10\n\x08\x64raining\x18\r \x01(\x08\x12\x14\n\x0cqueued_count\x18\x0e \x01(\r\x12\x0b\n\x03pid\x18\x0f \x01(\x03\x12\x16\n\x0e\x65ngine_version\x18\x10 \x01(\t\x12\x18\n\x10\x63ontract_version\x18\x11 \x01(\r\x12\x13\n\x0b\x65ngine_kind\x18\x12 \x01(\t\x12\x17\n\x0f\x63ounts_arrivals\x18\x13 \x01(\x08\x12\x15\n\rcounts_errors\x18\x14 \x01(\x08\x12\x16\n\x0ehas_histograms\x18\x15 \x01(\x08\x12\x12\n\nhas_traces\x18\x16 \x01(\x08\x12\x39\n\nhistograms\x18\x17 \x03(\x0b\x32%.echoplane.worker.v1.LatencyHistogram\x12\x31\n\x05start\x18\x18 \x01(\x0b\x32\".echoplane.worker.v1.StartProgressB\x1d\n\x1b_seconds_since_last_arrival\"y\n\x10LatencyHistogram\x12\x34\n\x07measure\x18\x01 \x01(\x0e\x32#.echoplane.worker.v1.LatencyMeasure\x12\x10\n\x08\x62ounds_s\x18\x02 \x03(\x01\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\x04\x12\r\n\x05sum_s\x18\x04 \x01(\x01\",\n\rStartProgress\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\xf9\x01\n\x0cWorkerMemory\x12\x11\n\trss_bytes\x18\x01 \x01(\x03\x12\x16\n\x0erss_anon_bytes\x18\x02 \x01(\x03\x12\x16\n\x0erss_file_bytes\x18\x03 \x01(\x03\x12\x16\n\x0epeak_rss_bytes\x18\x04 \x01(\x03\x12\x1c\n\x14spare_rss_anon_bytes\x18\x05 \x01(\x03\x12\x1c\n\x14spare_rss_file_bytes\x18\x06 \x01(\x03\x12\x1b\n\x13load_peak_rss_bytes\x18\x07 \x01(\x03\x12\x1b\n\x13\x65xercised_sequences\x18\x08 \x01(\r\x12\x18\n\x10\x65xercised_tokens\x18\t \x01(\r\"l\n\x12WatchTracesRequest\x12)\n\x08\x66raction\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\x12+\n\ninterval_s\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00N@)\x00\x00\x00\x00\x00\x00\x00\x00\"y\n\nTraceBatch\x12\x10\n\x08instance\x18\x01 \x01(\t\x12*\n\x06traces\x18\x02 \x03(\x0b\x32\x1a.echoplane.worker.v1.Trace\x12\x16\n\x0erecorded_count\x18\x03 \x01(\x04\x12\x15\n\rdropped_count\x18\x04 \x01(\x04\"\x9e\x02\n\x05Trace\x12\x0f\n\x07\x65nded_s\x18\x01 \x01(\x01\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.echoplane.worker.v1.TraceKind\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x19\n\x11log_probabilities\x18\x04 \x03(\x02\x12\x11\n\tentropies\x18\x05 \x03(\x02\x12\x11\n\tpositions\x18\x06 \x03(\r\x12\x10\n\x08\x66\x65\x61tures\x18\x07 \x03(\x02\x12\r\n\x05\x66lags\x18\x08 \x01(\r\x12\x14\n\x0c\x63onversation\x18\t \x01(\t\x12\r\n\x05probe\x18\n \x01(\x08\x12\x0e\n\x06\x64igest\x18\x0b \x01(\x06\x12\x12\n\nmax_tokens\x18\x0c \x01(\r\x12\x14\n\x0cprompt_class\x18\r \x01(\t\"9\n\x0c\x44rainRequest\x12\x1b\n\ngeneration\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0c\n\x04undo\x18\x02 \x01(\x08\"(\n\rDrainResponse\x12\x17\n\x0fin_flight_count\x18\x01 \x01(\r\"X\n\x0fShutdownRequest\x12(\n\x07grace_s\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x18\xf5@)\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1b\n\ngeneration\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x12\n\x10ShutdownResponse*\xa8\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_WARMING\x10\x01\x12\x16\n\x12WORKER_STATE_SPARE\x10\x02\x12\x18\n\x14WORKER_STATE_LOADING\x10\x03\x12\x16\n\x12WORKER_STATE_READY\x10\x04\x12\x17\n\x13WORKER_STATE_FAILED\x10\x05*\x93\x01\n\x0eLatencyMeasure\x12\x1f\n\x1bLATENCY_MEASURE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bLATENCY_MEASURE_FIRST_TOKEN\x10\x01\x12\x1f\n\x1bLATENCY_MEASURE_INTER_TOKEN\x10\x02\x12\x1e\n\x1aLATENCY_MEASURE_END_TO_END\x10\x03*U\n\tTraceKind\x12\x1a\n\x16TRACE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11TRACE_KIND_TOKENS\x10\x01\x12\x15\n\x11TRACE_KIND_VECTOR\x10\x02\x32\xb1\x03\n\rWorkerService\x12K\n\x04Load\x12 .echoplane.worker.v1.LoadRequest\x1a!.echoplane.worker.v1.LoadResponse\x12O\n\x05Watch\x12!.echoplane.worker.v1.WatchRequest\x1a!.echoplane.worker.v1.WorkerReport0\x01\x12Y\n\x0bWatchTraces\x12\'.echoplane.worker.v1.WatchTracesRequest\x1a\x1f.echoplane.worker.v1.TraceBatch0\x01\x12N\n\x05\x44rain\x12!.echoplane.worker.v1.DrainRequest\x1a\".echoplane.worker.v1.DrainResponse\x12W\n\x08Shutdown\x12$.echoplane.worker.v1.ShutdownRequest\x1a%.echoplane.worker.v1.ShutdownResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,6 +55,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADREQUEST'].fields_by_name['max_concurrency']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_LOADREQUEST'].fields_by_name['device_id']._loaded_options = None
   _globals['_LOADREQUEST'].fields_by_name['device_id']._serialized_options = b'\272H\035r\0332\031^(host|cuda:[0-9]{1,3})?$'
+  _globals['_LOADREQUEST'].fields_by_name['weights_format']._loaded_options = None
+  _globals['_LOADREQUEST'].fields_by_name['weights_format']._serialized_options = b'\272H\004r\002\030@'
   _globals['_WATCHREQUEST'].fields_by_name['interval_s']._loaded_options = None
   _globals['_WATCHREQUEST'].fields_by_name['interval_s']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000N@)\000\000\000\000\000\000\000\000'
   _globals['_WATCHTRACESREQUEST'].fields_by_name['fraction']._loaded_options = None
@@ -67,36 +69,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHUTDOWNREQUEST'].fields_by_name['grace_s']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\030\365@)\000\000\000\000\000\000\000\000'
   _globals['_SHUTDOWNREQUEST'].fields_by_name['generation']._loaded_options = None
   _globals['_SHUTDOWNREQUEST'].fields_by_name['generation']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_WORKERSTATE']._serialized_start=2250
-  _globals['_WORKERSTATE']._serialized_end=2418
-  _globals['_TRACEKIND']._serialized_start=2420
-  _globals['_TRACEKIND']._serialized_end=2505
+  _globals['_WORKERSTATE']._serialized_start=2701
+  _globals['_WORKERSTATE']._serialized_end=2869
+  _globals['_LATENCYMEASURE']._serialized_start=2872
+  _globals['_LATENCYMEASURE']._serialized_end=3019
+  _globals['_TRACEKIND']._serialized_start=3021
+  _globals['_TRACEKIND']._serialized_end=3106
   _globals['_LOADREQUEST']._serialized_start=113
-  _globals['_LOADREQUEST']._serialized_end=612
-  _globals['_LOADREQUEST_ENGINEOPTIONSENTRY']._serialized_start=560
-  _globals['_LOADREQUEST_ENGINEOPTIONSENTRY']._serialized_end=612
-  _globals['_LOADRESPONSE']._serialized_start=614
-  _globals['_LOADRESPONSE']._serialized_end=734
-  _globals['_WATCHREQUEST']._serialized_start=736
-  _globals['_WATCHREQUEST']._serialized_end=795
-  _globals['_WORKERREPORT']._serialized_start=798
-  _globals['_WORKERREPORT']._serialized_end=1262
-  _globals['_WORKERMEMORY']._serialized_start=1265
-  _globals['_WORKERMEMORY']._serialized_end=1514
-  _globals['_WATCHTRACESREQUEST']._serialized_start=1516
-  _globals['_WATCHTRACESREQUEST']._serialized_end=1624
-  _globals['_TRACEBATCH']._serialized_start=1626
-  _globals['_TRACEBATCH']._serialized_end=1747
-  _globals['_TRACE']._serialized_start=1750
-  _globals['_TRACE']._serialized_end=2036
-  _globals['_DRAINREQUEST']._serialized_start=2038
-  _globals['_DRAINREQUEST']._serialized_end=2095
-  _globals['_DRAINRESPONSE']._serialized_start=2097
-  _globals['_DRAINRESPONSE']._serialized_end=2137
-  _globals['_SHUTDOWNREQUEST']._serialized_start=2139
-  _globals['_SHUTDOWNREQUEST']._serialized_end=2227
-  _globals['_SHUTDOWNRESPONSE']._serialized_start=2229
-  _globals['_SHUTDOWNRESPONSE']._serialized_end=2247
-  _globals['_WORKERSERVICE']._serialized_start=2508
-  _globals['_WORKERSERVICE']._serialized_end=2941
+  _globals['_LOADREQUEST']._serialized_end=645
+  _globals['_LOADREQUEST_ENGINEOPTIONSENTRY']._serialized_start=593
+  _globals['_LOADREQUEST_ENGINEOPTIONSENTRY']._serialized_end=645
+  _globals['_LOADRESPONSE']._serialized_start=647
+  _globals['_LOADRESPONSE']._serialized_end=767
+  _globals['_WATCHREQUEST']._serialized_start=769
+  _globals['_WATCHREQUEST']._serialized_end=828
+  _globals['_WORKERREPORT']._serialized_start=831
+  _globals['_WORKERREPORT']._serialized_end=1544
+  _globals['_LATENCYHISTOGRAM']._serialized_start=1546
+  _globals['_LATENCYHISTOGRAM']._serialized_end=1667
+  _globals['_STARTPROGRESS']._serialized_start=1669
+  _globals['_STARTPROGRESS']._serialized_end=1713
+  _globals['_WORKERMEMORY']._serialized_start=1716
+  _globals['_WORKERMEMORY']._serialized_end=1965
+  _globals['_WATCHTRACESREQUEST']._serialized_start=1967
+  _globals['_WATCHTRACESREQUEST']._serialized_end=2075
+  _globals['_TRACEBATCH']._serialized_start=2077
+  _globals['_TRACEBATCH']._serialized_end=2198
+  _globals['_TRACE']._serialized_start=2201
+  _globals['_TRACE']._serialized_end=2487
+  _globals['_DRAINREQUEST']._serialized_start=2489
+  _globals['_DRAINREQUEST']._serialized_end=2546
+  _globals['_DRAINRESPONSE']._serialized_start=2548
+  _globals['_DRAINRESPONSE']._serialized_end=2588
+  _globals['_SHUTDOWNREQUEST']._serialized_start=2590
+  _globals['_SHUTDOWNREQUEST']._serialized_end=2678
+  _globals['_SHUTDOWNRESPONSE']._serialized_start=2680
+  _globals['_SHUTDOWNRESPONSE']._serialized_end=2698
+  _globals['_WORKERSERVICE']._serialized_start=3109
+  _globals['_WORKERSERVICE']._serialized_end=3542
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,13 @@ class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WORKER_STATE_READY: _ClassVar[WorkerState]
     WORKER_STATE_FAILED: _ClassVar[WorkerState]
 
+class LatencyMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_MEASURE_UNSPECIFIED: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_FIRST_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_INTER_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_END_TO_END: _ClassVar[LatencyMeasure]
+
 class TraceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TRACE_KIND_UNSPECIFIED: _ClassVar[TraceKind]
@@ -29,12 +36,16 @@ WORKER_STATE_SPARE: WorkerState
 WORKER_STATE_LOADING: WorkerState
 WORKER_STATE_READY: WorkerState
 WORKER_STATE_FAILED: WorkerState
+LATENCY_MEASURE_UNSPECIFIED: LatencyMeasure
+LATENCY_MEASURE_FIRST_TOKEN: LatencyMeasure
+LATENCY_MEASURE_INTER_TOKEN: LatencyMeasure
+LATENCY_MEASURE_END_TO_END: LatencyMeasure
 TRACE_KIND_UNSPECIFIED: TraceKind
 TRACE_KIND_TOKENS: TraceKind
 TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
-    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id")
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +64,7 @@ class LoadRequest(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     ENGINE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     model_id: str
@@ -64,7 +76,8 @@ class LoadRequest(_message.Message):
     max_concurrency: int
     engine_options: _containers.ScalarMap[str, str]
     device_id: str
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ...) -> None: ...
+    weights_format: str
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ...) -> None: ...
 
 class LoadResponse(_message.Message):
     __slots__ = ("tensor_bytes", "load_s", "signature", "engine_version")
@@ -85,7 +98,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +115,14 @@ class WorkerReport(_message.Message):
     QUEUED_COUNT_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_KIND_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_ARRIVALS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    HAS_HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
+    HAS_TRACES_FIELD_NUMBER: _ClassVar[int]
+    HISTOGRAMS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -118,7 +139,35 @@ class WorkerReport(_message.Message):
     queued_count: int
     pid: int
     engine_version: str
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ...) -> None: ...
+    contract_version: int
+    engine_kind: str
+    counts_arrivals: bool
+    counts_errors: bool
+    has_histograms: bool
+    has_traces: bool
+    histograms: _containers.RepeatedCompositeFieldContainer[LatencyHistogram]
+    start: StartProgress
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ...) -> None: ...
+
+class LatencyHistogram(_message.Message):
+    __slots__ = ("measure", "bounds_s", "counts", "sum_s")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    SUM_S_FIELD_NUMBER: _ClassVar[int]
+    measure: LatencyMeasure
+    bounds_s: _containers.RepeatedScalarFieldContainer[float]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    sum_s: float
+    def __init__(self, measure: _Optional[_Union[LatencyMeasure, str]] = ..., bounds_s: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., sum_s: _Optional[float] = ...) -> None: ...
+
+class StartProgress(_message.Message):
+    __slots__ = ("step", "count")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    step: str
+    count: int
+    def __init__(self, step: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class WorkerMemory(_message.Message):
     __slots__ = ("rss_bytes", "rss_anon_bytes", "rss_file_bytes", "peak_rss_bytes", "spare_rss_anon_bytes", "spare_rss_file_bytes", "load_peak_rss_bytes", "exercised_sequences", "exercised_tokens")

@@ -87,7 +87,7 @@ class WorkerServiceServicer(object):
         """Sends what requests said, in numbers, in the order in which they ended: a batch every interval that has something in it, until the
         call or the process ends. From the first call on the worker keeps traces, 1,024 at most; the oldest is dropped and counted, and no
         request ever waits. There is one reader: a second one shares the traces with the first. A fraction of 0 ends the keeping and the
-        call. Errors: INVALID_ARGUMENT.
+        call. Errors: INVALID_ARGUMENT; UNIMPLEMENTED where the reports do not say `has_traces`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.engines.inventory import scan
-from echoplaned.engines.record import (
+from echoplaned.worker_contract.endpoints import Endpoint, Protocol
+from echoplaned.worker_contract.record import (
     RecordKeeper,
     RecordTakenError,
     WorkerPhase,
@@ -25,14 +25,53 @@ from echoplaned.engines.record import (
     read_start_ticks,
     records_dir,
 )
+from echoplaned.worker_contract.version import CONTRACT_VERSION
 
-RECORD = WorkerRecord("w1", 7, 8, "boot", WorkerPhase.READY, "127.0.0.1:1", "m/v#0", 3)
+RECORD = WorkerRecord(
+    "w1",
+    7,
+    8,
+    "boot",
+    WorkerPhase.READY,
+    "127.0.0.1:1",
+    "m/v#0",
+    3,
+    kind="embedded-of-tomorrow",
+    contract=CONTRACT_VERSION,
+    mark="0123456789abcdef/w1/0",
+    endpoints=(
+        Endpoint(Protocol.OIP_GRPC, "tcp", "127.0.0.1:1"),
+        Endpoint(Protocol.OPENAI_HTTP, "unix", "/run/e/w1.sock"),
+    ),
+)
 
 
 def test_a_record_comes_back_from_its_json() -> None:
     """Writing and reading are inverse; fields of a later release are ignored."""
     assert WorkerRecord.from_json(RECORD.to_json()) == RECORD
-    assert WorkerRecord.from_json(json.dumps({**json.loads(RECORD.to_json()), "colour": "red"})) == RECORD
+    data = json.loads(RECORD.to_json())
+    assert WorkerRecord.from_json(json.dumps({**data, "colour": "red"})) == RECORD
+    later = {"protocol": "TELEPATHY", "address": "tcp://127.0.0.1:2"}
+    assert WorkerRecord.from_json(json.dumps({**data, "endpoints": [*data["endpoints"], later]})) == RECORD
+
+
+def test_a_record_of_the_first_contract() -> None:
+    """What the first releases wrote names no kind and no contract, and its one address is its endpoint."""
+    text = (
+        '{"address": "127.0.0.1:40123", "boot_id": "b", "generation": 2, "instance": "m/v1#0", "phase": "READY", "pid": 11,'
+        ' "start_ticks": 12, "worker_id": "w-1"}'
+    )
+    record = WorkerRecord.from_json(text)
+    assert (record.kind, record.contract, record.mark) == ("", 1, "")
+    assert record.endpoints == (Endpoint(Protocol.OIP_GRPC, "tcp", "127.0.0.1:40123"),)
+
+
+@pytest.mark.parametrize("endpoints", ["7", "[7]", '[{"protocol": 1}]', '[{"address": "tcp://a:1"}]'])
+def test_damaged_endpoints_damage_the_record(endpoints: str) -> None:
+    """An endpoint that is none is no reason to dial half of them."""
+    data = json.loads(RECORD.to_json())
+    with pytest.raises(ValueError, match="endpoint"):
+        WorkerRecord.from_json(json.dumps({**data, "endpoints": json.loads(endpoints)}))
 
 
 @pytest.mark.parametrize(
@@ -55,24 +94,27 @@ def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
     assert read_record(tmp_path / "missing.json") is None
 
 
-def test_a_keeper_claims_updates_and_releases(state_dir: Path) -> None:
+def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is there from the first moment, whole after each change, and gone in the end."""
-    keeper = RecordKeeper(state_dir, "w1")
+    monkeypatch.setenv("ECHOPLANE_INSTANCE", "0123456789abcdef/w1/0")
+    keeper = RecordKeeper(state_dir, "w1", "kind")
     (record,) = read_records(state_dir)
     assert (record.pid, record.phase, record.boot_id) == (os.getpid(), WorkerPhase.WARMING, read_boot_id())
+    assert (record.kind, record.contract, record.mark) == ("kind", CONTRACT_VERSION, "0123456789abcdef/w1/0")
     keeper.update(WorkerPhase.WARMING, address="127.0.0.1:5")
     keeper.update(WorkerPhase.LOADING, instance="m/v#0", generation=2)
     (record,) = read_records(state_dir)
     assert (record.address, record.instance, record.generation) == ("127.0.0.1:5", "m/v#0", 2)
+    assert [one.target for one in record.endpoints] == ["127.0.0.1:5"]
     keeper.release()
     assert list(records_dir(state_dir).iterdir()) == []
 
 
 def test_an_id_is_claimed_once(state_dir: Path) -> None:
     """A second process with the same id is refused by the lock."""
-    keeper = RecordKeeper(state_dir, "w1")
+    keeper = RecordKeeper(state_dir, "w1", "kind")
     with pytest.raises(RecordTakenError):
-        RecordKeeper(state_dir, "w1")
+        RecordKeeper(state_dir, "w1", "kind")
     command = [sys.executable, "-m", "echoplaned.worker", "--worker-id", "w1", "--state-dir", str(state_dir)]
     assert subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 3
     keeper.release()
@@ -95,12 +137,3 @@ def test_alive_means_the_very_same_process() -> None:
     assert not is_alive(replace(mine, start_ticks=start_ticks + 1), read_boot_id())
     assert not is_alive(mine, "another boot")
     assert not is_alive(replace(mine, pid=2**22 + 1), read_boot_id())
-
-
-def test_a_scan_removes_the_records_of_the_dead(state_dir: Path) -> None:
-    """What a killed worker left behind is cleaned up; strangers' processes are not workers."""
-    records_dir(state_dir).mkdir()
-    for suffix in (".json", ".lock"):
-        (records_dir(state_dir) / f"w1{suffix}").write_text(RECORD.to_json())
-    assert scan(state_dir) == ()
-    assert list(records_dir(state_dir).iterdir()) == []

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.engines import spares
+from echoplaned.engines import standby
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
-from echoplaned.engines.spares import SparePool
-from echoplaned.engines.worker_process import NotWarmError, WorkerProcess
+from echoplaned.engines.standby import StandbyPool
+from echoplaned.engines.leader_process import LeaderProcess, NotReadyError
 from tests.engines.engine_bench import is_running, until
 
 
@@ -39,10 +39,10 @@ class Place:
         """Put it back."""
         (self.options.state_dir / "away").rename(self.options.python)
 
-    def pool(self, size: int) -> SparePool:
+    def pool(self, size: int) -> StandbyPool:
         """Return a pool of its workers."""
         numbers = itertools.count()
-        return SparePool(self.options, size, lambda: f"w{next(numbers)}")
+        return StandbyPool(self.options, size, lambda: f"w{next(numbers)}")
 
     def live(self) -> set[int]:
         """Return the processes of all its workers."""
@@ -53,7 +53,7 @@ class Place:
 def place(state_dir: Path) -> Iterator[Place]:
     """A state directory whose workers are soon ready; none of them outlives the test."""
     python = state_dir / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("tiny_leader.py")} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("waiting_leader.py")} "$@"\n')
     python.chmod(0o700)
     made = Place(LaunchOptions(state_dir, python=str(python)))
     made.behave("ready")
@@ -65,18 +65,18 @@ def place(state_dir: Path) -> Iterator[Place]:
 async def test_a_pool_is_filled_and_hands_out_what_is_ready(place: Place) -> None:
     """It starts as many as it keeps; a taken one is nobody's any more, lives, and is replaced when asked."""
     pool = place.pool(2)
-    assert (pool.warm_count, pool.worker_ids) == (0, frozenset())
+    assert (pool.ready_count, pool.worker_ids) == (0, frozenset())
     pool.refill()
-    await until(lambda: pool.warm_count == 2, 30)
-    taken = await pool.take()
+    await until(lambda: pool.ready_count == 2, 30)
+    taken = await pool.take("")
     assert taken.worker_id not in pool.worker_ids
-    assert (len(pool.worker_ids), pool.warm_count) == (1, 1)
+    assert (len(pool.worker_ids), pool.ready_count) == (1, 1)
     pool.refill()
     assert len(pool.worker_ids) == 2
     await pool.close()
     assert place.live() == {taken.process.pid}
-    taken.process.kill_group()
-    await taken.process.wait()
+    taken.kill()
+    await taken.wait_until_gone()
     await taken.let_go()
 
 
@@ -85,11 +85,11 @@ async def test_the_one_that_is_ready_goes_first(place: Place) -> None:
     place.behave("slow", "w0")
     pool = place.pool(1)
     pool.refill()
-    adopted = WorkerProcess.launch("earlier", place.options, urgent=True)
+    adopted = LeaderProcess.launch("earlier", place.options, urgent=True)
     pool.adopt(adopted)
-    await until(lambda: pool.warm_count == 1, 30)
+    await until(lambda: pool.ready_count == 1, 30)
     assert pool.worker_ids == {"w0", "earlier"}
-    assert await pool.take() is adopted
+    assert await pool.take("") is adopted
     assert pool.worker_ids == {"w0"}
     pool.adopt(adopted)
     assert await pool.shrink() == 1
@@ -103,11 +103,11 @@ async def test_an_empty_pool_starts_one_and_waits_for_it(place: Place) -> None:
     pool = place.pool(0)
     pool.refill()
     assert pool.worker_ids == frozenset()
-    taken = await pool.take()
+    taken = await pool.take("")
     assert taken.listens
     assert pool.worker_ids == frozenset()
-    taken.process.kill_group()
-    await taken.process.wait()
+    taken.kill()
+    await taken.wait_until_gone()
     await taken.let_go()
     await pool.close()
 
@@ -116,7 +116,7 @@ async def test_who_gives_up_waiting_leaves_no_process(place: Place) -> None:
     """A load that is cancelled while its worker warms takes that worker's process with it."""
     place.behave("slow")
     pool = place.pool(0)
-    waiting = asyncio.create_task(pool.take())
+    waiting = asyncio.create_task(pool.take(""))
     await until(place.live, 30)
     (pid,) = place.live()
     assert len(pool.worker_ids) == 1
@@ -132,8 +132,8 @@ async def test_one_that_says_it_cannot_is_final(place: Place) -> None:
     """What a worker reports as its failure would happen to the next one too; its process ends."""
     place.behave("failed")
     pool = place.pool(0)
-    with pytest.raises(NotWarmError, match="no libraries") as caught:
-        await pool.take()
+    with pytest.raises(NotReadyError, match="no libraries") as caught:
+        await pool.take("")
     assert caught.value.final
     await until(lambda: not place.live())
     await pool.close()
@@ -143,25 +143,25 @@ async def test_one_that_ends_at_once_is_said_with_its_last_line(place: Place) ->
     """The exit code and the last line of its output are in the error; another one may do better."""
     place.behave("exit")
     pool = place.pool(0)
-    with pytest.raises(NotWarmError, match=r"exit code 3.*I cannot") as caught:
-        await pool.take()
+    with pytest.raises(NotReadyError, match=r"exit code 3.*I cannot") as caught:
+        await pool.take("")
     assert not caught.value.final
     await pool.close()
 
 
 async def test_a_spare_that_dies_is_replaced_after_a_pause(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Death of a warm worker is seen, and another one is started, not at once but soon."""
-    monkeypatch.setattr(spares, "_RETRY_FIRST_S", 0.2)
+    monkeypatch.setattr(standby, "_RETRY_FIRST_S", 0.2)
     pool = place.pool(1)
     pool.refill()
-    await until(lambda: pool.warm_count == 1, 30)
+    await until(lambda: pool.ready_count == 1, 30)
     (first,) = pool.worker_ids
     (pid,) = place.live()
     os.kill(pid, signal.SIGKILL)
     await until(lambda: not pool.worker_ids)
     pool.refill()
     assert pool.worker_ids == frozenset(), "not before the pause is over"
-    await until(lambda: pool.warm_count == 1, 30)
+    await until(lambda: pool.ready_count == 1, 30)
     assert pool.worker_ids != {first}
     await pool.close()
     assert place.live() == set()
@@ -173,12 +173,12 @@ async def test_a_python_that_is_not_there_is_tried_again_later(place: Place) -> 
     pool = place.pool(1)
     pool.refill()
     assert pool.worker_ids == frozenset()
-    with pytest.raises(NotWarmError, match="could be started"):
-        await pool.take()
+    with pytest.raises(NotReadyError, match="could be started"):
+        await pool.take("")
     place.show_python()
-    taken = await pool.take()
-    taken.process.kill_group()
-    await taken.process.wait()
+    taken = await pool.take("")
+    taken.kill()
+    await taken.wait_until_gone()
     await taken.let_go()
     await pool.close()
 

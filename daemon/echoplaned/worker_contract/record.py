@@ -1,6 +1,6 @@
-"""The file that an engine process keeps about itself, so that a restarted daemon can adopt it.
+"""The file that a leader keeps about itself, so that a restarted daemon can adopt it.
 
-A worker writes ``STATE_DIR/instances/ID.json`` before anything else and holds a lock on ``ID.lock`` for its lifetime: a held
+A leader writes ``STATE_DIR/instances/ID.json`` before anything else and holds a lock on ``ID.lock`` for its lifetime: a held
 lock means that the process lives, whatever its state. Standard library only, because a worker imports this before
 everything that is slow.
 """
@@ -17,6 +17,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
+from echoplaned.worker_contract.endpoints import Endpoint, grpc_endpoint
+from echoplaned.worker_contract.mark import VARIABLE
+from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
+
 _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
@@ -24,7 +28,7 @@ _MAX_RECORD_BYTES: Final = 64 * 1024
 
 
 class WorkerPhase(StrEnum):
-    """How far a worker process has come."""
+    """How far a leader has come. WARMING, SPARE: on its way to, or on, standby."""
 
     WARMING = "WARMING"
     SPARE = "SPARE"
@@ -35,11 +39,22 @@ class WorkerPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What a worker says of itself.
+    """What a leader says of itself.
 
-    ``start_ticks``: start time in clock ticks since boot, as in ``/proc/PID/stat``; with ``boot_id`` and ``pid`` it names a
-    process for good, since a pid alone is used again. ``address``: ``host:port``, empty until the port is bound.
-    ``instance``: ``model/version#ordinal`` as the core writes it, empty while the worker is a spare.
+    Attributes:
+        worker_id: its id, as in the record's name.
+        pid: the leader's process.
+        start_ticks: its start time in clock ticks since boot, as in ``/proc/PID/stat``; with ``boot_id`` and ``pid`` it names a
+            process for good, since a pid alone is used again.
+        boot_id: the kernel's id of the boot.
+        phase: how far it has come.
+        address: ``host:port`` of its control service and of OIP over gRPC; empty until the port is bound.
+        instance: ``model/version#ordinal`` as the core writes it; empty while it stands by.
+        generation: the instance's generation; 0 while it stands by.
+        kind: the engine's kind; empty in contract 1, which knew one kind only.
+        contract: version of the contract that it speaks.
+        mark: what ``ECHOPLANE_INSTANCE`` is in its environment; empty in contract 1.
+        endpoints: where the instance answers; in contract 1 its address.
     """
 
     worker_id: str
@@ -50,6 +65,10 @@ class WorkerRecord:
     address: str = ""
     instance: str = ""
     generation: int = 0
+    kind: str = ""
+    contract: int = FIRST_CONTRACT
+    mark: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -60,26 +79,48 @@ class WorkerRecord:
         """
         data = json.loads(text)
         if not isinstance(data, dict):
-            raise ValueError("a worker's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
+            raise ValueError("a leader's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
         known = {field.name: field.type for field in fields(cls)}
+        endpoints = _read_endpoints(data.pop("endpoints", []))
         values = {name: value for name, value in data.items() if name in known}
         for name, value in values.items():
             wanted = int if known[name] == "int" else str
             if type(value) is not wanted:
-                raise ValueError(f"a worker's record holds a bad {name}")
+                raise ValueError(f"a leader's record holds a bad {name}")
         try:
             record = cls(**values)
         except TypeError as error:
-            raise ValueError(f"a worker's record is incomplete: {error}") from error
-        return replace(record, phase=WorkerPhase(record.phase))
+            raise ValueError(f"a leader's record is incomplete: {error}") from error
+        if not endpoints and record.address:
+            endpoints = (grpc_endpoint(record.address),)
+        return replace(record, phase=WorkerPhase(record.phase), endpoints=endpoints)
 
     def to_json(self) -> str:
         """Write the record as one line of JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        endpoints = [{"protocol": one.protocol.value, "address": str(one)} for one in self.endpoints]
+        return json.dumps({**asdict(self), "endpoints": endpoints}, sort_keys=True)
+
+
+def _read_endpoints(data: object) -> tuple[Endpoint, ...]:
+    """Read the endpoints of a record; one whose protocol is of a later release is left out.
+
+    Raises:
+        ValueError: they are not a list of endpoints.
+    """
+    if not isinstance(data, list):
+        raise ValueError("a leader's record holds bad endpoints")  # noqa: TRY004 - bad data, not a bad caller
+    found: list[Endpoint] = []
+    for one in data:
+        protocol, address = (one.get("protocol"), one.get("address")) if isinstance(one, dict) else (None, None)
+        if not isinstance(protocol, str) or not isinstance(address, str):
+            raise ValueError("a leader's record holds a bad endpoint")  # noqa: TRY004 - as above
+        with contextlib.suppress(ValueError):
+            found.append(Endpoint.parse(protocol, address))
+    return tuple(found)
 
 
 class RecordTakenError(RuntimeError):
-    """Another live process holds this worker id."""
+    """Another live process holds this leader's id."""
 
 
 def check_worker_id(worker_id: str) -> str:
@@ -111,26 +152,35 @@ def read_start_ticks(pid: int) -> int | None:
 
 
 def records_dir(state_dir: Path) -> Path:
-    """Return where the workers of a state directory keep their records."""
+    """Return where the leaders of a state directory keep their records."""
     return state_dir / "instances"
 
 
 class RecordKeeper:
-    """A worker's own hand on its record: claims it once, rewrites it whole at each change, removes it at a clean exit.
+    """A leader's own hand on its record: claims it once, rewrites it whole at each change, removes it at a clean exit.
 
     Args:
         state_dir: the daemon's state directory.
-        worker_id: this worker's id, as in its command line.
+        worker_id: this leader's id, as in its command line.
+        kind: the kind of engine that it leads.
     """
 
-    def __init__(self, state_dir: Path, worker_id: str) -> None:
+    def __init__(self, state_dir: Path, worker_id: str, kind: str) -> None:
         directory = records_dir(state_dir)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = directory / f"{check_worker_id(worker_id)}.json"
         self._lock_path = self._path.with_suffix(".lock")
         self._lock_fd = _lock(self._lock_path)
         pid = os.getpid()
-        self._record = WorkerRecord(worker_id, pid, read_start_ticks(pid) or 0, read_boot_id())
+        self._record = WorkerRecord(
+            worker_id,
+            pid,
+            read_start_ticks(pid) or 0,
+            read_boot_id(),
+            kind=kind,
+            contract=CONTRACT_VERSION,
+            mark=os.environ.get(VARIABLE, ""),
+        )
         self._write()
 
     @property
@@ -145,15 +195,19 @@ class RecordKeeper:
         address: str | None = None,
         instance: str | None = None,
         generation: int | None = None,
+        endpoints: tuple[Endpoint, ...] | None = None,
     ) -> None:
-        """Write a new phase, and what else is given."""
+        """Write a new phase, and what else is given; ``address`` is an endpoint where no endpoints are given."""
         old = self._record
+        if endpoints is None and address is not None:
+            endpoints = (grpc_endpoint(address),)
         self._record = replace(
             old,
             phase=phase,
             address=old.address if address is None else address,
             instance=old.instance if instance is None else instance,
             generation=old.generation if generation is None else generation,
+            endpoints=old.endpoints if endpoints is None else endpoints,
         )
         self._write()
 
@@ -196,7 +250,7 @@ def read_records(state_dir: Path) -> tuple[WorkerRecord, ...]:
 
 
 def forget_record(state_dir: Path, worker_id: str) -> None:
-    """Remove what a worker that is gone for good has left behind."""
+    """Remove what a leader that is gone for good has left behind."""
     path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

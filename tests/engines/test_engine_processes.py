@@ -1,4 +1,4 @@
-"""The torch engine with real workers."""
+"""Engine processes, by the real workers of the embedded kind."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import launch
 from echoplaned.engines.messages import golden_request
 from echoplaned.engines.probing import OipProber
-from echoplaned.engines.record import WorkerPhase, read_records
-from echoplaned.engines.torch import QUIET_S, SETTLE_S
+from echoplaned.engines.quiet import QUIET_S, SETTLE_S
+from echoplaned.worker_contract.record import WorkerPhase, read_records
 from tests.engines.engine_bench import (
     KEY,
     Bench,
@@ -126,7 +126,7 @@ async def test_adoption_drain_and_stop(checkpoints: Checkpoints, state_dir: Path
         assert (await second.wait_for(EngineStopped, 10)).generation == 1
         assert not is_running(ready.pid)
         assert second.workers() == []
-        assert list((state_dir / "instances").iterdir()) == []
+        assert [path.name for path in (state_dir / "instances").iterdir()] == ["state-dir-id"]
 
 
 async def check_drain(bench: Bench, address: str) -> None:
@@ -170,13 +170,15 @@ async def test_a_bad_checkpoint_is_given_up_and_its_worker_ends(checkpoints: Che
         assert bench.workers() == []
 
 
-async def test_a_spare_is_kept_taken_refilled_and_adopted(checkpoints: Checkpoints, state_dir: Path) -> None:
+async def test_a_leader_on_standby_is_kept_taken_refilled_and_adopted(
+    checkpoints: Checkpoints, state_dir: Path
+) -> None:
     """A load takes the spare; no new one comes while refills are held; a warming spare is adopted, a surplus one ended."""
-    async with open_bench(state_dir, spare_count=1) as bench:
+    async with open_bench(state_dir, standby_count=1) as bench:
         bench.engine.open()
         await until(lambda: len(bench.workers()) == 1)
         (spare,) = bench.workers()
-        await until(lambda: bench.engine.warm_spare_count, 100)
+        await until(lambda: bench.engine.standby_count, 100)
         bench.engine.hold_refill(held=True)
         bench.engine.start(start(checkpoints.encoder))
         await bench.wait_for(EngineReady, 10)
@@ -187,7 +189,7 @@ async def test_a_spare_is_kept_taken_refilled_and_adopted(checkpoints: Checkpoin
         await bench.wait_for(EngineStopped, 10)
         (refilled,) = bench.workers()
         launch("surplus", launch_options(bench.state_dir), urgent=False)
-        async with open_bench(state_dir, spare_count=1) as other:
+        async with open_bench(state_dir, standby_count=1) as other:
             assert await other.engine.adopt() == ()
             assert await other.engine.sweep(frozenset()) == 1
             assert len(other.workers()) == 1

@@ -1,0 +1,137 @@
+"""The form of a declaration: what an engine kind takes, where it listens, and how its leader is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from echoplaned.core.failure import Violation
+from echoplaned.core.spec import Tier
+
+PYTHON: Final = "{python}"
+"""Stands for the interpreter in a command line."""
+
+_MAX_DIGITS: Final = 15
+
+
+class OptionType(StrEnum):
+    """What the text of an option must be."""
+
+    WHOLE_NUMBER = "WHOLE_NUMBER"
+    TEXT = "TEXT"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One engine option that a caller may set.
+
+    Attributes:
+        name: its key in ``engine_options``.
+        description: what it does, in one sentence.
+        type: what its text must be.
+        minimum: smallest value of a whole number.
+        maximum: largest value of a whole number.
+        default: its text where the caller gives none.
+        choices: the texts it may be; empty: any.
+    """
+
+    name: str
+    description: str
+    type: OptionType = OptionType.TEXT
+    minimum: int = 0
+    maximum: int = 0
+    default: str = ""
+    choices: tuple[str, ...] = ()
+
+    def problem(self, text: str) -> str:
+        """Say what is wrong with a value; empty if nothing is."""
+        if self.type is OptionType.WHOLE_NUMBER:
+            is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+            if not is_number or not self.minimum <= int(text) <= self.maximum:
+                return f"must be a whole number from {self.minimum} to {self.maximum}"
+        elif self.choices and text not in self.choices:
+            return f"must be one of {', '.join(self.choices)}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an engine of a kind may take, in seconds.
+
+    Attributes:
+        standby_s: from spawn until its leader can take an order.
+        start_s: a whole start, whatever progress it shows.
+        start_quiet_s: a start that shows no progress: no step, no growth of its memory.
+        start_silence_s: a start whose leader sends no report.
+        probe_s: all golden probes of an instance together.
+    """
+
+    standby_s: float = 600.0
+    start_s: float = 3600.0
+    start_quiet_s: float = 300.0
+    start_silence_s: float = 60.0
+    probe_s: float = 480.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKind:
+    """A kind of engine.
+
+    Attributes:
+        name: as callers, records and the store write it.
+        title: what it is, for messages.
+        command: its leader's command line but for ``--worker-id`` and ``--state-dir``; ``{python}`` stands for the interpreter.
+        environment: what is set for its leader beside the daemon's own environment; ``exact``: hand freed memory back at once.
+        version: the name that measurements of an engine in such an environment are kept under; reads metadata, imports nothing.
+        protocols: what its endpoints speak, by the names of ``worker_contract.endpoints``; the first is the one that is probed.
+        options: what a caller may set.
+        formats: how weights may be stored that it reads.
+        tiers: where it can keep a version.
+        has_standby: whether a leader may be started before it has an instance.
+        measures_free_memory: whether it takes what is free on its device at start, so that two starts there must not overlap.
+        is_calibrated: whether the planner corrects its sizes by what its processes measured.
+        is_split: whether it may spread one instance over several devices.
+        limits: how long it may take.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    environment: Callable[[Mapping[str, str], bool], dict[str, str]]
+    version: Callable[[Mapping[str, str]], str]
+    protocols: tuple[str, ...]
+    options: tuple[Option, ...] = ()
+    formats: frozenset[str] = frozenset()
+    tiers: frozenset[Tier] = frozenset({Tier.HOT})
+    has_standby: bool = False
+    measures_free_memory: bool = False
+    is_calibrated: bool = False
+    is_split: bool = True
+    limits: Limits = Limits()
+
+    def check_options(self, given: Mapping[str, str]) -> tuple[Violation, ...]:
+        """Return what is wrong with a caller's options; empty if nothing is."""
+        known = {option.name: option for option in self.options}
+        takes = ", ".join(sorted(known)) or "none"
+        found: list[Violation] = []
+        for name, text in given.items():
+            option = known.get(name)
+            problem = f"engine {self.name} has no such option; its options: {takes}"
+            if option is not None:
+                problem = option.problem(text)
+            if problem:
+                found.append(Violation(f'engine_options["{name}"]', problem))
+        return tuple(found)
+
+    def read_options(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the text of every option, its default where the caller gives none.
+
+        Raises:
+            ValueError: an option is unknown or out of range.
+        """
+        violations = self.check_options(given)
+        if violations:
+            raise ValueError("; ".join(f"{one.field}: {one.description}" for one in violations))
+        return {option.name: given.get(option.name, option.default) for option in self.options}

@@ -1,0 +1,143 @@
+"""All processes of one engine: whoever is in its leader's session, and whoever carries its mark, in whatever session.
+
+A leader that is killed leaves its children alive (vLLM's do), and a child may have made a session of its own: neither the process group
+nor the tree of parents holds them together, only the session and the environment that they inherited. Both are looked up in ``/proc``,
+and a process is signalled only through a pidfd under which its start time was looked at again, since a pid may have been used again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echoplaned.worker_contract.mark import VARIABLE, is_marked_by
+
+_PAUSE_S: Final = 0.02
+_LOOKS: Final = 2
+"""Looks in a row that must find nothing: a process that forks while it is looked for is found by the second."""
+
+_SESSION: Final = 3  # proc(5): fields of /proc/PID/stat behind the command's name
+_START_TIME: Final = 19
+_PREFIX: Final = f"{VARIABLE}=".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One live process.
+
+    Attributes:
+        pid: its id.
+        start_ticks: its start time in clock ticks since boot.
+        session: the session that it is in.
+    """
+
+    pid: int
+    start_ticks: int
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The processes of one engine.
+
+    Attributes:
+        leader_pid: the leader, whose session it is; it may have gone.
+        start_ticks: the leader's start time in clock ticks since boot.
+        mark: what ``ECHOPLANE_INSTANCE`` is in their environment; empty: they have none (contract 1).
+    """
+
+    leader_pid: int
+    start_ticks: int
+    mark: str = ""
+
+
+def find_members(family: Family) -> tuple[Member, ...]:
+    """Return the live processes of a family; zombies are none."""
+    everybody = tuple(_own_processes())
+    # The kernel gives a pid away again only when no process is left in its session: a pid with another start time is another session.
+    reused = any(one.pid == family.leader_pid and one.start_ticks != family.start_ticks for one in everybody)
+    return tuple(
+        one
+        for one in everybody
+        if one.start_ticks >= family.start_ticks
+        and ((one.session == family.leader_pid and not reused) or (family.mark and read_mark(one.pid) == family.mark))
+    )
+
+
+def find_marked(state_dir_id: str) -> tuple[tuple[Member, str], ...]:
+    """Return every live process that carries a mark of a state directory, with its mark."""
+    found = ((one, read_mark(one.pid)) for one in _own_processes())
+    return tuple((one, mark) for one, mark in found if is_marked_by(mark, state_dir_id))
+
+
+def end_family(family: Family, timeout_s: float) -> bool:
+    """Kill every process of a family, again and again until two looks in a row find none; whether that came in time. Blocking."""
+    deadline_s = time.monotonic() + timeout_s
+    empty_looks = 0
+    while empty_looks < _LOOKS:
+        found = find_members(family)
+        empty_looks = 0 if found else empty_looks + 1
+        for one in found:
+            kill_member(one)
+        if found and time.monotonic() > deadline_s:
+            return False
+        time.sleep(_PAUSE_S)
+    return True
+
+
+def kill_member(member: Member) -> None:
+    """Kill one process, if it is still the one that was found."""
+    try:
+        pidfd = os.pidfd_open(member.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # Looked at after the pidfd is held, so that what is compared is what is killed.
+        if _read_member(member.pid) == member:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(pidfd)
+
+
+def read_mark(pid: int) -> str:
+    """Return the mark in a process's environment; empty where it has none, has gone, or is not ours to look at."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return ""
+    marks = [one for one in environment.split(b"\0") if one.startswith(_PREFIX)]
+    return marks[0][len(_PREFIX) :].decode("utf-8", errors="replace") if marks else ""
+
+
+def _own_processes() -> Iterator[Member]:
+    """Yield the live processes of this user, but for this one."""
+    own_pid, own_uid = os.getpid(), os.geteuid()
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit() or int(entry.name) == own_pid:
+            continue
+        try:
+            is_ours = entry.stat().st_uid == own_uid
+        except OSError:
+            continue
+        member = _read_member(int(entry.name)) if is_ours else None
+        if member is not None:
+            yield member
+
+
+def _read_member(pid: int) -> Member | None:
+    """Return a live process; None if it has gone or is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:
+        return None
+    return Member(pid, int(fields[_START_TIME]), int(fields[_SESSION]))

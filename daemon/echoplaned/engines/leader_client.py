@@ -1,0 +1,114 @@
+"""The daemon's end of a leader's control service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Final, cast
+
+import grpc
+import structlog
+
+from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplaned.core.effects import StartEngine
+from echoplaned.engines.channels import open_channel
+from echoplaned.worker_contract.order import LoadOrder, write_order
+from echoplaned.worker_contract.report import Report
+from echoplaned.worker_contract.report_wire import read_report
+
+_CALL_DEADLINE_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class LeaderRefusedError(Exception):
+    """A leader answered a control call with an error. ``code`` is its gRPC status."""
+
+    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+class LeaderClient:
+    """Control calls to one leader.
+
+    Args:
+        address: ``host:port`` of the leader.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.channel = open_channel(address)
+        stub = worker_pb2_grpc.WorkerServiceStub(self.channel)
+        self._stub = cast("worker_pb2_grpc.WorkerServiceAsyncStub", stub)
+
+    async def load(self, effect: StartEngine, timeout_s: float) -> None:
+        """Make the leader load an instance; returns when it serves.
+
+        Raises:
+            LeaderRefusedError: it did not.
+        """
+        shape = effect.spec.shape
+        order = LoadOrder(
+            instance=effect.instance,
+            generation=effect.generation,
+            source_path=Path(effect.spec.source_path),
+            task=effect.facts.task,
+            dtype=shape.dtype,
+            context_length=shape.context_length,
+            max_concurrency=shape.max_concurrency,
+            engine_options=dict(shape.options),
+            device_id=effect.device_id,
+            weights_format=shape.weights_format,
+        )
+        try:
+            answer = await self._stub.Load(write_order(order), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise LeaderRefusedError(error.code(), error.details() or error.code().name) from error
+        # grpc.aio gives None for an answer that it cannot parse.
+        if not isinstance(answer, worker_pb2.LoadResponse):
+            raise LeaderRefusedError(grpc.StatusCode.INTERNAL, "its answer is no message of the contract")
+
+    async def reports(self, interval_s: float) -> AsyncGenerator[Report, None]:
+        """Yield reports until the stream breaks, which is no error here: the process's end is seen elsewhere.
+
+        What is no report is as silence: it ends the stream too.
+        """
+        try:
+            async for message in self._stub.Watch(worker_pb2.WatchRequest(interval_s=interval_s)):
+                if not isinstance(message, worker_pb2.WorkerReport):
+                    log.warning("report.unreadable", address=self.address)
+                    return
+                yield read_report(message)
+        except grpc.aio.AioRpcError:
+            return
+
+    async def traces(self, fraction: float) -> AsyncGenerator[worker_pb2.TraceBatch, None]:
+        """Yield what requests said until the stream breaks, which is no error here; a fraction of 0 ends the leader's tracing and this."""
+        try:
+            async for batch in self._stub.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction)):
+                if not isinstance(batch, worker_pb2.TraceBatch):
+                    return
+                yield batch
+        except grpc.aio.AioRpcError:
+            return
+
+    async def mark_draining(self, generation: int, *, draining: bool) -> None:
+        """Mark the leader as draining, or take the mark back; one that does not answer is dealt with elsewhere."""
+        request = worker_pb2.DrainRequest(generation=generation, undo=not draining)
+        try:
+            await self._stub.Drain(request, timeout=_CALL_DEADLINE_S)
+        except grpc.aio.AioRpcError:
+            return
+
+    async def shut_down(self, grace_s: float) -> bool:
+        """Ask the leader to end; whether it said yes."""
+        try:
+            await self._stub.Shutdown(worker_pb2.ShutdownRequest(grace_s=grace_s), timeout=grace_s + 1.0)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self.channel.close(None)

@@ -1,0 +1,31 @@
+"""When a draining instance is quiet: nothing in flight and nothing that came lately, by what its engine can count."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from echoplaned.engines.instance import REPORT_INTERVAL_S, WatchedInstance
+
+QUIET_S: Final = 5.0
+"""An instance is quiet when no call is in flight and none arrived for so long; the daemon's own probes are none."""
+
+SETTLE_S: Final = 1.0
+"""A drain takes at least so long: a client acknowledges routes a moment before it follows them."""
+
+
+async def wait_until_quiet(watched: WatchedInstance) -> None:
+    """Return when an engine reports no call in flight and none that arrived lately.
+
+    One that counts neither is quiet when its model made no step for ``QUIET_S``: unset is not zero.
+    """
+    steps, still_s = -1, 0.0
+    while True:
+        report = await watched.next_report()
+        if report.flags.counts_arrivals:
+            if report.counters.in_flight == 0 and (report.idle_s is None or report.idle_s >= QUIET_S):
+                return
+            continue
+        still_s = still_s + REPORT_INTERVAL_S if report.progress == steps else 0.0
+        steps = report.progress
+        if still_s >= QUIET_S:
+            return

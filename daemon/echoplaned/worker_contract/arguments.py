@@ -1,0 +1,48 @@
+"""The command line that every leader is started with. Standard library only, as the record is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echoplaned.worker_contract.record import check_worker_id
+
+EXIT_TAKEN: Final = 3
+"""Exit code of a leader whose id another live process holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderArguments:
+    """What the daemon gives a leader.
+
+    Attributes:
+        worker_id: its id, for its record.
+        state_dir: the daemon's state directory.
+        listen: ``host:port``, port 0 for any.
+        urgent: somebody waits for it to stand by.
+    """
+
+    worker_id: str
+    state_dir: Path
+    listen: str
+    urgent: bool
+
+
+def read_arguments(description: str, arguments: Sequence[str] | None = None) -> LeaderArguments:
+    """Read the command line that every leader is started with; ends the process with code 2 where it is wrong."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--worker-id", required=True, help="lower-case letters, digits and dashes; also in the record's name"
+    )
+    parser.add_argument("--state-dir", required=True, type=Path, help="the daemon's state directory")
+    parser.add_argument("--listen", default="127.0.0.1:0", help="host:port, port 0 for any")
+    parser.add_argument("--urgent", action="store_true", help="get ready at normal priority: a load waits for it")
+    given = parser.parse_args(arguments)
+    try:
+        worker_id = check_worker_id(given.worker_id)
+    except ValueError as error:
+        parser.error(str(error))
+    return LeaderArguments(worker_id, given.state_dir, given.listen, given.urgent)

@@ -1,0 +1,118 @@
+"""A leader's process from its port to its end, so that a leader is written in few lines.
+
+``lead`` parses the command line that the daemon gives, claims the record, binds the port, serves control and whatever else the leader
+adds, and ends in order: new calls refused, calls in flight given their grace, the record removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import grpc
+
+from echoplane.worker.v1 import worker_pb2_grpc
+from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
+from echoplaned.worker_contract.endpoints import Endpoint, grpc_endpoint
+from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError, WorkerPhase
+from echoplaned.worker_contract.service import ControlService, Leader, StopOrder
+
+SIGTERM_GRACE_S: Final = 10.0
+HARD_STOP_MARGIN_S: Final = 5.0
+"""Beyond the grace: gRPC's own stop is not trusted to return."""
+
+# gRPC's own limit on a message that it receives, said explicitly because it is part of the contract (4 MiB).
+SERVER_OPTIONS: Final = (("grpc.max_receive_message_length", 4 * 1024 * 1024), ("grpc.so_reuseport", 0))
+
+
+class LeaderServer:
+    """Serves a leader's control and what else it adds, until it is told to end.
+
+    Args:
+        leader: what leads the engine.
+        keeper: its record.
+        on_stop: called once when the end has begun, before calls in flight get their grace.
+    """
+
+    def __init__(self, leader: Leader, keeper: RecordKeeper, on_stop: Callable[[], None] | None = None) -> None:
+        self._leader = leader
+        self._keeper = keeper
+        self._on_stop = on_stop
+        self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
+        self._control = ControlService(leader, self._orders.put_nowait)
+        self.server = grpc.aio.server(options=SERVER_OPTIONS)
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
+
+    async def start(self, listen: str, endpoints: Sequence[Endpoint] = ()) -> str:
+        """Bind and serve; write the address, and further endpoints, to the record; return ``host:port``."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._orders.put_nowait, StopOrder(SIGTERM_GRACE_S))
+        host = listen.rpartition(":")[0]
+        address = f"{host}:{self.server.add_insecure_port(listen)}"
+        await self.server.start()
+        phase = self._keeper.record.phase
+        self._keeper.update(phase, address=address, endpoints=(grpc_endpoint(address), *endpoints))
+        return address
+
+    async def wait_for_stop(self) -> StopOrder:
+        """Return when the process has been told to end."""
+        return await self._orders.get()
+
+    async def stop(self, order: StopOrder) -> None:
+        """Refuse new calls, give those in flight their grace, fail the rest; the process ends even where gRPC does not return."""
+        watchdog = threading.Timer(order.grace_s + HARD_STOP_MARGIN_S, self._exit_now)
+        watchdog.daemon = True
+        watchdog.start()
+        self._control.close()
+        if self._on_stop is not None:
+            self._on_stop()
+        await self.server.stop(order.grace_s)
+        watchdog.cancel()
+
+    def _exit_now(self) -> None:
+        self._keeper.release()
+        os._exit(0)
+
+
+class StandbyLeader(Leader, Protocol):
+    """A leader that needs no warming up."""
+
+    def add_services(self, server: grpc.aio.Server) -> None:
+        """Add what clients call: the inference service."""
+        ...
+
+
+def lead(kind: str, make: Callable[[RecordKeeper], StandbyLeader], description: str) -> int:
+    """Run a leader that stands by as soon as it listens; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken.
+
+    Args:
+        kind: the kind of engine that it leads.
+        make: makes the leader, on the event loop that runs it.
+        description: for ``--help``.
+    """
+    arguments = read_arguments(description)
+    try:
+        keeper = RecordKeeper(arguments.state_dir, arguments.worker_id, kind)
+    except RecordTakenError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_TAKEN
+    try:
+        asyncio.run(_lead(keeper, make, arguments.listen))
+    finally:
+        keeper.release()
+    return 0
+
+
+async def _lead(keeper: RecordKeeper, make: Callable[[RecordKeeper], StandbyLeader], listen: str) -> None:
+    leader = make(keeper)
+    server = LeaderServer(leader, keeper)
+    leader.add_services(server.server)
+    await server.start(listen)
+    keeper.update(WorkerPhase.SPARE)
+    await server.stop(await server.wait_for_stop())

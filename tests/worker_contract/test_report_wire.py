@@ -1,0 +1,120 @@
+"""Reports and orders on the wire: nothing is lost on the way, and unset is not zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from echoplane.worker.v1 import worker_pb2
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.ports.traces import TraceFlag
+from echoplaned.worker_contract.order import LoadOrder, read_order, write_order
+from echoplaned.worker_contract.record import WorkerPhase
+from echoplaned.worker_contract.report import (
+    CounterFlags,
+    Counters,
+    Histogram,
+    Measure,
+    Memory,
+    Report,
+    StartProgress,
+)
+from echoplaned.worker_contract.report_wire import read_report, write_report
+from echoplaned.worker_contract.trace_flags import WireTraceFlag
+
+FULL = Report(
+    phase=WorkerPhase.LOADING,
+    counters=Counters(1, 2, 3, 4, 5, 6),
+    flags=CounterFlags(counts_arrivals=True, counts_errors=False, has_histograms=True, has_traces=False),
+    idle_s=0.0,
+    progress=7,
+    memory=Memory(8, 9, 10, 11, 12, 13, 14, 15, 16),
+    failure="none yet",
+    draining=True,
+    instance="m/v1#0",
+    generation=17,
+    engine_version="e 1.0",
+    kind="kind",
+    contract=2,
+    histograms=(Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (1, 2, 3), 4.5),),
+    start=StartProgress("Loading weights", 18),
+)
+
+
+@pytest.mark.parametrize("report", [FULL, *(Report(phase) for phase in WorkerPhase)])
+def test_a_report_comes_back(report: Report) -> None:
+    """Writing and reading are inverse."""
+    assert read_report(write_report(report)) == report
+
+
+def test_a_report_of_the_first_contract_counts_everything_but_latencies() -> None:
+    """A worker of the first releases sets no flag, and means all of its counters."""
+    message = worker_pb2.WorkerReport(state=worker_pb2.WORKER_STATE_READY, ok_count=3)
+    report = read_report(worker_pb2.WorkerReport.FromString(message.SerializeToString()))
+    assert report.contract == 1
+    assert report.flags == CounterFlags(counts_arrivals=True, counts_errors=True, has_histograms=False, has_traces=True)
+
+
+def test_a_report_of_this_contract_counts_what_it_says() -> None:
+    """A leader that sets no flag counts nothing, whatever its zeroes look like."""
+    assert read_report(worker_pb2.WorkerReport(contract_version=2)).flags == CounterFlags()
+
+
+@pytest.mark.parametrize(
+    "histogram",
+    [
+        {"measure": 99, "bounds_s": [1.0], "counts": [1, 2]},
+        {"measure": 1, "bounds_s": [1.0], "counts": [1]},
+        {"measure": 1, "bounds_s": [2.0, 1.0], "counts": [1, 2, 3]},
+        {"measure": 1, "bounds_s": [float("nan")], "counts": [1, 2]},
+        {"measure": 1, "bounds_s": [1.0], "counts": [1, 2], "sum_s": float("inf")},
+    ],
+)
+def test_a_histogram_that_is_none_is_left_out(histogram: dict[str, object]) -> None:
+    """Numbers from outside are checked where they enter."""
+    message = worker_pb2.WorkerReport(histograms=[worker_pb2.LatencyHistogram(**histogram)])  # type: ignore[arg-type]
+    assert read_report(message).histograms == ()
+
+
+def test_an_order_comes_back() -> None:
+    """Writing and reading are inverse."""
+    order = LoadOrder(
+        instance=InstanceKey(VersionKey("m", "v1"), 3),
+        generation=2,
+        source_path=Path("/models/m"),
+        task=Task.GENERATION,
+        dtype=Dtype.BF16,
+        context_length=64,
+        max_concurrency=4,
+        engine_options={"threads": "2"},
+        device_id="cuda:1",
+        weights_format="safetensors",
+    )
+    assert read_order(write_order(order)) == order
+
+
+def test_an_order_of_another_version_is_refused() -> None:
+    """Instance and version must be of one mind."""
+    with pytest.raises(ValueError, match="model_id and version_id"):
+        read_order(worker_pb2.LoadRequest(instance="m/v1#0", model_id="m", version_id="v2"))
+
+
+def test_memory_is_what_is_above_standby() -> None:
+    """What a leader had before it loaded is not the model's."""
+    memory = Memory(rss_anon_bytes=100, rss_file_bytes=50, standby_anon_bytes=60, standby_file_bytes=20)
+    assert memory.model_bytes == 70
+    assert memory.usage("e") is None
+    usage = Memory(200, 100, 50, 190, 60, 20, load_peak_rss_bytes=230, exercised_sequences=2, exercised_tokens=8).usage(
+        "e"
+    )
+    assert usage is not None
+    assert (usage.load_peak_bytes, usage.serving_peak_bytes, usage.file_bytes) == (150, 110, 30)
+
+
+def test_the_bits_of_a_trace_are_those_that_the_gates_read() -> None:
+    """What leaders set and what the daemon reads are the same bits."""
+    assert {flag.name: flag.value for flag in WireTraceFlag}.items() <= {
+        flag.name: flag.value for flag in TraceFlag
+    }.items()
