@@ -198,7 +198,7 @@ def left_over(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that a daemon left behind; without torch, but with a worker's record and arguments."""
     state_dir = _prepared(tmp_path)
     (state_dir / "tiny").write_text("ready")
-    command = [sys.executable, str(Path(__file__).parent / "engines/waiting_leader.py"), "echoplaned.worker"]
+    command = [sys.executable, str(Path(__file__).parent / "engines/contract_1_worker.py"), "echoplaned.worker"]
     process = subprocess.Popen(
         [*command, "--worker-id", "w1", "--state-dir", str(state_dir)], start_new_session=True, stdout=subprocess.PIPE
     )

@@ -25,6 +25,7 @@ from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, spare_
 from benchmarks.world import minilm
 from echoplaned.core.calibration import MemoryUsage, Reading
 from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import SizedModel, explain, inspect_checkpoint, size_model
 
@@ -218,7 +219,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
     """
     checkpoint = inspect_checkpoint(source, with_digest=False)
     sized = size_model(
-        checkpoint, ShapeRequest(dtype=case.dtype, context_length=case.tokens, max_concurrency=case.sequences)
+        checkpoint, ShapeRequest(dtype=Dtype(case.dtype), context_length=case.tokens, max_concurrency=case.sequences)
     )
     vocabulary = checkpoint.native.vocabulary_size
     order = Order(source, checkpoint.facts.task.value, case.dtype, case.sequences, case.tokens, vocabulary)

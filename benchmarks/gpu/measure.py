@@ -17,6 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_config, size_model
 
@@ -59,7 +60,9 @@ def planned(config: LlamaConfig, arguments: argparse.Namespace) -> dict[str, int
         path.write_text(json.dumps(config.to_dict()), encoding="utf-8")
         sized = size_model(
             inspect_config(path),
-            ShapeRequest(dtype=arguments.dtype, context_length=arguments.tokens, max_concurrency=arguments.sequences),
+            ShapeRequest(
+                dtype=Dtype(arguments.dtype), context_length=arguments.tokens, max_concurrency=arguments.sequences
+            ),
         )
     return {part.name: part.bytes for part in sized.components}
 

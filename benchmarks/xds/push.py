@@ -30,7 +30,7 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
 from echoplane.channels import DIRECT_OPTIONS
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.ads import SERVICE, AdsService
@@ -115,8 +115,8 @@ def routes(epoch: int) -> ModelRoutes:
         "m",
         epoch,
         (
-            ClusterView("v1", 1_000_000 - share, (Endpoint("127.0.0.1:7001"),), routed=True),
-            ClusterView("v2", share, (Endpoint("127.0.0.1:7002"),), routed=True),
+            ClusterView("v1", 1_000_000 - share, (RouteEndpoint("127.0.0.1:7001"),), routed=True),
+            ClusterView("v2", share, (RouteEndpoint("127.0.0.1:7002"),), routed=True),
         ),
     )
 

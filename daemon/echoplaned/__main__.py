@@ -152,6 +152,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
         refusals=traffic.refusals.of_model,
+        pid_of=engines.pid_of,
         store_writable=lambda: loop.store_writable,
         alarms=lambda: engines.alarms,
         observer=metrics,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import echoplaned
+from echoplaned.core.endpoints import EndpointProtocol
 from echoplaned.engine_kinds import DEFAULT_KIND, KINDS, Option, OptionType, find_kind
-from echoplaned.worker_contract.endpoints import Protocol
 
 DAEMON = Path(echoplaned.__file__).parent
 ROOMS_THAT_NAME_A_KIND = ("engine_kinds/", "worker/", "testing/")
@@ -32,7 +32,7 @@ def test_every_kind_is_complete() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     for kind in KINDS:
         assert kind.protocols
-        assert all(Protocol(name) for name in kind.protocols)
+        assert all(EndpointProtocol(name) for name in kind.protocols)
         assert kind.formats
         assert kind.version({}).strip()
         assert not kind.check_options({option.name: option.default for option in kind.options})

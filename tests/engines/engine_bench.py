@@ -17,6 +17,7 @@ from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopE
 from echoplaned.core.events import EngineReady, Event
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.engine_kinds import KINDS, EngineKind
@@ -138,12 +139,12 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
         digest="blake3:0",
         shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
-    return StartEngine(KEY, generation, "host", spec, facts())
+    return StartEngine(KEY, generation, on_one_device("host", 2_000_000), spec, facts())
 
 
 def probe(ready: EngineReady, width: int = 128) -> ProbeEngine:
     """Return the effect that probes a ready instance."""
-    return ProbeEngine(ready.instance, ready.generation, ready.address, facts(width=width))
+    return ProbeEngine(ready.instance, ready.generation, ready.endpoints, facts(width=width))
 
 
 def drain(deadline_s: float, generation: int = 1) -> DrainEngine:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
     EngineDrained,
     EngineGaveUp,
@@ -19,6 +20,7 @@ from echoplaned.core.events import (
     EngineReady,
     EngineStopped,
     EngineStuck,
+    FoundEngine,
     MemoryMeasured,
     ProbesFailed,
     ProbesPassed,
@@ -31,6 +33,7 @@ from echoplaned.engines.launcher import launch
 from echoplaned.engines.messages import golden_request
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.quiet import QUIET_S, SETTLE_S
+from echoplaned.testing.builders import endpoints
 from echoplaned.worker_contract.record import WorkerPhase, read_records
 from tests.engines.engine_bench import (
     KEY,
@@ -59,7 +62,7 @@ async def infer(bench: Bench, ready: EngineReady, count: int) -> None:
     """Make probes as traffic and see them counted."""
     prober = OipProber(time.monotonic)
     for index in range(count):
-        outcome = await prober.probe_once(KEY.version, facts(), ready.address, index)
+        outcome = await prober.probe_once(KEY.version, facts(), oip_target(ready.endpoints), index)
         assert outcome.ok, outcome.detail
         assert outcome.duration_s > 0
     await prober.close()
@@ -76,16 +79,17 @@ async def test_start_probe_stuck_and_kill(checkpoints: Checkpoints, state_dir: P
         assert (ready.instance, ready.generation) == (KEY, 1)
         assert len(bench.workers()) == 1
         bench.engine.start(start(checkpoints.encoder))
-        assert (await bench.wait_for(EngineReady)).pid == ready.pid
+        assert (await bench.wait_for(EngineReady)).leader_id == ready.leader_id
         await check_probes(bench, ready)
         await infer(bench, ready, 3)
-        os.kill(ready.pid, signal.SIGSTOP)
+        pid = bench.engine.pid_of(ready.leader_id)
+        os.kill(pid, signal.SIGSTOP)
         began_s = time.monotonic()
         stuck = await bench.wait_for(EngineStuck, 15)
         assert "no report" in stuck.detail
         assert time.monotonic() - began_s < 10
-        os.kill(ready.pid, signal.SIGCONT)
-        os.kill(ready.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGKILL)
         began_s = time.monotonic()
         lost = await bench.wait_for(EngineLost, 10)
         assert time.monotonic() - began_s < 2
@@ -111,20 +115,22 @@ async def test_adoption_drain_and_stop(checkpoints: Checkpoints, state_dir: Path
         first.engine.start(start(checkpoints.encoder))
         ready = await first.wait_for(EngineReady)
         await infer(first, ready, 2)
-    assert is_running(ready.pid)
+        pid = first.engine.pid_of(ready.leader_id)
+    assert is_running(pid)
     async with open_bench(state_dir) as second:
         (found,) = await second.engine.adopt()
-        assert (found.instance, found.generation, found.address, found.pid) == (KEY, 1, ready.address, ready.pid)
+        assert found == FoundEngine(KEY, 1, ready.endpoints, ready.leader_id)
+        assert second.engine.pid_of(found.leader_id) == pid
         assert await second.engine.sweep(frozenset({(KEY, 1)})) == 0
         second.engine.open()
         second.engine.start(start(checkpoints.encoder))
-        assert (await second.wait_for(EngineReady, 10)).pid == ready.pid
+        assert (await second.wait_for(EngineReady, 10)).leader_id == ready.leader_id
         await infer(second, ready, 1)
         assert [counts.ok for counts in second.counts.values()] == [1]
-        await check_drain(second, ready.address)
+        await check_drain(second, oip_target(ready.endpoints))
         second.engine.stop(stop())
         assert (await second.wait_for(EngineStopped, 10)).generation == 1
-        assert not is_running(ready.pid)
+        assert not is_running(pid)
         assert second.workers() == []
         assert [path.name for path in (state_dir / "instances").iterdir()] == ["state-dir-id"]
 
@@ -251,7 +257,7 @@ async def test_a_worker_that_dies_while_it_warms_up_is_lost(checkpoints: Checkpo
 async def test_effects_for_unknown_instances_are_answered(state_dir: Path) -> None:
     """Probing and draining what has no process is a loss, stopping it is done."""
     async with open_bench(state_dir) as bench:
-        bench.engine.probe(probe(EngineReady(0.0, KEY, 1, "127.0.0.1:1", 1)))
+        bench.engine.probe(probe(EngineReady(0.0, KEY, 1, endpoints("127.0.0.1:1"), "w1")))
         await bench.wait_for(EngineLost, 5)
         bench.engine.drain(drain(now_s() + 60))
         await bench.wait_for(EngineLost, 5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import EngineReady, ProbesPassed
 from echoplaned.core.facts import Task
 from echoplaned.engines.instance import Tracing
@@ -41,7 +42,7 @@ async def test_a_decoder_is_scored_and_traced(state_dir: Path, checkpoints: Chec
         bench.engine.start(replace(start(checkpoints.decoder), facts=GENERATES))
         ready = await bench.wait_for(EngineReady)
         for index in range(scorer.text_count):
-            outcome = await scorer.score(KEY.version, GENERATES, ready.address, index)
+            outcome = await scorer.score(KEY.version, GENERATES, oip_target(ready.endpoints), index)
             assert outcome.ok, outcome.detail
             assert outcome.token_ids is not None
             assert outcome.log_probabilities is not None
@@ -66,7 +67,7 @@ async def test_an_encoder_just_answers(state_dir: Path, checkpoints: Checkpoints
     async with open_bench(state_dir, tracing=Tracing(store, 1.0, time.time)) as bench:
         bench.engine.start(start(checkpoints.encoder))
         ready = await bench.wait_for(EngineReady)
-        outcome = await scorer.score(KEY.version, facts(), ready.address, 0)
+        outcome = await scorer.score(KEY.version, facts(), oip_target(ready.endpoints), 0)
         assert outcome.vector is not None
         assert outcome.vector.shape == (128,)
         found: list[RequestTrace] = []

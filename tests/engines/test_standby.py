@@ -16,8 +16,8 @@ import pytest
 from echoplaned.engines import standby
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
-from echoplaned.engines.standby import StandbyPool
 from echoplaned.engines.leader_process import LeaderProcess, NotReadyError
+from echoplaned.engines.standby import StandbyPool
 from tests.engines.engine_bench import is_running, until
 
 
@@ -53,7 +53,7 @@ class Place:
 def place(state_dir: Path) -> Iterator[Place]:
     """A state directory whose workers are soon ready; none of them outlives the test."""
     python = state_dir / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("waiting_leader.py")} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("contract_1_worker.py")} "$@"\n')
     python.chmod(0o700)
     made = Place(LaunchOptions(state_dir, python=str(python)))
     made.behave("ready")
@@ -76,7 +76,7 @@ async def test_a_pool_is_filled_and_hands_out_what_is_ready(place: Place) -> Non
     await pool.close()
     assert place.live() == {taken.process.pid}
     taken.kill()
-    await taken.wait_until_gone()
+    await taken.process.wait()
     await taken.let_go()
 
 
@@ -107,7 +107,7 @@ async def test_an_empty_pool_starts_one_and_waits_for_it(place: Place) -> None:
     assert taken.listens
     assert pool.worker_ids == frozenset()
     taken.kill()
-    await taken.wait_until_gone()
+    await taken.process.wait()
     await taken.let_go()
     await pool.close()
 
@@ -149,7 +149,9 @@ async def test_one_that_ends_at_once_is_said_with_its_last_line(place: Place) ->
     await pool.close()
 
 
-async def test_a_spare_that_dies_is_replaced_after_a_pause(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_on_standby_that_dies_is_replaced_after_a_pause(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Death of a warm worker is seen, and another one is started, not at once but soon."""
     monkeypatch.setattr(standby, "_RETRY_FIRST_S", 0.2)
     pool = place.pool(1)
@@ -178,13 +180,13 @@ async def test_a_python_that_is_not_there_is_tried_again_later(place: Place) -> 
     place.show_python()
     taken = await pool.take("")
     taken.kill()
-    await taken.wait_until_gone()
+    await taken.process.wait()
     await taken.let_go()
     await pool.close()
 
 
 async def test_nothing_is_started_while_it_is_held(place: Place) -> None:
-    """A measurement that spares would disturb holds the pool; letting go fills it; a closed pool starts none."""
+    """A measurement that a start would disturb holds the pool; letting go fills it; a closed pool starts none."""
     pool = place.pool(1)
     pool.hold(held=True)
     pool.refill()

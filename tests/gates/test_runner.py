@@ -43,7 +43,8 @@ def version(key: VersionKey, *addresses: str) -> Version:
     """Return a version with an engine at each address."""
     order = builders.order(key.model, key.version)
     instances = tuple(
-        Instance(InstanceKey(key, i), state=InstanceState.READY, address=address) for i, address in enumerate(addresses)
+        Instance(InstanceKey(key, i), state=InstanceState.READY, endpoints=builders.endpoints(address))
+        for i, address in enumerate(addresses)
     )
     return Version(key, order.spec, order.facts, order.plan, instances=instances)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from echoplaned.core import events as ev
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import EvictionCandidate
 from echoplaned.core.state import State
 from echoplaned.planning.candidates import candidates_of
@@ -16,8 +17,13 @@ def loaded(state: State, version: str) -> State:
     """Return the state with another version of ``m`` that is ready after two seconds."""
     key = InstanceKey.parse(f"m/{version}#0")
     state = builders.run(state, ev.LoadRequested(ev.Request(10.0, version), builders.order(version=version)))
-    placed = ev.InstancePlaced(10.0, key, "host", 128 * builders.MIB, state.reservation_epoch)
-    return builders.run(state, placed, ev.EngineReady(11.0, key, 1, "127.0.0.1:1", 1), ev.ProbesPassed(12.0, key, 1))
+    placed = ev.InstancePlaced(10.0, key, on_one_device("host", 128 * builders.MIB), state.reservation_epoch)
+    return builders.run(
+        state,
+        placed,
+        ev.EngineReady(11.0, key, 1, builders.endpoints("127.0.0.1:1"), "w1"),
+        ev.ProbesPassed(12.0, key, 1),
+    )
 
 
 def test_a_version_beside_the_serving_one() -> None:

@@ -17,6 +17,7 @@ from echoplaned.core.events import Event, InstancePlaced, LoadRequested, Placeme
 from echoplaned.core.failure import Reason
 from echoplaned.core.fit import unfit
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Plan
 from echoplaned.core.state import State
 from echoplaned.planning import host_device, inspect_checkpoint
@@ -85,7 +86,7 @@ def loading(state: State, epoch: int = 0) -> State:
 async def test_room_is_answered_in_the_loops_turn(bench: Bench) -> None:
     """An instance that fits is placed before the call returns, with the epoch that was read, and nothing is planned anew."""
     bench.planner.place(PlaceInstance(KEY, 4), loading(builders.empty_state(), epoch=4))
-    assert bench.events == [InstancePlaced(7.0, KEY, "host", 128 * builders.MIB, 4)]
+    assert bench.events == [InstancePlaced(7.0, KEY, on_one_device("host", 128 * builders.MIB), 4)]
     assert bench.planning == []
 
 
@@ -153,7 +154,7 @@ async def test_a_reading_is_explained_in_a_thread(bench: Bench, minilm: Path) ->
     order = builders.order()
     order = replace(order, spec=replace(order.spec, source_path=str(minilm)))
     state = builders.run(builders.empty_state(), LoadRequested(Request(0.0, "o1"), order))
-    state = builders.run(state, InstancePlaced(0.0, KEY, "host", builders.MIB, state.reservation_epoch))
+    state = builders.run(state, InstancePlaced(0.0, KEY, on_one_device("host", builders.MIB), state.reservation_epoch))
     usage = MemoryUsage("torch 1", 0, 500 * builders.MIB, 90 * builders.MIB, 8, 128)
     bench.planner.explain_reading(ExplainReading(KEY, 1, usage), state)
     assert bench.events == []

@@ -31,7 +31,11 @@ async def test_status(world: World) -> None:
     assert status.daemon_version == "0.1.0"
     assert status.uptime.seconds == 7
     assert status.devices[0].reserved_bytes == sum(
-        i.reserved_bytes for m in world.handle.state.models.values() for v in m.versions.values() for i in v.instances
+        i.placement.total_bytes
+        for m in world.handle.state.models.values()
+        for v in m.versions.values()
+        for i in v.instances
+        if i.placement is not None
     )
     assert [m.name for m in status.models] == ["models/bert", "models/minilm"]
     assert status.models[1].health == types_pb2.HEALTH_STATE_SERVING

@@ -12,6 +12,7 @@ from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.errors import ModelNotFoundError, StoreUnavailableError
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import GateVerdict, OperationKind, Phase, State, Verdict
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
@@ -153,8 +154,8 @@ class House:
     def _up(self, key: InstanceKey) -> tuple[ev.Event, ...]:
         epoch = self.loop.state.reservation_epoch
         return (
-            ev.InstancePlaced(0.0, key, "host", builders.MIB, epoch),
-            ev.EngineReady(0.0, key, 1, f"127.0.0.1:{7000 + len(key.version.version)}", 1),
+            ev.InstancePlaced(0.0, key, on_one_device("host", builders.MIB), epoch),
+            ev.EngineReady(0.0, key, 1, builders.endpoints(f"127.0.0.1:{7000 + len(key.version.version)}"), "w1"),
             ev.ProbesPassed(0.0, key, 1),
         )
 

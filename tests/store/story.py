@@ -17,8 +17,9 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Component, Plan
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
 from echoplaned.core.state import (
     GateVerdict,
@@ -35,6 +36,7 @@ from echoplaned.core.state import (
     Version,
 )
 from echoplaned.store import SqlStore
+from echoplaned.testing import builders
 
 STAGES = 8
 KEPT_ROLLOUTS = 2
@@ -81,7 +83,12 @@ def version(model: str, name: str, epoch: int) -> Version:
         ),
         instances=(
             Instance(
-                InstanceKey(key, 0), generation=epoch, state=InstanceState.READY, address="127.0.0.1:9", pid=epoch
+                InstanceKey(key, 0),
+                generation=epoch,
+                state=InstanceState.READY,
+                placement=on_one_device("host", epoch),
+                endpoints=builders.endpoints("127.0.0.1:9"),
+                leader_id=f"w-{epoch}",
             ),
         ),
         next_ordinal=1,
@@ -92,7 +99,7 @@ def _model(epoch: int) -> Model:
     number, stage = divmod(epoch, STAGES)
     names = (f"v{number}", f"v{number + 1}")
     past = tuple(_rollout(n, STAGES, Phase.SUCCEEDED) for n in range(max(0, number - KEPT_ROLLOUTS), number))
-    weights = tuple(ClusterView(name, 500_000, (Endpoint("127.0.0.1:9"),), routed=True) for name in names)
+    weights = tuple(ClusterView(name, 500_000, (RouteEndpoint("127.0.0.1:9"),), routed=True) for name in names)
     return Model(
         model_id="m",
         versions=MappingProxyType({name: version("m", name, epoch) for name in names}),

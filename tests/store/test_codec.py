@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 import pytest
 
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import Placement
+from echoplaned.core.state import Instance
 from echoplaned.store.codec import Codec, CodecError, Json, codec
 
 
@@ -170,3 +173,14 @@ def test_a_codec_without_a_field_that_is_not_there_is_refused() -> None:
     """A renamed field cannot fall into the document unseen."""
     with pytest.raises(TypeError, match="colours"):
         Codec(Leaf, frozenset({"colours"}))
+
+
+def test_what_a_class_refuses_is_told_with_its_place() -> None:
+    """A constructor that checks its values has the last word, and the path leads to it."""
+    json: Json = {"node": "local", "shares": []}
+    with pytest.raises(CodecError, match="at least one device"):
+        codec(Placement).decode(json)
+    with pytest.raises(CodecError, match=r"endpoints\.0: not tcp://"):
+        Codec(Instance, frozenset({"key"})).decode(
+            {"endpoints": [{"protocol": "OIP_GRPC", "address": "nowhere"}]}, {"key": InstanceKey.parse("m/v#0")}
+        )

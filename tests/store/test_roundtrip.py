@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echoplaned.core.calibration import EngineKey, Reading, Window
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import DeviceShare, Placement
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, RoutesProgress, State, Version
 from echoplaned.store import SqlStore
 
@@ -31,6 +33,21 @@ PLAIN: dict[object, st.SearchStrategy[Any]] = {
     int: SIXTY_FOUR_BITS,
     float: st.floats(allow_nan=False),
     str: st.text(st.characters(codec="utf-8"), max_size=12),
+    # Their constructors refuse most of what their hints allow.
+    Endpoint: st.builds(
+        Endpoint,
+        st.sampled_from(EndpointProtocol),
+        st.sampled_from(["tcp://[::1]:1", "tcp://10.0.0.9:65535", "unix:/s"]),
+    ),
+    Placement: st.builds(
+        Placement,
+        st.text(st.characters(codec="utf-8"), max_size=8),
+        st.lists(
+            st.builds(DeviceShare, st.sampled_from(["host", "cuda:0", "cuda:1"]), st.integers(0, 2**63 - 1)),
+            min_size=1,
+            unique_by=lambda share: share.device_id,
+        ).map(tuple),
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.worker_contract.endpoints import Endpoint, Protocol
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.worker_contract.record import (
     RecordKeeper,
     RecordTakenError,
@@ -40,8 +40,8 @@ RECORD = WorkerRecord(
     contract=CONTRACT_VERSION,
     mark="0123456789abcdef/w1/0",
     endpoints=(
-        Endpoint(Protocol.OIP_GRPC, "tcp", "127.0.0.1:1"),
-        Endpoint(Protocol.OPENAI_HTTP, "unix", "/run/e/w1.sock"),
+        Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:1"),
+        Endpoint(EndpointProtocol.OPENAI_HTTP, "unix:/run/e/w1.sock"),
     ),
 )
 
@@ -63,7 +63,7 @@ def test_a_record_of_the_first_contract() -> None:
     )
     record = WorkerRecord.from_json(text)
     assert (record.kind, record.contract, record.mark) == ("", 1, "")
-    assert record.endpoints == (Endpoint(Protocol.OIP_GRPC, "tcp", "127.0.0.1:40123"),)
+    assert record.endpoints == (Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:40123"),)
 
 
 @pytest.mark.parametrize("endpoints", ["7", "[7]", '[{"protocol": 1}]', '[{"address": "tcp://a:1"}]'])

@@ -14,7 +14,7 @@ from envoy.config.route.v3 import route_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import GATEWAY, ResourceType, Target, model_name, parse_name, version_name
 from echoplaned.xds.resources import Resource
@@ -33,7 +33,7 @@ def routes_of(*clusters: ClusterView, model: str = "m") -> ModelRoutes:
 
 def cluster(version: str, weight: int, *addresses: str, routed: bool = True) -> ClusterView:
     """Make a cluster."""
-    return ClusterView(version, weight, tuple(Endpoint(each) for each in addresses), routed=routed)
+    return ClusterView(version, weight, tuple(RouteEndpoint(each) for each in addresses), routed=routed)
 
 
 def test_a_model_has_listeners_routes_clusters_and_endpoints() -> None:
@@ -76,7 +76,7 @@ def test_traps_of_the_clients_are_in_the_resources() -> None:
 
 def test_unhealthy_endpoints_are_said_to_be_so() -> None:
     """An endpoint that is not healthy is told with that status, not left out."""
-    view = ClusterView("v1", TOTAL, (Endpoint("127.0.0.1:7001", healthy=False),), routed=True)
+    view = ClusterView("v1", TOTAL, (RouteEndpoint("127.0.0.1:7001", healthy=False),), routed=True)
     found = snapshots.build({"m": routes_of(view)}).get(EDS, "models/m/versions/v1")
     assert found is not None
     (member,) = endpoint_pb2.ClusterLoadAssignment.FromString(found.payload).endpoints[0].lb_endpoints
@@ -123,7 +123,7 @@ def test_removal_is_in_the_diff() -> None:
 def test_versions_are_the_same_in_another_process() -> None:
     """A restart serves the identical snapshot: versions are digests of deterministic bytes, whatever the order."""
     script = (
-        "from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes\n"
+        "from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint\n"
         "from echoplaned.xds.snapshot import build\n"
         f"print(build({{'m': {replace(TWO, clusters=TWO.clusters[::-1])!r}}}).version())\n"
     )

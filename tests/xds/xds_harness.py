@@ -15,7 +15,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
@@ -32,7 +32,7 @@ def routes(model: str, epoch: int, **clusters: tuple[int, Iterable[str]]) -> Mod
         model,
         epoch,
         tuple(
-            ClusterView(version, weight, tuple(Endpoint(each) for each in addresses), routed=weight > 0)
+            ClusterView(version, weight, tuple(RouteEndpoint(each) for each in addresses), routed=weight > 0)
             for version, (weight, addresses) in clusters.items()
         ),
     )

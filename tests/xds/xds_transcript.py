@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds.gateway import GatewayAddress
 from echoplaned.xds.names import ResourceType, parse_name
 from echoplaned.xds.publisher import Connection, Publisher
@@ -152,7 +152,7 @@ def _routes(words: list[str]) -> ModelRoutes:
         version, _, spec = word.partition("=")
         weight, _, ports = spec.partition("@")
         endpoints = tuple(
-            Endpoint(f"127.0.0.1:{port.rstrip('!')}", healthy=not port.endswith("!"))
+            RouteEndpoint(f"127.0.0.1:{port.rstrip('!')}", healthy=not port.endswith("!"))
             for port in ports.split(",")
             if port
         )

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ::placement::Device;
 use pyo3::prelude::*;
-use sizing::WeightDtype;
 
 use crate::errors;
 use crate::requests::Request;
@@ -13,11 +12,6 @@ use crate::types;
 
 /// A device as Python hands it over: id, capacity, reserve and reserved bytes.
 type DeviceTuple = (String, u64, u64, u64);
-
-/// Read a dtype's name.
-pub fn dtype(name: &str) -> PyResult<WeightDtype> {
-    WeightDtype::parse(name).ok_or_else(|| errors::NameUnknownError::new_err(format!("dtype {name:?} is unknown")))
-}
 
 fn devices(tuples: Vec<DeviceTuple>) -> Vec<Device> {
     tuples

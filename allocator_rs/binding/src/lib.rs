@@ -8,6 +8,7 @@ mod dtesn;
 mod errors;
 mod eviction;
 mod functions;
+mod names;
 mod placement;
 mod requests;
 mod types;

@@ -6,11 +6,11 @@ use std::thread;
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use sizing::{Engine, KvDtype, Lora};
+use sizing::{KvDtype, Lora};
 
 use crate::calibration::Constants;
 use crate::errors;
-use crate::functions::dtype;
+use crate::names::{dtype, engine};
 use crate::types::{Checkpoint, Sizing};
 
 /// What a row of a batch holds where the model cannot be had that way: more than any device.
@@ -59,15 +59,6 @@ impl Request {
             constants: constants.map_or_else(sizing::Constants::default, |given| given.0),
         }))
     }
-}
-
-/// Read an engine's name.
-pub fn engine(name: &str) -> PyResult<Engine> {
-    Engine::parse(name).ok_or_else(|| {
-        let known: Vec<_> = Engine::ALL.iter().map(|(known, _)| *known).collect();
-        let text = format!("engine {name:?} has no memory profile; there are: {}", known.join(", "));
-        errors::NameUnknownError::new_err(text)
-    })
 }
 
 /// Components of one instance.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::functions::dtype;
-use crate::requests::engine;
+use crate::names::{dtype, engine};
 
 /// A checkpoint as its config and its headers describe it.
 #[pyclass(frozen, module = "echoplaned._allocator")]

@@ -1,8 +1,8 @@
 //! What a sequence keeps between steps, by kind of attention.
 
 use crate::Result;
+use crate::layers::Layers;
 use crate::math::{product, sum};
-use crate::model::Layers;
 
 /// One kind of cache. Widths in elements, windows in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

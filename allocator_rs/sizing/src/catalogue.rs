@@ -1,7 +1,5 @@
 //! The architectures that are known, as data. Anything else is refused.
 
-use std::fmt;
-
 use crate::families::decoder::Decoder;
 use crate::families::encoder::Encoder;
 use crate::families::foreign::Foreign;
@@ -9,72 +7,10 @@ use crate::families::opt::Opt;
 use crate::families::recurrent::Recurrent;
 use crate::families::seq2seq::{Bart, T5};
 use crate::families::style;
-use crate::families::{FamilyRules, bert::Bert, distilbert::DistilBert, gpt2::Gpt2, llama::Llama};
+use crate::families::{bert::Bert, distilbert::DistilBert, gpt2::Gpt2, llama::Llama};
 use crate::{Result, SizingError};
 
-/// What a model is served for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Task {
-    /// Text to one vector.
-    Embedding,
-    /// Text to one score a label.
-    Classification,
-    /// Text to more text.
-    Generation,
-}
-
-impl Task {
-    /// The API's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Embedding => "EMBEDDING",
-            Self::Classification => "CLASSIFICATION",
-            Self::Generation => "GENERATION",
-        }
-    }
-}
-
-/// What stands on top of the base model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Head {
-    /// A pooler that nothing served depends on.
-    Pooler,
-    /// A pooler and one linear layer.
-    PooledClassifier,
-    /// A dense layer and a projection.
-    DenseClassifier,
-    /// A dense layer beside the base model and one linear layer.
-    PreClassifier,
-    /// Nothing.
-    Bare,
-    /// An output embedding.
-    LanguageModel,
-}
-
-/// One architecture.
-pub struct Architecture {
-    /// The class name in `config.json`.
-    pub name: &'static str,
-    /// What it is served for.
-    pub task: Task,
-    /// Prefix of the base model's tensors; files may leave it out.
-    pub prefix: &'static str,
-    /// Head.
-    pub head: Head,
-    /// Whether queries, keys and values have biases whatever the config says (Qwen2).
-    pub qkv_bias: bool,
-    /// Whether the embedded engine serves it; the others are sized for planning.
-    pub served: bool,
-    /// The rules.
-    pub family: &'static dyn FamilyRules,
-}
-
-impl fmt::Debug for Architecture {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Architecture").field("name", &self.name).finish_non_exhaustive()
-    }
-}
+pub use crate::architecture::{Architecture, FamilyRules, Head, Task};
 
 const fn row(
     name: &'static str,

@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use crate::Result;
-use crate::ledger::Totals;
 use crate::math::{product, sum};
-use crate::steps::Number;
+use crate::number::Number;
 
 /// One part of the memory that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +48,15 @@ impl Workload {
     pub fn tokens(&self) -> Result<u64> {
         product("the tokens", &[self.sequences, self.context_length])
     }
+}
+
+/// Sums alone: nothing is allocated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Expected bytes.
+    pub bytes: u64,
+    /// What admission counts with.
+    pub upper_bytes: u64,
 }
 
 /// All components of one instance: those of the rank that needs the most.

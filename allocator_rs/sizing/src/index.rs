@@ -8,11 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::safetensors::{Tensors, read_header};
-use crate::source::{Source, read_bounded};
+use crate::source::{INDEX_NAME, Source, read_bounded};
 use crate::{Result, SizingError};
 
-/// The index's file name.
-pub const INDEX_NAME: &str = "model.safetensors.index.json";
 const INDEX_LIMIT_BYTES: u64 = 32 * 1024 * 1024;
 /// Most tensors of one checkpoint: more would need tables of more than 64 MiB.
 pub const MAX_TENSORS: usize = 400_000;

@@ -6,6 +6,8 @@ use crate::Result;
 use crate::component::{Component, Sized};
 use crate::math::sum;
 
+pub use crate::component::Totals;
+
 /// How a component follows, for a person.
 #[derive(Debug)]
 pub struct Detail {
@@ -46,15 +48,6 @@ pub trait Ledger {
     fn exact(&mut self, name: &'static str, bytes: u64, detail: impl FnOnce() -> Detail) -> Result<()> {
         self.add(name, bytes, bytes, detail)
     }
-}
-
-/// Sums alone: nothing is allocated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Expected bytes.
-    pub bytes: u64,
-    /// What admission counts with.
-    pub upper_bytes: u64,
 }
 
 impl Ledger for Totals {

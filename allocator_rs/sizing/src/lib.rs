@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
+pub mod architecture;
 pub mod cache;
 pub mod catalogue;
 pub mod checkpoint;
@@ -21,10 +22,12 @@ pub mod error;
 pub mod families;
 mod header_json;
 pub mod index;
+pub mod layers;
 pub mod ledger;
 pub mod limits;
 pub mod math;
 pub mod model;
+pub mod number;
 pub mod request;
 pub mod safetensors;
 pub mod sizes;
@@ -35,16 +38,12 @@ pub mod tokenizer;
 pub mod torch;
 pub mod weights;
 
-pub use catalogue::Task;
+pub use architecture::Task;
 pub use checkpoint::{Checkpoint, inspect, inspect_config};
 pub use component::{Component, Sized, Workload};
 pub use constants::Constants;
 pub use dtype::{StoredDtype, WeightDtype};
-pub use engines::{size_for, totals_for};
-pub use error::SizingError;
+pub use engines::{size, size_for, totals_for};
+pub use error::{Result, SizingError};
 pub use request::{Engine, KvDtype, Lora, Request};
 pub use survey::{survey, survey_config};
-pub use torch::size;
-
-/// This crate's results.
-pub type Result<T> = std::result::Result<T, SizingError>;

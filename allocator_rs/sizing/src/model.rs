@@ -1,9 +1,9 @@
 //! A model as rules: which parameters it has, and how large each is, in terms of its config's fields.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use crate::cache::CacheGroup;
+pub use crate::layers::Layers;
 use crate::math::{product, sum};
 use crate::{Result, WeightDtype};
 
@@ -55,36 +55,6 @@ pub enum Split {
     KvHeads,
     /// Rows of the vocabulary, padded to a multiple of 64, an equal part each.
     Vocabulary,
-}
-
-/// Which layers have a parameter or a cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layers {
-    /// All.
-    All,
-    /// Those that are marked.
-    Marked(Arc<[bool]>),
-}
-
-impl Layers {
-    /// How many of the layers from `begin` to before `end` are meant.
-    #[must_use]
-    pub fn count(&self, begin: u64, end: u64) -> u64 {
-        match self {
-            Self::All => end.saturating_sub(begin),
-            Self::Marked(marks) => {
-                let [begin, end] = [begin, end].map(|at| usize::try_from(at).unwrap_or(usize::MAX).min(marks.len()));
-                let found = marks.get(begin..end).map_or(0, |part| part.iter().filter(|mark| **mark).count());
-                u64::try_from(found).unwrap_or(u64::MAX)
-            }
-        }
-    }
-
-    /// Whether a layer is meant.
-    #[must_use]
-    pub fn holds(&self, layer: u64) -> bool {
-        self.count(layer, layer.saturating_add(1)) > 0
-    }
 }
 
 /// Whether files must have a parameter.

@@ -5,11 +5,12 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::index::INDEX_NAME;
 use crate::{Result, SizingError};
 
 /// The weights of a checkpoint in one file.
 pub const SINGLE_NAME: &str = "model.safetensors";
+/// The index's file name.
+pub const INDEX_NAME: &str = "model.safetensors.index.json";
 /// The model's configuration.
 pub const CONFIG_NAME: &str = "config.json";
 const MAX_DEPTH: usize = 4;

@@ -2,7 +2,7 @@
 
 use crate::cache::CacheKind;
 use crate::catalogue::Task;
-use crate::component::{Sized, Workload};
+use crate::component::Workload;
 use crate::constants::{self, Bound};
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
@@ -18,15 +18,6 @@ const UNVERIFIED_MARGIN_PERCENT: u64 = 50;
 const BF16_CODE_BYTES: u64 = 3_600_000;
 /// The same for FP16: 1.1 to 1.6 MB.
 const FP16_CODE_BYTES: u64 = 1_200_000;
-
-/// Components of one instance of a checkpoint.
-///
-/// # Errors
-/// [`SizingError::ContextInvalid`], [`SizingError::ConcurrencyInvalid`], [`SizingError::QuantisationIneffective`],
-/// [`SizingError::Overflow`].
-pub fn size(checkpoint: &Checkpoint, dtype: WeightDtype, context_length: u64, max_concurrency: u64) -> Result<Sized> {
-    crate::engines::size_for(checkpoint, &Request::torch(dtype, context_length, max_concurrency))
-}
 
 /// Write the embedded engine's components down.
 pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {

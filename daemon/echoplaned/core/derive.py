@@ -56,10 +56,10 @@ def _instance_effect(version: Version, instance: Instance, reservation_epoch: in
     match instance.state:
         case InstanceState.PENDING:
             effect = PlaceInstance(key, reservation_epoch)
-        case InstanceState.STARTING if instance.restart_at_s is None or now_s >= instance.restart_at_s:
-            effect = StartEngine(key, generation, instance.device_id, version.spec, version.facts)
+        case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
+            effect = StartEngine(key, generation, instance.placement, version.spec, version.facts)
         case InstanceState.PROBING:
-            effect = ProbeEngine(key, generation, instance.address, version.facts)
+            effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:
             effect = DrainEngine(key, generation, instance.drain_deadline_s or now_s)
         case InstanceState.STOPPING:
@@ -67,3 +67,7 @@ def _instance_effect(version: Version, instance: Instance, reservation_epoch: in
         case _:
             pass  # READY and GONE ask for nothing; a restart that is not due waits for a tick
     return effect
+
+
+def _is_due(instance: Instance, now_s: float) -> bool:
+    return instance.restart_at_s is None or now_s >= instance.restart_at_s

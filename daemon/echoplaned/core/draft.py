@@ -65,7 +65,7 @@ class Draft:
         version = self.version(key.version)
         gone = next(i for i in version.instances if i.key == key)
         self.put_version(replace(version, instances=tuple(i for i in version.instances if i.key != key)))
-        if gone.reserved_bytes:
+        if gone.placement is not None:
             self.bump_reservations()
 
     def bump_reservations(self) -> None:

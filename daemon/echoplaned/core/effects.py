@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echoplaned.core.calibration import MemoryUsage
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import VersionSpec
 from echoplaned.core.state import Operation, Rollout
@@ -40,7 +42,7 @@ class StartEngine:
 
     instance: InstanceKey
     generation: int
-    device_id: str
+    placement: Placement
     spec: VersionSpec
     facts: ModelFacts
 
@@ -56,7 +58,7 @@ class ProbeEngine:
 
     instance: InstanceKey
     generation: int
-    address: str
+    endpoints: tuple[Endpoint, ...]
     facts: ModelFacts
 
     @property

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from echoplaned.core.behaviour import Requantised
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
 from echoplaned.core.state import Verdict
@@ -160,8 +162,7 @@ class InstancePlaced:
 
     now_s: float
     instance: InstanceKey
-    device_id: str
-    reserve_bytes: int
+    placement: Placement
     reservation_epoch: int
 
 
@@ -180,13 +181,18 @@ class PlacementRefused:
 
 @dataclass(frozen=True, slots=True)
 class EngineReady:
-    """The engine has loaded the version and listens."""
+    """The engine has loaded the version and listens.
+
+    Attributes:
+        endpoints: where it can be called, one for each protocol.
+        leader_id: what the engine's side calls the session's leading process; opaque.
+    """
 
     now_s: float
     instance: InstanceKey
     generation: int
-    address: str
-    pid: int
+    endpoints: tuple[Endpoint, ...]
+    leader_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,12 +350,17 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class FoundEngine:
-    """An engine process that was found alive at the start."""
+    """An engine that was found alive at the start.
+
+    Attributes:
+        endpoints: where it can be called; empty where it does not listen yet.
+        leader_id: what the engine's side calls the session's leading process; opaque.
+    """
 
     instance: InstanceKey
     generation: int
-    address: str
-    pid: int
+    endpoints: tuple[Endpoint, ...]
+    leader_id: str
 
 
 @dataclass(frozen=True, slots=True)

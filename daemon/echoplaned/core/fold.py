@@ -74,11 +74,11 @@ def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Insta
 def reserved_bytes(state: State, device_id: str) -> int:
     """Return the bytes that instances hold on a device, in every state in which they hold any."""
     return sum(
-        instance.reserved_bytes
+        instance.placement.bytes_on(device_id)
         for model in state.models.values()
         for version in model.versions.values()
         for instance in version.instances
-        if instance.device_id == device_id
+        if instance.placement is not None
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import ExplainReading, UndrainEngine
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
     EngineDrained,
     EngineEvent,
@@ -55,16 +56,11 @@ def on_placed(draft: Draft, event: InstancePlaced) -> None:
         return draft.count_stale()
     if event.reservation_epoch != draft.state.reservation_epoch:
         return draft.count_stale()
-    if event.reserve_bytes > free_bytes(draft.state, event.device_id):
+    if any(share.bytes > free_bytes(draft.state, share.device_id) for share in event.placement.shares):
         # A plan that overcommits would break an invariant; asked again, the planner reads reservations that differ.
         return draft.bump_reservations()
-    instance = replace(
-        found[2],
-        state=_next(found[2], InstanceSignal.RESERVED),
-        device_id=event.device_id,
-        reserved_bytes=event.reserve_bytes,
-    )
-    draft.put_instance(instance)
+    state = _next(found[2], InstanceSignal.RESERVED)
+    draft.put_instance(replace(found[2], state=state, placement=event.placement))
     draft.bump_reservations()
     return None
 
@@ -125,7 +121,7 @@ def _apply(draft: Draft, instance: Instance, signal: InstanceSignal, event: Engi
     if target is InstanceState.STOPPING:
         return _stopping(draft, instance, signal, event)
     if isinstance(event, EngineReady):
-        draft.put_instance(replace(instance, state=target, address=event.address, pid=event.pid))
+        draft.put_instance(replace(instance, state=target, endpoints=event.endpoints, leader_id=event.leader_id))
     elif target is InstanceState.READY:
         became_ready(draft, instance)
     return None
@@ -139,7 +135,7 @@ def became_ready(draft: Draft, instance: Instance) -> None:
     version = draft.version(instance.key.version)
     if version.load_duration_s is None:
         draft.put_version(replace(version, load_duration_s=draft.now_s - version.load_started_s))
-    draft.announce(_subject(instance), "instance.ready", f"{instance.key} is ready at {instance.address}")
+    draft.announce(_subject(instance), "instance.ready", f"{instance.key} is ready at {oip_target(instance.endpoints)}")
 
 
 def _gone(draft: Draft, instance: Instance) -> None:
@@ -155,8 +151,8 @@ def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
             state=InstanceState.STARTING,
             generation=instance.generation + 1,
             goal=None,
-            address="",
-            pid=0,
+            endpoints=(),
+            leader_id="",
             failures=failures,
             restart_at_s=draft.now_s + back_off_s(failures),
             ready_since_s=None,

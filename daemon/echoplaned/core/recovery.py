@@ -43,8 +43,9 @@ def _recover_instance(draft: Draft, instance: Instance, found: dict[tuple[Instan
     deadline_s = instance.drain_deadline_s
     if deadline_s is not None:
         deadline_s = max(deadline_s, draft.state.clients_back_s)
-    address = engine.address or instance.address
-    draft.put_instance(replace(instance, address=address, pid=engine.pid, drain_deadline_s=deadline_s))
+    endpoints = engine.endpoints or instance.endpoints
+    found_again = replace(instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s)
+    draft.put_instance(found_again)
 
 
 def _recover_rollout(draft: Draft, model: Model) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from echoplaned.core.endpoints import oip_endpoint
 from echoplaned.core.fold import is_ready
-from echoplaned.core.routes_view import ClusterView, Endpoint
+from echoplaned.core.routes_view import ClusterView, RouteEndpoint
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, InstanceState, Model, Phase, Rollout, Version
 
 # Weight 0 makes C-core drop the cluster and unsubscribe; 1 of 1,000,000 keeps the way back a mere change of weight.
@@ -76,9 +77,10 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
     return tuple(clusters)
 
 
-def ready_endpoints(version: Version) -> tuple[Endpoint, ...]:
-    """Return the addresses of a version's READY instances."""
-    return tuple(Endpoint(i.address) for i in version.instances if i.state is InstanceState.READY)
+def ready_endpoints(version: Version) -> tuple[RouteEndpoint, ...]:
+    """Return where xDS clients reach a version's READY instances: gRPC over TCP."""
+    found = (oip_endpoint(i.endpoints) for i in version.instances if i.state is InstanceState.READY)
+    return tuple(RouteEndpoint(each.target) for each in found if each is not None and each.is_tcp)
 
 
 def has_version(model: Model, version_id: str) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An engine's address, ``host:port``."""
+class RouteEndpoint:
+    """An instance as an xDS client dials it: ``HOST:PORT``, gRPC."""
 
     address: str
     healthy: bool = True
@@ -19,7 +19,7 @@ class ClusterView:
 
     version: str
     weight_ppm: int
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[RouteEndpoint, ...]
     routed: bool
 
 

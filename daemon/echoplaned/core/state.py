@@ -9,9 +9,11 @@ from types import MappingProxyType
 
 from echoplaned.core.behaviour import BehaviourReport, Requantised
 from echoplaned.core.calibration import Window
+from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
@@ -41,20 +43,25 @@ class Goal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One engine process: one address, one reservation.
+    """One replica of a version, as one engine session after another.
 
-    ``generation`` rises with every new process. ``failures``: in a row, forgotten after a minute of READY.
-    ``restart_at_s``: while set, a STARTING instance waits for that time. ``alarm``: the process does not die.
+    Attributes:
+        generation: rises with every new session.
+        placement: its node, and what it reserves of each device there; None: nothing yet.
+        endpoints: where it can be called, one for each protocol; empty until it is ready for the first time.
+        leader_id: what its engine's side calls the session's leading process; opaque, empty while there is none.
+        failures: in a row, forgotten after a minute of READY.
+        restart_at_s: while set, a STARTING instance waits for that time.
+        alarm: the session does not end.
     """
 
     key: InstanceKey
     generation: int = 1
     state: InstanceState = InstanceState.PENDING
     goal: Goal | None = None
-    device_id: str = ""
-    reserved_bytes: int = 0
-    address: str = ""
-    pid: int = 0
+    placement: Placement | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    leader_id: str = ""
     failures: int = 0
     restart_at_s: float | None = None
     ready_since_s: float | None = None

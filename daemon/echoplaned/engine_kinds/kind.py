@@ -85,7 +85,7 @@ class EngineKind:
         command: its leader's command line but for ``--worker-id`` and ``--state-dir``; ``{python}`` stands for the interpreter.
         environment: what is set for its leader beside the daemon's own environment; ``exact``: hand freed memory back at once.
         version: the name that measurements of an engine in such an environment are kept under; reads metadata, imports nothing.
-        protocols: what its endpoints speak, by the names of ``worker_contract.endpoints``; the first is the one that is probed.
+        protocols: what its endpoints speak, by the names of ``core.endpoints.EndpointProtocol``; the first is the one that is probed.
         options: what a caller may set.
         formats: how weights may be stored that it reads.
         tiers: where it can keep a version.

@@ -159,6 +159,10 @@ class EngineProcesses:
         """Kill every engine of this state directory that is neither owned nor a wanted one on standby; return how many."""
         return await self._leaders.sweep(owned)
 
+    def pid_of(self, leader_id: str) -> int:
+        """Return the process that leads an instance's engine under this id; 0: there is none."""
+        return self._leaders.pid_of(leader_id)
+
     # --- start ---
 
     async def _start(self, effect: StartEngine) -> None:
@@ -166,6 +170,10 @@ class EngineProcesses:
         kind = find_kind(effect.spec.shape.engine, self._kinds)
         if kind is None:
             self._give_up(key, f"there is no engine {effect.spec.shape.engine!r} here")
+            return
+        if len(effect.placement.shares) > 1:
+            devices = ", ".join(effect.placement.device_ids)
+            self._give_up(key, f"the engine {kind.name} runs on one device, not on {devices}")
             return
         watched = self._leaders.get(key)
         try:
@@ -183,7 +191,7 @@ class EngineProcesses:
         else:
             leader = watched.leader
             leader.reread_endpoints()
-            self._emit(EngineReady(self._now_s(), *key, leader.client.address, leader.process.pid))
+            self._emit(EngineReady(self._now_s(), *key, leader.endpoints, leader.worker_id))
 
     def _load_failed(self, watched: WatchedInstance, error: LeaderRefusedError) -> None:
         if error.code in _FINAL_CODES:

@@ -58,7 +58,7 @@ class LeaderClient:
             context_length=shape.context_length,
             max_concurrency=shape.max_concurrency,
             engine_options=dict(shape.options),
-            device_id=effect.device_id,
+            device_id=effect.placement.device_ids[0],
             weights_format=shape.weights_format,
         )
         try:

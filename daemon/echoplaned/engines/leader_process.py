@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind
 from echoplaned.engines.family import Family, end_family
 from echoplaned.engines.inventory import FoundLeader
 from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch, standby_mark
 from echoplaned.engines.leader_client import LeaderClient
 from echoplaned.engines.processes import ExitInfo, WatchedProcess
-from echoplaned.worker_contract.endpoints import Endpoint, grpc_endpoint
 from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
@@ -169,7 +169,7 @@ class LeaderProcess:
 
     def _listens_at(self, address: str, endpoints: tuple[Endpoint, ...]) -> None:
         self._client = LeaderClient(address)
-        self.endpoints = endpoints or (grpc_endpoint(address),)
+        self.endpoints = endpoints or (tcp_endpoint(EndpointProtocol.OIP_GRPC, address),)
 
     def _own_record(self) -> WorkerRecord | None:
         record = read_record(records_dir(self._state_dir) / f"{self.worker_id}.json")

@@ -99,6 +99,11 @@ class Leaders:
         """Return the instance's leader, if it has one."""
         return self._instances.get(key)
 
+    def pid_of(self, leader_id: str) -> int:
+        """Return the process of the leader with this id that leads an instance; 0: there is none."""
+        leaders = (watched.leader for watched in self._instances.values())
+        return next((one.process.pid for one in leaders if one.worker_id == leader_id), 0)
+
     @property
     def is_idle(self) -> bool:
         """Whether no leader serves an instance."""
@@ -246,7 +251,7 @@ class Leaders:
             return []
         leader = LeaderProcess.adopt(self._state_dir, found)
         self._watch((instance, record.generation), leader).count_from_now()
-        return [FoundEngine(instance, record.generation, record.address, record.pid)]
+        return [FoundEngine(instance, record.generation, record.endpoints, record.worker_id)]
 
     async def _take_inventory(self) -> Inventory:
         inventory = await asyncio.to_thread(take_inventory, self._state_dir, tuple(self._pools))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.state import Instance, InstanceState, Model, Rollout, Version
 from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.ports.scoring import ScoreOutcome
@@ -23,7 +24,7 @@ class Ready:
 
     def address(self, index: int) -> str:
         """Return where question ``index`` goes: the engines take turns."""
-        return self.instances[index % len(self.instances)].address
+        return oip_target(self.instances[index % len(self.instances)].endpoints)
 
 
 def ready_pair(model: Model, rollout: Rollout) -> tuple[Ready, Ready] | None:
@@ -36,7 +37,7 @@ def _ready(model: Model, version_id: str) -> Ready | None:
     version = model.versions.get(version_id)
     if version is None:
         return None
-    ready = tuple(i for i in version.instances if i.state is InstanceState.READY and i.address)
+    ready = tuple(i for i in version.instances if i.state is InstanceState.READY and oip_target(i.endpoints))
     return Ready(version, ready) if ready else None
 
 

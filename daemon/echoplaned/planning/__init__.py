@@ -11,6 +11,7 @@ from echoplaned.planning.batch import size_batch
 from echoplaned.planning.calibration import Calibrated, calibrate, explain
 from echoplaned.planning.devices import find_devices, host_device
 from echoplaned.planning.inspection import (
+    DEFAULT_MAX_CONCURRENCY,
     Checkpoint,
     architectures,
     inspect_checkpoint,
@@ -21,7 +22,7 @@ from echoplaned.planning.inspection import (
 from echoplaned.planning.options import KvDtype, WeightFormat
 from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline
 from echoplaned.planning.reservoir import plan_reservoir, size_class
-from echoplaned.planning.sizing import DEFAULT_MAX_CONCURRENCY, SizedModel, fitting, size_model
+from echoplaned.planning.sizing import SizedModel, fitting, size_model
 
 __all__ = [
     "DEFAULT_MAX_CONCURRENCY",

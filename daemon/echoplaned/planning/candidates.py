@@ -24,13 +24,14 @@ def candidates_of(state: State) -> tuple[EvictionCandidate, ...]:
 
 def _candidate(model: Model, version: Version) -> EvictionCandidate | None:
     ready = all(instance.state is InstanceState.READY for instance in version.instances)
-    devices = {instance.device_id for instance in version.instances}
+    placements = [instance.placement for instance in version.instances if instance.placement is not None]
+    devices = {device_id for placement in placements for device_id in placement.device_ids}
     if version.pinned or not ready or len(devices) != 1 or version.key.version == model.serving_version:
         return None
     return EvictionCandidate(
         name=f"models/{version.key.model}/versions/{version.key.version}",
         device_id=devices.pop(),
-        bytes=sum(instance.reserved_bytes for instance in version.instances),
+        bytes=sum(placement.total_bytes for placement in placements),
         wake_seconds=None,
         reload_seconds=version.load_duration_s or _UNKNOWN_RELOAD_S,
     )

@@ -11,7 +11,12 @@ from echoplaned import _allocator
 from echoplaned.core.errors import ArchitectureUnsupportedError, SourceCorruptError
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.signature import signature_for
+from echoplaned.core.spec import ServingShape
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
+
+DEFAULT_MAX_CONCURRENCY: Final = 8
+"""Sequences at once where the caller says nothing."""
 
 _MODULES_NAME: Final = "modules.json"
 _KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
@@ -21,18 +26,25 @@ _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that was inspected. ``facts.digest`` is empty where it was not asked for, or where there is a config only.
+    """A checkpoint that was inspected.
 
-    ``native`` holds dimensions and rules for the functions of this package. ``has_weights``: whether files were read.
-    ``is_served``: whether the embedded engine serves the architecture. ``weight_format``: as ``facts.stored_dtype``, or how the
-    weights are packed where that is no dtype of the API's (``facts.stored_dtype`` is then what is computed in).
-    ``mtp_parameter_count``: of heads that predict further tokens, in no other count.
+    Attributes:
+        facts: what its files say; their digest is empty where it was not asked for, or where there is a config only.
+        has_weights: whether files were read.
+        files: that an engine will read.
+        native: dimensions and rules for the functions of this package.
+        default_shape: how it is served where the caller says nothing.
+        is_served: whether the embedded engine serves the architecture.
+        weight_format: as ``facts.stored_dtype``, or how the weights are packed where that is no dtype of the API's
+            (``facts.stored_dtype`` is then what is computed in).
+        mtp_parameter_count: of heads that predict further tokens, in no other count.
     """
 
     facts: ModelFacts
     has_weights: bool
     files: tuple[str, ...]
     native: _allocator.Checkpoint
+    default_shape: ServingShape
     is_served: bool = True
     weight_format: str = ""
     mtp_parameter_count: int = 0
@@ -124,6 +136,13 @@ def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
         has_weights=native.has_weights,
         files=tuple(native.files),
         native=native,
+        default_shape=ServingShape(
+            dtype=facts.stored_dtype,
+            context_length=facts.max_context_length,
+            max_concurrency=DEFAULT_MAX_CONCURRENCY,
+            engine=DEFAULT_KIND.name,
+            weights_format=native.stored_dtype if packed else "",
+        ),
         is_served=native.is_served,
         weight_format=native.stored_dtype,
         mtp_parameter_count=native.mtp_parameter_count,

@@ -13,6 +13,7 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import InstancePlaced, PlacementRefused, ReadingTaken
 from echoplaned.core.fit import unfit
 from echoplaned.core.fold import find_instance, free_bytes
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import DeviceFit, Plan
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
@@ -53,19 +54,20 @@ class InstancePlanner:
         needed = version.plan.upper_bytes
         devices = place(state.devices, held_bytes(state, {}), needed_bytes=needed, replicas=1)
         if devices:
-            placed = InstancePlaced(self._clock(), effect.instance, devices[0], needed, state.reservation_epoch)
-            self._emit(placed)
+            placement = on_one_device(devices[0], needed)
+            self._emit(InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch))
         else:
             self._start(("place", str(effect.instance)), self._refuse(effect, model, version, state))
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
         """Answer ReadingTaken; a reading of a device that has gone is dropped."""
         found = find_instance(state, effect.instance)
-        device = next((one for one in state.devices if found and one.device_id == found[2].device_id), None)
+        placement = found[2].placement if found is not None else None
+        held = [one for one in state.devices if placement is not None and one.device_id in placement.device_ids]
         # On a GPU the process's resident memory says nothing of the device's.
-        if found is None or device is None or device.kind != HOST_KIND:
+        if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
-        self._start(("explain", str(effect.instance)), self._explain(effect, found[1], device.name))
+        self._start(("explain", str(effect.instance)), self._explain(effect, found[1], held[0].name))
 
     @property
     def open_jobs(self) -> int:

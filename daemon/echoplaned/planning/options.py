@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -69,7 +69,10 @@ class SizingOptions:
     lora_rank: int = 0
 
 
-def read_options(pairs: Iterable[tuple[str, str]]) -> SizingOptions:
+_NO_OPTIONS: Final = SizingOptions()
+
+
+def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
     """Return what a shape's options say of its memory; a name that sizing does not know changes none of it.
 
     Raises:
@@ -77,6 +80,8 @@ def read_options(pairs: Iterable[tuple[str, str]]) -> SizingOptions:
     """
     kv_dtype = KvDtype.AUTO
     numbers: dict[str, int] = {}
+    if not pairs:
+        return _NO_OPTIONS
     for name, text in pairs:
         field = f'engine_options["{name}"]'
         if name == "kv_dtype":

@@ -10,13 +10,9 @@ from echoplaned import _allocator
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
-from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import native_request, weights_name
-
-DEFAULT_MAX_CONCURRENCY: Final = 8
-"""Sequences at once where the caller says nothing."""
 
 _DTYPES: Final = frozenset(Dtype)
 
@@ -60,16 +56,8 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
 
 
 def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
-    """Return a shape with its defaults: weights as they are stored, the model's longest context, 8 sequences, the embedded engine."""
-    facts, stored = checkpoint.facts, checkpoint.weight_format
-    default = ServingShape(
-        dtype=facts.stored_dtype,
-        context_length=facts.max_context_length,
-        max_concurrency=DEFAULT_MAX_CONCURRENCY,
-        engine=DEFAULT_KIND.name,
-        weights_format="" if stored in _DTYPES else stored,
-    )
-    shape = asked.complete(default)
+    """Return a shape with a checkpoint's defaults; a format that is a dtype is told as one."""
+    shape = asked.complete(checkpoint.default_shape)
     if shape.weights_format in _DTYPES:
         return replace(shape, dtype=Dtype(shape.weights_format), weights_format="")
     return shape

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.leaders import PidOf, no_pid
 from echoplaned.ports.planning import Planning
 from echoplaned.ports.probing import Prober
 from echoplaned.ports.refusals import RecordedRefusal
@@ -62,6 +63,7 @@ class RpcDeps:
     ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
     ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
+    ``pid_of``: the process that leads an instance's engine.
     """
 
     handle: Handle
@@ -76,6 +78,7 @@ class RpcDeps:
     limits: RpcLimits = RpcLimits()
     xds: Callable[[], XdsTotals] = XdsTotals
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
+    pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True
     alarms: Callable[[], tuple[str, ...]] = lambda: ()
     observer: RpcObserver = field(default_factory=NoObserver)

@@ -10,6 +10,7 @@ from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImp
 from echoplaned.core.events import ConfigureRequested, DeleteModelRequested, DeleteVersionRequested, Request
 from echoplaned.core.failure import Violation
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.admission import Accepted, Admission, answered
 from echoplaned.rpc.convert.common import key_name, model_name, version_name
 from echoplaned.rpc.convert.models import model_to_pb
@@ -30,11 +31,14 @@ DeleteEvent = DeleteModelRequested | DeleteVersionRequested
 class ModelService(models_pb2_grpc.ModelServiceServicer):
     """Turns requests into events and snapshots into answers."""
 
-    def __init__(self, handle: Handle, admission: Admission, memory: RequestMemory, health: HealthBook) -> None:
+    def __init__(
+        self, handle: Handle, admission: Admission, memory: RequestMemory, health: HealthBook, pid_of: PidOf
+    ) -> None:
         self._handle = handle
         self._admission = admission
         self._memory = memory
         self._health = health
+        self._pid_of = pid_of
 
     async def LoadModel(  # noqa: N802 - the API's name
         self, request: models_pb2.LoadModelRequest, context: Context
@@ -88,7 +92,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.GetModelVersionRequest, context: Context
     ) -> models_pb2.ModelVersion:
         """Return one version."""
-        return version_to_pb(*find_version(self._handle.state, parse_version(request.name)))
+        return version_to_pb(*find_version(self._handle.state, parse_version(request.name)), self._pid_of)
 
     async def ListModelVersions(  # noqa: N802 - the API's name
         self, request: models_pb2.ListModelVersionsRequest, context: Context
@@ -103,7 +107,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             request.page_token,
         )
         return models_pb2.ListModelVersionsResponse(
-            versions=[version_to_pb(model, v) for v in page.items], next_page_token=page.next_page_token
+            versions=[version_to_pb(model, v, self._pid_of) for v in page.items], next_page_token=page.next_page_token
         )
 
     async def DeleteModelVersion(  # noqa: N802 - the API's name
@@ -143,7 +147,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         state = self._handle.state
         if accepted.planned is not None:
             return planned_to_pb(accepted.operation, accepted.planned, state)
-        return operation_to_pb(state.operations.get(accepted.operation.operation_id, accepted.operation), state)
+        operation = state.operations.get(accepted.operation.operation_id, accepted.operation)
+        return operation_to_pb(operation, state, self._pid_of)
 
     def _stamp(self, request: DeleteRequest) -> Request:
         return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
@@ -156,13 +161,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self._memory.refuse_reuse(request.request_id, digest)
         came_before = find_operation(state, request.request_id, digest)
         if came_before is not None:
-            return operation_to_pb(came_before, state)
+            return operation_to_pb(came_before, state, self._pid_of)
         if missing is not None and request.allow_missing:
             return _nothing_to_delete(event)
         if missing is not None:
             raise missing
         operation = await self._handle.submit(event)
-        return operation_to_pb(answered(operation), self._handle.state)
+        return operation_to_pb(answered(operation), self._handle.state, self._pid_of)
 
     def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> ConfigureRequested:
         model = find_model(self._handle.state, model_id)

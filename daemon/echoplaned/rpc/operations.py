@@ -12,6 +12,7 @@ from echoplaned.core.events import CancelRequested, DeleteOperationRequested, Re
 from echoplaned.core.failure import Violation
 from echoplaned.core.state import Operation, State
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.operations import operation_to_pb
 from echoplaned.rpc.following import Watchers, until_stop
 from echoplaned.rpc.interceptor import Context
@@ -27,17 +28,18 @@ _FILTERS = {"": None, "done=true": True, "done=false": False}
 class OperationsService(operations_pb2_grpc.OperationsServicer):
     """Looks at operations, waits for them and cancels them."""
 
-    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers) -> None:
+    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, pid_of: PidOf) -> None:
         self._handle = handle
         self._lifecycle = lifecycle
         self._watchers = watchers
+        self._pid_of = pid_of
 
     async def GetOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.GetOperationRequest, context: Context
     ) -> operations_pb2.Operation:
         """Return one operation."""
         state = self._handle.state
-        return operation_to_pb(find_operation(state, parse_operation(request.name)), state)
+        return operation_to_pb(find_operation(state, parse_operation(request.name)), state, self._pid_of)
 
     async def ListOperations(  # noqa: N802 - the API's name
         self, request: operations_pb2.ListOperationsRequest, context: Context
@@ -54,7 +56,8 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
             request.page_token,
         )
         return operations_pb2.ListOperationsResponse(
-            operations=[operation_to_pb(o, state) for o in page.items], next_page_token=page.next_page_token
+            operations=[operation_to_pb(o, state, self._pid_of) for o in page.items],
+            next_page_token=page.next_page_token,
         )
 
     async def WaitOperation(  # noqa: N802 - the API's name
@@ -70,7 +73,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
                 state = await until_stop(self._lifecycle, waiting)
             except TimeoutError:
                 state = self._handle.state
-        return operation_to_pb(state.operations.get(operation_id, last), state)
+        return operation_to_pb(state.operations.get(operation_id, last), state, self._pid_of)
 
     async def CancelOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.CancelOperationRequest, context: Context

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from echoplane.v1 import models_pb2
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import Instance, InstanceState, Model, Version
 from echoplaned.ports.handle import Handle
@@ -59,7 +60,8 @@ class HealthBook:
         self._index += 1
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                outcome = await self._prober.probe_once(version.key, version.facts, instance.address, self._index)
+                target = oip_target(instance.endpoints)
+                outcome = await self._prober.probe_once(version.key, version.facts, target, self._index)
         except TimeoutError:
             text = f"no answer within {PROBE_TIMEOUT_S:g} s"
             outcome = ProbeOutcome(ok=False, detail=text, duration_s=PROBE_TIMEOUT_S)

@@ -234,7 +234,7 @@ class Codec(Generic[T]):
         """Read what ``encode`` wrote; ``given`` has the values of fields that are kept elsewhere.
 
         Raises:
-            CodecError: a field is unknown, missing without a default, or of another type.
+            CodecError: a field is unknown, missing without a default, or of another type; or the class itself refuses the values.
         """
         if not isinstance(json, dict):
             raise _mismatch(f"object for {self._cls.__name__}", json)
@@ -247,7 +247,10 @@ class Codec(Generic[T]):
         if missing := self._required - json.keys() - given.keys():
             raise CodecError(f"field {min(missing)!r} of {self._cls.__name__} is missing")
         values = {name: _at(name, self._kinds[name].decode, item) for name, item in json.items()}
-        return self._cls(**values, **given)
+        try:
+            return self._cls(**values, **given)
+        except ValueError as error:
+            raise CodecError(str(error)) from error
 
 
 @cache

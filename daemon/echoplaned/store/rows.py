@@ -83,7 +83,7 @@ VERSIONS = Entity(
 INSTANCES = Entity(
     schema.instances,
     ("model_id", "version_id", "ordinal"),
-    ("generation", "state", "device_id", "pid", "reserved_bytes"),
+    ("generation", "state"),
     Codec(Instance, frozenset({"key"})),
 )
 ROLLOUTS = Entity(

@@ -14,10 +14,12 @@ from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
 from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, State, Version
+from echoplaned.testing import builders
 
 MODEL = "m"
 SAID = "because"
 """What every verdict of an exploration gives as its reason."""
+LEADER = "leader-1"
 _FAILURES_SEEN = 1
 
 
@@ -105,8 +107,8 @@ def _canonical_instance(i: Instance, now_s: float) -> Instance:
 
 
 def _renumbered(version: Version, ordinal: int, i: Instance) -> Instance:
-    address, pid = (f"127.0.0.1:{ordinal}", 1) if i.address else ("", 0)
-    return replace(i, key=InstanceKey(version.key, ordinal), address=address, pid=pid)
+    found = builders.endpoints(f"127.0.0.1:{ordinal}") if i.endpoints else ()
+    return replace(i, key=InstanceKey(version.key, ordinal), endpoints=found, leader_id=LEADER if i.leader_id else "")
 
 
 def key_of(state: State, now_s: float = 0.0) -> Hashable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import Event, VersionOrder
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
 from echoplaned.core.plan import Device, Plan
@@ -18,6 +19,11 @@ GIB = 1024 * MIB
 def device(device_id: str = "host", capacity_bytes: int = 16 * GIB) -> Device:
     """Return a device with a tenth of its memory held back."""
     return Device(device_id, "host", "host memory", capacity_bytes, capacity_bytes // 10)
+
+
+def endpoints(target: str) -> tuple[Endpoint, ...]:
+    """Return the one endpoint of an engine that speaks the Open Inference Protocol at ``HOST:PORT``."""
+    return (tcp_endpoint(EndpointProtocol.OIP_GRPC, target),)
 
 
 def signature(width: int = 384) -> Signature:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
     EngineDrained,
     EngineGaveUp,
@@ -116,7 +117,7 @@ async def starts(stage: Stage) -> None:
     check(protocols == stage.subject.kind.protocols, f"it listens for {protocols}")
     stage.engines.start(stage.start_effect())
     again = await stage.wait_for(EngineReady)
-    check(again.address == ready.address, "the same order again started another process")
+    check(again.leader_id == ready.leader_id, "the same order again started another process")
 
 
 async def passes_probes(stage: Stage) -> None:
@@ -140,7 +141,7 @@ async def counts_requests(stage: Stage) -> None:
     before = sum(one.arrivals for one in stage.counts.values())
     prober = OipProber(time.monotonic)
     for index in range(3):
-        outcome = await prober.probe_once(KEY.version, stage.subject.facts, ready.address, index)
+        outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), index)
         check(outcome.ok, outcome.detail)
     await prober.close()
     flags = (await report_of(ready)).flags
@@ -152,7 +153,9 @@ async def scores(stage: Stage) -> None:
     """A golden text is scored, twice alike."""
     ready = await stage.start()
     scorer = OipScorer()
-    first, second = [await scorer.score(KEY.version, stage.subject.facts, ready.address, 0) for _ in range(2)]
+    first, second = [
+        await scorer.score(KEY.version, stage.subject.facts, oip_target(ready.endpoints), 0) for _ in range(2)
+    ]
     await scorer.close()
     check(first.ok, first.detail)
     values = [one.vector if one.vector is not None else one.log_probabilities for one in (first, second)]
@@ -164,7 +167,7 @@ async def traces(stage: Stage) -> None:
     """What requests said is told."""
     ready = await stage.start()
     prober = OipProber(time.monotonic)
-    outcome = await prober.probe_once(KEY.version, stage.subject.facts, ready.address, 0)
+    outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), 0)
     await prober.close()
     check(outcome.ok, outcome.detail)
     await until(lambda: stage.traces.traces(KEY.version), "no trace came")
@@ -187,7 +190,7 @@ async def is_adopted(stage: Stage) -> None:
     check(await stage.engines.sweep(frozenset({(KEY, stage.generation)})) == 0, "the sweep killed what is owned")
     stage.engines.open()
     stage.engines.start(stage.start_effect())
-    check((await stage.wait_for(EngineReady)).address == ready.address, "it was started anew")
+    check((await stage.wait_for(EngineReady)).leader_id == ready.leader_id, "it was started anew")
     check(stage.record().pid == pid, "another process leads it")
     await passes_probes(stage)
 
@@ -343,9 +346,9 @@ async def answers_no_protobuf(stage: Stage) -> None:
         record = {**json.loads(path.read_text(encoding="utf-8")), "address": garbage.address, "endpoints": []}
         await stage.reopen(change=lambda: put_record(path, json.dumps(record)))
         (found,) = await stage.engines.adopt()
-        check(found.address == garbage.address, "the record was not believed")
+        check(oip_target(found.endpoints) == garbage.address, "the record was not believed")
         stage.engines.open()
-        stage.engines.probe(replace(stage.probe_effect(), address=found.address))
+        stage.engines.probe(replace(stage.probe_effect(), endpoints=found.endpoints))
         failed = await stage.wait_for(ProbesFailed, 30.0)
         check("no message" in failed.detail, f"the probe says {failed.detail}")
         stuck = await stage.wait_for(EngineStuck, 30.0)
@@ -412,7 +415,7 @@ def put_record(path: Path, text: str) -> None:
 
 async def report_of(ready: EngineReady) -> Report:
     """Return a fresh report of a leader."""
-    client = LeaderClient(ready.address)
+    client = LeaderClient(oip_target(ready.endpoints))
     try:
         async with aclosing(client.reports(1.0)) as reports:
             async for report in reports:

@@ -18,6 +18,7 @@ from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopE
 from echoplaned.core.events import EngineReady, EngineStopped, Event
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
@@ -129,12 +130,14 @@ class Stage:
 
     def start_effect(self, spec: VersionSpec | None = None) -> StartEngine:
         """Return the effect that starts this generation."""
-        return StartEngine(KEY, self.generation, "host", spec or self.subject.spec, self.subject.facts)
+        return StartEngine(
+            KEY, self.generation, on_one_device("host", 0), spec or self.subject.spec, self.subject.facts
+        )
 
     def probe_effect(self) -> ProbeEngine:
         """Return the effect that probes this generation."""
-        address = self.ready.address if self.ready is not None else ""
-        return ProbeEngine(KEY, self.generation, address, self.subject.facts)
+        endpoints = self.ready.endpoints if self.ready is not None else ()
+        return ProbeEngine(KEY, self.generation, endpoints, self.subject.facts)
 
     def drain_effect(self, timeout_s: float) -> DrainEngine:
         """Return the effect that drains this generation."""

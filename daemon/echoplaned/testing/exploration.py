@@ -17,6 +17,7 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.state import (
     WEIGHT_TOTAL_PPM,
@@ -31,7 +32,7 @@ from echoplaned.core.state import (
 from echoplaned.core.state import GateVerdict as G
 from echoplaned.core.step import event_time, step
 from echoplaned.testing import builders
-from echoplaned.testing.abstraction import MODEL, SAID, canonical, describe, key_of, shape
+from echoplaned.testing.abstraction import LEADER, MODEL, SAID, canonical, describe, key_of, shape
 
 SHORT_S, LONG_S = 5.0, 10_000.0
 OLD, NEW = "v1", "v2"
@@ -112,8 +113,15 @@ def _serving(replicas: int) -> State:
 
 
 def _up(state: State, key: InstanceKey) -> tuple[ev.Event, ...]:
-    reserved = ev.InstancePlaced(0.0, key, "host", 128 * builders.MIB, state.reservation_epoch)
-    return (reserved, ev.EngineReady(0.0, key, 1, f"127.0.0.1:{key.ordinal}", 1))
+    return (_placed(state, key), _ready(key, 1))
+
+
+def _placed(state: State, key: InstanceKey) -> ev.InstancePlaced:
+    return ev.InstancePlaced(0.0, key, on_one_device("host", 128 * builders.MIB), state.reservation_epoch)
+
+
+def _ready(key: InstanceKey, generation: int) -> ev.EngineReady:
+    return ev.EngineReady(0.0, key, generation, builders.endpoints(f"127.0.0.1:{key.ordinal}"), LEADER)
 
 
 def _update(replicas: int) -> ev.UpdateRequested:
@@ -158,8 +166,8 @@ def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
 def _alive(model: Model) -> Iterator[ev.FoundEngine]:
     for version in model.versions.values():
         for i in version.instances:
-            if i.address:
-                yield ev.FoundEngine(i.key, i.generation, i.address, i.pid)
+            if i.endpoints:
+                yield ev.FoundEngine(i.key, i.generation, i.endpoints, i.leader_id)
 
 
 def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool]]:
@@ -168,14 +176,14 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool
     key, generation = i.key, i.generation
     match i.state:
         case InstanceState.PENDING:
-            yield ev.InstancePlaced(0.0, key, "host", 128 * builders.MIB, state.reservation_epoch), True
+            yield _placed(state, key), True
             yield (
                 ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch),
                 False,
             )
             return
         case InstanceState.STARTING if i.restart_at_s is None:
-            yield ev.EngineReady(0.0, key, generation, f"127.0.0.1:{key.ordinal}", 1), True
+            yield _ready(key, generation), True
         case InstanceState.PROBING:
             yield ev.ProbesPassed(0.0, key, generation), True
             yield ev.ProbesFailed(0.0, key, generation, "wrong"), False

@@ -24,9 +24,10 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import CallerEvent, Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import Failure
 from echoplaned.core.fold import find_instance
+from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
 from echoplaned.core.step import step
-from echoplaned.testing.builders import empty_state
+from echoplaned.testing.builders import empty_state, endpoints
 
 
 @dataclass(slots=True)
@@ -190,7 +191,7 @@ class FakeHandle:
                 answer = events.EngineGaveUp(*who, script.start_failure)
             case StartEngine() if script.start:
                 port = 9000 + effect.instance.ordinal
-                answer = events.EngineReady(*who, f"127.0.0.1:{port}", port)
+                answer = events.EngineReady(*who, endpoints(f"127.0.0.1:{port}"), f"leader-{port}")
             case ProbeEngine() if script.probe_failure:
                 answer = events.ProbesFailed(*who, script.probe_failure)
             case ProbeEngine() if script.probe:
@@ -219,7 +220,5 @@ class FakeHandle:
         found = find_instance(self._state, effect.instance)
         if found is None:
             return None
-        device = self._state.devices[0].device_id
-        return events.InstancePlaced(
-            self._now_s, effect.instance, device, found[1].plan.upper_bytes, self._state.reservation_epoch
-        )
+        placement = on_one_device(self._state.devices[0].device_id, found[1].plan.upper_bytes)
+        return events.InstancePlaced(self._now_s, effect.instance, placement, self._state.reservation_epoch)

@@ -18,15 +18,18 @@ from dataclasses import dataclass, field
 
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import GateVerdict, State, Verdict
 from echoplaned.core.step import step
 from echoplaned.testing import builders
 
 MIB = 1024 * 1024
+LEADER = "leader-1"
 
 
 @dataclass
@@ -167,7 +170,13 @@ def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Eve
 
 def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
     ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
-    return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], words[1], int(words[2]) * MIB, ledger)
+    return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], _placement(words[1:]), ledger)
+
+
+def _placement(words: list[str]) -> Placement:
+    """Read ``cuda:0 128 cuda:1 128``: each device with its MiB."""
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return Placement(LOCAL_NODE, tuple(DeviceShare(device_id, int(mib) * MIB) for device_id, mib in pairs))
 
 
 def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
@@ -179,7 +188,8 @@ def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Eve
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
     key, generation = t.instance(words[0])
     address = f"127.0.0.1:{5000 + 100 * len(key.version.version) + key.ordinal}"
-    return ev.EngineReady(t.now_s, key, generation, words[1] if len(words) > 1 else address, 4242)
+    found = builders.endpoints(words[1] if len(words) > 1 else address)
+    return ev.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
 _Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
@@ -238,7 +248,7 @@ def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> ev.Even
 
 
 def _recovered(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
-    found = tuple(ev.FoundEngine(*t.instance(word), "127.0.0.1:6000", 4242) for word in words)
+    found = tuple(ev.FoundEngine(*t.instance(word), builders.endpoints("127.0.0.1:6000"), LEADER) for word in words)
     return ev.Recovered(t.now_s, found)
 
 
@@ -291,9 +301,9 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
         case fx.PlaceInstance():
             return f"plan {effect.instance} ledger={effect.reservation_epoch}"
         case fx.StartEngine():
-            return f"start {effect.instance}.{effect.generation} on {effect.device_id}"
+            return f"start {effect.instance}.{effect.generation} on {','.join(effect.placement.device_ids)}"
         case fx.ProbeEngine():
-            return f"probe {effect.instance}.{effect.generation} at {effect.address}"
+            return f"probe {effect.instance}.{effect.generation} at {oip_target(effect.endpoints)}"
         case fx.DrainEngine():
             return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
         case fx.UndrainEngine():

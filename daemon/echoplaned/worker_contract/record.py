@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
-from echoplaned.worker_contract.endpoints import Endpoint, grpc_endpoint
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.worker_contract.mark import VARIABLE
 from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
 
@@ -92,12 +92,12 @@ class WorkerRecord:
         except TypeError as error:
             raise ValueError(f"a leader's record is incomplete: {error}") from error
         if not endpoints and record.address:
-            endpoints = (grpc_endpoint(record.address),)
+            endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, record.address),)
         return replace(record, phase=WorkerPhase(record.phase), endpoints=endpoints)
 
     def to_json(self) -> str:
         """Write the record as one line of JSON."""
-        endpoints = [{"protocol": one.protocol.value, "address": str(one)} for one in self.endpoints]
+        endpoints = [{"protocol": one.protocol.value, "address": one.address} for one in self.endpoints]
         return json.dumps({**asdict(self), "endpoints": endpoints}, sort_keys=True)
 
 
@@ -115,7 +115,7 @@ def _read_endpoints(data: object) -> tuple[Endpoint, ...]:
         if not isinstance(protocol, str) or not isinstance(address, str):
             raise ValueError("a leader's record holds a bad endpoint")  # noqa: TRY004 - as above
         with contextlib.suppress(ValueError):
-            found.append(Endpoint.parse(protocol, address))
+            found.append(Endpoint(EndpointProtocol(protocol), address))
     return tuple(found)
 
 
@@ -200,7 +200,7 @@ class RecordKeeper:
         """Write a new phase, and what else is given; ``address`` is an endpoint where no endpoints are given."""
         old = self._record
         if endpoints is None and address is not None:
-            endpoints = (grpc_endpoint(address),)
+            endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, address),)
         self._record = replace(
             old,
             phase=phase,

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 import grpc
 
 from echoplane.worker.v1 import worker_pb2_grpc
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
-from echoplaned.worker_contract.endpoints import Endpoint, grpc_endpoint
 from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError, WorkerPhase
 from echoplaned.worker_contract.service import ControlService, Leader, StopOrder
 
@@ -57,7 +57,9 @@ class LeaderServer:
         address = f"{host}:{self.server.add_insecure_port(listen)}"
         await self.server.start()
         phase = self._keeper.record.phase
-        self._keeper.update(phase, address=address, endpoints=(grpc_endpoint(address), *endpoints))
+        self._keeper.update(
+            phase, address=address, endpoints=(tcp_endpoint(EndpointProtocol.OIP_GRPC, address), *endpoints)
+        )
         return address
 
     async def wait_for_stop(self) -> StopOrder:

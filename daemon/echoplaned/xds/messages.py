@@ -16,7 +16,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
-from echoplaned.core.routes_view import ClusterView, Endpoint, ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds.names import version_name
 
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -125,7 +125,7 @@ def cluster(name: str) -> cluster_pb2.Cluster:
     )
 
 
-def assignment(name: str, endpoints: Iterable[Endpoint]) -> endpoint_pb2.ClusterLoadAssignment:
+def assignment(name: str, endpoints: Iterable[RouteEndpoint]) -> endpoint_pb2.ClusterLoadAssignment:
     """Return a cluster's endpoints in one locality; gRPC clients want it named and of non-zero weight."""
     members = [_lb_endpoint(each) for each in sorted(endpoints, key=lambda each: each.address)]
     localities = [
@@ -138,7 +138,7 @@ def assignment(name: str, endpoints: Iterable[Endpoint]) -> endpoint_pb2.Cluster
     return endpoint_pb2.ClusterLoadAssignment(cluster_name=name, endpoints=localities if members else [])
 
 
-def _lb_endpoint(endpoint: Endpoint) -> endpoint_components_pb2.LbEndpoint:
+def _lb_endpoint(endpoint: RouteEndpoint) -> endpoint_components_pb2.LbEndpoint:
     host, _, port = endpoint.address.rpartition(":")
     status = health_check_pb2.HealthStatus
     return endpoint_components_pb2.LbEndpoint(

@@ -143,7 +143,9 @@ def model_of(rollout: Rollout) -> Model:
     versions = {}
     for key in (OLD, NEW):
         order = builders.order(key.model, key.version)
-        instance = Instance(InstanceKey(key, 0), state=InstanceState.READY, address=f"{key.version}:1")
+        instance = Instance(
+            InstanceKey(key, 0), state=InstanceState.READY, endpoints=builders.endpoints(f"{key.version}:1")
+        )
         facts = replace(order.facts, task=Task.GENERATION)
         versions[key.version] = Version(key, order.spec, facts, order.plan, instances=(instance,))
     clusters = (ClusterView("v1", 950_000, (), routed=True), ClusterView("v2", 50_000, (), routed=True))

@@ -6,7 +6,7 @@ pub mod pages;
 use crate::ledger::{Ledger, Totals};
 use crate::request::{Engine, Request};
 use crate::weights::{Stage, check_split, stages};
-use crate::{Checkpoint, Result, Sized, torch};
+use crate::{Checkpoint, Result, Sized, WeightDtype, torch};
 
 /// Components of one instance for a request: those of the rank that needs the most, and the totals of all ranks.
 ///
@@ -30,6 +30,15 @@ pub fn size_for(checkpoint: &Checkpoint, request: &Request) -> Result<Sized> {
     sized.kv_bytes_per_token = pages::bytes_per_token(checkpoint, request)?;
     sized.ranks = ranks;
     Ok(sized)
+}
+
+/// Components of one instance of a checkpoint.
+///
+/// # Errors
+/// [`crate::SizingError::ContextInvalid`], [`crate::SizingError::ConcurrencyInvalid`], [`crate::SizingError::QuantisationIneffective`],
+/// [`crate::SizingError::Overflow`].
+pub fn size(checkpoint: &Checkpoint, dtype: WeightDtype, context_length: u64, max_concurrency: u64) -> Result<Sized> {
+    size_for(checkpoint, &Request::torch(dtype, context_length, max_concurrency))
 }
 
 /// Totals of the rank that needs the most; nothing is allocated where nothing is split.

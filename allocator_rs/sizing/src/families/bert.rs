@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Activations, FamilyRules, axis, divide, rule, weight_and_bias};
-use crate::catalogue::{Architecture, Head};
+use crate::architecture::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;

@@ -2,7 +2,7 @@
 
 use super::{Activations, FamilyRules, axis, divide, rule, weight_and_bias};
 use crate::Result;
-use crate::catalogue::{Architecture, Head};
+use crate::architecture::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;

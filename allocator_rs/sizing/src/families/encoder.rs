@@ -4,7 +4,7 @@ use super::blocks::{Builder, Linear, Norm};
 use super::decoder::generic_activations;
 use super::{Activations, FamilyRules, axis, divide};
 use crate::Result;
-use crate::catalogue::{Architecture, Head};
+use crate::architecture::{Architecture, Head};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;

@@ -2,8 +2,8 @@
 
 use super::decoder::generic_activations;
 use super::{Activations, FamilyRules, divide};
+use crate::architecture::Architecture;
 use crate::cache::{CacheGroup, CacheKind};
-use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::sum;

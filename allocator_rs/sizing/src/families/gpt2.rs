@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Activations, FamilyRules, axis, divide, full_cache, rule, weight_and_bias};
 use crate::Result;
-use crate::catalogue::Architecture;
+use crate::architecture::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;

@@ -3,8 +3,8 @@
 use super::decoder::marked;
 use super::{Activations, FamilyRules, axis, divide, full_cache, rule};
 use crate::Result;
+use crate::architecture::Architecture;
 use crate::cache::{CacheGroup, CacheKind};
-use crate::catalogue::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::product;

@@ -1,15 +1,16 @@
 //! The first step of a generation: all prompts, and the logits of their next tokens.
 
 use super::parts::{Mode, gated, gemma_norm, layer_norm, linear, multiply, rms_norm, rotate, sdpa};
+use super::step::{Peak, finish, start};
 use super::tape::Dim::{
     Context, E, EvenRows, Experts, Heads, Hidden, Inner, Key, KvHeads, One, Pairs, PerHead, PerToken, Query, Sequences,
     Tokens, Vocabulary,
 };
 use super::tape::{Dim, Tape, elements, size};
-use super::{Number, Peak, finish, start};
 use crate::Result;
 use crate::component::Workload;
 use crate::model::Model;
+use crate::number::Number;
 
 /// Which decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

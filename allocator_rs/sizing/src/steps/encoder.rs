@@ -1,9 +1,9 @@
 //! One batch through an encoder.
 
 use super::parts::{Mode, layer_norm, linear, sdpa};
+use super::step::{Peak, finish, start};
 use super::tape::Dim::{Context, Hidden, Inner, Sequences, Tokens};
 use super::tape::{Tape, elements, size};
-use super::{Peak, finish, start};
 use crate::Result;
 use crate::component::Workload;
 use crate::model::Model;

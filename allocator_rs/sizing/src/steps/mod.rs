@@ -7,87 +7,11 @@ mod decoder;
 mod encoder;
 mod packed;
 mod parts;
+mod step;
 mod tape;
-
-use std::borrow::Cow;
 
 pub use decoder::{Decoding, decoder, evenly_routed};
 pub use encoder::{Encoding, encoder};
+pub use step::Peak;
 
-use parts::Mode;
-use tape::{Tape, Values};
-
-use crate::Result;
-use crate::cache::CacheKind;
-use crate::component::Workload;
-use crate::model::{Model, Role};
-
-/// What is computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Number {
-    /// 32 bit.
-    Fp32,
-    /// 16 bit.
-    Fp16,
-    /// 16 bit with FP32's range.
-    Bf16,
-}
-
-/// A step's peak, and how it is made up: empty where that was not asked for.
-pub struct Peak {
-    /// Bytes beside weights and cache.
-    pub bytes: u64,
-    /// Sum of what is held at the peak.
-    pub formula: Cow<'static, str>,
-    /// The formula's numbers.
-    pub inputs: Vec<(&'static str, u64)>,
-    /// What the matrix library keeps of packed matrices, outside of torch's count.
-    pub packed_bytes: u64,
-}
-
-fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
-    let shape = &model.shape;
-    let context = workload.context_length;
-    // The CPU's attention kernel works in blocks, wider ones for longer sequences.
-    let block = match context {
-        768.. => 256,
-        192.. => 64,
-        _ => 32,
-    };
-    let experts = model.rules.iter().find(|rule| rule.role == Role::Experts).and_then(|rule| rule.axes.first());
-    let pairs = workload.tokens()?.saturating_mul(model.experts_per_token);
-    let even_rows = experts.map_or(0, |axis| pairs.div_ceil(axis.size.max(1)));
-    let values: Values = [
-        1,
-        workload.sequences,
-        context,
-        workload.tokens()?,
-        shape.hidden,
-        shape.intermediate,
-        shape.heads,
-        shape.kv_heads,
-        shape.head_dim,
-        shape.head_dim.div_ceil(2),
-        shape.heads.saturating_mul(shape.head_dim),
-        shape.kv_heads.saturating_mul(shape.head_dim),
-        shape.vocabulary,
-        experts.map_or(0, |axis| axis.size),
-        pairs,
-        model.experts_per_token,
-        even_rows,
-        context.min(block),
-        context.min(512),
-        workload.element_bytes,
-    ];
-    let full =
-        model.caches.iter().any(|group| matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window));
-    let masked = workload.sequences > 1 || full;
-    let mode = Mode { number: workload.number, quantised: workload.quantised, masked, even: false };
-    Ok((Tape::new(values, workload.told), mode))
-}
-
-fn finish(tape: Tape) -> Result<Peak> {
-    let (inputs, packed_bytes) = (tape.inputs(), tape.packed_bytes());
-    let (bytes, formula) = tape.end()?;
-    Ok(Peak { bytes, formula, inputs, packed_bytes })
-}
+pub use crate::number::Number;

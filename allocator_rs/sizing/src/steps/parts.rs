@@ -1,10 +1,10 @@
 //! The parts that steps are made of: linear layers, norms, attention, as torch and transformers run them.
 
-use super::Number;
 use super::tape::Dim::{
     Context, E, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead, Query, QueryBlock, Sequences, Tokens,
 };
 use super::tape::{Dim, Tape, elements, size};
+use crate::number::Number;
 
 /// How a step computes.
 #[derive(Debug, Clone, Copy)]

@@ -21,12 +21,14 @@ def device_to_pb(device: Device, state: State) -> planning_pb2.Device:
         free_bytes=max(0, free_bytes(state, device.device_id)),
         reservations=[
             planning_pb2.Reservation(
-                version=key_name(version.key), ordinal=instance.key.ordinal, bytes=instance.reserved_bytes
+                version=key_name(version.key),
+                ordinal=instance.key.ordinal,
+                bytes=instance.placement.bytes_on(device.device_id),
             )
             for _, model in sorted(state.models.items())
             for _, version in sorted(model.versions.items())
             for instance in version.instances
-            if instance.device_id == device.device_id and instance.reserved_bytes
+            if instance.placement is not None and instance.placement.bytes_on(device.device_id)
         ],
     )
 

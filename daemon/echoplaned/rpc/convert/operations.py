@@ -9,6 +9,7 @@ from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2
 from echoplaned.core.plan import Plan
 from echoplaned.core.state import InstanceState, Model, Operation, OperationKind, Phase, State, Version
+from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import (
     by_name,
     model_name,
@@ -28,7 +29,7 @@ _READ = frozenset({InstanceState.PROBING, InstanceState.READY})
 _GOING_BACK = frozenset({Phase.REVERTING, Phase.CLEANING})
 
 
-def operation_to_pb(operation: Operation, state: State) -> longrunning_pb2.Operation:
+def operation_to_pb(operation: Operation, state: State, pid_of: PidOf) -> longrunning_pb2.Operation:
     """Return an operation with its metadata, and its response or error once it is done."""
     message = longrunning_pb2.Operation(name=operation_name(operation.operation_id), done=operation.done)
     message.metadata.Pack(metadata_to_pb(operation, state))
@@ -37,7 +38,7 @@ def operation_to_pb(operation: Operation, state: State) -> longrunning_pb2.Opera
     if operation.failure is not None:
         message.error.CopyFrom(to_status(operation.failure))
     else:
-        message.response.Pack(_response(operation, state))
+        message.response.Pack(_response(operation, state, pid_of))
     return message
 
 
@@ -125,14 +126,14 @@ def _estimate_s(operation: Operation, version: Version | None) -> float | None:
     return operation.create_time_s + version.load_duration_s
 
 
-def _response(operation: Operation, state: State) -> Message:
+def _response(operation: Operation, state: State, pid_of: PidOf) -> Message:
     model = state.models.get(operation.model)
     match operation.kind:
         case OperationKind.LOAD:
             version = model.versions.get(operation.version) if model is not None else None
             if model is None or version is None:  # deleted since
                 return models_pb2.ModelVersion(name=version_name(operation.model, operation.version))
-            return version_to_pb(model, version)
+            return version_to_pb(model, version, pid_of)
         case OperationKind.UPDATE:
             if model is None:  # deleted since
                 return models_pb2.Model(name=model_name(operation.model))

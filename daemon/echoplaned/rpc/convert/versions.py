@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
 from echoplaned.core.fold import version_state, weight_ppm
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Instance, Model, Version, VersionState
+from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import (
     DTYPE_TO_PB,
     INSTANCE_STATE_TO_PB,
@@ -25,8 +27,8 @@ _STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
 _AT_REST = frozenset({VersionState.COLD, VersionState.FAILED})
 
 
-def version_to_pb(model: Model, version: Version) -> models_pb2.ModelVersion:
-    """Return a version as the API shows it."""
+def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.ModelVersion:
+    """Return a version as the API shows it; ``pid_of`` knows the processes that lead its instances."""
     spec, shape = version.spec, version.spec.shape
     state = version_state(version)
     weight = weight_ppm(model, version.key.version)
@@ -43,7 +45,7 @@ def version_to_pb(model: Model, version: Version) -> models_pb2.ModelVersion:
         replicas=shape.replicas,
         memory=_memory(version),
         reservoir=None if version.plan.reservoir is None else reservoir_to_pb(version.plan.reservoir),
-        instances=[_instance(i) for i in version.instances],
+        instances=[_instance(i, pid_of) for i in version.instances],
         load_duration=None if version.load_duration_s is None else duration(version.load_duration_s),
         cache=_cache(version),
         failure=None if version.failure is None else to_status(version.failure),
@@ -103,17 +105,17 @@ def _memory(version: Version) -> models_pb2.VersionMemory:
     )
 
 
-def _instance(instance: Instance) -> models_pb2.Instance:
+def _instance(instance: Instance, pid_of: PidOf) -> models_pb2.Instance:
     # An instance that never had a process has no generation for callers, though the core counts it as the first.
-    started = bool(instance.pid or instance.generation > 1 or instance.address)
+    started = bool(instance.leader_id or instance.generation > 1 or instance.endpoints)
     return models_pb2.Instance(
-        device=instance.device_id,
-        address=instance.address,
-        pid=instance.pid,
+        device=",".join(instance.placement.device_ids) if instance.placement is not None else "",
+        address=oip_target(instance.endpoints),
+        pid=pid_of(instance.leader_id) if instance.leader_id else 0,
         state=INSTANCE_STATE_TO_PB[instance.state],
         ordinal=instance.key.ordinal,
         generation=instance.generation if started else 0,
-        reserved_bytes=instance.reserved_bytes,
+        reserved_bytes=instance.placement.total_bytes if instance.placement is not None else 0,
         failure="" if instance.failure is None else instance.failure.message,
     )
 

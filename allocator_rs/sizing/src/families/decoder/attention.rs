@@ -1,7 +1,6 @@
 //! The parameters of attention: by heads, and through a latent vector (MLA).
 
-use super::WHAT;
-use super::dims::Dims;
+use super::dims::{Dims, WHAT};
 use crate::Result;
 use crate::config::Fields;
 use crate::families::axis;

@@ -1,8 +1,7 @@
 //! What a decoder keeps of every token: which layers see all of them, and which only a window.
 
-use super::WHAT;
 use super::attention::latent_widths;
-use super::dims::{Dims, is_nth};
+use super::dims::{Dims, WHAT, is_nth};
 use crate::cache::{CacheGroup, CacheKind};
 use crate::config::Fields;
 use crate::families::style::{Attention, Style, Window};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::WHAT;
 use crate::cache::CacheKind;
 use crate::config::Fields;
 use crate::families::style::{Attention, Dense, Positions, Style};
@@ -10,6 +9,8 @@ use crate::families::{axis, divide};
 use crate::math::product;
 use crate::model::{Axis, Layers, Shape};
 use crate::{Result, SizingError};
+
+pub(super) const WHAT: &str = "a parameter's size";
 
 /// Layers of models whose layers differ are listed one by one, so there is an end to them.
 const MAX_MARKED_LAYERS: u64 = 4_096;

@@ -1,7 +1,6 @@
 //! The parameters behind attention: a dense MLP, or experts with the layers that have none.
 
-use super::WHAT;
-use super::dims::{Dims, is_nth};
+use super::dims::{Dims, WHAT, is_nth};
 use crate::Result;
 use crate::config::Fields;
 use crate::families::axis;

@@ -8,6 +8,7 @@ mod parts;
 
 use attention::latent_attention;
 use caches::caches;
+use dims::WHAT;
 use mlp::{dense_layers, experts};
 
 pub(super) use attention::head_attention;
@@ -19,14 +20,12 @@ use super::blocks::Builder;
 use super::style::{Attention, Kept, Positions, Style};
 use super::{Activations, FamilyRules, axis};
 use crate::Result;
-use crate::catalogue::Architecture;
+use crate::architecture::Architecture;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::math::{product, sum};
 use crate::model::{Layers, Model, Role, Rule, Shape, Split};
 use crate::steps::{Decoding, Number, decoder, evenly_routed};
-
-const WHAT: &str = "a parameter's size";
 
 /// A decoder of one style.
 pub struct Decoder(pub &'static Style);

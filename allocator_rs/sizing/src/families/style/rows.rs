@@ -1,6 +1,6 @@
 //! The rows: one decoder each, as it differs from another one.
 
-use super::{Attention, Dense, Experts, Flag, HeadNorm, Kept, Latent, Positions, Shared, Style, Window};
+use super::details::{Attention, Dense, Experts, Flag, HeadNorm, Kept, Latent, Positions, Shared, Style, Window};
 use crate::families::blocks::Norm;
 use crate::steps::Decoding;
 
