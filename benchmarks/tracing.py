@@ -1,8 +1,10 @@
 """Follows one number and one name through the daemon's functions: which files they pass, and which types carry them.
 
-A profile function sees each call of a Python function of ours, on every thread, and what it was given and what it returned. A file
-is on the path of a walk where one of its functions was given, or gave, something that holds the walk's name or number. A form is a type
-that holds the number in a field of its own: what is handed on inside of another type is one form, what is copied over is two.
+A profile function sees each call of a Python function of ours, on every thread, and what it was given and what it returned.
+
+- A file is on the path where one of its functions was given, or gave, something that holds the walk's name or number.
+- A form is a type that was given or returned and holds the number, itself or in what it consists of.
+- A copy is a type that holds the number in a field of its own: what is handed on inside of another type is not copied.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ PACKAGE: Final = Path(echoplaned.__file__).parent
 EVERYTHING: Final = (State, Model)
 """Types that hold whatever there is: what they hold says nothing of the path."""
 
+NAME: Final = "name"
+NUMBER: Final = "number"
+NONE: Final[frozenset[str]] = frozenset()
 MAX_DEPTH: Final = 5
 MAX_PARTS: Final = 24
 LEFT_OUT: Final = ("testing/", "telemetry/", "__init__.py")
@@ -39,13 +44,15 @@ class Walk:
         name: the text that marks what belongs to the walk.
         number: the value whose forms are counted; nothing else in the walk is equal to it.
         files: path below ``echoplaned`` by the order of its first call.
-        forms: module and name of each type that held the number, in the order of their first appearance.
+        forms: name of each type that carried the number, in the order of their first appearance.
+        copies: name of each type that had the number in a field of its own.
     """
 
     name: str
     number: int
     files: dict[str, None] = field(default_factory=dict)
     forms: dict[str, None] = field(default_factory=dict)
+    copies: dict[str, None] = field(default_factory=dict)
     _ours: dict[CodeType, str] = field(default_factory=dict)
 
     def see(self, frame: FrameType, event: str, argument: object) -> None:
@@ -60,8 +67,12 @@ class Walk:
             things = [argument]
         else:
             return
-        if any(self._holds(thing, MAX_DEPTH) for thing in things):
-            self.files.setdefault(path)
+        for thing in things:
+            held = self._marks_in(thing, MAX_DEPTH)
+            if held:
+                self.files.setdefault(path)
+            if NUMBER in held and _is_type_of_ours(thing):
+                self.forms.setdefault(type(thing).__name__)
 
     def _path_of(self, code: CodeType) -> str:
         """Return a function's file below the package; empty: it is not ours, or not on any path."""
@@ -74,18 +85,18 @@ class Walk:
             self._ours[code] = known
         return known
 
-    def _holds(self, thing: object, depth: int) -> bool:
-        """Whether something holds the name or the number; notes each type that holds the number itself."""
+    def _marks_in(self, thing: object, depth: int) -> frozenset[str]:
+        """Return which of the marks something holds; notes each type that holds the number itself."""
         if isinstance(thing, str):
-            return self.name in thing
+            return frozenset({NAME}) if self.name in thing else NONE
         if type(thing) in {int, float}:
-            return bool(thing == self.number)
+            return frozenset({NUMBER}) if thing == self.number else NONE
         if depth == 0 or thing is None or isinstance(thing, (bool, bytes, *EVERYTHING)):
-            return False
+            return NONE
         parts = _parts(thing)
         if any(type(part) in {int, float} and part == self.number for part in parts) and _is_type_of_ours(thing):
-            self.forms.setdefault(f"{type(thing).__module__}.{type(thing).__qualname__}")
-        return any([self._holds(part, depth - 1) for part in parts])  # noqa: C419 - all of them, so that each form is noted
+            self.copies.setdefault(type(thing).__name__)
+        return NONE.union(*(self._marks_in(part, depth - 1) for part in parts))
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
@@ -115,4 +126,7 @@ def _parts(thing: object) -> list[object]:
 
 
 def _is_type_of_ours(thing: object) -> bool:
-    return isinstance(thing, Message) or type(thing).__module__.startswith(("echoplaned", "echoplane"))
+    """Whether a type is one that a reader of the path meets: a message, or a public class of ours."""
+    kind = type(thing)
+    ours = isinstance(thing, Message) or kind.__module__.startswith(("echoplaned", "echoplane"))
+    return ours and not kind.__name__.startswith("_")

@@ -1,5 +1,7 @@
 """How long the two paths through the daemon are that one reads first: files that are passed, and forms that a value takes.
 
+`benchmarks/tracing.py` says what counts as either.
+
 A real daemon runs in this process over a real store, with a real engine and real checkpoints. ``LoadModel`` to READY is followed by the
 model's name and by a ``context_length`` that nothing else is equal to; a load report to its verdict by a count of requests.
 ``python -m benchmarks.walks`` prints the figures and the paths as text for ``docs/walkthrough.md``.
@@ -167,6 +169,7 @@ def rows(walks: Walks) -> list[Row]:
         files, forms = LIMITS[name]
         found.append(Row(f"{name}: files", len(seen.files), "files", limit=files, aim=f"<= {files}"))
         found.append(Row(f"{name}: forms", len(seen.forms), "types", limit=forms, aim=f"<= {forms}"))
+        found.append(Row(f"{name}: copies", len(seen.copies), "types"))
     return [*found, Row("functions called judge", judges(), "functions", limit=1, aim="<= 1")]
 
 
@@ -176,7 +179,9 @@ def text(walks: Walks) -> str:
     for name, seen in walks.items():
         lines += [f"## {name}: {len(seen.files)} files, {len(seen.forms)} forms", ""]
         lines += [f"{number}. `daemon/echoplaned/{path}`" for number, path in enumerate(seen.files, 1)]
-        lines += ["", "Forms: " + ", ".join(f"`{form.rpartition('.')[2]}`" for form in seen.forms) + ".", ""]
+        for title, names in (("Forms", seen.forms), ("Copied into a field of", seen.copies)):
+            lines += ["", f"{title}: " + ", ".join(f"`{name}`" for name in names) + "."]
+        lines.append("")
     return "\n".join(lines)
 
 
