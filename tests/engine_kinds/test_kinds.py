@@ -59,6 +59,13 @@ def test_options_have_defaults_and_no_others_are_known() -> None:
     assert violation.description == "engine torch has no such option; its options: torch_threads"
 
 
+def test_a_weights_format_is_checked_against_the_kind() -> None:
+    """What an engine cannot unpack is refused before anything is planned."""
+    assert DEFAULT_KIND.check_weights_format("") == ()
+    (violation,) = DEFAULT_KIND.check_weights_format("INT4_G128")
+    assert violation.description == "engine torch does not take 'INT4_G128'; it takes none: leave it out"
+
+
 def test_a_choice_is_one_of_its_texts() -> None:
     """Options that are no numbers may have a list of texts."""
     option = Option("cache", "Where it caches.", OptionType.TEXT, default="ram", choices=("ram", "disk"))

@@ -16,10 +16,9 @@ from echoplaned.gates.clients.evidence import IDLE_S, MAX_CLIENTS, ClientsEviden
 from echoplaned.gates.clients.gate import ClientsWindow
 from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
 from echoplaned.gates.gate import Observation, Source
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.error_eprocess import ErrorTest
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from tests.gates.judging import begin, evidence_of, verdict
 

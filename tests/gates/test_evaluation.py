@@ -12,10 +12,9 @@ from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.errors.evidence import ErrorsEvidence
 from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
 from echoplaned.gates.gate import Observation, Source
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 from tests.gates.judging import asks_for_pairs, begin, evidence_of, passes, verdict
 
 POLICY = RolloutPolicy()

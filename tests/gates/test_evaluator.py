@@ -100,7 +100,9 @@ class World:
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
-        self.place(Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1", phase=Phase.OBSERVING, stage=1, window=1))
+        self.place(
+            Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1", phase=Phase.OBSERVING, stage=1, evidence_window=1)
+        )
 
     def place(self, rollout: Rollout) -> Rollout:
         """Set the rollout."""
@@ -172,7 +174,7 @@ async def test_the_loop_goes_on_while_evidence_is_computed() -> None:
         await world.until(computing.is_set)
         known = len(world.reasons)
         world.counts = RequestCounts(ok=12, arrivals=12)
-        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, stage=2, window=2))), world.state)
+        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, stage=2, evidence_window=2))), world.state)
         await asyncio.sleep(0.05)
         assert len(world.reasons) == known
         going_on.set()
@@ -199,7 +201,7 @@ async def test_a_cancelled_computation_is_done_again() -> None:
         world.counts = RequestCounts(ok=12, arrivals=12)
         await asyncio.sleep(0.02)
         going_on.set()
-        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, window=2))), world.state)
+        runner.evaluate(EvaluateGates(world.place(replace(world.rollout, evidence_window=2))), world.state)
         await world.until(lambda: world.reasons[-1] == "begin 1 +7 +5 enter 2")
 
 
@@ -242,6 +244,24 @@ async def test_a_collector_that_breaks_is_reported_alike() -> None:
         await world.until(lambda: len(world.failures) >= 2)
     assert {type(error) for _, error in world.failures} == {ConnectionResetError}
     assert any(reason.startswith("JUDGE_BROKE") for reason in world.reasons)
+
+
+async def test_what_broke_is_not_begun_again_once_it_is_forgotten() -> None:
+    """Whoever stops judging between a fault and its retry has stopped it."""
+
+    async def broken() -> None:
+        raise ConnectionResetError
+
+    world = World(job=broken)
+    runner = world.runner()
+    runner.evaluate(EvaluateGates(world.rollout), world.state)
+    await world.until(lambda: bool(world.failures))
+    runner.forget(world.rollout)
+    await runner.aclose()
+    known = len(world.failures)
+    await asyncio.sleep(0.05)
+    assert len(world.failures) == known
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
 
 
 async def test_a_window_that_is_asked_for_again_is_gone_on_with() -> None:

@@ -13,11 +13,10 @@ from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import GateVerdict
 from echoplaned.gates.evaluation import observe, weigh
 from echoplaned.gates.gate import Lack, Need, Observation, Source
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 from tests.gates.judging import GATES, asks_for_pairs, begin, passes, verdict
 
 DAEMON = Path(echoplaned.__file__).parent

@@ -69,7 +69,7 @@ class World:
 
     def __post_init__(self) -> None:
         rollout = Rollout("r1", "m", "v1", "v2", RolloutPolicy(probe_count=20), "op1")
-        self.place(replace(rollout, phase=Phase.OBSERVING, stage=1, window=3, observe_since_s=self.now_s))
+        self.place(replace(rollout, phase=Phase.OBSERVING, stage=1, evidence_window=3, observe_since_s=self.now_s))
 
     def place(self, rollout: Rollout | None) -> None:
         """Set the rollout."""
@@ -161,7 +161,7 @@ async def test_verdicts_name_their_window_and_pass_on_good_traffic() -> None:
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.PASS)
     first = world.told[0]
-    assert (first.model, first.rollout_id, first.stage, first.window) == ("m", "r1", 1, 3)
+    assert (first.model, first.rollout_id, first.stage, first.evidence_window) == ("m", "r1", 1, 3)
     assert first.verdicts[0].reason.startswith("MINIMUM_TIME")
     assert world.probed == []
 
@@ -247,7 +247,7 @@ async def test_a_decision_does_not_wait_for_the_interval() -> None:
     runner = world.runner(interval_s=3600.0)
     async with aclosing(runner):
         for stage in (1, 2):
-            world.place(replace(world.rollout, stage=stage, window=3 + stage, observe_since_s=world.now_s))
+            world.place(replace(world.rollout, stage=stage, evidence_window=3 + stage, observe_since_s=world.now_s))
             runner.evaluate(EvaluateGates(world.rollout), world.state)
             known = len(world.told)
             await world.until(partial(told_pass, world, known))
@@ -274,11 +274,11 @@ async def test_live_traffic_is_counted_for_an_interval_first() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) == 2)
-        world.place(replace(world.rollout, stage=2, window=4, observe_since_s=world.now_s))
+        world.place(replace(world.rollout, stage=2, evidence_window=4, observe_since_s=world.now_s))
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await asyncio.sleep(0.05)
         assert len(world.told) == 2
-        await world.until(lambda: world.told[-1].window == 4)
+        await world.until(lambda: world.told[-1].evidence_window == 4)
     assert dict(world.told[-1].verdicts[0].counts)["new_request_count"] > 0
 
 
@@ -291,11 +291,11 @@ async def test_another_window_keeps_the_e_process() -> None:
         await world.until(lambda: len(world.told) >= 2)
         world.per_read = traffic(0, 0)
         await world.until(lambda: len(world.told) >= 4)
-        world.place(replace(world.rollout, stage=2, window=5, observe_since_s=world.now_s))
+        world.place(replace(world.rollout, stage=2, evidence_window=5, observe_since_s=world.now_s))
         runner.forget(world.rollout)
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         known = len(world.told)
-        await world.until(lambda: len(world.told) > known and world.told[-1].window == 5)
+        await world.until(lambda: len(world.told) > known and world.told[-1].evidence_window == 5)
         counts = dict(world.told[-1].verdicts[0].counts)
     assert counts["new_request_count"] == 0
     assert counts["e_value"] >= 2
@@ -308,14 +308,14 @@ async def test_while_weights_shift_only_a_failure_is_told() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 2)
-        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, window=4, observe_since_s=None))
+        world.place(replace(world.rollout, phase=Phase.SHIFTING, stage=2, evidence_window=4, observe_since_s=None))
         known, since_s = len(world.told), world.now_s
         await world.until(lambda: world.now_s > since_s + 5 * STEP_S)
         assert len(world.told) == known
         world.per_read = traffic(5, 95, new_errors=5)
         await world.until(lambda: len(world.told) > known)
     told = world.told[known]
-    assert (told.stage, told.window) == (2, 4)
+    assert (told.stage, told.evidence_window) == (2, 4)
     assert [v.verdict for v in told.verdicts] == [GateVerdict.FAIL]
 
 
@@ -326,7 +326,7 @@ async def test_a_rollout_that_is_over_is_forgotten() -> None:
     async with aclosing(runner):
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         await world.until(lambda: len(world.told) >= 1)
-        world.place(replace(world.rollout, phase=Phase.REVERTING, window=9))
+        world.place(replace(world.rollout, phase=Phase.REVERTING, evidence_window=9))
         await world.until(lambda: not runner._evaluators)
         world.place(None)
         known = len(world.told)

@@ -29,10 +29,9 @@ from echoplaned.core.state import (
 )
 from echoplaned.gates import evaluation
 from echoplaned.gates.gate import Observation, Source, Start
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 from echoplaned.rpc.convert import common
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, overrides_to_pb, plan_from_pb, plan_to_pb

@@ -12,6 +12,7 @@ from echoplane.v1 import models_pb2, operations_pb2
 from echoplaned.core.events import EngineLost, ProbesPassed
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.spec import Tier
 from echoplaned.rpc.deps import RpcLimits
 
 from .reading import get, metadata, reason_of, version_in
@@ -95,7 +96,7 @@ async def test_cancel_a_load_of_what_serves(world: World) -> None:
     assert reason_of(operation) == "CANCELLED"
     model = await world.stubs.models.GetModel(models_pb2.GetModelRequest(name="minilm"))
     assert [t.weight_ppm for t in model.traffic] == [1_000_000]
-    assert world.handle.state.models["minilm"].versions["fp32"].wanted
+    assert world.handle.state.models["minilm"].versions["fp32"].desired_tier is Tier.HOT
 
 
 async def test_cancel_what_is_done(world: World) -> None:

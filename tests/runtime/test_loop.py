@@ -169,7 +169,7 @@ class House:
         rollout = self.loop.state.models["m"].rollout
         assert rollout is not None
         verdicts = (Verdict("errors", GateVerdict.FAIL, "too many errors"),)
-        return ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.window, verdicts)
+        return ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.evidence_window, verdicts)
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ async def test_store_failure_holds_back_promotion(house: House) -> None:
     rollout = house.loop.state.models["m"].rollout
     assert rollout is not None
     verdicts = (Verdict("errors", GateVerdict.PASS, "no errors"),)
-    await house.emit(ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.window, verdicts))
+    await house.emit(ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.evidence_window, verdicts))
     assert len(house.adapters.published()) == count
     house.disk.broken = False
     await house.emit(ev.Tick(0.0))

@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// This crate's results.
+pub type Result<T> = std::result::Result<T, CalibrationError>;
+
 /// Why nothing was fitted.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum CalibrationError {

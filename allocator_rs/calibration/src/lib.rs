@@ -13,9 +13,6 @@ mod error;
 mod fit;
 mod tail;
 
-pub use error::CalibrationError;
+pub use error::{CalibrationError, Result};
 pub use fit::{Fit, Prior, Reading, fit};
 pub use tail::{NORMAL_QUANTILE, TAIL_QUANTILE, heavy_tail_quantile};
-
-/// This crate's results.
-pub type Result<T> = std::result::Result<T, CalibrationError>;

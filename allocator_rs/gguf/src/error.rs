@@ -1,5 +1,8 @@
 //! What can be wrong with a GGUF file.
 
+/// This crate's results.
+pub type Result<T> = std::result::Result<T, GgufError>;
+
 /// One variant a cause; the Python binding has one exception class for each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GgufError {

@@ -14,10 +14,7 @@ mod kinds;
 mod reader;
 mod value;
 
-pub use error::GgufError;
+pub use error::{GgufError, Result};
 pub use header::{Header, Tensor, read_from};
 pub use kinds::{KINDS, Kind};
 pub use value::Value;
-
-/// This crate's results.
-pub type Result<T> = std::result::Result<T, GgufError>;

@@ -5,45 +5,18 @@
 //! `simulation churn TRACE_DIR [SEEDS [MOVES]]`
 //! `simulation vectors COUNT [INSTANCES [ROUNDS]]`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 mod arrivals;
 mod baseline;
 mod cache;
 mod churn;
+mod error;
 mod trace;
 mod vectors;
 
-/// Why a simulation cannot be run.
-#[derive(Debug, thiserror::Error)]
-pub enum SimulationError {
-    /// A file that is missing or unreadable.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// A row with too few fields.
-    #[error("a row with too few fields: {0}")]
-    Row(String),
-    /// A field that is no number.
-    #[error("not a number: {0:?}")]
-    Number(String),
-    /// What the allocator refused.
-    #[error(transparent)]
-    Placement(#[from] placement::PlacementError),
-    /// What the eviction rule refused.
-    #[error(transparent)]
-    Eviction(#[from] eviction::EvictionError),
-    /// Wrong arguments.
-    #[error(
-        "usage: simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]] | cache TRACE_DIR|- [SEEDS] | churn TRACE_DIR [SEEDS [MOVES]] | vectors COUNT [INSTANCES [ROUNDS]]"
-    )]
-    Usage,
-}
+pub use error::SimulationError;
 
 const FIRST_SEED: u64 = 42;
 

@@ -2,24 +2,7 @@
 
 use placement::{Device, place};
 
-use crate::{Action, Alternative, Situation};
-
-/// Something that holds memory and could give it back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Victim {
-    /// Its name.
-    pub name: String,
-    /// Where it is.
-    pub device_id: String,
-    /// What it holds there.
-    pub bytes: u64,
-    /// Seconds from host memory back to the device; None where it cannot be parked.
-    pub wake_seconds: Option<f64>,
-    /// Seconds from disk.
-    pub reload_seconds: f64,
-    /// How often it is expected to be asked for.
-    pub uses_per_hour: f64,
-}
+use crate::{Action, Alternative, Situation, Victim};
 
 impl Victim {
     fn undo_seconds(&self, action: Action) -> Option<f64> {

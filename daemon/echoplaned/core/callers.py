@@ -174,7 +174,10 @@ def on_delete_model(draft: Draft, event: DeleteModelRequested) -> None:
     if model.rollout is not None:
         fire(draft, model.rollout, RolloutSignal.DELETE, Failure(Reason.ROLLED_BACK, "the model was deleted"))
         model = draft.model(event.model)
-    versions = {name: replace(version, wanted=False, forget=True) for name, version in model.versions.items()}
+    versions = {
+        name: replace(version, desired_tier=Tier.COLD, delete_when_stopped=True)
+        for name, version in model.versions.items()
+    }
     draft.put_model(replace(model, deleting=operation.operation_id, versions=MappingProxyType(versions)))
     draft.announce(f"models/{event.model}", "model.deleting", f"model {event.model} is drained and deleted")
 
@@ -196,7 +199,7 @@ def on_delete_version(draft: Draft, event: DeleteVersionRequested) -> None:
         )
     operation = _operation(draft, event.request, OperationKind.DELETE_VERSION, event.model, event.version)
     draft.put_operation(operation)
-    draft.put_version(replace(version, wanted=False, forget=True))
+    draft.put_version(replace(version, desired_tier=Tier.COLD, delete_when_stopped=True))
 
 
 def on_configure(draft: Draft, event: ConfigureRequested) -> None:
@@ -239,7 +242,7 @@ def _refuse_other_content(model: Model, order: VersionOrder) -> None:
     if known is None:
         return
     name = f"models/{model.model_id}/versions/{order.version}"
-    if known.forget:
+    if known.delete_when_stopped:
         raise StateInvalidError(f"{name} is being deleted", subject=name, accepted="wait until it has gone")
     if known.spec != order.spec:
         raise VersionExistsError(name, f"{name} exists with other content or options: take another version_id")
@@ -287,7 +290,8 @@ def _want_version(draft: Draft, order: VersionOrder) -> None:
                 order.spec,
                 order.facts,
                 order.plan,
-                tier=order.tier,
+                requested_tier=order.tier,
+                desired_tier=order.tier,
                 pinned=order.pinned,
                 cache=CacheCounts(misses=1),
                 create_time_s=draft.now_s,
@@ -296,7 +300,8 @@ def _want_version(draft: Draft, order: VersionOrder) -> None:
         )
         return
     hit = version_state(known) in {VersionState.READY, VersionState.DRAINING}
-    known = replace(_count_cache(draft, known, hit=hit), wanted=True, failure=None)
+    counted = _count_cache(draft, known, hit=hit)
+    known = replace(counted, requested_tier=order.tier, desired_tier=order.tier, failure=None)
     if not known.instances:
         known = replace(known, plan=order.plan, load_started_s=draft.now_s, load_duration_s=None)
     draft.put_version(known)

@@ -139,7 +139,7 @@ class EvaluateGates:
     @property
     def key(self) -> EffectKey:
         """Rollout, phase, stage, window."""
-        return ("gates", self.rollout.rollout_id, self.rollout.phase, self.rollout.stage, self.rollout.window)
+        return ("gates", self.rollout.rollout_id, self.rollout.phase, self.rollout.stage, self.rollout.evidence_window)
 
 
 @dataclass(frozen=True, slots=True)

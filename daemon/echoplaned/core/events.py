@@ -334,7 +334,7 @@ class GatesJudged:
     model: str
     rollout_id: str
     stage: int
-    window: int
+    evidence_window: int
     verdicts: tuple[Verdict, ...]
 
 

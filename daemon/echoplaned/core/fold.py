@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
     InstanceState,
@@ -53,10 +54,14 @@ def is_lost_for_good(model: Model, version_id: str) -> bool:
     return version is None or (not version.instances and version.failure is not None)
 
 
-def is_wanted(model: Model, version_id: str) -> bool:
-    """Whether a version exists and its instances shall."""
-    version = model.versions.get(version_id)
-    return version is not None and version.wanted
+def is_wanted(version: Version) -> bool:
+    """Whether instances of a version shall exist."""
+    return version.desired_tier is not Tier.COLD
+
+
+def observed_tier(version: Version) -> Tier:
+    """Return where a version is kept at present; until engines can park, where instances are is HOT."""
+    return Tier.HOT if version.instances else Tier.COLD
 
 
 def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Instance] | None:

@@ -23,7 +23,7 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
-from echoplaned.core.state import Goal, Instance, InstanceState
+from echoplaned.core.state import Instance, InstanceState, StopOutcome
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceSignal
 
 MAX_FAILURES = 5
@@ -93,7 +93,7 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
     if isinstance(event, EngineLost) and instance.failures + 1 >= MAX_FAILURES and _restarts(instance):
         event = _crash_loop(event)
         signal = InstanceSignal.GAVE_UP
-    if isinstance(event, EngineStopped) and instance.goal is Goal.RESTART:
+    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
         signal = InstanceSignal.RESTARTED
     if signal not in INSTANCE_TABLE[instance.state]:
         return draft.count_stale()
@@ -150,7 +150,7 @@ def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
             instance,
             state=InstanceState.STARTING,
             generation=instance.generation + 1,
-            goal=None,
+            outcome=None,
             endpoints=(),
             leader_id="",
             failures=failures,
@@ -173,26 +173,31 @@ def _stopping(draft: Draft, instance: Instance, signal: InstanceSignal, event: E
             )
         return
     failure = _failure_of(event)
-    goal = Goal.GONE if instance.state is InstanceState.DRAINING else _goal_of(instance, signal)
+    outcome = StopOutcome.GONE if instance.state is InstanceState.DRAINING else _outcome_of(instance, signal)
     failures = instance.failures + (1 if signal is not InstanceSignal.DRAINED else 0)
     draft.put_instance(
         replace(
-            instance, state=InstanceState.STOPPING, goal=goal, failure=failure, failures=failures, drain_deadline_s=None
+            instance,
+            state=InstanceState.STOPPING,
+            outcome=outcome,
+            failure=failure,
+            failures=failures,
+            drain_deadline_s=None,
         )
     )
-    if goal is Goal.FAILED and failure is not None:
+    if outcome is StopOutcome.FAILED and failure is not None:
         _fail_version(draft, instance, failure)
     if isinstance(event, EngineDrained) and event.cut_count:
         text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
         draft.announce(_subject(instance), "instance.cut", text)
 
 
-def _goal_of(instance: Instance, signal: InstanceSignal) -> Goal:
+def _outcome_of(instance: Instance, signal: InstanceSignal) -> StopOutcome:
     """Probes that fail before the first READY, and an engine that gave up, are final; else it is worth another process."""
     final = signal is InstanceSignal.GAVE_UP or instance.failures + 1 >= MAX_FAILURES
     if signal is InstanceSignal.PROBES_FAILED and instance.ready_since_s is None:
         final = True
-    return Goal.FAILED if final else Goal.RESTART
+    return StopOutcome.FAILED if final else StopOutcome.RESTART
 
 
 def _failure_of(event: EngineEvent) -> Failure | None:
@@ -224,7 +229,7 @@ def drain(draft: Draft, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIM
     if target is InstanceState.GONE:
         _gone(draft, instance)
     elif target is InstanceState.STOPPING:
-        draft.put_instance(replace(instance, state=target, goal=Goal.GONE))
+        draft.put_instance(replace(instance, state=target, outcome=StopOutcome.GONE))
     else:
         deadline_s = max(draft.now_s + timeout_s, draft.state.clients_back_s)
         draft.put_instance(replace(instance, state=target, drain_deadline_s=deadline_s))

@@ -8,13 +8,12 @@ from echoplaned.core import instances
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import FinishOperation
 from echoplaned.core.failure import Failure, Reason, Resource
-from echoplaned.core.fold import is_complete
+from echoplaned.core.fold import is_complete, is_wanted
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.rollouts import advance
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.state import (
-    Goal,
     Instance,
     InstanceState,
     Model,
@@ -22,6 +21,7 @@ from echoplaned.core.state import (
     OperationKind,
     Phase,
     RoutesProgress,
+    StopOutcome,
     Version,
 )
 
@@ -52,7 +52,7 @@ def reconcile(draft: Draft, model_id: str) -> None:
 
 
 def _reconcile_version(draft: Draft, version: Version) -> None:
-    if version.wanted:
+    if is_wanted(version):
         _revive(draft, version)
         _add_missing(draft, version)
         return
@@ -68,8 +68,8 @@ def _reconcile_version(draft: Draft, version: Version) -> None:
             InstanceState.READY,
         }:
             instances.drain(draft, instance, _drain_timeout_s(model))
-        elif instance.state is InstanceState.STOPPING and instance.goal is Goal.RESTART:
-            draft.put_instance(replace(instance, goal=Goal.GONE))
+        elif instance.state is InstanceState.STOPPING and instance.outcome is StopOutcome.RESTART:
+            draft.put_instance(replace(instance, outcome=StopOutcome.GONE))
     _forget_version(draft, version)
 
 
@@ -92,8 +92,8 @@ def _revive(draft: Draft, version: Version) -> None:
     for instance in version.instances:
         if instance.state is InstanceState.DRAINING:
             instances.undrain(draft, instance)
-        elif instance.state is InstanceState.STOPPING and instance.goal is Goal.GONE:
-            draft.put_instance(replace(instance, goal=Goal.RESTART))
+        elif instance.state is InstanceState.STOPPING and instance.outcome is StopOutcome.GONE:
+            draft.put_instance(replace(instance, outcome=StopOutcome.RESTART))
 
 
 def _add_missing(draft: Draft, version: Version) -> None:
@@ -108,12 +108,12 @@ def _add_missing(draft: Draft, version: Version) -> None:
 
 
 def _counts(instance: Instance) -> bool:
-    return instance.state is not InstanceState.STOPPING or instance.goal is Goal.RESTART
+    return instance.state is not InstanceState.STOPPING or instance.outcome is StopOutcome.RESTART
 
 
 def _forget_version(draft: Draft, version: Version) -> None:
     current = draft.version(version.key)
-    if not current.forget or current.instances:
+    if not current.delete_when_stopped or current.instances:
         return
     draft.drop_version(version.key)
     model = draft.model(version.key.model)
@@ -174,7 +174,7 @@ def _load_outcome(model: Model | None, operation: Operation) -> Operation | None
     version = model.versions.get(operation.version) if model is not None else None
     if operation.cancelled:
         return replace(operation, failure=Failure(Reason.CANCELLED, "the load was cancelled"))
-    if version is None or not version.wanted:
+    if version is None or not is_wanted(version):
         return replace(operation, failure=Failure(Reason.CANCELLED, "the version was unloaded while it was loading"))
     if version.failure is not None:
         return replace(operation, failure=version.failure)

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from echoplaned.core.draft import Draft
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready
-from echoplaned.core.spec import OnExpire
+from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
+from echoplaned.core.spec import OnExpire, Tier
 from echoplaned.core.state import (
     EntryKind,
     GateVerdict,
@@ -57,7 +57,7 @@ def pending_signal(model: Model, rollout: Rollout, now_s: float) -> RolloutSigna
 
 def _preparing(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
     new = model.versions.get(rollout.to_version)
-    if new is None or new.failure is not None or not new.wanted:
+    if new is None or new.failure is not None or not is_wanted(new):
         return RolloutSignal.NEW_FAILED
     if is_complete(new) and is_ready(model, rollout.from_version):
         return RolloutSignal.NEW_READY
@@ -90,7 +90,7 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
         soaked = in_phase_s >= rollout.policy.soak_s and model.progress.acknowledged and not rollout.paused
         return RolloutSignal.SOAKED if soaked else None
     if rollout.phase is Phase.SHIFTING and model.progress.acknowledged:
-        return RolloutSignal.ACKNOWLEDGED if rollout.introduced else RolloutSignal.INTRODUCED
+        return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else RolloutSignal.INTRODUCED
     late = in_phase_s >= rollout.policy.stage_max_s and not rollout.paused and rollout.held_reason != EXPIRED
     return RolloutSignal.EXPIRED if late else None
 
@@ -138,7 +138,7 @@ def fire(draft: Draft, rollout: Rollout, signal: RolloutSignal, why: Failure | N
         case Phase.CLEANING:
             _enter_cleaning(draft, rollout, signal)
         case Phase.ROLLED_BACK:
-            _finish(draft, rollout, rollout.goal or Phase.ROLLED_BACK)
+            _finish(draft, rollout, rollout.outcome or Phase.ROLLED_BACK)
         case Phase.SUCCEEDED | Phase.FAILED:
             _finish(draft, rollout, target)
         case _:
@@ -152,13 +152,20 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
 
 
 def _hold(draft: Draft, rollout: Rollout, reason: str) -> None:
-    held = replace(rollout, held_reason=reason, window=rollout.window + 1, verdicts=(), observe_since_s=None)
+    held = replace(
+        rollout, held_reason=reason, evidence_window=rollout.evidence_window + 1, verdicts=(), observe_since_s=None
+    )
     draft.note(replace(held, ending=None), f"held: {reason}", kind=EntryKind.HELD)
 
 
 def _enter(draft: Draft, rollout: Rollout, phase: Phase, signal: RolloutSignal) -> None:
     entered = replace(
-        rollout, phase=phase, phase_since_s=draft.now_s, held_reason="", window=rollout.window + 1, verdicts=()
+        rollout,
+        phase=phase,
+        phase_since_s=draft.now_s,
+        held_reason="",
+        evidence_window=rollout.evidence_window + 1,
+        verdicts=(),
     )
     if phase in {Phase.OBSERVING, Phase.SOAKING}:
         entered = replace(entered, observe_since_s=draft.now_s)
@@ -172,10 +179,10 @@ def _enter(draft: Draft, rollout: Rollout, phase: Phase, signal: RolloutSignal) 
 def _enter_shifting(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> None:
     step_on = signal in {RolloutSignal.NEW_READY, RolloutSignal.PASS}
     stage = rollout.stage + 1 if step_on else rollout.stage
-    introduced = rollout.introduced or signal is RolloutSignal.INTRODUCED
+    acknowledged = rollout.cluster_acknowledged or signal is RolloutSignal.INTRODUCED
     _enter(
         draft,
-        replace(rollout, stage=stage, introduced=introduced, observe_since_s=None),
+        replace(rollout, stage=stage, cluster_acknowledged=acknowledged, observe_since_s=None),
         Phase.SHIFTING,
         signal,
     )
@@ -183,17 +190,22 @@ def _enter_shifting(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> No
 
 def _enter_cleaning(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> None:
     if signal is RolloutSignal.DELETE:
-        goal = Phase.DELETED
-    elif rollout.goal is not None:
-        goal = rollout.goal
+        outcome = Phase.DELETED
+    elif rollout.outcome is not None:
+        outcome = rollout.outcome
     elif signal in {RolloutSignal.NEW_FAILED, RolloutSignal.BOTH_GONE}:
-        goal = Phase.FAILED
+        outcome = Phase.FAILED
     else:
-        goal = Phase.ROLLED_BACK
+        outcome = Phase.ROLLED_BACK
     late = signal is RolloutSignal.REVERTED and rollout.stale_subscribers
     text = f" (did not answer: {', '.join(rollout.stale_subscribers)})" if late else ""
     entered = replace(
-        rollout, phase=Phase.CLEANING, goal=goal, phase_since_s=draft.now_s, held_reason="", window=rollout.window + 1
+        rollout,
+        phase=Phase.CLEANING,
+        outcome=outcome,
+        phase_since_s=draft.now_s,
+        held_reason="",
+        evidence_window=rollout.evidence_window + 1,
     )
     draft.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
     _want(draft, entered.model, entered.to_version, wanted=False)
@@ -218,9 +230,10 @@ def _finish(draft: Draft, rollout: Rollout, phase: Phase) -> None:
 def _want(draft: Draft, model_id: str, version_id: str, *, wanted: bool) -> None:
     model = draft.model(model_id)
     version = model.versions.get(version_id)
-    if version is None or version.wanted == wanted:
+    if version is None or is_wanted(version) == wanted:
         return
-    versions = {**model.versions, version_id: replace(version, wanted=wanted)}
+    changed = replace(version, desired_tier=version.requested_tier if wanted else Tier.COLD)
+    versions = {**model.versions, version_id: changed}
     draft.put_model(replace(model, versions=MappingProxyType(versions)))
 
 
@@ -273,7 +286,7 @@ def _why(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> Failure | Non
 
 
 def _text(rollout: Rollout, signal: RolloutSignal) -> str:
-    if rollout.phase in {Phase.SHIFTING, Phase.OBSERVING} and rollout.introduced:
+    if rollout.phase in {Phase.SHIFTING, Phase.OBSERVING} and rollout.cluster_acknowledged:
         percent = rollout.policy.stages_percent[rollout.stage - 1]
         return f"{rollout.phase.value} stage {rollout.stage} ({percent} %) after {signal.value}"
     return f"{rollout.phase.value} after {signal.value}" + (f": {rollout.ending.message}" if rollout.ending else "")

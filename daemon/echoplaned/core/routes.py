@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.endpoints import oip_endpoint
-from echoplaned.core.fold import is_ready
+from echoplaned.core.fold import is_ready, is_wanted
 from echoplaned.core.routes_view import ClusterView, RouteEndpoint
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, InstanceState, Model, Phase, Rollout, Version
 
@@ -34,7 +34,7 @@ def stage_weights(model: Model) -> dict[str, int]:
 
 
 def _stage_ppm(rollout: Rollout) -> int:
-    if not rollout.introduced:
+    if not rollout.cluster_acknowledged:
         return KEPT_ALIVE_PPM
     percent = rollout.policy.stages_percent[rollout.stage - 1]
     return min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM)
@@ -72,7 +72,7 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
         endpoints = ready_endpoints(version)
         if name in weights:
             clusters.append(ClusterView(name, weights[name], endpoints, routed=True))
-        elif endpoints and version.wanted:
+        elif endpoints and is_wanted(version):
             clusters.append(ClusterView(name, 0, endpoints, routed=False))
     return tuple(clusters)
 

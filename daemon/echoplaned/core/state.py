@@ -33,7 +33,7 @@ class InstanceState(StrEnum):
     GONE = "GONE"
 
 
-class Goal(StrEnum):
+class StopOutcome(StrEnum):
     """What a stopping instance becomes when its process has gone."""
 
     GONE = "GONE"
@@ -58,7 +58,7 @@ class Instance:
     key: InstanceKey
     generation: int = 1
     state: InstanceState = InstanceState.PENDING
-    goal: Goal | None = None
+    outcome: StopOutcome | None = None
     placement: Placement | None = None
     endpoints: tuple[Endpoint, ...] = ()
     leader_id: str = ""
@@ -92,20 +92,35 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a model. ``wanted``: instances shall exist. ``forget``: drop the record once it is at rest.
+    """One version of a model.
 
-    ``failure``: why it is down; blocks new instances until the next load. ``requantised``: how far it is from itself in INT8, where
-    that was measured.
+    Attributes:
+        key: its model and its name.
+        spec: what makes its engine what it is.
+        facts: what its files say.
+        plan: the plan that it was admitted with.
+        requested_tier: where the caller wants it kept.
+        desired_tier: where it shall be kept now: as requested while it is wanted, COLD once it is not. COLD: no instance shall exist.
+        pinned: whether it is never chosen to make room.
+        delete_when_stopped: whether the record goes once no instance is left.
+        instances: its replicas, in the order in which they were added.
+        next_ordinal: of the next replica.
+        failure: why it is down; blocks new instances until the next load.
+        cache: how often a load found it there.
+        create_time_s: when it was made known, seconds since the epoch, as are the other times.
+        load_started_s: when its newest load began.
+        load_duration_s: how long that took until its first READY instance; None: it has had none.
+        requantised: how far it is from itself in INT8, where that was measured.
     """
 
     key: VersionKey
     spec: VersionSpec
     facts: ModelFacts
     plan: Plan
-    tier: Tier = Tier.HOT
+    requested_tier: Tier = Tier.HOT
+    desired_tier: Tier = Tier.HOT
     pinned: bool = False
-    wanted: bool = True
-    forget: bool = False
+    delete_when_stopped: bool = False
     instances: tuple[Instance, ...] = ()
     next_ordinal: int = 0
     failure: Failure | None = None
@@ -194,10 +209,10 @@ class RolloutEntry:
 class Rollout:
     """One update of a model.
 
-    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``introduced``: the new cluster was acknowledged at weight 1
-    before its first share (a gRPC client asks for a cluster only after a route named it). ``window``: rises whenever evidence
+    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``cluster_acknowledged``: the new cluster was acknowledged at weight 1
+    before its first share (a gRPC client asks for a cluster only after a route named it). ``evidence_window``: rises whenever evidence
     starts anew; a verdict for an older window is stale. ``observe_since_s``: when this window's observation began.
-    ``goal``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed.
+    ``outcome``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed.
     """
 
     rollout_id: str
@@ -209,15 +224,15 @@ class Rollout:
     behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
     phase: Phase = Phase.PREPARING
     stage: int = 0
-    introduced: bool = False
-    window: int = 0
+    cluster_acknowledged: bool = False
+    evidence_window: int = 0
     paused: bool = False
     held_reason: str = ""
     create_time_s: float = 0.0
     phase_since_s: float = 0.0
     observe_since_s: float | None = None
     end_time_s: float | None = None
-    goal: Phase | None = None
+    outcome: Phase | None = None
     ending: Failure | None = None
     verdicts: tuple[Verdict, ...] = ()
     history: tuple[RolloutEntry, ...] = ()

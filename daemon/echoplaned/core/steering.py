@@ -17,6 +17,7 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.rollouts import BOTH_LOST, OLD_LOST, accepts, fire, pass_signal
+from echoplaned.core.spec import Tier
 from echoplaned.core.state import EntryKind, Operation, OperationKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
 
@@ -109,7 +110,7 @@ def _cancel_load(draft: Draft, operation: Operation) -> None:
         return
     # A version that has been READY, or that a rollout waits for, is others' too: the load is given up, the version stays.
     if version.load_duration_s is None and not _awaited(model.rollout, operation.version):
-        draft.put_version(replace(version, wanted=False))
+        draft.put_version(replace(version, desired_tier=Tier.COLD))
     else:
         draft.put_model(model)
 

@@ -133,10 +133,10 @@ def _on_refused_routes(draft: Draft, event: events.RoutesRefused) -> None:
 def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
     model = draft.state.models.get(event.model)
     rollout = model.rollout if model is not None else None
-    current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.window) == (
+    current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.evidence_window) == (
         event.rollout_id,
         event.stage,
-        event.window,
+        event.evidence_window,
     )
     if rollout is None or not current or not is_judged(rollout):
         return draft.count_stale()

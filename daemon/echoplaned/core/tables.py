@@ -10,7 +10,7 @@ from echoplaned.core.state import InstanceState, Phase
 
 
 class InstanceSignal(StrEnum):
-    """What moves an instance. RESTARTED: its process has gone and its goal is another one."""
+    """What moves an instance. RESTARTED: its process has gone and its outcome is another one."""
 
     RESERVED = "RESERVED"
     REFUSED = "REFUSED"
@@ -170,4 +170,4 @@ ROLLOUT_TABLE: Mapping[Phase, Mapping[RolloutSignal, Phase]] = MappingProxyType(
         P.DELETED: {},
     }
 )
-"""CLEANING ends in the rollout's ``goal`` (ROLLED_BACK, FAILED or DELETED), which was set when it was entered."""
+"""CLEANING ends in the rollout's ``outcome`` (ROLLED_BACK, FAILED or DELETED), which was set when it was entered."""

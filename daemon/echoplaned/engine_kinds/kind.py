@@ -87,7 +87,8 @@ class EngineKind:
         version: the name that measurements of an engine in such an environment are kept under; reads metadata, imports nothing.
         protocols: what its endpoints speak, by the names of ``core.endpoints.EndpointProtocol``; the first is the one that is probed.
         options: what a caller may set.
-        formats: how weights may be stored that it reads.
+        formats: files that it reads weights from.
+        weights_formats: how weights may be packed beyond what a dtype says; the empty text: not at all.
         tiers: where it can keep a version.
         has_standby: whether a leader may be started before it has an instance.
         measures_free_memory: whether it takes what is free on its device at start, so that two starts there must not overlap.
@@ -104,6 +105,7 @@ class EngineKind:
     protocols: tuple[str, ...]
     options: tuple[Option, ...] = ()
     formats: frozenset[str] = frozenset()
+    weights_formats: frozenset[str] = frozenset({""})
     tiers: frozenset[Tier] = frozenset({Tier.HOT})
     has_standby: bool = False
     measures_free_memory: bool = False
@@ -124,6 +126,13 @@ class EngineKind:
             if problem:
                 found.append(Violation(f'engine_options["{name}"]', problem))
         return tuple(found)
+
+    def check_weights_format(self, name: str) -> tuple[Violation, ...]:
+        """Return what is wrong with a weights' format; empty if nothing is."""
+        if name in self.weights_formats:
+            return ()
+        takes = ", ".join(sorted(filter(None, self.weights_formats))) or "none: leave it out"
+        return (Violation("weights_format", f"engine {self.name} does not take {name[:64]!r}; it takes {takes}"),)
 
     def read_options(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the text of every option, its default where the caller gives none.

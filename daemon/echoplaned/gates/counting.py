@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.gate import Ask, Lack, Need, Observation, Source
-from echoplaned.gates.interval import NOTHING, Interval
-from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.request_counts import NOTHING, CountedBy, Interval, RequestCounts
 from echoplaned.ports.traffic import EngineCounterSource, TrafficSource
 
 LIVE_FOR_S = 5.0

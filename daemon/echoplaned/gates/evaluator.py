@@ -111,19 +111,22 @@ class RolloutEvaluator:
         self._steps: deque[Step] = deque()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._stopped: list[asyncio.Task[None]] = []
+        self._retry: asyncio.TimerHandle | None = None
 
     # --- what the runner asks ---
 
     def enter(self, rollout: Rollout) -> None:
         """Judge the rollout's present window from now on; one that is judged already is gone on with."""
         self.rollout = rollout
-        if self._entered != (rollout.stage, rollout.window):
+        if self._entered != (rollout.stage, rollout.evidence_window):
             self._enter(rollout)
         if not self._tasks:
             self._start()
 
     def stop(self) -> None:
         """End all tasks; the evidence stays."""
+        if self._retry is not None:
+            self._retry.cancel()
         for task in self._tasks:
             task.cancel()
         self._stopped = [task for task in (*self._stopped, *self._tasks) if not task.done()]
@@ -137,14 +140,14 @@ class RolloutEvaluator:
         now_s = self._dependencies.clock()
         began_s = rollout.observe_since_s if rollout.observe_since_s is not None else now_s
         soaking = rollout.phase is Phase.SOAKING
-        window = Window(rollout.policy, rollout.stage, rollout.window, began_s, soaking)
+        window = Window(rollout.policy, rollout.stage, rollout.evidence_window, began_s, soaking)
         if self._entered is None:
             self._steps.append(Start(window, self._counts.sources(), self._context.model, rollout))
         else:
             # What came in since the last reading belongs to the weights before.
             self._steps.append(self._read(now_s, weight=None))
             self._steps.append(window)
-        self._entered = (rollout.stage, rollout.window)
+        self._entered = (rollout.stage, rollout.evidence_window)
         for collector in self._collectors:
             collector.enter()
         if not self._counts.is_live:
@@ -168,7 +171,7 @@ class RolloutEvaluator:
         self._dependencies.failed(EvaluateGates(self.rollout).key, error)
         text = f"JUDGE_BROKE: the evidence could not be read ({type(error).__name__}); it is tried again"
         self._emit(self.rollout, (Verdict(self._gates[0].name, GateVerdict.HOLD, text),))
-        asyncio.get_running_loop().call_later(self._dependencies.interval_s, self._restart)
+        self._retry = asyncio.get_running_loop().call_later(self._dependencies.interval_s, self._restart)
 
     def _restart(self) -> None:
         if not self._tasks and self._current() is not None:
@@ -271,7 +274,7 @@ class RolloutEvaluator:
         if current is None:
             return False
         rollout, window = current[1], evidence.window
-        return rollout.phase in JUDGED and (rollout.stage, rollout.window) == (window.stage, window.number)
+        return rollout.phase in JUDGED and (rollout.stage, rollout.evidence_window) == (window.stage, window.number)
 
     def _current(self) -> tuple[Model, Rollout] | None:
         """Return the model and the rollout as they are now; None if it is over, or on its way back."""
@@ -283,7 +286,7 @@ class RolloutEvaluator:
 
     def _emit(self, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
         now_s = self._dependencies.clock()
-        event = GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.window, verdicts)
+        event = GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.evidence_window, verdicts)
         self._dependencies.emit(event)
 
 

@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from echoplaned.core.state import Model, Rollout, Verdict
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval
 
 EvidenceT = TypeVar("EvidenceT")
 PartT = TypeVar("PartT")

@@ -16,12 +16,11 @@ from echoplaned.core.state import Evidence, GateVerdict, Model, Rollout, Verdict
 from echoplaned.gates import evaluation
 from echoplaned.gates.evaluation import RolloutEvidence, Weighed
 from echoplaned.gates.gate import MakePairs, Observation, Source, Start
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.probes.collector import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.request_counts import CountedBy, Interval, RequestCounts
 
 _SOURCES = (
     Source("LRS", tells_client_errors=False, routed=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from echoplaned.gates.gate import Need, Observation, Source
-from echoplaned.gates.interval import Interval
+from echoplaned.ports.request_counts import Interval
 
 STALE_AFTER_S = 10.0
 STALE_AFTER_REQUESTS = 10

@@ -97,12 +97,12 @@ class Usage:
         Raises:
             FieldInvalidError: two residents of one name, or an advantage that is no number from 1.
         """
-        wish = (newcomer.model_id, newcomer.lacking_bytes, _ms(newcomer.reload_s), newcomer.required)
+        native = (newcomer.model_id, newcomer.lacking_bytes, _ms(newcomer.reload_s), newcomer.required)
         natives = [
             (one.model_id, one.bytes, _ms(one.reload_s), _ms(one.since_s), one.pinned, one.serving) for one in residents
         ]
         with translated():
-            found = self._native.choose(natives, wish, _ms(rules.min_residency_s), rules.advantage, _ms(now_s))
+            found = self._native.choose(natives, native, _ms(rules.min_residency_s), rules.advantage, _ms(now_s))
         model_ids, cost, worth, missing_bytes = found
         return Eviction(None if model_ids is None else tuple(model_ids), cost, worth, missing_bytes)
 

@@ -26,7 +26,7 @@ from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, re
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.planning import PlanQuestion
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -131,7 +131,7 @@ class Admission:
             raise ModelNotFoundError(f"models/{asked.model}")
         self._check_engine(asked)
         spec, facts = await self._inspect(asked)
-        return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=taken))
+        return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.
@@ -170,7 +170,7 @@ class Admission:
 
     async def _inspect(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
         async with self._inspections:
-            found: InspectedSource = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+            found = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
         return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
 
     async def _submit(self, event: VersionEvent, *, validate_only: bool) -> Accepted:
@@ -227,7 +227,8 @@ class Admission:
         if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
-        violations = kind.check_options(dict(asked.shape.options))
+        shape = asked.shape
+        violations = (*kind.check_options(dict(shape.options)), *kind.check_weights_format(shape.weights_format))
         if violations:
             raise FieldInvalidError(*violations)
         if asked.tier not in kind.tiers:

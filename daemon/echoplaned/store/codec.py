@@ -17,8 +17,6 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
-from echoplaned.store.upgrades import UPGRADES
-
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")
 V = TypeVar("V")
@@ -216,7 +214,6 @@ class Codec(Generic[T]):
             raise TypeError(f"{cls.__name__} has no fields {sorted(unknown)}")
         hints = typing.get_type_hints(cls)
         self._cls = cls
-        self._upgrade = UPGRADES.get(cls)
         self._kinds = {name: _kind(hints[name]) for name in fields if name not in without}
         self._required = frozenset(name for name, field in fields.items() if _has_no_default(field))
 
@@ -238,8 +235,6 @@ class Codec(Generic[T]):
         """
         if not isinstance(json, dict):
             raise _mismatch(f"object for {self._cls.__name__}", json)
-        if self._upgrade is not None:
-            json = self._upgrade(json)
         if unknown := json.keys() - self._kinds.keys():
             raise CodecError(
                 f"{self._cls.__name__} has no field {min(unknown)!r:.80}: was it written by a newer daemon?"

@@ -43,7 +43,7 @@ def read_state(connection: sa.Connection) -> State:
         operations=_operations(connection),
         calibrations=_calibrations(connection),
         store_epoch=epochs.store_epoch,
-        reservation_epoch=epochs.ledger_epoch,
+        reservation_epoch=epochs.reservation_epoch,
         route_epoch=epochs.route_epoch,
         announce_sequence=epochs.announce_sequence,
     )

@@ -77,7 +77,7 @@ MODELS = Entity(
 VERSIONS = Entity(
     schema.versions,
     ("model_id", "version_id"),
-    ("tier", "wanted", "create_time_s"),
+    ("create_time_s",),
     Codec(Version, frozenset({"key", "instances"})),
 )
 INSTANCES = Entity(

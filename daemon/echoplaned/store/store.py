@@ -119,7 +119,7 @@ class SqlStore:
         swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected)
         epochs = {
             "store_epoch": after.store_epoch,
-            "ledger_epoch": after.reservation_epoch,
+            "reservation_epoch": after.reservation_epoch,
             "route_epoch": after.route_epoch,
             "announce_sequence": after.announce_sequence,
             "writer": self._writer,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.fold import is_wanted
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
 from echoplaned.core.routes import ready_endpoints
@@ -42,7 +43,7 @@ def _canonical_model(model: Model, now_s: float) -> Model:
         ending = Failure(Reason.ROLLED_BACK, "") if rollout.ending is not None else None
         rollout = replace(
             rollout,
-            window=0,
+            evidence_window=0,
             create_time_s=0.0,
             phase_since_s=0.0,
             observe_since_s=None if rollout.observe_since_s is None else 0.0,
@@ -80,7 +81,7 @@ def _canonical_version(version: Version, now_s: float) -> Version:
 
 def shape(i: Instance, now_s: float = 0.0) -> tuple[str, str, int, bool, bool]:
     """Return what tells two instances of a version apart."""
-    return (i.state, i.goal or "", _failures(i), _waits(i, now_s), i.ready_since_s is None)
+    return (i.state, i.outcome or "", _failures(i), _waits(i, now_s), i.ready_since_s is None)
 
 
 def _waits(i: Instance, now_s: float) -> bool:
@@ -117,12 +118,22 @@ def key_of(state: State, now_s: float = 0.0) -> Hashable:
     if model is None:
         return "deleted"
     versions = tuple(
-        (name, v.wanted, v.forget, v.failure is not None, tuple(sorted(shape(i, now_s) for i in v.instances)))
+        (
+            name,
+            is_wanted(v),
+            v.delete_when_stopped,
+            v.failure is not None,
+            tuple(sorted(shape(i, now_s) for i in v.instances)),
+        )
         for name, v in sorted(model.versions.items())
     )
     r = model.rollout
     held = r.held_reason if r is not None and r.held_reason != SAID else ""
-    rollout = None if r is None else (r.phase, r.stage, r.introduced, r.paused, held, r.goal, r.ending is not None)
+    rollout = (
+        None
+        if r is None
+        else (r.phase, r.stage, r.cluster_acknowledged, r.paused, held, r.outcome, r.ending is not None)
+    )
     routed = model.routes.clusters if model.routes is not None else ()
     clusters = tuple((c.version, c.weight_ppm, c.routed) for c in routed)
     operations = tuple(sorted((o.operation_id, o.cancelled) for o in state.operations.values() if not o.done))
@@ -144,8 +155,8 @@ def describe(state: State) -> str:
         return "deleted"
     parts = []
     for name, version in sorted(model.versions.items()):
-        states = " ".join(f"{i.state}{'/' + i.goal if i.goal else ''}" for i in version.instances)
-        flags = ("" if version.wanted else " unwanted") + (" failed" if version.failure is not None else "")
+        states = " ".join(f"{i.state}{'/' + i.outcome if i.outcome else ''}" for i in version.instances)
+        flags = ("" if is_wanted(version) else " unwanted") + (" failed" if version.failure is not None else "")
         parts.append(f"{name}[{states}{flags}]")
     r = model.rollout
     if r is not None:

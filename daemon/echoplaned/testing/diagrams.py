@@ -39,7 +39,7 @@ def page() -> str:
             "",
             "## A rollout (one update of a model)",
             "",
-            "CLEANING ends in the rollout's goal: ROLLED_BACK, FAILED or DELETED.",
+            "CLEANING ends in the rollout's outcome: ROLLED_BACK, FAILED or DELETED.",
             "",
             diagram(ROLLOUT_TABLE, "PREPARING"),
             "",

@@ -213,7 +213,7 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[ev.Event, 
     if is_judged(rollout):
         for verdict in (G.PASS, G.HOLD, G.FAIL):
             verdicts = (Verdict("errors", verdict, SAID),)
-            judged = ev.GatesJudged(0.0, MODEL, rollout.rollout_id, rollout.stage, rollout.window, verdicts)
+            judged = ev.GatesJudged(0.0, MODEL, rollout.rollout_id, rollout.stage, rollout.evidence_window, verdicts)
             yield judged, verdict is not G.HOLD
 
 

@@ -131,7 +131,7 @@ class FakeHandle:
         if rollout is None:
             raise AssertionError(f"model {model_id} has no rollout to judge")
         given = (Verdict("errors", verdict, reason, 0.95, (("new_request_count", 100),)),)
-        self.emit(GatesJudged(self._now_s, model_id, rollout.rollout_id, rollout.stage, rollout.window, given))
+        self.emit(GatesJudged(self._now_s, model_id, rollout.rollout_id, rollout.stage, rollout.evidence_window, given))
 
     def acknowledge(self, model_id: str) -> None:
         """Let every subscriber have a model's newest routes."""
@@ -212,7 +212,9 @@ class FakeHandle:
             case EvaluateGates() if script.verdict is not None:
                 rollout = effect.rollout
                 given = (Verdict("errors", script.verdict, "as the script says", 0.95),)
-                return GatesJudged(now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.window, given)
+                return GatesJudged(
+                    now_s, rollout.model, rollout.rollout_id, rollout.stage, rollout.evidence_window, given
+                )
             case _:
                 return None
 

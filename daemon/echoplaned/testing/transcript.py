@@ -237,7 +237,7 @@ def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) ->
 
 def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
     rollout = t.state.models[words[0]].rollout
-    stage, window = (rollout.stage, rollout.window) if rollout is not None else (0, 0)
+    stage, window = (rollout.stage, rollout.evidence_window) if rollout is not None else (0, 0)
     verdict = Verdict("errors", GateVerdict(words[1]), options.get("why", "because"))
     window = int(options.get("window", str(window)))
     return ev.GatesJudged(t.now_s, words[0], t.rollout_id(words[0], options), stage, window, (verdict,))
@@ -316,7 +316,9 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
             return _show_routes(effect)
         case fx.EvaluateGates():
             rollout = effect.rollout
-            return f"evaluate {rollout.rollout_id} {rollout.phase} stage={rollout.stage} window={rollout.window}"
+            return (
+                f"evaluate {rollout.rollout_id} {rollout.phase} stage={rollout.stage} window={rollout.evidence_window}"
+            )
         case fx.FinishOperation():
             failure = effect.operation.failure
             outcome = f"{failure.reason.value}: {failure.message}" if failure is not None else "ok"

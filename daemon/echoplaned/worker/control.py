@@ -63,9 +63,11 @@ def read_options(order: LoadOrder) -> LoadOptions:
     """Return an order as the worker takes it.
 
     Raises:
-        ValueError: an option is unknown or out of range.
+        ValueError: an option is unknown or out of range, or the weights' format is none of the kind's.
     """
     options = embedded.KIND.read_options(order.engine_options)
+    if violations := embedded.KIND.check_weights_format(order.weights_format):
+        raise ValueError(violations[0].description)
     return LoadOptions(
         instance=order.instance,
         generation=order.generation,

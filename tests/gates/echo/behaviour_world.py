@@ -134,7 +134,17 @@ def rollout_of(change: BehaviourChange = BehaviourChange.EQUIVALENT, echo_policy
     """Return a rollout in its first stage."""
     policy = RolloutPolicy(probe_count=5, echo=echo_policy or EchoPolicy())
     return Rollout(
-        "r1", "m", "v1", "v2", policy, "op1", change, Phase.OBSERVING, stage=1, window=3, observe_since_s=1000.0
+        "r1",
+        "m",
+        "v1",
+        "v2",
+        policy,
+        "op1",
+        change,
+        Phase.OBSERVING,
+        stage=1,
+        evidence_window=3,
+        observe_since_s=1000.0,
     )
 
 

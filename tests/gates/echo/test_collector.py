@@ -108,7 +108,7 @@ async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
     before = await World(talk, rollout_of(), kept).decided()
     scored = len(talk.scored)
     assert scored == 80
-    world = World(talk, replace(rollout_of(), window=4), kept)
+    world = World(talk, replace(rollout_of(), evidence_window=4), kept)
     after = await world.decided()
     assert len(talk.scored) == scored
     assert (after.verdict, after.reason, after.behaviour) == (before.verdict, before.reason, before.behaviour)
@@ -125,7 +125,7 @@ async def test_an_extended_stage_scores_again_after_a_restart() -> None:
     rollout = rollout_of()
     stage = rollout.policy.stages_percent.index(rollout.policy.extended_stages_percent[0]) + 1
     talk = Talk(0.5)
-    said = await World(talk, replace(rollout, stage=stage, window=9), kept).decided()
+    said = await World(talk, replace(rollout, stage=stage, evidence_window=9), kept).decided()
     assert talk.scored
     assert said.verdict is GateVerdict.FAIL
 

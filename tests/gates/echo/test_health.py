@@ -5,9 +5,8 @@ from __future__ import annotations
 from echoplaned.dtesn import Event, HealthAlgebra
 from echoplaned.gates.echo import health
 from echoplaned.gates.echo.health import EPOCH_PAIRS, MAX_MATCHED, Z_ALARM, Health, HealthEvidence
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.pairs import PairOutcome
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 
 
 def test_events_of_probes() -> None:

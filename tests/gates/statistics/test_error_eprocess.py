@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.bets import FIRST_STAKE, RATIOS, Bets, log_factors, log_sum
 from echoplaned.gates.statistics.error_eprocess import (
     BLAME_E_VALUE,
@@ -21,7 +20,7 @@ from echoplaned.gates.statistics.error_eprocess import (
     stake,
     update,
 )
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 
 TEST = ErrorTest(alpha=0.001, slo_error_rate=0.01)
 

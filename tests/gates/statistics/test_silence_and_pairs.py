@@ -7,11 +7,10 @@ from random import Random
 
 import pytest
 
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics import pairs, silence
 from echoplaned.gates.statistics.pairs import PairEvidence, PairOutcome
 from echoplaned.gates.statistics.silence import TRUST_ROUTED, SilenceEvidence
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import Interval, RequestCounts
 
 ALPHA = 1e-4
 

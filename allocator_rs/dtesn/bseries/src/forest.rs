@@ -6,11 +6,7 @@ use std::sync::OnceLock;
 use trees::{Tree, all};
 
 use crate::SeriesError;
-
-/// The largest order.
-pub const MAX_ORDER: usize = 10;
-/// Trees of each order (A000081).
-pub const TREE_COUNTS: [usize; MAX_ORDER] = [1, 1, 2, 4, 9, 20, 48, 115, 286, 719];
+use crate::limits::{MAX_ORDER, TREE_COUNTS};
 
 /// A tree as the Butcher product of two smaller ones: `right`'s root becomes a child of `left`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

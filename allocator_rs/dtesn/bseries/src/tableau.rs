@@ -1,9 +1,7 @@
 //! Runge-Kutta tableaus.
 
+use crate::limits::MAX_STAGES;
 use crate::{Number, SeriesError};
-
-/// The most stages that are taken.
-pub const MAX_STAGES: usize = 16;
 
 /// A consistent tableau: c are the row sums, and the weights add up to 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,9 @@
 //! The state update.
 
+use crate::limits::SHORTEST_STEP;
 use crate::math::{exp, tanh};
 use crate::weights::{Lane, Layer, Membrane, UNITS};
 use crate::{Network, NetworkError};
-
-/// The shortest step in time, in tokens: the echo state property needs a lower bound.
-pub const SHORTEST_STEP: f64 = 1e-3;
 
 /// Share of the new value on each level.
 pub type Rates = Vec<f32>;

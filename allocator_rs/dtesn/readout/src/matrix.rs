@@ -2,6 +2,18 @@
 
 use crate::ReadoutError;
 
+/// Rows of an array, checked.
+pub fn rows(name: &'static str, values: &[f32], columns: usize) -> Result<usize, ReadoutError> {
+    let count = values.len() / columns.max(1);
+    if columns == 0 || values.len() != count * columns {
+        return Err(ReadoutError::Width { name, found: values.len(), expected: (count + 1) * columns.max(1) });
+    }
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(count),
+        Some(at) => Err(ReadoutError::NotFinite { name, row: at / columns, column: at % columns, value: values[at] }),
+    }
+}
+
 /// Rows that are taken together, so that the matrix is read once for all of them.
 const TOGETHER: usize = 8;
 

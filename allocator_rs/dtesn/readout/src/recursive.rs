@@ -1,7 +1,7 @@
 //! Recursive least squares with forgetting (Haykin, "Adaptive Filter Theory", chapter 10).
 
-use crate::matrix::{add_scaled, dot};
-use crate::{ReadoutError, rows};
+use crate::ReadoutError;
+use crate::matrix::{add_scaled, dot, rows};
 
 /// The inverse correlation does not grow beyond this: where inputs stay silent, forgetting stops instead of winding up.
 const LARGEST_GAIN: f64 = 1e8;

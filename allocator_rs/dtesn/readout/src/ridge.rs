@@ -1,8 +1,8 @@
 //! Ridge regression.
 
-use crate::matrix::{cholesky, dot, gram, solve};
+use crate::ReadoutError;
+use crate::matrix::{cholesky, dot, gram, rows, solve};
 use crate::tridiagonal::{Solution, Tridiagonal};
-use crate::{ReadoutError, rows};
 
 /// Cross-validation tries regularisations from this share of the mean variance on,
 const LEAST: f64 = 1e-12;

@@ -1,9 +1,7 @@
 //! How many trees and forests there are.
 
 use crate::TreeError;
-
-/// The largest order that is counted, ranked and drawn; the large class has 32 membranes.
-pub const MAX_ORDER: usize = 64;
+use crate::limits::MAX_ORDER;
 
 /// The number of rooted trees of an order (A000081): 1, 1, 2, 4, 9, 20, 48, 115, …
 ///

@@ -1,9 +1,7 @@
 //! One rooted tree.
 
 use crate::TreeError;
-
-/// The largest tree that is taken; recursion over it is safe.
-pub const MAX_NODES: usize = 1024;
+use crate::limits::MAX_NODES;
 
 /// A rooted tree as its canonical level sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echoplaned.gates.gate import Ask
-from echoplaned.gates.interval import Interval
+from echoplaned.ports.request_counts import Interval
 from echoplaned.ports.traffic import Reporter
 
 

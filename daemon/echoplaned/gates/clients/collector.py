@@ -9,8 +9,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
 from echoplaned.gates.collector import Job
 from echoplaned.gates.gate import Ask, Observation
-from echoplaned.gates.interval import NOTHING, Interval
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
 from echoplaned.ports.traffic import ClientSource, Reporter
 
 

@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics import error_eprocess, silence
 from echoplaned.gates.statistics.error_eprocess import ErrorTest, SourceEvidence
 from echoplaned.gates.statistics.silence import SilenceEvidence
+from echoplaned.ports.request_counts import Interval
 from echoplaned.ports.traffic import Reporter
 
 MAX_CLIENTS = 64

@@ -11,8 +11,8 @@ from echoplaned.gates.echo.evidence import BehaviourSeen, EchoEvidence
 from echoplaned.gates.echo.health import Health
 from echoplaned.gates.echo.subject import subject_of
 from echoplaned.gates.gate import Ask, Judgement, Moment, Need, Observation, Start
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from echoplaned.dtesn import Alarms, Event, HealthAlgebra
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.statistics.pairs import PairOutcome
+from echoplaned.ports.request_counts import Interval
 
 EPOCH_PAIRS = 64
 Z_ALARM = 3.0

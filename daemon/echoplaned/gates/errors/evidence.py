@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.gates.gate import Need, Observation, Start
-from echoplaned.gates.interval import Interval
 from echoplaned.gates.sources import SourceRecord, begin_records
 from echoplaned.gates.statistics import error_eprocess, pairs
 from echoplaned.gates.statistics.error_eprocess import SourceEvidence
 from echoplaned.gates.statistics.pairs import PairEvidence
 from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval
 
 
 @dataclass(frozen=True, slots=True)

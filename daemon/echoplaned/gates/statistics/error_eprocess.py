@@ -36,10 +36,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from echoplaned.gates.interval import NOTHING, Interval
 from echoplaned.gates.statistics.bets import Bets, log_factors, log_sum
 from echoplaned.gates.statistics.noninferiority import Rate, upper_bound
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
 
 BLOCK_REQUESTS = 10
 """Least number of requests in a block. Any number is fair; with few, one request of the new version is a large share and its error says

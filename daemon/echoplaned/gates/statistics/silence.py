@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from echoplaned.gates.interval import Interval
+from echoplaned.ports.request_counts import Interval
 
 TRUST_ROUTED = 0.5
 """Least part of its weight that a version gets, of traffic that is reported by clients of the routes (LRS)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
-from echoplaned.core.fold import version_state, weight_ppm
-from echoplaned.core.spec import Tier
+from echoplaned.core.fold import observed_tier, version_state, weight_ppm
 from echoplaned.core.state import Instance, Model, Version, VersionState
 from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import (
@@ -24,7 +23,6 @@ from echoplaned.rpc.convert.plans import calibration_to_pb, component_to_pb, res
 from echoplaned.rpc.status import to_status
 
 _STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
-_AT_REST = frozenset({VersionState.COLD, VersionState.FAILED})
 
 
 def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.ModelVersion:
@@ -32,11 +30,10 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
     spec, shape = version.spec, version.spec.shape
     state = version_state(version)
     weight = weight_ppm(model, version.key.version)
-    tier = Tier.COLD if state in _AT_REST else version.tier
     return models_pb2.ModelVersion(
         name=key_name(version.key),
         state=models_pb2.VERSION_STATE_SERVING if state is VersionState.READY and weight else _STATE_TO_PB[state],
-        tier=TIER_TO_PB[tier],
+        tier=TIER_TO_PB[observed_tier(version)],
         source=models_pb2.Source(uri=spec.source_uri, digest=spec.digest),
         engine=models_pb2.Engine(kind=shape.engine, options=dict(shape.options)),
         facts=facts_to_pb(version.facts),

@@ -113,7 +113,7 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateModel(self, request, context):
-        """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and takes it back where it is worse.
+        """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and rolls back automatically where it is worse.
         Errors: as LoadModel, and MODEL_NOT_FOUND, SURGE_INFEASIBLE, SIGNATURE_CHANGED, ROLLOUT_ACTIVE, ETAG_MISMATCH; in the operation also ROLLED_BACK.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

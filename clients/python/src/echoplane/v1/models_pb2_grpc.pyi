@@ -36,7 +36,7 @@ class ModelServiceStub:
         echoplane.v1.models_pb2.UpdateModelRequest,
         google.longrunning.operations_pb2.Operation,
     ]
-    """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and takes it back where it is worse.
+    """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and rolls back automatically where it is worse.
     Errors: as LoadModel, and MODEL_NOT_FOUND, SURGE_INFEASIBLE, SIGNATURE_CHANGED, ROLLOUT_ACTIVE, ETAG_MISMATCH; in the operation also ROLLED_BACK.
     """
 
@@ -117,7 +117,7 @@ class ModelServiceAsyncStub:
         echoplane.v1.models_pb2.UpdateModelRequest,
         google.longrunning.operations_pb2.Operation,
     ]
-    """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and takes it back where it is worse.
+    """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and rolls back automatically where it is worse.
     Errors: as LoadModel, and MODEL_NOT_FOUND, SURGE_INFEASIBLE, SIGNATURE_CHANGED, ROLLOUT_ACTIVE, ETAG_MISMATCH; in the operation also ROLLED_BACK.
     """
 
@@ -202,7 +202,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: echoplane.v1.models_pb2.UpdateModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
-        """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and takes it back where it is worse.
+        """Rolls a version out in stages under live traffic: loads it beside the serving one where it is not ready yet, and rolls back automatically where it is worse.
         Errors: as LoadModel, and MODEL_NOT_FOUND, SURGE_INFEASIBLE, SIGNATURE_CHANGED, ROLLOUT_ACTIVE, ETAG_MISMATCH; in the operation also ROLLED_BACK.
         """
 
