@@ -22,15 +22,15 @@ from tests.models import Checkpoints
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-LIMITS = Limits(start_quiet_s=8.0)
+LIMITS = Limits(start_quiet_s=8.0, start_silence_s=20.0)
 
 
 def embedded(checkpoints: Checkpoints, folder: Path) -> Subject:
     """Return the embedded engine on a tiny checkpoint; its start never ends where a file is a pipe that nobody writes."""
     endless = folder / "endless"
     shutil.copytree(checkpoints.encoder, endless)
-    (endless / "config.json").unlink()
-    os.mkfifo(endless / "config.json")
+    (endless / "model.safetensors.index.json").write_text('{"weight_map": {"w": "pipe.safetensors"}}')
+    os.mkfifo(endless / "pipe.safetensors")
     return Subject(
         "embedded",
         replace(DEFAULT_KIND, limits=LIMITS),
@@ -54,7 +54,7 @@ def tiny(checkpoints: Checkpoints, folder: Path) -> Subject:
         command=(PYTHON, tiny_leader.__file__),
         environment=lambda _environment, _exact: {},
         version=lambda _environment: tiny_leader.VERSION,
-        protocols=("OIP_GRPC",),
+        protocols=("OIP_GRPC", "OPENAI_HTTP"),
         options=(Option("endless", "Never ends its start."), Option("broken", "Cannot be loaded.")),
         formats=frozenset({"any"}),
         limits=LIMITS,

@@ -80,6 +80,14 @@ def test_another_process_under_the_leaders_pid_is_left_alone(leader: subprocess.
     assert leader.poll() is None
 
 
+def test_a_mark_alone_holds_a_family_together(leader: subprocess.Popen[str]) -> None:
+    """Of a leader that nobody knows the mark is enough; without either nobody is meant, least of all session 0 or 1."""
+    assert len(find_members(Family(0, 0, MARK))) == 3
+    assert leader.poll() is None
+    assert find_members(Family(0, 0)) == ()
+    assert find_members(Family(1, 0)) == ()
+
+
 def test_a_family_of_nobody_is_ended_at_once() -> None:
     """Nothing is found twice, and that is all."""
     assert end_family(Family(2**22 + 1, 0, "fedcba9876543210/none/1"), 1)

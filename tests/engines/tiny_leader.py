@@ -17,6 +17,7 @@ import numpy as np
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.core.signature import signature_for
 from echoplaned.worker_contract.golden import PROBE_MARK
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
@@ -42,13 +43,22 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
         self._engine: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._draining = False
+        self._http: asyncio.Server | None = None
         self._ok = 0
         self._last_arrival_s: float | None = None
         self._step = StartProgress()
 
-    def add_services(self, server: grpc.aio.Server) -> None:
-        """Add inference."""
+    async def open(self, server: grpc.aio.Server) -> tuple[Endpoint, ...]:
+        """Add inference, and listen for HTTP beside it."""
         oip_grpc.add_GRPCInferenceServiceServicer_to_server(self, server)
+        self._http = await asyncio.start_server(self._answer_http, "127.0.0.1", 0)
+        port = self._http.sockets[0].getsockname()[1]
+        return (tcp_endpoint(EndpointProtocol.OPENAI_HTTP, f"127.0.0.1:{port}"),)
+
+    async def _answer_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
 
     def report(self) -> Report:
         """Return how it stands."""

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
+from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
@@ -176,7 +177,7 @@ class House:
 
     async def load(self) -> None:
         """Ask for m/v1."""
-        operation = await self.loop.submit(ev.LoadRequested(ev.Request(self.now_s, "op1"), builders.order("m", "v1")))
+        operation = await self.loop.submit(LoadVersion(Request(self.now_s, "op1"), builders.order("m", "v1")))
         assert operation is not None
         await self.settle()
 

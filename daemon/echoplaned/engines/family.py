@@ -46,7 +46,7 @@ class Family:
     """The processes of one engine.
 
     Attributes:
-        leader_pid: the leader, whose session it is; it may have gone.
+        leader_pid: the leader, whose session it is; it may have gone. 0: not known, the mark alone holds them together.
         start_ticks: the leader's start time in clock ticks since boot.
         mark: what ``ECHOPLANE_INSTANCE`` is in their environment; empty: they have none (contract 1).
     """
@@ -61,11 +61,13 @@ def find_members(family: Family) -> tuple[Member, ...]:
     everybody = tuple(_own_processes())
     # The kernel gives a pid away again only when no process is left in its session: a pid with another start time is another session.
     reused = any(one.pid == family.leader_pid and one.start_ticks != family.start_ticks for one in everybody)
+    # Sessions 0 and 1 are the kernel's and init's: nobody of ours leads them.
+    has_session = family.leader_pid > 1 and not reused
     return tuple(
         one
         for one in everybody
         if one.start_ticks >= family.start_ticks
-        and ((one.session == family.leader_pid and not reused) or (family.mark and read_mark(one.pid) == family.mark))
+        and ((has_session and one.session == family.leader_pid) or (family.mark and read_mark(one.pid) == family.mark))
     )
 
 

@@ -294,7 +294,7 @@ class Leaders:
         orphans = {mark: one for one, mark in found if mark not in known and one.session not in foreign_sessions}
         for mark, one in orphans.items():
             log.warning("orphan.ended", mark=mark, pid=one.pid)
-            await asyncio.to_thread(end_family, Family(one.session, one.start_ticks, mark), _END_TIMEOUT_S)
+            await asyncio.to_thread(end_family, Family(0, 0, mark), _END_TIMEOUT_S)
         return len(orphans)
 
     def _known(self) -> frozenset[str]:

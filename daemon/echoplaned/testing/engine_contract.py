@@ -33,10 +33,10 @@ from echoplaned.engines.family import find_members, read_mark
 from echoplaned.engines.leader_client import LeaderClient
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
-from echoplaned.testing.engine_stage import KEY, Stage, Subject, check, has_ended, open_stage, stray_child
+from echoplaned.testing.engine_stage import KEY, WAIT_S, Stage, Subject, check, open_stage, was_killed
 from echoplaned.testing.garbage import GarbageServer
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerPhase, read_records, records_dir
+from echoplaned.worker_contract.record import WorkerPhase, read_records, read_start_ticks, records_dir
 from echoplaned.worker_contract.report import Report
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
@@ -115,6 +115,11 @@ async def starts(stage: Stage) -> None:
     check(record.mark and read_mark(record.pid) == record.mark, "the record and the environment have different marks")
     protocols = tuple(one.protocol.value for one in record.endpoints)
     check(protocols == stage.subject.kind.protocols, f"it listens for {protocols}")
+    check(ready.endpoints == record.endpoints, f"it is said to listen at {ready.endpoints}")
+    for endpoint in filter(lambda one: one.is_tcp, ready.endpoints):
+        host, _, port = endpoint.target.rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
     stage.engines.start(stage.start_effect())
     again = await stage.wait_for(EngineReady)
     check(again.leader_id == ready.leader_id, "the same order again started another process")
@@ -244,7 +249,7 @@ async def a_killed_child_ends_it(stage: Stage) -> None:
     check(children, "it has no child in its session")
     os.kill(children[0].pid, signal.SIGKILL)
     await stage.wait_for(EngineLost, 15.0)
-    stage.ready = None
+    stage.has_ended()
     await stage.expect_nothing_left(family)
 
 
@@ -254,7 +259,7 @@ async def a_killed_leader_ends_it(stage: Stage) -> None:
     family = stage.family()
     os.kill(family.leader_pid, signal.SIGKILL)
     lost = await stage.wait_for(EngineLost, 15.0)
-    stage.ready = None
+    stage.has_ended()
     check("SIGKILL" in lost.detail, f"the reason is not told: {lost.detail}")
     await stage.expect_nothing_left(family)
 
@@ -262,16 +267,16 @@ async def a_killed_leader_ends_it(stage: Stage) -> None:
 async def a_child_in_a_session_of_its_own_ends_with_it(stage: Stage) -> None:
     """Who left the session still carries the mark, also when the leader died under no daemon."""
     await stage.start()
-    child = stray_child(stage.record().mark)
+    child = stage.stray_child(stage.record().mark)
     await stage.stop()
-    check(has_ended(child), "a marked child in a session of its own outlived a stop")
+    check(was_killed(child), "a marked child in a session of its own outlived a stop")
     await stage.start()
     family = stage.family()
-    child = stray_child(family.mark)
-    await stage.reopen(change=lambda: os.kill(family.leader_pid, signal.SIGKILL))
-    stage.ready = None
+    child = stage.stray_child(family.mark)
+    await stage.reopen(change=lambda: kill_and_wait(family.leader_pid))
+    stage.has_ended()
     check(await stage.engines.adopt() == (), "a dead leader was adopted")
-    check(has_ended(child), "a marked child outlived a leader that died under no daemon")
+    check(was_killed(child), "a marked child outlived a leader that died under no daemon")
     await stage.expect_nothing_left(family)
     stage.engines.open()
 
@@ -281,14 +286,14 @@ async def is_swept(stage: Stage) -> None:
     await stage.start()
     family = stage.family()
     state_dir_id = read_state_dir_id(records_dir(stage.state_dir))
-    orphan = stray_child(make_mark(state_dir_id, "m/v9#0", 7))
-    stranger = stray_child(make_mark("0" * 16, "m/v9#0", 7))
+    orphan = stage.stray_child(make_mark(state_dir_id, "m/v9#0", 7))
+    stranger = stage.stray_child(make_mark("0" * 16, "m/v9#0", 7))
     await stage.reopen()
     await stage.engines.adopt()
     killed = await stage.engines.sweep(frozenset({(KEY, stage.generation + 1)}))
-    stage.ready = None
+    stage.has_ended()
     check(killed == 2, f"{killed} engines were swept, not the unowned one and the orphan")
-    check(has_ended(orphan), "a marked orphan was left")
+    check(was_killed(orphan), "a marked orphan was left")
     check(stranger.poll() is None, "a process of another state directory was killed")
     stranger.kill()
     stranger.wait()
@@ -300,7 +305,7 @@ async def a_foreign_record_is_left_alone(stage: Stage) -> None:
     """A record of an unknown kind is neither adopted nor killed, and named in an alarm."""
     state_dir_id = read_state_dir_id(records_dir(stage.state_dir))
     mark = make_mark(state_dir_id, "m/v8#0", 1)
-    process = stray_child(mark)
+    process = stage.stray_child(mark)
     member = next(one for one in stage.marked() if one.pid == process.pid)
     record = {
         "worker_id": "martian", "kind": "martian", "contract": 99, "phase": "DREAMING", "mark": mark,
@@ -323,15 +328,13 @@ async def a_foreign_record_is_left_alone(stage: Stage) -> None:
 
 async def crashes_again_and_again(stage: Stage) -> None:
     """Each crash of a start is told, and none leaves anything behind."""
-    if stage.ready is not None:
-        await stage.stop()
     for _ in range(3):
-        stage.generation += 1
-        stage.engines.start(stage.start_effect())
+        await stage.begin()
         await until(lambda: read_records(stage.state_dir), "no leader came")
         family = stage.family()
         os.kill(family.leader_pid, signal.SIGKILL)
         lost = await stage.wait_for(EngineLost, 15.0)
+        stage.has_ended()
         check(lost.generation == stage.generation, "another generation was told")
         await until(lambda: not read_records(stage.state_dir), "a record is left")
         await stage.expect_nothing_left(family)
@@ -359,10 +362,7 @@ async def answers_no_protobuf(stage: Stage) -> None:
 
 async def a_broken_version_is_given_up(stage: Stage) -> None:
     """What cannot be loaded is told with the engine's own reason, and not tried again."""
-    if stage.ready is not None:
-        await stage.stop()
-    stage.generation += 1
-    stage.engines.start(stage.start_effect(stage.subject.broken))
+    await stage.begin(stage.subject.broken)
     gave_up = await stage.wait_for(EngineGaveUp)
     check("not finite" in gave_up.failure.message, f"the reason is {gave_up.failure.message}")
     family = stage.family()
@@ -372,10 +372,7 @@ async def a_broken_version_is_given_up(stage: Stage) -> None:
 
 async def a_start_that_never_ends_is_stuck(stage: Stage) -> None:
     """The limits of the kind end it, although its leader reports all the time."""
-    if stage.ready is not None:
-        await stage.stop()
-    stage.generation += 1
-    stage.engines.start(stage.start_effect(stage.subject.endless))
+    await stage.begin(stage.subject.endless)
     await until(lambda: loads(stage), "the load did not begin")
     family = stage.family()
     stuck = await stage.wait_for(EngineStuck, stage.subject.kind.limits.start_quiet_s + 30.0)
@@ -386,10 +383,7 @@ async def a_start_that_never_ends_is_stuck(stage: Stage) -> None:
 
 async def a_stop_in_a_start_leaves_nothing(stage: Stage) -> None:
     """A start that is given up ends its leader, wherever it is."""
-    if stage.ready is not None:
-        await stage.stop()
-    stage.generation += 1
-    stage.engines.start(stage.start_effect(stage.subject.endless))
+    await stage.begin(stage.subject.endless)
     await until(lambda: read_records(stage.state_dir), "no leader came")
     family = stage.family()
     await stage.stop()
@@ -399,6 +393,13 @@ async def a_stop_in_a_start_leaves_nothing(stage: Stage) -> None:
 # --- small parts ---
 
 _NEW_FIELDS = frozenset({"kind", "contract", "mark", "endpoints"})
+
+
+def kill_and_wait(pid: int) -> None:
+    """Kill a process and return when it is dead: a zombie, or gone."""
+    os.kill(pid, signal.SIGKILL)
+    while read_start_ticks(pid) is not None:
+        time.sleep(0.01)
 
 
 def loads(stage: Stage) -> bool:
@@ -425,7 +426,7 @@ async def report_of(ready: EngineReady) -> Report:
     raise AssertionError("the leader sends no report")
 
 
-async def until(condition: Callable[[], object], otherwise: str, timeout_s: float = 60.0) -> None:
+async def until(condition: Callable[[], object], otherwise: str, timeout_s: float = WAIT_S) -> None:
     """Wait for something that other processes do.
 
     Raises:

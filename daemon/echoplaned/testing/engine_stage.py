@@ -37,7 +37,8 @@ from echoplaned.worker_contract.record import WorkerRecord, read_records, record
 E = TypeVar("E")
 
 KEY = InstanceKey(VersionKey("m", "v1"), 0)
-_WAIT_S = 100.0
+WAIT_S = 300.0
+"""Longest wait for an engine on a busy machine, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Stage:
         self.traces = TraceStore()
         self.generation = 0
         self.ready: EngineReady | None = None
+        self.is_begun = False
+        self._strays: list[subprocess.Popen[bytes]] = []
         self._numbers = itertools.count(time.monotonic_ns())
         self.engines = self._open()
 
@@ -104,16 +107,36 @@ class Stage:
     async def start(self) -> EngineReady:
         """Return a serving instance: the one that there is, or a new generation."""
         if self.ready is None:
-            self.generation += 1
-            self.engines.start(self.start_effect())
+            await self.begin()
             self.ready = await self.wait_for(EngineReady)
         return self.ready
+
+    async def begin(self, spec: VersionSpec | None = None) -> None:
+        """Begin to start a new generation, with nothing left of the one before."""
+        if self.is_begun:
+            await self.stop()
+        self.generation += 1
+        self.is_begun = True
+        self.engines.start(self.start_effect(spec))
 
     async def stop(self) -> None:
         """Stop the generation, whatever it does."""
         self.engines.stop(StopEngine(KEY, self.generation))
         await self.wait_for(EngineStopped)
-        self.ready = None
+        self.has_ended()
+
+    def has_ended(self) -> None:
+        """The generation is over."""
+        self.ready, self.is_begun = None, False
+
+    def stray_child(self, mark: str) -> subprocess.Popen[bytes]:
+        """Start what an engine may leave: a process with a mark, in a session of its own, that nobody knows of."""
+        process = subprocess.Popen(["/bin/sleep", "3600"], env={**os.environ, VARIABLE: mark}, start_new_session=True)
+        self._strays.append(process)
+        # For a moment after its exec a process has no environment that could be read.
+        while not read_mark(process.pid):
+            time.sleep(0.01)
+        return process
 
     async def reopen(self, *, change: Callable[[], None] = lambda: None) -> None:
         """Let go of the engines as a daemon that ends, and begin as the next one; ``change``: what happens meanwhile."""
@@ -125,6 +148,9 @@ class Stage:
     async def close(self) -> None:
         """End everything that was started."""
         await self.engines.close()
+        for process in self._strays:
+            process.kill()
+            process.wait()
         for one in self.marked():
             end_family(Family(one.session, one.start_ticks), 10.0)
 
@@ -145,7 +171,7 @@ class Stage:
 
     # --- looks ---
 
-    async def wait_for(self, kind: type[E], timeout_s: float = _WAIT_S) -> E:
+    async def wait_for(self, kind: type[E], timeout_s: float = WAIT_S) -> E:
         """Return the next event of a kind; forget it and those before it."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -210,16 +236,7 @@ async def open_stage(subject: Subject, state_dir: Path) -> AsyncGenerator[Stage,
         await stage.close()
 
 
-def stray_child(mark: str) -> subprocess.Popen[bytes]:
-    """Start what an engine may leave: a process with its mark, in a session of its own, that nobody knows of."""
-    process = subprocess.Popen(["/bin/sleep", "3600"], env={**os.environ, VARIABLE: mark}, start_new_session=True)
-    # For a moment after its exec a process has no environment that could be read.
-    while not read_mark(process.pid):
-        time.sleep(0.01)
-    return process
-
-
-def has_ended(process: subprocess.Popen[bytes], timeout_s: float = 5.0) -> bool:
+def was_killed(process: subprocess.Popen[bytes], timeout_s: float = 5.0) -> bool:
     """Say whether a process was killed; it is ours, so it is reaped here."""
     try:
         return process.wait(timeout_s) == -signal.SIGKILL

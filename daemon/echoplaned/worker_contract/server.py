@@ -85,8 +85,8 @@ class LeaderServer:
 class StandbyLeader(Leader, Protocol):
     """A leader that needs no warming up."""
 
-    def add_services(self, server: grpc.aio.Server) -> None:
-        """Add what clients call: the inference service."""
+    async def open(self, server: grpc.aio.Server) -> tuple[Endpoint, ...]:
+        """Add what clients call to the server, the inference service, and return where else clients may call."""
         ...
 
 
@@ -114,7 +114,6 @@ def lead(kind: str, make: Callable[[RecordKeeper], StandbyLeader], description: 
 async def _lead(keeper: RecordKeeper, make: Callable[[RecordKeeper], StandbyLeader], listen: str) -> None:
     leader = make(keeper)
     server = LeaderServer(leader, keeper)
-    leader.add_services(server.server)
-    await server.start(listen)
+    await server.start(listen, await leader.open(server.server))
     keeper.update(WorkerPhase.SPARE)
     await server.stop(await server.wait_for_stop())
