@@ -16,8 +16,6 @@ def told(name: str) -> list[RolloutEntry]:
     for line in (STORIES / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("given "):
             transcript.prepare(line.removeprefix("given "))
-        if line.startswith("given "):
-            transcript.prepare(line.removeprefix("given "))
         if line.startswith("> "):
             transcript.play(line[2:])
     found: list[RolloutEntry] = []

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from echoplaned.core.draft import Draft
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault
-from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
+from echoplaned.core.queries import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
 from echoplaned.core.spec import OnExpire, Tier
 from echoplaned.core.state import (
     EntryKind,
@@ -20,6 +19,7 @@ from echoplaned.core.state import (
     Verdict,
 )
 from echoplaned.core.tables import ROLLOUT_TABLE, RolloutSignal
+from echoplaned.core.transaction import Transaction
 
 PAST_ROLLOUTS_KEPT = 100
 _TRAFFIC = frozenset({Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING})
@@ -28,16 +28,16 @@ _STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED})
 """Holds that a verdict does not end."""
 
 
-def advance(draft: Draft, model_id: str) -> bool:
+def advance(transaction: Transaction, model_id: str) -> bool:
     """Move a model's rollout by at most one signal that follows from the state; say whether it moved."""
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     rollout = model.rollout
     if rollout is None:
         return False
-    signal = pending_signal(model, rollout, draft.now_s)
+    signal = pending_signal(model, rollout, transaction.now_s)
     if signal is None:
         return False
-    fire(draft, rollout, signal)
+    fire(transaction, rollout, signal)
     return True
 
 
@@ -124,30 +124,30 @@ def _both_gone(model: Model, rollout: Rollout) -> RolloutSignal | None:
     return RolloutSignal.BOTH_GONE if is_lost_for_good(model, rollout.to_version) else None
 
 
-def fire(draft: Draft, rollout: Rollout, signal: RolloutSignal, why: Failure | None = None) -> None:
+def fire(transaction: Transaction, rollout: Rollout, signal: RolloutSignal, why: Failure | None = None) -> None:
     """Apply a signal that the table has a cell for.
 
     Raises:
         KeyError: the table has no such cell; callers check ``accepts`` first.
     """
     target = ROLLOUT_TABLE[rollout.phase][signal]
-    why = why or _why(draft, rollout, signal)
+    why = why or _why(transaction, rollout, signal)
     rollout = replace(rollout, ending=rollout.ending or why)
     if signal in {RolloutSignal.OLD_LOST, RolloutSignal.BOTH_LOST}:
-        return _hold(draft, rollout, Hold(signal.value))
+        return _hold(transaction, rollout, Hold(signal.value))
     if signal is RolloutSignal.EXPIRED and rollout.policy.on_expire is OnExpire.HOLD and rollout.phase in _TRAFFIC:
-        return _hold(draft, replace(rollout, ending=None), Hold.EXPIRED)
+        return _hold(transaction, replace(rollout, ending=None), Hold.EXPIRED)
     match target:
         case Phase.SHIFTING:
-            _enter_shifting(draft, rollout, signal)
+            _enter_shifting(transaction, rollout, signal)
         case Phase.CLEANING:
-            _enter_cleaning(draft, rollout, signal)
+            _enter_cleaning(transaction, rollout, signal)
         case Phase.ROLLED_BACK:
-            _finish(draft, rollout, rollout.outcome or Phase.ROLLED_BACK)
+            _finish(transaction, rollout, rollout.outcome or Phase.ROLLED_BACK)
         case Phase.SUCCEEDED | Phase.FAILED:
-            _finish(draft, rollout, target)
+            _finish(transaction, rollout, target)
         case _:
-            _enter(draft, rollout, target, signal)
+            _enter(transaction, rollout, target, signal)
     return None
 
 
@@ -156,7 +156,7 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
     return signal in ROLLOUT_TABLE[rollout.phase]
 
 
-def _hold(draft: Draft, rollout: Rollout, hold: Hold) -> None:
+def _hold(transaction: Transaction, rollout: Rollout, hold: Hold) -> None:
     held = replace(
         rollout,
         hold=hold,
@@ -165,7 +165,7 @@ def _hold(draft: Draft, rollout: Rollout, hold: Hold) -> None:
         verdicts=(),
         observe_since_s=None,
     )
-    draft.note(replace(held, ending=None), f"held: {hold.value}", kind=EntryKind.HELD)
+    transaction.note(replace(held, ending=None), f"held: {hold.value}", kind=EntryKind.HELD)
 
 
 def publish_fault(model: Model) -> AdapterFault | None:
@@ -173,12 +173,12 @@ def publish_fault(model: Model) -> AdapterFault | None:
     return next((fault for fault in model.faults if fault.key[0] == "publish"), None)
 
 
-def sync_hold(draft: Draft, model_id: str) -> None:
+def sync_hold(transaction: Transaction, model_id: str) -> None:
     """Hold a rollout whose routes were given up, and let it go on when they are out.
 
     A lost version is the graver reason and stays the one that is shown.
     """
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     rollout, fault = model.rollout, publish_fault(model)
     if rollout is None:
         return
@@ -186,49 +186,49 @@ def sync_hold(draft: Draft, model_id: str) -> None:
     if fault is not None and given_up and rollout.hold not in _VOID | {Hold.ADAPTER_FAILED}:
         text = f"{Hold.ADAPTER_FAILED.value}: {fault.text}; tried again every {RETRY_GIVEN_UP_S:g} s"
         held = replace(rollout, hold=Hold.ADAPTER_FAILED, held_reason=text)
-        draft.note(held, f"held: {text}", kind=EntryKind.HELD)
+        transaction.note(held, f"held: {text}", kind=EntryKind.HELD)
     elif not given_up and rollout.hold is Hold.ADAPTER_FAILED:
-        draft.put_rollout(replace(rollout, hold=None, held_reason=""))
+        transaction.put_rollout(replace(rollout, hold=None, held_reason=""))
 
 
-def hold_unjudged(draft: Draft, rollout: Rollout, text: str) -> None:
+def hold_unjudged(transaction: Transaction, rollout: Rollout, text: str) -> None:
     """Hold a stage whose gates could not be asked: without a verdict it neither passes nor fails."""
     if rollout.hold not in _STICKY:
-        draft.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
+        transaction.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
 
 
-def _enter(draft: Draft, rollout: Rollout, phase: Phase, signal: RolloutSignal) -> None:
+def _enter(transaction: Transaction, rollout: Rollout, phase: Phase, signal: RolloutSignal) -> None:
     entered = replace(
         rollout,
         phase=phase,
-        phase_since_s=draft.now_s,
+        phase_since_s=transaction.now_s,
         hold=None,
         held_reason="",
         evidence_window=rollout.evidence_window + 1,
         verdicts=(),
     )
     if phase in {Phase.OBSERVING, Phase.SOAKING}:
-        entered = replace(entered, observe_since_s=draft.now_s)
-    draft.note(entered, _text(entered, signal), rollout.verdicts)
+        entered = replace(entered, observe_since_s=transaction.now_s)
+    transaction.note(entered, _text(entered, signal), rollout.verdicts)
     if phase is Phase.RELEASING:
-        _want(draft, entered.model, entered.from_version, wanted=False)
+        _want(transaction, entered.model, entered.from_version, wanted=False)
     elif phase is Phase.REVERTING:
-        _want(draft, entered.model, entered.from_version, wanted=True)
+        _want(transaction, entered.model, entered.from_version, wanted=True)
 
 
-def _enter_shifting(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> None:
+def _enter_shifting(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> None:
     step_on = signal in {RolloutSignal.NEW_READY, RolloutSignal.PASS}
     stage = rollout.stage + 1 if step_on else rollout.stage
     acknowledged = rollout.cluster_acknowledged or signal is RolloutSignal.INTRODUCED
     _enter(
-        draft,
+        transaction,
         replace(rollout, stage=stage, cluster_acknowledged=acknowledged, observe_since_s=None),
         Phase.SHIFTING,
         signal,
     )
 
 
-def _enter_cleaning(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> None:
+def _enter_cleaning(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> None:
     if signal is RolloutSignal.DELETE:
         outcome = Phase.DELETED
     elif rollout.outcome is not None:
@@ -243,39 +243,45 @@ def _enter_cleaning(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> No
         rollout,
         phase=Phase.CLEANING,
         outcome=outcome,
-        phase_since_s=draft.now_s,
+        phase_since_s=transaction.now_s,
         hold=None,
         held_reason="",
         evidence_window=rollout.evidence_window + 1,
     )
-    draft.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
-    _want(draft, entered.model, entered.to_version, wanted=False)
+    transaction.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
+    _want(transaction, entered.model, entered.to_version, wanted=False)
 
 
-def _finish(draft: Draft, rollout: Rollout, phase: Phase) -> None:
+def _finish(transaction: Transaction, rollout: Rollout, phase: Phase) -> None:
     """End a rollout in a terminal phase; the version that serves from now on is the one that is left."""
     ended = replace(
-        rollout, phase=phase, phase_since_s=draft.now_s, end_time_s=draft.now_s, hold=None, held_reason="", verdicts=()
+        rollout,
+        phase=phase,
+        phase_since_s=transaction.now_s,
+        end_time_s=transaction.now_s,
+        hold=None,
+        held_reason="",
+        verdicts=(),
     )
-    noted = draft.note(ended, f"ended: {phase.value}", rollout.verdicts)
-    model = draft.model(rollout.model)
+    noted = transaction.note(ended, f"ended: {phase.value}", rollout.verdicts)
+    model = transaction.model(rollout.model)
     # FAILED straight from the traffic phases means that the old version is down for good and the new one is all there is.
     takes_over = phase is Phase.SUCCEEDED or (phase is Phase.FAILED and rollout.phase is not Phase.CLEANING)
     serving = rollout.to_version if takes_over else rollout.from_version
     past = (*model.past_rollouts, noted)[-PAST_ROLLOUTS_KEPT:]
-    draft.put_model(
-        replace(model, rollout=None, past_rollouts=past, serving_version=serving, update_time_s=draft.now_s)
+    transaction.put_model(
+        replace(model, rollout=None, past_rollouts=past, serving_version=serving, update_time_s=transaction.now_s)
     )
 
 
-def _want(draft: Draft, model_id: str, version_id: str, *, wanted: bool) -> None:
-    model = draft.model(model_id)
+def _want(transaction: Transaction, model_id: str, version_id: str, *, wanted: bool) -> None:
+    model = transaction.model(model_id)
     version = model.versions.get(version_id)
     if version is None or is_wanted(version) == wanted:
         return
     changed = replace(version, desired_tier=version.requested_tier if wanted else Tier.COLD)
     versions = {**model.versions, version_id: changed}
-    draft.put_model(replace(model, versions=MappingProxyType(versions)))
+    transaction.put_model(replace(model, versions=MappingProxyType(versions)))
 
 
 def is_judged(rollout: Rollout) -> bool:
@@ -288,24 +294,24 @@ def can_promote(model: Model, rollout: Rollout) -> bool:
     return rollout.phase is Phase.OBSERVING and rollout.hold not in _VOID and publish_fault(model) is None
 
 
-def apply_verdicts(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
+def apply_verdicts(transaction: Transaction, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
     """Apply a window's verdicts: any FAIL rolls back automatically, all PASS go on, anything else holds."""
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     rollout = replace(rollout, verdicts=verdicts)
     if failed is not None:
         why = Failure(Reason.ROLLED_BACK, f"gate {failed.gate}: {failed.reason}")
-        return fire(draft, rollout, RolloutSignal.FAIL, why)
+        return fire(transaction, rollout, RolloutSignal.FAIL, why)
     passed = bool(verdicts) and all(v.verdict is GateVerdict.PASS for v in verdicts)
     since = rollout.observe_since_s
-    old_enough = since is not None and draft.now_s - since >= rollout.policy.stage_min_s
-    published = publish_fault(draft.model(rollout.model)) is None
+    old_enough = since is not None and transaction.now_s - since >= rollout.policy.stage_min_s
+    published = publish_fault(transaction.model(rollout.model)) is None
     if passed and old_enough and published and not rollout.paused and rollout.phase is Phase.OBSERVING:
-        return fire(draft, rollout, pass_signal(rollout))
+        return fire(transaction, rollout, pass_signal(rollout))
     if rollout.hold not in _STICKY:
         held = next((v.reason for v in verdicts if v.verdict is GateVerdict.HOLD), None)
         hold = None if held is None else Hold.GATES
         rollout = replace(rollout, hold=hold, held_reason=held or "")
-    draft.put_rollout(rollout)
+    transaction.put_rollout(rollout)
     return None
 
 
@@ -315,9 +321,9 @@ def pass_signal(rollout: Rollout) -> RolloutSignal:
     return RolloutSignal.PASS_LAST if last else RolloutSignal.PASS
 
 
-def _why(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> Failure | None:
+def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> Failure | None:
     """Say why a rollout turned back, for its operation and its history; None for signals that lead forward."""
-    model = draft.model(rollout.model)
+    model = transaction.model(rollout.model)
     new = model.versions.get(rollout.to_version)
     match signal:
         case RolloutSignal.NEW_FAILED if new is not None and new.failure is not None:
