@@ -1,4 +1,4 @@
-# Every habit of this repository. `make help` lists them.
+# Every target of this repository. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -18,9 +18,9 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run demo test soak fuzz lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run demo check test soak fuzz lint format bench proto diagrams wheel constraints check-tools clean
 
-help:  ## list the habits
+help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 check-tools:
@@ -42,20 +42,26 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt $(RUST_SO
 
 $(GRPCURL): | $(STAMP)
 	@if command -v go >/dev/null; then echo "== setup: building grpcurl for the interoperability tests"; \
-		GOBIN=$(abspath $(BIN)) GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION); \
+		GOBIN="$(abspath $(BIN))" GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION); \
 	else echo "== setup: no Go, so the tests with grpcurl will be skipped"; fi
 
 run: setup  ## run the daemon on 127.0.0.1:8470 with its state in .state
-	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root $(MODELS))
+	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root "$(MODELS)")
 
 demo: setup  ## the main job on a real model: load, serve, update in seven stages, come back from a bad version
 	@$(PYTHON) -m benchmarks.demo
 
-test: setup  ## every test but the long ones
+check: lint  ## for every change, within three minutes: lint, and the tests that start no daemon and no engine
+	@echo "== check: Rust"
+	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
+	@echo "== check: Python"
+	@$(PYTHON) -m pytest -m 'not system and not soak' -n 2 --dist loadfile --durations 3 -q $(ARGS)
+
+test: setup  ## every test but the long ones; names the slowest ten
 	@echo "== test: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== test: Python"
-	@$(PYTHON) -m pytest -m 'not soak' -n 2 --dist loadgroup $(ARGS)
+	@$(PYTHON) -m pytest -m 'not soak' -n 2 --dist loadgroup --durations 10 $(ARGS)
 
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)

@@ -13,7 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
-from benchmarks import control, dtesn, footprint, load, micro_batching, push, rollout
+from benchmarks import control, dtesn, footprint, load, micro_batching, push, rollout, walks
 from benchmarks.reporting import Row, machine, show, write
 
 BENCHMARKS: Final[Mapping[str, Callable[[], list[Row]]]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: Final[Mapping[str, Callable[[], list[Row]]]] = {
     "push": push.measure,
     "rollout": rollout.measure,
     "micro_batching": micro_batching.measure,
+    "walks": walks.measure,
 }
 
 

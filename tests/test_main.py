@@ -21,7 +21,7 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2
 from echoplaned import __main__ as root
-from echoplaned.core.events import LoadRequested, Request
+from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.settings import Settings, load_settings
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
@@ -125,7 +125,7 @@ async def test_a_state_is_read_and_only_its_evidence_stays(tmp_path: Path) -> No
     settings = settings_for(tmp_path)
     with closing(SqlStore.open(tmp_path)) as store:
         old = store.load()
-        state = builders.run(builders.empty_state(), LoadRequested(Request(0.0, "o1"), builders.order()))
+        state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), builders.order()))
         store.commit(old, state, ())
         EvidenceFiles(tmp_path).save("r-over", b"evidence")
         daemon = root.assemble(settings, store)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from echoplaned.core.events import InstancePlaced, LoadRequested, Request
+from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import InstancePlaced
 from echoplaned.core.fold import find_instance, free_bytes, reserved_bytes
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement, on_one_device
@@ -19,7 +20,7 @@ ON_TWO = Placement(LOCAL_NODE, (DeviceShare("cuda:0", 300 * MIB), DeviceShare("c
 def asked_for() -> State:
     """Return a state with two devices of 1,000 MiB, a tenth held back, and an instance that is to be placed."""
     devices = (builders.device("cuda:0", 1000 * MIB), builders.device("cuda:1", 1000 * MIB))
-    load = LoadRequested(Request(0.0, "op1"), builders.order("m", "v1"))
+    load = LoadVersion(Request(0.0, "op1"), builders.order("m", "v1"))
     return builders.run(builders.empty_state(*devices), load)
 
 

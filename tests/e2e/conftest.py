@@ -86,14 +86,6 @@ def start_load(tmp_path: Path) -> Iterator[e.MakeLoad]:
         ) -> LoadProcesses:
             folder = tmp_path / f"load-{model}"
             folder.mkdir()
-            load = LoadProcesses(system.daemon.address, model, folder)
-            stack.callback(load.stop)
-            load.start(processes, rate, long_share, max_tokens)
-            e.eventually(
-                lambda: {path for path in load.outputs if path.exists() and path.stat().st_size} == set(load.outputs),
-                60.0,
-                "an answer to every load process",
-            )
-            return load
+            return e.begin_load(stack, folder, system, model, e.Traffic(processes, rate, long_share, max_tokens))
 
         yield start

@@ -7,7 +7,7 @@ import shutil
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -189,6 +189,36 @@ class System:
 
 MakeSystem = Callable[..., System]
 MakeLoad = Callable[..., LoadProcesses]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What load generators send, in all.
+
+    Attributes:
+        processes: how many client processes.
+        rate: requests a second.
+        long_share: share of texts over 64 tokens.
+        max_tokens: tokens that a generation may get; 0: the default.
+    """
+
+    processes: int
+    rate: float
+    long_share: float = 0.1
+    max_tokens: int = 0
+
+
+def begin_load(stack: ExitStack, folder: Path, system: System, model: str, traffic: Traffic) -> LoadProcesses:
+    """Start load generators on a model, wait for the first answer to each, and leave their end to a stack."""
+    load = LoadProcesses(system.daemon.address, model, folder)
+    stack.callback(load.stop)
+    load.start(traffic.processes, traffic.rate, traffic.long_share, traffic.max_tokens)
+    eventually(
+        lambda: {path for path in load.outputs if path.exists() and path.stat().st_size} == set(load.outputs),
+        60.0,
+        "an answer to every load process",
+    )
+    return load
 
 
 def eventually(condition: Callable[[], T], timeout_s: float, what: str, poll_s: float = 0.05) -> T:

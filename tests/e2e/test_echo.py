@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from echoplane import RolledBackError
 from echoplane.v1 import rollouts_pb2, types_pb2
+from echoplaned.testing.loadgen import LoadProcesses
 from tests.e2e import e2e_system as e
 
 EQUIVALENT = types_pb2.BEHAVIOUR_CHANGE_EQUIVALENT
@@ -74,22 +79,42 @@ def killed_while_it_holds(system: e.System) -> str:
     return f"killed while it held: {after.behaviour.text_count} texts and ln e {after.behaviour.log_e_value:.3g} before and after"
 
 
-@pytest.mark.timeout(600)
-def test_behaviour_decides_as_it_was_declared(
-    own_system: e.MakeSystem, start_load: e.MakeLoad, capsys: pytest.CaptureFixture[str]
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A daemon of these tests' own with a model that requests reach all the time."""
+
+    system: e.System
+    load: LoadProcesses
+
+    def nobody_failed(self) -> None:
+        """See that every live request so far was answered well."""
+        assert e.failures(self.load.samples()) == []
+
+
+@pytest.fixture(scope="module")
+def talk(start_system: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
+    """The model under traffic; each test updates it, the last ones for good."""
+    with ExitStack() as stack:
+        system = start_system(stack, ())
+        system.load(MODEL, source="speaking")
+        traffic = e.Traffic(1, REQUESTS_PER_S, long_share=0.0, max_tokens=4)
+        yield Talk(system, e.begin_load(stack, tmp_path_factory.mktemp("talk"), system, MODEL, traffic))
+
+
+@pytest.mark.parametrize("source", ["swapped", "louder"])
+def test_an_equivalent_version_that_differs_is_rolled_back(
+    talk: Talk, source: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """EQUIVALENT: swapped layers and a louder layer come back, INT8 passes; INTENDED passes with its report; undeclared holds and asks.
+    """Two layers swapped, one layer louder: neither fails a request, both answer otherwise."""
+    said = taken_back(talk.system, source, source)
+    with capsys.disabled():
+        print(f"\n{said}")  # noqa: T201 - the figures of the gate
+    talk.nobody_failed()
 
-    Requests flow all the time and none fails, though the daemon is killed while it holds; it then knows what it knew before.
-    """
-    system = own_system()
-    system.load(MODEL, source="speaking")
-    load = start_load(system, MODEL, processes=1, rate=REQUESTS_PER_S, long_share=0.0, max_tokens=4)
-    for source in ("swapped", "louder"):
-        said = taken_back(system, source, source)
-        with capsys.disabled():
-            print(f"\n{said}")  # noqa: T201 - the figures of the gate
 
+def test_an_undeclared_change_holds_and_asks(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does so across a crash of the daemon, which then knows what it knew before."""
+    system = talk.system
     operation = system.update(MODEL, "undeclared", "swapped", POLICY)
     rollout = e.eventually(
         lambda: next((r for r in (system.rollout(MODEL),) if "ECHO_CHANGE_UNDECLARED" in r.held_reason), None),
@@ -100,30 +125,35 @@ def test_behaviour_decides_as_it_was_declared(
     assert rollout.stage == 1
     said = killed_while_it_holds(system)
     with capsys.disabled():
-        print(said)  # noqa: T201 - as above
+        print(f"\n{said}")  # noqa: T201 - as above
     system.client.abort_rollout(rollout.name, "the answer to its question")
     with pytest.raises(RolledBackError):
         system.finish(operation, 120.0)
+    talk.nobody_failed()
 
-    system.finish(
-        system.update(MODEL, "int8", "speaking", POLICY, dtype=types_pb2.DTYPE_INT8, behaviour_change=EQUIVALENT),
-        240.0,
-    )
+
+def test_int8_is_equivalent(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+    """The margin is measured, and INT8 is within it."""
+    system = talk.system
+    update = system.update(MODEL, "int8", "speaking", POLICY, dtype=types_pb2.DTYPE_INT8, behaviour_change=EQUIVALENT)
+    system.finish(update, 240.0)
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert 0.0 < behaviour.mean < behaviour.upper < behaviour.margin
     assert behaviour.margin_source.startswith("measured: 3 x ")
     said = f"int8: KL {behaviour.mean:.3g} nats a token, at most {behaviour.upper:.3g}, margin {behaviour.margin:.3g}: passed"
     with capsys.disabled():
-        print(said)  # noqa: T201 - as above
+        print(f"\n{said}")  # noqa: T201 - as above
+    talk.nobody_failed()
 
+
+def test_an_intended_change_passes_with_its_report(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report says how large it is; the new version serves."""
+    system = talk.system
     system.finish(system.update(MODEL, "tuned", "swapped", POLICY, behaviour_change=INTENDED), 240.0)
     behaviour = system.client.explain(system.rollout(MODEL).name).behaviour
     assert behaviour.lower > behaviour.margin
-    with capsys.disabled():
-        print(f"declared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")  # noqa: T201 - as above
     e.pause(1.0)
-    samples = load.samples()
-    assert e.failures(samples) == []
-    assert {"v1", "int8", "tuned"} <= {sample.version for sample in samples}
     with capsys.disabled():
-        print(f"{len(samples)} live requests, none failed")  # noqa: T201 - as above
+        print(f"\ndeclared INTENDED: KL {behaviour.mean:.3g} nats a token: passed with its report")  # noqa: T201 - as above
+    talk.nobody_failed()
+    assert "tuned" in {sample.version for sample in talk.load.samples()}

@@ -104,7 +104,7 @@ class Reader:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             timeout=BLOCK_S,
             check=False,
         )
@@ -150,6 +150,7 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     plain = {k: v for k, v in os.environ.items() if not k.startswith(_OURS) and k not in _PROXIES}
     own = str(ROOT / ".venv/bin")
     plain["PATH"] = os.pathsep.join(each for each in plain["PATH"].split(os.pathsep) if each != own)
+    plain["PYTHONIOENCODING"] = "utf-8"  # the documents show what a terminal of today shows
     with CountingListener() as proxy:
         if request.param == "proxy":
             plain |= dict.fromkeys(("http_proxy", "https_proxy"), f"http://127.0.0.1:{proxy.port}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
 
 from echoplane import RolledBackError
-from echoplaned.testing.loadgen import Sample
+from echoplaned.testing.loadgen import LoadProcesses, Sample
 from tests.e2e import e2e_system as e
 
 PROCESSES = 4
@@ -74,20 +76,30 @@ def bad_update(system: e.System, model: str, version: str, load: object) -> Ende
     return Ended(samples, back - failed[0].time_s)
 
 
-@pytest.mark.timeout(600)
-def test_a_good_and_a_bad_update(system: e.System, start_load: e.MakeLoad) -> None:
-    """A good update fails nobody and keeps to its weights; a bad one is rolled back and only its own requests failed."""
+@pytest.fixture(scope="module")
+def rolling(system: e.System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadProcesses]:
+    """A model under steady traffic."""
     system.load("roll")
-    load = start_load(system, "roll", processes=PROCESSES, rate=80.0, long_share=0.2)
+    traffic = e.Traffic(PROCESSES, 80.0, long_share=0.2)
+    with ExitStack() as stack:
+        yield e.begin_load(stack, tmp_path_factory.mktemp("roll"), system, "roll", traffic)
+    system.delete("roll")
+
+
+def test_a_good_update(system: e.System, rolling: LoadProcesses) -> None:
+    """It fails nobody and keeps to its weights."""
     system.finish(system.update("roll", "v2", "better"), 240.0)
     e.pause(1.0)
-    samples = load.samples()
+    samples = rolling.samples()
     assert e.failures(samples) == []
     found = shares(system, "roll", samples, "v2")
     assert len(found) >= 6
     check_shares(found)
-    bad_update(system, "roll", "bad", load)
-    system.delete("roll")
+
+
+def test_a_bad_update(system: e.System, rolling: LoadProcesses) -> None:
+    """It is rolled back automatically, and only its own requests failed."""
+    bad_update(system, "roll", "bad", rolling)
 
 
 @pytest.mark.soak

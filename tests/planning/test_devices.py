@@ -74,8 +74,24 @@ def test_limits_of_the_cgroup_and_its_parents(tmp_path: Path) -> None:
     assert devices.cgroup_limits(root, membership) == [3000]
 
 
+def test_limits_of_version_1(tmp_path: Path) -> None:
+    """Hosts with the older hierarchy: its limits count too, those of other controllers do not."""
+    membership = tmp_path / "cgroup"
+    membership.write_text("8:pids:/a\n4:memory:/a/b\n3:cpu,cpuacct:/a\n0::/\n", encoding="ascii")
+    for folder, limit in (
+        ("memory", 2**63 - 4096),
+        ("memory/a", 6 * 1024**3),
+        ("memory/a/b", 8 * 1024**3),
+        ("pids/a", 5),
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / "memory.limit_in_bytes").write_text(f"{limit}\n", encoding="ascii")
+    assert min(devices.cgroup_limits(tmp_path, membership)) == 6 * 1024**3
+    assert len(devices.cgroup_limits(tmp_path, membership)) == 3
+
+
 def test_no_cgroup(tmp_path: Path) -> None:
-    """Version 1 alone, or none, sets no limit here."""
+    """None, or one whose files are not there, sets no limit."""
     assert devices.cgroup_limits(tmp_path, tmp_path / "missing") == []
     membership = tmp_path / "self"
     membership.write_text("3:memory:/user\n")

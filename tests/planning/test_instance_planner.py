@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from echoplaned.core.calibration import MemoryUsage
+from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import SourceCorruptError
-from echoplaned.core.events import Event, InstancePlaced, LoadRequested, PlacementRefused, ReadingTaken, Request
+from echoplaned.core.events import Event, InstancePlaced, PlacementRefused, ReadingTaken
 from echoplaned.core.failure import Reason
 from echoplaned.core.fit import unfit
 from echoplaned.core.ids import InstanceKey
@@ -79,7 +80,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 def loading(state: State, epoch: int = 0) -> State:
     """Return a state in which ``m/v1#0`` waits for a device."""
-    state = builders.run(state, LoadRequested(Request(0.0, "o1"), builders.order(replicas=2)))
+    state = builders.run(state, LoadVersion(Request(0.0, "o1"), builders.order(replicas=2)))
     return replace(state, reservation_epoch=epoch)
 
 
@@ -153,7 +154,7 @@ async def test_a_reading_is_explained_in_a_thread(bench: Bench, minilm: Path) ->
     """Headers are read beside the loop; what the formulas give for the exercised batch comes as an event."""
     order = builders.order()
     order = replace(order, spec=replace(order.spec, source_path=str(minilm)))
-    state = builders.run(builders.empty_state(), LoadRequested(Request(0.0, "o1"), order))
+    state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
     state = builders.run(state, InstancePlaced(0.0, KEY, on_one_device("host", builders.MIB), state.reservation_epoch))
     usage = MemoryUsage("torch 1", 0, 500 * builders.MIB, 90 * builders.MIB, 8, 128)
     bench.planner.explain_reading(ExplainReading(KEY, 1, usage), state)
@@ -184,7 +185,7 @@ async def test_loop_and_doors_plan_on_one_path(minilm: Path) -> None:
         done.set()
 
     planner = InstancePlanner(emit, lambda: 0.0, allocator.plan)
-    planner.place(PlaceInstance(KEY, 0), builders.run(state, LoadRequested(Request(0.0, "o1"), order)))
+    planner.place(PlaceInstance(KEY, 0), builders.run(state, LoadVersion(Request(0.0, "o1"), order)))
     async with asyncio.timeout(10):
         await done.wait()
     (event,) = events

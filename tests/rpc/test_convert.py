@@ -11,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoplane.v1 import models_pb2, rollouts_pb2
+from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import InstancePlaced
 from echoplaned.core.facts import Dtype, Signature, TensorSpec
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
 from echoplaned.core.state import (
@@ -31,8 +35,10 @@ from echoplaned.gates import evaluation
 from echoplaned.gates.gate import Observation, Source, Start
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.window import Window
+from echoplaned.ports.leaders import no_pid
 from echoplaned.ports.request_counts import Interval, RequestCounts
 from echoplaned.rpc.convert import common
+from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, overrides_to_pb, plan_from_pb, plan_to_pb
 from echoplaned.rpc.convert.rollouts import (
@@ -44,7 +50,8 @@ from echoplaned.rpc.convert.rollouts import (
     rollout_to_pb,
     verdict_to_pb,
 )
-from echoplaned.rpc.convert.versions import signature_from_pb, signature_to_pb
+from echoplaned.rpc.convert.versions import signature_from_pb, signature_to_pb, version_to_pb
+from echoplaned.testing import builders
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 BYTES = st.integers(0, 2**62)
@@ -249,3 +256,19 @@ def test_an_empty_model() -> None:
     message = model_to_pb(Model("m"))
     assert (message.name, message.serving_version, list(message.traffic)) == ("models/m", "", [])
     assert not message.HasField("signature")
+
+
+def test_an_instance_over_two_devices() -> None:
+    """It names both, reserves their sum, and each device shows its own share."""
+    devices = (builders.device("cuda:0"), builders.device("cuda:1"))
+    state = builders.run(builders.empty_state(*devices), LoadVersion(Request(0.0, "op1"), builders.order()))
+    shares = (DeviceShare("cuda:0", 300), DeviceShare("cuda:1", 200))
+    key = InstanceKey(VersionKey("m", "v1"), 0)
+    state = builders.run(state, InstancePlaced(0.0, key, Placement(LOCAL_NODE, shares), state.reservation_epoch))
+    model = state.models["m"]
+    (shown,) = version_to_pb(model, model.versions["v1"], no_pid).instances
+    assert (shown.device, shown.reserved_bytes, shown.pid) == ("cuda:0,cuda:1", 500, 0)
+    assert [(one.reserved_bytes, one.reservations[0].bytes) for one in (device_to_pb(d, state) for d in devices)] == [
+        (300, 300),
+        (200, 200),
+    ]

@@ -123,7 +123,9 @@ async def test_view_of_a_version(world: World) -> None:
     assert version.xds_target == "xds:///models/minilm/versions/fp32"
     assert [t.name for t in version.signature.inputs] == ["text"]
     assert version.pinned
-    assert version.tier == types_pb2.TIER_HOT
+    assert [(i.address, i.pid) for i in version.instances] == [("127.0.0.1:9000", 9000), ("127.0.0.1:9001", 9001)]
+    assert (version.tier, version.requested_tier) == (types_pb2.TIER_HOT, types_pb2.TIER_HOT)
+    assert version.weights_format == ""
     assert version.weight_ppm == 1_000_000
 
 
@@ -145,7 +147,7 @@ async def test_failure_of_the_engine_is_in_the_operation(world: World) -> None:
         models_pb2.GetModelVersionRequest(name="models/minilm/versions/fp32")
     )
     assert version.state == models_pb2.VERSION_STATE_FAILED
-    assert version.tier == types_pb2.TIER_COLD
+    assert (version.tier, version.requested_tier) == (types_pb2.TIER_COLD, types_pb2.TIER_HOT)
     assert version.failure == operation.error
 
 
@@ -252,6 +254,7 @@ async def test_fields_that_only_the_checkpoint_can_judge(world: World) -> None:
     for wrong, field in (
         ({"context_length": 513}, "context_length"),
         ({"engine": "vllm"}, "engine"),
+        ({"weights_format": "NF4"}, "weights_format"),
         ({"engine_options": {"threads": "1"}}, 'engine_options["threads"]'),
     ):
         found = await failed(world.load("fp32", **wrong), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)

@@ -161,6 +161,7 @@ class World:
             traffic=self.traffic,
             limits=self.limits,
             refusals=self.refusals.of_model,
+            pid_of=lambda leader_id: int(leader_id.removeprefix("leader-")),
             store_writable=lambda: self.store_writable,
             observer=self.ended,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from echoplaned.core import commands as cmd
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.errors import ModelNotFoundError, StoreUnavailableError
@@ -140,12 +141,12 @@ class House:
 
     async def serve(self) -> None:
         """Load m/v1 and bring it up."""
-        await self.loop.submit(ev.LoadRequested(ev.Request(0.0, "op1"), builders.order("m", "v1")))
+        await self.loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op1"), builders.order("m", "v1")))
         await self.emit(*self._up(V1), self.acknowledged())
 
     async def update(self) -> None:
         """Update m to v2 until its first stage is observed."""
-        update = ev.UpdateRequested(ev.Request(0.0, "op2"), builders.order("m", "v2"), "r1", builders.policy())
+        update = cmd.UpdateModel(cmd.Request(0.0, "op2"), builders.order("m", "v2"), "r1", builders.policy())
         await self.loop.submit(update)
         await self.emit(*self._up(V2))
         for _ in range(2):
@@ -187,8 +188,8 @@ async def house() -> AsyncIterator[House]:
 
 
 async def test_caller_gets_its_operation(house: House) -> None:
-    """A caller's event is answered with the operation that it started, after the commit."""
-    operation = await house.loop.submit(ev.LoadRequested(ev.Request(0.0, "op1"), builders.order("m", "v1")))
+    """A command is answered with the operation that it started, after the commit."""
+    operation = await house.loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op1"), builders.order("m", "v1")))
     assert operation is not None
     assert (operation.operation_id, operation.kind) == ("op1", OperationKind.LOAD)
     assert house.disk.stored.operations["op1"] == operation
@@ -198,7 +199,7 @@ async def test_refused_caller_changes_nothing(house: House) -> None:
     """A refused event raises at the caller and leaves state and store as they were."""
     before = house.loop.state
     with pytest.raises(ModelNotFoundError):
-        await house.loop.submit(ev.DeleteModelRequested(ev.Request(0.0, "op1"), "nobody"))
+        await house.loop.submit(cmd.DeleteModel(cmd.Request(0.0, "op1"), "nobody"))
     assert house.loop.state is before
     assert house.disk.epochs == []
 
@@ -207,7 +208,7 @@ async def test_store_failure_refuses_callers(house: House) -> None:
     """With a broken store a caller gets STORE_UNAVAILABLE, nothing changes, and the same call works later."""
     house.disk.broken = True
     before = house.loop.state
-    load = ev.LoadRequested(ev.Request(0.0, "op1"), builders.order("m", "v1"))
+    load = cmd.LoadVersion(cmd.Request(0.0, "op1"), builders.order("m", "v1"))
     with pytest.raises(StoreUnavailableError):
         await house.loop.submit(load)
     assert house.loop.state is before

@@ -67,7 +67,7 @@ def test_every_field_comes_over(store: SqlStore) -> None:
     reservoir = ReservoirOverrides(leak=0.25, seed=7)
     assert first.spec == VersionSpec("file:v1", "/models/v1", "blake3:v1", shape, reservoir)
     assert (first.requested_tier, first.desired_tier, first.pinned) == (Tier.HOT, Tier.HOT, True)
-    assert first.requantised is not None
+    assert first.int8_baseline is not None
     assert first.instances == (
         Instance(
             InstanceKey.parse("m/v1#0"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import EngineKey, Reading, with_reading
-from echoplaned.core.events import LoadRequested, ReadingTaken, RequantisationMeasured, Request
+from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import Int8BaselineMeasured, ReadingTaken
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import State
 from echoplaned.core.step import step
@@ -39,16 +40,16 @@ def test_what_was_measured_of_a_version_comes_back(tmp_path: Path) -> None:
     """How far a version is from itself in INT8 is kept with it; one that has gone keeps nothing."""
     store = SqlStore.open(tmp_path / "state")
     empty = store.load()
-    loading = step(empty, LoadRequested(Request(1.0, "op"), builders.order("m", "v1"))).state
+    loading = step(empty, LoadVersion(Request(1.0, "op"), builders.order("m", "v1"))).state
     store.commit(empty, loading, ())
-    told = Requantised("KL", 0.00138, 16)
-    state = step(loading, RequantisationMeasured(2.0, VersionKey("m", "v1"), told)).state
+    told = Int8Baseline("KL", 0.00138, 16)
+    state = step(loading, Int8BaselineMeasured(2.0, VersionKey("m", "v1"), told)).state
     store.commit(loading, state, ())
     store.close()
     reopened = SqlStore.open(tmp_path / "state")
-    assert reopened.load().models["m"].versions["v1"].requantised == told
+    assert reopened.load().models["m"].versions["v1"].int8_baseline == told
     reopened.close()
-    gone = step(state, RequantisationMeasured(3.0, VersionKey("m", "v9"), told)).state
+    gone = step(state, Int8BaselineMeasured(3.0, VersionKey("m", "v9"), told)).state
     assert gone.models == state.models
 
 

@@ -6,7 +6,7 @@ use std::thread;
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-use sizing::{KvDtype, Lora};
+use sizing::{CpuIsa, KvDtype, Lora};
 
 use crate::calibration::Constants;
 use crate::errors;
@@ -28,7 +28,8 @@ pub struct Request(pub sizing::Request);
 impl Request {
     #[new]
     #[pyo3(signature = (*, engine_name, dtype_name, context_length, max_concurrency, kv_dtype_name="AUTO",
-        tensor_parallel=1, pipeline_parallel=1, block_size=None, max_batched_tokens=None, lora=None, constants=None))]
+        tensor_parallel=1, pipeline_parallel=1, block_size=None, max_batched_tokens=None, lora=None, constants=None,
+        cpu_isa_name="UNKNOWN"))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of one request, which the Python facade names")]
     fn new(
         engine_name: &str,
@@ -42,9 +43,11 @@ impl Request {
         max_batched_tokens: Option<u64>,
         lora: Option<(u64, u64)>,
         constants: Option<&Constants>,
+        cpu_isa_name: &str,
     ) -> PyResult<Self> {
         let unknown = |what: &str, name: &str| errors::NameUnknownError::new_err(format!("{what} {name:?} is unknown"));
         let kv_dtype = KvDtype::parse(kv_dtype_name).ok_or_else(|| unknown("KV dtype", kv_dtype_name))?;
+        let cpu_isa = CpuIsa::parse(cpu_isa_name).ok_or_else(|| unknown("instruction set", cpu_isa_name))?;
         Ok(Self(sizing::Request {
             engine: engine(engine_name)?,
             dtype: dtype(dtype_name)?,
@@ -57,6 +60,7 @@ impl Request {
             max_batched_tokens,
             lora: lora.map(|(adapters, rank)| Lora { adapters, rank }),
             constants: constants.map_or_else(sizing::Constants::default, |given| given.0),
+            cpu_isa,
         }))
     }
 }

@@ -115,6 +115,8 @@ pub trait FamilyRules: Sync {
 pub struct Activations {
     /// Bytes.
     pub bytes: u64,
+    /// The most it can be on a machine with the workload's instruction set.
+    pub upper_bytes: u64,
     /// The term that is the largest.
     pub formula: Cow<'static, str>,
     /// The formula's numbers.
@@ -123,8 +125,8 @@ pub struct Activations {
     pub verified: bool,
     /// Whether it is a whole step's: with the logits, and with the copies that quantised layers make.
     pub whole: bool,
-    /// What the matrix library keeps of packed matrices, where a step was followed; 0 elsewhere.
-    pub packed_bytes: u64,
+    /// What the matrix library keeps of packed matrices, where a step was followed, expected and at most; 0 elsewhere.
+    pub packed_bytes: [u64; 2],
     /// The most it can be, where that depends on what is computed; None: it does not.
     pub worst_bytes: Option<u64>,
 }
@@ -133,6 +135,7 @@ impl From<Peak> for Activations {
     fn from(peak: Peak) -> Self {
         Self {
             bytes: peak.bytes,
+            upper_bytes: peak.upper_bytes,
             formula: peak.formula,
             inputs: peak.inputs,
             verified: true,

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::Result;
 use crate::math::{product, sum};
 use crate::number::Number;
+use crate::{CpuIsa, Result};
 
 /// One part of the memory that a model needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Workload {
     pub element_bytes: u64,
     /// What is computed in.
     pub number: Number,
+    /// What the matrix library computes with.
+    pub cpu_isa: CpuIsa,
     /// Whether linear layers hold INT8 and make a copy in the compute dtype while they run.
     pub quantised: bool,
     /// Whether the peak's formula is wanted.

@@ -12,7 +12,8 @@ pub struct Limits {
     pub max_concurrency: Option<u64>,
 }
 
-/// Find both by bisection over upper bounds, which never fall when context or concurrency rise.
+/// Find both by bisection over upper bounds. Where these fall a little as context or concurrency rise (the matrix library's blocks of rows
+/// follow what divides them well), what is found still fits, and is within that little of the most.
 ///
 /// # Errors
 /// What [`totals_for`] says of the request itself.

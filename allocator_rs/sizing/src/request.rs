@@ -1,6 +1,6 @@
 //! What is asked: an engine, a workload, a split.
 
-use crate::{Constants, Result, SizingError, WeightDtype};
+use crate::{Constants, CpuIsa, Result, SizingError, WeightDtype};
 
 /// No engine computes more sequences at once.
 pub const MAX_CONCURRENCY: u64 = 65_536;
@@ -131,6 +131,8 @@ pub struct Request {
     pub lora: Option<Lora>,
     /// What the embedded engine's process needs beyond the formulas.
     pub constants: Constants,
+    /// What the matrix library of the embedded engine computes with.
+    pub cpu_isa: CpuIsa,
 }
 
 impl Request {
@@ -149,6 +151,7 @@ impl Request {
             max_batched_tokens: None,
             lora: None,
             constants: Constants::default(),
+            cpu_isa: CpuIsa::default(),
         }
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Requantised:
+class Int8Baseline:
     """How far a version is from itself in INT8, on golden texts: what a harmless change looks like.
 
     ``measure``: as in ``BehaviourReport``; ``mean``: in its unit, above 0; ``texts``: it rests on.

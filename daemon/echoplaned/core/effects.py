@@ -151,7 +151,7 @@ class FinishOperation:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Which operation answers the caller's event of this step; empty: none."""
+    """Which operation answers the command of this step; empty: none."""
 
     operation_id: str
 

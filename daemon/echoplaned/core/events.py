@@ -1,157 +1,16 @@
-"""Everything that can happen. Callers' events may be refused (an error is raised); adapters' events never raise."""
+"""Facts: what adapters saw, and time. A fact may come late or twice and is never refused; what can be refused is a command."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
 from echoplaned.core.endpoints import Endpoint
-from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import Placement
-from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
 from echoplaned.core.state import Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What every caller's event carries. ``operation_id`` and ids of new resources are drawn outside; unused if the request is a repeat."""
-
-    now_s: float
-    operation_id: str = ""
-    request_id: str = ""
-    request_digest: str = ""
-
-
-# --- callers -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class VersionOrder:
-    """A version that a caller wants: what it is, what its files say, and the plan that says it fits."""
-
-    model: str
-    version: str
-    spec: VersionSpec
-    facts: ModelFacts
-    plan: Plan
-    tier: Tier = Tier.HOT
-    pinned: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LoadRequested:
-    """Load a version. ``labels`` None: leave the model's as they are."""
-
-    request: Request
-    order: VersionOrder
-    labels: tuple[tuple[str, str], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRequested:
-    """Put a version under live traffic in stages."""
-
-    request: Request
-    order: VersionOrder
-    rollout_id: str
-    policy: RolloutPolicy
-    behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
-    etag: str = ""
-    labels: tuple[tuple[str, str], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteModelRequested:
-    """Drain everything of a model and forget it."""
-
-    request: Request
-    model: str
-    force: bool = False
-    etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteVersionRequested:
-    """Drain and unload one version and forget it."""
-
-    request: Request
-    model: str
-    version: str
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigureRequested:
-    """Change what callers set on a model; None leaves a field as it is.
-
-    ``pins``: versions to pin or to unpin; the others stay as they are, so that of two changes at once neither undoes the other.
-    """
-
-    request: Request
-    model: str
-    labels: tuple[tuple[str, str], ...] | None = None
-    pins: tuple[tuple[str, bool], ...] = ()
-    etag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PauseRequested:
-    """Stop a rollout from going on; it still comes back on FAIL."""
-
-    request: Request
-    model: str
-    rollout_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeRequested:
-    """Let a paused rollout go on."""
-
-    request: Request
-    model: str
-    rollout_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class AbortRequested:
-    """Roll back."""
-
-    request: Request
-    model: str
-    rollout_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequested:
-    """Cancel an operation: an update is aborted, a load is given up."""
-
-    request: Request
-    target_operation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteOperationRequested:
-    """Forget an operation that is done, and with it its request id."""
-
-    request: Request
-    target_operation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class PromoteRequested:
-    """Go one stage on without waiting for the gates; audited with its reason. ``stage``: the one to leave; 0: whichever it is."""
-
-    request: Request
-    model: str
-    rollout_id: str
-    reason: str
-    stage: int = 0
-
 
 # --- planning ------------------------------------------------------------------------------------------------------
 
@@ -285,12 +144,12 @@ class ReadingTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class RequantisationMeasured:
+class Int8BaselineMeasured:
     """How far a version is from itself in INT8."""
 
     now_s: float
     version: VersionKey
-    measured: Requantised
+    measured: Int8Baseline
 
 
 # --- traffic -------------------------------------------------------------------------------------------------------
@@ -371,19 +230,6 @@ class Recovered:
     found: tuple[FoundEngine, ...] = ()
 
 
-CallerEvent = (
-    LoadRequested
-    | UpdateRequested
-    | DeleteModelRequested
-    | DeleteVersionRequested
-    | ConfigureRequested
-    | PauseRequested
-    | ResumeRequested
-    | AbortRequested
-    | CancelRequested
-    | DeleteOperationRequested
-    | PromoteRequested
-)
 PlacementEvent = InstancePlaced | PlacementRefused
 EngineEvent = (
     EngineReady
@@ -398,13 +244,5 @@ EngineEvent = (
 )
 TrafficEvent = RoutesProgressed | RoutesRefused
 Event = (
-    CallerEvent
-    | PlacementEvent
-    | EngineEvent
-    | ReadingTaken
-    | RequantisationMeasured
-    | TrafficEvent
-    | GatesJudged
-    | Tick
-    | Recovered
+    PlacementEvent | EngineEvent | ReadingTaken | Int8BaselineMeasured | TrafficEvent | GatesJudged | Tick | Recovered
 )

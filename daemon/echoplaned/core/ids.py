@@ -1,9 +1,12 @@
-"""Identities of versions and instances."""
+"""Identities of versions, of instances and of those who give commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+LOCAL_PRINCIPAL: Final = "local"
+"""Who gives a command as long as callers have no identity."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

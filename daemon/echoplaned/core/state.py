@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.behaviour import BehaviourReport, Requantised
+from echoplaned.core.behaviour import BehaviourReport, Int8Baseline
 from echoplaned.core.calibration import Window
 from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
-from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.ids import LOCAL_PRINCIPAL, InstanceKey, VersionKey
 from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.routes_view import ModelRoutes
@@ -110,7 +110,7 @@ class Version:
         create_time_s: when it was made known, seconds since the epoch, as are the other times.
         load_started_s: when its newest load began.
         load_duration_s: how long that took until its first READY instance; None: it has had none.
-        requantised: how far it is from itself in INT8, where that was measured.
+        int8_baseline: how far it is from itself in INT8, where that was measured.
     """
 
     key: VersionKey
@@ -128,7 +128,7 @@ class Version:
     create_time_s: float = 0.0
     load_started_s: float = 0.0
     load_duration_s: float | None = None
-    requantised: Requantised | None = None
+    int8_baseline: Int8Baseline | None = None
 
 
 class Phase(StrEnum):
@@ -285,7 +285,14 @@ class OperationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Long work that a caller started. ``request_digest``: of the request's body without its id; tells a retry from a reuse."""
+    """Long work that a caller started.
+
+    Attributes:
+        request_id: by which the caller repeats it; empty: it does not.
+        request_digest: of the request's body without that id; tells a repeat from a reuse.
+        principal: who started it.
+        plan: what it was admitted with; None: it loads nothing.
+    """
 
     operation_id: str
     kind: OperationKind
@@ -300,6 +307,7 @@ class Operation:
     done: bool = False
     failure: Failure | None = None
     cancelled: bool = False
+    principal: str = LOCAL_PRINCIPAL
 
 
 @dataclass(frozen=True, slots=True)

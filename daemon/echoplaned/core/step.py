@@ -7,8 +7,23 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from echoplaned.core import callers, events, instances, recovery, steering
+from echoplaned.core import events, instances, recovery
 from echoplaned.core.calibration import with_reading
+from echoplaned.core.commands import Command
+from echoplaned.core.commands.model import ConfigureModel, DeleteModel, on_configure, on_delete_model
+from echoplaned.core.commands.operation import CancelOperation, DeleteOperation, on_cancel, on_delete_operation
+from echoplaned.core.commands.rollout import (
+    AbortRollout,
+    PauseRollout,
+    PromoteRollout,
+    ResumeRollout,
+    on_abort,
+    on_pause,
+    on_promote,
+    on_resume,
+)
+from echoplaned.core.commands.update import UpdateModel, on_update
+from echoplaned.core.commands.version import DeleteVersion, LoadVersion, on_delete_version, on_load
 from echoplaned.core.derive import implied_effects
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Effect, EffectKey, KeyedEffect, Persist
@@ -19,6 +34,9 @@ from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
 
+StepInput = Event | Command
+"""What moves the state: a fact, or what somebody asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -28,11 +46,11 @@ class Step:
     effects: tuple[Effect, ...]
 
 
-def step(state: State, event: Event) -> Step:
-    """Apply one event.
+def step(state: State, event: StepInput) -> Step:
+    """Apply one fact or command.
 
     Raises:
-        EchoplaneError: a caller's event is refused; nothing has changed. Adapters' events never raise.
+        EchoplaneError: a command is refused; nothing has changed. A fact never raises.
     """
     draft = Draft(state, event_time(event))
     _HANDLERS[type(event)](draft, event)
@@ -44,9 +62,9 @@ def step(state: State, event: Event) -> Step:
     return _finish(state, draft, everything=everything)
 
 
-def event_time(event: Event) -> float:
+def event_time(event: StepInput) -> float:
     """Return the time that an event carries, in seconds since the epoch."""
-    return event.request.now_s if isinstance(event, events.CallerEvent) else event.now_s
+    return event.request.now_s if isinstance(event, Command) else event.now_s
 
 
 def _finish(before: State, draft: Draft, *, everything: bool) -> Step:
@@ -149,12 +167,12 @@ def _on_reading(draft: Draft, event: events.ReadingTaken) -> None:
     draft.state = replace(draft.state, calibrations=windows)
 
 
-def _on_requantisation(draft: Draft, event: events.RequantisationMeasured) -> None:
+def _on_int8_baseline(draft: Draft, event: events.Int8BaselineMeasured) -> None:
     model = draft.state.models.get(event.version.model)
     version = model.versions.get(event.version.version) if model is not None else None
     if version is None:
         return draft.count_stale()
-    draft.put_version(replace(version, requantised=event.measured))
+    draft.put_version(replace(version, int8_baseline=event.measured))
     return None
 
 
@@ -167,19 +185,19 @@ def _on_tick(draft: Draft, _event: events.Tick) -> None:
 
 
 # Each handler takes its own event type; the table pairs them by that type.
-_HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType(
+_HANDLERS: Mapping[type[StepInput], Callable[[Draft, Any], None]] = MappingProxyType(
     {
-        events.LoadRequested: callers.on_load,
-        events.UpdateRequested: callers.on_update,
-        events.DeleteModelRequested: callers.on_delete_model,
-        events.DeleteVersionRequested: callers.on_delete_version,
-        events.ConfigureRequested: callers.on_configure,
-        events.PauseRequested: steering.on_pause,
-        events.ResumeRequested: steering.on_resume,
-        events.AbortRequested: steering.on_abort,
-        events.PromoteRequested: steering.on_promote,
-        events.CancelRequested: steering.on_cancel,
-        events.DeleteOperationRequested: steering.on_delete_operation,
+        LoadVersion: on_load,
+        UpdateModel: on_update,
+        DeleteModel: on_delete_model,
+        DeleteVersion: on_delete_version,
+        ConfigureModel: on_configure,
+        PauseRollout: on_pause,
+        ResumeRollout: on_resume,
+        AbortRollout: on_abort,
+        PromoteRollout: on_promote,
+        CancelOperation: on_cancel,
+        DeleteOperation: on_delete_operation,
         events.InstancePlaced: instances.on_placed,
         events.PlacementRefused: instances.on_placement_refused,
         events.EngineReady: instances.on_engine_event,
@@ -192,7 +210,7 @@ _HANDLERS: Mapping[type[Event], Callable[[Draft, Any], None]] = MappingProxyType
         events.EngineStopped: instances.on_engine_event,
         events.MemoryMeasured: instances.on_engine_event,
         events.ReadingTaken: _on_reading,
-        events.RequantisationMeasured: _on_requantisation,
+        events.Int8BaselineMeasured: _on_int8_baseline,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.GatesJudged: _on_judged,

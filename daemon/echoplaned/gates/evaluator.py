@@ -57,7 +57,7 @@ class GateDependencies:
     """What judging uses of the daemon.
 
     Attributes:
-        emit: takes ``GatesJudged`` and ``RequantisationMeasured``.
+        emit: takes ``GatesJudged`` and ``Int8BaselineMeasured``.
         clock: seconds since the epoch.
         latest_state: returns the newest state: who is READY, which weights are acknowledged, where the rollout is.
         failed: told of an exception that no task expected, with the key of the effect that it was to fulfil; the stage holds, and

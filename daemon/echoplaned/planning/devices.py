@@ -33,7 +33,7 @@ def find_devices(*, host_memory_bytes: int | None = None) -> tuple[Device, ...]:
 
 
 def host_device(memory_bytes: int | None = None) -> Device:
-    """Return host memory as a device: physical memory, or less where the process's cgroup (v2) allows less."""
+    """Return host memory as a device: physical memory, or less where the process's cgroups allow less."""
     capacity = _host_memory_bytes() if memory_bytes is None else memory_bytes
     return Device(HOST_DEVICE_ID, "host", "host memory", capacity, reserve_bytes(capacity))
 
@@ -44,33 +44,37 @@ def reserve_bytes(capacity_bytes: int) -> int:
 
 
 def _host_memory_bytes() -> int:
-    """Return physical memory or the tightest limit of the process's cgroup and its parents."""
+    """Return physical memory or the tightest limit of the process's cgroups and their parents."""
     return min([int(psutil.virtual_memory().total), *cgroup_limits(_CGROUP_ROOT, _CGROUP_SELF)])
 
 
 def cgroup_limits(root: Path, membership: Path) -> list[int]:
-    """Return ``memory.max`` of the process's cgroup and of every parent, in bytes; empty without cgroup v2 or limits.
+    """Return the memory limits of the process's cgroups and of every parent, in bytes; empty where there are none.
 
-    Format: https://docs.kernel.org/admin-guide/cgroup-v2.html; in a container the root itself may carry the limit.
+    Version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) has ``memory.max``, and version 1, which older hosts mount, alone or
+    beside it, a hierarchy ``memory`` with ``memory.limit_in_bytes``. In a container the root itself may carry the limit.
     """
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), None)
-    if own is None:
-        return []
+    limits: list[int] = []
+    for line in lines:
+        _, controllers, own = line.split(":", 2)
+        if not controllers:
+            limits += _limits_upwards(root, own, "memory.max")
+        elif "memory" in controllers.split(","):
+            limits += _limits_upwards(root / "memory", own, "memory.limit_in_bytes")
+    return limits
+
+
+def _limits_upwards(root: Path, own: str, name: str) -> list[int]:
+    """Return the limits of a cgroup and its parents within one hierarchy."""
     leaf = root / own.lstrip("/")
     if not leaf.is_relative_to(root) or ".." in leaf.parts:  # another namespace's path
         leaf = root
-    limits = []
-    for directory in (leaf, *leaf.parents):
-        if not directory.is_relative_to(root):
-            break
-        limit = _read_limit(directory / "memory.max")
-        if limit is not None:
-            limits.append(limit)
-    return limits
+    found = (_read_limit(each / name) for each in (leaf, *leaf.parents) if each.is_relative_to(root))
+    return [limit for limit in found if limit is not None]
 
 
 def _read_limit(path: Path) -> int | None:

@@ -1,12 +1,12 @@
-"""What the rest of the daemon may do with the loop: send callers' events, read frozen snapshots, wait for changes."""
+"""What the rest of the daemon may do with the loop: give commands, read frozen snapshots, wait for changes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from echoplaned.core.commands import Command
 from echoplaned.core.effects import Announce
-from echoplaned.core.events import CallerEvent
 from echoplaned.core.state import Operation, State
 
 
@@ -26,11 +26,11 @@ class Handle(Protocol):
         """Draw an id for an operation or a rollout: short, unique, sortable by time."""
         ...
 
-    async def submit(self, event: CallerEvent) -> Operation | None:
-        """Send a caller's event; return the operation that answers it, None for events without one.
+    async def submit(self, command: Command) -> Operation | None:
+        """Give a command; return the operation that answers it, None for commands without one.
 
         Raises:
-            EchoplaneError: the event was refused, or the store cannot be written; nothing changed.
+            EchoplaneError: the command was refused, or the store cannot be written; nothing changed.
         """
         ...
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from echoplane.v1 import models_pb2, planning_pb2
+from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
     EchoplaneError,
@@ -17,7 +18,6 @@ from echoplaned.core.errors import (
     NotImplementedHereError,
     VersionNotFoundError,
 )
-from echoplaned.core.events import LoadRequested, Request, UpdateRequested, VersionOrder
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
@@ -41,7 +41,7 @@ from echoplaned.rpc.version_request import (
     same_content,
 )
 
-VersionEvent = LoadRequested | UpdateRequested
+VersionEvent = LoadVersion | UpdateModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Admission:
             return Accepted(came_before)
         order = await self._order(read_version_request(request))
         labels = tuple(sorted(request.labels.items())) if request.labels else None
-        event = LoadRequested(self.stamp(request), order, labels)
+        event = LoadVersion(self.stamp(request), order, labels)
         return await self._submit(event, validate_only=request.validate_only)
 
     async def update(self, request: models_pb2.UpdateModelRequest) -> Accepted:
@@ -90,7 +90,7 @@ class Admission:
             name = f"models/{asked.model}"
             raise ModelNotFoundError(name, f"{name} does not exist: load a first version")
         order = await self._order(asked)
-        event = UpdateRequested(
+        event = UpdateModel(
             self.stamp(request),
             order,
             rollout_id=self._handle.new_id(),
@@ -194,7 +194,7 @@ class Admission:
         if known is not None and known.instances:
             plan = known.plan  # its bytes are reserved already
         else:
-            surge = isinstance(event, UpdateRequested)
+            surge = isinstance(event, UpdateModel)
             plan = await self._plan(PlanQuestion(event.order.spec, event.order.facts, surge))
         if not plan.fits:
             self._tally.refused()
@@ -206,7 +206,7 @@ class Admission:
     def _with_warnings(self, event: VersionEvent, plan: Plan) -> Plan:
         model = self._handle.state.models.get(event.order.model)
         serving = model.versions.get(model.serving_version) if model is not None else None
-        if not isinstance(event, UpdateRequested) or serving is None:
+        if not isinstance(event, UpdateModel) or serving is None:
             return plan
         context, served = event.order.spec.shape.context_length, serving.spec.shape.context_length
         if context >= served:
@@ -254,7 +254,7 @@ class Admission:
 def answered(operation: Operation | None) -> Operation:
     """Return the operation that answers an event which the core always answers with one."""
     if operation is None:
-        raise AssertionError("the core took a caller's event and named no operation for it")
+        raise AssertionError("the core took a command and named no operation for it")
     return operation
 
 

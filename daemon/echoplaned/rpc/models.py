@@ -6,8 +6,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, models_pb2_grpc, operations_pb2
+from echoplaned.core import commands
+from echoplaned.core.commands import Request
 from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
-from echoplaned.core.events import ConfigureRequested, DeleteModelRequested, DeleteVersionRequested, Request
 from echoplaned.core.failure import Violation
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
@@ -25,7 +26,7 @@ from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
 
 _NOT_YET = frozenset({"tier", "max_concurrency"})
 DeleteRequest = models_pb2.DeleteModelRequest | models_pb2.DeleteModelVersionRequest
-DeleteEvent = DeleteModelRequested | DeleteVersionRequested
+DeleteCommand = commands.DeleteModel | commands.DeleteVersion
 
 
 class ModelService(models_pb2_grpc.ModelServiceServicer):
@@ -57,9 +58,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> longrunning_pb2.Operation:
         """Drain a model and forget it."""
         model_id = parse_model(request.name)
-        event = DeleteModelRequested(self._stamp(request), model_id, request.force, request.etag)
+        command = commands.DeleteModel(self._stamp(request), model_id, request.force, request.etag)
         known = model_id in self._handle.state.models
-        return await self._delete(request, event, None if known else ModelNotFoundError(model_name(model_id)))
+        return await self._delete(request, command, None if known else ModelNotFoundError(model_name(model_id)))
 
     async def GetModel(  # noqa: N802 - the API's name
         self, request: models_pb2.GetModelRequest, context: Context
@@ -115,10 +116,10 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> longrunning_pb2.Operation:
         """Drain a version and forget it."""
         key = parse_version(request.name)
-        event = DeleteVersionRequested(self._stamp(request), key.model, key.version)
+        command = commands.DeleteVersion(self._stamp(request), key.model, key.version)
         model = self._handle.state.models.get(key.model)
         known = model is not None and key.version in model.versions
-        return await self._delete(request, event, None if known else VersionNotFoundError(key_name(key)))
+        return await self._delete(request, command, None if known else VersionNotFoundError(key_name(key)))
 
     async def SetModelVersionTier(  # noqa: N802 - the API's name
         self, request: models_pb2.SetModelVersionTierRequest, context: Context
@@ -154,7 +155,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
 
     async def _delete(
-        self, request: DeleteRequest, event: DeleteEvent, missing: ModelNotFoundError | VersionNotFoundError | None
+        self, request: DeleteRequest, command: DeleteCommand, missing: ModelNotFoundError | VersionNotFoundError | None
     ) -> longrunning_pb2.Operation:
         state = self._handle.state
         digest = digest_of(request)
@@ -163,13 +164,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if came_before is not None:
             return operation_to_pb(came_before, state, self._pid_of)
         if missing is not None and request.allow_missing:
-            return _nothing_to_delete(event)
+            return _nothing_to_delete(command)
         if missing is not None:
             raise missing
-        operation = await self._handle.submit(event)
+        operation = await self._handle.submit(command)
         return operation_to_pb(answered(operation), self._handle.state, self._pid_of)
 
-    def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> ConfigureRequested:
+    def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> commands.ConfigureModel:
         model = find_model(self._handle.state, model_id)
         paths = frozenset(request.update_mask.paths)
         if paths & _NOT_YET:
@@ -187,16 +188,16 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             pins = ((target, request.pinned),)
         labels = tuple(sorted(request.labels.items())) if "labels" in paths else None
         stamp = Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
-        return ConfigureRequested(stamp, model_id, labels, pins, request.etag)
+        return commands.ConfigureModel(stamp, model_id, labels, pins, request.etag)
 
 
-def _nothing_to_delete(event: DeleteEvent) -> longrunning_pb2.Operation:
+def _nothing_to_delete(command: DeleteCommand) -> longrunning_pb2.Operation:
     """Return the answer to a deletion with ``allow_missing`` of what is not there: done, and without a name."""
     message = longrunning_pb2.Operation(done=True)
-    if isinstance(event, DeleteVersionRequested):
-        target, kind = version_name(event.model, event.version), operations_pb2.OPERATION_KIND_DELETE_VERSION
+    if isinstance(command, commands.DeleteVersion):
+        target, kind = version_name(command.model, command.version), operations_pb2.OPERATION_KIND_DELETE_VERSION
     else:
-        target, kind = model_name(event.model), operations_pb2.OPERATION_KIND_DELETE_MODEL
+        target, kind = model_name(command.model), operations_pb2.OPERATION_KIND_DELETE_MODEL
     message.metadata.Pack(
         operations_pb2.OperationMetadata(target=target, phase=operations_pb2.OPERATION_PHASE_DONE, kind=kind)
     )

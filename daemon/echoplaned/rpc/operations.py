@@ -7,8 +7,8 @@ from collections.abc import Callable
 from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplaned.core.commands import CancelOperation, DeleteOperation, Request
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.events import CancelRequested, DeleteOperationRequested, Request
 from echoplaned.core.failure import Violation
 from echoplaned.core.state import Operation, State
 from echoplaned.ports.handle import Handle
@@ -80,7 +80,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     ) -> Empty:
         """Ask for an operation to be cancelled; one that is done stays as it is."""
         operation_id = parse_operation(request.name)
-        await self._handle.submit(CancelRequested(Request(self._handle.now_s()), operation_id))
+        await self._handle.submit(CancelOperation(Request(self._handle.now_s()), operation_id))
         return Empty()
 
     async def DeleteOperation(  # noqa: N802 - the API's name
@@ -92,7 +92,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         finished operations beyond 1,000 go by themselves.
         """
         operation_id = parse_operation(request.name)
-        await self._handle.submit(DeleteOperationRequested(Request(self._handle.now_s()), operation_id))
+        await self._handle.submit(DeleteOperation(Request(self._handle.now_s()), operation_id))
         return Empty()
 
     @staticmethod

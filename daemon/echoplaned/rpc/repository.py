@@ -11,8 +11,8 @@ from types import MappingProxyType
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2
+from echoplaned.core.commands import DeleteModel, DeleteVersion, Request
 from echoplaned.core.errors import EchoplaneError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
-from echoplaned.core.events import DeleteModelRequested, DeleteVersionRequested, Request
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
 from echoplaned.core.fold import version_state
@@ -146,9 +146,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         model_id = parse_model(request.model_name, "model_name")
         stamp = Request(self._handle.now_s(), self._handle.new_id())
         version_id = request.parameters["version_id"].string_param if "version_id" in request.parameters else ""
-        event = (
-            DeleteVersionRequested(stamp, model_id, version_id) if version_id else DeleteModelRequested(stamp, model_id)
-        )
+        event = DeleteVersion(stamp, model_id, version_id) if version_id else DeleteModel(stamp, model_id)
         await self._finished(answered(await self._handle.submit(event)))
         return oip.RepositoryModelUnloadResponse()
 

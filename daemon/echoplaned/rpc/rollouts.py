@@ -6,15 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from echoplane.v1 import rollouts_pb2, rollouts_pb2_grpc
+from echoplaned.core.commands import AbortRollout, Command, PauseRollout, PromoteRollout, Request, ResumeRollout
 from echoplaned.core.errors import RolloutNotFoundError
-from echoplaned.core.events import (
-    AbortRequested,
-    CallerEvent,
-    PauseRequested,
-    PromoteRequested,
-    Request,
-    ResumeRequested,
-)
 from echoplaned.core.state import TERMINAL_PHASES, Model, Phase, Rollout, State
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.rollouts import rollout_to_pb
@@ -88,19 +81,19 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         self, request: rollouts_pb2.PauseRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Stop going forward."""
-        return await self._steer(request, PauseRequested(self._stamp(request), *parse_rollout(request.name)))
+        return await self._steer(request, PauseRollout(self._stamp(request), *parse_rollout(request.name)))
 
     async def ResumeRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.ResumeRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Go on after a pause."""
-        return await self._steer(request, ResumeRequested(self._stamp(request), *parse_rollout(request.name)))
+        return await self._steer(request, ResumeRollout(self._stamp(request), *parse_rollout(request.name)))
 
     async def AbortRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.AbortRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Roll back."""
-        event = AbortRequested(self._stamp(request), *parse_rollout(request.name), request.reason)
+        event = AbortRollout(self._stamp(request), *parse_rollout(request.name), request.reason)
         return await self._steer(request, event)
 
     async def PromoteRollout(  # noqa: N802 - the API's name
@@ -108,10 +101,10 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     ) -> rollouts_pb2.Rollout:
         """Go one stage on without a verdict."""
         names = parse_rollout(request.name)
-        event = PromoteRequested(self._stamp(request), *names, request.reason, request.stage)
+        event = PromoteRollout(self._stamp(request), *names, request.reason, request.stage)
         return await self._steer(request, event)
 
-    async def _steer(self, request: SteeringRequest, event: CallerEvent) -> rollouts_pb2.Rollout:
+    async def _steer(self, request: SteeringRequest, event: Command) -> rollouts_pb2.Rollout:
         names = parse_rollout(request.name)
         last, latest = find_rollout(self._handle.state, *names)
         digest = digest_of(request)

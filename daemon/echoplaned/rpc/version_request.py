@@ -44,6 +44,7 @@ def read_version_request(message: VersionMessage) -> VersionRequest:
             engine=message.engine,
             replicas=message.replicas or None,
             options=tuple(sorted(message.engine_options.items())),
+            weights_format=message.weights_format,
         ),
         reservoir=overrides_from_pb(message.reservoir) if message.HasField("reservoir") else None,
     )

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import structlog
 
 from echoplaned.core import effects as fx
+from echoplaned.core.commands import Command
 from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
-from echoplaned.core.events import CallerEvent, Event, Tick
+from echoplaned.core.events import Event, Tick
 from echoplaned.core.state import Operation, State
-from echoplaned.core.step import Step, step
+from echoplaned.core.step import Step, StepInput, step
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.store import Store
 from echoplaned.runtime.announces import AnnounceLog
@@ -24,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """An event in the queue; ``answer`` is set for a caller's event."""
+    """An event in the queue; ``answer`` is set for a command."""
 
-    event: Event
+    event: StepInput
     answer: asyncio.Future[Operation | None] | None = None
 
 
@@ -42,7 +43,7 @@ class _Unwritten:
 class Loop:
     """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
 
-    When the store cannot be written, a caller's event is refused and changes nothing; an observed fact is kept in memory, routes that
+    When the store cannot be written, a command is refused and changes nothing; an observed fact is kept in memory, routes that
     only take weight from a failing version go out at once, and everything else waits for the store.
     """
 
@@ -87,14 +88,14 @@ class Loop:
         """Send an adapter's event; never blocks."""
         self._queue.put_nowait(_Item(event))
 
-    async def submit(self, event: CallerEvent) -> Operation | None:
-        """Send a caller's event and wait until it is committed or refused.
+    async def submit(self, command: Command) -> Operation | None:
+        """Give a command and wait until it is committed or refused.
 
         Raises:
-            EchoplaneError: the event was refused, or the store cannot be written; nothing changed.
+            EchoplaneError: the command was refused, or the store cannot be written; nothing changed.
         """
         answer: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Item(event, answer))
+        self._queue.put_nowait(_Item(command, answer))
         return await answer
 
     async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.commands import VersionOrder
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
-from echoplaned.core.events import Event, VersionOrder
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
 from echoplaned.core.state import State
-from echoplaned.core.step import step
+from echoplaned.core.step import StepInput, step
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -97,7 +97,7 @@ def empty_state(*devices: Device) -> State:
     return State(devices=devices or (device(),))
 
 
-def run(state: State, *happened: Event) -> State:
+def run(state: State, *happened: StepInput) -> State:
     """Apply events in turn and return the last state."""
     for event in happened:
         state = step(state, event).state

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from echoplaned.core import commands as cmd
 from echoplaned.core import events as ev
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
@@ -30,7 +31,7 @@ from echoplaned.core.state import (
     Verdict,
 )
 from echoplaned.core.state import GateVerdict as G
-from echoplaned.core.step import event_time, step
+from echoplaned.core.step import StepInput, event_time, step
 from echoplaned.testing import builders
 from echoplaned.testing.abstraction import LEADER, MODEL, SAID, canonical, describe, key_of, shape
 
@@ -103,7 +104,7 @@ def _serving(replicas: int) -> State:
     """Return a model whose first version serves, with an update asked for."""
     state = builders.empty_state()
     state = builders.run(
-        state, ev.LoadRequested(ev.Request(0.0, "load"), builders.order(MODEL, OLD, replicas=replicas))
+        state, cmd.LoadVersion(cmd.Request(0.0, "load"), builders.order(MODEL, OLD, replicas=replicas))
     )
     for ordinal in range(replicas):
         key = InstanceKey.parse(f"{MODEL}/{OLD}#{ordinal}")
@@ -112,7 +113,7 @@ def _serving(replicas: int) -> State:
     return builders.run(state, _acknowledged(state), _update(replicas))
 
 
-def _up(state: State, key: InstanceKey) -> tuple[ev.Event, ...]:
+def _up(state: State, key: InstanceKey) -> tuple[StepInput, ...]:
     return (_placed(state, key), _ready(key, 1))
 
 
@@ -124,9 +125,9 @@ def _ready(key: InstanceKey, generation: int) -> ev.EngineReady:
     return ev.EngineReady(0.0, key, generation, builders.endpoints(f"127.0.0.1:{key.ordinal}"), LEADER)
 
 
-def _update(replicas: int) -> ev.UpdateRequested:
+def _update(replicas: int) -> cmd.UpdateModel:
     order = builders.order(MODEL, NEW, replicas=replicas)
-    return ev.UpdateRequested(ev.Request(0.0, "update"), order, "r1", builders.policy())
+    return cmd.UpdateModel(cmd.Request(0.0, "update"), order, "r1", builders.policy())
 
 
 def _acknowledged(state: State) -> ev.RoutesProgressed:
@@ -141,7 +142,7 @@ def _acknowledged(state: State) -> ev.RoutesProgressed:
     )
 
 
-def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
+def possible(state: State) -> Iterator[tuple[StepInput, bool]]:
     """Yield every event that may come in a state, and whether it is a plain answer of an adapter that works."""
     yield ev.Tick(SHORT_S), True
     yield ev.Tick(LONG_S), True
@@ -150,7 +151,7 @@ def possible(state: State) -> Iterator[tuple[ev.Event, bool]]:
     if model is None:
         return
     yield ev.Recovered(0.0, tuple(_alive(model))), False
-    yield ev.DeleteModelRequested(ev.Request(0.0, "delete"), MODEL, force=True), False
+    yield cmd.DeleteModel(cmd.Request(0.0, "delete"), MODEL, force=True), False
     for version in model.versions.values():
         shapes = set()
         for instance in version.instances:
@@ -170,7 +171,7 @@ def _alive(model: Model) -> Iterator[ev.FoundEngine]:
                 yield ev.FoundEngine(i.key, i.generation, i.endpoints, i.leader_id)
 
 
-def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool]]:
+def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
     """Yield what planner and engine may say of an instance; of the bad news, what its state lets them see."""
     failure = Failure(Reason.ENGINE_START_FAILED, "cannot load")
     key, generation = i.key, i.generation
@@ -200,14 +201,14 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[ev.Event, bool
     yield ev.EngineGaveUp(0.0, key, generation, failure), False
 
 
-def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[ev.Event, bool]]:
-    request = ev.Request(0.0, "steer")
-    yield ev.AbortRequested(request, MODEL, rollout.rollout_id, "by hand"), False
-    yield ev.PromoteRequested(request, MODEL, rollout.rollout_id, "by hand"), False
+def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[StepInput, bool]]:
+    request = cmd.Request(0.0, "steer")
+    yield cmd.AbortRollout(request, MODEL, rollout.rollout_id, "by hand"), False
+    yield cmd.PromoteRollout(request, MODEL, rollout.rollout_id, "by hand"), False
     if rollout.paused:
-        yield ev.ResumeRequested(request, MODEL, rollout.rollout_id), True
+        yield cmd.ResumeRollout(request, MODEL, rollout.rollout_id), True
     else:
-        yield ev.PauseRequested(request, MODEL, rollout.rollout_id), False
+        yield cmd.PauseRollout(request, MODEL, rollout.rollout_id), False
     if model.routes is not None:
         yield ev.RoutesRefused(0.0, MODEL, model.routes.epoch, "client", "bad"), False
     if is_judged(rollout):
@@ -217,11 +218,11 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[ev.Event, 
             yield judged, verdict is not G.HOLD
 
 
-def _apply(state: State, event: ev.Event) -> State | None:
+def _apply(state: State, event: StepInput) -> State | None:
     try:
         return step(state, event).state
     except EchoplaneError:
-        if not isinstance(event, ev.CallerEvent):
+        if not isinstance(event, cmd.Command):
             raise
         return None
 

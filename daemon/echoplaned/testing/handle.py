@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from echoplaned.core import events
+from echoplaned.core.commands import Command
 from echoplaned.core.effects import (
     Announce,
     DrainEngine,
@@ -21,12 +22,12 @@ from echoplaned.core.effects import (
     StopEngine,
 )
 from echoplaned.core.errors import StoreUnavailableError
-from echoplaned.core.events import CallerEvent, Event, GatesJudged, RoutesProgressed, Tick
+from echoplaned.core.events import Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import Failure
 from echoplaned.core.fold import find_instance
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
-from echoplaned.core.step import step
+from echoplaned.core.step import StepInput, step
 from echoplaned.testing.builders import empty_state, endpoints
 
 
@@ -53,7 +54,7 @@ class Script:
 class FakeHandle:
     """Implements ``ports.handle.Handle``. Time stands still but for ``advance``.
 
-    ``submitted``: every caller's event, also those that were refused. ``waited_for``: set once somebody waits for a change.
+    ``submitted``: every command, also those that were refused. ``waited_for``: set once somebody waits for a change.
     """
 
     def __init__(self, state: State | None = None, script: Script | None = None, now_s: float = 1000.0) -> None:
@@ -65,7 +66,7 @@ class FakeHandle:
         self._announces: list[Announce] = []
         self._changed = asyncio.Event()
         self._store_detail = ""
-        self.submitted: list[CallerEvent] = []
+        self.submitted: list[Command] = []
         self.waited_for = asyncio.Event()
 
     @property
@@ -82,14 +83,14 @@ class FakeHandle:
         self._ids += 1
         return f"id{self._ids}"
 
-    async def submit(self, event: CallerEvent) -> Operation | None:
-        """Apply a caller's event and all that follows from it.
+    async def submit(self, command: Command) -> Operation | None:
+        """Apply a command and all that follows from it.
 
         Raises:
             EchoplaneError: it was refused, or ``fail_store`` is in force.
         """
-        self.submitted.append(event)
-        replied = self._apply(event)
+        self.submitted.append(command)
+        replied = self._apply(command)
         self._settle()
         return self._state.operations.get(replied)
 
@@ -146,16 +147,16 @@ class FakeHandle:
         )
 
     def fail_store(self, detail: str) -> None:
-        """Refuse callers' events as if the store could not be written; an empty detail ends it."""
+        """Refuse commands as if the store could not be written; an empty detail ends it."""
         self._store_detail = detail
 
     def _settle(self) -> None:
         while self._queue:
             self._apply(self._queue.popleft())
 
-    def _apply(self, event: Event) -> str:
+    def _apply(self, event: StepInput) -> str:
         result = step(self._state, event)
-        if self._store_detail and isinstance(event, CallerEvent):
+        if self._store_detail and isinstance(event, Command):
             raise StoreUnavailableError(self._store_detail)
         self._state = result.state
         replied = ""

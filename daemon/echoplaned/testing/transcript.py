@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from echoplaned.core import commands as cmd
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.endpoints import oip_target
@@ -25,7 +26,7 @@ from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import GateVerdict, State, Verdict
-from echoplaned.core.step import step
+from echoplaned.core.step import StepInput, step
 from echoplaned.testing import builders
 
 MIB = 1024 * 1024
@@ -79,10 +80,10 @@ class Transcript:
             lines.append("stale")
         return lines or ["nothing"]
 
-    def request(self, options: dict[str, str]) -> ev.Request:
-        """Return the request part of a caller's event."""
+    def request(self, options: dict[str, str]) -> cmd.Request:
+        """Return the request part of a command."""
         request_id = options.get("request_id", "")
-        return ev.Request(self.now_s, f"op{self.label}", request_id, options.get("body", "body"))
+        return cmd.Request(self.now_s, f"op{self.label}", request_id, options.get("body", "body"))
 
     def instance(self, word: str) -> tuple[InstanceKey, int]:
         """Read ``m/v#0`` (newest generation) or ``m/v#0.3``."""
@@ -102,7 +103,7 @@ class Transcript:
         return options.get("rollout", active)
 
 
-def _order(words: list[str], options: dict[str, str]) -> ev.VersionOrder:
+def _order(words: list[str], options: dict[str, str]) -> cmd.VersionOrder:
     return builders.order(
         words[0],
         words[1],
@@ -112,14 +113,14 @@ def _order(words: list[str], options: dict[str, str]) -> ev.VersionOrder:
     )
 
 
-def _load(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    return ev.LoadRequested(t.request(options), _order(words, options))
+def _load(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    return cmd.LoadVersion(t.request(options), _order(words, options))
 
 
-def _update(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _update(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     stages = tuple(int(s) for s in options.get("stages", "50,100").split(","))
     change = BehaviourChange(options.get("behaviour", "UNSPECIFIED"))
-    return ev.UpdateRequested(
+    return cmd.UpdateModel(
         t.request(options),
         _order(words, options),
         f"r{t.label}",
@@ -129,46 +130,46 @@ def _update(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
     )
 
 
-def _delete(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    return ev.DeleteModelRequested(t.request(options), words[0], "force" in words)
+def _delete(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    return cmd.DeleteModel(t.request(options), words[0], "force" in words)
 
 
-def _unload(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
-    return ev.DeleteVersionRequested(t.request(options), words[0], words[1])
+def _unload(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    return cmd.DeleteVersion(t.request(options), words[0], words[1])
 
 
-def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     labels = tuple(tuple(pair.split(":", 1)) for pair in options.get("labels", "").split(",") if pair)
     pins = tuple(
         (name, kind == "pin") for kind in ("pin", "unpin") for name in options.get(kind, "").split(",") if name
     )
     changed = tuple((k, v) for k, v in labels) if "labels" in options else None
-    return ev.ConfigureRequested(t.request({}), words[0], changed, pins, options.get("etag", ""))
+    return cmd.ConfigureModel(t.request({}), words[0], changed, pins, options.get("etag", ""))
 
 
-def _steer(kind: type[ev.PauseRequested | ev.ResumeRequested]) -> Callable[..., ev.Event]:
-    def make(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _steer(kind: type[cmd.PauseRollout | cmd.ResumeRollout]) -> Callable[..., StepInput]:
+    def make(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
         return kind(t.request({}), words[0], t.rollout_id(words[0], options))
 
     return make
 
 
-def _with_reason(kind: type[ev.AbortRequested | ev.PromoteRequested]) -> Callable[..., ev.Event]:
-    def make(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _with_reason(kind: type[cmd.AbortRollout | cmd.PromoteRollout]) -> Callable[..., StepInput]:
+    def make(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
         return kind(t.request({}), words[0], t.rollout_id(words[0], options), options.get("why", "by hand"))
 
     return make
 
 
-def _cancel(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
-    return ev.CancelRequested(t.request({}), words[0])
+def _cancel(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
+    return cmd.CancelOperation(t.request({}), words[0])
 
 
-def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
-    return ev.DeleteOperationRequested(t.request({}), words[0])
+def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
+    return cmd.DeleteOperation(t.request({}), words[0])
 
 
-def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _reserved(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     return ev.InstancePlaced(t.now_s, t.instance(words[0])[0], _placement(words[1:]), ledger)
 
@@ -179,13 +180,13 @@ def _placement(words: list[str]) -> Placement:
     return Placement(LOCAL_NODE, tuple(DeviceShare(device_id, int(mib) * MIB) for device_id, mib in pairs))
 
 
-def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
     return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
 
 
-def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
     address = f"127.0.0.1:{5000 + 100 * len(key.version.version) + key.ordinal}"
     found = builders.endpoints(words[1] if len(words) > 1 else address)
@@ -195,33 +196,33 @@ def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Even
 _Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
 
 
-def _told(kind: _Told) -> Callable[..., ev.Event]:
-    def make(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _told(kind: _Told) -> Callable[..., StepInput]:
+    def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
         key, generation = t.instance(words[0])
         return kind(t.now_s, key, generation, " ".join(words[1:]) or "said so")
 
     return make
 
 
-def _gave_up(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _gave_up(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
     return ev.EngineGaveUp(t.now_s, key, generation, Failure(Reason.ENGINE_START_FAILED, "cannot load"))
 
 
-def _drained(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _drained(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
     return ev.EngineDrained(t.now_s, key, generation, int(options.get("cut", "0")))
 
 
-def _stopped(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _stopped(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     return ev.EngineStopped(t.now_s, *t.instance(words[0]))
 
 
-def _measured(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _measured(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     return ev.MemoryMeasured(t.now_s, *t.instance(words[0]), int(words[1]) * MIB)
 
 
-def _acked(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _acked(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     routes = t.state.models[words[0]].routes
     epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
     done, total = (int(n) for n in options.get("by", "1/1").split("/"))
@@ -229,13 +230,13 @@ def _acked(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event
     return ev.RoutesProgressed(t.now_s, words[0], epoch, "not-yet" not in words, done, total, stale)
 
 
-def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     routes = t.state.models[words[0]].routes
     epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
     return ev.RoutesRefused(t.now_s, words[0], epoch, "client-1", "bad cluster")
 
 
-def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Event:
+def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     rollout = t.state.models[words[0]].rollout
     stage, window = (rollout.stage, rollout.evidence_window) if rollout is not None else (0, 0)
     verdict = Verdict("errors", GateVerdict(words[1]), options.get("why", "because"))
@@ -243,25 +244,25 @@ def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> ev.Even
     return ev.GatesJudged(t.now_s, words[0], t.rollout_id(words[0], options), stage, window, (verdict,))
 
 
-def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> ev.Event:
+def _tick(t: Transcript, _words: list[str], _options: dict[str, str]) -> StepInput:
     return ev.Tick(t.now_s)
 
 
-def _recovered(t: Transcript, words: list[str], _options: dict[str, str]) -> ev.Event:
+def _recovered(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     found = tuple(ev.FoundEngine(*t.instance(word), builders.endpoints("127.0.0.1:6000"), LEADER) for word in words)
     return ev.Recovered(t.now_s, found)
 
 
-_VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], ev.Event]] = {
+_VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] = {
     "load": _load,
     "update": _update,
     "delete": _delete,
     "unload": _unload,
     "configure": _configure,
-    "pause": _steer(ev.PauseRequested),
-    "resume": _steer(ev.ResumeRequested),
-    "abort": _with_reason(ev.AbortRequested),
-    "promote": _with_reason(ev.PromoteRequested),
+    "pause": _steer(cmd.PauseRollout),
+    "resume": _steer(cmd.ResumeRollout),
+    "abort": _with_reason(cmd.AbortRollout),
+    "promote": _with_reason(cmd.PromoteRollout),
     "cancel": _cancel,
     "forget": _forget,
     "reserved": _reserved,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from echoplaned.core.effects import EffectKey, EvaluateGates
-from echoplaned.core.events import Event, GatesJudged, RequantisationMeasured
+from echoplaned.core.events import Event, GatesJudged, Int8BaselineMeasured
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
@@ -176,10 +176,10 @@ def unexpected(event: Event) -> None:
     pytest.fail(f"unexpected: {event}")
 
 
-def measured(state: State, event: RequantisationMeasured) -> State:
+def measured(state: State, event: Int8BaselineMeasured) -> State:
     """Return the state with what was measured; nothing else happens, as nothing else runs in this world."""
     model = state.models[event.version.model]
-    version = replace(model.versions[event.version.version], requantised=event.measured)
+    version = replace(model.versions[event.version.version], int8_baseline=event.measured)
     versions = MappingProxyType({**model.versions, event.version.version: version})
     return replace(state, models=MappingProxyType({"m": replace(model, versions=versions)}))
 
@@ -239,7 +239,7 @@ class World:
 
     def emit(self, event: Event) -> None:
         """Take verdicts, and what was measured."""
-        if isinstance(event, RequantisationMeasured):
+        if isinstance(event, Int8BaselineMeasured):
             self.state = measured(self.state, event)
             return
         assert isinstance(event, GatesJudged)

@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import RequantisationMeasured
+from echoplaned.core.events import Int8BaselineMeasured
 from echoplaned.core.plan import Reservoir
 from echoplaned.core.spec import EchoPolicy
 from echoplaned.core.state import (
@@ -71,15 +71,15 @@ async def test_the_margin_is_three_times_what_int8_does_to_the_old_version(apart
     assert said.behaviour is not None
     assert said.behaviour.margin == pytest.approx(0.3)
     assert said.behaviour.margin_source.startswith("measured: 3 x 0.1,")
-    kept = world.state.models["m"].versions["v1"].requantised
-    assert kept == Requantised("LOG_PROBABILITY", cast(Any, pytest.approx(0.1)), 16)
-    assert world.state.models["m"].versions["v2"].requantised is None
+    kept = world.state.models["m"].versions["v1"].int8_baseline
+    assert kept == Int8Baseline("LOG_PROBABILITY", cast(Any, pytest.approx(0.1)), 16)
+    assert world.state.models["m"].versions["v2"].int8_baseline is None
 
 
 async def test_what_was_measured_once_is_not_measured_again() -> None:
     """A later rollout takes the version's own figure; no text is scored in INT8 for it."""
     world = World(Talk(0.05), rollout_of())
-    event = RequantisationMeasured(1.0, OLD, Requantised("LOG_PROBABILITY", 0.2, 16))
+    event = Int8BaselineMeasured(1.0, OLD, Int8Baseline("LOG_PROBABILITY", 0.2, 16))
     world.state = measured(world.state, event)
     said = await world.decided()
     assert said.behaviour is not None

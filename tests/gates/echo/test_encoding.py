@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.dtesn import Settings
@@ -115,10 +115,10 @@ def test_outputs_without_tokens_are_kept() -> None:
 
 def test_why_the_margin_is_a_default_is_kept() -> None:
     """The reason goes with the evidence, unless the version has been measured meanwhile."""
-    known = echo.observe(heard(), BehaviourSeen(requantised="in INT8"))
+    known = echo.observe(heard(), BehaviourSeen(int8_baseline="in INT8"))
     content = encoding.encode(known)
     assert encoding.decode(SUBJECT, content).subject.why_default == "in INT8"
-    measured = replace(SUBJECT, requantised=Requantised("KL", 0.1, 16))
+    measured = replace(SUBJECT, int8_baseline=Int8Baseline("KL", 0.1, 16))
     assert encoding.decode(measured, content).subject == measured
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.core.state import Evidence, GateVerdict
@@ -134,7 +134,7 @@ def test_margins() -> None:
 
 def test_a_measured_margin_is_used_by_its_own_measure() -> None:
     """Three times what INT8 does; as log-probabilities where the KL divergence is known; never in another unit."""
-    told = Requantised("KL", 0.01, 16)
+    told = Int8Baseline("KL", 0.01, 16)
     assert margins.margin_of(EchoPolicy(), Measure.KL, told)[0] == pytest.approx(0.03)
     assert margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY, told)[0] == pytest.approx(math.sqrt(0.12 / math.pi))
     assert margins.margin_of(EchoPolicy(), Measure.COSINE, told) == (0.002, "the default of max_distance")
@@ -144,7 +144,7 @@ def test_a_measured_margin_is_used_by_its_own_measure() -> None:
 def test_what_int8_does_is_a_number_or_a_reason() -> None:
     """The mean over all tokens; equal answers, too few texts and distances that are not finite are no measurement."""
     texts = tuple(ScoredText(n, "t", kl=(0.01, 0.03), difference=(0.1, 0.1)) for n in range(8))
-    assert margins.measure(Task.GENERATION, texts) == Requantised("KL", cast(Any, pytest.approx(0.02)), 8)
+    assert margins.measure(Task.GENERATION, texts) == Int8Baseline("KL", cast(Any, pytest.approx(0.02)), 8)
     same = tuple(replace(text, kl=(0.0,)) for text in texts)
     assert margins.measure(Task.GENERATION, same) == "INT8 changes nothing that can be measured"
     assert "nothing" in str(margins.measure(Task.GENERATION, (*texts, replace(texts[0], kl=(math.inf,)))))

@@ -138,7 +138,7 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     if gemma {
         eager(tape, mode);
     } else {
-        sdpa(tape, mode);
+        sdpa(tape, mode, if repeats { Heads } else { KvHeads });
     }
     if repeats {
         tape.free(query);
@@ -181,9 +181,9 @@ fn eager(tape: &mut Tape, mode: Mode) {
     }
     tape.hold(query);
     tape.hold(scores);
-    if mode.number == Number::Bf16 {
-        tape.scratch(&[Context, One], PerHead, Context);
-    }
+    // Every head's product is one of a batch.
+    let batch = tape.of(Sequences).saturating_mul(tape.of(Heads));
+    tape.copy(batch, Context, PerHead, Context);
     tape.free(query);
     if copies {
         tape.free(query);
@@ -210,9 +210,7 @@ fn eager(tape: &mut Tape, mode: Mode) {
         tape.hold(query);
     }
     tape.hold(query);
-    if mode.number == Number::Bf16 {
-        tape.scratch(&[Context, One], Context, PerHead);
-    }
+    tape.copy(batch, Context, Context, PerHead);
     if copies {
         tape.free(query);
     }
@@ -260,14 +258,16 @@ fn mixture(tape: &mut Tape, mode: Mode) {
     tape.free(elements(&[Pairs, Hidden]));
 }
 
-/// A product by experts. In BF16 the library's copy is as large as the largest expert's rows: an even share at least, one of
+/// A product by experts. The library's copies are as large as the largest expert's rows want: an even share at least, one of
 /// each token at most, as a token's experts are different ones.
 fn grouped(tape: &mut Tape, mode: Mode, times: u64, input: Dim, output: Dim) {
     for _ in 0..times {
         tape.hold(elements(&[Pairs, output]));
     }
-    if mode.number == Number::Bf16 {
-        tape.scratch_beside(&[if mode.even { EvenRows } else { Tokens }], input, output, times);
+    if mode.even {
+        tape.copy_beside(1, EvenRows, input, (output, times));
+    } else {
+        tape.copy_any_rows(input, (output, times));
     }
 }
 
@@ -307,7 +307,7 @@ fn gpt2(tape: &mut Tape, mode: Mode) {
     thrice(tape, mode);
     tape.hold(wide);
     tape.hold(wide);
-    sdpa(tape, mode);
+    sdpa(tape, mode, Heads);
     multiply(tape, mode, Tokens, Hidden, Hidden);
     for _ in 0..4 {
         tape.free(wide);
@@ -338,11 +338,10 @@ fn gpt2(tape: &mut Tape, mode: Mode) {
 
 /// What the library keeps of queries, keys and values at once.
 fn thrice(tape: &mut Tape, mode: Mode) {
-    match mode.number {
-        Number::Fp32 => tape.pack(Tokens, Hidden, Hidden, 3),
-        Number::Bf16 => tape.scratch_beside(&[Tokens], Hidden, Hidden, 3),
-        Number::Fp16 => {}
+    if mode.number == Number::Fp32 {
+        tape.pack(Tokens, Hidden, Hidden, 3);
     }
+    tape.copy_beside(1, Tokens, Hidden, (Hidden, 3));
 }
 
 /// Logits of the next tokens, their log-probabilities, and what finds those that are not finite.

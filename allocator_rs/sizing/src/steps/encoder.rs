@@ -2,7 +2,7 @@
 
 use super::parts::{Mode, layer_norm, linear, sdpa};
 use super::step::{Peak, finish, start};
-use super::tape::Dim::{Context, Hidden, Inner, Sequences, Tokens};
+use super::tape::Dim::{Context, Heads, Hidden, Inner, Sequences, Tokens};
 use super::tape::{Tape, elements, size};
 use crate::Result;
 use crate::component::Workload;
@@ -44,7 +44,7 @@ fn attention(tape: &mut Tape, mode: Mode) {
     for _ in 0..3 {
         linear(tape, mode, Tokens, Hidden, Hidden);
     }
-    sdpa(tape, mode);
+    sdpa(tape, mode, Heads);
 }
 
 /// A dense layer, the sum with its input, and the norm, each in memory of its own.

@@ -1,8 +1,9 @@
 //! One step of the embedded engine, allocation by allocation: what torch 2.15 and transformers 5.23 do on the CPU with one thread.
 //!
 //! The peaks are equal to the byte with torch's own allocation events; `tests/worker/test_activations.py` compares them.
-//! BF16 counts the FP32 copy of a product that the matrix library keeps on CPUs without BF16 arithmetic; others keep less.
+//! What the matrix library copies for 16 bit depends on the CPU's instruction set: `copies.rs` has the rules.
 
+mod copies;
 mod decoder;
 mod encoder;
 mod packed;

@@ -1,10 +1,15 @@
 //! The parts that steps are made of: linear layers, norms, attention, as torch and transformers run them.
 
 use super::tape::Dim::{
-    Context, E, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead, Query, QueryBlock, Sequences, Tokens,
+    Context, E, EvenContext, EvenHead, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead, Query,
+    QueryBlock, Sequences, Tokens,
 };
 use super::tape::{Dim, Tape, elements, size};
+use crate::CpuIsa;
 use crate::number::Number;
+
+/// Keys from which on attention packs them, where it computes with tiles.
+const PACKED_KEYS: u64 = 64;
 
 /// How a step computes.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +21,8 @@ pub(super) struct Mode {
     pub masked: bool,
     /// Whether every expert is taken to get as many rows as the others; else one gets a row of every token.
     pub even: bool,
+    /// What the matrix library computes with.
+    pub isa: CpuIsa,
 }
 
 impl Mode {
@@ -47,11 +54,10 @@ pub(super) fn linear(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output:
 /// As [`linear`], of a matrix that is never quantised.
 pub(super) fn multiply(tape: &mut Tape, mode: Mode, rows: Dim, input: Dim, output: Dim) {
     tape.hold(elements(&[rows, output]));
-    match mode.number {
-        Number::Fp32 => tape.pack(rows, input, output, 1),
-        Number::Bf16 => tape.scratch(&[rows], input, output),
-        Number::Fp16 => {}
+    if mode.number == Number::Fp32 {
+        tape.pack(rows, input, output, 1);
     }
+    tape.copy(1, rows, input, output);
 }
 
 /// A layer norm's output is held afterwards.
@@ -115,8 +121,8 @@ pub(super) fn gemma_norm(tape: &mut Tape, mode: Mode) {
     }
 }
 
-/// Attention by SDPA on the CPU from queries, keys and values that are held; its output is held afterwards.
-pub(super) fn sdpa(tape: &mut Tape, mode: Mode) {
+/// Attention by SDPA on the CPU from queries, keys and values that are held; its output is held afterwards. `heads`: of keys and values.
+pub(super) fn sdpa(tape: &mut Tape, mode: Mode, heads: Dim) {
     let mask = elements(&[Sequences, Context, Context]);
     if mode.masked {
         tape.hold(mask);
@@ -133,6 +139,7 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode) {
     for buffer in buffers.into_iter().take(used) {
         tape.hold(buffer);
     }
+    pack_heads(tape, mode, heads);
     for buffer in buffers.into_iter().take(used) {
         tape.free(buffer);
     }
@@ -140,6 +147,31 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode) {
     if mode.masked {
         tape.free(mask);
     }
+}
+
+/// With tiles, keys and values are packed as a whole, and a block's keys on their way: their depth is padded to pairs.
+fn pack_heads(tape: &mut Tape, mode: Mode, heads: Dim) {
+    let tiles = matches!(mode.isa, CpuIsa::Amx | CpuIsa::Unknown);
+    if !(mode.narrow() && tiles && tape.of(Context) >= PACKED_KEYS) {
+        return;
+    }
+    // Padded keys, padded values, and the transposed block.
+    let packed = [
+        size(2, &[Tokens, heads, EvenHead]),
+        size(2, &[Sequences, EvenContext, heads, PerHead]),
+        size(2, &[KeyBlock, EvenHead]),
+    ];
+    if mode.isa == CpuIsa::Amx && mode.number == Number::Bf16 {
+        for part in packed {
+            tape.hold(part);
+        }
+        for part in packed {
+            tape.free(part);
+        }
+    }
+    // A newer kernel packs blocks of 64 beside them, outside of torch's count, and FP16 as well.
+    let newer = [packed[0], packed[1], packed[2], packed[2], size(256, &[PerHead])];
+    tape.may_pass(&newer);
 }
 
 /// Rotary positions of queries and keys; the old ones go when both are there.

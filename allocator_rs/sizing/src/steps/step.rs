@@ -13,12 +13,14 @@ use crate::model::{Model, Role};
 pub struct Peak {
     /// Bytes beside weights and cache.
     pub bytes: u64,
+    /// The most it can be on a machine with this instruction set.
+    pub upper_bytes: u64,
     /// Sum of what is held at the peak.
     pub formula: Cow<'static, str>,
     /// The formula's numbers.
     pub inputs: Vec<(&'static str, u64)>,
-    /// What the matrix library keeps of packed matrices, outside of torch's count.
-    pub packed_bytes: u64,
+    /// What the matrix library keeps of packed matrices, outside of torch's count: expected and at most.
+    pub packed_bytes: [u64; 2],
 }
 
 pub(super) fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> {
@@ -37,12 +39,14 @@ pub(super) fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> 
         1,
         workload.sequences,
         context,
+        even(context),
         workload.tokens()?,
         shape.hidden,
         shape.intermediate,
         shape.heads,
         shape.kv_heads,
         shape.head_dim,
+        even(shape.head_dim),
         shape.head_dim.div_ceil(2),
         shape.heads.saturating_mul(shape.head_dim),
         shape.kv_heads.saturating_mul(shape.head_dim),
@@ -58,12 +62,18 @@ pub(super) fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> 
     let full =
         model.caches.iter().any(|group| matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window));
     let masked = workload.sequences > 1 || full;
-    let mode = Mode { number: workload.number, quantised: workload.quantised, masked, even: false };
-    Ok((Tape::new(values, workload.told), mode))
+    let Workload { number, quantised, cpu_isa, told, .. } = *workload;
+    let mode = Mode { number, quantised, masked, even: false, isa: cpu_isa };
+    Ok((Tape::new(values, told, cpu_isa, number), mode))
+}
+
+/// The next even number: what is packed by pairs is padded to it.
+const fn even(size: u64) -> u64 {
+    size.saturating_add(size % 2)
 }
 
 pub(super) fn finish(tape: Tape) -> Result<Peak> {
     let (inputs, packed_bytes) = (tape.inputs(), tape.packed_bytes());
-    let (bytes, formula) = tape.end()?;
-    Ok(Peak { bytes, formula, inputs, packed_bytes })
+    let ([bytes, upper_bytes], formula) = tape.end()?;
+    Ok(Peak { bytes, upper_bytes, formula, inputs, packed_bytes })
 }

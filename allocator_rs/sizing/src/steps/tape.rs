@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::Number;
+use super::copies::{Copier, Product};
 use super::packed::Packed;
-use crate::{Result, SizingError};
+use crate::{CpuIsa, Result, SizingError};
 
 /// A dimension that sizes are products of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,12 +14,14 @@ pub(super) enum Dim {
     One,
     Sequences,
     Context,
+    EvenContext,
     Tokens,
     Hidden,
     Inner,
     Heads,
     KvHeads,
     PerHead,
+    EvenHead,
     HalfHead,
     Query,
     Key,
@@ -32,16 +36,18 @@ pub(super) enum Dim {
 }
 
 /// By the dimensions' order.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 22] = [
     "1",
     "sequences",
     "context",
+    "even_context",
     "tokens",
     "hidden",
     "intermediate",
     "heads",
     "kv_heads",
     "head_dim",
+    "even_head",
     "half_head",
     "query_width",
     "key_width",
@@ -69,7 +75,8 @@ pub(super) type Values = [u64; NAMES.len()];
 pub(super) struct Size {
     times: u64,
     of: [Dim; 4],
-    scratch: bool,
+    /// Rows, inputs and outputs of the product that the bytes are copies of; none: they are no copies.
+    copied: Option<[u64; 3]>,
 }
 
 /// `times` times the dimensions.
@@ -78,7 +85,7 @@ pub(super) fn size(times: u64, of: &[Dim]) -> Size {
     for (slot, dim) in all.iter_mut().zip(of) {
         *slot = *dim;
     }
-    Size { times, of: all, scratch: false }
+    Size { times, of: all, copied: None }
 }
 
 /// Bytes in the compute dtype.
@@ -91,12 +98,11 @@ pub(super) fn elements(of: &[Dim]) -> Size {
 impl Size {
     fn text(&self, count: i64) -> String {
         let names: Vec<_> = self.of.iter().filter(|dim| **dim != Dim::One).map(|dim| dim.name()).collect();
-        let mut number = i128::from(count).saturating_mul(i128::from(self.times)).to_string();
-        let mut product = names.join("*");
-        if self.scratch {
-            number = count.to_string();
-            product = format!("(4*ceil64({}*{product}) + 128)", self.times);
+        let number = i128::from(count).saturating_mul(i128::from(self.times)).to_string();
+        if let Some([rows, input, output]) = self.copied {
+            return format!("{number} [copies of {rows}x{input} by {input}x{output}]");
         }
+        let product = names.join("*");
         match (product.is_empty(), number.as_str()) {
             (true, _) => number,
             (false, "1") => product,
@@ -110,14 +116,25 @@ pub(super) struct Tape {
     pub values: Values,
     live: i128,
     peak: i128,
+    /// As `peak`, copies being at their upper bounds.
+    upper_peak: i128,
     /// What is held and what was at the peak, where it is to be told.
     held: Option<[Vec<(Size, i64)>; 2]>,
     packed: Packed,
+    copier: Copier,
 }
 
 impl Tape {
-    pub fn new(values: Values, told: bool) -> Self {
-        Self { values, live: 0, peak: 0, held: told.then(|| [Vec::new(), Vec::new()]), packed: Packed::default() }
+    pub fn new(values: Values, told: bool, isa: CpuIsa, number: Number) -> Self {
+        Self {
+            values,
+            live: 0,
+            peak: 0,
+            upper_peak: 0,
+            held: told.then(|| [Vec::new(), Vec::new()]),
+            packed: Packed::default(),
+            copier: Copier::new(isa, number),
+        }
     }
 
     pub fn of(&self, dim: Dim) -> u64 {
@@ -130,21 +147,11 @@ impl Tape {
 
     /// Bytes where 64 bits hold every product on the way, as they do for any model there is: many times quicker than 128.
     fn small(&self, size: Size) -> Option<u64> {
-        let elements = size.of.iter().try_fold(size.times, |acc, dim| acc.checked_mul(self.of(*dim)))?;
-        if size.scratch {
-            elements.checked_next_multiple_of(64)?.checked_mul(4)?.checked_add(128)
-        } else {
-            Some(elements)
-        }
+        size.of.iter().try_fold(size.times, |acc, dim| acc.checked_mul(self.of(*dim)))
     }
 
     fn large(&self, size: Size) -> i128 {
-        let elements =
-            size.of.iter().fold(i128::from(size.times), |acc, dim| acc.saturating_mul(i128::from(self.of(*dim))));
-        if size.scratch {
-            return elements.saturating_add(63).saturating_div(64).saturating_mul(256).saturating_add(128);
-        }
-        elements
+        size.of.iter().fold(i128::from(size.times), |acc, dim| acc.saturating_mul(i128::from(self.of(*dim))))
     }
 
     fn change(&mut self, size: Size, by: i64) {
@@ -156,6 +163,7 @@ impl Tape {
                 None => now.push((size, by)),
             }
         }
+        self.upper_peak = self.upper_peak.max(self.live);
         if self.live > self.peak {
             self.peak = self.live;
             if let Some([now, then]) = &mut self.held {
@@ -186,22 +194,37 @@ impl Tape {
         self.free(input);
     }
 
-    /// What the matrix library keeps while it multiplies `rows` by an `input` times `output` matrix in BF16.
-    pub fn scratch(&mut self, rows: &[Dim], input: Dim, output: Dim) {
-        self.scratch_beside(rows, input, output, 1);
+    /// What the matrix library keeps while it multiplies `rows x input` by `input x output`, `batch` times.
+    pub fn copy(&mut self, batch: u64, rows: Dim, input: Dim, output: Dim) {
+        self.copy_beside(batch, rows, input, (output, 1));
     }
 
-    /// As [`Tape::scratch`], of several matrices side by side.
-    pub fn scratch_beside(&mut self, rows: &[Dim], input: Dim, output: Dim, side_by_side: u64) {
-        let many = rows.iter().fold(1, |acc: u64, dim| acc.saturating_mul(self.of(*dim)));
-        let work = many.saturating_mul(self.of(input)).saturating_mul(self.of(output)).saturating_mul(side_by_side);
-        if many > 1 && work > 4_096 {
-            let mut found = size(1, rows);
-            found.of[3] = output;
-            found.scratch = true;
-            found.times = side_by_side;
-            self.pass(found);
+    /// As [`Tape::copy`], of several right matrices side by side.
+    pub fn copy_beside(&mut self, batch: u64, rows: Dim, input: Dim, (output, side_by_side): (Dim, u64)) {
+        let (rows, input) = (self.of(rows), self.of(input));
+        let output = self.of(output).saturating_mul(side_by_side);
+        let copies = self.copier.of(Product { batch, rows, input, output });
+        if copies.upper_bytes > 0 {
+            self.upper_peak = self.upper_peak.max(self.live.saturating_add(i128::from(copies.upper_bytes)));
+            self.pass(Size { copied: Some([rows, input, output]), ..size(copies.bytes, &[]) });
         }
+    }
+
+    /// As [`Tape::copy_beside`], of as many rows as there are tokens, or of fewer: blocks of rows do not grow with the rows alone.
+    pub fn copy_any_rows(&mut self, input: Dim, (output, side_by_side): (Dim, u64)) {
+        let (tokens, inputs) = (self.of(Dim::Tokens), self.of(input));
+        let outputs = self.of(output).saturating_mul(side_by_side);
+        for rows in [256, 1_024].map(|most| tokens.min(most)) {
+            let most = self.copier.of(Product { batch: 1, rows, input: inputs, output: outputs }).upper_bytes;
+            self.upper_peak = self.upper_peak.max(self.live.saturating_add(i128::from(most)));
+        }
+        self.copy_beside(1, Dim::Tokens, input, (output, side_by_side));
+    }
+
+    /// As [`Tape::pass`], of what only may be taken.
+    pub fn may_pass(&mut self, sizes: &[Size]) {
+        let bytes = sizes.iter().fold(0_i128, |acc, size| acc.saturating_add(self.bytes(*size)));
+        self.upper_peak = self.upper_peak.max(self.live.saturating_add(bytes));
     }
 
     /// What the matrix library packs an FP32 product's matrices into; it keeps it.
@@ -209,21 +232,23 @@ impl Tape {
         self.packed.take(self.of(rows), self.of(input), self.of(output).saturating_mul(side_by_side));
     }
 
-    /// What the matrix library keeps after the step. Bytes.
-    pub const fn packed_bytes(&self) -> u64 {
-        self.packed.kept_bytes
+    /// What the matrix library keeps after the step, expected and at most. Bytes.
+    pub const fn packed_bytes(&self) -> [u64; 2] {
+        [self.packed.kept_bytes, self.packed.upper_bytes()]
     }
 
-    /// The peak, and how it is made up.
-    pub fn end(self) -> Result<(u64, Cow<'static, str>)> {
-        let bytes = u64::try_from(self.peak.max(0)).map_err(|_| SizingError::Overflow { what: "the activations" })?;
+    /// The peak, its upper bound, and how the peak is made up.
+    pub fn end(self) -> Result<([u64; 2], Cow<'static, str>)> {
+        let [bytes, upper_bytes] = [self.peak, self.upper_peak.max(self.peak)].map(|peak| u64::try_from(peak.max(0)));
+        let overflow = |_| SizingError::Overflow { what: "the activations" };
+        let (bytes, upper_bytes) = (bytes.map_err(overflow)?, upper_bytes.map_err(overflow)?);
         let mut text = String::new();
         for (at, (size, count)) in
             self.held.iter().flat_map(|[_, then]| then).filter(|(_, count)| *count != 0).enumerate()
         {
             let _ = write!(text, "{}{}", if at > 0 { " + " } else { "" }, size.text(*count));
         }
-        Ok((bytes, Cow::Owned(text)))
+        Ok(([bytes, upper_bytes], Cow::Owned(text)))
     }
 
     /// The dimensions that a formula may name; none where it is not told.

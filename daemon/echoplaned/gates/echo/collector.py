@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from echoplaned.core.behaviour import Requantised
-from echoplaned.core.events import RequantisationMeasured
+from echoplaned.core.behaviour import Int8Baseline
+from echoplaned.core.events import Int8BaselineMeasured
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.collector import Job, RolloutContext
@@ -39,7 +39,7 @@ class _Pending:
     """What was found since the last reading; ``BehaviourSeen`` says what each is."""
 
     described: tuple[Described, ...] = ()
-    requantised: Requantised | str | None = None
+    int8_baseline: Int8Baseline | str | None = None
     fitted: Fitted | None = None
 
 
@@ -83,7 +83,7 @@ class BehaviourCollector:
             self._score = replace(self._score, indices=self._score.indices - {text.index for text in texts})
         if pending.fitted is not None:
             self._fit = None
-        part = BehaviourSeen(texts, requantised=pending.requantised)
+        part = BehaviourSeen(texts, int8_baseline=pending.int8_baseline)
         if self._traces is not None:
             part = replace(part, lost=self._lost(self._traces), described=pending.described, fitted=pending.fitted)
             requests = self._requests(self._traces)
@@ -136,14 +136,14 @@ class BehaviourCollector:
             async with asyncio.timeout(MEASURE_S):
                 texts = await self._scorer.score_in_int8(model, rollout, margins.TEXTS_MEASURED)
         except TimeoutError:
-            self._pending.requantised, self._margin_closed = late, True
+            self._pending.int8_baseline, self._margin_closed = late, True
             return
         if texts is None:
             return
         found = margins.measure(old.facts.task, texts)
-        self._pending.requantised, self._margin_closed = found, True
-        if isinstance(found, Requantised):
-            self._context.emit(RequantisationMeasured(self._context.clock(), old.key, found))
+        self._pending.int8_baseline, self._margin_closed = found, True
+        if isinstance(found, Int8Baseline):
+            self._context.emit(Int8BaselineMeasured(self._context.clock(), old.key, found))
 
     def _unscored(self) -> list[int]:
         scored = {text.index for text in self._texts}

@@ -108,7 +108,7 @@ def _decode(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays) -
         skipped=int(str(facts["skipped"])),
     )
     known = EchoEvidence(
-        subject if subject.requantised is not None else replace(subject, why_default=str(facts["why_default"])),
+        subject if subject.int8_baseline is not None else replace(subject, why_default=str(facts["why_default"])),
         wanted=frozenset(int(str(n)) for n in _list(facts["wanted"])),
         missing=frozenset(int(str(n)) for n in _list(facts["missing"])),
         scored=MappingProxyType({text.index: text for text in texts}),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.gates.echo import live, margins, matching, paired
 from echoplaned.gates.echo.description import Described
 from echoplaned.gates.echo.features import FeatureModel
@@ -41,7 +41,7 @@ class BehaviourSeen:
         calibration: those of the old version that only calibrate.
         lost: telemetry of either version was dropped; nobody who waits is paired any more.
         described: how large the live change is, by listener; empty where that was not computed anew.
-        requantised: how far the old version is from itself in INT8, or why that is not known; None: nothing new.
+        int8_baseline: how far the old version is from itself in INT8, or why that is not known; None: nothing new.
         fitted: listeners that were fitted; None: nothing new.
     """
 
@@ -50,7 +50,7 @@ class BehaviourSeen:
     calibration: tuple[Request, ...] = ()
     lost: bool = False
     described: tuple[Described, ...] = ()
-    requantised: Requantised | str | None = None
+    int8_baseline: Int8Baseline | str | None = None
     fitted: Fitted | None = None
 
 
@@ -118,8 +118,8 @@ def _rounded(evidence: EchoEvidence, first: int = 0) -> EchoEvidence:
 
 def observe(evidence: EchoEvidence, seen: BehaviourSeen) -> EchoEvidence:
     """Add what an interval brought."""
-    if seen.requantised is not None:
-        evidence = replace(evidence, subject=_with_margin(evidence.subject, seen.requantised))
+    if seen.int8_baseline is not None:
+        evidence = replace(evidence, subject=_with_margin(evidence.subject, seen.int8_baseline))
     if seen.texts:
         evidence = _scored(evidence, seen.texts)
     if seen.described:
@@ -138,10 +138,10 @@ def observe(evidence: EchoEvidence, seen: BehaviourSeen) -> EchoEvidence:
     return evidence if known is evidence.live else replace(evidence, live=known)
 
 
-def _with_margin(subject: EchoSubject, found: Requantised | str) -> EchoSubject:
+def _with_margin(subject: EchoSubject, found: Int8Baseline | str) -> EchoSubject:
     if isinstance(found, str):
         return replace(subject, why_default=found)
-    return replace(subject, requantised=found)
+    return replace(subject, int8_baseline=found)
 
 
 def _scored(evidence: EchoEvidence, texts: tuple[ScoredText, ...]) -> EchoEvidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import EchoPolicy
 from echoplaned.gates.echo import distances
@@ -32,7 +32,7 @@ def is_open(policy: EchoPolicy, task: Task) -> bool:
     return (policy.max_distance if task is Task.EMBEDDING else policy.max_kl_nats) is None
 
 
-def measure(task: Task, texts: tuple[ScoredText, ...]) -> Requantised | str:
+def measure(task: Task, texts: tuple[ScoredText, ...]) -> Int8Baseline | str:
     """Return how far a version is from itself in INT8, or why that is not known. ``texts``: scored in INT8 and as it is."""
     good = tuple(text for text in texts if not text.problem)
     if len(good) < _MIN_TEXTS:
@@ -44,7 +44,7 @@ def measure(task: Task, texts: tuple[ScoredText, ...]) -> Requantised | str:
     mean = math.fsum(values) / len(values) if values and all(map(math.isfinite, values)) else math.nan
     if not mean > 0.0:
         return "INT8 changes nothing that can be measured"
-    return Requantised(by.value, mean, len(rows))
+    return Int8Baseline(by.value, mean, len(rows))
 
 
 def measure_of(task: Task, texts: Sequence[ScoredText]) -> Measure:
@@ -57,7 +57,7 @@ def measure_of(task: Task, texts: Sequence[ScoredText]) -> Measure:
 
 
 def margin_of(
-    policy: EchoPolicy, measure: Measure, requantised: Requantised | None = None, why_default: str = ""
+    policy: EchoPolicy, measure: Measure, int8_baseline: Int8Baseline | None = None, why_default: str = ""
 ) -> tuple[float, str]:
     """Return the margin in a measure's unit, and where it comes from. ``why_default``: why nothing was measured."""
     if measure is Measure.COSINE:
@@ -65,7 +65,7 @@ def margin_of(
     else:
         given, default, name = policy.max_kl_nats, DEFAULT_KL_NATS, "max_kl_nats"
     if given is None:
-        found = _of_requantised(requantised, measure)
+        found = _of_int8_baseline(int8_baseline, measure)
         if found is not None:
             return found
     reason = f"; not measured: {why_default}" if why_default and given is None else ""
@@ -75,14 +75,14 @@ def margin_of(
     return value, source
 
 
-def _of_requantised(requantised: Requantised | None, measure: Measure) -> tuple[float, str] | None:
+def _of_int8_baseline(int8_baseline: Int8Baseline | None, measure: Measure) -> tuple[float, str] | None:
     """Return the margin that was measured, if it was by this measure or by one that it follows from."""
-    if requantised is None:
+    if int8_baseline is None:
         return None
-    margin, source = REQUANTISATIONS * requantised.mean, f"{REQUANTISATIONS:g} x {requantised.mean:.3g}"
-    origin = f"measured: {source}, the old version from itself in INT8 on {requantised.texts} texts"
-    if requantised.measure == measure.value:
+    margin, source = REQUANTISATIONS * int8_baseline.mean, f"{REQUANTISATIONS:g} x {int8_baseline.mean:.3g}"
+    origin = f"measured: {source}, the old version from itself in INT8 on {int8_baseline.texts} texts"
+    if int8_baseline.measure == measure.value:
         return margin, origin
-    if (requantised.measure, measure) == (Measure.KL.value, Measure.LOG_PROBABILITY):
+    if (int8_baseline.measure, measure) == (Measure.KL.value, Measure.LOG_PROBABILITY):
         return distances.difference_of_kl(margin), f"{origin}, as a difference of log-probabilities"
     return None

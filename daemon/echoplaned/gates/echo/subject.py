@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echoplaned.core.behaviour import Requantised
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.core.state import Model, Rollout
@@ -24,7 +24,7 @@ class EchoSubject:
         confidence: of passing.
         text_count: golden texts that can be scored; 0 for none.
         why_not: why none can be.
-        requantised: how far the old version is from itself in INT8; None where that is not known.
+        int8_baseline: how far the old version is from itself in INT8; None where that is not known.
         why_default: why it is not known.
         network: the old version's reservoir.
     """
@@ -35,13 +35,13 @@ class EchoSubject:
     confidence: float
     text_count: int = 0
     why_not: str = ""
-    requantised: Requantised | None = None
+    int8_baseline: Int8Baseline | None = None
     why_default: str = ""
     network: Network = field(default_factory=Network)
 
     def margin(self, measure: Measure) -> tuple[float, str]:
         """Return the margin in a measure's unit, and where it comes from."""
-        return margins.margin_of(self.policy, measure, self.requantised, self.why_default)
+        return margins.margin_of(self.policy, measure, self.int8_baseline, self.why_default)
 
     @property
     def scorable(self) -> bool:
@@ -51,7 +51,7 @@ class EchoSubject:
     @property
     def measures_margin(self) -> bool:
         """Whether the margin is to be measured on the old version: the policy leaves it open, and it was not measured before."""
-        return self.scorable and self.requantised is None and margins.is_open(self.policy, self.task)
+        return self.scorable and self.int8_baseline is None and margins.is_open(self.policy, self.task)
 
 
 def subject_of(model: Model, rollout: Rollout, text_count: int | None, *, has_traces: bool) -> EchoSubject | None:
@@ -75,6 +75,6 @@ def subject_of(model: Model, rollout: Rollout, text_count: int | None, *, has_tr
         confidence=rollout.policy.confidence,
         text_count=0 if text_count is None or why_not else text_count,
         why_not=why_not,
-        requantised=old.requantised,
+        int8_baseline=old.int8_baseline,
         network=Network.of(old.plan.reservoir),
     )

@@ -53,6 +53,8 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         signature=signature_to_pb(version.facts.signature),
         create_time=timestamp(version.create_time_s),
         update_time=timestamp(_changed_s(version)),
+        weights_format=shape.weights_format,
+        requested_tier=TIER_TO_PB[version.requested_tier],
     )
 
 

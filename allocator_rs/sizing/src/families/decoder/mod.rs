@@ -40,9 +40,10 @@ impl FamilyRules for Decoder {
         // Layers of two kinds have a mask each, which Gemma-2 alone was compared for.
         let verified = model.caches.len() == 1 || kind == Decoding::Gemma2;
         let peak = decoder(kind, model, workload)?;
-        if kind == Decoding::Mixtral && workload.number == Number::Bf16 {
-            // What the library copies in BF16 follows the routing, of which only bounds are known.
-            let worst_bytes = Some(peak.bytes);
+        let copies = peak.upper_bytes > peak.bytes || workload.number == Number::Bf16;
+        if kind == Decoding::Mixtral && workload.number != Number::Fp32 && copies {
+            // What the library copies in 16 bit follows the routing, of which only bounds are known.
+            let worst_bytes = Some(peak.upper_bytes);
             return Ok(Activations { verified, worst_bytes, ..evenly_routed(kind, model, workload)?.into() });
         }
         Ok(Activations { verified, ..peak.into() })
@@ -87,11 +88,12 @@ pub fn generic_activations(shape: &Shape, workload: &Workload) -> Result<Activat
     ];
     Ok(Activations {
         bytes,
+        upper_bytes: bytes,
         formula: formula.into(),
         inputs,
         verified: false,
         whole: false,
-        packed_bytes: 0,
+        packed_bytes: [0, 0],
         worst_bytes: None,
     })
 }

@@ -193,7 +193,7 @@ class VersionCache(_message.Message):
     def __init__(self, hit_count: _Optional[int] = ..., miss_count: _Optional[int] = ..., last_hit_tier: _Optional[_Union[_types_pb2.Tier, str]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time")
+    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time", "weights_format", "requested_tier")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +216,8 @@ class ModelVersion(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_TIER_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: VersionState
     tier: _types_pb2.Tier
@@ -238,10 +240,12 @@ class ModelVersion(_message.Message):
     signature: _types_pb2.Signature
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    weights_format: str
+    requested_tier: _types_pb2.Tier
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_format: _Optional[str] = ..., requested_tier: _Optional[_Union[_types_pb2.Tier, str]] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
-    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only")
+    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "weights_format")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -271,6 +275,7 @@ class LoadModelRequest(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     version_id: str
     source_uri: str
@@ -286,10 +291,11 @@ class LoadModelRequest(_message.Message):
     labels: _containers.ScalarMap[str, str]
     request_id: str
     validate_only: bool
-    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+    weights_format: str
+    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., weights_format: _Optional[str] = ...) -> None: ...
 
 class UpdateModelRequest(_message.Message):
-    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "policy", "behaviour_change", "etag")
+    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "policy", "behaviour_change", "etag", "weights_format")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -322,6 +328,7 @@ class UpdateModelRequest(_message.Message):
     POLICY_FIELD_NUMBER: _ClassVar[int]
     BEHAVIOUR_CHANGE_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     version_id: str
     source_uri: str
@@ -340,7 +347,8 @@ class UpdateModelRequest(_message.Message):
     policy: _rollouts_pb2.RolloutPolicy
     behaviour_change: _types_pb2.BehaviourChange
     etag: str
-    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., policy: _Optional[_Union[_rollouts_pb2.RolloutPolicy, _Mapping]] = ..., behaviour_change: _Optional[_Union[_types_pb2.BehaviourChange, str]] = ..., etag: _Optional[str] = ...) -> None: ...
+    weights_format: str
+    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., policy: _Optional[_Union[_rollouts_pb2.RolloutPolicy, _Mapping]] = ..., behaviour_change: _Optional[_Union[_types_pb2.BehaviourChange, str]] = ..., etag: _Optional[str] = ..., weights_format: _Optional[str] = ...) -> None: ...
 
 class DeleteModelRequest(_message.Message):
     __slots__ = ("name", "force", "allow_missing", "etag", "request_id")

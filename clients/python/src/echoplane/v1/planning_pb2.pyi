@@ -51,7 +51,7 @@ class Reservation(_message.Message):
     def __init__(self, version: _Optional[str] = ..., ordinal: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class PlanModelRequest(_message.Message):
-    __slots__ = ("model_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "reservoir")
+    __slots__ = ("model_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "reservoir", "weights_format")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class PlanModelRequest(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     RESERVOIR_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     source_uri: str
     engine: str
@@ -77,7 +78,8 @@ class PlanModelRequest(_message.Message):
     max_concurrency: int
     replicas: int
     reservoir: _plans_pb2.ReservoirOverrides
-    def __init__(self, model_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ...) -> None: ...
+    weights_format: str
+    def __init__(self, model_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., weights_format: _Optional[str] = ...) -> None: ...
 
 class BatchPlanModelsRequest(_message.Message):
     __slots__ = ("requests",)

@@ -15,7 +15,7 @@ Document = dict[str, Any]
 Row = dict[str, Any]
 
 _RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
-    "versions": {"forget": "delete_when_stopped"},
+    "versions": {"forget": "delete_when_stopped", "requantised": "int8_baseline"},
     "instances": {"goal": "outcome"},
     "rollouts": {"introduced": "cluster_acknowledged", "goal": "outcome", "window": "evidence_window"},
 }

@@ -1,0 +1,95 @@
+"""What several commands check before anything changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from echoplaned.core.commands.order import VersionOrder
+from echoplaned.core.draft import Draft
+from echoplaned.core.errors import (
+    EtagMismatchError,
+    ModelNotFoundError,
+    RolloutActiveError,
+    StateInvalidError,
+    VersionExistsError,
+    VersionNotFoundError,
+)
+from echoplaned.core.fold import etag
+from echoplaned.core.state import Model, Rollout, Version
+
+
+def existing(draft: Draft, model_id: str) -> Model:
+    """Return a model.
+
+    Raises:
+        ModelNotFoundError: there is none.
+    """
+    model = draft.state.models.get(model_id)
+    if model is None:
+        raise ModelNotFoundError(f"models/{model_id}")
+    return model
+
+
+def existing_version(model: Model, version_id: str) -> Version:
+    """Return a version of a model.
+
+    Raises:
+        VersionNotFoundError: there is none.
+    """
+    version = model.versions.get(version_id)
+    if version is None:
+        raise VersionNotFoundError(f"models/{model.model_id}/versions/{version_id}")
+    return version
+
+
+def refuse_deleting(model: Model | None) -> None:
+    """Refuse a model that is on its way out.
+
+    Raises:
+        StateInvalidError: it is being deleted.
+    """
+    if model is not None and model.deleting:
+        raise StateInvalidError(
+            f"models/{model.model_id} is being deleted",
+            subject=f"models/{model.model_id}",
+            accepted=f"wait for operations/{model.deleting}, then load it anew",
+        )
+
+
+def refuse_other_content(model: Model, order: VersionOrder) -> None:
+    """Refuse a version id that stands for something else.
+
+    Raises:
+        StateInvalidError: the version is being deleted.
+        VersionExistsError: it has other content or options.
+    """
+    known = model.versions.get(order.version)
+    if known is None:
+        return
+    name = f"models/{model.model_id}/versions/{order.version}"
+    if known.delete_when_stopped:
+        raise StateInvalidError(f"{name} is being deleted", subject=name, accepted="wait until it has gone")
+    if known.spec != order.spec:
+        raise VersionExistsError(name, f"{name} exists with other content or options: take another version_id")
+
+
+def check_etag(model: Model, given: str) -> None:
+    """Refuse a change of something that has changed since the caller looked.
+
+    Raises:
+        EtagMismatchError: the etag is given, and another one.
+    """
+    current = etag(model)
+    if given and given != current:
+        raise EtagMismatchError(f"models/{model.model_id}", current)
+
+
+def rollout_active(rollout: Rollout) -> RolloutActiveError:
+    """Return the error that a rollout is under way."""
+    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    return RolloutActiveError(name, f"{name} is under way ({rollout.phase.value}): wait for it, or abort it")
+
+
+def labelled(model: Model, labels: tuple[tuple[str, str], ...] | None) -> Model:
+    """Return the model with the labels; None: as it is."""
+    return model if labels is None else replace(model, labels=labels)

@@ -1,0 +1,83 @@
+"""Commands on a model: configure it, delete it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from echoplaned.core.commands.checks import (
+    check_etag,
+    existing,
+    existing_version,
+    labelled,
+    refuse_deleting,
+    rollout_active,
+)
+from echoplaned.core.commands.request import Request, begin_operation, is_repeat
+from echoplaned.core.draft import Draft
+from echoplaned.core.effects import Reply
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.rollouts import fire
+from echoplaned.core.spec import Tier
+from echoplaned.core.state import OperationKind
+from echoplaned.core.tables import RolloutSignal
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureModel:
+    """Change what callers set on a model; None leaves a field as it is.
+
+    ``pins``: versions to pin or to unpin; the others stay as they are, so that of two changes at once neither undoes the other.
+    """
+
+    request: Request
+    model: str
+    labels: tuple[tuple[str, str], ...] | None = None
+    pins: tuple[tuple[str, bool], ...] = ()
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteModel:
+    """Drain everything of a model and forget it."""
+
+    request: Request
+    model: str
+    force: bool = False
+    etag: str = ""
+
+
+def on_configure(draft: Draft, command: ConfigureModel) -> None:
+    """Change labels and pins; no rollout."""
+    model = existing(draft, command.model)
+    check_etag(model, command.etag)
+    refuse_deleting(model)
+    versions = dict(model.versions)
+    for name, pinned in command.pins:
+        versions[name] = replace(existing_version(model, name), pinned=pinned)
+    model = replace(labelled(model, command.labels), versions=MappingProxyType(versions), update_time_s=draft.now_s)
+    draft.put_model(model)
+
+
+def on_delete_model(draft: Draft, command: DeleteModel) -> None:
+    """Drain everything of a model, then forget it."""
+    if is_repeat(draft, command.request):
+        return
+    model = existing(draft, command.model)
+    check_etag(model, command.etag)
+    if model.deleting:
+        draft.extra_effects.append(Reply(model.deleting))
+        return
+    if model.rollout is not None and not command.force:
+        raise rollout_active(model.rollout)
+    operation = begin_operation(draft, command.request, OperationKind.DELETE_MODEL, command.model, "")
+    draft.put_operation(operation)
+    if model.rollout is not None:
+        fire(draft, model.rollout, RolloutSignal.DELETE, Failure(Reason.ROLLED_BACK, "the model was deleted"))
+        model = draft.model(command.model)
+    versions = {
+        name: replace(version, desired_tier=Tier.COLD, delete_when_stopped=True)
+        for name, version in model.versions.items()
+    }
+    draft.put_model(replace(model, deleting=operation.operation_id, versions=MappingProxyType(versions)))
+    draft.announce(f"models/{command.model}", "model.deleting", f"model {command.model} is drained and deleted")

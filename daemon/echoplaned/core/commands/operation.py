@@ -1,0 +1,83 @@
+"""Commands on an operation: cancel it, forget it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.core.commands.request import Request
+from echoplaned.core.commands.rollout import abort
+from echoplaned.core.draft import Draft
+from echoplaned.core.errors import OperationNotFoundError, StateInvalidError
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.spec import Tier
+from echoplaned.core.state import Operation, OperationKind, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOperation:
+    """Cancel an operation: an update is aborted, a load is given up."""
+
+    request: Request
+    target_operation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOperation:
+    """Forget an operation that is done, and with it its request id."""
+
+    request: Request
+    target_operation_id: str
+
+
+def on_cancel(draft: Draft, command: CancelOperation) -> None:
+    """Cancel an operation: an update is aborted, a load is given up; one that is done stays as it is."""
+    operation = draft.state.operations.get(command.target_operation_id)
+    if operation is None:
+        raise OperationNotFoundError(f"operations/{command.target_operation_id}")
+    if operation.done:
+        return
+    match operation.kind:
+        case OperationKind.UPDATE:
+            rollout = draft.model(operation.model).rollout
+            if rollout is None or rollout.rollout_id != operation.rollout_id:
+                return
+            draft.put_operation(replace(operation, cancelled=True))
+            abort(draft, rollout, Failure(Reason.CANCELLED, "the update was cancelled"))
+        case OperationKind.LOAD:
+            _cancel_load(draft, operation)
+        case _:
+            raise StateInvalidError(
+                f"operations/{operation.operation_id} deletes; it cannot be cancelled",
+                subject=f"operations/{operation.operation_id}",
+                accepted="operations that load or update",
+            )
+
+
+def on_delete_operation(draft: Draft, command: DeleteOperation) -> None:
+    """Forget an operation that is done; a request with its id is a new one from then on."""
+    operation = draft.state.operations.get(command.target_operation_id)
+    if operation is None:
+        raise OperationNotFoundError(f"operations/{command.target_operation_id}")
+    if not operation.done:
+        name = f"operations/{operation.operation_id}"
+        raise StateInvalidError(
+            f"{name} runs; cancel it, or wait until it is done", subject=name, accepted="operations that are done"
+        )
+    draft.drop_operation(operation.operation_id)
+
+
+def _cancel_load(draft: Draft, operation: Operation) -> None:
+    draft.put_operation(replace(operation, cancelled=True))
+    model = draft.state.models.get(operation.model)
+    version = model.versions.get(operation.version) if model is not None else None
+    if model is None or version is None:
+        return
+    # A version that has been READY, or that a rollout waits for, is others' too: the load is given up, the version stays.
+    if version.load_duration_s is None and not _awaited(model.rollout, operation.version):
+        draft.put_version(replace(version, desired_tier=Tier.COLD))
+    else:
+        draft.put_model(model)
+
+
+def _awaited(rollout: Rollout | None, version_id: str) -> bool:
+    return rollout is not None and version_id in {rollout.from_version, rollout.to_version}

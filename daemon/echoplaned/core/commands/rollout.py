@@ -1,0 +1,117 @@
+"""Commands on a rollout: pause, resume, abort, promote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.core.commands.request import Request
+from echoplaned.core.draft import Draft
+from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.rollouts import BOTH_LOST, OLD_LOST, accepts, fire, pass_signal
+from echoplaned.core.state import EntryKind, Phase, Rollout
+from echoplaned.core.tables import RolloutSignal
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRollout:
+    """Stop a rollout from going on; it still comes back on FAIL."""
+
+    request: Request
+    model: str
+    rollout_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRollout:
+    """Let a paused rollout go on."""
+
+    request: Request
+    model: str
+    rollout_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRollout:
+    """Roll back."""
+
+    request: Request
+    model: str
+    rollout_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteRollout:
+    """Go one stage on without waiting for the gates; audited with its reason. ``stage``: the one to leave; 0: whichever it is."""
+
+    request: Request
+    model: str
+    rollout_id: str
+    reason: str
+    stage: int = 0
+
+
+def on_pause(draft: Draft, command: PauseRollout) -> None:
+    """Keep a rollout where it is; FAIL still brings it back."""
+    rollout = _active(draft, command.model, command.rollout_id)
+    if not rollout.paused:
+        draft.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
+
+
+def on_resume(draft: Draft, command: ResumeRollout) -> None:
+    """Let a paused rollout go on; the stage's time starts anew, so that it does not expire by having been paused."""
+    rollout = _active(draft, command.model, command.rollout_id)
+    if rollout.paused:
+        draft.note(replace(rollout, paused=False, phase_since_s=draft.now_s), "resumed", kind=EntryKind.RESUMED)
+
+
+def on_abort(draft: Draft, command: AbortRollout) -> None:
+    """Roll back; said again while it rolls back, it changes nothing."""
+    rollout = _active(draft, command.model, command.rollout_id)
+    abort(draft, rollout, Failure(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted"))
+
+
+def abort(draft: Draft, rollout: Rollout, why: Failure) -> None:
+    """Turn a rollout back.
+
+    Raises:
+        StateInvalidError: it is past the point of return.
+    """
+    if not can_abort(rollout):
+        raise _invalid(rollout, "be aborted", "any phase before RELEASING")
+    if accepts(rollout, RolloutSignal.ABORT):
+        fire(draft, rollout, RolloutSignal.ABORT, why)
+
+
+def can_abort(rollout: Rollout) -> bool:
+    """Whether a rollout can still be turned back by a caller."""
+    return accepts(rollout, RolloutSignal.ABORT) or rollout.phase in {Phase.REVERTING, Phase.CLEANING}
+
+
+def on_promote(draft: Draft, command: PromoteRollout) -> None:
+    """Go one stage on without the gates; the reason stays in the history."""
+    rollout = _active(draft, command.model, command.rollout_id)
+    if rollout.phase is not Phase.OBSERVING or rollout.held_reason in {OLD_LOST, BOTH_LOST}:
+        raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY")
+    if command.stage not in {0, rollout.stage}:
+        raise _invalid(rollout, f"leave stage {command.stage}", f"stage {rollout.stage}, which it is in")
+    noted = draft.note(rollout, f"promoted by a caller: {command.reason}", kind=EntryKind.PROMOTED)
+    fire(draft, noted, pass_signal(noted))
+
+
+def _active(draft: Draft, model_id: str, rollout_id: str) -> Rollout:
+    name = f"models/{model_id}/rollouts/{rollout_id}"
+    model = draft.state.models.get(model_id)
+    if model is not None and model.rollout is not None and model.rollout.rollout_id == rollout_id:
+        return model.rollout
+    past = model.past_rollouts if model is not None else ()
+    ended = next((r for r in past if r.rollout_id == rollout_id), None)
+    if ended is None:
+        raise RolloutNotFoundError(name)
+    raise _invalid(ended, "be changed", "a rollout that is under way")
+
+
+def _invalid(rollout: Rollout, what: str, accepted: str) -> StateInvalidError:
+    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    return StateInvalidError(f"{name} is {rollout.phase.value} and cannot {what}", subject=name, accepted=accepted)

@@ -1,0 +1,105 @@
+"""The command that puts a version under live traffic: it begins a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.core.commands.checks import (
+    check_etag,
+    labelled,
+    refuse_deleting,
+    refuse_other_content,
+    rollout_active,
+)
+from echoplaned.core.commands.order import VersionOrder, count_cache, want_version
+from echoplaned.core.commands.request import Request, begin_operation, is_repeat
+from echoplaned.core.draft import Draft
+from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
+from echoplaned.core.facts import Signature
+from echoplaned.core.fold import is_ready
+from echoplaned.core.spec import BehaviourChange, RolloutPolicy
+from echoplaned.core.state import EntryKind, Model, OperationKind, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateModel:
+    """Put a version under live traffic in stages."""
+
+    request: Request
+    order: VersionOrder
+    rollout_id: str
+    policy: RolloutPolicy
+    behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
+    etag: str = ""
+    labels: tuple[tuple[str, str], ...] | None = None
+
+
+def on_update(draft: Draft, command: UpdateModel) -> None:
+    """Start a rollout; see ``api.md``'s table of outcomes."""
+    if is_repeat(draft, command.request):
+        return
+    order = command.order
+    model = draft.state.models.get(order.model)
+    if model is None:
+        raise ModelNotFoundError(f"models/{order.model}", f"models/{order.model} does not exist: load a first version")
+    refuse_deleting(model)
+    check_etag(model, command.etag)
+    if model.rollout is not None:
+        raise rollout_active(model.rollout)
+    refuse_other_content(model, order)
+    operation = begin_operation(draft, command.request, OperationKind.UPDATE, order.model, order.version)
+    operation = replace(operation, plan=order.plan)
+    if order.version == model.serving_version:
+        count_cache(draft, model.versions[order.version], hit=True)
+        draft.put_operation(replace(operation, done=True, end_time_s=draft.now_s))
+        return
+    _check_serving(model, command)
+    draft.put_model(labelled(model, command.labels))
+    want_version(draft, order)
+    rollout = Rollout(
+        rollout_id=command.rollout_id,
+        model=order.model,
+        from_version=model.serving_version,
+        to_version=order.version,
+        policy=command.policy,
+        operation_id=operation.operation_id,
+        behaviour_change=command.behaviour_change,
+        create_time_s=draft.now_s,
+        phase_since_s=draft.now_s,
+    )
+    draft.put_operation(replace(operation, rollout_id=command.rollout_id))
+    text = f"update from {rollout.from_version} to {rollout.to_version} by policy {command.policy.name}"
+    draft.note(rollout, text, kind=EntryKind.CREATED)
+
+
+def _check_serving(model: Model, command: UpdateModel) -> None:
+    if not is_ready(model, model.serving_version):
+        raise StateInvalidError(
+            f"models/{model.model_id} has no version that serves, so there is nothing to update under traffic",
+            subject=f"models/{model.model_id}",
+            accepted="LoadModel the version that shall serve, or wait until the serving version is READY",
+        )
+    serving = model.versions[model.serving_version]
+    changed = serving.facts.signature != command.order.facts.signature
+    if changed and command.behaviour_change is not BehaviourChange.INTENDED:
+        raise SignatureChangedError(
+            f"version {command.order.version} takes or gives other tensors than the serving version {model.serving_version}: "
+            f"{_difference(serving.facts.signature, command.order.facts.signature)}",
+            subject=f"models/{model.model_id}/versions/{command.order.version}",
+            accepted="the same tensor names, dtypes and dimensions, or behaviour_change INTENDED",
+        )
+
+
+def _difference(serving: Signature, new: Signature) -> str:
+    """Name the tensors that differ, each with what it is on either side."""
+    before, after = _tensors(serving), _tensors(new)
+    names = [name for name in (*before, *after) if before.get(name) != after.get(name)]
+    return "; ".join(
+        f"{name} is {after.get(name, 'missing')} instead of {before.get(name, 'missing')}"
+        for name in dict.fromkeys(names)
+    )
+
+
+def _tensors(signature: Signature) -> dict[str, str]:
+    inputs = {f"input {t.name}": f"{t.datatype}{list(t.shape)}" for t in signature.inputs}
+    return inputs | {f"output {t.name}": f"{t.datatype}{list(t.shape)}" for t in signature.outputs}

@@ -1,0 +1,97 @@
+"""Commands on a version: load it, delete it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from echoplaned.core.commands.checks import (
+    existing,
+    existing_version,
+    labelled,
+    refuse_deleting,
+    refuse_other_content,
+    rollout_active,
+)
+from echoplaned.core.commands.order import VersionOrder, want_version
+from echoplaned.core.commands.request import Request, begin_operation, is_repeat
+from echoplaned.core.draft import Draft
+from echoplaned.core.effects import Reply
+from echoplaned.core.errors import StateInvalidError
+from echoplaned.core.fold import is_lost_for_good, version_state
+from echoplaned.core.spec import Tier
+from echoplaned.core.state import Model, OperationKind, VersionState
+
+
+@dataclass(frozen=True, slots=True)
+class LoadVersion:
+    """Load a version. ``labels`` None: leave the model's as they are."""
+
+    request: Request
+    order: VersionOrder
+    labels: tuple[tuple[str, str], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteVersion:
+    """Drain and unload one version and forget it."""
+
+    request: Request
+    model: str
+    version: str
+    force: bool = False
+
+
+def on_load(draft: Draft, command: LoadVersion) -> None:
+    """Load a version; see ``api.md``'s table of outcomes."""
+    if is_repeat(draft, command.request):
+        return
+    order = command.order
+    model = draft.state.models.get(order.model)
+    refuse_deleting(model)
+    if model is not None:
+        refuse_other_content(model, order)
+        on_the_way = _running_load(draft, model, order.version)
+        if on_the_way is not None:
+            draft.extra_effects.append(Reply(on_the_way))
+            return
+    else:
+        model = Model(order.model, create_time_s=draft.now_s, update_time_s=draft.now_s)
+        draft.announce(f"models/{order.model}", "model.created", f"model {order.model} was created")
+    if not model.serving_version or (model.rollout is None and is_lost_for_good(model, model.serving_version)):
+        model = replace(model, serving_version=order.version)
+    draft.put_model(labelled(model, command.labels))
+    want_version(draft, order)
+    operation = begin_operation(draft, command.request, OperationKind.LOAD, order.model, order.version)
+    draft.put_operation(replace(operation, plan=order.plan))
+
+
+def _running_load(draft: Draft, model: Model, version_id: str) -> str | None:
+    """Return the operation that loads a version at this moment."""
+    version = model.versions.get(version_id)
+    if version is None or version_state(version) is not VersionState.LOADING:
+        return None
+    for operation in draft.state.operations.values():
+        same = (operation.model, operation.version) == (model.model_id, version_id)
+        if same and not operation.done and operation.kind is OperationKind.LOAD:
+            return operation.operation_id
+    return None
+
+
+def on_delete_version(draft: Draft, command: DeleteVersion) -> None:
+    """Drain and unload one version that serves nothing, then forget it."""
+    if is_repeat(draft, command.request):
+        return
+    model = existing(draft, command.model)
+    version = existing_version(model, command.version)
+    name = f"models/{command.model}/versions/{command.version}"
+    if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
+        raise rollout_active(model.rollout)
+    if command.version == model.serving_version and version_state(version) is not VersionState.FAILED:
+        raise StateInvalidError(
+            f"{name} serves the model's traffic",
+            subject=name,
+            accepted="a version without traffic: update the model to another version first, or delete the model",
+        )
+    operation = begin_operation(draft, command.request, OperationKind.DELETE_VERSION, command.model, command.version)
+    draft.put_operation(operation)
+    draft.put_version(replace(version, desired_tier=Tier.COLD, delete_when_stopped=True))

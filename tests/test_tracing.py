@@ -1,0 +1,57 @@
+"""What the walks are counted with: a name and a number are followed through functions of the daemon, and nothing else is."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from benchmarks.tracing import Walk
+from benchmarks.walks import judges
+from echoplaned.core.commands.request import Request
+from echoplaned.core.commands.version import LoadVersion
+from echoplaned.core.facts import Dtype
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.spec import ServingShape, request_of
+from echoplaned.testing import builders
+
+NUMBER = 509
+SHAPE = ServingShape(Dtype.FP32, NUMBER, 8, "torch")
+
+
+def test_a_number_is_followed_from_type_to_type() -> None:
+    """A conversion is on the path with both of its types; what has another number is not."""
+    seen = Walk("nobody", NUMBER)
+    with seen.followed():
+        request_of(SHAPE)
+        InstanceKey.parse("other/v1#0")
+    request_of(SHAPE)
+    assert list(seen.files) == ["core/spec.py"]
+    assert list(seen.forms) == list(seen.copies) == ["ServingShape", "ShapeRequest"]
+
+
+def test_what_holds_it_inside_is_a_form_and_no_copy() -> None:
+    """A type that is handed on with another inside is met on the path, but the number was not copied into it."""
+    order = builders.order()
+    order = replace(order, spec=replace(order.spec, shape=SHAPE))
+    seen = Walk("nobody", NUMBER)
+    with seen.followed():
+        builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
+    assert "core/step.py" in seen.files
+    assert {"LoadVersion", "VersionOrder"} <= set(seen.forms)
+    assert set(seen.copies) == {"ServingShape"}
+
+
+def test_a_name_is_followed_on_other_threads_and_is_no_form() -> None:
+    """Threads that begin within the block are followed as well; files are noted, types are not."""
+    seen = Walk("walked", NUMBER)
+    with seen.followed():
+        thread = threading.Thread(target=InstanceKey.parse, args=("walked/v1#0",))
+        thread.start()
+        thread.join()
+    assert list(seen.files) == ["core/ids.py"]
+    assert not seen.forms
+
+
+def test_judge_is_the_name_of_one_thing() -> None:
+    """Beside the gates' own methods at most one function is called so."""
+    assert judges() <= 1
