@@ -7,14 +7,16 @@ from pathlib import Path
 from echoplaned.core.state import EntryKind, Phase, RolloutEntry
 from echoplaned.testing.transcript import Transcript
 
-STORIES = Path(__file__).parent.parent / "transcripts"
+STORIES = Path(__file__).with_name("transcripts")
 
 
 def told(name: str) -> list[RolloutEntry]:
     """Play a story and return every line of its rollouts' histories."""
     transcript = Transcript()
     for line in (STORIES / f"{name}.txt").read_text(encoding="utf-8").splitlines():
-        if line.startswith("> "):
+        if line.startswith("given "):
+            transcript.prepare(line.removeprefix("given "))
+        elif line.startswith("> "):
             transcript.play(line[2:])
     found: list[RolloutEntry] = []
     for model in transcript.state.models.values():
