@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.draft import Draft
 from echoplaned.core.effects import ExplainReading, UndrainEngine
 from echoplaned.core.events import (
@@ -86,6 +87,8 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
         return draft.count_stale()
     instance = found[2]
     if isinstance(event, MemoryMeasured):
+        if event.usage is not None and event.usage.cpu_isa is not None:
+            _note_isa(draft, instance.device_id, event.usage.cpu_isa)
         if event.usage is not None and event.usage.tokens:
             draft.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
         return draft.put_instance(replace(instance, measured_bytes=event.measured_bytes))
@@ -99,6 +102,16 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
         return draft.count_stale()
     _apply(draft, instance, signal, event)
     return None
+
+
+def _note_isa(draft: Draft, device_id: str, cpu_isa: CpuIsa) -> None:
+    """Keep with a device what its worker's library says that it uses; it knows better than the CPU's flags."""
+    devices = draft.state.devices
+    if any(one.device_id == device_id and one.cpu_isa is not cpu_isa for one in devices):
+        draft.state = replace(
+            draft.state,
+            devices=tuple(replace(one, cpu_isa=cpu_isa) if one.device_id == device_id else one for one in devices),
+        )
 
 
 def _restarts(instance: Instance) -> bool:

@@ -10,6 +10,7 @@ import grpc
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.calibration import MemoryUsage
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.effects import StartEngine
 from echoplaned.engines.channels import open_channel
 from echoplaned.engines.record import WorkerPhase
@@ -141,6 +142,7 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         file_bytes=max(0, memory.rss_file_bytes - memory.spare_rss_file_bytes),
         sequences=memory.exercised_sequences,
         tokens=memory.exercised_tokens,
+        cpu_isa=_isa(message.cpu_isa),
     )
     return Report(
         phase=_PHASES.get(message.state, WorkerPhase.WARMING),
@@ -157,3 +159,8 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         failure=message.failure,
         usage=usage if memory.load_peak_rss_bytes else None,
     )
+
+
+def _isa(name: str) -> CpuIsa | None:
+    """Return what a worker's library uses; None where it does not say, or says what this daemon does not know."""
+    return CpuIsa(name) if name in set(CpuIsa) and name != CpuIsa.UNKNOWN else None

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from echoplaned import _allocator
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
 from echoplaned.errors import FieldInvalidError
@@ -108,6 +109,7 @@ def native_request(
     max_concurrency: int,
     options: EngineOptions,
     constants: _allocator.Constants | None = None,
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> _allocator.Request:
     """Return a request as the native module takes it; negative numbers become 0, which it refuses by name.
 
@@ -127,4 +129,5 @@ def native_request(
         max_batched_tokens=options.max_batched_tokens,
         lora=lora,
         constants=constants,
+        cpu_isa_name=cpu_isa.value,
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echoplaned import _allocator
-from echoplaned.core.calibration import EngineKey
+from echoplaned.core.calibration import engine_key
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, Plan, Reservoir, Victim
 from echoplaned.core.spec import ReservoirOverrides
@@ -35,7 +36,8 @@ class PlanRequest:
     ``source``: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``. ``reserved_bytes``: what instances hold on
     each device, by device id; with ``surge`` it holds the version that is replaced as well.
     ``victims``: what could make room. ``calibrated``: the embedded engine's constants; the prior where None.
-    ``options``: a split, an engine's settings.
+    ``options``: a split, an engine's settings. ``cpu_isa``: what the embedded engine's matrix library computes with; the first device's
+    where None.
     """
 
     source: Path | Checkpoint
@@ -48,6 +50,7 @@ class PlanRequest:
     engine: str = "torch"
     victims: tuple[Victim, ...] = ()
     calibrated: Calibrated | None = None
+    cpu_isa: CpuIsa | None = None
     options: EngineOptions = field(default_factory=EngineOptions)
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
@@ -70,6 +73,7 @@ def plan_load(request: PlanRequest) -> Plan:
         engine=request.engine,
         options=request.options,
         constants=_constants(request),
+        cpu_isa=_cpu_isa(request),
     )
     facts = checkpoint.facts
     reservoir = plan_reservoir(facts.parameter_count, sized.max_concurrency, request.reservoir)
@@ -106,13 +110,23 @@ def plan_load(request: PlanRequest) -> Plan:
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
         calibration=_calibrated(request).shown if request.engine == "torch" else None,
+        cpu_isa=_cpu_isa(request).value if request.engine == "torch" else "",
     )
 
 
 def _calibrated(request: PlanRequest) -> Calibrated:
     """Return the request's constants, or the prior."""
-    device = request.devices[0].name if request.devices else ""
-    return request.calibrated or calibrate(EngineKey(request.engine, "", device), ())
+    return request.calibrated or calibrate(engine_key(request.engine, "", _first_device(request)), ())
+
+
+def _first_device(request: PlanRequest) -> Device | None:
+    return request.devices[0] if request.devices else None
+
+
+def _cpu_isa(request: PlanRequest) -> CpuIsa:
+    """Return the request's instruction set, or the first device's: a daemon's devices are of one machine."""
+    device = _first_device(request)
+    return request.cpu_isa or (device.cpu_isa if device else CpuIsa.UNKNOWN)
 
 
 def _constants(request: PlanRequest) -> _allocator.Constants | None:
@@ -256,6 +270,7 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
         engine=request.engine,
         options=request.options,
         constants=_constants(request),
+        cpu_isa=_cpu_isa(request),
     )
 
 
@@ -278,6 +293,7 @@ def _alternatives(
             max_concurrency=sized.max_concurrency,
             options=request.options,
             constants=_constants(request),
+            cpu_isa=_cpu_isa(request),
         )
         found = _allocator.alternatives(
             checkpoint.native,

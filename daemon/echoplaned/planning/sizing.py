@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from echoplaned import _allocator
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.planning._translate import translated
@@ -63,6 +64,7 @@ def size_model(
     engine: str = "torch",
     options: EngineOptions | None = None,
     constants: _allocator.Constants | None = None,
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> SizedModel:
     """Return the components of one instance.
 
@@ -74,6 +76,7 @@ def size_model(
         engine: whose memory: ``torch`` (the embedded one), ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``.
         options: a split, and the engine's own settings.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
+        cpu_isa: what the embedded engine's matrix library computes with; the largest bound of all where that is not known.
 
     Raises:
         FieldInvalidError: a number out of range, an impossible split, or an engine without a profile.
@@ -93,6 +96,7 @@ def size_model(
             max_concurrency=concurrency,
             options=options or EngineOptions(),
             constants=constants,
+            cpu_isa=cpu_isa,
         )
         sized = _allocator.size(checkpoint.native, request)
     return SizedModel(
@@ -120,6 +124,7 @@ def fitting(
     engine: str = "torch",
     options: EngineOptions | None = None,
     constants: _allocator.Constants | None = None,
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> tuple[int, int]:
     """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
 
@@ -137,6 +142,7 @@ def fitting(
             max_concurrency=sized.max_concurrency,
             options=options or EngineOptions(),
             constants=constants,
+            cpu_isa=cpu_isa,
         )
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from echoplaned.core.calibration import EngineKey, readings_of
+from echoplaned.core.calibration import engine_key, readings_of
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
@@ -71,8 +71,8 @@ class Planning:
 
     def _calibrated(self, question: PlanQuestion) -> Calibrated:
         """Return the constants of the engine on the first device: a host has one kind of memory, and so have a node's GPUs as a rule."""
-        device = question.devices[0].device.name if question.devices else ""
-        key = EngineKey(question.engine, self._engine_versions.get(question.engine, ""), device)
+        device = question.devices[0].device if question.devices else None
+        key = engine_key(question.engine, self._engine_versions.get(question.engine, ""), device)
         return calibrate(key, readings_of(question.measured, key))
 
     def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from echoplaned.core.calibration import EngineKey, readings_of
+from echoplaned.core.calibration import engine_key, readings_of
 from echoplaned.core.effects import ExplainReading, PlanInstance
 from echoplaned.core.events import ReadingTaken, Refused, Reserved
 from echoplaned.core.failure import Failure, Reason
@@ -54,13 +54,17 @@ class InstancePlanner:
         try:
             checkpoint = survey_model(Path(spec.source_path))
             sized = size_model(
-                checkpoint, dtype=spec.dtype, context_length=usage.tokens, max_concurrency=usage.sequences
+                checkpoint,
+                dtype=spec.dtype,
+                context_length=usage.tokens,
+                max_concurrency=usage.sequences,
+                cpu_isa=usage.cpu_isa or device.cpu_isa,
             )
         except EchoplaneError:
             return
         subject = f"{effect.instance}.{effect.generation}"
         reading = explain(subject, self._clock(), usage, sized, checkpoint.facts.weights_bytes)
-        key = EngineKey(spec.engine, usage.engine_version, device.name)
+        key = engine_key(spec.engine, usage.engine_version, device, usage.cpu_isa)
         self._emit(ReadingTaken(self._clock(), key, reading))
 
 
@@ -72,8 +76,8 @@ def _replanned(
     Reads the checkpoint's headers again, which takes milliseconds; one that is gone by now leaves the old plan, without alternatives.
     """
     spec = version.spec
-    device = state.devices[0].name if state.devices else ""
-    key = EngineKey(spec.engine, engine_versions.get(spec.engine, ""), device)
+    device = state.devices[0] if state.devices else None
+    key = engine_key(spec.engine, engine_versions.get(spec.engine, ""), device)
     request = PlanRequest(
         source=Path(spec.source_path),
         devices=state.devices,

@@ -165,6 +165,7 @@ def make_report(worker: Worker) -> worker_pb2.WorkerReport:
         seconds_since_last_arrival=counters.seconds_since_last_arrival,
         memory=_memory(read_memory(), worker),
         engine_version=worker.engine_version,
+        cpu_isa=worker.cpu_isa,
         failure=worker.failure,
         draining=worker.draining,
         pid=os.getpid(),

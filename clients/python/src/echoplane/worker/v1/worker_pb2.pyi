@@ -85,7 +85,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "cpu_isa")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class WorkerReport(_message.Message):
     QUEUED_COUNT_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CPU_ISA_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -118,7 +119,8 @@ class WorkerReport(_message.Message):
     queued_count: int
     pid: int
     engine_version: str
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ...) -> None: ...
+    cpu_isa: str
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., cpu_isa: _Optional[str] = ...) -> None: ...
 
 class WorkerMemory(_message.Message):
     __slots__ = ("rss_bytes", "rss_anon_bytes", "rss_file_bytes", "peak_rss_bytes", "spare_rss_anon_bytes", "spare_rss_file_bytes", "load_peak_rss_bytes", "exercised_sequences", "exercised_tokens")
