@@ -25,7 +25,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fold import find_instance, free_bytes
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
-from echoplaned.core.tables import INSTANCE_TABLE, InstanceSignal
+from echoplaned.core.tables import INSTANCE_TABLE, InstanceAction, InstanceCell, InstanceSignal
 
 MAX_FAILURES = 5
 BACK_OFF_FIRST_S = 0.5
@@ -97,20 +97,24 @@ def on_engine_event(draft: Draft, event: EngineEvent) -> None:
         if event.usage is not None and event.usage.tokens:
             draft.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
         return draft.put_instance(replace(instance, measured_bytes=event.measured_bytes))
-    signal = _SIGNALS[type(event)]
-    if isinstance(event, EngineLost) and instance.failures + 1 >= MAX_FAILURES and _restarts(instance):
-        event = _crash_loop(event)
-        signal = InstanceSignal.GAVE_UP
-    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
-        signal = InstanceSignal.RESTARTED
-    if signal not in INSTANCE_TABLE[instance.state]:
+    event, signal = _signal_of(instance, event)
+    cell = INSTANCE_TABLE[instance.state].get(signal)
+    if cell is None:
         return draft.count_stale()
-    _apply(draft, instance, signal, event)
+    _apply(draft, instance, cell, event)
     return None
 
 
-def _restarts(instance: Instance) -> bool:
-    return INSTANCE_TABLE[instance.state].get(InstanceSignal.LOST) is InstanceState.STARTING
+def _signal_of(instance: Instance, event: EngineEvent) -> tuple[EngineEvent, InstanceSignal]:
+    """Return what an event means for an instance: one failure too many is the same as giving up."""
+    signal = _SIGNALS[type(event)]
+    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
+        return event, InstanceSignal.RESTARTED
+    cell = INSTANCE_TABLE[instance.state].get(signal)
+    tries_again = cell is not None and (cell.action is InstanceAction.RESTART or cell.outcome is StopOutcome.RESTART)
+    if tries_again and instance.failures + 1 >= MAX_FAILURES:
+        return (_crash_loop(event) if isinstance(event, EngineLost) else event), InstanceSignal.GAVE_UP
+    return event, signal
 
 
 def _crash_loop(event: EngineLost) -> EngineGaveUp:
@@ -120,19 +124,24 @@ def _crash_loop(event: EngineLost) -> EngineGaveUp:
     )
 
 
-def _apply(draft: Draft, instance: Instance, signal: InstanceSignal, event: EngineEvent) -> None:
-    target = _next(instance, signal)
-    if target is InstanceState.GONE:
-        return _gone(draft, instance)
-    if target is InstanceState.STARTING:
-        return _restart(draft, instance, event)
-    if target is InstanceState.STOPPING:
-        return _stopping(draft, instance, signal, event)
-    if isinstance(event, EngineReady):
-        draft.put_instance(replace(instance, state=target, endpoints=event.endpoints, leader_id=event.leader_id))
-    elif target is InstanceState.READY:
-        became_ready(draft, instance)
-    return None
+def _apply(draft: Draft, instance: Instance, cell: InstanceCell, event: EngineEvent) -> None:
+    match cell.action:
+        case InstanceAction.FORGET:
+            _gone(draft, instance)
+        case InstanceAction.RESTART:
+            _restart(draft, instance, event)
+        case InstanceAction.STOP if cell.outcome is not None:
+            _stop(draft, instance, cell.outcome, event)
+        case InstanceAction.ALARM:
+            _alarm(draft, instance)
+        case InstanceAction.LISTEN if isinstance(event, EngineReady):
+            draft.put_instance(
+                replace(instance, state=cell.state, endpoints=event.endpoints, leader_id=event.leader_id)
+            )
+        case InstanceAction.SERVE:
+            became_ready(draft, instance)
+        case _:
+            pass  # STAY; the others are done by those who cause them, beside the engines
 
 
 def became_ready(draft: Draft, instance: Instance) -> None:
@@ -172,17 +181,15 @@ def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
     draft.announce(_subject(instance), "instance.lost", f"{instance.key} is started again: {detail}")
 
 
-def _stopping(draft: Draft, instance: Instance, signal: InstanceSignal, event: EngineEvent) -> None:
-    if instance.state is InstanceState.STOPPING:
-        if signal is InstanceSignal.GAVE_UP and not instance.alarm:
-            draft.put_instance(replace(instance, alarm=True))
-            draft.announce(
-                _subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved"
-            )
-        return
+def _alarm(draft: Draft, instance: Instance) -> None:
+    if not instance.alarm:
+        draft.put_instance(replace(instance, alarm=True))
+        draft.announce(_subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved")
+
+
+def _stop(draft: Draft, instance: Instance, outcome: StopOutcome, event: EngineEvent) -> None:
     failure = _failure_of(event)
-    outcome = StopOutcome.GONE if instance.state is InstanceState.DRAINING else _outcome_of(instance, signal)
-    failures = instance.failures + (1 if signal is not InstanceSignal.DRAINED else 0)
+    failures = instance.failures + (0 if isinstance(event, EngineDrained) else 1)
     draft.put_instance(
         replace(
             instance,
@@ -198,14 +205,6 @@ def _stopping(draft: Draft, instance: Instance, signal: InstanceSignal, event: E
     if isinstance(event, EngineDrained) and event.cut_count:
         text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
         draft.announce(_subject(instance), "instance.cut", text)
-
-
-def _outcome_of(instance: Instance, signal: InstanceSignal) -> StopOutcome:
-    """Probes that fail before the first READY, and an engine that gave up, are final; else it is worth another process."""
-    final = signal is InstanceSignal.GAVE_UP or instance.failures + 1 >= MAX_FAILURES
-    if signal is InstanceSignal.PROBES_FAILED and instance.ready_since_s is None:
-        final = True
-    return StopOutcome.FAILED if final else StopOutcome.RESTART
 
 
 def _failure_of(event: EngineEvent) -> Failure | None:
@@ -233,14 +232,14 @@ def drain(draft: Draft, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIM
 
     A client that has not found the daemon again since its start still routes by what it had: it is waited for.
     """
-    target = _next(instance, InstanceSignal.DRAIN)
-    if target is InstanceState.GONE:
+    cell = INSTANCE_TABLE[instance.state][InstanceSignal.DRAIN]
+    if cell.action is InstanceAction.FORGET:
         _gone(draft, instance)
-    elif target is InstanceState.STOPPING:
-        draft.put_instance(replace(instance, state=target, outcome=StopOutcome.GONE))
+    elif cell.action is InstanceAction.STOP:
+        draft.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))
     else:
         deadline_s = max(draft.now_s + timeout_s, draft.state.clients_back_s)
-        draft.put_instance(replace(instance, state=target, drain_deadline_s=deadline_s))
+        draft.put_instance(replace(instance, state=cell.state, drain_deadline_s=deadline_s))
 
 
 def undrain(draft: Draft, instance: Instance) -> None:
@@ -258,7 +257,7 @@ def forgive(draft: Draft, instance: Instance) -> None:
 
 
 def _next(instance: Instance, signal: InstanceSignal) -> InstanceState:
-    return INSTANCE_TABLE[instance.state][signal]
+    return INSTANCE_TABLE[instance.state][signal].state
 
 
 def _subject(instance: Instance) -> str:
