@@ -25,7 +25,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
-from echoplaned.core.tables import INSTANCE_TABLE, InstanceSignal
+from echoplaned.core.tables import INSTANCE_TABLE, InstanceAction, InstanceCell, InstanceSignal
 from echoplaned.core.transaction import Transaction
 
 MAX_FAILURES = 5
@@ -100,15 +100,11 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
         if event.usage is not None and event.usage.tokens:
             transaction.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
         return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes))
-    signal = _SIGNALS[type(event)]
-    if isinstance(event, EngineLost) and instance.failures + 1 >= MAX_FAILURES and _restarts(instance):
-        event = _crash_loop(event)
-        signal = InstanceSignal.GAVE_UP
-    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
-        signal = InstanceSignal.RESTARTED
-    if signal not in INSTANCE_TABLE[instance.state]:
+    event, signal = _signal_of(instance, event)
+    cell = INSTANCE_TABLE[instance.state].get(signal)
+    if cell is None:
         return transaction.count_stale()
-    _apply(transaction, instance, signal, event)
+    _apply(transaction, instance, cell, event)
     return None
 
 
@@ -122,8 +118,16 @@ def _note_isa(transaction: Transaction, instance: Instance, cpu_isa: CpuIsa) -> 
         transaction.state = replace(transaction.state, devices=devices)
 
 
-def _restarts(instance: Instance) -> bool:
-    return INSTANCE_TABLE[instance.state].get(InstanceSignal.LOST) is InstanceState.STARTING
+def _signal_of(instance: Instance, event: EngineEvent) -> tuple[EngineEvent, InstanceSignal]:
+    """Return what an event means for an instance: one failure too many is the same as giving up."""
+    signal = _SIGNALS[type(event)]
+    if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
+        return event, InstanceSignal.RESTARTED
+    cell = INSTANCE_TABLE[instance.state].get(signal)
+    tries_again = cell is not None and (cell.action is InstanceAction.RESTART or cell.outcome is StopOutcome.RESTART)
+    if tries_again and instance.failures + 1 >= MAX_FAILURES:
+        return (_crash_loop(event) if isinstance(event, EngineLost) else event), InstanceSignal.GAVE_UP
+    return event, signal
 
 
 def _crash_loop(event: EngineLost) -> EngineGaveUp:
@@ -133,19 +137,24 @@ def _crash_loop(event: EngineLost) -> EngineGaveUp:
     )
 
 
-def _apply(transaction: Transaction, instance: Instance, signal: InstanceSignal, event: EngineEvent) -> None:
-    target = _next(instance, signal)
-    if target is InstanceState.GONE:
-        return _gone(transaction, instance)
-    if target is InstanceState.STARTING:
-        return _restart(transaction, instance, event)
-    if target is InstanceState.STOPPING:
-        return _stopping(transaction, instance, signal, event)
-    if isinstance(event, EngineReady):
-        transaction.put_instance(replace(instance, state=target, endpoints=event.endpoints, leader_id=event.leader_id))
-    elif target is InstanceState.READY:
-        became_ready(transaction, instance)
-    return None
+def _apply(transaction: Transaction, instance: Instance, cell: InstanceCell, event: EngineEvent) -> None:
+    match cell.action:
+        case InstanceAction.FORGET:
+            _gone(transaction, instance)
+        case InstanceAction.RESTART:
+            _restart(transaction, instance, event)
+        case InstanceAction.STOP if cell.outcome is not None:
+            _stop(transaction, instance, cell.outcome, event)
+        case InstanceAction.ALARM:
+            _alarm(transaction, instance)
+        case InstanceAction.LISTEN if isinstance(event, EngineReady):
+            transaction.put_instance(
+                replace(instance, state=cell.state, endpoints=event.endpoints, leader_id=event.leader_id)
+            )
+        case InstanceAction.SERVE:
+            became_ready(transaction, instance)
+        case _:
+            pass  # STAY; the others are done by those who cause them, beside the engines
 
 
 def became_ready(transaction: Transaction, instance: Instance) -> None:
@@ -187,17 +196,17 @@ def _restart(transaction: Transaction, instance: Instance, event: EngineEvent) -
     transaction.announce(_subject(instance), "instance.lost", f"{instance.key} is started again: {detail}")
 
 
-def _stopping(transaction: Transaction, instance: Instance, signal: InstanceSignal, event: EngineEvent) -> None:
-    if instance.state is InstanceState.STOPPING:
-        if signal is InstanceSignal.GAVE_UP and not instance.alarm:
-            transaction.put_instance(replace(instance, alarm=True))
-            transaction.announce(
-                _subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved"
-            )
-        return
+def _alarm(transaction: Transaction, instance: Instance) -> None:
+    if not instance.alarm:
+        transaction.put_instance(replace(instance, alarm=True))
+        transaction.announce(
+            _subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved"
+        )
+
+
+def _stop(transaction: Transaction, instance: Instance, outcome: StopOutcome, event: EngineEvent) -> None:
     failure = _failure_of(event)
-    outcome = StopOutcome.GONE if instance.state is InstanceState.DRAINING else _outcome_of(instance, signal)
-    failures = instance.failures + (1 if signal is not InstanceSignal.DRAINED else 0)
+    failures = instance.failures + (0 if isinstance(event, EngineDrained) else 1)
     transaction.put_instance(
         replace(
             instance,
@@ -213,14 +222,6 @@ def _stopping(transaction: Transaction, instance: Instance, signal: InstanceSign
     if isinstance(event, EngineDrained) and event.cut_count:
         text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
         transaction.announce(_subject(instance), "instance.cut", text)
-
-
-def _outcome_of(instance: Instance, signal: InstanceSignal) -> StopOutcome:
-    """Probes that fail before the first READY, and an engine that gave up, are final; else it is worth another process."""
-    final = signal is InstanceSignal.GAVE_UP or instance.failures + 1 >= MAX_FAILURES
-    if signal is InstanceSignal.PROBES_FAILED and instance.ready_since_s is None:
-        final = True
-    return StopOutcome.FAILED if final else StopOutcome.RESTART
 
 
 def _failure_of(event: EngineEvent) -> Failure | None:
@@ -248,14 +249,14 @@ def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAU
 
     A client that has not found the daemon again since its start still routes by what it had: it is waited for.
     """
-    target = _next(instance, InstanceSignal.DRAIN)
-    if target is InstanceState.GONE:
+    cell = INSTANCE_TABLE[instance.state][InstanceSignal.DRAIN]
+    if cell.action is InstanceAction.FORGET:
         _gone(transaction, instance)
-    elif target is InstanceState.STOPPING:
-        transaction.put_instance(replace(instance, state=target, outcome=StopOutcome.GONE))
+    elif cell.action is InstanceAction.STOP:
+        transaction.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))
     else:
         deadline_s = max(transaction.now_s + timeout_s, transaction.state.clients_back_s)
-        transaction.put_instance(replace(instance, state=target, drain_deadline_s=deadline_s))
+        transaction.put_instance(replace(instance, state=cell.state, drain_deadline_s=deadline_s))
 
 
 def undrain(transaction: Transaction, instance: Instance) -> None:
@@ -275,7 +276,7 @@ def forgive(transaction: Transaction, instance: Instance) -> None:
 
 
 def _next(instance: Instance, signal: InstanceSignal) -> InstanceState:
-    return INSTANCE_TABLE[instance.state][signal]
+    return INSTANCE_TABLE[instance.state][signal].state
 
 
 def _subject(instance: Instance) -> str:

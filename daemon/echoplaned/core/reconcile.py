@@ -9,9 +9,10 @@ from echoplaned.core.effects import FinishOperation
 from echoplaned.core.failure import Failure, Reason, Resource
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.queries import is_complete, is_wanted
-from echoplaned.core.rollouts import advance, publish_fault, sync_hold
+from echoplaned.core.rollouts import advance, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import (
     Instance,
     InstanceState,

@@ -3,26 +3,73 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from echoplaned.core.tables import INSTANCE_TABLE, ROLLOUT_TABLE
+from echoplaned.core.signals import INSTANCE_ORIGINS, ROLLOUT_ORIGINS, From
+from echoplaned.core.tables import INSTANCE_TABLE, ROLLOUT_TABLE, InstanceCell, RolloutCell
 
-StateT = TypeVar("StateT", bound=StrEnum)
 SignalT = TypeVar("SignalT", bound=StrEnum)
 
 
-def diagram(table: Mapping[StateT, Mapping[SignalT, StateT]], start: str) -> str:
-    """Return a Mermaid state diagram of a table; signals that lead the same way share an arrow."""
-    arrows: dict[tuple[str, str], list[str]] = {}
-    for state, cells in table.items():
-        for signal, target in cells.items():
-            arrows.setdefault((state.value, target.value), []).append(signal.value.lower().replace("_", " "))
+def diagram(arrows: Mapping[tuple[str, str], list[str]], start: str, ends: list[str]) -> str:
+    """Return a Mermaid state diagram; signals that lead the same way share an arrow."""
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start}"]
     lines += [f"    {a} --> {b}: {', '.join(signals)}" for (a, b), signals in arrows.items()]
-    lines += [f"    {state.value} --> [*]" for state, cells in table.items() if not cells]
+    lines += [f"    {state} --> [*]" for state in ends]
     return "\n".join([*lines, "```"])
+
+
+def _instances() -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for state, cells in INSTANCE_TABLE.items():
+        for signal, cell in cells.items():
+            arrows.setdefault((state.value, cell.state.value), []).append(_plain(signal))
+    return diagram(arrows, "PENDING", [state.value for state, cells in INSTANCE_TABLE.items() if not cells])
+
+
+def _rollouts() -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for phase, cells in ROLLOUT_TABLE.items():
+        for signal, cell in cells.items():
+            arrows.setdefault((phase.value, cell.phase.value), []).append(_plain(signal))
+    return diagram(arrows, "PREPARING", [phase.value for phase, cells in ROLLOUT_TABLE.items() if not cells])
+
+
+def _plain(signal: StrEnum) -> str:
+    return signal.value.lower().replace("_", " ")
+
+
+def _cells(rows: Iterator[tuple[str, str, str, str]]) -> list[str]:
+    head = ["| in | signal | leads to | what is done |", "|---|---|---|---|"]
+    return [*head, *(f"| {a} | {signal} | {b} | {what} |" for a, signal, b, what in rows)]
+
+
+def _instance_rows() -> Iterator[tuple[str, str, str, str]]:
+    for state, cells in INSTANCE_TABLE.items():
+        for signal, cell in cells.items():
+            yield state.value, _plain(signal), cell.state.value, _instance_action(cell)
+
+
+def _rollout_rows() -> Iterator[tuple[str, str, str, str]]:
+    for phase, cells in ROLLOUT_TABLE.items():
+        for signal, cell in cells.items():
+            yield phase.value, _plain(signal), cell.phase.value, _rollout_action(cell)
+
+
+def _instance_action(cell: InstanceCell) -> str:
+    return _plain(cell.action) + (f", then {cell.outcome.value}" if cell.outcome is not None else "")
+
+
+def _rollout_action(cell: RolloutCell) -> str:
+    more = f", then {cell.outcome.value}" if cell.outcome is not None else ""
+    return _plain(cell.action) + more + (f" ({cell.hold.value})" if cell.hold is not None else "")
+
+
+def _origins(origins: Mapping[SignalT, From]) -> list[str]:
+    rows = [f"| {_plain(signal)} | {source.origin.value} | {source.when} |" for signal, source in origins.items()]
+    return ["| signal | from | when |", "|---|---|---|", *rows]
 
 
 def page() -> str:
@@ -31,17 +78,23 @@ def page() -> str:
         [
             "# Lifecycles",
             "",
-            "Drawn from `daemon/echoplaned/core/tables.py` by `make diagrams`; do not edit.",
+            "Drawn from `daemon/echoplaned/core/tables.py` and `signals.py` by `make diagrams`; do not edit.",
             "",
             "## An instance (one engine process)",
             "",
-            diagram(INSTANCE_TABLE, "PENDING"),
+            _instances(),
+            "",
+            *_cells(_instance_rows()),
+            "",
+            *_origins(INSTANCE_ORIGINS),
             "",
             "## A rollout (one update of a model)",
             "",
-            "CLEANING ends in the rollout's outcome: ROLLED_BACK, FAILED or DELETED.",
+            _rollouts(),
             "",
-            diagram(ROLLOUT_TABLE, "PREPARING"),
+            *_cells(_rollout_rows()),
+            "",
+            *_origins(ROLLOUT_ORIGINS),
             "",
         ]
     )

@@ -20,7 +20,8 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import free_bytes, is_ready
-from echoplaned.core.rollouts import is_judged, publish_fault
+from echoplaned.core.rollouts import is_judged
+from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import (
     WEIGHT_TOTAL_PPM,
     Instance,
