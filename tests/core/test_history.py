@@ -16,7 +16,7 @@ def told(name: str) -> list[RolloutEntry]:
     for line in (STORIES / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("given "):
             transcript.prepare(line.removeprefix("given "))
-        if line.startswith("> "):
+        elif line.startswith("> "):
             transcript.play(line[2:])
     found: list[RolloutEntry] = []
     for model in transcript.state.models.values():

@@ -6,9 +6,9 @@ import pytest
 
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.events import InstancePlaced
-from echoplaned.core.fold import find_instance, free_bytes, reserved_bytes
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement, on_one_device
+from echoplaned.core.queries import find_instance, free_bytes, reserved_bytes
 from echoplaned.core.state import InstanceState, State
 from echoplaned.testing import builders
 

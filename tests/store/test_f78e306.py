@@ -16,9 +16,9 @@ from echoplaned.core.endpoints import EndpointProtocol, tcp_endpoint
 from echoplaned.core.events import Event, FoundEngine, GatesJudged, Recovered, RoutesProgressed
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Reason
-from echoplaned.core.fold import reserved_bytes
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
+from echoplaned.core.queries import reserved_bytes
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, ServingShape, Tier, VersionSpec
 from echoplaned.core.state import (
     GateVerdict,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from echoplaned.core.derive import implied_effects
-from echoplaned.core.draft import Draft
+from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.events import AdapterFailed, EngineGaveUp
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault, EffectKey, fail, subject_of
@@ -14,52 +13,53 @@ from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import give_up_pending, on_engine_event
 from echoplaned.core.rollouts import hold_unjudged
 from echoplaned.core.state import Model, Phase, State
+from echoplaned.core.transaction import Transaction
 
 _GIVES_UP = frozenset({"place", "start", "probe"})
 """Kinds of work without which an instance is nothing; of all other kinds there is no end."""
 
 
-def on_adapter_failed(draft: Draft, event: AdapterFailed) -> None:
+def on_adapter_failed(transaction: Transaction, event: AdapterFailed) -> None:
     """Count a failure of an effect that still holds; one that was overtaken, or was not handed out, changes nothing."""
-    model = _model_of(draft.state, event.key)
-    if model is None or not _was_handed_out(draft, model, event.key):
-        return draft.count_stale()
+    model = _model_of(transaction.state, event.key)
+    if model is None or not _was_handed_out(transaction, model, event.key):
+        return transaction.count_stale()
     before = next((f for f in model.faults if f.is_about(event.key)), None)
-    fault = fail(before, event.key, (event.adapter, event.detail), draft.now_s)
+    fault = fail(before, event.key, (event.adapter, event.detail), transaction.now_s)
     others = tuple(f for f in model.faults if f is not before)
-    draft.put_model(replace(model, faults=(*others, fault)))
-    _announce(draft, model, fault)
-    _follow(draft, model.model_id, fault)
+    transaction.put_model(replace(model, faults=(*others, fault)))
+    _announce(transaction, model, fault)
+    _follow(transaction, model.model_id, fault)
     return None
 
 
-def _follow(draft: Draft, model_id: str, fault: AdapterFault) -> None:
+def _follow(transaction: Transaction, model_id: str, fault: AdapterFault) -> None:
     """Do what a failure leads to. Routes, drains and stops only wait; ``rollouts.sync_hold`` holds the rollout of routes."""
     kind = fault.key[0]
-    rollout = draft.model(model_id).rollout
+    rollout = transaction.model(model_id).rollout
     if kind in _GIVES_UP and fault.is_given_up:
-        _give_up(draft, fault)
+        _give_up(transaction, fault)
     elif kind == "gates" and rollout is not None:
-        hold_unjudged(draft, rollout, f"ADAPTER_FAILED: {fault.text}; it is tried again")
+        hold_unjudged(transaction, rollout, f"ADAPTER_FAILED: {fault.text}; it is tried again")
 
 
-def _give_up(draft: Draft, fault: AdapterFault) -> None:
+def _give_up(transaction: Transaction, fault: AdapterFault) -> None:
     instance = InstanceKey.parse(str(fault.key[1]))
     message = f"{fault.text}; the daemon's log has more. Load the version again to try anew"
     failure = Failure(Reason.ADAPTER_FAILED, message, retry_delay_s=RETRY_GIVEN_UP_S)
     if fault.key[0] == "place":
-        give_up_pending(draft, instance, failure)
+        give_up_pending(transaction, instance, failure)
     else:
-        on_engine_event(draft, EngineGaveUp(draft.now_s, instance, int(fault.key[2]), failure))
+        on_engine_event(transaction, EngineGaveUp(transaction.now_s, instance, int(fault.key[2]), failure))
 
 
-def _announce(draft: Draft, model: Model, fault: AdapterFault) -> None:
+def _announce(transaction: Transaction, model: Model, fault: AdapterFault) -> None:
     """Tell the first failure and the one that gives up; those between and after are only counted."""
     if fault.count == 1:
-        wait_s = fault.retry_at_s - draft.now_s
-        draft.announce(_subject(model, fault.key), "adapter.failed", f"{fault.text}; tried again in {wait_s:g} s")
+        wait_s = fault.retry_at_s - transaction.now_s
+        transaction.announce(_subject(model, fault.key), "adapter.failed", f"{fault.text}; tried again in {wait_s:g} s")
     elif fault.gives_up_now and fault.key[0] not in _GIVES_UP:  # what becomes of an instance is told by its version
-        draft.announce(_subject(model, fault.key), "adapter.gave_up", fault.alarm)
+        transaction.announce(_subject(model, fault.key), "adapter.gave_up", fault.alarm)
 
 
 def without_done(model: Model, implied: Iterable[EffectKey]) -> Model:
@@ -76,22 +76,22 @@ def is_held_back(model: Model, key: EffectKey, now_s: float) -> bool:
     return any(fault.holds_back(key, now_s) for fault in model.faults)
 
 
-def recover(draft: Draft, model_id: str, kind: str) -> None:
+def recover(transaction: Transaction, model_id: str, kind: str) -> None:
     """Take in that an adapter answered for a model's ``publish`` or ``gates``: its faults are over.
 
     The time that the routes could not move is no time in which a stage could have been decided, so it begins anew.
     """
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     over = tuple(f for f in model.faults if f.key[0] == kind)
     if not over:
         return
     rollout = model.rollout
     if kind == "publish" and rollout is not None and rollout.phase is not Phase.PREPARING:
-        rollout = replace(rollout, phase_since_s=draft.now_s)
-    draft.put_model(replace(model, faults=tuple(f for f in model.faults if f not in over), rollout=rollout))
+        rollout = replace(rollout, phase_since_s=transaction.now_s)
+    transaction.put_model(replace(model, faults=tuple(f for f in model.faults if f not in over), rollout=rollout))
     for fault in over:
         if fault.is_given_up:
-            draft.announce(_subject(model, fault.key), "adapter.recovered", f"the {fault.adapter} works again")
+            transaction.announce(_subject(model, fault.key), "adapter.recovered", f"the {fault.adapter} works again")
 
 
 def _model_of(state: State, key: EffectKey) -> Model | None:
@@ -102,11 +102,11 @@ def _model_of(state: State, key: EffectKey) -> Model | None:
     return state.models.get(InstanceKey.parse(str(key[1])).version.model)
 
 
-def _was_handed_out(draft: Draft, model: Model, key: EffectKey) -> bool:
+def _was_handed_out(transaction: Transaction, model: Model, key: EffectKey) -> bool:
     if key[0] == "publish" and model.progress.acknowledged:
         return False  # whatever was raised, its clients have them
-    implied = implied_effects(model, draft.state.reservation_epoch, draft.now_s)
-    return any(e.key == key for e in implied) and not is_held_back(model, key, draft.now_s)
+    implied = desired_effects(model, transaction.state.reservation_epoch, transaction.now_s)
+    return any(e.key == key for e in implied) and not is_held_back(model, key, transaction.now_s)
 
 
 def _subject(model: Model, key: EffectKey) -> str:

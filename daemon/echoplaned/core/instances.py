@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from echoplaned.core.draft import Draft
 from echoplaned.core.effects import ExplainReading, UndrainEngine
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
@@ -22,10 +21,11 @@ from echoplaned.core.events import (
     ProbesPassed,
 )
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.core.fold import find_instance, free_bytes
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceAction, InstanceCell, InstanceSignal
+from echoplaned.core.transaction import Transaction
 
 MAX_FAILURES = 5
 BACK_OFF_FIRST_S = 0.5
@@ -50,58 +50,58 @@ def back_off_s(failures: int) -> float:
     return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** max(0, failures - 1))
 
 
-def on_placed(draft: Draft, event: InstancePlaced) -> None:
+def on_placed(transaction: Transaction, event: InstancePlaced) -> None:
     """Take the planner's answer, if it read the newest reservations and the room is still there; else it will be asked again."""
-    found = find_instance(draft.state, event.instance)
+    found = find_instance(transaction.state, event.instance)
     if found is None or found[2].state is not InstanceState.PENDING:
-        return draft.count_stale()
-    if event.reservation_epoch != draft.state.reservation_epoch:
-        return draft.count_stale()
-    if any(share.bytes > free_bytes(draft.state, share.device_id) for share in event.placement.shares):
+        return transaction.count_stale()
+    if event.reservation_epoch != transaction.state.reservation_epoch:
+        return transaction.count_stale()
+    if any(share.bytes > free_bytes(transaction.state, share.device_id) for share in event.placement.shares):
         # A plan that overcommits would break an invariant; asked again, the planner reads reservations that differ.
-        return draft.bump_reservations()
+        return transaction.bump_reservations()
     state = _next(found[2], InstanceSignal.RESERVED)
-    draft.put_instance(replace(found[2], state=state, placement=event.placement))
-    draft.bump_reservations()
+    transaction.put_instance(replace(found[2], state=state, placement=event.placement))
+    transaction.bump_reservations()
     return None
 
 
-def on_placement_refused(draft: Draft, event: PlacementRefused) -> None:
+def on_placement_refused(transaction: Transaction, event: PlacementRefused) -> None:
     """Give an instance up for want of room, unless a reservation has changed since the planner read it."""
-    found = find_instance(draft.state, event.instance)
+    found = find_instance(transaction.state, event.instance)
     if (
         found is None
         or found[2].state is not InstanceState.PENDING
-        or event.reservation_epoch != draft.state.reservation_epoch
+        or event.reservation_epoch != transaction.state.reservation_epoch
     ):
-        return draft.count_stale()
-    give_up_pending(draft, event.instance, event.failure)
+        return transaction.count_stale()
+    give_up_pending(transaction, event.instance, event.failure)
     return None
 
 
-def give_up_pending(draft: Draft, key: InstanceKey, failure: Failure) -> None:
+def give_up_pending(transaction: Transaction, key: InstanceKey, failure: Failure) -> None:
     """Give up an instance that has no place yet, and its version with it."""
-    found = find_instance(draft.state, key)
+    found = find_instance(transaction.state, key)
     if found is not None:
-        draft.drop_instance(key)
-        _fail_version(draft, found[2], failure)
+        transaction.drop_instance(key)
+        _fail_version(transaction, found[2], failure)
 
 
-def on_engine_event(draft: Draft, event: EngineEvent) -> None:
+def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
     """Apply an engine's event; one that names another generation, or has no cell, changes nothing."""
-    found = find_instance(draft.state, event.instance)
+    found = find_instance(transaction.state, event.instance)
     if found is None or found[2].generation != event.generation:
-        return draft.count_stale()
+        return transaction.count_stale()
     instance = found[2]
     if isinstance(event, MemoryMeasured):
         if event.usage is not None and event.usage.tokens:
-            draft.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
-        return draft.put_instance(replace(instance, measured_bytes=event.measured_bytes))
+            transaction.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
+        return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes))
     event, signal = _signal_of(instance, event)
     cell = INSTANCE_TABLE[instance.state].get(signal)
     if cell is None:
-        return draft.count_stale()
-    _apply(draft, instance, cell, event)
+        return transaction.count_stale()
+    _apply(transaction, instance, cell, event)
     return None
 
 
@@ -124,45 +124,47 @@ def _crash_loop(event: EngineLost) -> EngineGaveUp:
     )
 
 
-def _apply(draft: Draft, instance: Instance, cell: InstanceCell, event: EngineEvent) -> None:
+def _apply(transaction: Transaction, instance: Instance, cell: InstanceCell, event: EngineEvent) -> None:
     match cell.action:
         case InstanceAction.FORGET:
-            _gone(draft, instance)
+            _gone(transaction, instance)
         case InstanceAction.RESTART:
-            _restart(draft, instance, event)
+            _restart(transaction, instance, event)
         case InstanceAction.STOP if cell.outcome is not None:
-            _stop(draft, instance, cell.outcome, event)
+            _stop(transaction, instance, cell.outcome, event)
         case InstanceAction.ALARM:
-            _alarm(draft, instance)
+            _alarm(transaction, instance)
         case InstanceAction.LISTEN if isinstance(event, EngineReady):
-            draft.put_instance(
+            transaction.put_instance(
                 replace(instance, state=cell.state, endpoints=event.endpoints, leader_id=event.leader_id)
             )
         case InstanceAction.SERVE:
-            became_ready(draft, instance)
+            became_ready(transaction, instance)
         case _:
             pass  # STAY; the others are done by those who cause them, beside the engines
 
 
-def became_ready(draft: Draft, instance: Instance) -> None:
+def became_ready(transaction: Transaction, instance: Instance) -> None:
     """An instance passed its probes; the version's load time is that of its first READY instance."""
     if instance.state is InstanceState.READY:
         return
-    draft.put_instance(replace(instance, state=InstanceState.READY, ready_since_s=draft.now_s))
-    version = draft.version(instance.key.version)
+    transaction.put_instance(replace(instance, state=InstanceState.READY, ready_since_s=transaction.now_s))
+    version = transaction.version(instance.key.version)
     if version.load_duration_s is None:
-        draft.put_version(replace(version, load_duration_s=draft.now_s - version.load_started_s))
-    draft.announce(_subject(instance), "instance.ready", f"{instance.key} is ready at {oip_target(instance.endpoints)}")
+        transaction.put_version(replace(version, load_duration_s=transaction.now_s - version.load_started_s))
+    transaction.announce(
+        _subject(instance), "instance.ready", f"{instance.key} is ready at {oip_target(instance.endpoints)}"
+    )
 
 
-def _gone(draft: Draft, instance: Instance) -> None:
-    draft.drop_instance(instance.key)
-    draft.announce(_subject(instance), "instance.gone", f"{instance.key} has gone")
+def _gone(transaction: Transaction, instance: Instance) -> None:
+    transaction.drop_instance(instance.key)
+    transaction.announce(_subject(instance), "instance.gone", f"{instance.key} has gone")
 
 
-def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
+def _restart(transaction: Transaction, instance: Instance, event: EngineEvent) -> None:
     failures = instance.failures + (1 if isinstance(event, EngineLost) else 0)
-    draft.put_instance(
+    transaction.put_instance(
         replace(
             instance,
             state=InstanceState.STARTING,
@@ -171,26 +173,28 @@ def _restart(draft: Draft, instance: Instance, event: EngineEvent) -> None:
             endpoints=(),
             leader_id="",
             failures=failures,
-            restart_at_s=draft.now_s + back_off_s(failures),
+            restart_at_s=transaction.now_s + back_off_s(failures),
             ready_since_s=None,
             drain_deadline_s=None,
             alarm=False,
         )
     )
     detail = event.detail if isinstance(event, EngineLost) else "stopped"
-    draft.announce(_subject(instance), "instance.lost", f"{instance.key} is started again: {detail}")
+    transaction.announce(_subject(instance), "instance.lost", f"{instance.key} is started again: {detail}")
 
 
-def _alarm(draft: Draft, instance: Instance) -> None:
+def _alarm(transaction: Transaction, instance: Instance) -> None:
     if not instance.alarm:
-        draft.put_instance(replace(instance, alarm=True))
-        draft.announce(_subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved")
+        transaction.put_instance(replace(instance, alarm=True))
+        transaction.announce(
+            _subject(instance), "instance.alarm", f"{instance.key} does not die; its memory stays reserved"
+        )
 
 
-def _stop(draft: Draft, instance: Instance, outcome: StopOutcome, event: EngineEvent) -> None:
+def _stop(transaction: Transaction, instance: Instance, outcome: StopOutcome, event: EngineEvent) -> None:
     failure = _failure_of(event)
     failures = instance.failures + (0 if isinstance(event, EngineDrained) else 1)
-    draft.put_instance(
+    transaction.put_instance(
         replace(
             instance,
             state=InstanceState.STOPPING,
@@ -201,10 +205,10 @@ def _stop(draft: Draft, instance: Instance, outcome: StopOutcome, event: EngineE
         )
     )
     if outcome is StopOutcome.FAILED and failure is not None:
-        _fail_version(draft, instance, failure)
+        _fail_version(transaction, instance, failure)
     if isinstance(event, EngineDrained) and event.cut_count:
         text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
-        draft.announce(_subject(instance), "instance.cut", text)
+        transaction.announce(_subject(instance), "instance.cut", text)
 
 
 def _failure_of(event: EngineEvent) -> Failure | None:
@@ -221,39 +225,41 @@ def _failure_of(event: EngineEvent) -> Failure | None:
             return None
 
 
-def _fail_version(draft: Draft, instance: Instance, failure: Failure) -> None:
-    version = draft.version(instance.key.version)
-    draft.put_version(replace(version, failure=failure))
-    draft.announce(_subject(instance), "version.failed", failure.message)
+def _fail_version(transaction: Transaction, instance: Instance, failure: Failure) -> None:
+    version = transaction.version(instance.key.version)
+    transaction.put_version(replace(version, failure=failure))
+    transaction.announce(_subject(instance), "version.failed", failure.message)
 
 
-def drain(draft: Draft, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S) -> None:
+def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S) -> None:
     """An instance is not wanted any more: let it finish what it serves, or stop it if it serves nothing yet.
 
     A client that has not found the daemon again since its start still routes by what it had: it is waited for.
     """
     cell = INSTANCE_TABLE[instance.state][InstanceSignal.DRAIN]
     if cell.action is InstanceAction.FORGET:
-        _gone(draft, instance)
+        _gone(transaction, instance)
     elif cell.action is InstanceAction.STOP:
-        draft.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))
+        transaction.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))
     else:
-        deadline_s = max(draft.now_s + timeout_s, draft.state.clients_back_s)
-        draft.put_instance(replace(instance, state=cell.state, drain_deadline_s=deadline_s))
+        deadline_s = max(transaction.now_s + timeout_s, transaction.state.clients_back_s)
+        transaction.put_instance(replace(instance, state=cell.state, drain_deadline_s=deadline_s))
 
 
-def undrain(draft: Draft, instance: Instance) -> None:
+def undrain(transaction: Transaction, instance: Instance) -> None:
     """A draining instance is wanted again."""
-    draft.put_instance(replace(instance, state=_next(instance, InstanceSignal.UNDRAIN), drain_deadline_s=None))
-    draft.extra_effects.append(UndrainEngine(instance.key, instance.generation))
+    transaction.put_instance(replace(instance, state=_next(instance, InstanceSignal.UNDRAIN), drain_deadline_s=None))
+    transaction.extra_effects.append(UndrainEngine(instance.key, instance.generation))
 
 
-def forgive(draft: Draft, instance: Instance) -> None:
+def forgive(transaction: Transaction, instance: Instance) -> None:
     """Forget the failures of an instance that has been READY for long enough."""
     since = instance.ready_since_s
-    settled = instance.state is InstanceState.READY and since is not None and draft.now_s - since >= FORGIVEN_AFTER_S
+    settled = (
+        instance.state is InstanceState.READY and since is not None and transaction.now_s - since >= FORGIVEN_AFTER_S
+    )
     if settled and instance.failures:
-        draft.put_instance(replace(instance, failures=0))
+        transaction.put_instance(replace(instance, failures=0))
 
 
 def _next(instance: Instance, signal: InstanceSignal) -> InstanceState:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from echoplaned.core import instances
-from echoplaned.core.draft import Draft
 from echoplaned.core.effects import FinishOperation
 from echoplaned.core.failure import Failure, Reason, Resource
-from echoplaned.core.fold import is_complete, is_wanted
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.queries import is_complete, is_wanted
 from echoplaned.core.rollouts import advance, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
@@ -25,6 +24,7 @@ from echoplaned.core.state import (
     StopOutcome,
     Version,
 )
+from echoplaned.core.transaction import Transaction
 
 # A rollout's chain of moves within one step is bounded by its phases; more means that two rules undo each other.
 MAX_MOVES = 40
@@ -36,30 +36,30 @@ class ReconcileLoopError(AssertionError):
     """Two rules undo each other: a bug of the core, never of its input."""
 
 
-def reconcile(draft: Draft, model_id: str) -> None:
+def reconcile(transaction: Transaction, model_id: str) -> None:
     """Bring one model's versions, routes, rollout and operations up to what the state asks for."""
     for _ in range(MAX_MOVES):
-        if model_id not in draft.state.models:
+        if model_id not in transaction.state.models:
             break
-        for version in tuple(draft.model(model_id).versions.values()):
-            _reconcile_version(draft, version)
-        _sync_routes(draft, model_id)
-        sync_hold(draft, model_id)
-        if not advance(draft, model_id):
+        for version in tuple(transaction.model(model_id).versions.values()):
+            _reconcile_version(transaction, version)
+        _sync_routes(transaction, model_id)
+        sync_hold(transaction, model_id)
+        if not advance(transaction, model_id):
             break
     else:
         raise ReconcileLoopError(f"model {model_id} does not come to rest")
-    _forget_model(draft, model_id)
-    _finish_operations(draft, model_id)
+    _forget_model(transaction, model_id)
+    _finish_operations(transaction, model_id)
 
 
-def _reconcile_version(draft: Draft, version: Version) -> None:
+def _reconcile_version(transaction: Transaction, version: Version) -> None:
     if is_wanted(version):
-        _revive(draft, version)
-        _add_missing(draft, version)
+        _revive(transaction, version)
+        _add_missing(transaction, version)
         return
-    model = draft.model(version.key.model)
-    quiet = _is_quiet(draft, model, version.key.version)
+    model = transaction.model(version.key.model)
+    quiet = _is_quiet(transaction, model, version.key.version)
     for instance in version.instances:
         if instance.state is InstanceState.READY and not quiet:
             continue
@@ -69,13 +69,13 @@ def _reconcile_version(draft: Draft, version: Version) -> None:
             InstanceState.PROBING,
             InstanceState.READY,
         }:
-            instances.drain(draft, instance, _drain_timeout_s(model))
+            instances.drain(transaction, instance, _drain_timeout_s(model))
         elif instance.state is InstanceState.STOPPING and instance.outcome is StopOutcome.RESTART:
-            draft.put_instance(replace(instance, outcome=StopOutcome.GONE))
-    _forget_version(draft, version)
+            transaction.put_instance(replace(instance, outcome=StopOutcome.GONE))
+    _forget_version(transaction, version)
 
 
-def _is_quiet(draft: Draft, model: Model, version_id: str) -> bool:
+def _is_quiet(transaction: Transaction, model: Model, version_id: str) -> bool:
     """Whether no route leads to a version any more: left out, and acknowledged or long enough ago.
 
     The worker has the last word: a drained instance has no call in flight and saw none arrive lately. Routes that cannot be published
@@ -83,7 +83,7 @@ def _is_quiet(draft: Draft, model: Model, version_id: str) -> bool:
     """
     if model.routes is None:
         return True
-    late = draft.now_s - model.progress.since_s >= ACK_DEADLINE_S and (
+    late = transaction.now_s - model.progress.since_s >= ACK_DEADLINE_S and (
         publish_fault(model) is None or bool(model.deleting)
     )
     return not has_version(model, version_id) and (model.progress.acknowledged or late)
@@ -93,77 +93,79 @@ def _drain_timeout_s(model: Model) -> float:
     return model.rollout.policy.drain_timeout_s if model.rollout is not None else instances.DEFAULT_DRAIN_TIMEOUT_S
 
 
-def _revive(draft: Draft, version: Version) -> None:
+def _revive(transaction: Transaction, version: Version) -> None:
     for instance in version.instances:
         if instance.state is InstanceState.DRAINING:
-            instances.undrain(draft, instance)
+            instances.undrain(transaction, instance)
         elif instance.state is InstanceState.STOPPING and instance.outcome is StopOutcome.GONE:
-            draft.put_instance(replace(instance, outcome=StopOutcome.RESTART))
+            transaction.put_instance(replace(instance, outcome=StopOutcome.RESTART))
 
 
-def _add_missing(draft: Draft, version: Version) -> None:
+def _add_missing(transaction: Transaction, version: Version) -> None:
     if version.failure is not None:
         return
-    version = draft.version(version.key)
+    version = transaction.version(version.key)
     missing = version.spec.shape.replicas - sum(_counts(i) for i in version.instances)
     for _ in range(missing):
-        current = draft.version(version.key)
+        current = transaction.version(version.key)
         key = InstanceKey(version.key, current.next_ordinal)
-        draft.put_version(replace(current, next_ordinal=key.ordinal + 1, instances=(*current.instances, Instance(key))))
+        transaction.put_version(
+            replace(current, next_ordinal=key.ordinal + 1, instances=(*current.instances, Instance(key)))
+        )
 
 
 def _counts(instance: Instance) -> bool:
     return instance.state is not InstanceState.STOPPING or instance.outcome is StopOutcome.RESTART
 
 
-def _forget_version(draft: Draft, version: Version) -> None:
-    current = draft.version(version.key)
+def _forget_version(transaction: Transaction, version: Version) -> None:
+    current = transaction.version(version.key)
     if not current.delete_when_stopped or current.instances:
         return
-    draft.drop_version(version.key)
-    model = draft.model(version.key.model)
+    transaction.drop_version(version.key)
+    model = transaction.model(version.key.model)
     if model.serving_version == version.key.version:
-        draft.put_model(replace(model, serving_version=""))
+        transaction.put_model(replace(model, serving_version=""))
     name = f"models/{version.key.model}/versions/{version.key.version}"
-    draft.announce(name, "version.deleted", f"{version.key} was deleted")
+    transaction.announce(name, "version.deleted", f"{version.key} was deleted")
 
 
-def _sync_routes(draft: Draft, model_id: str) -> None:
+def _sync_routes(transaction: Transaction, model_id: str) -> None:
     """Desire new routes when the clusters differ from the newest ones."""
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     clusters = desired_clusters(model)
     current = model.routes.clusters if model.routes is not None else ()
     if clusters == current:
         return
-    epoch = draft.state.route_epoch + 1
-    draft.state = replace(draft.state, route_epoch=epoch)
+    epoch = transaction.state.route_epoch + 1
+    transaction.state = replace(transaction.state, route_epoch=epoch)
     routes = ModelRoutes(model_id, epoch, clusters)
     # Nobody has the new epoch yet, but who follows the model does not change by publishing.
-    progress = RoutesProgress(epoch, draft.now_s, subscriber_count=model.progress.subscriber_count)
-    draft.put_model(replace(model, routes=routes, progress=progress))
+    progress = RoutesProgress(epoch, transaction.now_s, subscriber_count=model.progress.subscriber_count)
+    transaction.put_model(replace(model, routes=routes, progress=progress))
 
 
-def _forget_model(draft: Draft, model_id: str) -> None:
-    model = draft.state.models.get(model_id)
+def _forget_model(transaction: Transaction, model_id: str) -> None:
+    model = transaction.state.models.get(model_id)
     if model is not None and model.deleting and not model.versions and model.rollout is None:
-        draft.drop_model(model_id)
-        draft.announce(f"models/{model_id}", "model.deleted", f"model {model_id} was deleted")
+        transaction.drop_model(model_id)
+        transaction.announce(f"models/{model_id}", "model.deleted", f"model {model_id} was deleted")
 
 
-def _finish_operations(draft: Draft, model_id: str) -> None:
-    for operation in tuple(draft.state.operations.values()):
+def _finish_operations(transaction: Transaction, model_id: str) -> None:
+    for operation in tuple(transaction.state.operations.values()):
         if operation.model != model_id or operation.done:
             continue
-        finished = _outcome(draft, operation)
+        finished = _outcome(transaction, operation)
         if finished is not None:
-            finished = replace(finished, done=True, end_time_s=draft.now_s)
-            draft.put_operation(finished)
-            draft.extra_effects.append(FinishOperation(finished))
+            finished = replace(finished, done=True, end_time_s=transaction.now_s)
+            transaction.put_operation(finished)
+            transaction.extra_effects.append(FinishOperation(finished))
 
 
-def _outcome(draft: Draft, operation: Operation) -> Operation | None:
+def _outcome(transaction: Transaction, operation: Operation) -> Operation | None:
     """Return the operation as it ended; None while it runs."""
-    model = draft.state.models.get(operation.model)
+    model = transaction.state.models.get(operation.model)
     match operation.kind:
         case OperationKind.DELETE_MODEL:
             return operation if model is None else None
@@ -205,12 +207,12 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
     return replace(operation, failure=failure)
 
 
-def trim_operations(draft: Draft) -> None:
+def trim_operations(transaction: Transaction) -> None:
     """Forget the oldest finished operations beyond the newest 1,000."""
-    done = [o for o in draft.state.operations.values() if o.done]
+    done = [o for o in transaction.state.operations.values() if o.done]
     if len(done) <= FINISHED_OPERATIONS_KEPT:
         return
     done.sort(key=lambda o: o.end_time_s or 0.0)
     surplus = {o.operation_id for o in done[: len(done) - FINISHED_OPERATIONS_KEPT]}
-    kept = {name: o for name, o in draft.state.operations.items() if name not in surplus}
-    draft.state = replace(draft.state, operations=kept)
+    kept = {name: o for name, o in transaction.state.operations.items() if name not in surplus}
+    transaction.state = replace(transaction.state, operations=kept)

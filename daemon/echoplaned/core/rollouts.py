@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from echoplaned.core.draft import Draft
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S
-from echoplaned.core.fold import is_wanted
+from echoplaned.core.queries import is_wanted
 from echoplaned.core.signals import VOID, pending_signal, publish_fault
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
@@ -22,35 +21,36 @@ from echoplaned.core.state import (
     Verdict,
 )
 from echoplaned.core.tables import ROLLOUT_TABLE, RolloutAction, RolloutCell, RolloutSignal
+from echoplaned.core.transaction import Transaction
 
 PAST_ROLLOUTS_KEPT = 100
 _STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED})
 """Holds that a verdict does not end."""
 
 
-def advance(draft: Draft, model_id: str) -> bool:
+def advance(transaction: Transaction, model_id: str) -> bool:
     """Move a model's rollout by at most one signal that follows from the state; say whether it moved."""
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     rollout = model.rollout
     if rollout is None:
         return False
-    signal = pending_signal(model, rollout, draft.now_s)
+    signal = pending_signal(model, rollout, transaction.now_s)
     if signal is None:
         return False
-    fire(draft, rollout, signal)
+    fire(transaction, rollout, signal)
     return True
 
 
-def fire(draft: Draft, rollout: Rollout, signal: RolloutSignal, why: Failure | None = None) -> None:
+def fire(transaction: Transaction, rollout: Rollout, signal: RolloutSignal, why: Failure | None = None) -> None:
     """Apply a signal that the table has a cell for.
 
     Raises:
         KeyError: the table has no such cell; callers check ``accepts`` first.
     """
     cell = ROLLOUT_TABLE[rollout.phase][signal]
-    why = why or _why(draft, rollout, signal)
+    why = why or _why(transaction, rollout, signal)
     rollout = replace(rollout, ending=rollout.ending or why)
-    _ACTIONS[cell.action](draft, rollout, cell, signal)
+    _ACTIONS[cell.action](transaction, rollout, cell, signal)
 
 
 def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
@@ -58,19 +58,19 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
     return signal in ROLLOUT_TABLE[rollout.phase]
 
 
-def _hold(draft: Draft, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
+def _hold(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
     text = cell.hold.value if cell.hold is not None else ""
     window = rollout.evidence_window + 1
     held = replace(rollout, hold=cell.hold, held_reason=text, evidence_window=window, observe_since_s=None)
-    draft.note(replace(held, ending=None, verdicts=()), f"held: {text}", kind=EntryKind.HELD)
+    transaction.note(replace(held, ending=None, verdicts=()), f"held: {text}", kind=EntryKind.HELD)
 
 
-def sync_hold(draft: Draft, model_id: str) -> None:
+def sync_hold(transaction: Transaction, model_id: str) -> None:
     """Hold a rollout whose routes were given up, and let it go on when they are out.
 
     A lost version is the graver reason and stays the one that is shown.
     """
-    model = draft.model(model_id)
+    model = transaction.model(model_id)
     rollout, fault = model.rollout, publish_fault(model)
     if rollout is None:
         return
@@ -78,81 +78,81 @@ def sync_hold(draft: Draft, model_id: str) -> None:
     if fault is not None and given_up and rollout.hold not in VOID | {Hold.ADAPTER_FAILED}:
         text = f"{Hold.ADAPTER_FAILED.value}: {fault.text}; tried again every {RETRY_GIVEN_UP_S:g} s"
         held = replace(rollout, hold=Hold.ADAPTER_FAILED, held_reason=text)
-        draft.note(held, f"held: {text}", kind=EntryKind.HELD)
+        transaction.note(held, f"held: {text}", kind=EntryKind.HELD)
     elif not given_up and rollout.hold is Hold.ADAPTER_FAILED:
-        draft.put_rollout(replace(rollout, hold=None, held_reason=""))
+        transaction.put_rollout(replace(rollout, hold=None, held_reason=""))
 
 
-def hold_unjudged(draft: Draft, rollout: Rollout, text: str) -> None:
+def hold_unjudged(transaction: Transaction, rollout: Rollout, text: str) -> None:
     """Hold a stage whose gates could not be asked: without a verdict it neither passes nor fails."""
     if rollout.hold not in _STICKY:
-        draft.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
+        transaction.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
 
 
-def _enter(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+def _enter(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
     entered = replace(
         rollout,
         phase=cell.phase,
-        phase_since_s=draft.now_s,
+        phase_since_s=transaction.now_s,
         hold=None,
         held_reason="",
         evidence_window=rollout.evidence_window + 1,
         verdicts=(),
     )
-    draft.note(entered, _text(entered, signal), rollout.verdicts)
+    transaction.note(entered, _text(entered, signal), rollout.verdicts)
 
 
-def _next_stage(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _stage_again(draft, replace(rollout, stage=rollout.stage + 1), cell, signal)
+def _next_stage(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _stage_again(transaction, replace(rollout, stage=rollout.stage + 1), cell, signal)
 
 
-def _first_share(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _stage_again(draft, replace(rollout, cluster_acknowledged=True), cell, signal)
+def _first_share(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _stage_again(transaction, replace(rollout, cluster_acknowledged=True), cell, signal)
 
 
-def _stage_again(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _enter(draft, replace(rollout, observe_since_s=None), cell, signal)
+def _stage_again(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _enter(transaction, replace(rollout, observe_since_s=None), cell, signal)
 
 
-def _observe(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _enter(draft, replace(rollout, observe_since_s=draft.now_s), cell, signal)
+def _observe(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _enter(transaction, replace(rollout, observe_since_s=transaction.now_s), cell, signal)
 
 
-def _release(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _enter(draft, rollout, cell, signal)
-    _want(draft, rollout.model, rollout.from_version, wanted=False)
+def _release(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _enter(transaction, rollout, cell, signal)
+    _want(transaction, rollout.model, rollout.from_version, wanted=False)
 
 
-def _revert(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _enter(draft, rollout, cell, signal)
-    _want(draft, rollout.model, rollout.from_version, wanted=True)
+def _revert(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+    _enter(transaction, rollout, cell, signal)
+    _want(transaction, rollout.model, rollout.from_version, wanted=True)
 
 
-def _clean_up(draft: Draft, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
+def _clean_up(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
     late = signal is RolloutSignal.REVERTED and rollout.stale_subscribers
     text = f" (did not answer: {', '.join(rollout.stale_subscribers)})" if late else ""
     entered = replace(
         rollout,
         phase=cell.phase,
         outcome=cell.outcome or rollout.outcome,
-        phase_since_s=draft.now_s,
+        phase_since_s=transaction.now_s,
         hold=None,
         held_reason="",
         evidence_window=rollout.evidence_window + 1,
     )
-    draft.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
-    _want(draft, entered.model, entered.to_version, wanted=False)
+    transaction.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
+    _want(transaction, entered.model, entered.to_version, wanted=False)
 
 
-def _hand_over(draft: Draft, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
-    _finish(draft, rollout, cell.phase, serving=rollout.to_version)
+def _hand_over(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
+    _finish(transaction, rollout, cell.phase, serving=rollout.to_version)
 
 
-def _end(draft: Draft, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
-    _finish(draft, rollout, cell.phase, serving=rollout.from_version)
+def _end(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
+    _finish(transaction, rollout, cell.phase, serving=rollout.from_version)
 
 
-_ACTIONS: Mapping[RolloutAction, Callable[[Draft, Rollout, RolloutCell, RolloutSignal], None]] = MappingProxyType(
+_ACTIONS: Mapping[RolloutAction, Callable[[Transaction, Rollout, RolloutCell, RolloutSignal], None]] = MappingProxyType(
     {
         RolloutAction.WAIT: _enter,
         RolloutAction.NEXT_STAGE: _next_stage,
@@ -169,27 +169,33 @@ _ACTIONS: Mapping[RolloutAction, Callable[[Draft, Rollout, RolloutCell, RolloutS
 )
 
 
-def _finish(draft: Draft, rollout: Rollout, phase: Phase, *, serving: str) -> None:
+def _finish(transaction: Transaction, rollout: Rollout, phase: Phase, *, serving: str) -> None:
     """End a rollout in a terminal phase; ``serving``: the version that has the traffic from now on."""
     ended = replace(
-        rollout, phase=phase, phase_since_s=draft.now_s, end_time_s=draft.now_s, hold=None, held_reason="", verdicts=()
+        rollout,
+        phase=phase,
+        phase_since_s=transaction.now_s,
+        end_time_s=transaction.now_s,
+        hold=None,
+        held_reason="",
+        verdicts=(),
     )
-    noted = draft.note(ended, f"ended: {phase.value}", rollout.verdicts)
-    model = draft.model(rollout.model)
+    noted = transaction.note(ended, f"ended: {phase.value}", rollout.verdicts)
+    model = transaction.model(rollout.model)
     past = (*model.past_rollouts, noted)[-PAST_ROLLOUTS_KEPT:]
-    draft.put_model(
-        replace(model, rollout=None, past_rollouts=past, serving_version=serving, update_time_s=draft.now_s)
+    transaction.put_model(
+        replace(model, rollout=None, past_rollouts=past, serving_version=serving, update_time_s=transaction.now_s)
     )
 
 
-def _want(draft: Draft, model_id: str, version_id: str, *, wanted: bool) -> None:
-    model = draft.model(model_id)
+def _want(transaction: Transaction, model_id: str, version_id: str, *, wanted: bool) -> None:
+    model = transaction.model(model_id)
     version = model.versions.get(version_id)
     if version is None or is_wanted(version) == wanted:
         return
     changed = replace(version, desired_tier=version.requested_tier if wanted else Tier.COLD)
     versions = {**model.versions, version_id: changed}
-    draft.put_model(replace(model, versions=MappingProxyType(versions)))
+    transaction.put_model(replace(model, versions=MappingProxyType(versions)))
 
 
 def is_judged(rollout: Rollout) -> bool:
@@ -202,24 +208,24 @@ def can_promote(model: Model, rollout: Rollout) -> bool:
     return rollout.phase is Phase.OBSERVING and rollout.hold not in VOID and publish_fault(model) is None
 
 
-def apply_verdicts(draft: Draft, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
+def apply_verdicts(transaction: Transaction, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
     """Apply a window's verdicts: any FAIL rolls back automatically, all PASS go on, anything else holds."""
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     rollout = replace(rollout, verdicts=verdicts)
     if failed is not None:
         why = Failure(Reason.ROLLED_BACK, f"gate {failed.gate}: {failed.reason}")
-        return fire(draft, rollout, RolloutSignal.FAIL, why)
+        return fire(transaction, rollout, RolloutSignal.FAIL, why)
     passed = bool(verdicts) and all(v.verdict is GateVerdict.PASS for v in verdicts)
     since = rollout.observe_since_s
-    old_enough = since is not None and draft.now_s - since >= rollout.policy.stage_min_s
-    published = publish_fault(draft.model(rollout.model)) is None
+    old_enough = since is not None and transaction.now_s - since >= rollout.policy.stage_min_s
+    published = publish_fault(transaction.model(rollout.model)) is None
     if passed and old_enough and published and not rollout.paused and rollout.phase is Phase.OBSERVING:
-        return fire(draft, rollout, pass_signal(rollout))
+        return fire(transaction, rollout, pass_signal(rollout))
     if rollout.hold not in _STICKY:
         held = next((v.reason for v in verdicts if v.verdict is GateVerdict.HOLD), None)
         hold = None if held is None else Hold.GATES
         rollout = replace(rollout, hold=hold, held_reason=held or "")
-    draft.put_rollout(rollout)
+    transaction.put_rollout(rollout)
     return None
 
 
@@ -229,9 +235,9 @@ def pass_signal(rollout: Rollout) -> RolloutSignal:
     return RolloutSignal.PASS_LAST if last else RolloutSignal.PASS
 
 
-def _why(draft: Draft, rollout: Rollout, signal: RolloutSignal) -> Failure | None:
+def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> Failure | None:
     """Say why a rollout turned back, for its operation and its history; None for signals that lead forward."""
-    model = draft.model(rollout.model)
+    model = transaction.model(rollout.model)
     new = model.versions.get(rollout.to_version)
     match signal:
         case RolloutSignal.NEW_FAILED if new is not None and new.failure is not None:

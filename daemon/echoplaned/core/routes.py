@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.endpoints import oip_endpoint
-from echoplaned.core.fold import is_ready, is_wanted
+from echoplaned.core.queries import is_ready, is_wanted
 from echoplaned.core.routes_view import ClusterView, RouteEndpoint
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, InstanceState, Model, Phase, Rollout, Version
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from echoplaned.core.fault import AdapterFault
-from echoplaned.core.fold import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
+from echoplaned.core.queries import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
 from echoplaned.core.spec import OnExpire
 from echoplaned.core.state import Hold, Model, Phase, Rollout
 from echoplaned.core.tables import InstanceSignal, RolloutSignal

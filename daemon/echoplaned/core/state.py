@@ -73,7 +73,7 @@ class Instance:
 
 
 class VersionState(StrEnum):
-    """A version's state; never stored, a fold over its instances (``fold.version_state``)."""
+    """A version's state; never stored, a fold over its instances (``queries.version_state``)."""
 
     LOADING = "LOADING"
     READY = "READY"

@@ -24,8 +24,7 @@ from echoplaned.core.commands.rollout import (
 )
 from echoplaned.core.commands.update import UpdateModel, on_update
 from echoplaned.core.commands.version import DeleteVersion, LoadVersion, on_delete_version, on_load
-from echoplaned.core.derive import implied_effects
-from echoplaned.core.draft import Draft
+from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.effects import Effect, KeyedEffect, Persist
 from echoplaned.core.events import Event
 from echoplaned.core.failure import Failure, Reason
@@ -34,6 +33,7 @@ from echoplaned.core.reconcile import reconcile, trim_operations
 from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
+from echoplaned.core.transaction import Transaction
 
 StepInput = Event | Command
 """What moves the state: a fact, or what somebody asks for."""
@@ -53,14 +53,15 @@ def step(state: State, event: StepInput) -> Step:
     Raises:
         EchoplaneError: a command is refused; nothing has changed. A fact never raises.
     """
-    draft = Draft(state, event_time(event))
-    _HANDLERS[type(event)](draft, event)
+    transaction = Transaction(state, event_time(event))
+    _HANDLERS[type(event)](transaction, event)
     everything = (
-        isinstance(event, events.Tick | events.Recovered) or draft.state.reservation_epoch != state.reservation_epoch
+        isinstance(event, events.Tick | events.Recovered)
+        or transaction.state.reservation_epoch != state.reservation_epoch
     )
-    for model_id in sorted(draft.state.models.keys() if everything else draft.touched):
-        reconcile(draft, model_id)
-    return _finish(state, draft, everything=everything)
+    for model_id in sorted(transaction.state.models.keys() if everything else transaction.touched):
+        reconcile(transaction, model_id)
+    return _finish(state, transaction, everything=everything)
 
 
 def event_time(event: StepInput) -> float:
@@ -68,32 +69,32 @@ def event_time(event: StepInput) -> float:
     return event.request.now_s if isinstance(event, Command) else event.now_s
 
 
-def _finish(before: State, draft: Draft, *, everything: bool) -> Step:
-    keyed = _new_effects(draft, everything=everything)
+def _finish(before: State, transaction: Transaction, *, everything: bool) -> Step:
+    keyed = _new_effects(transaction, everything=everything)
     effects: list[Effect] = []
-    if draft.announces or not same_durably(before, draft.state):
-        draft.state = replace(draft.state, store_epoch=before.store_epoch + 1)
-        effects.append(Persist(draft.state.store_epoch))
-    effects += [*keyed, *draft.extra_effects, *draft.announces]
-    return Step(draft.state, tuple(effects))
+    if transaction.announces or not same_durably(before, transaction.state):
+        transaction.state = replace(transaction.state, store_epoch=before.store_epoch + 1)
+        effects.append(Persist(transaction.state.store_epoch))
+    effects += [*keyed, *transaction.extra_effects, *transaction.announces]
+    return Step(transaction.state, tuple(effects))
 
 
-def _new_effects(draft: Draft, *, everything: bool) -> list[KeyedEffect]:
+def _new_effects(transaction: Transaction, *, everything: bool) -> list[KeyedEffect]:
     """Return the effects that the state implies and that were not handed out yet; note which hold now."""
-    state = draft.state
-    names = state.models.keys() if everything or draft.touched - state.models.keys() else draft.touched
+    state = transaction.state
+    names = state.models.keys() if everything or transaction.touched - state.models.keys() else transaction.touched
     issued: dict[str, frozenset[EffectKey]] = {n: keys for n, keys in state.issued.items() if n in state.models}
     models = dict(state.models)
     fresh: list[KeyedEffect] = []
     for name in sorted(names & state.models.keys()):
-        implied = implied_effects(models[name], state.reservation_epoch, draft.now_s)
+        implied = desired_effects(models[name], state.reservation_epoch, transaction.now_s)
         model = models[name] = adapter_faults.without_done(models[name], (effect.key for effect in implied))
-        due = [e for e in implied if not adapter_faults.is_held_back(model, e.key, draft.now_s)]
+        due = [e for e in implied if not adapter_faults.is_held_back(model, e.key, transaction.now_s)]
         known = issued.get(name, frozenset())
         fresh += [effect for effect in due if effect.key not in known]
         # What is held back counts as not handed out, so that it is when its time comes.
         issued[name] = frozenset(effect.key for effect in due)
-    draft.state = replace(state, models=MappingProxyType(models), issued=MappingProxyType(issued))
+    transaction.state = replace(state, models=MappingProxyType(models), issued=MappingProxyType(issued))
     return fresh
 
 
@@ -122,12 +123,12 @@ def durable_model(model: Model) -> Model:
     return replace(model, progress=RoutesProgress(), faults=(), rollout=rollout)
 
 
-def _on_progress(draft: Draft, event: events.RoutesProgressed) -> None:
-    model = draft.state.models.get(event.model)
+def _on_progress(transaction: Transaction, event: events.RoutesProgressed) -> None:
+    model = transaction.state.models.get(event.model)
     if model is None or model.routes is None or model.routes.epoch != event.epoch:
-        return draft.count_stale()
-    adapter_faults.recover(draft, event.model, "publish")
-    model = draft.model(event.model)
+        return transaction.count_stale()
+    adapter_faults.recover(transaction, event.model, "publish")
+    model = transaction.model(event.model)
     progress = RoutesProgress(
         event.epoch,
         model.progress.since_s,
@@ -139,24 +140,24 @@ def _on_progress(draft: Draft, event: events.RoutesProgressed) -> None:
     rollout = model.rollout
     if rollout is not None and rollout.stale_subscribers != event.stale:
         rollout = replace(rollout, stale_subscribers=event.stale)
-    draft.put_model(replace(model, progress=progress, rollout=rollout))
+    transaction.put_model(replace(model, progress=progress, rollout=rollout))
     return None
 
 
-def _on_refused_routes(draft: Draft, event: events.RoutesRefused) -> None:
-    model = draft.state.models.get(event.model)
+def _on_refused_routes(transaction: Transaction, event: events.RoutesRefused) -> None:
+    model = transaction.state.models.get(event.model)
     rollout = model.rollout if model is not None else None
     if model is None or model.routes is None or model.routes.epoch != event.epoch or rollout is None:
-        return draft.count_stale()
+        return transaction.count_stale()
     if not accepts(rollout, RolloutSignal.REFUSED):
-        return draft.count_stale()
+        return transaction.count_stale()
     why = Failure(Reason.ROLLED_BACK, f"subscriber {event.node} refused the routes: {event.detail}")
-    fire(draft, rollout, RolloutSignal.REFUSED, why)
+    fire(transaction, rollout, RolloutSignal.REFUSED, why)
     return None
 
 
-def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
-    model = draft.state.models.get(event.model)
+def _on_judged(transaction: Transaction, event: events.GatesJudged) -> None:
+    model = transaction.state.models.get(event.model)
     rollout = model.rollout if model is not None else None
     current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.evidence_window) == (
         event.rollout_id,
@@ -164,36 +165,36 @@ def _on_judged(draft: Draft, event: events.GatesJudged) -> None:
         event.evidence_window,
     )
     if rollout is None or not current or not is_judged(rollout):
-        return draft.count_stale()
-    adapter_faults.recover(draft, event.model, "gates")
-    apply_verdicts(draft, rollout, event.verdicts)
+        return transaction.count_stale()
+    adapter_faults.recover(transaction, event.model, "gates")
+    apply_verdicts(transaction, rollout, event.verdicts)
     return None
 
 
-def _on_reading(draft: Draft, event: events.ReadingTaken) -> None:
-    windows = with_reading(draft.state.calibrations, event.key, event.reading)
-    draft.state = replace(draft.state, calibrations=windows)
+def _on_reading(transaction: Transaction, event: events.ReadingTaken) -> None:
+    windows = with_reading(transaction.state.calibrations, event.key, event.reading)
+    transaction.state = replace(transaction.state, calibrations=windows)
 
 
-def _on_int8_baseline(draft: Draft, event: events.Int8BaselineMeasured) -> None:
-    model = draft.state.models.get(event.version.model)
+def _on_int8_baseline(transaction: Transaction, event: events.Int8BaselineMeasured) -> None:
+    model = transaction.state.models.get(event.version.model)
     version = model.versions.get(event.version.version) if model is not None else None
     if version is None:
-        return draft.count_stale()
-    draft.put_version(replace(version, int8_baseline=event.measured))
+        return transaction.count_stale()
+    transaction.put_version(replace(version, int8_baseline=event.measured))
     return None
 
 
-def _on_tick(draft: Draft, _event: events.Tick) -> None:
-    for model in tuple(draft.state.models.values()):
+def _on_tick(transaction: Transaction, _event: events.Tick) -> None:
+    for model in tuple(transaction.state.models.values()):
         for version in model.versions.values():
             for instance in version.instances:
-                instances.forgive(draft, instance)
-    trim_operations(draft)
+                instances.forgive(transaction, instance)
+    trim_operations(transaction)
 
 
 # Each handler takes its own event type; the table pairs them by that type.
-_HANDLERS: Mapping[type[StepInput], Callable[[Draft, Any], None]] = MappingProxyType(
+_HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = MappingProxyType(
     {
         LoadVersion: on_load,
         UpdateModel: on_update,

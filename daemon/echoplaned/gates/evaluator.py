@@ -107,7 +107,8 @@ class RolloutEvaluator:
         )
         self._context = context
         self._counts, others = gates.open(context)
-        self._collectors: tuple[Collector, ...] = (self._counts, *others)
+        # Counts come last, so that no other collector has them pass through its hands.
+        self._collectors: tuple[Collector, ...] = (*others, self._counts)
         self._entered: tuple[int, int] | None = None
         self._evidence: RolloutEvidence | None = None
         self._steps: deque[Step] = deque()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from echoplaned.core.calibration import EngineKey, readings_of
-from echoplaned.core.fold import reserved_bytes
 from echoplaned.core.plan import Plan
+from echoplaned.core.queries import reserved_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import State
 from echoplaned.planning.calibration import Calibrated, calibrate

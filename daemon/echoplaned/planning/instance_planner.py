@@ -15,9 +15,9 @@ from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import InstancePlaced, PlacementRefused, ReadingTaken
 from echoplaned.core.fit import unfit
-from echoplaned.core.fold import find_instance, free_bytes
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import DeviceFit, Plan
+from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
 from echoplaned.planning.admission import held_bytes

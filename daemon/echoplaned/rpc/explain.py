@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
-from echoplaned.core.fold import version_state
+from echoplaned.core.queries import version_state
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
 from echoplaned.ports.handle import Handle

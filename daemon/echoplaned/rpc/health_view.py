@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplane.v1 import types_pb2
-from echoplaned.core.fold import version_state
+from echoplaned.core.queries import version_state
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import InstanceState, Model, Version, VersionState
 

@@ -15,8 +15,8 @@ from echoplaned.core.commands import DeleteModel, DeleteVersion, Request
 from echoplaned.core.errors import EchoplaneError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import Violation
-from echoplaned.core.fold import version_state
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.queries import version_state
 from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.admission import Admission, answered

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from echoplane.v1 import diagnostics_pb2, diagnostics_pb2_grpc, types_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import PageTokenInvalidError
-from echoplaned.core.fold import weight_ppm
+from echoplaned.core.queries import weight_ppm
 from echoplaned.core.state import Model, Rollout, Version
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.rpc.convert.common import (

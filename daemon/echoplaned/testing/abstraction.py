@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_AFTER_S, AdapterFault, EffectKey
-from echoplaned.core.fold import is_wanted
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
+from echoplaned.core.queries import is_wanted
 from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Hold, Instance, InstanceState, Model, Rollout, RoutesProgress, State, Version

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 from echoplaned.core import commands as cmd
 from echoplaned.core import events as ev
-from echoplaned.core.derive import implied_effects
+from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.core.fold import free_bytes, is_ready
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
+from echoplaned.core.queries import free_bytes, is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import (
@@ -180,7 +180,7 @@ def possible(state: State) -> Iterator[tuple[StepInput, bool]]:
         yield _acknowledged(state), True
     if model.rollout is not None:
         yield from _rollout_events(model, model.rollout)
-    for effect in implied_effects(model, state.reservation_epoch, 0.0):
+    for effect in desired_effects(model, state.reservation_epoch, 0.0):
         yield ev.AdapterFailed(0.0, effect.key, "adapter", "Bug"), False
 
 

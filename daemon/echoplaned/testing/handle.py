@@ -24,8 +24,8 @@ from echoplaned.core.effects import (
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import Failure
-from echoplaned.core.fold import find_instance
 from echoplaned.core.placement import on_one_device
+from echoplaned.core.queries import find_instance
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
 from echoplaned.core.step import StepInput, step
 from echoplaned.testing.builders import empty_state, endpoints

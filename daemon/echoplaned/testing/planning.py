@@ -8,9 +8,9 @@ from pathlib import Path
 
 from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError, SourceNotAllowedError
 from echoplaned.core.facts import Dtype, ModelFacts
-from echoplaned.core.fold import free_bytes
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
+from echoplaned.core.queries import free_bytes
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
 from echoplaned.ports.planning import InspectedSource, PlanQuestion

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from echoplaned.core import commands as cmd
 from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
-from echoplaned.core.derive import implied_effects
+from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
@@ -248,7 +248,7 @@ def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> StepInp
 def _adapter_failed(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     """The adapter raises that does this kind of work for an instance, a model or a rollout."""
     kind, subject = words[0], words[1]
-    implied = (e for m in t.state.models.values() for e in implied_effects(m, t.state.reservation_epoch, t.now_s))
+    implied = (e for m in t.state.models.values() for e in desired_effects(m, t.state.reservation_epoch, t.now_s))
     key = next((e.key for e in implied if (e.key[0], str(e.key[1])) == (kind, subject)), (kind, subject, 0))
     return ev.AdapterFailed(t.now_s, key, "adapter", "Bug: no")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from echoplaned.core.commands.order import VersionOrder
-from echoplaned.core.draft import Draft
 from echoplaned.core.errors import (
     EtagMismatchError,
     ModelNotFoundError,
@@ -14,17 +13,18 @@ from echoplaned.core.errors import (
     VersionExistsError,
     VersionNotFoundError,
 )
-from echoplaned.core.fold import etag
+from echoplaned.core.queries import etag
 from echoplaned.core.state import Model, Rollout, Version
+from echoplaned.core.transaction import Transaction
 
 
-def existing(draft: Draft, model_id: str) -> Model:
+def existing(transaction: Transaction, model_id: str) -> Model:
     """Return a model.
 
     Raises:
         ModelNotFoundError: there is none.
     """
-    model = draft.state.models.get(model_id)
+    model = transaction.state.models.get(model_id)
     if model is None:
         raise ModelNotFoundError(f"models/{model_id}")
     return model

@@ -14,13 +14,13 @@ from echoplaned.core.commands.checks import (
     rollout_active,
 )
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
-from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Reply
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.rollouts import fire
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import OperationKind
 from echoplaned.core.tables import RolloutSignal
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +47,39 @@ class DeleteModel:
     etag: str = ""
 
 
-def on_configure(draft: Draft, command: ConfigureModel) -> None:
+def on_configure(transaction: Transaction, command: ConfigureModel) -> None:
     """Change labels and pins; no rollout."""
-    model = existing(draft, command.model)
+    model = existing(transaction, command.model)
     check_etag(model, command.etag)
     refuse_deleting(model)
     versions = dict(model.versions)
     for name, pinned in command.pins:
         versions[name] = replace(existing_version(model, name), pinned=pinned)
-    model = replace(labelled(model, command.labels), versions=MappingProxyType(versions), update_time_s=draft.now_s)
-    draft.put_model(model)
+    model = replace(
+        labelled(model, command.labels), versions=MappingProxyType(versions), update_time_s=transaction.now_s
+    )
+    transaction.put_model(model)
 
 
-def on_delete_model(draft: Draft, command: DeleteModel) -> None:
+def on_delete_model(transaction: Transaction, command: DeleteModel) -> None:
     """Drain everything of a model, then forget it."""
-    if is_repeat(draft, command.request):
+    if is_repeat(transaction, command.request):
         return
-    model = existing(draft, command.model)
+    model = existing(transaction, command.model)
     check_etag(model, command.etag)
     if model.deleting:
-        draft.extra_effects.append(Reply(model.deleting))
+        transaction.extra_effects.append(Reply(model.deleting))
         return
     if model.rollout is not None and not command.force:
         raise rollout_active(model.rollout)
-    operation = begin_operation(draft, command.request, OperationKind.DELETE_MODEL, command.model, "")
-    draft.put_operation(operation)
+    operation = begin_operation(transaction, command.request, OperationKind.DELETE_MODEL, command.model, "")
+    transaction.put_operation(operation)
     if model.rollout is not None:
-        fire(draft, model.rollout, RolloutSignal.DELETE, Failure(Reason.ROLLED_BACK, "the model was deleted"))
-        model = draft.model(command.model)
+        fire(transaction, model.rollout, RolloutSignal.DELETE, Failure(Reason.ROLLED_BACK, "the model was deleted"))
+        model = transaction.model(command.model)
     versions = {
         name: replace(version, desired_tier=Tier.COLD, delete_when_stopped=True)
         for name, version in model.versions.items()
     }
-    draft.put_model(replace(model, deleting=operation.operation_id, versions=MappingProxyType(versions)))
-    draft.announce(f"models/{command.model}", "model.deleting", f"model {command.model} is drained and deleted")
+    transaction.put_model(replace(model, deleting=operation.operation_id, versions=MappingProxyType(versions)))
+    transaction.announce(f"models/{command.model}", "model.deleting", f"model {command.model} is drained and deleted")

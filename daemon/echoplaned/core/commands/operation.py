@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.rollout import abort
-from echoplaned.core.draft import Draft
 from echoplaned.core.errors import OperationNotFoundError, StateInvalidError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Operation, OperationKind, Rollout
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,22 @@ class DeleteOperation:
     target_operation_id: str
 
 
-def on_cancel(draft: Draft, command: CancelOperation) -> None:
+def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
     """Cancel an operation: an update is aborted, a load is given up; one that is done stays as it is."""
-    operation = draft.state.operations.get(command.target_operation_id)
+    operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
         raise OperationNotFoundError(f"operations/{command.target_operation_id}")
     if operation.done:
         return
     match operation.kind:
         case OperationKind.UPDATE:
-            rollout = draft.model(operation.model).rollout
+            rollout = transaction.model(operation.model).rollout
             if rollout is None or rollout.rollout_id != operation.rollout_id:
                 return
-            draft.put_operation(replace(operation, cancelled=True))
-            abort(draft, rollout, Failure(Reason.CANCELLED, "the update was cancelled"))
+            transaction.put_operation(replace(operation, cancelled=True))
+            abort(transaction, rollout, Failure(Reason.CANCELLED, "the update was cancelled"))
         case OperationKind.LOAD:
-            _cancel_load(draft, operation)
+            _cancel_load(transaction, operation)
         case _:
             raise StateInvalidError(
                 f"operations/{operation.operation_id} deletes; it cannot be cancelled",
@@ -53,9 +53,9 @@ def on_cancel(draft: Draft, command: CancelOperation) -> None:
             )
 
 
-def on_delete_operation(draft: Draft, command: DeleteOperation) -> None:
+def on_delete_operation(transaction: Transaction, command: DeleteOperation) -> None:
     """Forget an operation that is done; a request with its id is a new one from then on."""
-    operation = draft.state.operations.get(command.target_operation_id)
+    operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
         raise OperationNotFoundError(f"operations/{command.target_operation_id}")
     if not operation.done:
@@ -63,20 +63,20 @@ def on_delete_operation(draft: Draft, command: DeleteOperation) -> None:
         raise StateInvalidError(
             f"{name} runs; cancel it, or wait until it is done", subject=name, accepted="operations that are done"
         )
-    draft.drop_operation(operation.operation_id)
+    transaction.drop_operation(operation.operation_id)
 
 
-def _cancel_load(draft: Draft, operation: Operation) -> None:
-    draft.put_operation(replace(operation, cancelled=True))
-    model = draft.state.models.get(operation.model)
+def _cancel_load(transaction: Transaction, operation: Operation) -> None:
+    transaction.put_operation(replace(operation, cancelled=True))
+    model = transaction.state.models.get(operation.model)
     version = model.versions.get(operation.version) if model is not None else None
     if model is None or version is None:
         return
     # A version that has been READY, or that a rollout waits for, is others' too: the load is given up, the version stays.
     if version.load_duration_s is None and not _awaited(model.rollout, operation.version):
-        draft.put_version(replace(version, desired_tier=Tier.COLD))
+        transaction.put_version(replace(version, desired_tier=Tier.COLD))
     else:
-        draft.put_model(model)
+        transaction.put_model(model)
 
 
 def _awaited(rollout: Rollout | None, version_id: str) -> bool:

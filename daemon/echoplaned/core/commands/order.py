@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from echoplaned.core.draft import Draft
 from echoplaned.core.facts import ModelFacts
-from echoplaned.core.fold import version_state
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Plan
+from echoplaned.core.queries import version_state
 from echoplaned.core.spec import Tier, VersionSpec
 from echoplaned.core.state import CacheCounts, Version, VersionState
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class VersionOrder:
     pinned: bool = False
 
 
-def want_version(draft: Draft, order: VersionOrder) -> None:
+def want_version(transaction: Transaction, order: VersionOrder) -> None:
     """Add a version, or want a known one again; a READY one is a cache hit."""
     key = VersionKey(order.model, order.version)
-    known = draft.model(order.model).versions.get(order.version)
+    known = transaction.model(order.model).versions.get(order.version)
     if known is None:
-        draft.put_version(
+        transaction.put_version(
             Version(
                 key,
                 order.spec,
@@ -41,25 +41,25 @@ def want_version(draft: Draft, order: VersionOrder) -> None:
                 desired_tier=order.tier,
                 pinned=order.pinned,
                 cache=CacheCounts(misses=1),
-                create_time_s=draft.now_s,
-                load_started_s=draft.now_s,
+                create_time_s=transaction.now_s,
+                load_started_s=transaction.now_s,
             )
         )
         return
     hit = version_state(known) in {VersionState.READY, VersionState.DRAINING}
-    counted = count_cache(draft, known, hit=hit)
+    counted = count_cache(transaction, known, hit=hit)
     known = replace(counted, requested_tier=order.tier, desired_tier=order.tier, failure=None)
     if not known.instances:
-        known = replace(known, plan=order.plan, load_started_s=draft.now_s, load_duration_s=None)
-    draft.put_version(known)
+        known = replace(known, plan=order.plan, load_started_s=transaction.now_s, load_duration_s=None)
+    transaction.put_version(known)
 
 
-def count_cache(draft: Draft, version: Version, *, hit: bool) -> Version:
+def count_cache(transaction: Transaction, version: Version, *, hit: bool) -> Version:
     """Count that an order found a version there, or did not; return the version, stored as well."""
     cache = version.cache
     counted = replace(cache, misses=cache.misses + 1)
     if hit:
         counted = replace(cache, hits=cache.hits + 1, last_hit_tier=Tier.HOT)
     changed = replace(version, cache=counted)
-    draft.put_version(changed)
+    transaction.put_version(changed)
     return changed

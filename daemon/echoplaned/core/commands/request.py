@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import RequestIdReusedError
 from echoplaned.core.ids import LOCAL_PRINCIPAL
 from echoplaned.core.state import Operation, OperationKind
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Request:
     principal: str = LOCAL_PRINCIPAL
 
 
-def is_repeat(draft: Draft, request: Request) -> bool:
+def is_repeat(transaction: Transaction, request: Request) -> bool:
     """Answer a request that came before with its operation; say whether it did.
 
     Raises:
@@ -38,18 +38,20 @@ def is_repeat(draft: Draft, request: Request) -> bool:
     """
     if not request.request_id:
         return False
-    for operation in draft.state.operations.values():
+    for operation in transaction.state.operations.values():
         if operation.request_id == request.request_id:
             if operation.request_digest != request.request_digest:
                 raise RequestIdReusedError(request.request_id)
-            draft.extra_effects.append(Reply(operation.operation_id))
+            transaction.extra_effects.append(Reply(operation.operation_id))
             return True
     return False
 
 
-def begin_operation(draft: Draft, request: Request, kind: OperationKind, model: str, version: str) -> Operation:
+def begin_operation(
+    transaction: Transaction, request: Request, kind: OperationKind, model: str, version: str
+) -> Operation:
     """Return the operation that a command begins, and answer the command with it."""
-    draft.extra_effects.append(Reply(request.operation_id))
+    transaction.extra_effects.append(Reply(request.operation_id))
     return Operation(
         request.operation_id,
         kind,
@@ -57,6 +59,6 @@ def begin_operation(draft: Draft, request: Request, kind: OperationKind, model: 
         version,
         request_id=request.request_id,
         request_digest=request.request_digest,
-        create_time_s=draft.now_s,
+        create_time_s=transaction.now_s,
         principal=request.principal,
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from echoplaned.core.commands.request import Request
-from echoplaned.core.draft import Draft
 from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
 from echoplaned.core.state import EntryKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +52,31 @@ class PromoteRollout:
     stage: int = 0
 
 
-def on_pause(draft: Draft, command: PauseRollout) -> None:
+def on_pause(transaction: Transaction, command: PauseRollout) -> None:
     """Keep a rollout where it is; FAIL still brings it back."""
-    rollout = _active(draft, command.model, command.rollout_id)
+    rollout = _active(transaction, command.model, command.rollout_id)
     if not rollout.paused:
-        draft.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
+        transaction.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
 
 
-def on_resume(draft: Draft, command: ResumeRollout) -> None:
+def on_resume(transaction: Transaction, command: ResumeRollout) -> None:
     """Let a paused rollout go on; the stage's time starts anew, so that it does not expire by having been paused."""
-    rollout = _active(draft, command.model, command.rollout_id)
+    rollout = _active(transaction, command.model, command.rollout_id)
     if rollout.paused:
-        draft.note(replace(rollout, paused=False, phase_since_s=draft.now_s), "resumed", kind=EntryKind.RESUMED)
+        transaction.note(
+            replace(rollout, paused=False, phase_since_s=transaction.now_s), "resumed", kind=EntryKind.RESUMED
+        )
 
 
-def on_abort(draft: Draft, command: AbortRollout) -> None:
+def on_abort(transaction: Transaction, command: AbortRollout) -> None:
     """Roll back; said again while it rolls back, it changes nothing."""
-    rollout = _active(draft, command.model, command.rollout_id)
-    abort(draft, rollout, Failure(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted"))
+    rollout = _active(transaction, command.model, command.rollout_id)
+    abort(
+        transaction, rollout, Failure(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted")
+    )
 
 
-def abort(draft: Draft, rollout: Rollout, why: Failure) -> None:
+def abort(transaction: Transaction, rollout: Rollout, why: Failure) -> None:
     """Turn a rollout back.
 
     Raises:
@@ -81,7 +85,7 @@ def abort(draft: Draft, rollout: Rollout, why: Failure) -> None:
     if not can_abort(rollout):
         raise _invalid(rollout, "be aborted", "any phase before RELEASING")
     if accepts(rollout, RolloutSignal.ABORT):
-        fire(draft, rollout, RolloutSignal.ABORT, why)
+        fire(transaction, rollout, RolloutSignal.ABORT, why)
 
 
 def can_abort(rollout: Rollout) -> bool:
@@ -89,20 +93,20 @@ def can_abort(rollout: Rollout) -> bool:
     return accepts(rollout, RolloutSignal.ABORT) or rollout.phase in {Phase.REVERTING, Phase.CLEANING}
 
 
-def on_promote(draft: Draft, command: PromoteRollout) -> None:
+def on_promote(transaction: Transaction, command: PromoteRollout) -> None:
     """Go one stage on without the gates; the reason stays in the history."""
-    rollout = _active(draft, command.model, command.rollout_id)
-    if not can_promote(draft.model(command.model), rollout):
+    rollout = _active(transaction, command.model, command.rollout_id)
+    if not can_promote(transaction.model(command.model), rollout):
         raise _invalid(rollout, "be promoted", "OBSERVING, with both versions READY and the routes published")
     if command.stage not in {0, rollout.stage}:
         raise _invalid(rollout, f"leave stage {command.stage}", f"stage {rollout.stage}, which it is in")
-    noted = draft.note(rollout, f"promoted by a caller: {command.reason}", kind=EntryKind.PROMOTED)
-    fire(draft, noted, pass_signal(noted))
+    noted = transaction.note(rollout, f"promoted by a caller: {command.reason}", kind=EntryKind.PROMOTED)
+    fire(transaction, noted, pass_signal(noted))
 
 
-def _active(draft: Draft, model_id: str, rollout_id: str) -> Rollout:
+def _active(transaction: Transaction, model_id: str, rollout_id: str) -> Rollout:
     name = f"models/{model_id}/rollouts/{rollout_id}"
-    model = draft.state.models.get(model_id)
+    model = transaction.state.models.get(model_id)
     if model is not None and model.rollout is not None and model.rollout.rollout_id == rollout_id:
         return model.rollout
     past = model.past_rollouts if model is not None else ()

@@ -13,12 +13,12 @@ from echoplaned.core.commands.checks import (
 )
 from echoplaned.core.commands.order import VersionOrder, count_cache, want_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
-from echoplaned.core.draft import Draft
 from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
 from echoplaned.core.facts import Signature
-from echoplaned.core.fold import is_ready
+from echoplaned.core.queries import is_ready
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy
 from echoplaned.core.state import EntryKind, Model, OperationKind, Rollout
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class UpdateModel:
     labels: tuple[tuple[str, str], ...] | None = None
 
 
-def on_update(draft: Draft, command: UpdateModel) -> None:
+def on_update(transaction: Transaction, command: UpdateModel) -> None:
     """Start a rollout; see ``api.md``'s table of outcomes."""
-    if is_repeat(draft, command.request):
+    if is_repeat(transaction, command.request):
         return
     order = command.order
-    model = draft.state.models.get(order.model)
+    model = transaction.state.models.get(order.model)
     if model is None:
         raise ModelNotFoundError(f"models/{order.model}", f"models/{order.model} does not exist: load a first version")
     refuse_deleting(model)
@@ -47,15 +47,15 @@ def on_update(draft: Draft, command: UpdateModel) -> None:
     if model.rollout is not None:
         raise rollout_active(model.rollout)
     refuse_other_content(model, order)
-    operation = begin_operation(draft, command.request, OperationKind.UPDATE, order.model, order.version)
+    operation = begin_operation(transaction, command.request, OperationKind.UPDATE, order.model, order.version)
     operation = replace(operation, plan=order.plan)
     if order.version == model.serving_version:
-        count_cache(draft, model.versions[order.version], hit=True)
-        draft.put_operation(replace(operation, done=True, end_time_s=draft.now_s))
+        count_cache(transaction, model.versions[order.version], hit=True)
+        transaction.put_operation(replace(operation, done=True, end_time_s=transaction.now_s))
         return
     _check_serving(model, command)
-    draft.put_model(labelled(model, command.labels))
-    want_version(draft, order)
+    transaction.put_model(labelled(model, command.labels))
+    want_version(transaction, order)
     rollout = Rollout(
         rollout_id=command.rollout_id,
         model=order.model,
@@ -64,12 +64,12 @@ def on_update(draft: Draft, command: UpdateModel) -> None:
         policy=command.policy,
         operation_id=operation.operation_id,
         behaviour_change=command.behaviour_change,
-        create_time_s=draft.now_s,
-        phase_since_s=draft.now_s,
+        create_time_s=transaction.now_s,
+        phase_since_s=transaction.now_s,
     )
-    draft.put_operation(replace(operation, rollout_id=command.rollout_id))
+    transaction.put_operation(replace(operation, rollout_id=command.rollout_id))
     text = f"update from {rollout.from_version} to {rollout.to_version} by policy {command.policy.name}"
-    draft.note(rollout, text, kind=EntryKind.CREATED)
+    transaction.note(rollout, text, kind=EntryKind.CREATED)
 
 
 def _check_serving(model: Model, command: UpdateModel) -> None:

@@ -14,12 +14,12 @@ from echoplaned.core.commands.checks import (
 )
 from echoplaned.core.commands.order import VersionOrder, want_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
-from echoplaned.core.draft import Draft
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import StateInvalidError
-from echoplaned.core.fold import is_lost_for_good, version_state
+from echoplaned.core.queries import is_lost_for_good, version_state
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Model, OperationKind, VersionState
+from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +41,47 @@ class DeleteVersion:
     force: bool = False
 
 
-def on_load(draft: Draft, command: LoadVersion) -> None:
+def on_load(transaction: Transaction, command: LoadVersion) -> None:
     """Load a version; see ``api.md``'s table of outcomes."""
-    if is_repeat(draft, command.request):
+    if is_repeat(transaction, command.request):
         return
     order = command.order
-    model = draft.state.models.get(order.model)
+    model = transaction.state.models.get(order.model)
     refuse_deleting(model)
     if model is not None:
         refuse_other_content(model, order)
-        on_the_way = _running_load(draft, model, order.version)
+        on_the_way = _running_load(transaction, model, order.version)
         if on_the_way is not None:
-            draft.extra_effects.append(Reply(on_the_way))
+            transaction.extra_effects.append(Reply(on_the_way))
             return
     else:
-        model = Model(order.model, create_time_s=draft.now_s, update_time_s=draft.now_s)
-        draft.announce(f"models/{order.model}", "model.created", f"model {order.model} was created")
+        model = Model(order.model, create_time_s=transaction.now_s, update_time_s=transaction.now_s)
+        transaction.announce(f"models/{order.model}", "model.created", f"model {order.model} was created")
     if not model.serving_version or (model.rollout is None and is_lost_for_good(model, model.serving_version)):
         model = replace(model, serving_version=order.version)
-    draft.put_model(labelled(model, command.labels))
-    want_version(draft, order)
-    operation = begin_operation(draft, command.request, OperationKind.LOAD, order.model, order.version)
-    draft.put_operation(replace(operation, plan=order.plan))
+    transaction.put_model(labelled(model, command.labels))
+    want_version(transaction, order)
+    operation = begin_operation(transaction, command.request, OperationKind.LOAD, order.model, order.version)
+    transaction.put_operation(replace(operation, plan=order.plan))
 
 
-def _running_load(draft: Draft, model: Model, version_id: str) -> str | None:
+def _running_load(transaction: Transaction, model: Model, version_id: str) -> str | None:
     """Return the operation that loads a version at this moment."""
     version = model.versions.get(version_id)
     if version is None or version_state(version) is not VersionState.LOADING:
         return None
-    for operation in draft.state.operations.values():
+    for operation in transaction.state.operations.values():
         same = (operation.model, operation.version) == (model.model_id, version_id)
         if same and not operation.done and operation.kind is OperationKind.LOAD:
             return operation.operation_id
     return None
 
 
-def on_delete_version(draft: Draft, command: DeleteVersion) -> None:
+def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
     """Drain and unload one version that serves nothing, then forget it."""
-    if is_repeat(draft, command.request):
+    if is_repeat(transaction, command.request):
         return
-    model = existing(draft, command.model)
+    model = existing(transaction, command.model)
     version = existing_version(model, command.version)
     name = f"models/{command.model}/versions/{command.version}"
     if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
@@ -92,6 +92,8 @@ def on_delete_version(draft: Draft, command: DeleteVersion) -> None:
             subject=name,
             accepted="a version without traffic: update the model to another version first, or delete the model",
         )
-    operation = begin_operation(draft, command.request, OperationKind.DELETE_VERSION, command.model, command.version)
-    draft.put_operation(operation)
-    draft.put_version(replace(version, desired_tier=Tier.COLD, delete_when_stopped=True))
+    operation = begin_operation(
+        transaction, command.request, OperationKind.DELETE_VERSION, command.model, command.version
+    )
+    transaction.put_operation(operation)
+    transaction.put_version(replace(version, desired_tier=Tier.COLD, delete_when_stopped=True))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from echoplane.v1 import diagnostics_pb2, planning_pb2
-from echoplaned.core.fold import free_bytes, reserved_bytes
 from echoplaned.core.plan import Device
+from echoplaned.core.queries import free_bytes, reserved_bytes
 from echoplaned.core.state import State
 from echoplaned.rpc.convert.common import DEVICE_KIND_TO_PB, key_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
-from echoplaned.core.fold import observed_tier, version_state, weight_ppm
+from echoplaned.core.queries import observed_tier, version_state, weight_ppm
 from echoplaned.core.state import Instance, Model, Version, VersionState
 from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import (

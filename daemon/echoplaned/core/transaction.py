@@ -10,7 +10,7 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import EntryKind, Instance, Model, Operation, Rollout, RolloutEntry, State, Verdict, Version
 
 
-class Draft:
+class Transaction:
     """A state under change. Lives for one step and never leaves it; the frozen result does."""
 
     def __init__(self, state: State, now_s: float) -> None:

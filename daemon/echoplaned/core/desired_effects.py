@@ -12,14 +12,14 @@ from echoplaned.core.effects import (
     StartEngine,
     StopEngine,
 )
-from echoplaned.core.fold import is_ready
+from echoplaned.core.queries import is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
 from echoplaned.core.spec import DEFAULT_ACK_TIMEOUT_S
 from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
 
 
-def implied_effects(model: Model, reservation_epoch: int, now_s: float) -> list[KeyedEffect]:
+def desired_effects(model: Model, reservation_epoch: int, now_s: float) -> list[KeyedEffect]:
     """Return every effect that one model's state asks for at this time, routes first: weight moves before processes end."""
     effects: list[KeyedEffect] = []
     if model.routes is not None:
