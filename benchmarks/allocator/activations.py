@@ -1,6 +1,7 @@
 """What one step of the embedded engine allocates at most, by torch's own allocation events, and what was planned for it.
 
-``step_peak`` is the measuring function that tests and benchmarks share. Run ``python -m benchmarks.allocator.activations`` for a table.
+``step_peak`` is the measuring function that tests and benchmarks share. Run ``python -m benchmarks.allocator.activations`` for the table
+by instruction set and for many drawn shapes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import transformers
 from torch.profiler import ProfilerActivity, profile
 from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.spec import ShapeRequest
@@ -116,8 +118,8 @@ def random_model(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Load
     return LoadedModel(options, model, None, Pooling(), 0, config.vocab_size, frozenset(), 0)  # type: ignore[arg-type] - texts are not used
 
 
-def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Planned:
-    """Return what is planned for a step."""
+def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32, cpu_isa: CpuIsa = CpuIsa.UNKNOWN) -> Planned:
+    """Return what is planned for a step on an instruction set."""
     config = getattr(transformers, shape.architecture).config_class(pad_token_id=0, **shape.fields)
     fields = config.to_dict() | {"architectures": [shape.architecture], "torch_dtype": str(TORCH_DTYPES[stored])[6:]}
     with tempfile.TemporaryDirectory() as folder:
@@ -126,12 +128,13 @@ def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Planned:
         sized = size_model(
             inspect_config(path),
             ShapeRequest(dtype=dtype, context_length=max(shape.lengths), max_concurrency=len(shape.lengths)),
+            cpu_isa=cpu_isa,
         )
     parts = [part for part in sized.components if part.name in KEPT]
     return Planned(
         sum(part.bytes for part in parts),
         sum(part.upper_bytes for part in parts),
-        all(part.source != "unverified" for part in parts),
+        not any(part.source.startswith("unverified") for part in parts),
     )
 
 
@@ -168,26 +171,7 @@ def row_ids(shape: Shape) -> list[list[int]]:
     return [[2 + at % _WIDE_FROM for at in range(length)] for length in shape.lengths]
 
 
-def main() -> None:
-    """Print, by family and dtype, how many of 20 drawn shapes were planned to the byte, and the worst error."""
-    torch.set_num_threads(1)
-    seed = random.randrange(2**32)
-    print(f"seed {seed}; torch {torch.__version__}, transformers {transformers.__version__}, CPU, one thread")
-    for architecture in FAMILIES:
-        for dtype, stored in CARRIED:
-            if dtype is Dtype.INT8 and architecture in WITHOUT_INT8:
-                continue
-            rng, exact, worst = random.Random(seed), 0, 0.0
-            for number in range(20):
-                shape = drawn(architecture, rng, padded=number % 2 == 0)
-                found = step_peak(random_model(shape, dtype, stored), row_ids(shape))
-                bytes_planned = planned(shape, dtype, stored).bytes
-                exact += found == bytes_planned
-                worst = max(worst, abs(bytes_planned / found - 1))
-            print(
-                f"{architecture:22s} {dtype.value:5s} from {stored.value:5s} exact {exact:2d} of 20, worst {100 * worst:.2f} %"
-            )
-
-
 if __name__ == "__main__":
+    from benchmarks.allocator.activation_report import main
+
     main()

@@ -262,6 +262,7 @@ class Request:
         max_batched_tokens: int | None = None,
         lora: tuple[int, int] | None = None,
         constants: Constants | None = None,
+        cpu_isa_name: str = "UNKNOWN",
     ) -> Request: ...
 
 @final

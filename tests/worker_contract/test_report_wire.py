@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from echoplane.worker.v1 import worker_pb2
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.ports.traces import TraceFlag
@@ -105,11 +106,12 @@ def test_memory_is_what_is_above_standby() -> None:
     """What a leader had before it loaded is not the model's."""
     memory = Memory(rss_anon_bytes=100, rss_file_bytes=50, standby_anon_bytes=60, standby_file_bytes=20)
     assert memory.model_bytes == 70
-    assert memory.usage("e") is None
+    assert memory.usage("e", "AVX2") is None
     usage = Memory(200, 100, 50, 190, 60, 20, load_peak_rss_bytes=230, exercised_sequences=2, exercised_tokens=8).usage(
-        "e"
+        "e", "AVX2"
     )
     assert usage is not None
+    assert usage.cpu_isa is CpuIsa.AVX2
     assert (usage.load_peak_bytes, usage.serving_peak_bytes, usage.file_bytes) == (150, 110, 30)
 
 

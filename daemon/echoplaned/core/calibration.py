@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.plan import Device
+
 WINDOW = 256
 """Readings kept of one engine on one device; the oldest go first."""
 
@@ -23,7 +26,7 @@ class MemoryUsage:
     """What one process reports, in bytes above its warm idle self.
 
     ``serving_peak_bytes``: since it served; ``file_bytes``: pages of files mapped now. ``sequences`` and ``tokens``: the largest batch
-    computed so far, without which a peak says nothing; 0: none.
+    computed so far, without which a peak says nothing; 0: none. ``cpu_isa``: what its matrix library uses; None: it does not say.
     """
 
     engine_version: str
@@ -32,6 +35,7 @@ class MemoryUsage:
     file_bytes: int
     sequences: int
     tokens: int
+    cpu_isa: CpuIsa | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,17 @@ class Window:
 
     key: EngineKey
     readings: tuple[Reading, ...] = ()
+
+
+def engine_key(engine: str, engine_version: str, device: Device | None, cpu_isa: CpuIsa | None = None) -> EngineKey:
+    """Return the key of an engine on a device.
+
+    On a host the instruction set is part of the version: what one teaches is not true of another. ``cpu_isa``: as a process reports
+    it; the device's where None. An engine of no known version has none of its own.
+    """
+    if device is not None and device.kind == "host" and engine_version:
+        engine_version = f"{engine_version}, {cpu_isa or device.cpu_isa}"
+    return EngineKey(engine, engine_version, device.name if device is not None else "")
 
 
 def with_reading(windows: Iterable[Window], key: EngineKey, reading: Reading) -> tuple[Window, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.effects import ExplainReading, UndrainEngine
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
@@ -94,6 +95,8 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
         return transaction.count_stale()
     instance = found[2]
     if isinstance(event, MemoryMeasured):
+        if event.usage is not None and event.usage.cpu_isa is not None:
+            _note_isa(transaction, instance, event.usage.cpu_isa)
         if event.usage is not None and event.usage.tokens:
             transaction.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
         return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes))
@@ -103,6 +106,16 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
         return transaction.count_stale()
     _apply(transaction, instance, cell, event)
     return None
+
+
+def _note_isa(transaction: Transaction, instance: Instance, cpu_isa: CpuIsa) -> None:
+    """Keep with its devices what an instance's library says that it uses; it knows better than the CPU's flags."""
+    held = instance.placement.device_ids if instance.placement is not None else ()
+    devices = tuple(
+        replace(one, cpu_isa=cpu_isa) if one.device_id in held else one for one in transaction.state.devices
+    )
+    if devices != transaction.state.devices:
+        transaction.state = replace(transaction.state, devices=devices)
 
 
 def _signal_of(instance: Instance, event: EngineEvent) -> tuple[EngineEvent, InstanceSignal]:

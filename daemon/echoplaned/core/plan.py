@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 
 
@@ -25,13 +26,23 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A place that holds models. ``reserve_bytes`` is never given to a model. ``kind``: ``cuda`` or ``host``."""
+    """A place that holds models.
+
+    Attributes:
+        device_id: ``host`` or ``cuda:N``.
+        kind: ``host`` or ``cuda``.
+        name: the maker's.
+        capacity_bytes: all of its memory.
+        reserve_bytes: what is never given to a model.
+        cpu_isa: what the engine's matrix library computes with: by the CPU's flags, and as a worker reports it once one has.
+    """
 
     device_id: str
     kind: str
     name: str
     capacity_bytes: int
     reserve_bytes: int
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class Plan:
     empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it replaces.
     ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each rank's
     need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0: nothing.
+    ``cpu_isa``: the instruction set that activations are planned for; empty: another engine's plan.
     """
 
     fits: bool
@@ -171,6 +183,7 @@ class Plan:
     fitting_context_length: int = 0
     fitting_max_concurrency: int = 0
     calibration: Calibration | None = None
+    cpu_isa: str = ""
 
     def placed_bytes(self) -> Counter[str]:
         """Return what its replicas take by device id; nothing where they do not fit."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from echoplaned.core.calibration import EngineKey, readings_of
+from echoplaned.core.calibration import engine_key, readings_of
 from echoplaned.core.plan import Plan
 from echoplaned.core.queries import reserved_bytes
 from echoplaned.core.spec import request_of
@@ -49,6 +49,6 @@ def held_bytes(state: State, taken: Mapping[str, int]) -> dict[str, int]:
 
 def _calibrated(engine: str, state: State, engine_versions: Mapping[str, str]) -> Calibrated:
     """Return the constants of the engine on the first device: a host has one kind of memory, and so have a node's GPUs as a rule."""
-    device = state.devices[0].name if state.devices else ""
-    key = EngineKey(engine, engine_versions.get(engine, ""), device)
+    device = state.devices[0] if state.devices else None
+    key = engine_key(engine, engine_versions.get(engine, ""), device)
     return calibrate(key, readings_of(state.calibrations, key))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import psutil
 import pynvml
 
+from echoplaned.core.cpu_isa import CpuIsa, isa_of_cpu
 from echoplaned.core.plan import Device
 
 HOST_DEVICE_ID: Final = "host"
@@ -17,6 +20,7 @@ _RESERVE_FRACTION: Final = 10
 
 _CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 _CGROUP_SELF: Final = Path("/proc/self/cgroup")
+_CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def find_devices(*, host_memory_bytes: int | None = None) -> tuple[Device, ...]:
@@ -35,7 +39,21 @@ def find_devices(*, host_memory_bytes: int | None = None) -> tuple[Device, ...]:
 def host_device(memory_bytes: int | None = None) -> Device:
     """Return host memory as a device: physical memory, or less where the process's cgroups allow less."""
     capacity = _host_memory_bytes() if memory_bytes is None else memory_bytes
-    return Device(HOST_DEVICE_ID, "host", "host memory", capacity, reserve_bytes(capacity))
+    return Device(HOST_DEVICE_ID, "host", "host memory", capacity, reserve_bytes(capacity), host_isa())
+
+
+def host_isa(environment: Mapping[str, str] | None = None, cpuinfo: Path = _CPUINFO) -> CpuIsa:
+    """Return what the engine's matrix library would compute with on this host, by the CPU's flags; UNKNOWN without such a file.
+
+    Args:
+        environment: of the process that the library would be in; this one's where None.
+        cpuinfo: the kernel's file (tests).
+    """
+    try:
+        text = cpuinfo.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return CpuIsa.UNKNOWN
+    return isa_of_cpu(text, os.environ if environment is None else environment)
 
 
 def reserve_bytes(capacity_bytes: int) -> int:
@@ -104,4 +122,5 @@ def _gpu(index: int) -> Device:
     """Describe one GPU."""
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     capacity = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return Device(f"cuda:{index}", "cuda", str(pynvml.nvmlDeviceGetName(handle)), capacity, reserve_bytes(capacity))
+    name = str(pynvml.nvmlDeviceGetName(handle))
+    return Device(f"cuda:{index}", "cuda", name, capacity, reserve_bytes(capacity), host_isa())

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import structlog
 
-from echoplaned.core.calibration import EngineKey
+from echoplaned.core.calibration import engine_key
 from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import InstancePlaced, PlacementRefused, ReadingTaken
 from echoplaned.core.fit import unfit
 from echoplaned.core.placement import on_one_device
-from echoplaned.core.plan import DeviceFit, Plan
+from echoplaned.core.plan import Device, DeviceFit, Plan
 from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
@@ -75,8 +75,8 @@ class InstancePlanner:
         # On a GPU the process's resident memory says nothing of the device's.
         if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
-        version, name = found[1], held[0].name
-        job = contained(lambda: self._explain(effect, version, name), partial(_log_lost, effect))
+        version, device = found[1], held[0]
+        job = contained(lambda: self._explain(effect, version, device), partial(_log_lost, effect))
         self._start(("explain", str(effect.instance)), job)
 
     @property
@@ -115,8 +115,8 @@ class InstancePlanner:
         failure = unfit(_without_room(plan, version.plan.upper_bytes, state)).failure
         self._emit(PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch))
 
-    async def _explain(self, effect: ExplainReading, version: Version, device_name: str) -> None:
-        taken = await asyncio.to_thread(_read, effect, version, device_name, self._clock())
+    async def _explain(self, effect: ExplainReading, version: Version, device: Device) -> None:
+        taken = await asyncio.to_thread(_read, effect, version, device, self._clock())
         if taken is not None:
             self._emit(taken)
 
@@ -132,15 +132,15 @@ def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
     return replace(plan, fits=False, replicas=1, upper_bytes=needed_bytes, device_ids=(), devices=devices)
 
 
-def _read(effect: ExplainReading, version: Version, device_name: str, now_s: float) -> ReadingTaken | None:
+def _read(effect: ExplainReading, version: Version, device: Device, now_s: float) -> ReadingTaken | None:
     """Read a checkpoint's headers and size the very batch that was exercised; None where the checkpoint has gone."""
     spec, usage = version.spec, effect.usage
     exercised = replace(request_of(spec.shape), context_length=usage.tokens, max_concurrency=usage.sequences)
     try:
         checkpoint = survey_model(Path(spec.source_path))
-        sized = size_model(checkpoint, exercised)
+        sized = size_model(checkpoint, exercised, cpu_isa=usage.cpu_isa or device.cpu_isa)
     except EchoplaneError:
         return None
     subject = f"{effect.instance}.{effect.generation}"
     reading = explain(subject, now_s, usage, sized, checkpoint.facts.weights_bytes)
-    return ReadingTaken(now_s, EngineKey(spec.shape.engine, usage.engine_version, device_name), reading)
+    return ReadingTaken(now_s, engine_key(spec.shape.engine, usage.engine_version, device, usage.cpu_isa), reading)

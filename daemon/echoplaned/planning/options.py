@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from echoplaned import _allocator
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ServingShape
@@ -121,7 +122,9 @@ def weights_name(shape: ServingShape) -> str:
     return shape.weights_format or shape.dtype.value
 
 
-def native_request(shape: ServingShape, constants: _allocator.Constants | None = None) -> _allocator.Request:
+def native_request(
+    shape: ServingShape, constants: _allocator.Constants | None = None, cpu_isa: CpuIsa = CpuIsa.UNKNOWN
+) -> _allocator.Request:
     """Return a shape as the native module takes it; negative numbers become 0, which it refuses by name.
 
     Raises:
@@ -142,4 +145,5 @@ def native_request(shape: ServingShape, constants: _allocator.Constants | None =
         max_batched_tokens=options.max_batched_tokens,
         lora=lora,
         constants=constants,
+        cpu_isa_name=cpu_isa.value,
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from echoplaned import _allocator
-from echoplaned.core.calibration import EngineKey
+from echoplaned.core.calibration import engine_key
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, EvictionCandidate, Plan, Reservoir
@@ -42,6 +43,7 @@ class PlanRequest:
         calibrated: the embedded engine's constants; the prior where None.
         reserved_bytes: what instances hold on each device, by device id.
         reservoir: changes to the reservoir's defaults.
+        cpu_isa: what the embedded engine's matrix library computes with; the first device's where None.
     """
 
     source: Path | Checkpoint
@@ -50,6 +52,7 @@ class PlanRequest:
     surge: bool = False
     candidates: tuple[EvictionCandidate, ...] = ()
     calibrated: Calibrated | None = None
+    cpu_isa: CpuIsa | None = None
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
 
@@ -63,7 +66,7 @@ def plan_load(request: PlanRequest) -> Plan:
         EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
     checkpoint = open_source(request.source)
-    sized = size_model(checkpoint, request.shape, constants=_constants(request))
+    sized = size_model(checkpoint, request.shape, constants=_constants(request), cpu_isa=_cpu_isa(request))
     facts, shape = checkpoint.facts, sized.shape
     reservoir = plan_reservoir(facts.parameter_count, shape.max_concurrency, request.reservoir)
     components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
@@ -99,6 +102,7 @@ def plan_load(request: PlanRequest) -> Plan:
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
         calibration=_calibrated(request, shape.engine).shown if _is_calibrated(shape.engine) else None,
+        cpu_isa=_cpu_isa(request).value if _is_calibrated(shape.engine) else "",
     )
 
 
@@ -115,8 +119,17 @@ def _is_split(engine: str) -> bool:
 
 def _calibrated(request: PlanRequest, engine: str) -> Calibrated:
     """Return the request's constants, or the prior."""
-    device = request.devices[0].name if request.devices else ""
-    return request.calibrated or calibrate(EngineKey(engine, "", device), ())
+    return request.calibrated or calibrate(engine_key(engine, "", _first_device(request)), ())
+
+
+def _first_device(request: PlanRequest) -> Device | None:
+    return request.devices[0] if request.devices else None
+
+
+def _cpu_isa(request: PlanRequest) -> CpuIsa:
+    """Return the request's instruction set, or the first device's: a daemon's devices are of one machine."""
+    device = _first_device(request)
+    return request.cpu_isa or (device.cpu_isa if device else CpuIsa.UNKNOWN)
 
 
 def _constants(request: PlanRequest) -> _allocator.Constants | None:
@@ -217,7 +230,9 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
     free = max((fit.free_bytes for fit in _fits(request, (), 0)), default=0)
     if not free:
         return 0, 0
-    return fitting(checkpoint, sized, free - reservoir.total_bytes, constants=_constants(request))
+    return fitting(
+        checkpoint, sized, free - reservoir.total_bytes, constants=_constants(request), cpu_isa=_cpu_isa(request)
+    )
 
 
 def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -236,7 +251,7 @@ def _alternatives(
     with translated():
         found = _allocator.alternatives(
             checkpoint.native,
-            native_request(shape, _constants(request)),
+            native_request(shape, _constants(request), _cpu_isa(request)),
             _native_devices(request.devices, request.reserved_bytes),
             replicas=shape.replicas * max(len(sized.ranks), 1),
             fixed_bytes=reservoir.total_bytes - shape.max_concurrency * reservoir.bytes_per_stream,

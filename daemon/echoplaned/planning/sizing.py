@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from echoplaned import _allocator
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
@@ -64,7 +65,11 @@ def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
 
 
 def size_model(
-    source: Path | Checkpoint, asked: ShapeRequest = ALL_DEFAULTS, *, constants: _allocator.Constants | None = None
+    source: Path | Checkpoint,
+    asked: ShapeRequest = ALL_DEFAULTS,
+    *,
+    constants: _allocator.Constants | None = None,
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> SizedModel:
     """Return the components of one instance.
 
@@ -73,6 +78,7 @@ def size_model(
         asked: dtype or weights' format (a GGUF type's name among them; what is not quantised keeps the stored dtype), context, sequences,
             engine (a kind of ours, ``vllm``, ``aphrodite``, ``sglang``, ``llama.cpp``) and its options. Replicas count for nothing here.
         constants: of the embedded engine, from `echoplaned.planning.calibrate`; the prior where None.
+        cpu_isa: what the embedded engine's matrix library computes with; the largest bound of all where that is not known.
 
     Raises:
         FieldInvalidError: a number out of range, an impossible split, or an engine without a profile.
@@ -82,7 +88,7 @@ def size_model(
     checkpoint = open_source(source)
     shape = complete_shape(checkpoint, asked)
     with translated():
-        sized = _allocator.size(checkpoint.native, native_request(shape, constants))
+        sized = _allocator.size(checkpoint.native, native_request(shape, constants, cpu_isa))
     return SizedModel(
         shape=shape,
         components=tuple(_component(part) for part in sized.components),
@@ -98,7 +104,12 @@ def size_model(
 
 
 def fitting(
-    source: Path | Checkpoint, sized: SizedModel, free_bytes: int, *, constants: _allocator.Constants | None = None
+    source: Path | Checkpoint,
+    sized: SizedModel,
+    free_bytes: int,
+    *,
+    constants: _allocator.Constants | None = None,
+    cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> tuple[int, int]:
     """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
 
@@ -109,7 +120,7 @@ def fitting(
     """
     checkpoint = open_source(source)
     with translated():
-        request = native_request(sized.shape, constants)
+        request = native_request(sized.shape, constants, cpu_isa)
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0
 

@@ -103,6 +103,7 @@ def make_report(worker: Worker) -> Report:
         instance=str(options.instance) if options is not None else "",
         generation=options.generation if options is not None else 0,
         engine_version=worker.engine_version,
+        cpu_isa=worker.cpu_isa,
         kind=embedded.NAME,
     )
 

@@ -59,6 +59,11 @@ class ModelRuntime(Protocol):
         """Names and versions of the libraries."""
         ...
 
+    @property
+    def cpu_isa(self) -> str:
+        """The instruction set that the matrix library uses."""
+        ...
+
     def load(self, options: LoadOptions) -> ServedModel:
         """Load a checkpoint.
 

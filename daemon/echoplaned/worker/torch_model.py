@@ -13,6 +13,7 @@ from echoplaned.core.facts import Signature, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.engine_kinds.embedded import embedded_version
 from echoplaned.worker.batching import Run
+from echoplaned.worker.cpu_isa import library_isa
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
@@ -87,6 +88,7 @@ class TorchRuntime:
         transformers_logging.disable_progress_bar()
         # Read while nobody waits: it takes milliseconds of searching through the installed packages.
         self._version = embedded_version(os.environ)
+        self._cpu_isa = library_isa()
         with tempfile.TemporaryDirectory(prefix="echoplane-warm-") as directory:
             warm_up(Path(directory))
 
@@ -94,6 +96,11 @@ class TorchRuntime:
     def engine_version(self) -> str:
         """Names and versions of the libraries."""
         return self._version
+
+    @property
+    def cpu_isa(self) -> str:
+        """The instruction set that the matrix library uses, as it says itself."""
+        return self._cpu_isa.value
 
     def load(self, options: LoadOptions) -> TorchModel:
         """Load a checkpoint.

@@ -78,6 +78,11 @@ class Worker:
         """Names and versions of the libraries that run the model; empty before it is warm."""
         return "" if self._runtime is None else self._runtime.engine_version
 
+    @property
+    def cpu_isa(self) -> str:
+        """The instruction set that the matrix library uses; empty before the worker is warm."""
+        return "" if self._runtime is None else self._runtime.cpu_isa
+
     def warmed(self, runtime: ModelRuntime) -> None:
         """The libraries are there: a spare from now on."""
         self._runtime = runtime

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from echoplaned.core.calibration import MemoryUsage
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
@@ -115,7 +116,7 @@ class Memory:
         anonymous = self.rss_anon_bytes - self.standby_anon_bytes
         return max(0, anonymous + self.rss_file_bytes - self.standby_file_bytes)
 
-    def usage(self, engine_version: str) -> MemoryUsage | None:
+    def usage(self, engine_version: str, cpu_isa: str) -> MemoryUsage | None:
         """Return the peaks above standby and what they speak of; None until the engine serves."""
         if not self.load_peak_rss_bytes:
             return None
@@ -127,6 +128,7 @@ class Memory:
             file_bytes=max(0, self.rss_file_bytes - self.standby_file_bytes),
             sequences=self.exercised_sequences,
             tokens=self.exercised_tokens,
+            cpu_isa=_read_isa(cpu_isa),
         )
 
 
@@ -163,6 +165,7 @@ class Report:
         contract: version of the contract that it speaks.
         histograms: latencies, one entry a measure.
         start: how far a start is; None: it cannot tell.
+        cpu_isa: the instruction set that its matrix library uses; empty: it does not say.
     """
 
     phase: WorkerPhase
@@ -180,8 +183,14 @@ class Report:
     contract: int = CONTRACT_VERSION
     histograms: tuple[Histogram, ...] = ()
     start: StartProgress | None = None
+    cpu_isa: str = ""
 
     @property
     def usage(self) -> MemoryUsage | None:
         """Peaks of memory above standby; None until the engine serves."""
-        return self.memory.usage(self.engine_version)
+        return self.memory.usage(self.engine_version, self.cpu_isa)
+
+
+def _read_isa(name: str) -> CpuIsa | None:
+    """Return an instruction set; None where none is told, or one that this release does not know."""
+    return CpuIsa(name) if name in set(CpuIsa) and name != CpuIsa.UNKNOWN else None

@@ -53,6 +53,7 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         counts_errors=report.flags.counts_errors,
         has_histograms=report.flags.has_histograms,
         has_traces=report.flags.has_traces,
+        cpu_isa=report.cpu_isa,
     )
     for one in report.histograms:
         message.histograms.add(
@@ -90,6 +91,7 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         contract=contract,
         histograms=tuple(found for one in message.histograms if (found := _read_histogram(one)) is not None),
         start=StartProgress(message.start.step, message.start.count) if message.HasField("start") else None,
+        cpu_isa=message.cpu_isa,
     )
 
 

@@ -40,6 +40,7 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
         fitting_context_length=plan.fitting_context_length,
         fitting_max_concurrency=plan.fitting_max_concurrency,
         calibration=None if plan.calibration is None else calibration_to_pb(plan.calibration),
+        cpu_isa=plan.cpu_isa,
     )
 
 
@@ -68,6 +69,7 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         fitting_context_length=message.fitting_context_length,
         fitting_max_concurrency=message.fitting_max_concurrency,
         calibration=_calibration_from_pb(message.calibration) if message.HasField("calibration") else None,
+        cpu_isa=message.cpu_isa,
     )
 
 

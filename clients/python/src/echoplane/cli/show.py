@@ -161,6 +161,7 @@ def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
             ("cache", f"{plan.kv_bytes_per_token:,} bytes a token" if plan.kv_bytes_per_token else ""),
             ("would fit", _fitting(plan)),
             ("calibrated", _calibration(plan.calibration) if plan.HasField("calibration") else ""),
+            ("computes with", plan.cpu_isa),
             ("placed on", ", ".join(plan.device_ids)),
         ]
     )
