@@ -18,7 +18,7 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run demo check test soak fuzz lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run demo check test soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,6 +65,12 @@ test: setup  ## every test but the long ones; names the slowest ten
 
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)
+
+# Left out: exploration and simulation take the same functions ten thousand times over, and a tracer makes that minutes;
+# what runs in a worker's process is not measured.
+coverage: setup  ## share of the daemon's and the client's code that unit tests run, with its floor (pyproject.toml)
+	@$(PYTHON) -m pytest -m 'not soak and not system' -n 2 --dist loadfile --timeout 600 --ignore tests/worker \
+		--ignore tests/core/test_exploration.py --ignore tests/gates/test_simulation.py --cov --cov-report term $(ARGS)
 
 # Without a sanitizer it builds with a stable compiler; the crates that are fuzzed forbid unsafe code.
 fuzz: check-tools $(CARGO_FUZZ)  ## fuzz the parsers of files, FUZZ_SECONDS for each of FUZZ_TARGETS
