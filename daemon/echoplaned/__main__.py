@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import secrets
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import grpc.aio
 import structlog
-from pydantic.fields import FieldInfo
 
+from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.ids import InstanceKey
@@ -46,7 +45,7 @@ from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
-from echoplaned.settings import ENVIRONMENT_PREFIX, Settings, SettingsInvalidError, load_settings
+from echoplaned.settings import Settings, SettingsInvalidError, load_settings
 from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
@@ -131,14 +130,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         traces=trace_store,
         engines=worker_totals,
     )
-    dependencies = GateDependencies(
-        counting_emit(loop.emit, metrics),
-        time.time,
-        latest_state=lambda: loop.state,
-        failed=loop.faults.report,
-        store=_evidence_files(settings, state),
-    )
-    gates = GateRunner(dependencies, StandardGates(gate_sources))
+    gates = _gates(settings, loop, metrics, gate_sources)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
     allocator = Allocator(settings.model_roots, engine_versions)
     planner = InstancePlanner(loop.emit, time.time, allocator.plan, loop.faults.report)
@@ -167,6 +159,17 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
 
 
+def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSources) -> GateRunner:
+    dependencies = GateDependencies(
+        counting_emit(loop.emit, metrics),
+        time.time,
+        latest_state=lambda: loop.state,
+        failed=loop.faults.report,
+        store=_evidence_files(settings, loop.state),
+    )
+    return GateRunner(dependencies, StandardGates(sources))
+
+
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
     """Return where gates keep evidence, without what belongs to rollouts that are over."""
     files = EvidenceFiles(settings.state_dir)
@@ -193,12 +196,7 @@ def _engine_options(settings: Settings) -> EngineProcessOptions:
 def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
     return EngineProcesses(
         options,
-        EngineSinks(
-            loop.emit,
-            outputs.totals,
-            loop.faults.report,
-            Tracing(outputs.traces, settings.traces, time.time),
-        ),
+        EngineSinks(loop.emit, outputs.totals, loop.faults.report, Tracing(outputs.traces, settings.traces, time.time)),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )
@@ -333,36 +331,6 @@ async def _serve(settings: Settings) -> None:
                 metrics.stop()
 
 
-_FLAGS = {
-    name: "--model-root" if name == "model_roots" else "--" + name.replace("_", "-") for name in Settings.model_fields
-}
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Make the command line from the settings: every setting is a flag, described once."""
-    parser = argparse.ArgumentParser(
-        prog="echoplaned", description="The Echoplane daemon: a control plane for serving models."
-    )
-    parser.add_argument("--version", action="version", version=distribution_version("echoplaned"))
-    commands = parser.add_subparsers(dest="command", required=True)
-    texts = {
-        "serve": "run the daemon",
-        "check": "check the settings and this host, then end",
-        "stop-engines": "end every engine that a stopped daemon left serving",
-    }
-    for name, text in texts.items():
-        command = commands.add_parser(name, help=text, description=text)
-        for setting, field in Settings.model_fields.items():
-            action = "append" if setting == "model_roots" else "store"
-            command.add_argument(_FLAGS[setting], dest=setting, action=action, help=_help(setting, field))
-    return parser
-
-
-def _help(setting: str, field: FieldInfo) -> str:
-    default = "" if field.default in {None, ()} else f" [default: {field.default}]"
-    return f"{field.description}{default} [{ENVIRONMENT_PREFIX}{setting.upper()}]".replace("%", "%%")
-
-
 def _check(settings: Settings) -> None:
     """Say what the daemon would run with.
 
@@ -398,8 +366,7 @@ async def _stop_engines(settings: Settings) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 it failed, 2 settings are wrong."""
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
+    command, options = parse(arguments)
     try:
         settings = load_settings(options)
     except SettingsInvalidError as error:

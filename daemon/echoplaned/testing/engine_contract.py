@@ -11,10 +11,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 from echoplaned.core.endpoints import oip_target
@@ -30,61 +28,15 @@ from echoplaned.core.events import (
 )
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.engines.family import find_members, read_mark
-from echoplaned.engines.leader_client import LeaderClient
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
-from echoplaned.testing.engine_stage import KEY, WAIT_S, Stage, Subject, check, open_stage, was_killed
+from echoplaned.testing.engine_case import Case, Need, Outcome
+from echoplaned.testing.engine_help import kill_and_wait, loads, put_record, report_of, until
+from echoplaned.testing.engine_stage import KEY, Stage, Subject, check, open_stage, was_killed
 from echoplaned.testing.garbage import GarbageServer
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerPhase, read_records, read_start_ticks, records_dir
-from echoplaned.worker_contract.report import Report
+from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION
-
-
-class Need(StrEnum):
-    """What a case may need that an engine may lack."""
-
-    CHILDREN = "CHILDREN"
-    MEMORY = "MEMORY"
-    SCORING = "SCORING"
-    TRACES = "TRACES"
-    HISTOGRAMS = "HISTOGRAMS"
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One thing that every leader does.
-
-    Attributes:
-        name: in a few words.
-        play: does it, and raises AssertionError where it is not done.
-        needs: what it needs that an engine may lack.
-    """
-
-    name: str
-    play: Callable[[Stage], Awaitable[None]]
-    needs: Need | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a case went.
-
-    Attributes:
-        case: its name.
-        seconds: how long it took.
-        failure: what was wrong; empty: nothing.
-        skipped: why it was left out; empty: it was not.
-    """
-
-    case: str
-    seconds: float = 0.0
-    failure: str = ""
-    skipped: str = ""
-
-    def __str__(self) -> str:
-        verdict = f"skipped: {self.skipped}" if self.skipped else self.failure or "ok"
-        return f"{self.case:<52} {self.seconds:6.1f} s  {verdict}"
 
 
 async def run_suite(subject: Subject, state_dir: Path) -> AsyncGenerator[Outcome, None]:
@@ -393,49 +345,6 @@ async def a_stop_in_a_start_leaves_nothing(stage: Stage) -> None:
 # --- small parts ---
 
 _NEW_FIELDS = frozenset({"kind", "contract", "mark", "endpoints"})
-
-
-def kill_and_wait(pid: int) -> None:
-    """Kill a process and return when it is dead: a zombie, or gone."""
-    os.kill(pid, signal.SIGKILL)
-    while read_start_ticks(pid) is not None:
-        time.sleep(0.01)
-
-
-def loads(stage: Stage) -> bool:
-    """Say whether the leader has begun to load."""
-    return any(record.phase is WorkerPhase.LOADING for record in read_records(stage.state_dir))
-
-
-def put_record(path: Path, text: str) -> None:
-    """Write a record as a leader does: whole or not at all."""
-    temporary = path.with_suffix(".put")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-async def report_of(ready: EngineReady) -> Report:
-    """Return a fresh report of a leader."""
-    client = LeaderClient(oip_target(ready.endpoints))
-    try:
-        async with aclosing(client.reports(1.0)) as reports:
-            async for report in reports:
-                return report
-    finally:
-        await client.close()
-    raise AssertionError("the leader sends no report")
-
-
-async def until(condition: Callable[[], object], otherwise: str, timeout_s: float = WAIT_S) -> None:
-    """Wait for something that other processes do.
-
-    Raises:
-        AssertionError: it did not come; the message is ``otherwise``.
-    """
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        check(time.monotonic() < deadline_s, otherwise)
-        await asyncio.sleep(0.05)
 
 
 CASES: tuple[Case, ...] = (
