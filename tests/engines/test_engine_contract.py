@@ -14,7 +14,8 @@ from echoplaned.core.facts import Task
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind, Limits, Option
 from echoplaned.engine_kinds.kind import PYTHON
-from echoplaned.testing.engine_contract import Need, run_suite
+from echoplaned.testing.engine_case import Need
+from echoplaned.testing.engine_contract import run_suite
 from echoplaned.testing.engine_stage import Subject, with_option
 from tests.engines import tiny_leader
 from tests.engines.engine_bench import facts, start
