@@ -149,8 +149,10 @@ def plain_user_dir() -> Iterator[Path]:
 
 def test_a_root_without_rights_is_refused(plain_user_dir: Path) -> None:
     """A root that the daemon could not read is found at the start, not by the first load."""
-    (plain_user_dir / "closed").mkdir(mode=0)
-    assert "closed' cannot be read" in violations(model_roots=[plain_user_dir / "closed"])["model_roots"]
+    closed = plain_user_dir / "closed"
+    closed.mkdir(mode=0)
+    assert "closed' cannot be read" in violations(model_roots=[closed])["model_roots"]
+    closed.chmod(0o700)  # else a user for whom modes count could not remove it
 
 
 def test_settings_do_not_change() -> None:

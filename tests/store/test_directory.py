@@ -52,7 +52,8 @@ def test_an_open_directory_of_ours_is_closed(tmp_path: Path) -> None:
 def test_an_open_directory_with_other_things_is_refused(tmp_path: Path) -> None:
     """A directory that others use (a home, /tmp) is never closed to them."""
     path = tmp_path / "shared"
-    path.mkdir(mode=0o755)
+    path.mkdir()
+    path.chmod(0o755)  # mkdir's mode depends on the user's umask
     (path / "letter").touch()
     with pytest.raises(StateDirError, match="others can enter it"):
         SqlStore.open(path)
