@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from echoplaned.core.calibration import WINDOW, EngineKey, Reading, Window, readings_of, with_reading
+from echoplaned.core.calibration import (
+    WINDOW,
+    EngineKey,
+    MemoryUsage,
+    Reading,
+    Window,
+    engine_key,
+    readings_of,
+    with_reading,
+)
+from echoplaned.core.commands.request import Request
+from echoplaned.core.commands.version import LoadVersion
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.effects import Persist
-from echoplaned.core.events import ReadingTaken
+from echoplaned.core.events import InstancePlaced, MemoryMeasured, ReadingTaken
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.placement import on_one_device
+from echoplaned.core.plan import Device
 from echoplaned.core.state import State
 from echoplaned.core.step import step
+from echoplaned.testing.builders import device, empty_state, order, run
 
 KEY = EngineKey("torch", "torch 2.15.0", "host memory")
 READING = Reading("m/v#0.1", 1.0, 100, 20, 0, 0)
@@ -43,3 +59,25 @@ def test_a_reading_is_persisted() -> None:
     assert [type(effect) for effect in first.effects] == [Persist]
     assert readings_of(first.state.calibrations, KEY) == (READING,)
     assert step(first.state, ReadingTaken(2.0, KEY, READING)).effects == ()
+
+
+def test_an_instruction_set_has_readings_of_its_own() -> None:
+    """What one instruction set teaches is not true of another; a GPU's figures do not depend on it, nor those of no known version."""
+    host = Device("host", "host", "host memory", 1, 0, CpuIsa.AVX512_CORE)
+    assert engine_key("torch", "torch 2.15.0", host).engine_version == "torch 2.15.0, AVX512_CORE"
+    assert engine_key("torch", "torch 2.15.0", host, CpuIsa.AVX2).engine_version == "torch 2.15.0, AVX2"
+    assert engine_key("torch", "torch 2.15.0", replace(host, kind="cuda")).engine_version == "torch 2.15.0"
+    assert engine_key("vllm", "", host) == EngineKey("vllm", "", "host memory")
+    assert engine_key("torch", "torch 2.15.0", None) == EngineKey("torch", "torch 2.15.0", "")
+
+
+def test_a_device_keeps_what_its_worker_says_of_it() -> None:
+    """What the library in a process uses replaces what was derived from flags; a worker that does not say changes nothing."""
+    loaded = run(empty_state(device()), LoadVersion(Request(1.0, "op"), order("m", "v1")))
+    key = InstanceKey.parse("m/v1#0")
+    state = run(loaded, InstancePlaced(2.0, key, on_one_device("host", 1), loaded.reservation_epoch))
+    usage = MemoryUsage("torch 2.15.0", 0, 0, 0, 0, 0, CpuIsa.AVX512_CORE_AMX)
+    told = run(state, MemoryMeasured(5.0, key, 1, 1, usage))
+    assert [one.cpu_isa for one in told.devices] == [CpuIsa.AVX512_CORE_AMX]
+    silent = run(told, MemoryMeasured(6.0, key, 1, 2, replace(usage, cpu_isa=None)))
+    assert silent.devices == told.devices

@@ -9,6 +9,7 @@ import psutil
 import pynvml
 import pytest
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.planning import devices
 
 GIB = 1024**3
@@ -96,3 +97,12 @@ def test_no_cgroup(tmp_path: Path) -> None:
     membership = tmp_path / "self"
     membership.write_text("3:memory:/user\n")
     assert devices.cgroup_limits(tmp_path, membership) == []
+
+
+def test_the_instruction_set_is_read_from_the_kernel(tmp_path: Path) -> None:
+    """A limit in the workers' environment counts; a system without the file says nothing."""
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags\t\t: avx2 avx512f avx512bw avx512vl avx512dq\n")
+    assert devices.host_isa({}, cpuinfo) is CpuIsa.AVX512_CORE
+    assert devices.host_isa({"ONEDNN_MAX_CPU_ISA": "AVX2"}, cpuinfo) is CpuIsa.AVX2
+    assert devices.host_isa({}, tmp_path / "none") is CpuIsa.UNKNOWN

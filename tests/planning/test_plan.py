@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Device
@@ -142,16 +144,34 @@ def test_offline_from_a_directory_and_from_a_config(
 
 
 def test_a_larger_request_needs_more(minilm: Path) -> None:
-    """Upper bounds never fall when context or concurrency rise, so that bisection over them is sound."""
+    """Upper bounds do not fall when context or concurrency rise, on instruction sets whose copies are known."""
     checkpoint = inspect_checkpoint(minilm)
-    for dtype in Dtype:
+    for dtype, isa in product(Dtype, (CpuIsa.AVX2, CpuIsa.AVX512_CORE, CpuIsa.AVX512_CORE_BF16)):
         bounds = [
             size_model(
-                checkpoint, ShapeRequest(dtype=dtype, context_length=context, max_concurrency=concurrency)
+                checkpoint,
+                ShapeRequest(dtype=dtype, context_length=context, max_concurrency=concurrency),
+                cpu_isa=isa,
             ).upper_bytes
             for context, concurrency in ((1, 1), (64, 1), (64, 2), (512, 2), (512, 8), (512, 64))
         ]
         assert bounds == sorted(bounds)
+
+
+def test_a_plan_is_for_an_instruction_set(request_minilm: PlanRequest) -> None:
+    """The first device's holds where the request has none, and is shown; one that was not measured is bounded, and says so."""
+    plans = {
+        isa: plan_load(replace(request_minilm, shape=ShapeRequest(dtype=Dtype.BF16), cpu_isa=isa))
+        for isa in (CpuIsa.AVX2, CpuIsa.AVX512_CORE_BF16, CpuIsa.AVX512_CORE_AMX, CpuIsa.UNKNOWN)
+    }
+    assert [plan.cpu_isa for plan in plans.values()] == list(plans)
+    assert plan_load(request_minilm).cpu_isa == request_minilm.devices[0].cpu_isa
+    parts = {isa: next(p for p in plan.components if p.name == "activations") for isa, plan in plans.items()}
+    assert parts[CpuIsa.AVX2].bytes <= parts[CpuIsa.AVX512_CORE_BF16].bytes <= parts[CpuIsa.UNKNOWN].upper_bytes
+    assert all(parts[isa].bytes == parts[isa].upper_bytes for isa in (CpuIsa.AVX2, CpuIsa.AVX512_CORE_BF16))
+    for isa in (CpuIsa.AVX512_CORE_AMX, CpuIsa.UNKNOWN):
+        assert parts[isa].source.startswith("unverified")
+        assert any(isa in warning for warning in plans[isa].warnings)
 
 
 @given(

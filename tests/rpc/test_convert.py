@@ -94,6 +94,7 @@ PLANS = st.builds(
     reservoir=st.none() | RESERVOIRS,
     surge=st.booleans(),
     warnings=st.lists(WORDS, max_size=2).map(tuple),
+    cpu_isa=WORDS,
 )
 POLICIES = st.builds(
     RolloutPolicy,

@@ -75,11 +75,7 @@ def isa_of_library(text: str) -> CpuIsa:
     if "AMX" in text:
         # Later ones than AVX10.1 have other kernels.
         return CpuIsa.UNKNOWN if "AVX10.2" in text else CpuIsa.AVX512_CORE_AMX
-    if (
-        "AVX 10.1" in text
-        or "AVX10.1" in text
-        or ("AVX-512" in text and "float16 support" in text.replace("bfloat16", ""))
-    ):
+    if "AVX 10.1" in text or "AVX10.1" in text or ("AVX-512" in text and "float16" in text.replace("bfloat16", "")):
         return CpuIsa.AVX512_CORE_FP16
     if "AVX-512" in text:
         if "Ymm" in text:
