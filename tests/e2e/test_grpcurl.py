@@ -63,7 +63,7 @@ def update_quiet(system: e.System, policy: dict[str, object]) -> float:
     body = {"model_id": "quiet", "version_id": "v2", "source_uri": system.made.uri("better"), "policy": policy}
     started = call(system, "echoplane.v1.ModelService/UpdateModel", body=body)
     assert started.returncode == 0, started.stderr
-    e.eventually(lambda: system.rollout("quiet").outcome, 400.0, "the rollout's end", 1.0)
+    e.eventually(lambda: system.rollout("quiet").outcome, 300.0, "the rollout's end", 1.0)
     rollout = system.rollout("quiet")
     assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
     decided = [event.verdict for event in rollout.history if event.HasField("verdict")]
@@ -75,7 +75,7 @@ def update_quiet(system: e.System, policy: dict[str, object]) -> float:
 
 def test_an_update_without_traffic_ends_by_probes(system: e.System) -> None:
     """No traffic, no subscriber: every stage is decided by probes; how long they take is the machine's affair."""
-    update_quiet(system, {"stages_percent": [5, 50, 90, 100], "probe_count": 20})
+    update_quiet(system, {"stages_percent": [5, 50, 100], "probe_count": 20})
 
 
 @pytest.mark.soak
