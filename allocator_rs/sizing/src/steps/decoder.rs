@@ -138,7 +138,9 @@ fn layer(tape: &mut Tape, mode: Mode, kind: Decoding) {
     if gemma {
         eager(tape, mode);
     } else {
-        sdpa(tape, mode, if repeats { Heads } else { KvHeads });
+        // A mask has heads repeated beforehand, as a copy or as a view; else attention itself shares them.
+        let wide = mode.masked || tape.of(PerHead) > 256;
+        sdpa(tape, mode, if wide { Heads } else { KvHeads });
     }
     if repeats {
         tape.free(query);
