@@ -48,7 +48,7 @@ $(GRPCURL): | $(STAMP)
 run: setup  ## run the daemon on 127.0.0.1:8470 with its state in .state
 	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root "$(MODELS)")
 
-demo: setup  ## the main job on a real model: load, serve, update in seven stages, come back from a bad version
+demo: setup  ## the main job on a real model: load, serve, update in seven stages, roll back a bad version
 	@$(PYTHON) -m benchmarks.demo
 
 check: lint  ## for every change, within three minutes: lint, and the tests that start no daemon and no engine

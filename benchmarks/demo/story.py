@@ -1,4 +1,4 @@
-"""The story: load, serve, a good update in seven stages, a bad one that comes back. Every step asks the daemon what really happened."""
+"""The story: load, serve, a good update in seven stages, a bad one that is rolled back. Every step asks the daemon what really happened."""
 
 from __future__ import annotations
 

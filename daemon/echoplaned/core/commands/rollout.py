@@ -15,7 +15,7 @@ from echoplaned.core.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class PauseRollout:
-    """Stop a rollout from going on; it still comes back on FAIL."""
+    """Stop a rollout from going on; it is still rolled back on FAIL."""
 
     request: Request
     model: str
