@@ -40,6 +40,7 @@ class Case:
         stored: what they were stored in.
         seed: of the draw.
         padded: whether rows are of unequal length.
+        threads: of the step.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class Case:
     stored: str
     seed: int
     padded: bool
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +145,14 @@ def _serve() -> None:
     from echoplaned.worker.cpu_isa import library_isa  # noqa: PLC0415 - as above
 
     isa = library_isa()
-    torch.set_num_threads(1)
     print(json.dumps({"library": isa.value}), flush=True)
     for line in sys.stdin:
         case = Case(**json.loads(line))
         dtype, stored = Dtype(case.dtype), Dtype(case.stored)
+        torch.set_num_threads(case.threads)
         torch.manual_seed(case.seed)
         shape = drawn(case.architecture, random.Random(case.seed), padded=case.padded)
-        plan = planned(shape, dtype, stored, isa)
+        plan = planned(shape, (dtype, stored), isa, case.threads)
         found = step_peak(random_model(shape, dtype, stored), row_ids(shape))
         outcome = Outcome(str(shape), plan.bytes, plan.upper_bytes, found, plan.verified)
         print(json.dumps(asdict(outcome)), flush=True)

@@ -23,6 +23,7 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.spec import ShapeRequest
+from echoplaned.engine_kinds.embedded import TORCH_THREADS
 from echoplaned.planning import inspect_config, size_model
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
@@ -118,8 +119,9 @@ def random_model(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Load
     return LoadedModel(options, model, None, Pooling(), 0, config.vocab_size, frozenset(), 0)  # type: ignore[arg-type] - texts are not used
 
 
-def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32, cpu_isa: CpuIsa = CpuIsa.UNKNOWN) -> Planned:
-    """Return what is planned for a step on an instruction set."""
+def planned(shape: Shape, dtypes: tuple[Dtype, Dtype], cpu_isa: CpuIsa = CpuIsa.UNKNOWN, threads: int = 1) -> Planned:
+    """Return what is planned for a step on an instruction set. ``dtypes``: weights are held in and were stored in."""
+    dtype, stored = dtypes
     config = getattr(transformers, shape.architecture).config_class(pad_token_id=0, **shape.fields)
     fields = config.to_dict() | {"architectures": [shape.architecture], "torch_dtype": str(TORCH_DTYPES[stored])[6:]}
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +129,12 @@ def planned(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32, cpu_isa: Cpu
         path.write_text(json.dumps(fields))
         sized = size_model(
             inspect_config(path),
-            ShapeRequest(dtype=dtype, context_length=max(shape.lengths), max_concurrency=len(shape.lengths)),
+            ShapeRequest(
+                dtype=dtype,
+                context_length=max(shape.lengths),
+                max_concurrency=len(shape.lengths),
+                options=((TORCH_THREADS, str(threads)),),
+            ),
             cpu_isa=cpu_isa,
         )
     parts = [part for part in sized.components if part.name in KEPT]

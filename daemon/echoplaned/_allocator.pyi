@@ -263,6 +263,7 @@ class Request:
         lora: tuple[int, int] | None = None,
         constants: Constants | None = None,
         cpu_isa_name: str = "UNKNOWN",
+        threads: int = 1,
     ) -> Request: ...
 
 @final

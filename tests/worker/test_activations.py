@@ -82,6 +82,25 @@ def test_a_step_stays_within_its_plan(
             _check(case, isa, measuring.measure(case))
 
 
+@pytest.mark.parametrize("architecture", ["BertModel", "GPT2LMHeadModel", "LlamaForCausalLM"])
+@pytest.mark.parametrize("isa", _isas())
+def test_several_threads_stay_within_the_upper_bound(
+    isa: CpuIsa,
+    architecture: str,
+    runners: Callable[[CpuIsa], Runner],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Each thread has copies of its own: the plan says that it is not to the byte, and its upper bound holds."""
+    seed = random.randrange(2**32)
+    record_property("seed", seed)
+    measuring = runners(isa)
+    for at, (dtype, stored) in enumerate(_carried(architecture, isa)):
+        case = Case(architecture, dtype.value, stored.value, seed, padded=(at + seed) % 2 == 0, threads=2 + at % 2 * 6)
+        outcome = measuring.measure(case)
+        assert outcome.found <= outcome.upper_bytes, f"{isa}, {case}: {outcome}"
+        assert not outcome.verified
+
+
 @pytest.mark.parametrize("isa", _isas())
 def test_the_flags_say_what_the_library_says(isa: CpuIsa, runners: Callable[[CpuIsa], Runner]) -> None:
     """What the daemon derives from the CPU's flags and the variable is what the library in a process uses."""

@@ -29,7 +29,7 @@ impl Request {
     #[new]
     #[pyo3(signature = (*, engine_name, dtype_name, context_length, max_concurrency, kv_dtype_name="AUTO",
         tensor_parallel=1, pipeline_parallel=1, block_size=None, max_batched_tokens=None, lora=None, constants=None,
-        cpu_isa_name="UNKNOWN"))]
+        cpu_isa_name="UNKNOWN", threads=1))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of one request, which the Python facade names")]
     fn new(
         engine_name: &str,
@@ -44,6 +44,7 @@ impl Request {
         lora: Option<(u64, u64)>,
         constants: Option<&Constants>,
         cpu_isa_name: &str,
+        threads: u64,
     ) -> PyResult<Self> {
         let unknown = |what: &str, name: &str| errors::NameUnknownError::new_err(format!("{what} {name:?} is unknown"));
         let kv_dtype = KvDtype::parse(kv_dtype_name).ok_or_else(|| unknown("KV dtype", kv_dtype_name))?;
@@ -61,6 +62,7 @@ impl Request {
             lora: lora.map(|(adapters, rank)| Lora { adapters, rank }),
             constants: constants.map_or_else(sizing::Constants::default, |given| given.0),
             cpu_isa,
+            threads,
         }))
     }
 }

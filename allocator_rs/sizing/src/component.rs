@@ -36,6 +36,8 @@ pub struct Workload {
     pub number: Number,
     /// What the matrix library computes with.
     pub cpu_isa: CpuIsa,
+    /// Threads of one inference.
+    pub threads: u64,
     /// Whether linear layers hold INT8 and make a copy in the compute dtype while they run.
     pub quantised: bool,
     /// Whether the peak's formula is wanted.

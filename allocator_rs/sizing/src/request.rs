@@ -6,6 +6,8 @@ use crate::{Constants, CpuIsa, Result, SizingError, WeightDtype};
 pub const MAX_CONCURRENCY: u64 = 65_536;
 /// No group of ranks is larger.
 const MAX_RANKS: u64 = 4_096;
+/// Most threads of one inference.
+const MAX_THREADS: u64 = 1_024;
 
 /// Whose memory is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,6 +135,8 @@ pub struct Request {
     pub constants: Constants,
     /// What the matrix library of the embedded engine computes with.
     pub cpu_isa: CpuIsa,
+    /// Threads of one inference in the embedded engine.
+    pub threads: u64,
 }
 
 impl Request {
@@ -152,6 +156,7 @@ impl Request {
             lora: None,
             constants: Constants::default(),
             cpu_isa: CpuIsa::default(),
+            threads: 1,
         }
     }
 
@@ -179,6 +184,7 @@ impl Request {
             }
         }
         let options = [
+            ("threads", Some(self.threads), MAX_THREADS),
             ("block_size", self.block_size, 1 << 20),
             ("max_batched_tokens", self.max_batched_tokens, 1 << 31),
             ("lora adapters", self.lora.map(|lora| lora.adapters), 1 << 16),

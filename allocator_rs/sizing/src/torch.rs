@@ -37,8 +37,9 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger
         _ => Number::Bf16,
     };
     let quantised = dtype.is_quantised();
-    let cpu_isa = request.cpu_isa;
-    let workload = Workload { sequences, context_length, element_bytes, number, cpu_isa, quantised, told: L::TOLD };
+    let Request { cpu_isa, threads, .. } = *request;
+    let told = L::TOLD;
+    let workload = Workload { sequences, context_length, element_bytes, number, cpu_isa, threads, quantised, told };
     let share = quantised_ppm(checkpoint, dtype)?;
     let resident = resident(checkpoint, dtype, ledger)?;
     let mut serving = Totals { bytes: resident, upper_bytes: resident };
@@ -218,7 +219,14 @@ fn activations<L: Ledger>(
 /// What a step that was followed is worth on this CPU, and the margin it wants beside the copies' own bounds.
 fn compared<L: Ledger>(workload: &Workload, ledger: &mut L) -> (&'static str, u64) {
     let isa = workload.cpu_isa;
-    if isa.is_measured() || (workload.number == Number::Fp32 && isa != CpuIsa::Unknown) {
+    let measured = isa.is_measured() || (workload.number == Number::Fp32 && isa != CpuIsa::Unknown);
+    if measured && workload.threads > 1 {
+        ledger.warn(|| {
+            format!("activations are unverified for {} threads: each has copies of its own", workload.threads)
+        });
+        return ("unverified for several threads; the upper bound holds for copies of each", 0);
+    }
+    if measured {
         return (
             "equal to the byte with torch's allocation events of one step (torch 2.15, transformers 5.23, CPU)",
             0,

@@ -58,4 +58,5 @@ KIND: Final = EngineKind(
     has_standby=True,
     is_calibrated=True,
     is_split=False,
+    threads_option=TORCH_THREADS,
 )

@@ -94,6 +94,7 @@ class EngineKind:
         measures_free_memory: whether it takes what is free on its device at start, so that two starts there must not overlap.
         is_calibrated: whether the planner corrects its sizes by what its processes measured.
         is_split: whether it may spread one instance over several devices.
+        threads_option: the option that says how many threads one inference takes; empty: there is none.
         limits: how long it may take.
     """
 
@@ -111,6 +112,7 @@ class EngineKind:
     measures_free_memory: bool = False
     is_calibrated: bool = False
     is_split: bool = True
+    threads_option: str = ""
     limits: Limits = Limits()
 
     def check_options(self, given: Mapping[str, str]) -> tuple[Violation, ...]:

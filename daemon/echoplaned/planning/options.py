@@ -12,6 +12,7 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ServingShape
+from echoplaned.engine_kinds import find_kind
 
 _NUMBERS: Final = (
     "tensor_parallel",
@@ -90,9 +91,7 @@ def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
                 raise FieldInvalidError(Violation(field, f"must be one of {', '.join(KvDtype)}"))
             kv_dtype = KvDtype(text.upper())
         elif name in _NUMBERS:
-            if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-                raise FieldInvalidError(Violation(field, "must be a whole number"))
-            numbers[name] = int(text)
+            numbers[name] = _whole_number(field, text)
     return SizingOptions(
         kv_dtype=kv_dtype,
         tensor_parallel=numbers.get("tensor_parallel", 1),
@@ -102,6 +101,12 @@ def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
         lora_adapters=numbers.get("lora_adapters", 0),
         lora_rank=numbers.get("lora_rank", 0),
     )
+
+
+def _whole_number(field: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise FieldInvalidError(Violation(field, "must be a whole number"))
+    return int(text)
 
 
 def refuse_unknown_options(pairs: Iterable[tuple[str, str]]) -> None:
@@ -146,4 +151,12 @@ def native_request(
         lora=lora,
         constants=constants,
         cpu_isa_name=cpu_isa.value,
+        threads=_threads(shape) if shape.options else 1,
     )
+
+
+def _threads(shape: ServingShape) -> int:
+    """Return how many threads one inference takes: each has copies of its own, which the upper bound counts."""
+    kind = find_kind(shape.engine)
+    name = kind.threads_option if kind is not None else ""
+    return _whole_number(f'engine_options["{name}"]', dict(shape.options).get(name, "1"))

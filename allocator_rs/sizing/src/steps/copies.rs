@@ -59,16 +59,23 @@ impl Copies {
 pub(super) struct Copier {
     isa: CpuIsa,
     number: Number,
+    /// Of one product; each has blocks of its own.
+    pub threads: u64,
     last: (u64, u64),
 }
 
 impl Copier {
-    pub const fn new(isa: CpuIsa, number: Number) -> Self {
-        Self { isa, number, last: (0, 0) }
+    pub const fn new(isa: CpuIsa, number: Number, threads: u64) -> Self {
+        Self { isa, number, threads, last: (0, 0) }
     }
 
-    /// The copies of one product.
+    /// The copies of one product, by all threads at most.
     pub fn of(&mut self, product: Product) -> Copies {
+        let Copies { bytes, upper_bytes } = self.by_one(product);
+        Copies { bytes, upper_bytes: upper_bytes.saturating_mul(self.threads) }
+    }
+
+    fn by_one(&mut self, product: Product) -> Copies {
         let Product { batch, rows, input, output } = product;
         let work = rows.saturating_mul(input).saturating_mul(output).saturating_mul(batch);
         if work <= FEW_PRODUCTS {
@@ -187,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn copies(isa: CpuIsa, number: Number, rows: u64, input: u64, output: u64) -> Copies {
-        Copier::new(isa, number).of(Product { batch: 1, rows, input, output })
+        Copier::new(isa, number, 1).of(Product { batch: 1, rows, input, output })
     }
 
     /// What torch counted beside the result, on a machine with tiles and under the library's setting.
@@ -234,6 +241,14 @@ mod tests {
                 assert!(found.upper_bytes >= measured, "{isa:?} {rows} {input} {output}: {found:?}");
             }
         }
+    }
+
+    /// Each thread may keep blocks of its own; what is expected stays that of one.
+    #[test]
+    fn several_threads_have_blocks_of_their_own() {
+        let product = Product { batch: 1, rows: 200, input: 128, output: 408 };
+        let [one, eight] = [1, 8].map(|threads| Copier::new(CpuIsa::Avx512CoreBf16, Number::Bf16, threads).of(product));
+        assert_eq!((eight.bytes, eight.upper_bytes), (one.bytes, 8 * one.upper_bytes));
     }
 
     proptest! {

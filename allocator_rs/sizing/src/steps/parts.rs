@@ -23,6 +23,8 @@ pub(super) struct Mode {
     pub even: bool,
     /// What the matrix library computes with.
     pub isa: CpuIsa,
+    /// Threads of one inference.
+    pub threads: u64,
 }
 
 impl Mode {
@@ -130,10 +132,10 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode, heads: Dim) {
     tape.hold(elements(&[Tokens, Query]));
     tape.hold(size(4, &[Tokens, Heads]));
     let buffers = [
-        size(4, &[QueryBlock, KeyBlock]),
-        size(8, &[QueryBlock]),
-        size(4, &[QueryBlock, PerHead]),
-        size(2, &[QueryBlock, KeyBlock]),
+        size(mode.threads.saturating_mul(4), &[QueryBlock, KeyBlock]),
+        size(mode.threads.saturating_mul(8), &[QueryBlock]),
+        size(mode.threads.saturating_mul(4), &[QueryBlock, PerHead]),
+        size(mode.threads.saturating_mul(2), &[QueryBlock, KeyBlock]),
     ];
     let used = if mode.narrow() { 4 } else { 3 };
     for buffer in buffers.into_iter().take(used) {

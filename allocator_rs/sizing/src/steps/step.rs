@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::copies::Copier;
 use super::parts::Mode;
 use super::tape::{Tape, Values};
 use crate::Result;
@@ -62,9 +63,9 @@ pub(super) fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> 
     let full =
         model.caches.iter().any(|group| matches!(group.kind, CacheKind::Sliding { window, .. } if context >= window));
     let masked = workload.sequences > 1 || full;
-    let Workload { number, quantised, cpu_isa, told, .. } = *workload;
-    let mode = Mode { number, quantised, masked, even: false, isa: cpu_isa };
-    Ok((Tape::new(values, told, cpu_isa, number), mode))
+    let Workload { number, quantised, cpu_isa, threads, told, .. } = *workload;
+    let mode = Mode { number, quantised, masked, even: false, isa: cpu_isa, threads };
+    Ok((Tape::new(values, told, Copier::new(cpu_isa, number, threads)), mode))
 }
 
 /// The next even number: what is packed by pairs is padded to it.

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::Number;
 use super::copies::{Copier, Product};
 use super::packed::Packed;
-use crate::{CpuIsa, Result, SizingError};
+use crate::{Result, SizingError};
 
 /// A dimension that sizes are products of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +124,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub fn new(values: Values, told: bool, isa: CpuIsa, number: Number) -> Self {
+    pub fn new(values: Values, told: bool, copier: Copier) -> Self {
         Self {
             values,
             live: 0,
@@ -133,7 +132,7 @@ impl Tape {
             upper_peak: 0,
             held: told.then(|| [Vec::new(), Vec::new()]),
             packed: Packed::default(),
-            copier: Copier::new(isa, number),
+            copier,
         }
     }
 
@@ -234,7 +233,7 @@ impl Tape {
 
     /// What the matrix library keeps after the step, expected and at most. Bytes.
     pub const fn packed_bytes(&self) -> [u64; 2] {
-        [self.packed.kept_bytes, self.packed.upper_bytes()]
+        [self.packed.kept_bytes, self.packed.upper_bytes().saturating_mul(self.copier.threads)]
     }
 
     /// The peak, its upper bound, and how the peak is made up.
