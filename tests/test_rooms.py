@@ -28,7 +28,7 @@ LEVELS: Mapping[str, int] = {
     **dict.fromkeys(("rpc", "telemetry", "gateway"), 3),
     **dict.fromkeys(("engines", "gates", "xds", "planning", "store", "security"), 3),
     **dict.fromkeys(("worker", "supervisor"), 3),
-    "runtime": 2,
+    **dict.fromkeys(("runtime", "command_line"), 2),
     **dict.fromkeys(("ports", "settings", "engine_kinds", "worker_contract"), 1),
     "core": 0,
     "dtesn": 0,
