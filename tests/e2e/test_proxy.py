@@ -24,7 +24,7 @@ from echoplane.tensors import Query
 
 address = sys.argv[1]
 with Client(address) as client:
-    assert [model.name for model in client.list_models()] == ["models/proxied"]
+    assert "models/proxied" in [model.name for model in client.list_models()]
 with InferenceClient("proxied", control=address) as model:
     assert model.infer_texts(["a text"]).version == "v1"
 
