@@ -181,7 +181,11 @@ async def test_a_reading_is_explained_in_a_thread(bench: Bench, minilm: Path) ->
     assert bench.events == []
     event = await bench.answer()
     assert isinstance(event, ReadingTaken)
-    assert (event.key.engine, event.key.engine_version, event.key.device) == ("torch", "torch 1, UNKNOWN", "host memory")
+    assert (event.key.engine, event.key.engine_version, event.key.device) == (
+        "torch",
+        "torch 1, UNKNOWN",
+        "host memory",
+    )
     assert event.reading.subject == "m/v1#0.1"
     assert event.reading.temporary_bytes > 0
 
