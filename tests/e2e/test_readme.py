@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 
@@ -54,8 +56,9 @@ class Reader:
         self._terminal = folder / "terminal"
         self._server: subprocess.Popen[bytes] | None = None
         self._log = folder / "serve.log"
-        # The documents' own port, unless somebody has it on this machine.
-        self._port = PORT if _is_free(PORT) else free_port()
+        # The documents' own port, unless somebody has it on this machine, or another reader is about to take it.
+        self._claim = _claim(PORT)
+        self._port = PORT if self._claim is not None and _is_free(PORT) else free_port()
         self._variables = variables
         if self._port != PORT:
             address = f"127.0.0.1:{self._port}"
@@ -70,12 +73,13 @@ class Reader:
                 self._run(BLOCKS[self.done - 1])
 
     def close(self) -> None:
-        """End the server and its engines, by the documents' own command."""
-        if self._server is None:
-            return
-        os.killpg(self._server.pid, signal.SIGTERM)
-        self._server.wait(30)
-        self._shell(". .venv/bin/activate && echoplaned stop-engines --state-dir .state", fresh=True)
+        """End the server and its engines, by the documents' own command, and let go of the port."""
+        if self._server is not None:
+            os.killpg(self._server.pid, signal.SIGTERM)
+            self._server.wait(30)
+            self._shell(". .venv/bin/activate && echoplaned stop-engines --state-dir .state", fresh=True)
+        if self._claim is not None:
+            self._claim.close()
 
     def _run(self, block: Block) -> None:
         text = block.text.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{self._port}")
@@ -132,6 +136,24 @@ class Reader:
             return not _is_free(self._port)
 
         e.eventually(answers, 30.0, "the daemon of the README")
+
+
+def _claim(port: int) -> IO[str] | None:
+    """Claim a port among all tests of this machine, until the file is closed; None: another one has it.
+
+    Two readers in two processes would both find it free, and the one would then talk to the other's daemon.
+    """
+    path = Path(tempfile.gettempdir()) / f"echoplane-tests-port-{port}.lock"
+    try:
+        file = path.open("w", encoding="utf-8")
+    except PermissionError:  # another user's
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _is_free(port: int) -> bool:
