@@ -144,6 +144,7 @@ def test_int8_is_equivalent(talk: Talk, capsys: pytest.CaptureFixture[str]) -> N
     with capsys.disabled():
         print(f"\n{said}")  # noqa: T201 - as above
     talk.nobody_failed()
+    assert {"v1", "int8"} <= {sample.version for sample in talk.load.samples()}
 
 
 def test_an_intended_change_passes_with_its_report(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
