@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -86,7 +87,7 @@ class Reader:
         if any(server in text for server in SERVERS):
             self._serve(text)
         elif block.language == "console":
-            for command, shown in commands_of(block):
+            for command, shown in commands_of(replace(block, text=text)):
                 printed = self._shell(command, fresh=not block.same_terminal, may_fail=True)
                 _compare(block, shown, printed)
         else:
