@@ -13,6 +13,8 @@ FUZZ := allocator_rs/fuzz
 FUZZ_TARGETS ?= safetensors gguf config index
 FUZZ_SECONDS ?= 60
 RUST_SOURCES := $(shell find allocator_rs -name '*.rs' -o -name 'Cargo.*' 2>/dev/null | grep -v /target/)
+# A file's tests stay in one process, which starts what they share once; the long files come early, so that none is left alone at the end.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # Some environments forbid bytecode; without it every start of the daemon costs three seconds more.
 export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
@@ -55,13 +57,13 @@ check: lint  ## for every change, within three minutes: lint, and the tests that
 	@echo "== check: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== check: Python"
-	@$(PYTHON) -m pytest -m 'not system and not soak' -n 2 --dist loadfile --durations 3 -q $(ARGS)
+	@$(PYTHON) -m pytest -m 'not system and not soak' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
 
 test: setup  ## every test but the long ones; names the slowest ten
 	@echo "== test: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== test: Python"
-	@$(PYTHON) -m pytest -m 'not soak' -n 2 --dist loadgroup --durations 10 $(ARGS)
+	@$(PYTHON) -m pytest -m 'not soak' -n 2 $(BY_FILE) --durations 10 $(ARGS)
 
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)
@@ -69,7 +71,7 @@ soak: setup  ## the long forms of the system tests
 # Left out: exploration and simulation take the same functions ten thousand times over, and a tracer makes that minutes;
 # what runs in a worker's process is not measured.
 coverage: setup  ## share of the daemon's and the client's code that unit tests run, with its floor (pyproject.toml)
-	@$(PYTHON) -m pytest -m 'not soak and not system' -n 2 --dist loadfile --timeout 600 --ignore tests/worker \
+	@$(PYTHON) -m pytest -m 'not soak and not system' -n 2 $(BY_FILE) --timeout 600 --ignore tests/worker \
 		--ignore tests/core/test_exploration.py --ignore tests/gates/test_simulation.py --cov --cov-report term $(ARGS)
 
 # Without a sanitizer it builds with a stable compiler; the crates that are fuzzed forbid unsafe code.

@@ -29,11 +29,11 @@ POSSIBLE = possible()
 
 
 def _isas() -> list[object]:
-    """Return every instruction set, grouped so that one process measures each; those that this CPU lacks say so."""
+    """Return every instruction set; those that this CPU lacks say so."""
     params: list[object] = []
     for isa in dict.fromkeys((*LIMITED, native_isa())):
         lacking = pytest.mark.skipif(isa not in POSSIBLE, reason=f"this CPU does not have {isa}")
-        params.append(pytest.param(isa, marks=[lacking, pytest.mark.xdist_group(f"activations-{isa}")]))
+        params.append(pytest.param(isa, marks=lacking))
     return params
 
 
