@@ -14,8 +14,8 @@ from echoplaned.core.facts import Task
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind, Limits, Option
 from echoplaned.engine_kinds.kind import PYTHON
-from echoplaned.testing.engine_case import Need
-from echoplaned.testing.engine_contract import run_suite
+from echoplaned.testing.engine_case import Case, Need
+from echoplaned.testing.engine_contract import DEATHS, FAILURES, GOOD_LIFE, run_suite
 from echoplaned.testing.engine_stage import Subject, with_option
 from tests.engines import tiny_leader
 from tests.engines.engine_bench import facts, start
@@ -73,8 +73,13 @@ def tiny(checkpoints: Checkpoints, folder: Path) -> Subject:
     )
 
 
+PARTS = {"good life": GOOD_LIFE, "deaths": DEATHS, "failures": FAILURES}
+
+
+@pytest.mark.parametrize("cases", [pytest.param(cases, id=name) for name, cases in PARTS.items()])
 @pytest.mark.parametrize("make", [embedded, tiny], ids=lambda make: make.__name__)
 async def test_the_contract_is_kept(
+    cases: tuple[Case, ...],
     make: Callable[[Checkpoints, Path], Subject],
     checkpoints: Checkpoints,
     state_dir: Path,
@@ -85,9 +90,10 @@ async def test_the_contract_is_kept(
     folder.mkdir()
     subject = make(checkpoints, state_dir)
     outcomes = []
-    async for outcome in run_suite(subject, folder):
+    async for outcome in run_suite(subject, folder, cases):
         outcomes.append(outcome)
         with capsys.disabled():
             print(f"\ncontract, {subject.name}: {outcome}", end="", flush=True)  # noqa: T201 - the cases are shown
     assert [str(one) for one in outcomes if one.failure] == []
-    assert {one.skipped.partition(":")[0] for one in outcomes if one.skipped} == set(subject.lacks)
+    lacking = {case.needs for case in cases if case.needs in subject.lacks}
+    assert {one.skipped.partition(":")[0] for one in outcomes if one.skipped} == lacking

@@ -1,7 +1,7 @@
 """The contract suite: what every leader must do, case by case, whatever engine it leads.
 
-``run_suite`` plays all cases of one subject on one stage and yields an outcome a case. A case that needs what the subject says it lacks
-is skipped by that name, never silently.
+``run_suite`` plays cases of one subject on one stage, in their order, and yields an outcome a case: ``GOOD_LIFE``, ``DEATHS``,
+``FAILURES``, or all as ``CASES``. A case that needs what the subject says it lacks is skipped by that name, never silently.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
 
-async def run_suite(subject: Subject, state_dir: Path) -> AsyncGenerator[Outcome, None]:
-    """Play every case of a subject in a state directory of its own."""
+async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) -> AsyncGenerator[Outcome, None]:
+    """Play the cases for a subject in a state directory of its own."""
     async with open_stage(subject, state_dir) as stage:
-        for case in CASES:
+        for case in cases:
             if case.needs is not None and case.needs in subject.lacks:
                 yield Outcome(case.name, skipped=f"{case.needs}: {subject.lacks[case.needs]}")
                 continue
@@ -347,7 +347,7 @@ async def a_stop_in_a_start_leaves_nothing(stage: Stage) -> None:
 _NEW_FIELDS = frozenset({"kind", "contract", "mark", "endpoints"})
 
 
-CASES: tuple[Case, ...] = (
+GOOD_LIFE: tuple[Case, ...] = (
     Case("start, ready, the same order again", starts),
     Case("golden probes", passes_probes),
     Case("memory after the probes", measures_memory, Need.MEMORY),
@@ -360,13 +360,18 @@ CASES: tuple[Case, ...] = (
     Case("drain, undrain, deadline", drains),
     Case("a foreign record", a_foreign_record_is_left_alone),
     Case("stop", stops),
+)
+DEATHS: tuple[Case, ...] = (
     Case("kill of a child", a_killed_child_ends_it, Need.CHILDREN),
     Case("kill of the leader", a_killed_leader_ends_it),
     Case("a child in a session of its own", a_child_in_a_session_of_its_own_ends_with_it),
     Case("sweep", is_swept),
+)
+FAILURES: tuple[Case, ...] = (
     Case("an answer that is no protobuf", answers_no_protobuf),
     Case("a version that cannot be loaded", a_broken_version_is_given_up),
     Case("a start that never ends", a_start_that_never_ends_is_stuck),
     Case("a stop in the middle of a start", a_stop_in_a_start_leaves_nothing),
     Case("crash loop", crashes_again_and_again),
 )
+CASES = GOOD_LIFE + DEATHS + FAILURES
