@@ -112,8 +112,9 @@ bench: setup  ## the benchmarks, as ratios measured side by side
 proto: setup  ## generate the API code from proto/
 	@$(PYTHON) proto/generate.py
 
-diagrams: setup  ## draw docs/lifecycles.md from the core's tables
+diagrams: setup  ## draw docs/lifecycles.md from the core's tables, and the rooms of docs/ARCHITECTURE.md from the imports
 	@$(PYTHON) -m echoplaned.testing.diagrams > docs/lifecycles.md
+	@$(PYTHON) -m echoplaned.testing.rooms docs/ARCHITECTURE.md
 
 wheel: setup  ## build the wheels of the daemon and of the client into dist/
 	@$(BIN)/uv build --quiet --wheel --out-dir dist
