@@ -119,8 +119,8 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     worker_totals = WorkerTotals()
     engine_options = _engine_options(settings)
     engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
-    prober = OipProber(time.monotonic)
-    scorer = OipScorer()
+    prober = OipProber(time.monotonic, engines.control_key_at)
+    scorer = OipScorer(engines.control_key_at)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gate_sources = GateSources(
         prober,
@@ -208,6 +208,7 @@ def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
         handler_services=(ads.SERVICE, lrs.SERVICE),
         max_message_bytes=settings.max_message_bytes,
         channel=server_options(),
+        channelz=settings.channelz,
     )
 
 

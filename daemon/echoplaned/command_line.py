@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as distribution_version
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for setting, field in Settings.model_fields.items():
             action = "append" if setting == "model_roots" else "store"
-            command.add_argument(_FLAGS[setting], dest=setting, action=action, help=_help(setting, field))
+            bare: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
+            command.add_argument(_FLAGS[setting], dest=setting, action=action, help=_help(setting, field), **bare)
     return parser
 
 

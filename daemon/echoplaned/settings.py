@@ -130,6 +130,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of requests whose log-probabilities and entropies the engines report, drawn by chance; 0: none.",
     )
+    channelz: bool = Field(
+        default=False, description="Serve gRPC's channelz, which tells every caller the addresses of all connections."
+    )
     default_max_concurrency: int = Field(
         default=8, ge=1, le=4096, description="max_concurrency of a version whose caller names none."
     )

@@ -182,9 +182,9 @@ class World:
         assert isinstance(answer, operations_pb2.Operation)
         return answer
 
-    async def start(self) -> grpc.aio.Server:
+    async def start(self, *, channelz: bool = False) -> grpc.aio.Server:
         """Start the server and dial it."""
-        server = build_server(self.deps(), options=ServerOptions())
+        server = build_server(self.deps(), options=ServerOptions(channelz=channelz))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS))

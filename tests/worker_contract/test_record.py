@@ -39,6 +39,7 @@ RECORD = WorkerRecord(
     kind="embedded-of-tomorrow",
     contract=CONTRACT_VERSION,
     mark="0123456789abcdef/w1/0",
+    control_key="5a" * 32,
     endpoints=(
         Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:1"),
         Endpoint(EndpointProtocol.OPENAI_HTTP, "unix:/run/e/w1.sock"),
@@ -62,7 +63,7 @@ def test_a_record_of_the_first_contract() -> None:
         ' "start_ticks": 12, "worker_id": "w-1"}'
     )
     record = WorkerRecord.from_json(text)
-    assert (record.kind, record.contract, record.mark) == ("", 1, "")
+    assert (record.kind, record.contract, record.mark, record.control_key) == ("", 1, "", "")
     assert record.endpoints == (Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:40123"),)
 
 
@@ -108,6 +109,30 @@ def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pyte
     assert [one.target for one in record.endpoints] == ["127.0.0.1:5"]
     keeper.release()
     assert list(records_dir(state_dir).iterdir()) == []
+
+
+def test_a_record_is_for_its_own_user_alone(state_dir: Path) -> None:
+    """The key is drawn anew by every leader, in a file and a directory that nobody else may read, and shown by no repr."""
+    records_dir(state_dir).mkdir(mode=0o755)
+    keeper = RecordKeeper(state_dir, "w1", "kind")
+    keeper.update(WorkerPhase.SPARE)
+    path = records_dir(state_dir) / "w1.json"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    key = keeper.record.control_key
+    assert read_records(state_dir)[0].control_key == key
+    assert key not in repr(keeper.record)
+    keeper.release()
+    again = RecordKeeper(state_dir, "w1", "kind")
+    assert again.record.control_key not in {key, ""}
+    again.release()
+
+
+@pytest.mark.parametrize("key", ["short", "5A" * 32, "\n" * 64])
+def test_a_damaged_key_damages_the_record(key: str) -> None:
+    """A leader whose key cannot be sent cannot be led: its record is no record."""
+    data = json.loads(RECORD.to_json())
+    with pytest.raises(ValueError, match="control_key"):
+        WorkerRecord.from_json(json.dumps({**data, "control_key": key}))
 
 
 def test_an_id_is_claimed_once(state_dir: Path) -> None:

@@ -164,6 +164,10 @@ class EngineProcesses:
         """Return the process that leads an instance's engine under this id; 0: there is none."""
         return self._leaders.pid_of(leader_id)
 
+    def control_key_at(self, address: str) -> str:
+        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        return self._leaders.control_key_at(address)
+
     # --- start ---
 
     async def _start(self, effect: StartEngine) -> None:
@@ -217,8 +221,8 @@ class EngineProcesses:
         limit_s = watched.leader.kind.limits.probe_s
         try:
             async with asyncio.timeout(limit_s):
-                channel = watched.leader.client.channel
-                count = await probe_all(channel, effect.instance.version, effect.facts, watched.probe_sent)
+                line = watched.leader.client.line
+                count = await probe_all(line, effect.instance.version, effect.facts, watched.probe_sent)
         except TimeoutError:
             self._leaders.stuck(watched, f"its probes did not end within {limit_s:g} s")
             return

@@ -11,7 +11,8 @@ import structlog
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
-from echoplaned.engines.channels import open_channel
+from echoplaned.engines.channels import Line, open_channel
+from echoplaned.worker_contract.control_key import key_metadata
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
 from echoplaned.worker_contract.report_wire import read_report
@@ -34,12 +35,13 @@ class LeaderClient:
 
     Args:
         address: ``host:port`` of the leader.
+        key: its control key; empty: it has none.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str = "") -> None:
         self.address = address
-        self.channel = open_channel(address)
-        stub = worker_pb2_grpc.WorkerServiceStub(self.channel)
+        self.line = Line(open_channel(address), key_metadata(key))
+        stub = worker_pb2_grpc.WorkerServiceStub(self.line.channel)
         self._stub = cast("worker_pb2_grpc.WorkerServiceAsyncStub", stub)
 
     async def load(self, effect: StartEngine, timeout_s: float) -> None:
@@ -62,7 +64,7 @@ class LeaderClient:
             weights_format=shape.weights_format,
         )
         try:
-            answer = await self._stub.Load(write_order(order), timeout=timeout_s)
+            answer = await self._stub.Load(write_order(order), timeout=timeout_s, metadata=self.line.metadata)
         except grpc.aio.AioRpcError as error:
             raise LeaderRefusedError(error.code(), error.details() or error.code().name) from error
         # grpc.aio gives None for an answer that it cannot parse.
@@ -75,7 +77,8 @@ class LeaderClient:
         What is no report is as silence: it ends the stream too.
         """
         try:
-            async for message in self._stub.Watch(worker_pb2.WatchRequest(interval_s=interval_s)):
+            request = worker_pb2.WatchRequest(interval_s=interval_s)
+            async for message in self._stub.Watch(request, metadata=self.line.metadata):
                 if not isinstance(message, worker_pb2.WorkerReport):
                     log.warning("report.unreadable", address=self.address)
                     return
@@ -86,7 +89,8 @@ class LeaderClient:
     async def traces(self, fraction: float) -> AsyncGenerator[worker_pb2.TraceBatch, None]:
         """Yield what requests said until the stream breaks, which is no error here; a fraction of 0 ends the leader's tracing and this."""
         try:
-            async for batch in self._stub.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction)):
+            request = worker_pb2.WatchTracesRequest(fraction=fraction)
+            async for batch in self._stub.WatchTraces(request, metadata=self.line.metadata):
                 if not isinstance(batch, worker_pb2.TraceBatch):
                     return
                 yield batch
@@ -97,18 +101,19 @@ class LeaderClient:
         """Mark the leader as draining, or take the mark back; one that does not answer is dealt with elsewhere."""
         request = worker_pb2.DrainRequest(generation=generation, undo=not draining)
         try:
-            await self._stub.Drain(request, timeout=_CALL_DEADLINE_S)
+            await self._stub.Drain(request, timeout=_CALL_DEADLINE_S, metadata=self.line.metadata)
         except grpc.aio.AioRpcError:
             return
 
     async def shut_down(self, grace_s: float) -> bool:
         """Ask the leader to end; whether it said yes."""
+        request = worker_pb2.ShutdownRequest(grace_s=grace_s)
         try:
-            await self._stub.Shutdown(worker_pb2.ShutdownRequest(grace_s=grace_s), timeout=grace_s + 1.0)
+            await self._stub.Shutdown(request, timeout=grace_s + 1.0, metadata=self.line.metadata)
         except grpc.aio.AioRpcError:
             return False
         return True
 
     async def close(self) -> None:
         """Close the channel."""
-        await self.channel.close(None)
+        await self.line.channel.close(None)

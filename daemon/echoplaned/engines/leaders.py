@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
@@ -104,6 +105,11 @@ class Leaders:
         """Return the process of the leader with this id that leads an instance; 0: there is none."""
         leaders = (watched.leader for watched in self._instances.values())
         return next((one.process.pid for one in leaders if one.worker_id == leader_id), 0)
+
+    def control_key_at(self, address: str) -> str:
+        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        leaders = (watched.leader for watched in self._instances.values())
+        return next((one.control_key for one in leaders if oip_target(one.endpoints) == address), "")
 
     @property
     def is_idle(self) -> bool:

@@ -11,7 +11,7 @@ import grpc
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.channels import Channels
+from echoplaned.engines.channels import Channels, KeyAt, Line
 from echoplaned.engines.messages import (
     Answer,
     BadAnswerError,
@@ -41,17 +41,17 @@ class ProbeFailedError(Exception):
 
 
 async def infer_golden(
-    channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts, index: int, timeout_s: float = PROBE_DEADLINE_S
+    line: Line, version: VersionKey, facts: ModelFacts, index: int, timeout_s: float = PROBE_DEADLINE_S
 ) -> Answer:
     """Send one golden prompt and check the answer.
 
     Raises:
         ProbeFailedError: the call failed, or its answer is not what the signature promises.
     """
-    stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
+    stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(line.channel))
     try:
         request = golden_request(version, facts.task, index)
-        response = await stub.ModelInfer(request, timeout=timeout_s, metadata=(PROBE_MARK,))
+        response = await stub.ModelInfer(request, timeout=timeout_s, metadata=(PROBE_MARK, *line.metadata))
         return read_answer(checked_message(response), facts.signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"
@@ -60,9 +60,7 @@ async def infer_golden(
         raise ProbeFailedError(f"prompt {index}: {error}") from error
 
 
-async def probe_all(
-    channel: grpc.aio.Channel, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]
-) -> int:
+async def probe_all(line: Line, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]) -> int:
     """Send every golden prompt, some of them twice to compare; return how many prompts there were.
 
     ``before_call`` is called before each inference, so that what the worker counts of them is not taken for traffic.
@@ -71,7 +69,7 @@ async def probe_all(
         ProbeFailedError: one of them failed, or was answered differently the second time.
     """
     count = len(GOLDEN_TEXTS)
-    answers = await _infer_all(channel, version, facts, before_call, [*range(count), *REPEATED])
+    answers = await _infer_all(line, version, facts, before_call, [*range(count), *REPEATED])
     for index, second in zip(REPEATED, answers[count:], strict=True):
         first = answers[index]
         apart = difference(first, second)
@@ -81,7 +79,7 @@ async def probe_all(
 
 
 async def _infer_all(
-    channel: grpc.aio.Channel,
+    line: Line,
     version: VersionKey,
     facts: ModelFacts,
     before_call: Callable[[], None],
@@ -95,7 +93,7 @@ async def _infer_all(
     calls = []
     for index in indices:
         before_call()
-        calls.append(infer_golden(channel, version, facts, index, timeout_s))
+        calls.append(infer_golden(line, version, facts, index, timeout_s))
     answers: list[Answer] = []
     # All are waited for, so that none goes on after a failure beside it.
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
@@ -110,18 +108,19 @@ class OipProber:
 
     Args:
         clock: monotonic seconds.
+        key_at: knows the control keys: without its leader's, a probe counts as a client's call.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], key_at: KeyAt = lambda _: "") -> None:
         self._clock = clock
-        self._channels = Channels()
+        self._channels = Channels(key_at=key_at)
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
-        channel = self._channels.to(address)
+        line = self._channels.line(address)
         began_s = self._clock()
         try:
-            await infer_golden(channel, version, facts, index)
+            await infer_golden(line, version, facts, index)
         except ProbeFailedError as error:
             return ProbeOutcome(ok=False, detail=str(error), duration_s=self._clock() - began_s)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)

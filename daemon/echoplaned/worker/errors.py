@@ -36,6 +36,13 @@ class WrongModelError(CallError):
     blame = Blame.CLIENT
 
 
+class NotAllowedError(CallError):
+    """The request asks for what only the daemon may have."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    blame = Blame.CLIENT
+
+
 class OverloadedError(CallError):
     """More sequences are waiting than the queue may hold."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
 
@@ -17,10 +18,11 @@ from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
 from echoplaned.worker.errors import Blame, CallError, NotServingError
-from echoplaned.worker.requests import InferOrder, check_model, read_order
+from echoplaned.worker.requests import InferOrder, check_allowed, check_model, read_order
 from echoplaned.worker.tensors import Tensor, write_output
 from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
+from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
 
 VERSION_TRAILER: Final = "echoplane-version"
@@ -37,10 +39,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
-    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``."""
+    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``.
 
-    def __init__(self, worker: Worker) -> None:
+    Args:
+        worker: the worker's state.
+        control_key: what a call must carry to count as the daemon's.
+    """
+
+    def __init__(self, worker: Worker, control_key: str) -> None:
         self._worker = worker
+        self._control_key = control_key
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
         """The process answers, so it lives."""
@@ -83,12 +91,13 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
         """Answer one request; a failed one ends with a status other than OK."""
-        with self._worker.counters.begin(probe=_is_probe(context)) as call:
+        caller = _read_caller(context, self._control_key)
+        with self._worker.counters.begin(probe=caller.origin.probe) as call:
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
-                order = read_order(request, serving.model.options, serving.model.signature)
-                response = await _answer(request, serving, order, _origin(context))
+                order = _order(request, serving, caller)
+                response = await _answer(request, serving, order, caller.origin)
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -146,13 +155,14 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         serving = self._serving()
         self._name_version(serving, context)
-        order = read_order(request, serving.model.options, serving.model.signature)
+        caller = _read_caller(context, self._control_key)
+        order = _order(request, serving, caller)
         if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
-            response = await _answer(request, serving, order, _origin(context))
+            response = await _answer(request, serving, order, caller.origin)
             response.parameters[_FINAL].bool_param = True
             yield response
             return
-        async with aclosing(serving.answerer.stream(order, _origin(context))) as pieces:
+        async with aclosing(serving.answerer.stream(order, caller.origin)) as pieces:
             async for piece in pieces:
                 response = _response(request, serving, order, _piece_tensors(piece))
                 response.parameters[_FINAL].bool_param = piece.token.last
@@ -170,6 +180,25 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     def _name_version(self, serving: Serving, context: Context) -> None:
         context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who calls. ``is_daemon``: it has the control key."""
+
+    origin: Origin
+    is_daemon: bool
+
+
+def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
+    """Check a request.
+
+    Raises:
+        CallError: it is not accepted.
+    """
+    if not caller.is_daemon:
+        check_allowed(request.parameters)
+    return read_order(request, serving.model.options, serving.model.signature)
 
 
 async def _answer(
@@ -206,20 +235,20 @@ def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
     }
 
 
-def _is_probe(context: Context) -> bool:
-    """Whether a call says that it is the daemon's probe: all that it gains is that a drain does not wait for the next one."""
-    return PROBE_MARK in (context.invocation_metadata() or ())
+def _read_caller(context: Context, control_key: str) -> _Caller:
+    """Return who asked, by the call's metadata; of several values of a key the first counts.
 
-
-def _origin(context: Context) -> Origin:
-    """Return who asked, by the call's metadata; of several values of a key the first counts."""
+    The probe mark is the daemon's: on anybody else's call it means nothing, and the call counts as a client's.
+    """
     metadata = context.invocation_metadata() or ()
+    is_daemon = opens(control_key, metadata)
     named = {
         key: short_name(value)
         for key, value in reversed(tuple(metadata))
         if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
     }
-    return Origin(named.get(CONVERSATION, ""), PROBE_MARK in metadata, named.get(PROMPT_CLASS, ""))
+    is_probe = is_daemon and PROBE_MARK in metadata
+    return _Caller(Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon)
 
 
 def _blame_of_cancel(context: Context) -> Blame:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, Task
-from echoplaned.worker.errors import InvalidInputError, WrongModelError
+from echoplaned.worker.errors import InvalidInputError, NotAllowedError, WrongModelError
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Sampling, Scoring
 from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
@@ -20,6 +20,8 @@ from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
 _GENERATION_PARAMETERS: Final[tuple[str, ...]] = ("max_tokens", "temperature", "top_k", "seed", "score")
 _SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate", "requantised")
 _ENCODER_PARAMETERS: Final[tuple[str, ...]] = ("truncate", "requantised")
+# They cost many times what an answer costs: a second set of weights a step, and whole distributions of the vocabulary.
+_DAEMON_PARAMETERS: Final = ("requantised", "distributions")
 _DISTRIBUTION_DTYPES: Final[Mapping[str, type[np.float32 | np.float16]]] = {"FP32": np.float32, "FP16": np.float16}
 
 DISTRIBUTIONS: Final = "log_distributions"
@@ -89,6 +91,17 @@ def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: 
             f"the batch has {order.size} sequences; this version's max_concurrency is {options.max_concurrency}"
         )
     return order
+
+
+def check_allowed(parameters: Mapping[str, oip.InferParameter]) -> None:
+    """Refuse a client's request that has parameters of the daemon's own.
+
+    Raises:
+        NotAllowedError: it has; the message names the first.
+    """
+    for name in _DAEMON_PARAMETERS:
+        if name in parameters:
+            raise NotAllowedError(f"parameter {name} is the daemon's own, for its checks of a version; leave it out")
 
 
 def check_model(model: str, version: str, options: LoadOptions) -> None:

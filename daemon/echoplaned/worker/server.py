@@ -76,7 +76,8 @@ class _Process:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
         server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
-        oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server.server)
+        inference = InferenceService(self._worker, self._keeper.record.control_key)
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(inference, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)
         address = await server.start(self._options.listen)

@@ -44,7 +44,7 @@ class LeaderServer:
         self._keeper = keeper
         self._on_stop = on_stop
         self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
-        self._control = ControlService(leader, self._orders.put_nowait)
+        self._control = ControlService(leader, self._orders.put_nowait, keeper.record.control_key)
         self.server = grpc.aio.server(options=SERVER_OPTIONS)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
 
