@@ -25,6 +25,7 @@ _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
 _MAX_RECORD_BYTES: Final = 64 * 1024
+_MAX_NUMBER: Final = 2**63 - 1
 
 
 class WorkerPhase(StrEnum):
@@ -77,7 +78,10 @@ class WorkerRecord:
         Raises:
             ValueError: the text is not a record.
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("a leader's record is nested without end") from error
         if not isinstance(data, dict):
             raise ValueError("a leader's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
         known = {field.name: field.type for field in fields(cls)}
@@ -85,7 +89,7 @@ class WorkerRecord:
         values = {name: value for name, value in data.items() if name in known}
         for name, value in values.items():
             wanted = int if known[name] == "int" else str
-            if type(value) is not wanted:
+            if type(value) is not wanted or (isinstance(value, int) and not 0 <= value <= _MAX_NUMBER):
                 raise ValueError(f"a leader's record holds a bad {name}")
         try:
             record = cls(**values)
