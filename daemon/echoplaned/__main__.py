@@ -19,7 +19,7 @@ import structlog
 from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
@@ -113,7 +113,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
-    traffic = Traffic(loop.emit, time.time, loop.faults.report)
+    traffic = Traffic(loop.emit, time.time, loop.faults.report, lambda version: has_version(loop.state, version))
     publisher = Publisher(traffic, time.monotonic)
     traffic.connect(publisher)
     worker_totals = WorkerTotals()
@@ -168,6 +168,12 @@ def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSource
         store=_evidence_files(settings, loop.state),
     )
     return GateRunner(dependencies, StandardGates(sources))
+
+
+def has_version(state: State, key: VersionKey) -> bool:
+    """Return whether a version exists."""
+    model = state.models.get(key.model)
+    return model is not None and key.version in model.versions
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.worker_totals import WorkerTotals
+from echoplaned.engines.worker_totals import MAX_ENDED, WorkerTotals
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
@@ -31,3 +31,17 @@ def test_a_version_counts_what_all_of_its_workers_count() -> None:
     assert totals.engine_counters(VersionKey("m", "v2")) is None
     totals.ended(V1, "b")
     assert totals.engine_counters(V1) == everything
+
+
+def test_versions_that_are_gone_are_forgotten_one_day() -> None:
+    """Totals of versions without a worker are bounded: the one that has been at rest for longest goes first, a live one never."""
+    totals = WorkerTotals()
+    totals.update(V1, "old", RequestCounts(ok=1))
+    totals.ended(V1, "old")
+    totals.update(V1, "new", RequestCounts(ok=1))
+    for number in range(MAX_ENDED + 100):
+        version = VersionKey("m", f"n{number}")
+        totals.update(version, "w", RequestCounts(ok=1))
+        totals.ended(version, "w")
+    assert len(totals.totals()) <= MAX_ENDED
+    assert totals.totals()[V1].ok == 2

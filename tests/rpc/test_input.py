@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, cast
 
 import grpc
@@ -11,10 +12,16 @@ from google.rpc import error_details_pb2
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
 from echoplaned.core.failure import Reason
+from echoplaned.rpc.paging import Query
 
 from .world import World, failed
 
 CODE = grpc.StatusCode
+# Tokens of the right list whose place is no number, or one that no place has.
+NUMBERS_THAT_ARE_NONE = [
+    base64.urlsafe_b64encode(f'["{Query("ListModels").digest}",{place}]'.encode()).decode().rstrip("=")
+    for place in ("NaN", "-Infinity", "1e999", "[]", "null", "true")
+]
 
 
 async def test_all_violations_at_once(world: World) -> None:
@@ -141,7 +148,7 @@ async def test_unexpected_error_tells_nothing(world: World, monkeypatch: pytest.
     assert ("LoadModel", "INTERNAL") in world.ended.seen
 
 
-@pytest.mark.parametrize("token", ["x", "AAAA", "W10", "ü", "x" * 900, "WyJhIiwxXQ"])
+@pytest.mark.parametrize("token", ["x", "AAAA", "W10", "ü", "x" * 900, "WyJhIiwxXQ", *NUMBERS_THAT_ARE_NONE])
 async def test_bad_page_tokens(world: World, token: str) -> None:
     """A token that is not ours, or of another list, is PAGE_TOKEN_INVALID."""
     call = world.stubs.models.ListModels(models_pb2.ListModelsRequest(page_token=token))

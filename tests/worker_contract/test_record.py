@@ -162,3 +162,23 @@ def test_alive_means_the_very_same_process() -> None:
     assert not is_alive(replace(mine, start_ticks=start_ticks + 1), read_boot_id())
     assert not is_alive(mine, "another boot")
     assert not is_alive(replace(mine, pid=2**22 + 1), read_boot_id())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 60_000, '{"a":' * 10_000, '{"pid": 1e999}', "NaN", "9" * 5000, "\x00", '{"endpoints": [[[]]]}'],
+    ids=lambda text: text[:12],
+)
+def test_hostile_json_is_no_record(text: str, tmp_path: Path) -> None:
+    """What is nested without end, or holds numbers that are none, is a damaged record and ends nothing."""
+    path = tmp_path / "w1.json"
+    path.write_text(text)
+    assert read_record(path) is None
+
+
+@pytest.mark.parametrize("field", ["pid", "start_ticks", "generation", "contract"])
+def test_numbers_of_a_record_are_bounded(field: str) -> None:
+    """A number that no process, clock or counter has is refused where the record is read."""
+    for number in (-1, 2**63):
+        with pytest.raises(ValueError, match=field):
+            WorkerRecord.from_json(json.dumps({**json.loads(RECORD.to_json()), field: number}))

@@ -310,7 +310,7 @@ def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> Request
     return replace(
         counts,
         ok=max(0, counts.ok - origin.ok - probes),
-        client_errors=counts.client_errors - origin.client_errors,
-        server_errors=counts.server_errors - origin.server_errors,
+        client_errors=max(0, counts.client_errors - origin.client_errors),
+        server_errors=max(0, counts.server_errors - origin.server_errors),
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
     )

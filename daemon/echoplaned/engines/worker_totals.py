@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
+
+MAX_ENDED: Final = 4096
+"""Versions without a worker whose totals are kept; beyond them the oldest is forgotten."""
 
 
 class WorkerTotals:
@@ -33,7 +37,9 @@ class WorkerTotals:
         self._counters.pop((version, process), None)
         last = self._live.pop((version, process), None)
         if last is not None:
-            self._ended[version] = (self._ended.get(version, RequestCounts()) + last).at_rest()
+            # Put last, so that the first is the one whose workers have been gone for longest.
+            self._ended[version] = (self._ended.pop(version, RequestCounts()) + last).at_rest()
+            self._forget_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started watching."""
@@ -49,3 +55,10 @@ class WorkerTotals:
             if key == version:
                 found = counters if found is None else found & counters
         return found
+
+    def _forget_oldest(self) -> None:
+        if len(self._ended) > MAX_ENDED:
+            live = {version for version, _ in self._live}
+            oldest = next((version for version in self._ended if version not in live), None)
+            if oldest is not None:
+                del self._ended[oldest]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
+from echoplaned.core.numbers import clamp_count
+
 
 class CountedBy(StrEnum):
     """Who counted requests: clients by their load reports, or the instances themselves."""
@@ -52,13 +54,13 @@ class RequestCounts:
         return max(self.arrivals, self.requests)
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
-        """Add field by field; the origin is that of the counts that are added."""
+        """Add field by field, up to ``MAX_COUNT`` each; the origin is that of the counts that are added."""
         return RequestCounts(
-            self.ok + other.ok,
-            self.client_errors + other.client_errors,
-            self.server_errors + other.server_errors,
-            self.arrivals + other.arrivals,
-            self.in_flight + other.in_flight,
+            clamp_count(self.ok + other.ok),
+            clamp_count(self.client_errors + other.client_errors),
+            clamp_count(self.server_errors + other.server_errors),
+            clamp_count(self.arrivals + other.arrivals),
+            clamp_count(self.in_flight + other.in_flight),
             _add_buckets(self.latency_bucket_counts, other.latency_bucket_counts),
             other.origin,
         )
@@ -124,4 +126,4 @@ def _add_buckets(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, 
     """Add bucket by bucket; a side that was not counted adds nothing, and buckets of other bounds cannot be added."""
     if not first or not second:
         return first or second
-    return tuple(a + b for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()
+    return tuple(clamp_count(a + b) for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()

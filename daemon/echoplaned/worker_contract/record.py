@@ -27,6 +27,7 @@ _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock tick
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
 _MAX_RECORD_BYTES: Final = 64 * 1024
 _OTHERS: Final = 0o077  # permission bits of the group and of everybody
+_MAX_NUMBER: Final = 2**63 - 1
 
 
 class WorkerPhase(StrEnum):
@@ -81,7 +82,10 @@ class WorkerRecord:
         Raises:
             ValueError: the text is not a record.
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("a leader's record is nested without end") from error
         if not isinstance(data, dict):
             raise ValueError("a leader's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
         known = {one.name: one.type for one in fields(cls)}
@@ -89,7 +93,7 @@ class WorkerRecord:
         values = {name: value for name, value in data.items() if name in known}
         for name, value in values.items():
             wanted = int if known[name] == "int" else str
-            if type(value) is not wanted:
+            if type(value) is not wanted or (isinstance(value, int) and not 0 <= value <= _MAX_NUMBER):
                 raise ValueError(f"a leader's record holds a bad {name}")
         if values.get("control_key") and not is_key(values["control_key"]):
             raise ValueError("a leader's record holds a bad control_key")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
@@ -20,6 +20,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.names import parse_name
@@ -28,6 +29,11 @@ from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, XdsObserve
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
 """gRPC's core does not report more often, whatever it is asked."""
+
+MAX_REQUESTS: Final = 10**9
+"""Requests of one kind that one report can speak of."""
+
+MAX_INTERVAL_S: Final = 3600.0
 
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
@@ -105,7 +111,12 @@ class LoadReportService:
 def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
     """Yield one report for each cluster of ours that had requests, its localities added up.
 
-    ``measured_s``: the interval where the client does not name it.
+    A client may write any 64 bits: this is the one place where its numbers enter, so they are clamped here.
+
+    Args:
+        clusters: the report's ``cluster_stats``.
+        reporter: whose they are.
+        measured_s: the interval where the client does not name it.
     """
     for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
         target = parse_name(stats.cluster_name)
@@ -116,12 +127,13 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
             continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
         told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
         counts = RequestCounts(
-            ok=sum(each.total_successful_requests for each in localities),
+            ok=clamp_count(sum(each.total_successful_requests for each in localities), MAX_REQUESTS),
             # A report does not tell a caller's mistake from a server's; the workers' own counters do.
-            server_errors=sum(each.total_error_requests for each in localities),
-            arrivals=sum(each.total_issued_requests for each in localities),
-            in_flight=sum(each.total_requests_in_progress for each in localities),
+            server_errors=clamp_count(sum(each.total_error_requests for each in localities), MAX_REQUESTS),
+            arrivals=clamp_count(sum(each.total_issued_requests for each in localities), MAX_REQUESTS),
+            in_flight=clamp_count(sum(each.total_requests_in_progress for each in localities), MAX_REQUESTS),
             origin=CountedBy.LRS,
         )
         version = VersionKey(target.model, target.version)
-        yield LoadReport(version, reporter, counts, told_s if told_s > 0 else measured_s)
+        interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_INTERVAL_S)
+        yield LoadReport(version, reporter, counts, interval_s)

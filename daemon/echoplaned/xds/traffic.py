@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import structlog
 from echoplaned.core.effects import PublishRoutes
 from echoplaned.core.events import RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import clamp_count
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
@@ -31,20 +32,31 @@ class ClientRequestTotals:
 
     A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
     counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
+
+    A client may name any version: one that does not exist is not counted, and what was counted of one that is gone is dropped
+    when a version comes to be counted.
+
+    Args:
+        exists: whether there is such a version.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exists: Callable[[VersionKey], bool] = lambda _: True) -> None:
+        self._exists = exists
         self._totals: dict[VersionKey, RequestCounts] = {}
         self._clients: dict[VersionKey, dict[Reporter, RequestCounts]] = {}
         self.report_count = 0
 
     def add(self, report: LoadReport) -> None:
         """Add one report."""
+        if report.version not in self._totals:
+            if not self._exists(report.version):
+                return
+            self._drop_gone()
         clients = self._clients.setdefault(report.version, {})
         before = clients.get(report.reporter, RequestCounts())
         clients[report.reporter] = before.at_rest() + report.counts
         total = self._totals.get(report.version, RequestCounts())
-        self._totals[report.version] = replace(total, in_flight=total.in_flight - before.in_flight) + report.counts
+        self._totals[report.version] = _less_in_flight(total, before) + report.counts
         self.report_count += 1
 
     def ended(self, reporter: Reporter) -> None:
@@ -52,8 +64,7 @@ class ClientRequestTotals:
         for version, clients in self._clients.items():
             last = clients.pop(reporter, None)
             if last is not None:
-                total = self._totals[version]
-                self._totals[version] = replace(total, in_flight=total.in_flight - last.in_flight)
+                self._totals[version] = _less_in_flight(self._totals[version], last)
 
     def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return the totals of the streams that report at present, each since it began."""
@@ -68,15 +79,33 @@ class ClientRequestTotals:
         self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
         self._clients = {version: clients for version, clients in self._clients.items() if version.model != model}
 
+    def _drop_gone(self) -> None:
+        for version in [version for version in self._totals if not self._exists(version)]:
+            del self._totals[version]
+            self._clients.pop(version, None)
+
+
+def _less_in_flight(total: RequestCounts, stream: RequestCounts) -> RequestCounts:
+    """Return a total without what one stream has under way; a total at its bound may have counted less of it."""
+    return replace(total, in_flight=clamp_count(total.in_flight - stream.in_flight))
+
 
 class Traffic:
     """Implements ``Routes`` for the loop and ``XdsObserver`` for the publisher.
 
     Until ``open``, routes are only collected: an ADS stream that was answered before the whole recovered state is known would be
     told to delete everything.
+
+    Args:
+        emit: takes events.
+        clock: seconds since the epoch.
+        failed: takes what cannot be published.
+        exists: whether there is such a version; load reports of others are not counted.
     """
 
-    def __init__(self, emit: Emit, clock: Clock, failed: ReportFault) -> None:
+    def __init__(
+        self, emit: Emit, clock: Clock, failed: ReportFault, exists: Callable[[VersionKey], bool] = lambda _: True
+    ) -> None:
         self._emit = emit
         self._failed = failed
         self._clock = clock
@@ -84,7 +113,7 @@ class Traffic:
         self._opened = False
         self._waiting: dict[str, PublishRoutes] = {}
         self._acknowledged_epochs: dict[str, int] = {}
-        self.loads = ClientRequestTotals()
+        self.loads = ClientRequestTotals(exists)
         self.refusals = RefusalLog()
 
     def connect(self, publisher: Publisher) -> None:
