@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from echoplane.v1 import models_pb2
+from echoplane.v1 import types_pb2
 from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
 from tests.e2e import e2e_system as e
 
@@ -84,6 +84,6 @@ def test_another_user_controls_no_worker(system: e.System) -> None:
     }
     # The same process in the same state, and the daemon leads it: its probes are answered, and it ends it.
     assert serving_record(system.daemon.state_dir) == record
-    assert system.client.check_health("held").state == models_pb2.HEALTH_STATE_SERVING
+    assert system.client.check_health("held").state == types_pb2.HEALTH_STATE_SERVING
     system.delete("held")
     assert not [one for one in read_records(system.daemon.state_dir) if one.instance]
