@@ -117,9 +117,10 @@ bench: setup  ## the benchmarks, as ratios measured side by side
 proto: setup  ## generate the API code from proto/
 	@$(PYTHON) proto/generate.py
 
-diagrams: setup  ## draw docs/lifecycles.md from the core's tables, and the rooms of docs/ARCHITECTURE.md from the imports
+diagrams: setup  ## draw docs/lifecycles.md from the core's tables, the rooms of docs/ARCHITECTURE.md from the imports, and docs/messages.md from the texts
 	@$(PYTHON) -m echoplaned.testing.diagrams > docs/lifecycles.md
 	@$(PYTHON) -m echoplaned.testing.rooms docs/ARCHITECTURE.md
+	@$(PYTHON) -m echoplaned.testing.messages > docs/messages.md
 
 wheel: setup  ## build the wheels of the daemon and of the client into dist/
 	@$(BIN)/uv build --quiet --wheel --out-dir dist
