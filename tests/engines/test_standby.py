@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,8 @@ class Place:
 def place(state_dir: Path) -> Iterator[Place]:
     """A state directory whose workers are soon ready; none of them outlives the test."""
     python = state_dir / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("contract_1_worker.py")} "$@"\n')
+    words = shlex.join([sys.executable, str(Path(__file__).with_name("contract_1_worker.py"))])
+    python.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     python.chmod(0o700)
     made = Place(LaunchOptions(state_dir, python=str(python)))
     made.behave("ready")
