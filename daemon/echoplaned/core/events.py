@@ -96,6 +96,24 @@ class EngineStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSilent:
+    """The process has not reported for longer than it usually does; it may be stuck."""
+
+    now_s: float
+    instance: InstanceKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHeard:
+    """A process that was silent reports again."""
+
+    now_s: float
+    instance: InstanceKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineGaveUp:
     """Trying again will not help. While stopping: the process will not die."""
 
@@ -257,6 +275,8 @@ EngineEvent = (
     | ProbesFailed
     | EngineLost
     | EngineStuck
+    | EngineSilent
+    | EngineHeard
     | EngineGaveUp
     | EngineDrained
     | EngineStopped

@@ -60,7 +60,9 @@ def _recover_instance(
     if deadline_s is not None:
         deadline_s = max(deadline_s, transaction.state.clients_back_s)
     endpoints = engine.endpoints or instance.endpoints
-    found_again = replace(instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s)
+    found_again = replace(
+        instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s, silent=False
+    )
     transaction.put_instance(found_again)
 
 

@@ -47,6 +47,8 @@ INSTANCE_ORIGINS: Mapping[InstanceSignal, From] = MappingProxyType(
         InstanceSignal.PROBES_FAILED: From(Origin.ENGINES, "a real inference failed or came back wrong"),
         InstanceSignal.LOST: From(Origin.ENGINES, "the process is known to be dead, or was not there at the start"),
         InstanceSignal.STUCK: From(Origin.ENGINES, "the process lives and makes no progress"),
+        InstanceSignal.SILENT: From(Origin.ENGINES, "the process has not reported for longer than it usually does"),
+        InstanceSignal.HEARD: From(Origin.ENGINES, "its reports come again"),
         InstanceSignal.GAVE_UP: From(
             Origin.ENGINES, "trying again will not help; the fifth failure in a row; the adapter raised too often"
         ),

@@ -54,6 +54,8 @@ class Instance:
         failures: in a row, forgotten after a minute of READY.
         restart_at_s: while set, a STARTING instance waits for that time.
         alarm: the session does not end.
+        silent: it has not reported for a while; nobody calls it who need not.
+        held_since_s: while set, the end of a STOPPING instance's process is held back (``holding.py``); since when.
     """
 
     key: InstanceKey
@@ -70,6 +72,8 @@ class Instance:
     measured_bytes: int = 0
     failure: Failure | None = None
     alarm: bool = False
+    silent: bool = False
+    held_since_s: float | None = None
 
 
 class VersionState(StrEnum):

@@ -214,6 +214,8 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.ProbesFailed: instances.on_engine_event,
         events.EngineLost: instances.on_engine_event,
         events.EngineStuck: instances.on_engine_event,
+        events.EngineSilent: instances.on_engine_event,
+        events.EngineHeard: instances.on_engine_event,
         events.EngineGaveUp: instances.on_engine_event,
         events.EngineDrained: instances.on_engine_event,
         events.EngineStopped: instances.on_engine_event,

@@ -34,7 +34,7 @@ from echoplaned.engines.leader_client import LeaderRefusedError
 from echoplaned.engines.leader_process import NotReadyError
 from echoplaned.engines.leaders import Clocks, EngineSinks, Key, LeaderHome, Leaders
 from echoplaned.engines.probing import ProbeFailedError, probe_all
-from echoplaned.engines.quiet import SETTLE_S, wait_until_quiet
+from echoplaned.engines.quiet import SETTLE_S, wait_for_calls, wait_until_quiet
 from echoplaned.engines.standby import StandbyPool
 
 _STOP_GRACE_S: Final = 2.0
@@ -245,12 +245,13 @@ class EngineProcesses:
         if watched is None:
             self._lost(key, "it has no process")
             return
-        await watched.leader.client.mark_draining(effect.generation, draining=True)
+        if not effect.calls_only:
+            await watched.leader.client.mark_draining(effect.generation, draining=True)
         cut = 0
         try:
             async with asyncio.timeout(max(0.0, effect.deadline_s - self._now_s())):
                 await asyncio.sleep(SETTLE_S)
-                await wait_until_quiet(watched)
+                await (wait_for_calls(watched) if effect.calls_only else wait_until_quiet(watched))
         except TimeoutError:
             cut = watched.last_report.counters.in_flight if watched.last_report else 0
         self._emit(EngineDrained(self._now_s(), *key, cut))

@@ -194,6 +194,13 @@ def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInp
     return ev.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
+def _noticed(kind: type[ev.EngineSilent | ev.EngineHeard]) -> Callable[..., StepInput]:
+    def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
+        return kind(t.now_s, *t.instance(words[0]))
+
+    return make
+
+
 _Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
 
 
@@ -281,6 +288,8 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "probes-failed": _told(ev.ProbesFailed),
     "lost": _told(ev.EngineLost),
     "stuck": _told(ev.EngineStuck),
+    "silent": _noticed(ev.EngineSilent),
+    "heard": _noticed(ev.EngineHeard),
     "gave-up": _gave_up,
     "drained": _drained,
     "stopped": _stopped,
@@ -316,7 +325,8 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
         case fx.ProbeEngine():
             return f"probe {effect.instance}.{effect.generation} at {oip_target(effect.endpoints)}"
         case fx.DrainEngine():
-            return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
+            calls = " of its calls" if effect.calls_only else ""
+            return f"drain {effect.instance}.{effect.generation}{calls} until {effect.deadline_s:g}"
         case fx.UndrainEngine():
             return f"undrain {effect.instance}.{effect.generation}"
         case fx.ExplainReading():
