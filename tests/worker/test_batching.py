@@ -24,9 +24,13 @@ class HeldModel:
         self.may_step = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
         self.error: type[Exception] | None = None
+        self.poison: set[int] = set()
+        self.refused_starts: set[int] = set()
 
     def start_run(self, rows: list[Sequence]) -> HeldRun:
         """Remember the batch by the lengths of its rows."""
+        if any(self.refused_starts.intersection(row.token_ids) for row in rows):
+            raise ValueError("made to fail")
         self.batches.append([len(row.token_ids) for row in rows])
         return HeldRun(self, rows)
 
@@ -34,9 +38,9 @@ class HeldModel:
 class HeldRun:
     """One batch: rows whose sampling asks for several tokens take several steps."""
 
-    def __init__(self, model: HeldModel, rows: list[Sequence]) -> None:
+    def __init__(self, model: HeldModel, rows: list[Sequence], steps: int = 0) -> None:
         self._model = model
-        self._steps = 0
+        self._steps = steps
         self.rows = rows
 
     @property
@@ -50,6 +54,8 @@ class HeldRun:
         assert self._model.may_step.acquire(timeout=WAIT_S)
         if self._model.error is not None:
             raise self._model.error("made to fail")
+        if self._steps and any(self._model.poison.intersection(row.token_ids) for row in self.rows):
+            raise RuntimeError("made to fail by a row")
         self._steps += 1
         rows = [row for row in self.rows if not row.cancelled]
         told: list[Told] = []
@@ -60,6 +66,11 @@ class HeldRun:
             )
         self.rows = [row for row in rows if self._steps < row.sampling.max_tokens]
         return told
+
+    def alone(self, row: Sequence) -> HeldRun:
+        """Go on with one row where the batch stood."""
+        self._model.batches.append([len(row.token_ids)])
+        return HeldRun(self._model, [row], self._steps)
 
 
 class Bench:
@@ -180,6 +191,61 @@ async def test_a_failing_model_ends_its_batch_only() -> None:
     bench.model.may_step.release(1)
     assert isinstance((await bench.next())[1], Vector)
     assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_one_row_fails_one_row() -> None:
+    """A batch that fails goes on row by row, each from where it stood: the bad row alone gets INTERNAL, the others all their tokens."""
+    bench = Bench()
+    bench.model.poison = {7}
+    bad = Sequence([7] * 4, Sampling(max_tokens=3), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bench.batcher.submit([bench.row("a", tokens=3), bad, bench.row("b", tokens=3)])
+    bench.model.may_step.release(100)
+    bench.batcher.start()
+    told: dict[str, list[Outcome]] = {"a": [], "bad": [], "b": []}
+    for _ in range(3 * 3 - 1):
+        name, outcome = await bench.next()
+        told[name].append(outcome)
+    assert told["a"] == told["b"] == [Token(1, 0.0, False), Token(2, 0.0, False), Token(3, 0.0, True)]
+    assert told["bad"][0] == Token(1, 0.0, False)
+    (failure,) = told["bad"][1:]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, ModelFailedError)
+    assert bench.model.batches == [[4, 4, 4], [4], [4], [4]]
+    assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_row_that_cannot_be_begun_fails_alone() -> None:
+    """What fails before the first step is tried row by row too, and does not end the thread."""
+    bench = Bench()
+    bench.model.refused_starts = {7}
+    bad = Sequence([7] * 4, Sampling(max_tokens=1), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bench.batcher.submit([bench.row("a"), bad])
+    bench.model.may_step.release(100)
+    bench.batcher.start()
+    told = dict([await bench.next(), await bench.next()])
+    assert isinstance(told["a"], Vector)
+    assert isinstance(told["bad"], Failure)
+    assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_listener_that_fails_keeps_nothing_from_others() -> None:
+    """Each outcome is handed over on its own."""
+    caught: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: caught.append(context["exception"]))
+    bench = Bench()
+
+    def fail(outcome: Outcome) -> None:
+        raise LookupError(outcome)
+
+    bench.batcher.submit([Sequence([1] * 4, Sampling(max_tokens=1), fail), bench.row("a")])
+    bench.model.may_step.release(1)
+    bench.batcher.start()
+    assert (await bench.next())[0] == "a"
+    assert [type(one) for one in caught] == [LookupError]
     bench.batcher.close(WAIT_S)
 
 

@@ -15,9 +15,10 @@ from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
 
 _SMALLEST_BUCKET: Final = 16
+_MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
 _log = structlog.get_logger()
 
-# What a forward pass raises when a model or device fails (out of memory included); the batch fails, the worker goes on.
+# What a forward pass raises when a model or device fails (out of memory included); the row fails, the worker goes on.
 _MODEL_ERRORS: Final = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError)
 
 
@@ -36,6 +37,10 @@ class Run(Protocol):
 
     def step(self) -> list[Told]:
         """Compute once and return what came out."""
+        ...
+
+    def alone(self, row: Sequence) -> Run:
+        """Return a batch of one of the rows that still wait, which goes on where this one stood before the step that failed."""
         ...
 
 
@@ -137,9 +142,8 @@ class Batcher:
         try:
             while not self._closed:
                 batch = self._next_batch(self._slots - sum(len(run.rows) for run in active), wait=not active)
-                if batch:
-                    active.append(self._start_run(batch))
-                active = [run for run in active if self._goes_on(run)]
+                active += self._begin(batch)
+                active = [left for run in active for left in self._step(run)]
                 # Noted after its step: a report in between would give a larger batch the peak of the smaller ones before it.
                 self._exercised = self._exercised.larger(BatchShape.of(batch))
             self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
@@ -148,18 +152,47 @@ class Batcher:
             if not finished:
                 self._on_death()
 
-    def _goes_on(self, run: Run) -> bool:
-        """Compute one step of a batch and say whether it has more; a failing model ends the calls of this batch only."""
+    def _begin(self, rows: list[Sequence]) -> list[Run]:
+        """Make rows ready to be stepped: together, or each alone where that fails."""
+        if not rows:
+            return []
+        try:
+            return [self._start_run(rows)]
+        except _MODEL_ERRORS as error:
+            self._model_failed(rows, error)
+        return [run for row in rows for run in self._begin([row])] if len(rows) > 1 else []
+
+    def _step(self, run: Run) -> list[Run]:
+        """Compute one step of a batch and return what is left of it.
+
+        Where the model fails, each row goes on alone: what one caller sent must not fail the calls that met it in a batch.
+        """
         try:
             told = run.step()
         except _MODEL_ERRORS as error:
-            _log.warning("model_failed", error_type=type(error).__name__, error=str(error))
-            self._fail(run.rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
-            return False
+            rows = run.rows
+            self._model_failed(rows, error)
+            return [apart for row in rows for apart in self._part(run, row)] if len(rows) > 1 else []
         finally:
             self._progress += 1
         self._post(told)
-        return not run.done
+        return [] if run.done else [run]
+
+    def _part(self, run: Run, row: Sequence) -> list[Run]:
+        """Return a row of a batch that failed, to go on alone."""
+        if row.cancelled:
+            return []
+        try:
+            return [run.alone(row)]
+        except _MODEL_ERRORS as error:
+            self._model_failed([row], error)
+        return []
+
+    def _model_failed(self, rows: list[Sequence], error: Exception) -> None:
+        """Note that the model failed; where it did so with a single row, that row is at fault, or the model is."""
+        _log.warning("model_failed", error_type=type(error).__name__, error=str(error)[:_MAX_LOGGED], rows=len(rows))
+        if len(rows) == 1:
+            self._fail(rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
 
     def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
         """Take the oldest row and others of its kind, as many as there are slots."""
@@ -192,5 +225,7 @@ def _kind(row: Sequence) -> tuple[int, bool, bool]:
 
 
 def _tell_all(told: list[Told]) -> None:
+    """Hand each row its outcome, in a callback of its own: a listener that fails keeps nothing from the others."""
+    loop = asyncio.get_running_loop()
     for sequence, outcome in told:
-        sequence.tell(outcome)
+        loop.call_soon(sequence.tell, outcome)

@@ -39,6 +39,7 @@ _IGNORED_PARAMETERS: Final = frozenset(
     }
 )
 _MAX_TEMPERATURE: Final = 100.0
+_MIN_TEMPERATURE: Final = 1e-6  # below it a draw is the likeliest token, and FP32 cannot hold what is divided by it
 _MAX_SEED: Final = 2**63 - 1
 
 
@@ -204,7 +205,7 @@ def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOpt
     has_seed = "seed" in parameters
     return Sampling(
         max_tokens=_integer(parameters, "max_tokens", 1, options.context_length, default=0),
-        temperature=_number(parameters, "temperature", 0.0, _MAX_TEMPERATURE),
+        temperature=_temperature(parameters),
         top_k=_integer(parameters, "top_k", 0, _MAX_SEED, default=0),
         seed=_integer(parameters, "seed", 0, _MAX_SEED, default=0) if has_seed else None,
     )
@@ -229,12 +230,15 @@ def _integer(parameters: Mapping[str, oip.InferParameter], name: str, low: int, 
     return int(value)
 
 
-def _number(parameters: Mapping[str, oip.InferParameter], name: str, low: float, high: float) -> float:
-    if name not in parameters:
-        return low
-    parameter = parameters[name]
+def _temperature(parameters: Mapping[str, oip.InferParameter]) -> float:
+    if "temperature" not in parameters:
+        return 0.0
+    parameter = parameters["temperature"]
     kind = parameter.WhichOneof("parameter_choice")
     value = float(getattr(parameter, kind)) if kind in {"double_param", "int64_param", "uint64_param"} else math.nan
-    if not low <= value <= high:
-        raise InvalidInputError(f"parameter {name} must be a number (double_param) from {low} to {high}")
+    if value != 0 and not _MIN_TEMPERATURE <= value <= _MAX_TEMPERATURE:
+        raise InvalidInputError(
+            "parameter temperature must be a number (double_param): 0 for the likeliest token, or from "
+            f"{_MIN_TEMPERATURE:g} to {_MAX_TEMPERATURE:g}"
+        )
     return value
