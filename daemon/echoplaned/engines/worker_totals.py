@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
+REPORTS_RETAINED = 10
+"""Reports of each worker that tell how many requests reach it in the time in which it may go without another one (5 s)."""
+
 
 class WorkerTotals:
     """Running totals of the workers' own counters, by version (a ``TrafficSource``), and which counters they have.
 
-    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall.
+    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall. What reached it
+    after its last report is told by nobody: as many requests as in its last few reports may have, and are kept as ``unreported``.
     """
 
     def __init__(self) -> None:
         self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
+        self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take a worker's newest counters; ``process`` names one life of one worker."""
         self._live[version, process] = counts
+        self._arrivals.setdefault((version, process), deque((0,), REPORTS_RETAINED)).append(counts.arrivals)
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
@@ -32,8 +40,10 @@ class WorkerTotals:
         """Keep what a worker counted that has gone."""
         self._counters.pop((version, process), None)
         last = self._live.pop((version, process), None)
-        if last is not None:
-            self._ended[version] = (self._ended.get(version, RequestCounts()) + last).at_rest()
+        arrivals = self._arrivals.pop((version, process), None)
+        if last is not None and arrivals is not None:
+            whole = replace(last, unreported=max(0, arrivals[-1] - arrivals[0]))
+            self._ended[version] = (self._ended.get(version, RequestCounts()) + whole).at_rest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started watching."""
