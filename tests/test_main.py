@@ -22,6 +22,7 @@ from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2
 from echoplaned import __main__ as root
 from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.queries import owned_engines
 from echoplaned.settings import Settings, load_settings
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
@@ -131,7 +132,7 @@ async def test_a_state_is_read_and_only_its_evidence_stays(tmp_path: Path) -> No
         daemon = root.assemble(settings, store)
         assert set(daemon.loop.state.models) == {"m"}
         assert EvidenceFiles(tmp_path).load("r-over") is None
-        assert root.owned_engines(daemon.loop.state) == {
+        assert owned_engines(daemon.loop.state) == {
             (instance.key, instance.generation) for instance in daemon.loop.state.models["m"].versions["v1"].instances
         }
         await daemon.server.stop(None)

@@ -19,18 +19,21 @@ import structlog
 from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
-from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.queries import owned_engines
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import default_bytecode_cache, leader_environment
 from echoplaned.engines.leaders import Clocks, EngineSinks
-from echoplaned.engines.probing import OipProber
+from echoplaned.engines.probing import OipProber, reaches
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.engines.worker_totals import WorkerTotals
+from echoplaned.gates.counting import CountingOptions
 from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.history import CountHistory
 from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
@@ -55,6 +58,7 @@ from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
 from echoplaned.xds import ads, lrs
 from echoplaned.xds.ads import AdsService
+from echoplaned.xds.confirmed import ConfirmedRequests
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
@@ -91,6 +95,7 @@ class Daemon:
     xds: Xds
     planner: InstancePlanner
     gates: GateRunner
+    history: CountHistory
     prober: OipProber
     scorer: OipScorer
     server: grpc.aio.Server
@@ -114,9 +119,11 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
     traffic = Traffic(loop.emit, time.time, loop.faults.report, lambda version: has_version(loop.state, version))
-    publisher = Publisher(traffic, time.monotonic)
-    traffic.connect(publisher)
     worker_totals = WorkerTotals()
+    confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, time.time)
+    publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
+    traffic.connect(publisher, confirmed)
+    history = CountHistory(worker_totals, time.time)
     engine_options = _engine_options(settings)
     engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
     prober = OipProber(time.monotonic, engines.control_key_at)
@@ -129,6 +136,8 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         scorer=scorer,
         traces=trace_store,
         engines=worker_totals,
+        counting=CountingOptions(history=history),
+        reaches=reaches,
     )
     gates = _gates(settings, loop, metrics, gate_sources)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
@@ -152,11 +161,11 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         refusals=traffic.refusals.of_model,
         pid_of=engines.pid_of,
         store_writable=lambda: loop.store_writable,
-        alarms=lambda: engines.alarms,
+        alarms=lambda: (*engines.alarms, *gates.alarms, *traffic.alarms),
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
+    return Daemon(settings, loop, engines, xds, planner, gates, history, prober, scorer, server, lifecycle, metrics)
 
 
 def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSources) -> GateRunner:
@@ -260,6 +269,7 @@ async def run(daemon: Daemon) -> None:
     background = [
         asyncio.create_task(daemon.loop.run(settings.tick_interval_s), name="loop"),
         asyncio.create_task(daemon.xds.ads.run(), name="ads"),
+        asyncio.create_task(daemon.history.run(), name="history"),
     ]
     stopping = asyncio.create_task(_signalled(), name="signals")
     await daemon.server.start()
@@ -281,16 +291,6 @@ async def recover(daemon: Daemon) -> None:
     daemon.xds.traffic.open()
     daemon.engines.open()
     log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
-
-
-def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
-    """Return instance and generation of every process that the state knows of."""
-    return frozenset(
-        (instance.key, instance.generation)
-        for model in state.models.values()
-        for version in model.versions.values()
-        for instance in version.instances
-    )
 
 
 async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:

@@ -32,7 +32,7 @@ from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traffic import ClientSource, Reporter
+from echoplaned.ports.traffic import Caller, ClientSource, Reporter
 from echoplaned.testing import builders
 
 NEW = VersionKey("m", "v2")
@@ -193,10 +193,10 @@ class Clients:
             return {fine: RequestCounts(ok=19 * n, arrivals=19 * n), odd: RequestCounts(ok=19 * n, arrivals=19 * n)}
         return {fine: RequestCounts(ok=n, arrivals=n), odd: RequestCounts(server_errors=n, arrivals=n)}
 
-    def steered(self, model: str) -> frozenset[str]:
+    def steered(self, model: str) -> frozenset[Caller]:
         """Return both."""
         assert model == "m"
-        return frozenset({"fine", "odd"})
+        return frozenset({Caller("fine"), Caller("odd")})
 
 
 async def test_a_client_that_the_version_fails_is_told() -> None:

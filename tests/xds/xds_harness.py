@@ -88,6 +88,14 @@ class Recorder:
             f"refused {refusal.model} e{refusal.epoch} by {refusal.node}: {refusal.detail} {sorted(refusal.names)}"
         )
 
+    def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """Note it."""
+        self._note(f"held {model} e{epoch} by {','.join(each.node for each in refusals) or 'nobody'}")
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """Note it."""
+        self._note(f"left out {refusal.model} e{refusal.epoch}: {refusal.node}: {refusal.detail}")
+
     def nack_recorded(self, nack: Nack) -> None:
         """Note it."""
         self.nacks.append(nack)

@@ -192,13 +192,29 @@ class RoutesProgressed:
 
 @dataclass(frozen=True, slots=True)
 class RoutesRefused:
-    """A subscriber refused what this epoch changed, having accepted the one before."""
+    """A subscriber with traffic refused what this epoch changed, having accepted the one before."""
 
     now_s: float
     model: str
     epoch: int
     node: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesHeld:
+    """Subscribers refuse what this epoch changed, and nobody who follows the model has traffic.
+
+    Attributes:
+        nodes: their names; empty: no refusal stands any more, or it is left out.
+        detail: what one of them said.
+    """
+
+    now_s: float
+    model: str
+    epoch: int
+    nodes: tuple[str, ...]
+    detail: str = ""
 
 
 # --- gates ---------------------------------------------------------------------------------------------------------
@@ -282,7 +298,7 @@ EngineEvent = (
     | EngineStopped
     | MemoryMeasured
 )
-TrafficEvent = RoutesProgressed | RoutesRefused
+TrafficEvent = RoutesProgressed | RoutesRefused | RoutesHeld
 Event = (
     PlacementEvent
     | EngineEvent

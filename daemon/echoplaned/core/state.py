@@ -197,6 +197,8 @@ class Hold(StrEnum):
     BOTH_LOST = "BOTH_LOST"
     ADAPTER_FAILED = "ADAPTER_FAILED"
     """The routes cannot be published."""
+    REFUSED_BY_IDLE = "REFUSED_BY_IDLE"
+    """Subscribers refuse the routes, and none of the model's has any traffic that would make its word count."""
 
 
 class EntryKind(StrEnum):
@@ -263,7 +265,8 @@ class Rollout:
 class RoutesProgress:
     """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them.
 
-    ``since_s``: when they were handed out.
+    ``since_s``: when they were handed out. ``refused_by``: names of subscribers whose refusal holds a rollout and does not roll it back;
+    ``refusal``: what one of them said.
     """
 
     epoch: int = 0
@@ -272,6 +275,8 @@ class RoutesProgress:
     acknowledged_count: int = 0
     subscriber_count: int = 0
     stale: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,6 +302,7 @@ def _counts(report: Report) -> RequestCounts:
         server_errors=counters.server_errors,
         arrivals=counters.arrivals,
         in_flight=counters.in_flight,
+        steps=report.progress,
     )
 
 
@@ -313,4 +314,5 @@ def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> Request
         client_errors=max(0, counts.client_errors - origin.client_errors),
         server_errors=max(0, counts.server_errors - origin.server_errors),
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
+        steps=max(0, counts.steps - origin.steps),
     )

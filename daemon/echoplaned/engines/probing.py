@@ -28,6 +28,9 @@ PROBE_DEADLINE_S: Final = 30.0
 REPEATED: Final = range(0, len(GOLDEN_TEXTS), 3)
 """Prompts that are sent twice. An engine that answers at random does so with any of them."""
 
+REACH_S: Final = 2.0
+"""How long a connection may take to be made."""
+
 # The same prompt twice may meet other company in its batch, which changes the order of additions: rounding is not a difference.
 _TOLERANCE: Final = 0.02
 
@@ -101,6 +104,19 @@ async def _infer_all(
             raise outcome
         answers.append(outcome)
     return answers
+
+
+async def reaches(address: str) -> bool:
+    """Whether a new connection can be made; one that was made before may go on where no other one is let in."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(REACH_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return True
 
 
 class OipProber:

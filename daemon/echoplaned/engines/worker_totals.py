@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from echoplaned.core.ids import VersionKey
@@ -12,21 +14,27 @@ from echoplaned.ports.traffic import EngineCounters
 MAX_ENDED: Final = 4096
 """Versions without a worker whose totals are kept; beyond them the oldest is forgotten."""
 
+REPORTS_RETAINED: Final = 10
+"""Reports of each worker that tell how many requests reach it in the time in which it may go without another one (5 s)."""
+
 
 class WorkerTotals:
     """Running totals of the workers' own counters, by version (a ``TrafficSource``), and which counters they have.
 
-    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall.
+    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall. What reached it
+    after its last report is told by nobody: as many requests as in its last few reports may have, and are kept as ``unreported``.
     """
 
     def __init__(self) -> None:
         self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
+        self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take a worker's newest counters; ``process`` names one life of one worker."""
         self._live[version, process] = counts
+        self._arrivals.setdefault((version, process), deque((0,), REPORTS_RETAINED)).append(counts.arrivals)
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
@@ -36,9 +44,11 @@ class WorkerTotals:
         """Keep what a worker counted that has gone."""
         self._counters.pop((version, process), None)
         last = self._live.pop((version, process), None)
-        if last is not None:
+        arrivals = self._arrivals.pop((version, process), None)
+        if last is not None and arrivals is not None:
+            whole = replace(last, unreported=max(0, arrivals[-1] - arrivals[0]))
             # Put last, so that the first is the one whose workers have been gone for longest.
-            self._ended[version] = (self._ended.pop(version, RequestCounts()) + last).at_rest()
+            self._ended[version] = (self._ended.pop(version, RequestCounts()) + whole).at_rest()
             self._forget_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:

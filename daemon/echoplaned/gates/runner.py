@@ -48,6 +48,11 @@ class GateRunner:
         if rollout.phase not in WEIGHED:
             self._close(known)
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What somebody should look at, in rollouts that are judged."""
+        return tuple(known.alarm for known in self._evaluators.values() if known.alarm)
+
     async def aclose(self) -> None:
         """Stop judging everything; returns when no task and no thread is left."""
         evaluators, self._evaluators = tuple(self._evaluators.values()), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +17,10 @@ class ProbeOutcome:
     ok: bool
     detail: str = ""
     duration_s: float = 0.0
+
+
+Reaches = Callable[[str], Awaitable[bool]]
+"""Says whether a new connection to an address, ``host:port``, can be made; never raises."""
 
 
 class Prober(Protocol):

@@ -28,6 +28,9 @@ class RequestCounts:
         in_flight: requests under way at the end of the span.
         latency_bucket_counts: ended requests by latency bucket; empty: not counted.
         origin: who counted them.
+        unreported: requests that may have arrived and that nobody tells of any more: of engines that went without a last report.
+        steps: steps that the model computed, for any request or none.
+        overloads: requests that ended unanswered for want of room or time, which is no error of the version's.
     """
 
     ok: int = 0
@@ -37,10 +40,13 @@ class RequestCounts:
     in_flight: int = 0
     latency_bucket_counts: tuple[int, ...] = ()
     origin: CountedBy = CountedBy.WORKER
+    unreported: int = 0
+    steps: int = 0
+    overloads: int = 0
 
     @property
     def requests(self) -> int:
-        """Requests that ended."""
+        """Requests that ended, but for overloads: those that say something of the version."""
         return self.ok + self.client_errors + self.server_errors
 
     @property
@@ -51,7 +57,7 @@ class RequestCounts:
     @property
     def seen(self) -> int:
         """Requests that are known to have reached the version, whichever end of them was counted."""
-        return max(self.arrivals, self.requests)
+        return max(self.arrivals, self.requests + self.overloads)
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
         """Add field by field, up to ``MAX_COUNT`` each; the origin is that of the counts that are added."""
@@ -63,6 +69,9 @@ class RequestCounts:
             clamp_count(self.in_flight + other.in_flight),
             _add_buckets(self.latency_bucket_counts, other.latency_bucket_counts),
             other.origin,
+            self.unreported + other.unreported,
+            self.steps + other.steps,
+            self.overloads + other.overloads,
         )
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
@@ -79,6 +88,9 @@ class RequestCounts:
             self.in_flight,
             buckets,
             self.origin,
+            max(0, self.unreported - earlier.unreported),
+            max(0, self.steps - earlier.steps),
+            max(0, self.overloads - earlier.overloads),
         )
 
     def at_rest(self) -> RequestCounts:

@@ -244,6 +244,12 @@ def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) ->
     return ev.RoutesRefused(t.now_s, words[0], epoch, "client-1", "bad cluster")
 
 
+def _routes_held(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    routes = t.state.models[words[0]].routes
+    epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
+    return ev.RoutesHeld(t.now_s, words[0], epoch, tuple(words[1:]), "bad cluster" if words[1:] else "")
+
+
 def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     rollout = t.state.models[words[0]].rollout
     stage, window = (rollout.stage, rollout.evidence_window) if rollout is not None else (0, 0)
@@ -296,6 +302,7 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "measured": _measured,
     "acked": _acked,
     "routes-refused": _routes_refused,
+    "routes-held": _routes_held,
     "judged": _judged,
     "adapter-failed": _adapter_failed,
     "tick": _tick,

@@ -33,7 +33,11 @@ INTERVAL_S = 1
 MAX_REQUESTS: Final = 10**9
 """Requests of one kind that one report can speak of."""
 
-MAX_INTERVAL_S: Final = 3600.0
+MAX_MEASURED_S: Final = 3600.0
+"""A report that does not say its time is taken for as long as the one before it is ago, and no longer than this."""
+
+MAX_INTERVAL_S: Final = 5.0
+"""A report of a longer time is left out: a client that comes back tells of requests that nobody here has watched (``gates.books``)."""
 
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
@@ -90,7 +94,8 @@ class LoadReportService:
         first = cast(Any, await context.read())
         if first is _EOF:
             return
-        reporter = Reporter((first.node.id or context.peer())[:MOST_NODE_CHARACTERS], stream)
+        peer = context.peer()
+        reporter = Reporter((first.node.id or peer)[:MOST_NODE_CHARACTERS], stream, peer)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
@@ -126,6 +131,8 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
         if not localities:
             continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
         told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
+        if told_s > MAX_INTERVAL_S:
+            continue
         counts = RequestCounts(
             ok=clamp_count(sum(each.total_successful_requests for each in localities), MAX_REQUESTS),
             # A report does not tell a caller's mistake from a server's; the workers' own counters do.
@@ -135,5 +142,5 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
             origin=CountedBy.LRS,
         )
         version = VersionKey(target.model, target.version)
-        interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_INTERVAL_S)
+        interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
         yield LoadReport(version, reporter, counts, interval_s)

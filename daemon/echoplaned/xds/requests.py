@@ -35,7 +35,8 @@ def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
     """
     agent = node.user_agent_name[:MAX_NAME_LENGTH]
     identity = node.id[:MAX_NAME_LENGTH] or peer
-    return StreamNode(identity, agent, api_listeners=agent != ENVOY_AGENT, listener=_asked_listener(node))
+    listener = _asked_listener(node)
+    return StreamNode(identity, agent, api_listeners=agent != ENVOY_AGENT, listener=listener, peer=peer)
 
 
 def read_sotw(message: discovery_pb2.DiscoveryRequest) -> SotwRequest | None:

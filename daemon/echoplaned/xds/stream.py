@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
+from echoplaned.ports.traffic import Caller
 from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
 from echoplaned.xds.subscriptions import Push, Subscription
@@ -48,13 +50,19 @@ class Reply:
 class StreamNode:
     """Who is at the other end. ``api_listeners``: takes the listeners that gRPC clients dial; Envoy does not.
 
-    ``listener``: a listener of its own that it asked for.
+    ``listener``: a listener of its own that it asked for. ``peer``: address of its connection's other end.
     """
 
     id: str
     agent: str = ""
     api_listeners: bool = True
     listener: Resource | None = None
+    peer: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Who that is, as far as it can be told."""
+        return Caller(self.id[:MOST_NODE_CHARACTERS], self.peer)
 
 
 class Stream(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from echoplaned.ports.traffic import Caller
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.resources import Resource
@@ -31,13 +32,15 @@ class Progress:
 class _Follower:
     """One stream that follows one model.
 
-    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest.
+    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest. ``refusal``: of the newest,
+    which it was not rolled back for.
     """
 
     stream: Stream
     had_epoch: int | None = None
     waiting_since_s: float | None = None
     stale: bool = False
+    refusal: Refusal | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +80,8 @@ class Tracker:
         track.epoch = epoch
         track.ack_timeout_s = ack_timeout_s
         track.announced = False
+        for follower in track.followers.values():
+            follower.refusal = None
         for stream in self._gateways:
             if model not in self._followed[stream]:
                 self._followed[stream].add(model)
@@ -147,10 +152,41 @@ class Tracker:
                 if self._is_news(stream, model, resource, before, snapshot):
                     names.setdefault(model, set()).add(resource.name)
         return [
-            Refusal(model, epoch, stream.node.id, str(reply.type), reply.detail, frozenset(changed))
+            Refusal(model, epoch, stream.node.id, str(reply.type), reply.detail, frozenset(changed), stream.node.caller)
             for model, changed in names.items()
             if (epoch := self._tracks[model].epoch) is not None
         ]
+
+    def stand(self, stream: Stream, refusal: Refusal) -> None:
+        """Note a refusal that rolls nothing back: it stands until the stream has the routes, or others are published."""
+        self._tracks[refusal.model].followers[stream].refusal = refusal
+
+    def standing(self) -> dict[str, list[Refusal]]:
+        """Return the refusals that stand, by model."""
+        found: dict[str, list[Refusal]] = {}
+        for model, track in self._tracks.items():
+            # Who refuses the routes has not got them.
+            refusals = [each.refusal for each in track.waiting.values() if each.refusal is not None]
+            if refusals:
+                found[model] = refusals
+        return found
+
+    def callers(self, model: str) -> list[Caller]:
+        """Return who follows a model."""
+        track = self._tracks.get(model)
+        return [each.node.caller for each in track.followers] if track is not None else []
+
+    def settle(self, refusal: Refusal, *, stale: bool) -> None:
+        """Take a refusal off those that stand; ``stale``: its streams are left out at once, like silent ones."""
+        track = self._tracks[refusal.model]
+        for follower in track.waiting.values():
+            if follower.refusal is refusal:
+                follower.refusal = None
+                if stale and not follower.stale:
+                    follower.stale = True
+                    track.stale += 1
+                    self._progressed.add(refusal.model)
+        self._judge(track, refusal.model)
 
     def expire(self, now_s: float) -> None:
         """Call those stale that have waited for too long."""
@@ -243,6 +279,7 @@ class Tracker:
                 self._progressed.add(model)
             track.stale -= follower.stale
             follower.stale = False
+            follower.refusal = None
             follower.waiting_since_s = None
             follower.had_epoch = track.epoch if track.epoch is not None else follower.had_epoch
             track.waiting.pop(follower.stream, None)

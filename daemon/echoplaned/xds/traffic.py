@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from echoplaned.core.effects import PublishRoutes
-from echoplaned.core.events import RoutesProgressed, RoutesRefused
+from echoplaned.core.events import RoutesHeld, RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import clamp_count
 from echoplaned.core.routes_view import ModelRoutes
@@ -17,12 +17,16 @@ from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.runtime.faults import contain
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.observer import LoadReport, Nack, Refusal
+from echoplaned.xds.confirmed import ConfirmedRequests
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
-from echoplaned.xds.refusals import RefusalLog
+from echoplaned.xds.refusals import MOST_CHARACTERS, RefusalLog
+
+MOST_ALARMS = 20
+"""Subscribers that are named in alarms."""
 
 log = structlog.get_logger(__name__)
 
@@ -115,10 +119,25 @@ class Traffic:
         self._acknowledged_epochs: dict[str, int] = {}
         self.loads = ClientRequestTotals(exists)
         self.refusals = RefusalLog()
+        self._confirmed: ConfirmedRequests | None = None
+        self._left_out: dict[tuple[str, Caller], Refusal] = {}
+        self._held: dict[str, tuple[Refusal, ...]] = {}
 
-    def connect(self, publisher: Publisher) -> None:
-        """Give it the publisher whose observer it is."""
+    def connect(self, publisher: Publisher, confirmed: ConfirmedRequests | None = None) -> None:
+        """Give it the publisher whose observer it is, and what is told of every load report."""
         self._publisher = publisher
+        self._confirmed = confirmed
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Subscribers that refuse their routes and have no traffic: somebody should look at them, and nothing else follows."""
+        held = [(refusal, "its rollout waits") for refusals in self._held.values() for refusal in refusals]
+        told = [*held, *((refusal, "it is left out") for refusal in self._left_out.values())]
+        return tuple(
+            f"models/{each.model}: subscriber {each.node[:MOST_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
+            f"{what}: {each.detail[:MOST_CHARACTERS]}"
+            for each, what in told[:MOST_ALARMS]
+        )
 
     # --- Routes ---
 
@@ -147,6 +166,8 @@ class Traffic:
         self._acknowledged_epochs.pop(model, None)
         self.loads.forget(model)
         self.refusals.forget(model)
+        self._left_out = {key: each for key, each in self._left_out.items() if key[0] != model}
+        self._held.pop(model, None)
         if self._opened and self._publisher is not None:
             self._publisher.remove_model(model)
 
@@ -157,6 +178,7 @@ class Traffic:
     ) -> None:
         """Every subscriber that is not stale has the newest routes."""
         self._acknowledged_epochs[model] = epoch
+        self._forget_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, True, acknowledged, subscribers, stale))  # noqa: FBT003 - a field
 
     def routes_progress(
@@ -164,6 +186,7 @@ class Traffic:
     ) -> None:
         """So many have them by now; once acknowledged, an epoch stays so."""
         done = self._acknowledged_epochs.get(model) == epoch
+        self._forget_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
 
     def routes_refused(self, refusal: Refusal) -> None:
@@ -179,6 +202,28 @@ class Traffic:
         self._record(refusal, frozenset({refusal.model}), counted=True)
         self._emit(RoutesRefused(self._clock(), refusal.model, refusal.epoch, refusal.node, refusal.detail))
 
+    def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """Nobody who follows the model has traffic, and these refuse what this epoch changed."""
+        for refusal in set(refusals) - set(self._held.get(model, ())):
+            log.warning("xds.refused_by_idle", model=model, epoch=epoch, node=refusal.node, detail=refusal.detail)
+            self._record(refusal, frozenset({model}), counted=False)
+        self._held[model] = refusals
+        if not refusals:
+            del self._held[model]
+        nodes = tuple(sorted({refusal.node[:MOST_NODE_CHARACTERS] for refusal in refusals}))[:MOST_ALARMS]
+        detail = refusals[0].detail[:MOST_CHARACTERS] if refusals else ""
+        self._emit(RoutesHeld(self._clock(), model, epoch, nodes, detail))
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """A subscriber without traffic refused what others take."""
+        log.warning("xds.refusal_left_out", model=refusal.model, node=refusal.node, detail=refusal.detail)
+        self._record(refusal, frozenset({refusal.model}), counted=False)
+        key = (refusal.model, refusal.caller)
+        self._left_out.pop(key, None)
+        self._left_out[key] = refusal
+        if len(self._left_out) > MOST_ALARMS:
+            del self._left_out[next(iter(self._left_out))]
+
     def nack_recorded(self, nack: Nack) -> None:
         """Any other refusal: recorded, nothing follows from it."""
         log.warning("xds.nack", node=nack.node, type_url=nack.type_url, detail=nack.detail)
@@ -191,10 +236,14 @@ class Traffic:
     def load_report(self, report: LoadReport) -> None:
         """One client's counts for one version over the interval."""
         self.loads.add(report)
+        if self._confirmed is not None:
+            self._confirmed.took(report)
 
     def load_stream_ended(self, reporter: Reporter) -> None:
         """No report comes any more on this stream."""
         self.loads.ended(reporter)
+        if self._confirmed is not None:
+            self._confirmed.ended(reporter.caller)
 
     # --- ClientSource ---
 
@@ -202,9 +251,15 @@ class Traffic:
         """Return what every client that reports at present has counted."""
         return self.loads.by_client(version)
 
-    def steered(self, model: str) -> frozenset[str]:
-        """Return the nodes whose traffic to a model its routes alone steer."""
+    def steered(self, model: str) -> frozenset[Caller]:
+        """Return the clients whose traffic to a model its routes alone steer."""
         return self._publisher.steered(model) if self._publisher is not None else frozenset()
+
+    def _forget_left_out(self, model: str, stale: tuple[str, ...]) -> None:
+        """Forget those that have the routes by now, or have gone."""
+        over = [key for key, each in self._left_out.items() if key[0] == model and each.node not in stale]
+        for key in over:
+            del self._left_out[key]
 
     def _record(self, told: Refusal | Nack, models: frozenset[str], *, counted: bool) -> None:
         now_s = self._clock()
