@@ -78,9 +78,16 @@ class Bench:
 
     def __init__(self, slots: int = 4, queue_limit: int = 8) -> None:
         self.model = HeldModel()
+        self.now_s = 0.0
         self.died = threading.Event()
         self.got: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
-        self.batcher = Batcher(self.model.start_run, slots=slots, queue_limit=queue_limit, on_death=self.died.set)
+        self.batcher = Batcher(
+            self.model.start_run,
+            slots=slots,
+            queue_limit=queue_limit,
+            on_death=self.died.set,
+            clock=lambda: self.now_s,
+        )
 
     def row(self, name: str, length: int = 4, tokens: int = 1) -> Sequence:
         """Return a row that reports under a name."""
@@ -140,6 +147,30 @@ async def test_a_full_queue_refuses_the_whole_request() -> None:
     with pytest.raises(OverloadedError, match="the limit is 3"):
         bench.batcher.submit([bench.row("c"), bench.row("d")])
     assert bench.batcher.waiting == 2
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_step_that_takes_far_longer_than_others_is_a_stall() -> None:
+    """Steps of the usual length are none, however many wait behind them; one of four times that is, until it ends."""
+    bench = Bench()
+    bench.batcher.start()
+    for n in range(10):
+        bench.batcher.submit([bench.row(f"{n}")])
+        await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+        bench.now_s += 2.0 if n else 0.5
+        assert not bench.batcher.is_stalled
+        bench.model.may_step.release()
+        await bench.next()
+    assert not bench.batcher.is_stalled
+    bench.batcher.submit([bench.row("hangs")])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    bench.now_s += 7.9
+    assert not bench.batcher.is_stalled
+    bench.now_s += 0.2
+    assert bench.batcher.is_stalled
+    bench.model.may_step.release()
+    await bench.next()
+    await bench.until(lambda: not bench.batcher.is_stalled)
     bench.batcher.close(WAIT_S)
 
 

@@ -114,14 +114,16 @@ def progress_after_a_moment(worker: LiveWorker) -> int:
     return worker.report().progress_count
 
 
-def test_a_deadline_that_passes_is_the_servers_fault(worker: LiveWorker) -> None:
-    """A call that was not answered in time ends, leaves nothing behind and counts against the version."""
-    before = worker.report().server_error_count
+def test_a_deadline_that_the_model_cannot_meet_is_an_overload(worker: LiveWorker) -> None:
+    """A call that asked for more steps than its time allows ends, leaves nothing behind and counts apart, not against the version."""
+    before = worker.report()
     with pytest.raises(grpc.RpcError) as caught:
         worker.oip.ModelInfer(text_request("He measured", max_tokens=180), timeout=0.05)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert until(lambda: worker.report().in_flight_count == 0)
-    assert worker.report().server_error_count == before + 1
+    after = worker.report()
+    assert after.overload_count == before.overload_count + 1
+    assert after.server_error_count == before.server_error_count
 
 
 def test_a_generation_is_scored_as_it_was_generated(worker: LiveWorker, checkpoints: Checkpoints) -> None:

@@ -303,6 +303,7 @@ def _counts(report: Report) -> RequestCounts:
         arrivals=counters.arrivals,
         in_flight=counters.in_flight,
         steps=report.progress,
+        overloads=counters.overloaded,
     )
 
 
@@ -315,4 +316,5 @@ def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> Request
         server_errors=max(0, counts.server_errors - origin.server_errors),
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
         steps=max(0, counts.steps - origin.steps),
+        overloads=max(0, counts.overloads - origin.overloads),
     )

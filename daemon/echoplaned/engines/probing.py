@@ -36,11 +36,12 @@ _TOLERANCE: Final = 0.02
 
 
 class ProbeFailedError(Exception):
-    """An inference made as a probe failed. ``unavailable``: the engine could not be reached or broke off."""
+    """An inference made as a probe failed. ``code``: of the call; None: it was answered, and wrongly."""
 
-    def __init__(self, detail: str, *, unavailable: bool = False) -> None:
+    def __init__(self, detail: str, code: grpc.StatusCode | None = None) -> None:
         super().__init__(detail)
-        self.unavailable = unavailable
+        self.unavailable = code is grpc.StatusCode.UNAVAILABLE
+        self.overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def infer_golden(
@@ -58,7 +59,7 @@ async def infer_golden(
         return read_answer(checked_message(response), facts.signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"
-        raise ProbeFailedError(detail, unavailable=error.code() is grpc.StatusCode.UNAVAILABLE) from error
+        raise ProbeFailedError(detail, error.code()) from error
     except BadAnswerError as error:
         raise ProbeFailedError(f"prompt {index}: {error}") from error
 
@@ -138,7 +139,8 @@ class OipProber:
         try:
             await infer_golden(line, version, facts, index)
         except ProbeFailedError as error:
-            return ProbeOutcome(ok=False, detail=str(error), duration_s=self._clock() - began_s)
+            took_s = self._clock() - began_s
+            return ProbeOutcome(ok=False, detail=str(error), duration_s=took_s, overloaded=error.overloaded)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
 
     async def close(self) -> None:

@@ -21,6 +21,9 @@ _COUNTS_ALL = EngineCounters(counts_arrivals=True, counts_errors=True)
 LIVE_FOR_S = 5.0
 """After its last request a model counts as one with live traffic for so long."""
 
+OVERLOADED_FOR_S = 10.0
+"""After the last request that found no room, what fails may still be for want of it: as long as a probe waits."""
+
 OWED_FOR_S = 10.0
 """A probe that no report has counted for so long is not waited for any more."""
 
@@ -84,6 +87,11 @@ class TotalsReader:
             owed.ok -= 1
             owed.failed += 1
 
+    def probe_refused(self, version: VersionKey) -> None:
+        """The probe that went out last found no room: it is no answer, and no error either."""
+        for owed in self._owed_of(version):
+            owed.ok -= 1
+
     def _owed_of(self, version: VersionKey) -> list[_Owed]:
         return [owed for (_, key), owed in self._owed.items() if key == version]
 
@@ -132,8 +140,14 @@ class CountsCollector:
         self._versions = (context.new, context.old)
         self._clock = context.clock
         self._live_until_s = 0.0
+        self._overloaded_until_s = 0.0
         self._rollout_id = context.rollout.rollout_id
         self._books = Books(self._open_account(context.new), self._open_account(context.old))
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether a version has had more requests of late than it could take."""
+        return self._clock() < self._overloaded_until_s
 
     @property
     def books(self) -> Books:
@@ -166,6 +180,8 @@ class CountsCollector:
         intervals = self._audit(seen.now_s, dict(self.reader.read(seen.now_s)))
         if any(interval.seen for interval in intervals.values()):
             self._live_until_s = seen.now_s + LIVE_FOR_S
+        if any(interval.new.overloads or interval.old.overloads for interval in intervals.values()):
+            self._overloaded_until_s = seen.now_s + OVERLOADED_FOR_S
         left_out = ((CountedBy.LRS.value, self.left_out),) if self.left_out else ()
         return replace(seen, intervals=tuple(intervals.items()), lacks=self._lacks(), left_out=left_out)
 

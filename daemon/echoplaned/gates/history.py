@@ -53,7 +53,10 @@ class CountHistory:
             self._samples.popleft()
 
     def claimable(self, version: VersionKey, now: RequestCounts) -> RequestCounts:
-        """Return what of the totals up to now may still be reported: counts since then, with what was under way as arrivals."""
-        then = self._samples[0][1].get(version, NOTHING)
-        since = now.since(then)
-        return replace(since, arrivals=since.arrivals + max(0, then.in_flight), in_flight=0)
+        """Return what of the totals up to now may still be reported: counts since then, with what was under way as arrivals.
+
+        Of a worker that an earlier daemon started, the first sample tells what was under way when this one began to watch it.
+        """
+        first = next((totals[version] for _, totals in self._samples if version in totals), NOTHING)
+        since = now.since(self._samples[0][1].get(version, NOTHING))
+        return replace(since, arrivals=since.arrivals + max(0, first.in_flight), in_flight=0)

@@ -12,11 +12,12 @@ from echoplaned.core.ids import VersionKey
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """One real inference made as a probe. ``detail``: why it failed; empty if it did not."""
+    """One real inference made as a probe. ``detail``: why it failed; empty if it did not. ``overloaded``: it found no room."""
 
     ok: bool
     detail: str = ""
     duration_s: float = 0.0
+    overloaded: bool = False
 
 
 Reaches = Callable[[str], Awaitable[bool]]

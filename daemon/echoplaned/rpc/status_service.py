@@ -170,6 +170,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
                         server_error_count=counts.server_errors,
                         in_flight_count=counts.in_flight,
                         arrival_count=counts.arrivals,
+                        overload_count=counts.overloads,
                     )
                 )
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -16,6 +17,9 @@ from echoplaned.worker.shape import BatchShape
 
 _SMALLEST_BUCKET: Final = 16
 _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
+_STEPS_TIMED: Final = 64
+_STALL_FACTOR: Final = 4.0
+_STALL_MIN_S: Final = 1.0
 _log = structlog.get_logger()
 
 # What a forward pass raises when a model or device fails (out of memory included); the row fails, the worker goes on.
@@ -57,6 +61,7 @@ class Batcher:
         slots: sequences that may be under way at once.
         queue_limit: sequences that may wait.
         on_death: called on the inference thread if it ends by an error of ours, which leaves the worker of no use.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -66,7 +71,11 @@ class Batcher:
         slots: int,
         queue_limit: int,
         on_death: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._step_began_s: float | None = None
+        self._step_times_s: deque[float] = deque(maxlen=_STEPS_TIMED)
         self._start_run = start_run
         self._slots = slots
         self._queue_limit = queue_limit
@@ -83,6 +92,19 @@ class Batcher:
     def progress(self) -> int:
         """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
         return self._progress
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the step under way takes far longer than nearly all of those before it: then the model is at fault, not its load.
+
+        Read by the event loop while the inference thread goes on: a copy of what that one writes, and one value that it sets last.
+        """
+        began_s = self._step_began_s
+        if began_s is None:
+            return False
+        times_s = sorted(self._step_times_s.copy())
+        usual_s = times_s[(9 * (len(times_s) - 1)) // 10] if times_s else 0.0
+        return self._clock() - began_s > max(_STALL_MIN_S, _STALL_FACTOR * usual_s)
 
     @property
     def exercised(self) -> BatchShape:
@@ -167,6 +189,7 @@ class Batcher:
 
         Where the model fails, each row goes on alone: what one caller sent must not fail the calls that met it in a batch.
         """
+        began_s = self._step_began_s = self._clock()
         try:
             told = run.step()
         except _MODEL_ERRORS as error:
@@ -174,6 +197,8 @@ class Batcher:
             self._model_failed(rows, error)
             return [apart for row in rows for apart in self._part(run, row)] if len(rows) > 1 else []
         finally:
+            self._step_began_s = None
+            self._step_times_s.append(self._clock() - began_s)
             self._progress += 1
         self._post(told)
         return [] if run.done else [run]

@@ -92,6 +92,7 @@ def make_report(worker: Worker) -> Report:
             server_errors=counters.server_errors,
             arrivals=counters.arrivals,
             in_flight=counters.in_flight,
+            overloaded=counters.overloads,
             queued=serving.batcher.waiting if serving is not None else 0,
         ),
         flags=FLAGS,

@@ -13,6 +13,8 @@ class Blame(StrEnum):
 
     CLIENT = "CLIENT"
     SERVER = "SERVER"
+    LOAD = "LOAD"
+    """Nobody's: more came than there was room or time for."""
 
 
 class CallError(Exception):
@@ -47,7 +49,7 @@ class OverloadedError(CallError):
     """More sequences are waiting than the queue may hold."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    blame = Blame.SERVER
+    blame = Blame.LOAD
 
 
 class NotServingError(CallError):

@@ -102,7 +102,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
             except asyncio.CancelledError:
-                call.fail(_blame_of_cancel(context))
+                call.fail(_blame_of_cancel(context, self._worker.serving))
                 raise
             call.succeed()
             return response
@@ -125,7 +125,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
                         infer_response=oip.ModelInferResponse(id=request.id),
                     )
                 except (asyncio.CancelledError, GeneratorExit):
-                    call.fail(_blame_of_cancel(context))
+                    call.fail(_blame_of_cancel(context, self._worker.serving))
                     raise
                 call.succeed()
 
@@ -251,7 +251,13 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
     return _Caller(Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon)
 
 
-def _blame_of_cancel(context: Context) -> Blame:
-    """Say whose fault it is that a call was cut: a deadline that passed while we worked is ours."""
+def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:
+    """Say whose fault it is that a call was cut.
+
+    A deadline that passed while the model stands still is the version's. One that passed while it computes at its usual pace was shorter
+    than the load, or the model itself, allows: with that deadline the best of versions would have failed.
+    """
     left_s = context.time_remaining()
-    return Blame.SERVER if left_s is not None and left_s <= 0 else Blame.CLIENT
+    if left_s is None or left_s > 0:
+        return Blame.CLIENT
+    return Blame.SERVER if serving is not None and serving.batcher.is_stalled else Blame.LOAD

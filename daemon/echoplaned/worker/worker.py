@@ -146,7 +146,11 @@ class Worker:
             self.failed(str(error))
             raise
         batcher = Batcher(
-            model.start_run, slots=options.max_concurrency, queue_limit=options.queue_limit, on_death=self._on_death
+            model.start_run,
+            slots=options.max_concurrency,
+            queue_limit=options.queue_limit,
+            on_death=self._on_death,
+            clock=self._clock,
         )
         batcher.start()
         load_s = self._clock() - began_s

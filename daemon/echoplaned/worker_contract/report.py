@@ -43,6 +43,7 @@ class Counters:
         arrivals: requests that arrived.
         in_flight: requests under way now.
         queued: requests that wait for a place in a batch.
+        overloaded: requests that found no room, or whose deadline passed while the model worked at its usual pace.
     """
 
     ok: int = 0
@@ -51,6 +52,7 @@ class Counters:
     arrivals: int = 0
     in_flight: int = 0
     queued: int = 0
+    overloaded: int = 0
 
 
 class Measure(StrEnum):

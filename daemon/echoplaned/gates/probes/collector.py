@@ -54,6 +54,8 @@ class Pairer:
         index = self._index
         self._index += 1
         first, second = await asyncio.gather(*(self._probe(ready, index) for ready in pair))
+        if first.overloaded or second.overloaded:
+            return True  # a full queue says nothing of the version
         detail = first.detail or second.detail
         self._deliver(PairOutcome(first.ok, second.ok, detail, first.duration_s, second.duration_s))
         return True
@@ -64,7 +66,9 @@ class Pairer:
         asked = self._prober.probe_once(key, ready.version.facts, ready.address(index), index)
         late = ProbeOutcome(ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
         outcome = await answer_within(PROBE_TIMEOUT_S, asked, late)
-        if not outcome.ok:
+        if outcome.overloaded:
+            self._reader.probe_refused(key)
+        elif not outcome.ok:
             self._reader.probe_failed(key)
         return outcome
 
@@ -138,6 +142,8 @@ class ProbeCollector:
             await asyncio.sleep(max(0.0, began_s + pause_s - loop.time()))
 
     def _deliver(self, pair: PairOutcome) -> None:
+        if self._counts.is_overloaded and not (pair.new_ok and pair.old_ok):
+            return  # it may have waited too long in a queue
         self._pairs.append(pair)
         is_blame = pair.old_ok and not pair.new_ok
         if is_blame or self._completes():
