@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -13,6 +14,7 @@ import structlog
 from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
+from echoplaned.worker.step_times import StepTimes
 
 _SMALLEST_BUCKET: Final = 16
 _log = structlog.get_logger()
@@ -71,6 +73,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
+        self._times = StepTimes(time.monotonic)
         self._exercised = BatchShape()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
@@ -78,6 +81,11 @@ class Batcher:
     def progress(self) -> int:
         """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
         return self._progress
+
+    @property
+    def step_expected_s(self) -> float:
+        """Seconds that the step under way is expected to take; 0: none is, or nobody knows."""
+        return self._times.expected_s
 
     @property
     def exercised(self) -> BatchShape:
@@ -137,9 +145,11 @@ class Batcher:
         try:
             while not self._closed:
                 batch = self._next_batch(self._slots - sum(len(run.rows) for run in active), wait=not active)
-                if batch:
-                    active.append(self._start_run(batch))
-                active = [run for run in active if self._goes_on(run)]
+                # A batch's first step computes all of its tokens, each later one a token a row.
+                first = self._start_run(batch) if batch else None
+                if first is not None:
+                    active.append(first)
+                active = [run for run in active if self._goes_on(run, BatchShape.of(batch) if run is first else None)]
                 # Noted after its step: a report in between would give a larger batch the peak of the smaller ones before it.
                 self._exercised = self._exercised.larger(BatchShape.of(batch))
             self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
@@ -148,8 +158,9 @@ class Batcher:
             if not finished:
                 self._on_death()
 
-    def _goes_on(self, run: Run) -> bool:
+    def _goes_on(self, run: Run, first: BatchShape | None) -> bool:
         """Compute one step of a batch and say whether it has more; a failing model ends the calls of this batch only."""
+        self._times.began(len(run.rows) if first is None else first.sequences * first.tokens)
         try:
             told = run.step()
         except _MODEL_ERRORS as error:
@@ -157,6 +168,7 @@ class Batcher:
             self._fail(run.rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
             return False
         finally:
+            self._times.ended()
             self._progress += 1
         self._post(told)
         return not run.done
