@@ -20,7 +20,7 @@ from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.queries import owned_engines
+from echoplaned.core.queries import find_facts, owned_engines
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
@@ -160,6 +160,8 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         xds=lambda: _xds_totals(publisher),
         refusals=traffic.refusals.of_model,
         pid_of=engines.pid_of,
+        emit=loop.emit,
+        last_probe=engines.last_probe,
         store_writable=lambda: loop.store_writable,
         alarms=lambda: (*engines.alarms, *gates.alarms, *traffic.alarms),
         observer=metrics,
@@ -209,9 +211,10 @@ def _engine_options(settings: Settings) -> EngineProcessOptions:
 
 
 def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
+    tracing = Tracing(outputs.traces, settings.traces, time.time)
     return EngineProcesses(
         options,
-        EngineSinks(loop.emit, outputs.totals, loop.faults.report, Tracing(outputs.traces, settings.traces, time.time)),
+        EngineSinks(loop.emit, outputs.totals, loop.faults.report, tracing, lambda key: find_facts(loop.state, key)),
         Clocks(time.time, time.monotonic),
         lambda: f"w-{new_id()}",
     )

@@ -71,7 +71,7 @@ async def channel_to(engine: Engine) -> AsyncIterator[grpc.aio.Channel]:
 
 async def test_every_prompt_goes_out_some_twice_and_all_at_once() -> None:
     """No probe waits for another one's answer; each is announced before it leaves, and carries the probes' mark."""
-    engine = Engine(lambda _: 0.5, together=SENT)
+    engine = Engine(lambda call: 0.5 + 1e-4 * call, together=SENT)
     announced: list[int] = []
     async with channel_to(engine) as channel:
         count = await probe_all(Line(channel), KEY.version, FACTS, lambda: announced.append(len(engine.texts)))
@@ -81,6 +81,14 @@ async def test_every_prompt_goes_out_some_twice_and_all_at_once() -> None:
     assert len(engine.texts) == SENT
     assert max(engine.texts.count(text) for text in engine.texts) == 2
     assert engine.marks == {True}
+
+
+async def test_the_same_answer_to_every_text_fails() -> None:
+    """Zeros, or any other vector: the texts differ, so an engine that read them answers differently."""
+    for number in (0.0, 0.5):
+        async with channel_to(Engine(lambda _, number=number: number)) as channel:  # type: ignore[misc] # a default
+            with pytest.raises(ProbeFailedError, match="all 12 golden prompts were answered alike"):
+                await probe_all(Line(channel), KEY.version, FACTS, lambda: None)
 
 
 async def test_another_answer_the_second_time_fails() -> None:

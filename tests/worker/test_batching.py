@@ -124,6 +124,23 @@ async def test_what_arrives_while_a_batch_runs_is_the_next_batch() -> None:
     bench.batcher.close(WAIT_S)
 
 
+async def test_a_long_step_is_expected_to_be_long() -> None:
+    """While a step of 400 tokens is under way it is said to take a hundred times as long as the one of 4 before it."""
+    bench = Bench()
+    bench.batcher.start()
+    bench.batcher.submit([bench.row("short")])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    assert bench.batcher.step_expected_s == 0.0
+    bench.now_s += 0.05
+    bench.batcher.submit([bench.row("long", length=400)])
+    bench.model.may_step.release()
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    assert bench.batcher.step_expected_s >= 100 * 0.05
+    bench.model.may_step.release()
+    assert await bench.names(2) == ["long", "short"]
+    bench.batcher.close(WAIT_S)
+
+
 async def test_a_batch_holds_one_length_bucket_and_no_more_than_the_slots() -> None:
     """The oldest row chooses the bucket; rows of other lengths keep their turn."""
     bench = Bench(slots=2)

@@ -34,6 +34,7 @@ FULL = Report(
     flags=CounterFlags(counts_arrivals=True, counts_errors=False, has_histograms=True, has_traces=False),
     idle_s=0.0,
     progress=7,
+    step_expected_s=1.5,
     memory=Memory(8, 9, 10, 11, 12, 13, 14, 15, 16),
     failure="none yet",
     draining=True,

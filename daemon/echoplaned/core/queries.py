@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
@@ -74,6 +75,13 @@ def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Insta
         if instance.key == key:
             return model, version, instance
     return None
+
+
+def find_facts(state: State, key: VersionKey) -> ModelFacts | None:
+    """Return what is known of a version; None if it has gone."""
+    model = state.models.get(key.model)
+    version = model.versions.get(key.version) if model is not None else None
+    return None if version is None else version.facts
 
 
 def reserved_bytes(state: State, device_id: str) -> int:

@@ -36,6 +36,7 @@ from echoplaned.engines.leaders import Clocks, EngineSinks, Key, LeaderHome, Lea
 from echoplaned.engines.probing import ProbeFailedError, probe_all
 from echoplaned.engines.quiet import SETTLE_S, wait_for_calls, wait_until_quiet
 from echoplaned.engines.standby import StandbyPool
+from echoplaned.ports.probing import LastProbe
 
 _STOP_GRACE_S: Final = 2.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -168,6 +169,11 @@ class EngineProcesses:
         """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
         return self._leaders.control_key_at(address)
 
+    def last_probe(self, instance: InstanceKey, generation: int) -> LastProbe | None:
+        """Return the last probe of an engine that serves; None: there was none since its start, or it has gone."""
+        watched = self._leaders.get((instance, generation))
+        return None if watched is None else watched.last_probe
+
     # --- start ---
 
     async def _start(self, effect: StartEngine) -> None:
@@ -219,6 +225,7 @@ class EngineProcesses:
             self._lost(key, "it has no process")
             return
         limit_s = watched.leader.kind.limits.probe_s
+        watched.is_accepted = False
         try:
             async with asyncio.timeout(limit_s):
                 line = watched.leader.client.line
@@ -231,6 +238,7 @@ class EngineProcesses:
             if not (error.unavailable and await _ends_within(watched, _BROKEN_OFF_S)):
                 self._emit(ProbesFailed(self._now_s(), *key, str(error)))
             return
+        watched.is_accepted = True
         self._emit(ProbesPassed(self._now_s(), *key, f"{count}/{count}"))
         report = await watched.next_report()
         watched.measured_bytes = report.memory.model_bytes

@@ -11,7 +11,16 @@ from typing import Final
 import structlog
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
+from echoplaned.core.events import (
+    EngineHeard,
+    EngineLost,
+    EngineSilent,
+    EngineStopped,
+    EngineStuck,
+    FoundEngine,
+    MemoryMeasured,
+    ProbesFailed,
+)
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.family import Family, end_family, find_marked
@@ -20,13 +29,14 @@ from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, 
 from echoplaned.engines.jobs import log_error
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
+from echoplaned.engines.pulse import FactsOf, Pulse
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
 from echoplaned.worker_contract.record import WorkerRecord, forget_record, read_boot_id, records_dir
 
-_CHECK_INTERVAL_S: Final = 1.0
+_CHECK_INTERVAL_S: Final = 0.25
 _LATE_SWEEP_S: Final = 5.0
 _END_TIMEOUT_S: Final = 10.0
 
@@ -53,12 +63,14 @@ class EngineSinks:
         counters: takes the engines' own counters.
         failed: takes what a job of an engine raised that nobody foresaw.
         tracing: takes what requests said; None: nobody.
+        facts_of: what is known of a version, by which its engines are probed while they serve.
     """
 
     emit: Emit
     counters: CounterSink
     failed: ReportFault
     tracing: Tracing | None = None
+    facts_of: FactsOf = lambda _version: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ class Leaders:
         self._sinks = sinks
         self._clocks = clocks
         self._instances: dict[Key, WatchedInstance] = {}
+        self._pulses: dict[Key, asyncio.Task[None]] = {}
         self._foreign: tuple[ForeignRecord, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -193,18 +206,28 @@ class Leaders:
         """Tell once that an instance makes no progress."""
         if not watched.stuck and not watched.stopping:
             watched.stuck = True
+            # A probe that waits would count as a call in flight until the end.
+            pulse = self._pulses.pop(watched.key, None)
+            if pulse is not None:
+                pulse.cancel()
             self._sinks.emit(EngineStuck(self._clocks.wall(), *watched.key, why))
 
     def _watch(self, key: Key, leader: LeaderProcess) -> WatchedInstance:
         limits = InstanceLimits(leader.kind.limits, self._stuck)
         watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, limits)
         self._instances[key] = watched
-        followers = [self.spawn(watched.follow())]
+        pulse = Pulse(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
+        probing = self._pulses[key] = self.spawn(pulse.run())
+        followers = [self.spawn(watched.follow()), probing]
         if self._sinks.tracing is not None:
             followers.append(self.spawn(watched.follow_traces(self._sinks.tracing)))
         leader.process.on_exit(lambda _: self._leader_died(watched, followers))
         leader.on_gone(lambda info: self._gone(watched, info))
         return watched
+
+    def _probe_failed(self, watched: WatchedInstance, why: str) -> None:
+        """An engine that serves answers wrongly."""
+        self._sinks.emit(ProbesFailed(self._clocks.wall(), *watched.key, why))
 
     def _leader_died(self, watched: WatchedInstance, followers: list[asyncio.Task[None]]) -> None:
         """An instance's leader has gone: nothing more is to be heard; the rest of its engine is being ended."""
@@ -217,6 +240,7 @@ class Leaders:
     def _gone(self, watched: WatchedInstance, info: ExitInfo) -> None:
         """No process of an instance is left."""
         self._instances.pop(watched.key, None)
+        self._pulses.pop(watched.key, None)
         if self._closing:
             return
         self.spawn(watched.leader.let_go())
@@ -237,6 +261,11 @@ class Leaders:
         why = watched.why_stuck()
         if why:
             self.stuck(watched, why)
+        silent = watched.is_silent()
+        if silent is not watched.was_silent:
+            watched.was_silent = silent
+            kind = EngineSilent if silent else EngineHeard
+            self._sinks.emit(kind(self._clocks.wall(), *watched.key))
         grown = watched.grown_memory()
         if grown is not None:
             usage = watched.last_report.usage if watched.last_report else None
@@ -257,7 +286,10 @@ class Leaders:
         except ValueError:
             return []
         leader = LeaderProcess.adopt(self._state_dir, found)
-        self._watch((instance, record.generation), leader).count_from_now()
+        watched = self._watch((instance, record.generation), leader)
+        watched.count_from_now()
+        # Whoever started it has probed it, or the core will have it probed again.
+        watched.is_accepted = True
         return [FoundEngine(instance, record.generation, record.endpoints, record.worker_id)]
 
     async def _take_inventory(self) -> Inventory:

@@ -18,6 +18,7 @@ from echoplaned.engines.messages import (
     checked_message,
     difference,
     golden_request,
+    is_same,
     read_answer,
 )
 from echoplaned.ports.probing import ProbeOutcome
@@ -35,17 +36,39 @@ REACH_S: Final = 2.0
 _TOLERANCE: Final = 0.02
 
 
-class ProbeFailedError(Exception):
-    """An inference made as a probe failed. ``code``: of the call; None: it was answered, and wrongly."""
+# A full queue, an engine that is not there or ends, and a deadline of ours are no answers of the model.
+_NO_VERDICT: Final = frozenset(
+    {
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
 
-    def __init__(self, detail: str, code: grpc.StatusCode | None = None) -> None:
+
+class ProbeFailedError(Exception):
+    """An inference made as a probe failed.
+
+    Attributes:
+        unavailable: the engine could not be reached or broke off.
+        overloaded: it found no room.
+        no_verdict: it says nothing of the model: the engine was busy, or could not be reached.
+    """
+
+    def __init__(self, detail: str, *, code: grpc.StatusCode | None = None) -> None:
         super().__init__(detail)
         self.unavailable = code is grpc.StatusCode.UNAVAILABLE
         self.overloaded = code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        self.no_verdict = code in _NO_VERDICT
 
 
 async def infer_golden(
-    line: Line, version: VersionKey, facts: ModelFacts, index: int, timeout_s: float = PROBE_DEADLINE_S
+    line: Line,
+    version: VersionKey,
+    facts: ModelFacts,
+    index: int,
+    timeout_s: float | None = PROBE_DEADLINE_S,
 ) -> Answer:
     """Send one golden prompt and check the answer.
 
@@ -59,7 +82,7 @@ async def infer_golden(
         return read_answer(checked_message(response), facts.signature)
     except grpc.aio.AioRpcError as error:
         detail = f"prompt {index}: {error.code().name}: {error.details()}"
-        raise ProbeFailedError(detail, error.code()) from error
+        raise ProbeFailedError(detail, code=error.code()) from error
     except BadAnswerError as error:
         raise ProbeFailedError(f"prompt {index}: {error}") from error
 
@@ -67,10 +90,12 @@ async def infer_golden(
 async def probe_all(line: Line, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]) -> int:
     """Send every golden prompt, some of them twice to compare; return how many prompts there were.
 
+    The texts differ, so an engine that answers all of them alike (zeros are the plainest case) has not read them.
+
     ``before_call`` is called before each inference, so that what the worker counts of them is not taken for traffic.
 
     Raises:
-        ProbeFailedError: one of them failed, or was answered differently the second time.
+        ProbeFailedError: one of them failed, or was answered differently the second time, or all were answered alike.
     """
     count = len(GOLDEN_TEXTS)
     answers = await _infer_all(line, version, facts, before_call, [*range(count), *REPEATED])
@@ -79,6 +104,8 @@ async def probe_all(line: Line, version: VersionKey, facts: ModelFacts, before_c
         apart = difference(first, second)
         if apart > _TOLERANCE * (1.0 + max(map(abs, first.numbers), default=0.0)):
             raise ProbeFailedError(f"prompt {index} was answered differently the second time (by {apart:.3g})")
+    if all(is_same(answers[0], answer) for answer in answers[1:count]):
+        raise ProbeFailedError(f"all {count} golden prompts were answered alike")
     return count
 
 
@@ -140,7 +167,9 @@ class OipProber:
             await infer_golden(line, version, facts, index)
         except ProbeFailedError as error:
             took_s = self._clock() - began_s
-            return ProbeOutcome(ok=False, detail=str(error), duration_s=took_s, overloaded=error.overloaded)
+            return ProbeOutcome(
+                ok=False, detail=str(error), duration_s=took_s, overloaded=error.overloaded, no_verdict=error.no_verdict
+            )
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
 
     async def close(self) -> None:

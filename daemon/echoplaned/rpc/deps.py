@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from echoplaned.engine_kinds import EngineKind
+from echoplaned.ports.emit import Emit
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf, no_pid
 from echoplaned.ports.planning import Planning
-from echoplaned.ports.probing import Prober
+from echoplaned.ports.probing import LastProbeOf, Prober, no_probe
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
@@ -63,7 +64,8 @@ class RpcDeps:
     ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
     ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
-    ``pid_of``: the process that leads an instance's engine.
+    ``pid_of``: the process that leads an instance's engine. ``emit``: takes facts, a probe that failed among them. ``last_probe``: what
+    the daemon's own probes of a serving engine say.
     """
 
     handle: Handle
@@ -81,4 +83,6 @@ class RpcDeps:
     pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True
     alarms: Callable[[], tuple[str, ...]] = lambda: ()
+    emit: Emit = lambda _event: None
+    last_probe: LastProbeOf = no_probe
     observer: RpcObserver = field(default_factory=NoObserver)

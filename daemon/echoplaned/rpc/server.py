@@ -92,7 +92,9 @@ def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...])
     tally = LoadTally(deps.start_time_s)
     watchers = Watchers(deps.limits.max_watchers)
     admission = Admission(deps, memory, tally)
-    models = ModelService(handle, admission, memory, HealthBook(handle, deps.prober), deps.pid_of)
+    models = ModelService(
+        handle, admission, memory, HealthBook(handle, deps.prober, deps.emit, deps.last_probe), deps.pid_of
+    )
     models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(RolloutService(handle, lifecycle, watchers, memory), server)
     planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningService(handle, admission, deps.planning), server)

@@ -14,12 +14,10 @@ import structlog
 from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
+from echoplaned.worker.step_times import StepTimes
 
 _SMALLEST_BUCKET: Final = 16
 _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
-_STEPS_TIMED: Final = 64
-_STALL_FACTOR: Final = 4.0
-_STALL_MIN_S: Final = 1.0
 _log = structlog.get_logger()
 
 # What a forward pass raises when a model or device fails (out of memory included); the row fails, the worker goes on.
@@ -73,9 +71,6 @@ class Batcher:
         on_death: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
-        self._step_began_s: float | None = None
-        self._step_times_s: deque[float] = deque(maxlen=_STEPS_TIMED)
         self._start_run = start_run
         self._slots = slots
         self._queue_limit = queue_limit
@@ -85,6 +80,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
+        self._times = StepTimes(clock)
         self._exercised = BatchShape()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
@@ -95,16 +91,13 @@ class Batcher:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether the step under way takes far longer than nearly all of those before it: then the model is at fault, not its load.
+        """Whether the step under way takes far longer than nearly all before it: the model is at fault then, not its load."""
+        return self._times.is_stalled
 
-        Read by the event loop while the inference thread goes on: a copy of what that one writes, and one value that it sets last.
-        """
-        began_s = self._step_began_s
-        if began_s is None:
-            return False
-        times_s = sorted(self._step_times_s.copy())
-        usual_s = times_s[(9 * (len(times_s) - 1)) // 10] if times_s else 0.0
-        return self._clock() - began_s > max(_STALL_MIN_S, _STALL_FACTOR * usual_s)
+    @property
+    def step_expected_s(self) -> float:
+        """Seconds that the step under way is expected to take; 0: none is, or nobody knows."""
+        return self._times.expected_s
 
     @property
     def exercised(self) -> BatchShape:
@@ -164,8 +157,10 @@ class Batcher:
         try:
             while not self._closed:
                 batch = self._next_batch(self._slots - sum(len(run.rows) for run in active), wait=not active)
-                active += self._begin(batch)
-                active = [left for run in active for left in self._step(run)]
+                begun = self._begin(batch)
+                left = [rest for run in active for rest in self._step(run, len(run.rows))]
+                # A batch's first step computes all of its tokens, each later one a token a row.
+                active = left + [rest for run in begun for rest in self._step(run, BatchShape.of(run.rows).positions)]
                 # Noted after its step: a report in between would give a larger batch the peak of the smaller ones before it.
                 self._exercised = self._exercised.larger(BatchShape.of(batch))
             self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
@@ -184,12 +179,12 @@ class Batcher:
             self._model_failed(rows, error)
         return [run for row in rows for run in self._begin([row])] if len(rows) > 1 else []
 
-    def _step(self, run: Run) -> list[Run]:
-        """Compute one step of a batch and return what is left of it.
+    def _step(self, run: Run, tokens: int) -> list[Run]:
+        """Compute one step of a batch, of so many tokens, and return what is left of it.
 
         Where the model fails, each row goes on alone: what one caller sent must not fail the calls that met it in a batch.
         """
-        began_s = self._step_began_s = self._clock()
+        self._times.began(tokens)
         try:
             told = run.step()
         except _MODEL_ERRORS as error:
@@ -197,8 +192,7 @@ class Batcher:
             self._model_failed(rows, error)
             return [apart for row in rows for apart in self._part(run, row)] if len(rows) > 1 else []
         finally:
-            self._step_began_s = None
-            self._step_times_s.append(self._clock() - began_s)
+            self._times.ended()
             self._progress += 1
         self._post(told)
         return [] if run.done else [run]

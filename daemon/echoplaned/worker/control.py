@@ -98,6 +98,7 @@ def make_report(worker: Worker) -> Report:
         flags=FLAGS,
         idle_s=counters.seconds_since_last_arrival,
         progress=serving.batcher.progress if serving is not None else 0,
+        step_expected_s=serving.batcher.step_expected_s if serving is not None else 0.0,
         memory=_memory(read_memory(), worker),
         failure=worker.failure,
         draining=worker.draining,

@@ -157,6 +157,7 @@ class Report:
         flags: what it counts and tells.
         idle_s: seconds since a request arrived that was no probe of the daemon; None: none has.
         progress: steps of the model computed so far.
+        step_expected_s: seconds that the step under way is expected to take; 0: none is, or it cannot tell.
         memory: of the engine's processes.
         failure: why it FAILED, in one sentence; empty: it did not.
         draining: whether it was marked as draining.
@@ -175,6 +176,7 @@ class Report:
     flags: CounterFlags = FLAGS_OF_CONTRACT_1
     idle_s: float | None = None
     progress: int = 0
+    step_expected_s: float = 0.0
     memory: Memory = Memory()
     failure: str = ""
     draining: bool = False

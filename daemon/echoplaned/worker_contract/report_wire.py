@@ -36,6 +36,8 @@ _PHASES: Final = {_State.Value(name): phase for phase, name in _STATES.items()}
 _MEASURES: Final = {one: f"LATENCY_MEASURE_{one.value}" for one in Measure}
 _MEASURED: Final = {_Latency.Value(name): one for one, name in _MEASURES.items()}
 
+_LONGEST_STEP_S: Final = 3600.0
+
 
 def write_report(report: Report) -> worker_pb2.WorkerReport:
     """Write a report of this process."""
@@ -52,6 +54,7 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         overload_count=report.counters.overloaded,
         seconds_since_last_arrival=report.idle_s,
         progress_count=report.progress,
+        step_expected_s=report.step_expected_s,
         memory=_write_memory(report.memory),
         failure=report.failure,
         draining=report.draining,
@@ -95,6 +98,7 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         flags=FLAGS_OF_CONTRACT_1 if contract == FIRST_CONTRACT else flags,
         idle_s=_read_idle(message),
         progress=clamp_count(message.progress_count),
+        step_expected_s=_read_expected(message.step_expected_s),
         memory=_read_memory(message.memory),
         failure=message.failure[:MAX_TEXT],
         draining=message.draining,
@@ -121,6 +125,11 @@ def _write_memory(memory: Memory) -> worker_pb2.WorkerMemory:
         exercised_sequences=memory.exercised_sequences,
         exercised_tokens=memory.exercised_tokens,
     )
+
+
+def _read_expected(seconds: float) -> float:
+    """Return what a step is expected to take; what is no time, or no sensible one, is not known."""
+    return seconds if 0.0 <= seconds <= _LONGEST_STEP_S else 0.0
 
 
 def _read_memory(message: worker_pb2.WorkerMemory) -> Memory:
