@@ -70,7 +70,7 @@ def test_a_refusal_of_an_idle_one_where_all_are_idle(serving: e.System) -> None:
     """A stranger takes the routes and refuses the next: the rollout waits, says for whom, and its stage's time ends it."""
     before = serving_version(serving)
     with s.Subscriber(serving.daemon.address, "idle-1", "lied", two_clusters_are_too_many) as idle:
-        e.eventually(lambda: idle.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
+        e.eventually(lambda: idle.accepted.get("ENDPOINT"), e.LOAD_S, "the first routes to be accepted")
         policy = e.fast_policy(stages_percent=TWO_STAGES, stage_max_s=8.0)
         operation = serving.update("lied", "v3", "encoder", policy)
         held = e.eventually(lambda: serving.rollout("lied").held_reason, e.LOAD_S, "the rollout to be held")
@@ -86,7 +86,7 @@ def test_a_refusal_of_an_idle_one_beside_busy_ones(serving: e.System, start_load
     """A stranger refuses the routes of a model that others call: it is named, alarmed and left out, and the update comes through."""
     load = start_load(serving, "lied", processes=1, rate=30.0, long_share=0.0)
     with s.Subscriber(serving.daemon.address, "idle-2", "lied", two_clusters_are_too_many) as idle:
-        e.eventually(lambda: idle.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
+        e.eventually(lambda: idle.accepted.get("ENDPOINT"), e.LOAD_S, "the first routes to be accepted")
         operation = serving.update("lied", "v4", "better", e.fast_policy(stages_percent=TWO_STAGES))
         told = e.eventually(
             lambda: [a for a in serving.client.get_status().alarms if "idle-2" in a and "left out" in a],
@@ -107,7 +107,7 @@ def test_a_refusal_of_a_busy_one(serving: e.System) -> None:
         s.Subscriber(serving.daemon.address, "busy-1", "lied", two_clusters_are_too_many) as busy,
         ExitStack() as stack,
     ):
-        e.eventually(lambda: busy.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
+        e.eventually(lambda: busy.accepted.get("ENDPOINT"), e.LOAD_S, "the first routes to be accepted")
         reporter = stack.enter_context(LoadReporter("", "busy-1", busy.channel))
         call_and_report(instance.address, before, reporter, 40)
         e.pause(12.0)  # what is reported counts once the counters had time to contradict it
