@@ -42,6 +42,7 @@ from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
@@ -152,7 +153,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         refusals=traffic.refusals.of_model,
         pid_of=engines.pid_of,
         store_writable=lambda: loop.store_writable,
-        alarms=lambda: engines.alarms,
+        alarms=lambda: (*loop.alarms, *engines.alarms),
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
@@ -382,7 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 asyncio.run(_stop_engines(settings))
     except SettingsInvalidError as error:
         return _say(2, str(error))
-    except (ListenError, StateDirError, EchoplaneError) as error:
+    except (ListenError, StateDirError, CoreFaultError, EchoplaneError) as error:
         return _say(1, str(error))
     return 0
 

@@ -28,6 +28,7 @@ class Disk:
     """A store in memory that can be made to fail, and says what was committed before which effect."""
 
     broken: bool = False
+    fault: BaseException | None = None
     epochs: list[int] = field(default_factory=list)
     stored: State = field(default_factory=builders.empty_state)
 
@@ -38,6 +39,8 @@ class Disk:
     def commit(self, before: State, after: State, announces: tuple[fx.Announce, ...]) -> None:
         """Commit, unless broken."""
         del announces
+        if self.fault is not None:
+            raise self.fault
         if self.broken:
             raise StoreUnavailableError("disk full")
         assert before.store_epoch == self.stored.store_epoch
@@ -279,3 +282,29 @@ async def test_wait_until_times_out(house: House) -> None:
     """A condition that does not come raises TimeoutError."""
     with pytest.raises(TimeoutError):
         await house.loop.wait_until(lambda state: "nobody" in state.models, 0.01)
+
+
+class Panic(BaseException):
+    """Stands for a panic in Rust, which is no Exception."""
+
+
+@pytest.mark.parametrize("fault", [TypeError("no"), RecursionError(), Panic("full"), SystemExit(1), StopIteration()])
+async def test_a_store_that_raises_anything_is_an_unavailable_one(house: House, fault: BaseException) -> None:
+    """Callers are refused and observed facts kept, with an alarm; once it works again, all that was missed is written."""
+    await house.serve()
+    house.disk.fault = fault
+    before = house.loop.state
+    with pytest.raises(StoreUnavailableError, match=type(fault).__name__):
+        await house.loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op2"), builders.order("n", "v1")))
+    assert house.loop.state is before
+    await house.emit(ev.EngineLost(0.0, V1, 1, "killed"))
+    assert house.loop.state is not before
+    assert not house.loop.store_writable
+    (alarm,) = house.loop.alarms
+    assert type(fault).__name__ in alarm
+    assert house.loop.faults.counts["store"] == 2
+    house.disk.fault = None
+    await house.emit(ev.Tick(0.0))
+    assert house.loop.store_writable
+    assert house.loop.alarms == ()
+    assert house.disk.stored.models["m"] == house.loop.state.models["m"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -18,8 +19,9 @@ from echoplaned.core.step import Step, StepInput, step
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.store import Store
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.core_faults import CoreFaultError, CoreFaults
 from echoplaned.runtime.dispatch import Dispatcher
-from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.faults import AdapterFaults, contain
 from echoplaned.runtime.performing import Performer
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,8 @@ class Loop:
     """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
 
     When the store cannot be written, a command is refused and changes nothing; an observed fact is kept in memory, routes that
-    only take weight from a failing version go out at once, and everything else waits for the store.
+    only take weight from a failing version go out at once, and everything else waits for the store. A fault of the store's own is
+    the same. An event that the core breaks on is dropped, and a command refused: the state is frozen, so it stays as it was.
     """
 
     def __init__(
@@ -63,9 +66,10 @@ class Loop:
         self._unwritten = _Unwritten()
         self._performer: Performer | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._refused_last = False
+        self._refusal: StoreUnavailableError | None = None
         self.event_count = 0
         self.faults = AdapterFaults(self.emit, clock)
+        self._core_faults = CoreFaults(self.faults)
 
     # --- what others may do ---
 
@@ -77,7 +81,12 @@ class Loop:
     @property
     def store_writable(self) -> bool:
         """Whether the last attempt to write the store succeeded."""
-        return not self._unwritten.dirty and not self._refused_last
+        return not self._unwritten.dirty and self._refusal is None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What somebody should look at, one sentence each."""
+        return (*((str(self._refusal),) if self._refusal is not None else ()), *self._core_faults.alarms)
 
     @property
     def is_idle(self) -> bool:
@@ -128,8 +137,13 @@ class Loop:
         self._performer = Performer(dispatcher, self.faults)
 
     async def handle(self, event: Event) -> None:
-        """Apply one event outside the queue: recovery's, before ``run`` begins."""
-        await self._take(_Item(event))
+        """Apply one event outside the queue: recovery's, before ``run`` begins.
+
+        Raises:
+            CoreFaultError: the core broke on it. A start that was not recovered would believe in engines that have gone.
+        """
+        if not await self._take(_Item(event)):
+            raise CoreFaultError(type(event).__name__)
 
     async def run(self, tick_s: float) -> None:
         """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
@@ -150,22 +164,36 @@ class Loop:
         """Release the store's thread."""
         await asyncio.to_thread(self._writer.shutdown)
 
-    async def _take(self, item: _Item) -> None:
-        await self._handle(item)
+    async def _take(self, item: _Item) -> bool:
+        """Apply one event; whether the core took it."""
+        result = self._step(item)
+        if result is not None:
+            await self._act(item, result)
         self.event_count += 1
+        return result is not None
 
-    async def _handle(self, item: _Item) -> None:
-        try:
-            result = step(self._state, item.event)
-        except EchoplaneError as error:
+    def _step(self, item: _Item) -> Step | None:
+        """Return what an event leads to; None: it was refused, or broke the core, and nothing has changed."""
+        with contain(partial(self._step_failed, item)):
+            return step(self._state, item.event)
+        return None
+
+    def _step_failed(self, item: _Item, error: BaseException) -> None:
+        if item.answer is not None and isinstance(error, EchoplaneError):
             _refuse(item, error)
             return
+        # An adapter's event is never refused by the core: whatever it raises there is a mistake of ours.
+        kind = type(item.event).__name__
+        self._core_faults.note(kind, error)
+        if item.answer is not None:
+            _refuse(item, CoreFaultError(kind))
+
+    async def _act(self, item: _Item, result: Step) -> None:
         announces = [effect for effect in result.effects if isinstance(effect, fx.Announce)]
         needs_store = any(isinstance(effect, fx.Persist) for effect in result.effects) or self._unwritten.dirty
         if needs_store:
-            try:
-                await self._commit(result.state, [*self._unwritten.announces, *announces])
-            except StoreUnavailableError as error:
+            error = await self._commit(result.state, [*self._unwritten.announces, *announces])
+            if error is not None:
                 self._store_failed(item, result, announces, error)
                 return
         flushed, self._unwritten = self._unwritten, _Unwritten()
@@ -175,16 +203,35 @@ class Loop:
         _answer(item, result, self._state)
         self._perform([*self._still_implied(flushed.effects), *result.effects])
 
-    async def _commit(self, after: State, announces: list[fx.Announce]) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._store.commit, self._committed, after, tuple(announces))
-        self._committed = after
-        self._refused_last = False
+    async def _commit(self, after: State, announces: list[fx.Announce]) -> StoreUnavailableError | None:
+        """Write a state; return why that failed."""
+        error = await self._in_store(partial(self._store.commit, self._committed, after, tuple(announces)))
+        if error is None:
+            self._committed = after
+            self._refusal = None
+        return error
+
+    async def _in_store(self, work: Callable[[], None]) -> StoreUnavailableError | None:
+        """Do something in the store's thread; return what it raised, as the one error that the loop knows of a store."""
+        raised: list[BaseException] = []
+
+        def do() -> None:
+            with contain(raised.append):
+                work()
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, do)
+        if not raised:
+            return None
+        (error,) = raised
+        if isinstance(error, StoreUnavailableError):
+            return error
+        self.faults.note("store", (), error)
+        return StoreUnavailableError(f"a fault of its own: {type(error).__name__}")
 
     def _store_failed(
         self, item: _Item, result: Step, announces: list[fx.Announce], error: StoreUnavailableError
     ) -> None:
-        self._refused_last = True
+        self._refusal = error
         if item.answer is not None:
             _refuse(item, error)
             return
@@ -224,9 +271,6 @@ def _answer(item: _Item, result: Step, state: State) -> None:
         item.answer.set_result(state.operations.get(replied))
 
 
-def _refuse(item: _Item, error: EchoplaneError) -> None:
-    if item.answer is None:
-        # An adapter's event never raises in the core; this is a bug worth seeing, not worth dying of.
-        log.error("event.refused", kind=type(item.event).__name__, error=str(error))
-    elif not item.answer.done():
+def _refuse(item: _Item, error: Exception) -> None:
+    if item.answer is not None and not item.answer.done():
         item.answer.set_exception(error)
