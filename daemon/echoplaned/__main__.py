@@ -322,7 +322,10 @@ class ListenError(Exception):
 
 async def _serve(settings: Settings) -> None:
     prepare_state_dir(settings.state_dir)
-    with StateDirLock(settings.state_dir), contextlib.closing(SqlStore.open(settings.state_dir)) as store:
+    with (
+        StateDirLock(settings.state_dir) as lock,
+        contextlib.closing(SqlStore.open(settings.state_dir, lock)) as store,
+    ):
         daemon = assemble(settings, store)
         metrics = MetricsServer(settings.metrics_listen, daemon.metrics.registry) if settings.metrics_listen else None
         try:

@@ -29,6 +29,7 @@ class Disk:
 
     broken: bool = False
     fault: BaseException | None = None
+    gone: bool = False
     epochs: list[int] = field(default_factory=list)
     stored: State = field(default_factory=builders.empty_state)
 
@@ -46,6 +47,11 @@ class Disk:
         assert before.store_epoch == self.stored.store_epoch
         self.epochs.append(after.store_epoch)
         self.stored = after
+
+    def check(self) -> None:
+        """Say that the files have gone, where they have."""
+        if self.gone:
+            raise StoreUnavailableError("it has gone")
 
 
 @dataclass
@@ -308,3 +314,23 @@ async def test_a_store_that_raises_anything_is_an_unavailable_one(house: House, 
     assert house.loop.store_writable
     assert house.loop.alarms == ()
     assert house.disk.stored.models["m"] == house.loop.state.models["m"]
+
+
+async def test_a_disk_that_has_gone_is_seen_at_a_tick() -> None:
+    """Nobody writes, and still it is said within a tick; once it is back, so is the store."""
+    disk, adapters = Disk(gone=True), Recorder()
+    loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    loop.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
+    assert loop.store_writable
+    running = asyncio.create_task(loop.run(tick_s=0.01))
+    async with asyncio.timeout(5.0):
+        while loop.store_writable:
+            await asyncio.sleep(0.005)
+        assert "it has gone" in loop.alarms[0]
+        disk.gone = False
+        while not loop.store_writable:
+            await asyncio.sleep(0.005)
+    assert loop.alarms == ()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await loop.close()

@@ -52,6 +52,9 @@ class Memory:
         assert len(announces) >= 0
         self.stored = after
 
+    def check(self) -> None:
+        """Find nothing."""
+
 
 @dataclass
 class Adapters:

@@ -67,6 +67,7 @@ class Loop:
         self._performer: Performer | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._refusal: StoreUnavailableError | None = None
+        self._missing: StoreUnavailableError | None = None
         self.event_count = 0
         self.faults = AdapterFaults(self.emit, clock)
         self._core_faults = CoreFaults(self.faults)
@@ -80,13 +81,14 @@ class Loop:
 
     @property
     def store_writable(self) -> bool:
-        """Whether the last attempt to write the store succeeded."""
-        return not self._unwritten.dirty and self._refusal is None
+        """Whether the last attempt to write the store succeeded, and its last look at itself."""
+        return not self._unwritten.dirty and self._refusal is None and self._missing is None
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """What somebody should look at, one sentence each."""
-        return (*((str(self._refusal),) if self._refusal is not None else ()), *self._core_faults.alarms)
+        trouble = self._missing or self._refusal
+        return (*((str(trouble),) if trouble is not None else ()), *self._core_faults.alarms)
 
     @property
     def is_idle(self) -> bool:
@@ -149,16 +151,21 @@ class Loop:
         """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
         next_tick = self._clock() + tick_s
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, next_tick - self._clock())):
-                    item = await self._queue.get()
-            except TimeoutError:
-                item = _Item(Tick(self._clock()))
-            await self._take(item)
-            if self._clock() >= next_tick:
-                if not isinstance(item.event, Tick):
-                    await self._take(_Item(Tick(self._clock())))
+            item = await self._next(next_tick - self._clock())
+            if item is not None:
+                await self._take(item)
+            if item is None or self._clock() >= next_tick:
+                await self._check_store()
+                await self._take(_Item(Tick(self._clock())))
                 next_tick = self._clock() + tick_s
+
+    async def _next(self, timeout_s: float) -> _Item | None:
+        """Return the next event; None: none came in time."""
+        try:
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
 
     async def close(self) -> None:
         """Release the store's thread."""
@@ -210,6 +217,12 @@ class Loop:
             self._committed = after
             self._refusal = None
         return error
+
+    async def _check_store(self) -> None:
+        """Have the store look at itself: a disk that has gone is seen though nobody writes."""
+        before, self._missing = self._missing, await self._in_store(self._store.check)
+        if self._missing is not None and before is None:
+            log.error("store.unavailable", detail=str(self._missing))
 
     async def _in_store(self, work: Callable[[], None]) -> StoreUnavailableError | None:
         """Do something in the store's thread; return what it raised, as the one error that the loop knows of a store."""

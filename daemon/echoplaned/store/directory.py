@@ -69,6 +69,11 @@ class StateDirLock:
             os.close(self._descriptor)
             raise StateDirError(state_dir, error.strerror or type(error).__name__) from error
 
+    @property
+    def identity(self) -> os.stat_result | None:
+        """Which file is locked; None: it was let go of."""
+        return os.fstat(self._descriptor) if self._descriptor >= 0 else None
+
     def release(self) -> None:
         """Let go of the directory; a second call does nothing."""
         if self._descriptor >= 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import exc
 
 from echoplaned.core.effects import Announce
@@ -16,14 +17,18 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.state import State
 from echoplaned.store import schema
 from echoplaned.store.diff import WRITE_ORDER, Changes, changes_between
-from echoplaned.store.directory import prepare_state_dir
+from echoplaned.store.directory import StateDirLock, prepare_state_dir
 from echoplaned.store.engine import sqlite_engine, unavailable
+from echoplaned.store.errors import FilesReplacedError
 from echoplaned.store.migrate import migrate
+from echoplaned.store.opened_files import OpenedFiles
 from echoplaned.store.read import read_state
 from echoplaned.store.rows import ANNOUNCES, Key, Row
 
 DATABASE_NAME = "echoplane.db"
 KEPT_ANNOUNCES = 10_000
+
+log = structlog.get_logger(__name__)
 
 
 class SqlStore:
@@ -32,14 +37,18 @@ class SqlStore:
     ``writer`` names this process in the database, so that a second writer can be told who was there.
     """
 
-    def __init__(self, engine: sa.Engine, *, writer: str = "") -> None:
+    def __init__(self, engine: sa.Engine, *, writer: str = "", files: OpenedFiles | None = None) -> None:
         self._engine = engine
+        self._files = files
         self._writer = writer or f"process {os.getpid()}"
         self._committed: State | None = None
+        self._rescued = False
 
     @classmethod
-    def open(cls, state_dir: Path) -> Self:
+    def open(cls, state_dir: Path, lock: StateDirLock | None = None) -> Self:
         """Open the SQLite store of a state directory; create the directory, the file and the schema where there are none.
+
+        ``lock``: what keeps others out; that it still does is looked at with every commit.
 
         Raises:
             StateDirError: the directory cannot be used.
@@ -47,8 +56,9 @@ class SqlStore:
         """
         prepare_state_dir(state_dir)
         path = state_dir / DATABASE_NAME
-        engine = sqlite_engine(path)
-        store = cls(engine)
+        files = OpenedFiles(path, lock)
+        engine = sqlite_engine(path, files)
+        store = cls(engine, files=files)
         try:
             with _translated():
                 _create_private(path)
@@ -82,16 +92,50 @@ class SqlStore:
         base = last if last is not None and last.store_epoch == before.store_epoch else before
         try:
             with _translated():
+                self.check()
                 changes = changes_between(base, after)
                 with self._engine.begin() as connection:
                     self._swap_epoch(connection, before.store_epoch, after)
                     _write(connection, changes)
                     _append(connection, announces)
+                # Before anybody is told that it is written: what lost its name meanwhile took this commit with it.
+                self.check()
+        except FilesReplacedError:
+            raise
         except StoreUnavailableError:
             # A connection keeps what it saw when it was opened (a file that could only be read, say): begin with a fresh one.
             self._engine.dispose()
             raise
         self._committed = after
+
+    def check(self) -> None:
+        """Look whether the files are still those that were opened.
+
+        A write-ahead log without a name would take with it what was committed and is not yet in the database: it is brought there.
+
+        Raises:
+            FilesReplacedError: they are not; nothing may be written.
+        """
+        if self._files is None:
+            return
+        try:
+            self._files.check()
+        except FilesReplacedError:
+            if self._files.lost_log and not self._rescued:
+                self._rescued = True
+                self._checkpoint()
+            raise
+        self._rescued = False
+
+    def _checkpoint(self) -> None:
+        """Bring what was committed from the write-ahead log into the database."""
+        try:
+            with _translated(), self._engine.connect() as connection:
+                _busy, pages, done = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        except StoreUnavailableError as error:
+            log.error("store.log_lost", detail=str(error))  # noqa: TRY400 - a state of the disk, not a mistake
+        else:
+            log.error("store.log_lost", pages=pages, pages_rescued=done)
 
     def announces_after(self, sequence: int, limit: int) -> tuple[Announce, ...]:
         """Return at most ``limit`` announces that follow ``sequence``, oldest first.
@@ -110,6 +154,8 @@ class SqlStore:
     def close(self) -> None:
         """Let go of the database; the store can still be used, and opens it again."""
         self._engine.dispose()
+        if self._files is not None:
+            self._files.forget()
 
     def _swap_epoch(self, connection: sa.Connection, expected: int, after: State) -> None:
         """Move the epochs on; the first statement of a commit, so that it takes the write lock before anything else is done."""

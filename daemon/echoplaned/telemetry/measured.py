@@ -45,6 +45,10 @@ class MeasuredStore:
         with contain(_log_lost):
             self._metrics.state_changed(before, after)
 
+    def check(self) -> None:
+        """Look whether a commit could be written; see ``Store.check``."""
+        self._store.check()
+
 
 def _log_lost(error: BaseException) -> None:
     log.error("metrics.failed", exc_info=error)
