@@ -60,6 +60,7 @@ class Recorder:
 
     done: list[fx.Effect] = field(default_factory=list)
     undrained: list[InstanceKey] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Record."""
@@ -108,7 +109,11 @@ class Recorder:
         """Record nothing."""
 
     def forget(self, what: object) -> None:
-        """Record nothing: Routes and Gates both have this verb."""
+        """Record nothing."""
+
+    def end(self, rollout_id: str) -> None:
+        """Record."""
+        self.ended.append(rollout_id)
 
     def evaluate(self, effect: fx.EvaluateGates, state: State) -> None:
         """Record."""
@@ -265,6 +270,19 @@ async def test_store_failure_holds_back_promotion(house: House) -> None:
     house.disk.broken = False
     await house.emit(ev.Tick(0.0))
     assert len(house.adapters.published()) == count + 1
+
+
+async def test_a_rollout_that_ends_with_its_model_is_ended(house: House) -> None:
+    """Its evidence is not kept for a model that is gone: the gates are told as they are of any other end."""
+    await house.serve()
+    await house.update()
+    await house.loop.submit(cmd.DeleteModel(cmd.Request(0.0, "op3"), "m", force=True))
+    await house.emit(house.acknowledged())
+    assert house.adapters.ended == []
+    for key in (V1, V2):
+        await house.emit(ev.EngineDrained(0.0, key, 1), ev.EngineStopped(0.0, key, 1))
+    assert house.loop.state.models == {}
+    assert house.adapters.ended == ["r1"]
 
 
 async def test_wait_until_and_follow(house: House) -> None:
