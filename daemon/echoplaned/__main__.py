@@ -19,7 +19,7 @@ import structlog
 from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.queries import owned_engines
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
@@ -29,6 +29,7 @@ from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.trace_store import TraceStore
+from echoplaned.engines.unowned import UnownedEnginesError, refuse_unowned
 from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.evaluator import GateDependencies
 from echoplaned.gates.runner import GateRunner
@@ -47,7 +48,7 @@ from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import Settings, SettingsInvalidError, load_settings
-from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.logging import configure_logging
@@ -268,23 +269,20 @@ async def run(daemon: Daemon) -> None:
 
 
 async def recover(daemon: Daemon) -> None:
-    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in."""
+    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in.
+
+    Raises:
+        UnownedEnginesError: nothing was ever written to the store, and engines serve.
+    """
+    settings = daemon.settings
+    if daemon.loop.state.store_epoch == 0 and not settings.sweep_unowned:
+        await asyncio.to_thread(refuse_unowned, settings.state_dir.resolve())
     found = await daemon.engines.adopt()
     await daemon.loop.handle(Recovered(time.time(), found))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
     daemon.engines.open()
     log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
-
-
-def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
-    """Return instance and generation of every process that the state knows of."""
-    return frozenset(
-        (instance.key, instance.generation)
-        for model in state.models.values()
-        for version in model.versions.values()
-        for instance in version.instances
-    )
 
 
 async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
@@ -386,7 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 asyncio.run(_stop_engines(settings))
     except SettingsInvalidError as error:
         return _say(2, str(error))
-    except (ListenError, StateDirError, CoreFaultError, EchoplaneError) as error:
+    except (ListenError, UnownedEnginesError, CoreFaultError, EchoplaneError) as error:
         return _say(1, str(error))
     return 0
 

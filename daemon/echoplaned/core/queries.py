@@ -106,3 +106,13 @@ def weight_ppm(model: Model, version_id: str) -> int:
     """Return a version's share of the model's published traffic, in millionths."""
     clusters = model.routes.clusters if model.routes is not None else ()
     return next((c.weight_ppm for c in clusters if c.version == version_id and c.routed), 0)
+
+
+def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
+    """Return instance and generation of every process that the state knows of."""
+    return frozenset(
+        (instance.key, instance.generation)
+        for model in state.models.values()
+        for version in model.versions.values()
+        for instance in version.instances
+    )
