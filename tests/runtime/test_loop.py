@@ -285,6 +285,30 @@ async def test_a_rollout_that_ends_with_its_model_is_ended(house: House) -> None
     assert house.adapters.ended == ["r1"]
 
 
+async def test_routes_that_are_stored_already_go_out_at_a_start() -> None:
+    """A daemon that starts on a full disk serves the routes that it finds, though its first event cannot be written."""
+    disk, adapters = Disk(), Recorder()
+    first = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    first.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
+    running = asyncio.create_task(first.run(tick_s=3600.0))
+    house = House(first, disk, adapters)
+    await house.serve()
+    await house.update()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await first.close()
+    disk.broken, after = True, Recorder()
+    loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    loop.connect(Dispatcher(after, after, after, after, after))
+    found = tuple(ev.FoundEngine(key, 1, builders.endpoints("127.0.0.1:7002"), "w1") for key in (V1, V2))
+    await loop.handle(ev.Recovered(0.0, found))
+    assert not loop.store_writable
+    (published,) = after.published()
+    assert published.routes == adapters.published()[-1].routes
+    assert after.done == [published], "everything else waits"
+    await loop.close()
+
+
 async def test_wait_until_and_follow(house: House) -> None:
     """A waiter wakes with the state it asked for; a follower sees every announcement once, in order."""
     seen: list[int] = []

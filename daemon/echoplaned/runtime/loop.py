@@ -48,8 +48,9 @@ class Loop:
     """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
 
     When the store cannot be written, a command is refused and changes nothing; an observed fact is kept in memory, routes that
-    only take weight from a failing version go out at once, and everything else waits for the store. A fault of the store's own is
-    the same. An event that the core breaks on is dropped, and a command refused: the state is frozen, so it stays as it was.
+    only take weight from a failing version or are stored already go out at once, and everything else waits for the store. A fault
+    of the store's own is the same. An event that the core breaks on is dropped, and a command refused: the state is frozen, so it
+    stays as it was.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class Loop:
 
     async def run(self, tick_s: float) -> None:
         """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
+        await self._check_store()
         next_tick = self._clock() + tick_s
         while True:
             item = await self._next(next_tick - self._clock())
@@ -252,12 +254,17 @@ class Loop:
             log.error("store.unavailable", detail=str(error))
         self._unwritten.dirty = True
         self._unwritten.announces += announces
-        urgent: list[fx.Effect] = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and e.urgent]
+        urgent: list[fx.Effect] = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and self._may_go_out(e)]
         self._unwritten.effects += [
             e for e in result.effects if e not in urgent and not isinstance(e, fx.Announce | fx.Persist)
         ]
         self._publish(result.state)
         self._perform(urgent)
+
+    def _may_go_out(self, effect: fx.PublishRoutes) -> bool:
+        """Whether routes need not wait for the store: they only take weight away, or are those that it has (after a start)."""
+        known = self._committed.models.get(effect.model)
+        return effect.urgent or (known is not None and known.routes == effect.routes)
 
     def _still_implied(self, deferred: list[fx.Effect]) -> list[fx.Effect]:
         """Return the deferred effects that the newest state still asks for; the others were overtaken."""
