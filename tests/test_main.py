@@ -29,6 +29,7 @@ from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.testing import builders
 from echoplaned.testing.checkpoints import make_encoder
 from echoplaned.testing.daemon import free_port
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_boot_id, read_start_ticks, records_dir
 from tests.engines.engine_bench import is_running
 
 SERVICES = {
@@ -161,6 +162,23 @@ def test_ids_sort_by_time_and_differ() -> None:
     assert {len(each) for each in ids} == {17}
     assert all(each[:9] >= first[:9] for each in ids)
     assert set("".join(ids)) <= set("0123456789abcdefghjkmnpqrstvwxyz")
+
+
+def test_an_empty_database_beside_workers_is_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Code 1 with the workers' names, and they go on."""
+    state_dir = _prepared(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as worker:
+        ticks = read_start_ticks(worker.pid)
+        assert ticks is not None
+        record = WorkerRecord("w1", worker.pid, ticks, read_boot_id(), WorkerPhase.READY, "", "m/v1#0", 1, "torch", 2)
+        records_dir(state_dir).mkdir()
+        (records_dir(state_dir) / "w1.json").write_text(record.to_json())
+        assert root.main(["serve", "--state-dir", str(state_dir), "--listen", f"127.0.0.1:{free_port()}"]) == 1
+        assert worker.poll() is None
+        worker.communicate(b"\n")
+    said = capsys.readouterr().err
+    assert f"w1 (process {worker.pid}, m/v1#0)" in said
+    assert "--sweep-unowned" in said
 
 
 def test_check_says_every_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

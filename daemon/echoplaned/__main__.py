@@ -30,6 +30,7 @@ from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.probing import OipProber, reaches
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.trace_store import TraceStore
+from echoplaned.engines.unowned import UnownedEnginesError, refuse_unowned
 from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.counting import CountingOptions
 from echoplaned.gates.evaluator import GateDependencies
@@ -45,11 +46,12 @@ from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import Settings, SettingsInvalidError, load_settings
-from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.logging import configure_logging
@@ -163,7 +165,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         emit=loop.emit,
         last_probe=engines.last_probe,
         store_writable=lambda: loop.store_writable,
-        alarms=lambda: (*engines.alarms, *gates.alarms, *traffic.alarms),
+        alarms=lambda: (*loop.alarms, *engines.alarms, *gates.alarms, *traffic.alarms),
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
@@ -287,7 +289,14 @@ async def run(daemon: Daemon) -> None:
 
 
 async def recover(daemon: Daemon) -> None:
-    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in."""
+    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in.
+
+    Raises:
+        UnownedEnginesError: nothing was ever written to the store, and engines serve.
+    """
+    settings = daemon.settings
+    if daemon.loop.state.store_epoch == 0 and not settings.sweep_unowned:
+        await asyncio.to_thread(refuse_unowned, settings.state_dir.resolve())
     found = await daemon.engines.adopt()
     await daemon.loop.handle(Recovered(time.time(), found))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
@@ -331,7 +340,10 @@ class ListenError(Exception):
 
 async def _serve(settings: Settings) -> None:
     prepare_state_dir(settings.state_dir)
-    with StateDirLock(settings.state_dir), contextlib.closing(SqlStore.open(settings.state_dir)) as store:
+    with (
+        StateDirLock(settings.state_dir) as lock,
+        contextlib.closing(SqlStore.open(settings.state_dir, lock)) as store,
+    ):
         daemon = assemble(settings, store)
         metrics = MetricsServer(settings.metrics_listen, daemon.metrics.registry) if settings.metrics_listen else None
         try:
@@ -392,7 +404,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 asyncio.run(_stop_engines(settings))
     except SettingsInvalidError as error:
         return _say(2, str(error))
-    except (ListenError, StateDirError, EchoplaneError) as error:
+    except (ListenError, UnownedEnginesError, CoreFaultError, EchoplaneError) as error:
         return _say(1, str(error))
     return 0
 

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     spare_workers: int = Field(
         default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
     )
+    sweep_unowned: bool = Field(
+        default=False,
+        description="With an empty database, end the workers that still serve, where the daemon would end itself.",
+    )
     tick_interval_s: float = Field(default=0.25, ge=0.01, le=10, description="Seconds between two looks at the clock.")
     shutdown_grace_s: float = Field(
         default=5.0, ge=0, le=300, description="Seconds that calls under way get when the daemon ends."

@@ -305,7 +305,14 @@ class Leaders:
         boot_id = read_boot_id()
         for record in dead:
             if record.boot_id != boot_id or end_family(family_of(record), _END_TIMEOUT_S):
-                forget_record(self._state_dir, record.worker_id)
+                self._forget_record(record.worker_id)
+
+    def _forget_record(self, worker_id: str) -> None:
+        """Remove a record; on a disk that may only be read it stays, and says nothing wrong: its process has gone."""
+        try:
+            forget_record(self._state_dir, worker_id)
+        except OSError as error:
+            log.warning("record.left", worker=worker_id, detail=str(error))
 
     async def _end_orphans(self) -> int:
         """Kill what belongs to this state directory and to no instance, no pool and no foreign record; return how many engines."""
@@ -317,13 +324,18 @@ class Leaders:
                 continue
             log.warning("orphan.ended", worker=found.worker_id, pid=found.pid)
             await asyncio.to_thread(end_family, found.family, _END_TIMEOUT_S)
-            forget_record(self._state_dir, found.worker_id)
+            self._forget_record(found.worker_id)
             killed += 1
         return killed + await self._end_marked(inventory)
 
     async def _end_marked(self, inventory: Inventory) -> int:
         """Kill processes that carry a mark of this state directory whose leader nobody knows any more; return how many engines."""
-        state_dir_id = read_state_dir_id(records_dir(self._state_dir))
+        try:
+            state_dir_id = read_state_dir_id(records_dir(self._state_dir))
+        except OSError as error:
+            # It has none yet, and none can be written: then no process carries it.
+            log.warning("marks.not_looked_for", detail=str(error))
+            return 0
         before = self._marks()
         found = await asyncio.to_thread(find_marked, state_dir_id)
         known = before | self._marks() | {one.family.mark for one in inventory.foreign}
