@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
@@ -106,3 +106,9 @@ def weight_ppm(model: Model, version_id: str) -> int:
     """Return a version's share of the model's published traffic, in millionths."""
     clusters = model.routes.clusters if model.routes is not None else ()
     return next((c.weight_ppm for c in clusters if c.version == version_id and c.routed), 0)
+
+
+def version_exists(state: State, key: VersionKey) -> bool:
+    """Whether there is such a version, in whatever state."""
+    model = state.models.get(key.model)
+    return model is not None and key.version in model.versions
