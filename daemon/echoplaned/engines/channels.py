@@ -10,6 +10,8 @@ from typing import Final
 
 import grpc.aio
 
+from echoplaned.core.text import escape_lines
+
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -24,6 +26,14 @@ Options = tuple[tuple[str, int], ...]
 def open_channel(address: str, more: Options = ()) -> grpc.aio.Channel:
     """Return a channel to an engine on this machine."""
     return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *more))
+
+
+_MAX_DETAILS: Final = 2000
+
+
+def answer_details(error: grpc.aio.AioRpcError) -> str:
+    """Return what an engine said of its error, bounded and escaped: it goes into failures, logs and tables."""
+    return escape_lines((error.details() or "")[:_MAX_DETAILS])
 
 
 IDLE_S: Final = 300.0
