@@ -19,7 +19,6 @@ import structlog
 from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
-from echoplaned.core.ids import VersionKey
 from echoplaned.core.queries import find_facts, owned_engines
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
@@ -60,6 +59,7 @@ from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
 from echoplaned.xds import ads, lrs
 from echoplaned.xds.ads import AdsService
+from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.confirmed import ConfirmedRequests
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.options import server_options
@@ -67,7 +67,6 @@ from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.traffic import Traffic
 
 log = structlog.get_logger(__name__)
-
 _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -120,7 +119,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
-    traffic = Traffic(loop.emit, time.time, loop.faults.report, lambda version: has_version(loop.state, version))
+    traffic = Traffic(loop.emit, time.time, loop.faults.report, loop.has_version)
     worker_totals = WorkerTotals()
     confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, time.time)
     publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
@@ -146,7 +145,9 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     allocator = Allocator(settings.model_roots, engine_versions)
     planner = InstancePlanner(loop.emit, time.time, allocator.plan, loop.faults.report)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
-    xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
+    budgets = XdsBudgets(settings.max_xds_streams, settings.max_xds_names)
+    reports = LoadReportService(traffic, time.monotonic, budgets)
+    xds = Xds(publisher, AdsService(publisher, None, budgets), reports, traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
@@ -181,12 +182,6 @@ def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSource
         store=_evidence_files(settings, loop.state),
     )
     return GateRunner(dependencies, StandardGates(sources))
-
-
-def has_version(state: State, key: VersionKey) -> bool:
-    """Return whether a version exists."""
-    model = state.models.get(key.model)
-    return model is not None and key.version in model.versions
 
 
 def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
@@ -238,6 +233,7 @@ def _limits(settings: Settings) -> RpcLimits:
         max_versions_per_model=settings.max_versions_per_model,
         max_open_operations=settings.max_open_operations,
         max_watchers=settings.max_watchers,
+        max_health_watchers=settings.max_health_watchers,
         inspections=settings.max_inspections,
         default_max_concurrency=settings.default_max_concurrency,
     )

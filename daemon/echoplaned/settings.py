@@ -123,7 +123,28 @@ class Settings(BaseSettings):
     max_versions_per_model: int = Field(default=100, ge=2, le=10_000, description="Versions of one model at most.")
     max_open_operations: int = Field(default=100, ge=1, le=100_000, description="Operations under way at most.")
     max_watchers: int = Field(
-        default=1000, ge=1, le=1_000_000, description="Streams of WatchEvents and WatchRollout at most."
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Streams of WatchEvents and WatchRollout, and calls of WaitOperation, at most; one connection may have half.",
+    )
+    max_health_watchers: int = Field(
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Streams of health's Watch at most; one connection may have half.",
+    )
+    max_xds_streams: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="ADS streams at most, and as many of load reports; one connection may have a quarter.",
+    )
+    max_xds_names: int = Field(
+        default=200_000,
+        ge=1,
+        le=100_000_000,
+        description="Names that all ADS streams are subscribed to at most; one connection may have a fifth.",
     )
     max_inspections: int = Field(
         default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."

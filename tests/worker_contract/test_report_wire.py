@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echoplane.worker.v1 import worker_pb2
@@ -160,6 +160,7 @@ REPORTS = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(REPORTS)
 def test_any_report_is_read_into_range(message: worker_pb2.WorkerReport) -> None:
     """Whatever 64 bits, NaN or infinity a leader sends, what is read is within bounds and can be written again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.endpoint.v3 import load_report_pb2
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echoplane.v1 import diagnostics_pb2
@@ -33,6 +33,9 @@ CLUSTERS = st.builds(
 )
 
 
+@settings(
+    suppress_health_check=[HealthCheck.too_slow]
+)  # the first message of a process takes a second on a busy machine
 @given(
     st.lists(CLUSTERS, max_size=4),
     st.integers(-(2**63), 2**63 - 1),

@@ -124,3 +124,9 @@ def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
         for version in model.versions.values()
         for instance in version.instances
     )
+
+
+def version_exists(state: State, key: VersionKey) -> bool:
+    """Whether there is such a version, in whatever state."""
+    model = state.models.get(key.model)
+    return model is not None and key.version in model.versions

@@ -10,6 +10,7 @@ from typing import Final
 
 import grpc.aio
 
+from echoplaned.core.text import escape_lines
 from echoplaned.worker_contract.control_key import Metadata, key_metadata
 
 _OPTIONS: Final = (
@@ -26,6 +27,14 @@ Options = tuple[tuple[str, int], ...]
 def open_channel(address: str, more: Options = ()) -> grpc.aio.Channel:
     """Return a channel to an engine on this machine."""
     return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *more))
+
+
+_MAX_DETAILS: Final = 2000
+
+
+def answer_details(error: grpc.aio.AioRpcError) -> str:
+    """Return what an engine said of its error, bounded and escaped: it goes into failures, logs and tables."""
+    return escape_lines((error.details() or "")[:_MAX_DETAILS])
 
 
 @dataclass(frozen=True, slots=True)

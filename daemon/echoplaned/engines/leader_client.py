@@ -11,7 +11,7 @@ import structlog
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
-from echoplaned.engines.channels import Line, open_channel
+from echoplaned.engines.channels import Line, answer_details, open_channel
 from echoplaned.worker_contract.control_key import key_metadata
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
@@ -66,7 +66,7 @@ class LeaderClient:
         try:
             answer = await self._stub.Load(write_order(order), timeout=timeout_s, metadata=self.line.metadata)
         except grpc.aio.AioRpcError as error:
-            raise LeaderRefusedError(error.code(), error.details() or error.code().name) from error
+            raise LeaderRefusedError(error.code(), answer_details(error) or error.code().name) from error
         # grpc.aio gives None for an answer that it cannot parse.
         if not isinstance(answer, worker_pb2.LoadResponse):
             raise LeaderRefusedError(grpc.StatusCode.INTERNAL, "its answer is no message of the contract")

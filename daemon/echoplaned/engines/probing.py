@@ -11,7 +11,7 @@ import grpc
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.channels import Channels, KeyAt, Line
+from echoplaned.engines.channels import Channels, KeyAt, Line, answer_details
 from echoplaned.engines.messages import (
     Answer,
     BadAnswerError,
@@ -81,7 +81,7 @@ async def infer_golden(
         response = await stub.ModelInfer(request, timeout=timeout_s, metadata=(PROBE_MARK, *line.metadata))
         return read_answer(checked_message(response), facts.signature)
     except grpc.aio.AioRpcError as error:
-        detail = f"prompt {index}: {error.code().name}: {error.details()}"
+        detail = f"prompt {index}: {error.code().name}: {answer_details(error)}"
         raise ProbeFailedError(detail, code=error.code()) from error
     except BadAnswerError as error:
         raise ProbeFailedError(f"prompt {index}: {error}") from error

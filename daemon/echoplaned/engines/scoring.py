@@ -13,7 +13,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.channels import Channels, KeyAt
+from echoplaned.engines.channels import Channels, KeyAt, answer_details
 from echoplaned.engines.messages import BadAnswerError, checked_message
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.ports.scoring import ScoreOutcome
@@ -65,7 +65,7 @@ class OipScorer:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))
             return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
-            return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {error.details()}")
+            return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {answer_details(error)}")
         except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
 

@@ -22,13 +22,26 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """What callers may take. ``inspections``: checkpoints that are read at once; reading hashes the whole of them."""
+    """What callers may take, all of them together; half of it is kept for connections that hold little.
+
+    Attributes:
+        max_models: models.
+        max_versions_per_model: versions of one model.
+        max_open_operations: operations under way.
+        max_watchers: streams and calls that wait for a change, health's apart.
+        max_health_watchers: streams of ``grpc.health.v1.Health/Watch``.
+        inspections: checkpoints that are read at once; reading hashes the whole of them.
+        max_waiting_inspections: calls that wait for their turn to have one read.
+        default_max_concurrency: of a version whose caller names none.
+    """
 
     max_models: int = 1000
     max_versions_per_model: int = 100
     max_open_operations: int = 100
     max_watchers: int = 1000
+    max_health_watchers: int = 20_000
     inspections: int = 2
+    max_waiting_inspections: int = 200
     default_max_concurrency: int = 8
 
 

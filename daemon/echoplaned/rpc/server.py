@@ -101,7 +101,9 @@ def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...])
     diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(StatusService(deps, watchers, tally), server)
     operations = OperationsService(handle, lifecycle, watchers, deps.pid_of)
     operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
-    health_pb2_grpc.add_HealthServicer_to_server(HealthService(handle, lifecycle, watchers, services), server)
+    # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
+    health_watchers = Watchers(deps.limits.max_health_watchers, "health watchers")
+    health_pb2_grpc.add_HealthServicer_to_server(HealthService(handle, lifecycle, health_watchers, services), server)
     oip_grpc.add_GRPCInferenceServiceServicer_to_server(
         RepositoryService(handle, admission, deps.daemon_version), server
     )

@@ -14,6 +14,8 @@ from echoplaned.core import effects as fx
 from echoplaned.core.commands import Command
 from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
 from echoplaned.core.events import Event, Tick
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.queries import version_exists
 from echoplaned.core.state import Operation, State
 from echoplaned.core.step import Step, StepInput, step
 from echoplaned.ports.emit import Clock
@@ -79,6 +81,10 @@ class Loop:
     def state(self) -> State:
         """The newest state; frozen."""
         return self._state
+
+    def has_version(self, key: VersionKey) -> bool:
+        """Return whether there is such a version now."""
+        return version_exists(self._state, key)
 
     @property
     def store_writable(self) -> bool:

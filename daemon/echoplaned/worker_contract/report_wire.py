@@ -9,6 +9,7 @@ from typing import Final
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.numbers import clamp_count, clamp_real
+from echoplaned.core.text import escape, escape_lines
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import (
     FLAGS_OF_CONTRACT_1,
@@ -100,12 +101,12 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         progress=clamp_count(message.progress_count),
         step_expected_s=_read_expected(message.step_expected_s),
         memory=_read_memory(message.memory),
-        failure=message.failure[:MAX_TEXT],
+        failure=escape_lines(message.failure[:MAX_TEXT]),
         draining=message.draining,
         instance=message.instance[:MAX_NAME],
         generation=clamp_count(message.generation),
-        engine_version=message.engine_version[:MAX_NAME],
-        kind=message.engine_kind[:MAX_NAME],
+        engine_version=escape(message.engine_version[:MAX_NAME]),
+        kind=escape(message.engine_kind[:MAX_NAME]),
         contract=contract,
         histograms=_read_histograms(message),
         start=_read_start(message.start) if message.HasField("start") else None,
@@ -154,7 +155,7 @@ def _read_idle(message: worker_pb2.WorkerReport) -> float | None:
 
 
 def _read_start(message: worker_pb2.StartProgress) -> StartProgress:
-    return StartProgress(message.step[:MAX_NAME], clamp_count(message.count))
+    return StartProgress(escape(message.step[:MAX_NAME]), clamp_count(message.count))
 
 
 def _read_histograms(message: worker_pb2.WorkerReport) -> tuple[Histogram, ...]:

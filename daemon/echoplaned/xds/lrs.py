@@ -15,16 +15,20 @@ from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
+import structlog
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
+from echoplaned.core.budgets import BudgetExceededError
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
+from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.names import parse_name
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, XdsObserver
+from echoplaned.xds.observer import LoadReport, XdsObserver
+from echoplaned.xds.requests import BadRequestError, parse, read_node_id
 
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
@@ -39,6 +43,12 @@ MAX_MEASURED_S: Final = 3600.0
 MAX_INTERVAL_S: Final = 5.0
 """A report of a longer time is left out: a client that comes back tells of requests that nobody here has watched (``gates.books``)."""
 
+MAX_REPORT_BYTES: Final = 2 * 1024 * 1024
+MAX_CLUSTERS: Final = 10_000
+"""Clusters in one report, and localities in all of them: an Envoy in front of a thousand models has a few thousand."""
+
+log = structlog.get_logger(__name__)
+
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
 Context = grpc.aio.ServicerContext[object, object]
@@ -47,7 +57,8 @@ Context = grpc.aio.ServicerContext[object, object]
 class LoadReportService:
     """Asks every client for its load and passes it on."""
 
-    def __init__(self, observer: XdsObserver, clock: Callable[[], float]) -> None:
+    def __init__(self, observer: XdsObserver, clock: Callable[[], float], budgets: XdsBudgets | None = None) -> None:
+        self._budgets = budgets or XdsBudgets()
         self._observer = observer
         self._clock = clock
         self._closing = asyncio.Event()
@@ -58,8 +69,7 @@ class LoadReportService:
         """Return the handler to add to a server: ``server.add_generic_rpc_handlers((lrs.handler(),))``."""
         methods = {
             "StreamLoadStats": grpc.stream_stream_rpc_method_handler(
-                self._stream_load_stats,
-                request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+                self._stream_load_stats,  # no deserializer: as in ``ads``
                 response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
             )
         }
@@ -78,7 +88,7 @@ class LoadReportService:
         closing = asyncio.ensure_future(self._closing.wait())
         self._streams += 1
         stream = self._streams
-        serving = asyncio.ensure_future(self._serve(context, stream))
+        serving = asyncio.ensure_future(self._serve_within_share(context, stream))
         self._open += 1
         try:
             await asyncio.wait({closing, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -90,20 +100,34 @@ class LoadReportService:
             closing.cancel()
             serving.cancel()
 
+    async def _serve_within_share(self, context: Context, stream: int) -> None:
+        streams, peer = self._budgets.lrs_streams, context.peer()
+        try:
+            streams.take(peer)
+        except BudgetExceededError as refused:
+            await _end(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused))
+        try:
+            await self._serve(context, stream)
+        except BadRequestError as problem:
+            await _end(context, grpc.StatusCode.INVALID_ARGUMENT, str(problem))
+        finally:
+            streams.give(peer)
+
     async def _serve(self, context: Context, stream: int) -> None:
-        first = cast(Any, await context.read())
-        if first is _EOF:
+        raw = await context.read()
+        if raw is _EOF:
             return
+        first = _parse(raw)
         peer = context.peer()
-        reporter = Reporter((first.node.id or peer)[:MOST_NODE_CHARACTERS], stream, peer)
+        reporter = Reporter(read_node_id(first.node, peer), stream, peer)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
         self._report(first, reporter, 0.0)
         try:
-            while (request := cast(Any, await context.read())) is not _EOF:
+            while (raw := await context.read()) is not _EOF:
                 now_s = self._clock()
-                self._report(request, reporter, now_s - reported_s)
+                self._report(_parse(raw), reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
@@ -111,6 +135,26 @@ class LoadReportService:
     def _report(self, request: Any, reporter: Reporter, measured_s: float) -> None:  # noqa: ANN401 - has no public type
         for report in read_reports(request.cluster_stats, reporter, measured_s):
             self._observer.load_report(report)
+
+
+def _parse(raw: object) -> lrs_pb2.LoadStatsRequest:
+    """Return a report that is within bounds.
+
+    Raises:
+        BadRequestError: it is none, or has more in it than is read.
+    """
+    report = parse(cast(bytes, raw), lrs_pb2.LoadStatsRequest.FromString, MAX_REPORT_BYTES)
+    clusters = report.cluster_stats
+    # The clusters are counted before their localities are: a report of 2 MiB has room for a million empty ones.
+    if len(clusters) > MAX_CLUSTERS or sum(len(each.upstream_locality_stats) for each in clusters) > MAX_CLUSTERS:
+        raise BadRequestError(f"more than {MAX_CLUSTERS} clusters or localities in one load report")
+    return report
+
+
+async def _end(context: Context, code: grpc.StatusCode, text: str) -> None:
+    """End a stream for what its client did, with one line of the log."""
+    log.info("lrs.stream_refused", peer=context.peer(), code=code.name, problem=text)
+    await context.abort(code, text)
 
 
 def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type

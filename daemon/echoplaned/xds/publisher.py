@@ -49,6 +49,20 @@ class Connection:
         """
         self._publisher.received(self, request)
 
+    @property
+    def name_count(self) -> int:
+        """Names that the client is subscribed to."""
+        return self.stream.name_count
+
+    def most_names(self, request: SotwRequest | DeltaRequest) -> int:
+        """Return how many names it is subscribed to at most once a request is taken in; of the other protocol: as many as now."""
+        match self.stream, request:
+            case SotwStream(), SotwRequest():
+                return self.stream.most_names(request)
+            case DeltaStream(), DeltaRequest():
+                return self.stream.most_names(request)
+        return self.name_count
+
     def responses(self) -> list[bytes]:
         """Take the responses that are due now, in the order in which they must be sent."""
         return self._publisher.responses(self)
@@ -118,7 +132,7 @@ class Publisher:
         self._replace(snapshots.build(routes, self._snapshot))
         now_s = self._clock()
         for model in before.keys() - routes.keys():
-            self._tracker.removed(model, now_s)
+            self._tracker.removed(model)
         for model, wanted in routes.items():
             if model not in before or before[model].routes != wanted:
                 self._tracker.published(model, wanted.epoch, now_s)
@@ -232,7 +246,8 @@ class Publisher:
         steered, others = set[Caller](), set[Caller]()
         for connection in self._connections:
             stream = connection.stream
-            by_routes = model in self._tracker.followed(stream) and not stream.names_version(model)
+            follows = model in self._tracker.followed(stream) or stream.names_model(model)
+            by_routes = follows and not stream.names_version(model)
             (steered if by_routes else others).add(stream.node.caller)
         return frozenset(steered - others)
 
