@@ -108,7 +108,9 @@ async def test_a_version_has_a_target_of_its_own() -> None:
         ):
             assert await alone.count(20) == {"v2": 20}
             waiting = asyncio.ensure_future(early.count(1))
-            await plane.observer.until(lambda: "subscribers n 1" in plane.observer.lines)
+            async with asyncio.timeout(20):
+                while not plane.publisher.steered("n"):  # nobody is told of names that do not exist
+                    await asyncio.sleep(0.01)
             plane.publisher.publish_model(h.routes("n", 1, v1=(TOTAL, [v1])))
             await plane.observer.until(lambda: "acknowledged n e1 1/1" in plane.observer.lines)
             assert await waiting == {"v1": 1}
