@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from echoplane.v1 import types_pb2
-from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
+from echoplaned.worker_contract.record import read_records, records_dir
 from tests.e2e import e2e_system as e
+from tests.hostile.attack import serving_record
 
 _NOBODY: Final = 65534
 
@@ -50,12 +50,6 @@ def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     ids = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
     command = ["setpriv", *ids, *words] if os.geteuid() == 0 else list(words)
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
-
-
-def serving_record(state_dir: Path) -> WorkerRecord:
-    """Return the record of the worker that serves."""
-    (record,) = [one for one in read_records(state_dir) if one.instance]
-    return record
 
 
 @pytest.mark.timeout(300)
