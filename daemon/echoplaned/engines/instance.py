@@ -304,6 +304,7 @@ def _counts(report: Report) -> RequestCounts:
         in_flight=counters.in_flight,
         steps=report.progress,
         overloads=counters.overloaded,
+        calls=counters.calls,
     )
 
 
@@ -317,4 +318,5 @@ def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> Request
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
         steps=max(0, counts.steps - origin.steps),
         overloads=max(0, counts.overloads - origin.overloads),
+        calls=max(0, counts.calls - origin.calls - probes),
     )

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.worker.calls import CallCounter
 from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.errors import LoadError
 from echoplaned.worker.oip_service import InferenceService
@@ -75,7 +76,8 @@ class _Process:
     async def run(self) -> int:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
-        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
+        calls = CallCounter(self._worker.counters)
+        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify, (calls,))
         oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)

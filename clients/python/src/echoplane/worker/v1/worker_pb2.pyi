@@ -98,7 +98,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count", "call_count")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class WorkerReport(_message.Message):
     START_FIELD_NUMBER: _ClassVar[int]
     CPU_ISA_FIELD_NUMBER: _ClassVar[int]
     OVERLOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -151,7 +152,8 @@ class WorkerReport(_message.Message):
     start: StartProgress
     cpu_isa: str
     overload_count: int
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ...) -> None: ...
+    call_count: int
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ..., call_count: _Optional[int] = ...) -> None: ...
 
 class LatencyHistogram(_message.Message):
     __slots__ = ("measure", "bounds_s", "counts", "sum_s")
