@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -11,10 +11,15 @@ import grpc.aio
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.worker.counters import Counters
 
+if TYPE_CHECKING:
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor
+
 _CONTROL: Final = f"/{worker_pb2.DESCRIPTOR.services_by_name['WorkerService'].full_name}/"
 
 
-class CallCounter(grpc.aio.ServerInterceptor):
+class CallCounter(_Interceptor):
     """Counts calls of all services but control, those of unknown methods and with messages that are too large included.
 
     Args:

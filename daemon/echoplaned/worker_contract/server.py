@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
@@ -45,7 +45,7 @@ class LeaderServer:
         leader: Leader,
         keeper: RecordKeeper,
         on_stop: Callable[[], None] | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
     ) -> None:
         self._leader = leader
         self._keeper = keeper
