@@ -75,7 +75,7 @@ def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
         for _ in range(count):
             yield reports(random, 0.05, {7: drawn(random, 10, 0.05, reaches=False)})
 
-    evidence, now_s = rollout(seconds(40), 0.05, ALL)
+    evidence, now_s = rollout(seconds(50), 0.05, ALL)
     assert said(evidence, now_s).verdict is GateVerdict.HOLD
     assert said(evidence, now_s).reason.startswith("CLIENT_AWAITED")
     assert said(evidence, now_s, "arrivals").verdict is GateVerdict.PASS
@@ -86,6 +86,17 @@ def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
     assert "client-7" in failed.reason
     assert dict(failed.counts)["old_silent_request_count"] > 300
     assert now_s < 90
+
+
+def test_a_silence_within_what_is_not_reported_yet_neither_holds_nor_fails() -> None:
+    """A client that claims no more requests than others may be about to report could be telling theirs: nobody waits for it."""
+    random = Random(9)
+    small = Interval(RequestCounts(), RequestCounts(ok=5, arrivals=5))
+    told = (reports(random, 0.05, {7: small if n < 50 else drawn(random, 1, 0.0)}) for n in range(100))
+    evidence, now_s = rollout(told, 0.05, ALL)
+    silent = evidence_of(evidence, ClientsWindow).clients.known[reporter(7)]
+    assert silent.is_silent
+    assert said(evidence, now_s).verdict is GateVerdict.PASS
 
 
 def test_a_client_that_dials_versions_itself_is_not_missed() -> None:

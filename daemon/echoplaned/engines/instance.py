@@ -347,6 +347,7 @@ def _counts(report: Report) -> RequestCounts:
         in_flight=counters.in_flight,
         steps=report.progress,
         overloads=counters.overloaded,
+        calls=counters.calls,
     )
 
 
@@ -360,4 +361,5 @@ def _minus(counts: RequestCounts, origin: RequestCounts, probes: int, failed: in
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
         steps=max(0, counts.steps - origin.steps),
         overloads=max(0, counts.overloads - origin.overloads),
+        calls=max(0, counts.calls - origin.calls - probes),
     )

@@ -63,6 +63,7 @@ class Account:
         waived: claimed errors that are covered and not shown.
         marks: claims of the last ``SLACK_S``, the oldest first.
         unreached_s: when a probe of ours last found no connection.
+        is_covered: whether there were as many calls as are claimed.
     """
 
     counted: RequestCounts = NOTHING
@@ -72,6 +73,7 @@ class Account:
     waived: int = 0
     marks: tuple[Mark, ...] = ()
     unreached_s: float = -math.inf
+    is_covered: bool = True
 
     @property
     def waiting_errors(self) -> int:
@@ -80,8 +82,8 @@ class Account:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every claim is shown or waived."""
-        return self.waiting_errors == 0 and self.claimed.ok <= self.shown.ok
+        """Whether nothing is claimed that is not covered, and no error that is not shown or waived."""
+        return self.waiting_errors == 0 and self.is_covered
 
     def add(self, now_s: float, claims: RequestCounts, counts: RequestCounts, has: EngineCounters) -> Account:
         """Add an interval's claims and counts, and show what can be shown."""
@@ -92,7 +94,8 @@ class Account:
         due = sum(1 for mark in marks if now_s - mark.time_s >= SLACK_S)
         # The newest of those that are due says most: claims only grow.
         account = replace(account, marks=marks[max(0, due - 1) :])
-        return _waive(_show(account, has), now_s, has)
+        covered = claimed.requests <= account.room(has) + account.excused or not has.counts_arrivals
+        return _waive(_show(replace(account, is_covered=covered), has), now_s, has)
 
     def contradiction(self, now_s: float, has: EngineCounters) -> str:
         """Say what was claimed and cannot be true; empty: the books balance."""
@@ -117,8 +120,13 @@ class Account:
         return next((mark for mark in reversed(self.marks) if now_s - mark.time_s >= SLACK_S), None)
 
     def room(self, has: EngineCounters) -> int:
-        """Return how many requests there can have been: a request costs at least one step where arrivals are not counted."""
-        return self.counted.arrivals + self.counted.unreported if has.counts_arrivals else self.counted.steps
+        """Return how many calls there can have been: one costs at least one step where arrivals are not counted.
+
+        Clients report calls of any kind, as of a model's readiness; a stream is one call and may be many requests.
+        """
+        if not has.counts_arrivals:
+            return self.counted.steps
+        return max(self.counted.arrivals, self.counted.calls) + self.counted.unreported
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,7 @@ class Books:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every claim is shown or waived."""
+        """Whether nothing is claimed of either version that is not covered, and no error that is not shown or waived."""
         return self.new.is_settled and self.old.is_settled
 
     @property
@@ -191,7 +199,7 @@ def _excuse(account: Account, now_s: float) -> Account:
 
 def _show(account: Account, has: EngineCounters) -> Account:
     """Show what the counters cover. What was shown once stays so, as it has been judged."""
-    room = account.room(has) + account.excused
+    room = (account.counted.arrivals if has.counts_arrivals else account.counted.steps) + account.excused
     claimed, shown = account.claimed, account.shown
     # Errors that an engine does not count are told all the same: what rests on them alone never fails a version.
     limit = account.counted.errors + account.excused if has.counts_errors else claimed.errors

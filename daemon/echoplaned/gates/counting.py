@@ -269,4 +269,5 @@ def _without_probes(counts: RequestCounts, owed: _Owed, now_s: float) -> Request
         client_errors=counts.client_errors - client,
         server_errors=counts.server_errors - server,
         arrivals=counts.arrivals - arrivals,
+        calls=max(0, counts.calls - arrivals),
     )

@@ -31,6 +31,7 @@ class RequestCounts:
         unreported: requests that may have arrived and that nobody tells of any more: of engines that went without a last report.
         steps: steps that the model computed, for any request or none.
         overloads: requests that ended unanswered for want of room or time, which is no error of the version's.
+        calls: calls of any kind that reached the version, requests among them; 0: not counted.
     """
 
     ok: int = 0
@@ -43,6 +44,7 @@ class RequestCounts:
     unreported: int = 0
     steps: int = 0
     overloads: int = 0
+    calls: int = 0
 
     @property
     def requests(self) -> int:
@@ -72,6 +74,7 @@ class RequestCounts:
             self.unreported + other.unreported,
             self.steps + other.steps,
             self.overloads + other.overloads,
+            self.calls + other.calls,
         )
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
@@ -91,6 +94,7 @@ class RequestCounts:
             max(0, self.unreported - earlier.unreported),
             max(0, self.steps - earlier.steps),
             max(0, self.overloads - earlier.overloads),
+            max(0, self.calls - earlier.calls),
         )
 
     def at_rest(self) -> RequestCounts:

@@ -93,6 +93,7 @@ def make_report(worker: Worker) -> Report:
             arrivals=counters.arrivals,
             in_flight=counters.in_flight,
             overloaded=counters.overloads,
+            calls=counters.calls,
             queued=serving.batcher.waiting if serving is not None else 0,
         ),
         flags=FLAGS,

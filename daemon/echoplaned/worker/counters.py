@@ -56,6 +56,7 @@ class Counters:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.calls = 0
         self.arrivals = 0
         self.ok = 0
         self.client_errors = 0

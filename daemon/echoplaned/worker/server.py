@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
+from echoplaned.worker.calls import CallCounter
 from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.errors import LoadError
 from echoplaned.worker.oip_service import InferenceService, add_inference
@@ -74,7 +75,8 @@ class _Process:
     async def run(self) -> int:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
-        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
+        calls = CallCounter(self._worker.counters)
+        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify, (calls,))
         inference = InferenceService(self._worker, self._keeper.record.control_key)
         add_inference(inference, self._worker, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)

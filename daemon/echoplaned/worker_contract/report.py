@@ -44,6 +44,7 @@ class Counters:
         in_flight: requests under way now.
         queued: requests that wait for a place in a batch.
         overloaded: requests that found no room, or whose deadline passed while the model worked at its usual pace.
+        calls: calls of any method but control's, inference among them; 0 where they are not counted.
     """
 
     ok: int = 0
@@ -53,6 +54,7 @@ class Counters:
     in_flight: int = 0
     queued: int = 0
     overloaded: int = 0
+    calls: int = 0
 
 
 class Measure(StrEnum):

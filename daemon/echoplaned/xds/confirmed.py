@@ -137,7 +137,7 @@ class ConfirmedRequests:
             before = first.counted.get(version, NOTHING)
             since = counted.get(version, NOTHING).since(before)
             has = self._engines.engine_counters(version)
-            room = since.arrivals + since.unreported + before.in_flight
+            room = max(since.arrivals, since.calls) + since.unreported + before.in_flight
             if has is not None and not has.counts_arrivals:
                 room = since.steps
             if claimed > room:

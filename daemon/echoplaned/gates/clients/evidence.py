@@ -175,9 +175,9 @@ def _decide(evidence: ClientsEvidence, seen: ClientsSeen, alpha: float) -> Clien
             return replace(evidence, failed=reporter, failed_evidence=client)
         if not reached or not client.is_silent or reporter.caller not in seen.steered:
             continue
-        awaited = reporter
         if client.silence.old_requests <= seen.unreported:
             continue
+        awaited = reporter
         part = alpha / (client.number * (client.number + 1.0))
         if silence.test(client.silence, part, seen.now_s).failed:
             return replace(evidence, failed=reporter, failed_evidence=client, by_silence=True)
