@@ -92,9 +92,10 @@ def test_costs_are_read_from_the_rules() -> None:
 def test_texts_that_would_grow_are_refused_sooner() -> None:
     """The limit holds for what the tokenizer makes of a text."""
     check_text_lengths(["x" * 4096], 32)
-    check_text_lengths(["x"], 32, growth=4000)
-    with pytest.raises(InvalidInputError, match="no text over 1 characters"):
-        check_text_lengths(["xx"], 32, growth=4000)
+    check_text_lengths(["x" * 4096], 32, growth=4)
+    check_text_lengths(["x" * 262], 32, growth=4000)
+    with pytest.raises(InvalidInputError, match="no text over 262 characters"):
+        check_text_lengths(["x" * 263], 32, growth=4000)
 
 
 def test_the_highest_token() -> None:

@@ -16,6 +16,9 @@ from echoplaned.worker.errors import InvalidInputError, ModelFailedError
 _CHARACTERS_PER_TOKEN: Final = 64
 _MIN_CHARACTERS: Final = 4096
 _MAX_BYTES_PER_CHARACTER: Final = 4  # of UTF-8
+_MAX_GROWN: Final = (
+    1024 * 1024
+)  # characters that a tokenizer may make of a text; each takes some 20 bytes while it works
 
 # The library's native code panics (an expression went back and forth too often, say), and the class of that can be told by its name
 # alone. It is no Exception: uncaught, it ends neither the call nor the process, and the caller waits for ever.
@@ -112,8 +115,9 @@ def _is_of_tokenizer(error: BaseException) -> bool:
 
 
 def text_limit(context_length: int, growth: int) -> int:
-    """Return how many characters a text may have to be worth counting its tokens."""
-    return max(1, max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length) // growth)
+    """Return how many characters a text may have to be worth counting its tokens; ``growth``: what may become of each."""
+    limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
+    return limit if growth == 1 else min(limit, max(1, _MAX_GROWN // growth))
 
 
 def byte_limit(context_length: int) -> int:
