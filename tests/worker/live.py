@@ -126,7 +126,7 @@ def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWork
             stub = oip_grpc.GRPCInferenceServiceStub(channel)
             worker = LiveWorker(state_dir, pid, channel, stub, control, key_metadata(record.control_key))
             worker.wait_for(worker_pb2.WORKER_STATE_SPARE)
-            control.Load(load_request(source, task, **changes), timeout=60, metadata=worker.key)
+            control.Load(load_request(source, task, **changes), timeout=WARM_S, metadata=worker.key)
             yield worker
             stray = stray_lines(log_path(state_dir, "w1").read_text(encoding="utf-8"))
             assert not stray, "\n".join(stray)

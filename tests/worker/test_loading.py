@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
 from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
@@ -51,6 +52,15 @@ def scaled(source: Path, out: Path, factor: float) -> Path:
     return out
 
 
+def with_token_more(source: Path, out: Path) -> Path:
+    """Copy a checkpoint and give its tokenizer a token that the model has no embedding for."""
+    shutil.copytree(source, out)
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    tokenizer.add_tokens(["antidisestablishmentarianism"])
+    tokenizer.save(str(out / "tokenizer.json"))
+    return out
+
+
 def halved(source: Path, out: Path) -> Path:
     """Copy a checkpoint with its weights in FP16."""
     shutil.copytree(source, out)
@@ -83,6 +93,7 @@ def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
         "wider config": changed(encoder, out / "wider", hidden_size=256),
         "more layers": changed(encoder, out / "more-layers", num_hidden_layers=3),
         "unknown type": changed(encoder, out / "unknown", model_type="warp-drive"),
+        "tokenizer of another model": with_token_more(encoder, out / "token-more"),
         "pickle": rewritten(encoder, out / "pickle", "model.safetensors", b""),
         "dense module": rewritten(
             encoder,
@@ -165,6 +176,7 @@ def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkp
         ("wider config", ""),
         ("more layers", "lacks 16 of the model's weights"),
         ("unknown type", "warp-drive"),
+        ("tokenizer of another model", "the tokenizer does not belong to the model: its ids go up to"),
         ("pickle", "no model.safetensors"),
         ("dense module", "'Dense'"),
         ("outside pooling", "outside the checkpoint"),

@@ -18,16 +18,18 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     TorchAoConfig,
 )
 
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.worker.errors import LoadError
+from echoplaned.worker.errors import InvalidInputError, LoadError
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
+from echoplaned.worker.tokenizing import highest_token
 
 _MODEL_CLASSES: Final = {
     Task.EMBEDDING: AutoModel,
@@ -76,6 +78,8 @@ def load_model(options: LoadOptions) -> LoadedModel:
     pooling = read_pooling(source) if options.task is Task.EMBEDDING else Pooling()
     try:
         tokenizer = _load_tokenizer(source)
+        # Before the weights: for a moment it takes the vocabulary's size in memory.
+        highest = highest_token(tokenizer)
         with returning_heap():
             model = _load_weights(options)
     except MemoryError as error:
@@ -89,22 +93,38 @@ def load_model(options: LoadOptions) -> LoadedModel:
         ImportError,
         RuntimeError,
         SafetensorError,
+        InvalidInputError,  # the tokenizer's, for the empty text
     ) as error:
         # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
         raise LoadError(f"{type(error).__name__}: {error}", retryable=_is_out_of_memory(error)) from error
     _check_cast(model, options.dtype)
     model.eval()
     config = model.config
+    _check_tokenizer(highest, int(config.vocab_size))
     return LoadedModel(
         options=options,
         model=model,
         tokenizer=tokenizer,
         pooling=pooling,
-        pad_token_id=config.pad_token_id if isinstance(config.pad_token_id, int) and config.pad_token_id >= 0 else 0,
+        pad_token_id=_padding(config),
         vocabulary_size=int(config.vocab_size),
         stop_token_ids=_stop_tokens(model),
         storage_bytes=storage_bytes(model),
     )
+
+
+def _check_tokenizer(highest: int, vocabulary_size: int) -> None:
+    """Raise if the tokenizer has tokens that the model has no embedding for: a text with one of them would fail its whole batch."""
+    if highest >= vocabulary_size:
+        raise LoadError(
+            f"the tokenizer does not belong to the model: its ids go up to {highest}, the config's vocab_size is {vocabulary_size}"
+        )
+
+
+def _padding(config: PretrainedConfig) -> int:
+    """Return the id that short rows are filled up with; it is masked, and need only be one that the model has."""
+    token = config.pad_token_id
+    return token if isinstance(token, int) and 0 <= token < config.vocab_size else 0
 
 
 def _is_out_of_memory(error: Exception) -> bool:

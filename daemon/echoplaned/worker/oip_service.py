@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import numpy as np
@@ -17,8 +17,9 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
-from echoplaned.worker.errors import Blame, CallError, NotServingError
-from echoplaned.worker.requests import InferOrder, check_allowed, check_model, read_order
+from echoplaned.worker.errors import Blame, CallError, InvalidInputError, NotServingError
+from echoplaned.worker.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
+from echoplaned.worker.screening import BatchLimits, Unread, reader
 from echoplaned.worker.tensors import Tensor, write_output
 from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
@@ -89,15 +90,16 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             response.outputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
         return response
 
-    async def ModelInfer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
+    async def ModelInfer(self, request: oip.ModelInferRequest | Unread, context: Context) -> oip.ModelInferResponse:
         """Answer one request; a failed one ends with a status other than OK."""
         caller = _read_caller(context, self._control_key)
         with self._worker.counters.begin(probe=caller.origin.probe) as call:
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
-                order = _order(request, serving, caller)
-                response = await _answer(request, serving, order, caller.origin)
+                parsed = _parsed(request)
+                order = await _order(parsed, serving, caller)
+                response = await _answer(parsed, serving, order, caller.origin)
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -108,21 +110,21 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             return response
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[oip.ModelInferRequest], context: Context
+        self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
         """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
         async for request in request_iterator:
             with self._worker.counters.begin() as call:
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
-                    async with aclosing(self._stream_one(request, context)) as responses:
+                    async with aclosing(self._stream_one(_parsed(request), context)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
                 except CallError as error:
                     call.fail(error.blame)
                     yield oip.ModelStreamInferResponse(
                         error_message=f"{error.code.name}: {error}",
-                        infer_response=oip.ModelInferResponse(id=request.id),
+                        infer_response=oip.ModelInferResponse(id=_short_id(request)),
                     )
                 except (asyncio.CancelledError, GeneratorExit):
                     call.fail(_blame_of_cancel(context))
@@ -156,7 +158,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         serving = self._serving()
         self._name_version(serving, context)
         caller = _read_caller(context, self._control_key)
-        order = _order(request, serving, caller)
+        order = await _order(request, serving, caller)
         if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
             response = await _answer(request, serving, order, caller.origin)
             response.parameters[_FINAL].bool_param = True
@@ -182,6 +184,55 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
 
 
+class _Handlers:
+    """Stands for a server while the generated code adds a service, and keeps what it adds."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Leave out what comes by name as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Keep a service's handlers."""
+        del service
+        self.by_method.update(handlers)
+
+
+def add_inference(service: InferenceService, worker: Worker, server: grpc.aio.Server) -> None:
+    """Add inference to a server: its requests are looked at before they are parsed."""
+    handlers = _Handlers()
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(service, cast("grpc.aio.Server", handlers))
+    read = reader(lambda: _batch_limits(worker))
+    for method in ("ModelInfer", "ModelStreamInfer"):
+        handlers.by_method[method] = handlers.by_method[method]._replace(request_deserializer=read)
+    name = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers.by_method),))
+
+
+def _batch_limits(worker: Worker) -> BatchLimits | None:
+    if worker.serving is None:
+        return None
+    options = worker.serving.model.options
+    return BatchLimits(options.max_concurrency, options.context_length)
+
+
+def _parsed(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
+    """Return a request that was parsed.
+
+    Raises:
+        InvalidInputError: it was not worth it.
+    """
+    if isinstance(request, Unread):
+        raise InvalidInputError(request.why)
+    return request
+
+
+def _short_id(request: oip.ModelInferRequest | Unread) -> str:
+    """Return what names a request that failed to its caller."""
+    return "" if isinstance(request, Unread) else request.id[:MAX_ID]
+
+
 @dataclass(frozen=True, slots=True)
 class _Caller:
     """Who calls. ``is_daemon``: it has the control key."""
@@ -190,15 +241,15 @@ class _Caller:
     is_daemon: bool
 
 
-def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
-    """Check a request.
+async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
+    """Check a request, then read it.
 
     Raises:
         CallError: it is not accepted.
     """
     if not caller.is_daemon:
         check_allowed(request.parameters)
-    return read_order(request, serving.model.options, serving.model.signature)
+    return await serving.answerer.read(check_request(request, serving.model.options, serving.model.signature))
 
 
 async def _answer(

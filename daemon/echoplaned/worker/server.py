@@ -16,10 +16,9 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.errors import LoadError
-from echoplaned.worker.oip_service import InferenceService
+from echoplaned.worker.oip_service import InferenceService, add_inference
 from echoplaned.worker.ports import ModelRuntime
 from echoplaned.worker.priority import background
 from echoplaned.worker.tracing import Tracer
@@ -77,7 +76,7 @@ class _Process:
         loop = asyncio.get_running_loop()
         server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
         inference = InferenceService(self._worker, self._keeper.record.control_key)
-        oip_grpc.add_GRPCInferenceServiceServicer_to_server(inference, server.server)
+        add_inference(inference, self._worker, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)
         address = await server.start(self._options.listen)
