@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-from echoplane.v1 import models_pb2
-from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
+from echoplane.v1 import types_pb2
+from echoplaned.worker_contract.record import read_records, records_dir
 from tests.e2e import e2e_system as e
+from tests.hostile.attack import serving_record
 
 _NOBODY: Final = 65534
 
@@ -52,12 +52,6 @@ def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
 
 
-def serving_record(state_dir: Path) -> WorkerRecord:
-    """Return the record of the worker that serves."""
-    (record,) = [one for one in read_records(state_dir) if one.instance]
-    return record
-
-
 @pytest.mark.timeout(300)
 def test_another_user_controls_no_worker(system: e.System) -> None:
     """Nothing of the record, the environment or the state directory can be read, every order is refused, the worker serves on."""
@@ -84,6 +78,6 @@ def test_another_user_controls_no_worker(system: e.System) -> None:
     }
     # The same process in the same state, and the daemon leads it: its probes are answered, and it ends it.
     assert serving_record(system.daemon.state_dir) == record
-    assert system.client.check_health("held").state == models_pb2.HEALTH_STATE_SERVING
+    assert system.client.check_health("held").state == types_pb2.HEALTH_STATE_SERVING
     system.delete("held")
     assert not [one for one in read_records(system.daemon.state_dir) if one.instance]
