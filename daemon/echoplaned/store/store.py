@@ -126,6 +126,8 @@ class SqlStore:
             StoreUnavailableError: the database can still not be written.
         """
         if self._copy is not None and self._path is not None:
+            if self._copy.has_file and not self._path.exists():
+                raise FilesReplacedError(self._path.name)
             self._open_for_writing(self._path)
         self._check_files()
 
