@@ -22,7 +22,10 @@ from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2
 from echoplaned import __main__ as root
 from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import Recovered
 from echoplaned.core.queries import owned_engines
+from echoplaned.runtime.clock import boot_moments
+from echoplaned.runtime.ids import new_id
 from echoplaned.settings import Settings, load_settings
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
@@ -156,12 +159,34 @@ async def test_a_taken_address_is_said(tmp_path: Path) -> None:
 
 def test_ids_sort_by_time_and_differ() -> None:
     """Ids are lower-case base 32 of one length; of two, the later one is the greater, and a thousand differ."""
-    first = root.new_id()
-    ids = [root.new_id() for _ in range(1000)]
+    first = new_id()
+    ids = [new_id() for _ in range(1000)]
     assert len({first, *ids}) == 1001
     assert {len(each) for each in ids} == {17}
     assert all(each[:9] >= first[:9] for each in ids)
     assert set("".join(ids)) <= set("0123456789abcdefghjkmnpqrstvwxyz")
+
+
+async def test_a_clock_that_was_set_while_it_was_away_is_noticed(tmp_path: Path) -> None:
+    """Within one boot the daemon knows by how much the wall was put forward, and moves its stored times as much."""
+    offset = tmp_path / "offset"
+    settings = settings_for(tmp_path / "state", test_wall_offset_file=offset)
+    settings.state_dir.mkdir(mode=0o700)
+    offset.write_text("0")
+    clock = root.steady_clock(settings)
+    with closing(SqlStore.open(settings.state_dir, now=boot_moments(clock))) as store:
+        state = builders.run(builders.empty_state(), LoadVersion(Request(clock(), "o1"), builders.order()))
+        store.commit(store.load(), state, ())
+        for ahead_s in (3600.0, -3600.0):
+            offset.write_text(str(ahead_s))
+            daemon = root.assemble(settings, store)
+            assert daemon.clock_shift_s == pytest.approx(ahead_s, abs=60.0)
+            started_s = daemon.loop.state.models["m"].versions["v1"].load_started_s
+            await daemon.loop.handle(Recovered(daemon.clock(), (), daemon.clock_shift_s))
+            moved_s = daemon.loop.state.models["m"].versions["v1"].load_started_s
+            assert moved_s - started_s == pytest.approx(daemon.clock_shift_s)
+            await daemon.server.stop(None)
+            await daemon.loop.close()
 
 
 def test_an_empty_database_beside_workers_is_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import signal
 import sys
 import time
@@ -45,9 +44,11 @@ from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.clock import SteadyClock, boot_moments, read_offset, shift_between
 from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import Settings, SettingsInvalidError, load_settings
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
@@ -67,13 +68,6 @@ from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.traffic import Traffic
 
 log = structlog.get_logger(__name__)
-_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-def new_id() -> str:
-    """Draw an id: the time in milliseconds, then 40 random bits, in lower-case base 32; sorts by time."""
-    number = (time.time_ns() // 1_000_000) << 40 | secrets.randbits(40)
-    return "".join(_BASE32[(number >> shift) & 31] for shift in range(80, -1, -5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +96,13 @@ class Daemon:
     server: grpc.aio.Server
     lifecycle: Lifecycle
     metrics: Metrics
+    clock: SteadyClock
+    clock_shift_s: float
 
 
-def assemble(settings: Settings, store: SqlStore) -> Daemon:
+def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = None) -> Daemon:
     """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
+    clock = clock or steady_clock(settings)
     trace_store = TraceStore()
     metrics = Metrics(
         Readings(
@@ -118,15 +115,15 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
-    loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
-    traffic = Traffic(loop.emit, time.time, loop.faults.report, loop.has_version)
+    loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, clock, new_id)
+    traffic = Traffic(loop.emit, clock, loop.faults.report, loop.has_version)
     worker_totals = WorkerTotals()
-    confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, time.time)
+    confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, clock)
     publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
     traffic.connect(publisher, confirmed)
-    history = CountHistory(worker_totals, time.time)
+    history = CountHistory(worker_totals, clock)
     engine_options = _engine_options(settings)
-    engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
+    engines = _engines(settings, engine_options, loop, worker_totals, trace_store)
     prober = OipProber(time.monotonic, engines.control_key_at)
     scorer = OipScorer(engines.control_key_at)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
@@ -143,7 +140,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     gates = _gates(settings, loop, metrics, gate_sources)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
     allocator = Allocator(settings.model_roots, engine_versions)
-    planner = InstancePlanner(loop.emit, time.time, allocator.plan, loop.faults.report)
+    planner = InstancePlanner(loop.emit, clock, allocator.plan, loop.faults.report)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     budgets = XdsBudgets(settings.max_xds_streams, settings.max_xds_names)
     reports = LoadReportService(traffic, time.monotonic, budgets)
@@ -157,7 +154,7 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         lifecycle=lifecycle,
         monotonic=time.monotonic,
         daemon_version=distribution_version("echoplaned"),
-        start_time_s=time.time(),
+        start_time_s=clock(),
         traffic=counts,
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
@@ -170,13 +167,34 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, xds, planner, gates, history, prober, scorer, server, lifecycle, metrics)
+    shift_s = shift_between(store.last_moment(), boot_moments(clock)())
+    return Daemon(
+        settings,
+        loop,
+        engines,
+        xds,
+        planner,
+        gates,
+        history,
+        prober,
+        scorer,
+        server,
+        lifecycle,
+        metrics,
+        clock,
+        shift_s,
+    )
+
+
+def steady_clock(settings: Settings) -> SteadyClock:
+    """Return the daemon's clock, set by the wall's; tests move that one by a setting, never the machine's."""
+    return SteadyClock(lambda: time.time() + read_offset(settings.test_wall_offset_file), time.monotonic)
 
 
 def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSources) -> GateRunner:
     dependencies = GateDependencies(
         counting_emit(loop.emit, metrics),
-        time.time,
+        loop.now_s,
         latest_state=lambda: loop.state,
         failed=loop.faults.report,
         store=_evidence_files(settings, loop.state),
@@ -191,14 +209,6 @@ def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
     return files
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOutputs:
-    """Where what engines tell is kept: their counters, and what requests said."""
-
-    totals: WorkerTotals
-    traces: TraceStore
-
-
 def _engine_options(settings: Settings) -> EngineProcessOptions:
     return EngineProcessOptions(
         settings.state_dir,
@@ -207,14 +217,12 @@ def _engine_options(settings: Settings) -> EngineProcessOptions:
     )
 
 
-def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
-    tracing = Tracing(outputs.traces, settings.traces, time.time)
-    return EngineProcesses(
-        options,
-        EngineSinks(loop.emit, outputs.totals, loop.faults.report, tracing, lambda key: find_facts(loop.state, key)),
-        Clocks(time.time, time.monotonic),
-        lambda: f"w-{new_id()}",
-    )
+def _engines(
+    settings: Settings, options: EngineProcessOptions, loop: Loop, totals: WorkerTotals, traces: TraceStore
+) -> EngineProcesses:
+    tracing = Tracing(traces, settings.traces, loop.now_s)
+    sinks = EngineSinks(loop.emit, totals, loop.faults.report, tracing, lambda key: find_facts(loop.state, key))
+    return EngineProcesses(options, sinks, Clocks(loop.now_s, time.monotonic), lambda: f"w-{new_id()}")
 
 
 def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
@@ -260,6 +268,7 @@ async def run(daemon: Daemon) -> None:
 
     Raises:
         ListenError: the address is taken.
+        UnownedEnginesError: the database is empty, and engines serve.
     """
     settings = daemon.settings
     try:
@@ -294,7 +303,9 @@ async def recover(daemon: Daemon) -> None:
     if daemon.loop.state.store_epoch == 0 and not settings.sweep_unowned:
         await asyncio.to_thread(refuse_unowned, settings.state_dir.resolve())
     found = await daemon.engines.adopt()
-    await daemon.loop.handle(Recovered(time.time(), found))
+    if daemon.clock_shift_s:
+        log.warning("clock.was_set", seconds=daemon.clock_shift_s)
+    await daemon.loop.handle(Recovered(daemon.clock(), found, daemon.clock_shift_s))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
     daemon.engines.open()
@@ -336,11 +347,12 @@ class ListenError(Exception):
 
 async def _serve(settings: Settings) -> None:
     prepare_state_dir(settings.state_dir)
+    clock = steady_clock(settings)
     with (
         StateDirLock(settings.state_dir) as lock,
-        contextlib.closing(SqlStore.open(settings.state_dir, lock)) as store,
+        contextlib.closing(SqlStore.open(settings.state_dir, lock, boot_moments(clock))) as store,
     ):
-        daemon = assemble(settings, store)
+        daemon = assemble(settings, store, clock)
         metrics = MetricsServer(settings.metrics_listen, daemon.metrics.registry) if settings.metrics_listen else None
         try:
             await run(daemon)

@@ -149,6 +149,10 @@ class Settings(BaseSettings):
     max_inspections: int = Field(
         default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
     )
+    test_wall_offset_file: Path | None = Field(
+        default=None,
+        description="For tests: the wall clock is ahead by as many seconds as this file says, a number, whenever it is read.",
+    )
     traces: float = Field(
         default=1.0,
         ge=0,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -17,6 +18,9 @@ from echoplane.v1 import models_pb2
 from tests.e2e import e2e_system as e
 
 DATABASE = "echoplane.db"
+Disk = Callable[[e.System], AbstractContextManager[None]]
+"""Starts a daemon on a disk that cannot be written; at the end it can."""
+
 SEEN_S = 5.0
 """Longest time until a difference is seen: a tick is 0.25 s, and a busy machine is late."""
 
@@ -73,10 +77,17 @@ def pids(system: e.System) -> set[int]:
     return {instance.pid for version in system.client.list_versions("m") for instance in version.instances}
 
 
-def test_files_that_go_under_a_running_daemon(own_system: e.MakeSystem) -> None:
+@pytest.fixture(scope="module")
+def system(start_system: Any) -> Iterator[e.System]:
+    """One daemon for these tests, with a model that is loaded once: they end the daemon, and its worker goes on."""
+    with ExitStack() as stack:
+        made = start_system(stack, ("--spare-workers", "0"))
+        made.load("m")
+        yield made
+
+
+def test_files_that_go_under_a_running_daemon(system: e.System) -> None:
     """Directory, database, log and lock: each stops writes by its name; put back, writes go on; lost, nothing acknowledged is."""
-    system = own_system("--spare-workers", "0")
-    system.load("m")
     state_dir = system.daemon.state_dir
     for path, named in (
         (state_dir, "the state directory"),
@@ -99,29 +110,6 @@ def test_files_that_go_under_a_running_daemon(own_system: e.MakeSystem) -> None:
     label(system, "after")
 
 
-def test_a_database_that_was_lost_ends_nobody(own_system: e.MakeSystem) -> None:
-    """An empty database beside workers that serve: exit 1 with their names, they go on; ``--sweep-unowned`` ends them."""
-    system = own_system("--spare-workers", "0")
-    system.load("m")
-    (pid,) = pids(system)
-    system.daemon.kill()
-    for file in system.daemon.state_dir.glob(f"{DATABASE}*"):
-        file.unlink()
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="the daemon ended with 1: ") as ended:
-            system.daemon.start()
-        said = str(ended.value)
-        assert f"(process {pid}, m/v1#0)" in said
-        assert "--sweep-unowned" in said
-        assert psutil.pid_exists(pid)
-    extra, system.daemon.extra = system.daemon.extra, (*system.daemon.extra, "--sweep-unowned")
-    system.daemon.start()
-    e.eventually(lambda: not psutil.pid_exists(pid), 20.0, "the unowned worker's end")
-    assert list(system.client.list_models()) == []
-    assert system.daemon.stop() == 0
-    system.daemon.extra = extra
-
-
 def test_damage_is_called_damage(own_system: e.MakeSystem) -> None:
     """A database with a page overwritten: exit 1, "cannot be read" and no word of trying again."""
     system = own_system("--spare-workers", "0")
@@ -137,10 +125,8 @@ def test_damage_is_called_damage(own_system: e.MakeSystem) -> None:
     assert "try again" not in said
 
 
-def serves(system: e.System, start_load: e.MakeLoad, before: set[int]) -> None:
-    """Routes are handed out and reads answered from the state that was found, by the engines that were found."""
-    assert pids(system) == before
-    assert [weight.weight_ppm for weight in system.client.get_model("m").traffic] == [1_000_000]
+def requests_are_answered(system: e.System, start_load: e.MakeLoad) -> None:
+    """A client that comes now is given the routes that were found, to the engine that was found."""
     load = start_load(system, "m", processes=1, rate=20.0, long_share=0.0)
     e.pause(2.0)
     load.stop()
@@ -182,20 +168,37 @@ def read_only(system: e.System) -> Iterator[None]:
 
 @pytest.mark.parametrize("disk", [full, read_only])
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_a_start_without_room(
-    own_system: e.MakeSystem, start_load: e.MakeLoad, disk: Callable[[e.System], AbstractContextManager[None]], end: str
-) -> None:
+def test_a_start_without_room(system: e.System, start_load: e.MakeLoad, disk: Disk, end: str) -> None:
     """A daemon that was killed, or stopped, starts where nothing can be written: it serves, refuses changes, and writes again."""
-    system = own_system("--spare-workers", "0")
-    system.load("m")
     label(system, "before")
     before = pids(system)
     (system.daemon.kill if end == "kill" else system.daemon.stop)()
     with disk(system):
         refused(system, "the store cannot be written")
-        serves(system, start_load, before)
+        assert pids(system) == before
         assert labelled(system) == "before"
+        if disk is full and end == "kill":
+            requests_are_answered(system, start_load)
     writable(system)
     label(system, "after")
     assert labelled(system) == "after"
     assert pids(system) == before
+
+
+def test_a_database_that_was_lost_ends_nobody(system: e.System) -> None:
+    """An empty database beside workers that serve: exit 1 with their names, they go on; ``--sweep-unowned`` ends them."""
+    (pid,) = pids(system)
+    system.daemon.kill()
+    for file in system.daemon.state_dir.glob(f"{DATABASE}*"):
+        file.unlink()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="the daemon ended with 1: ") as ended:
+            system.daemon.start()
+        said = str(ended.value)
+        assert f"(process {pid}, m/v1#0)" in said
+        assert "--sweep-unowned" in said
+        assert psutil.pid_exists(pid)
+    system.daemon.extra = (*system.daemon.extra, "--sweep-unowned")
+    system.daemon.start()
+    e.eventually(lambda: not psutil.pid_exists(pid), 20.0, "the unowned worker's end")
+    assert list(system.client.list_models()) == []

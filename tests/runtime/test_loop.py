@@ -359,7 +359,7 @@ async def test_a_store_that_raises_anything_is_an_unavailable_one(house: House, 
 
 
 async def test_a_disk_that_has_gone_is_seen_at_a_tick() -> None:
-    """Nobody writes, and still it is said within a tick; once it is back, so is the store."""
+    """Nobody writes, and still it is said within a tick; once it is back, so is the store, though a call was refused meanwhile."""
     disk, adapters = Disk(gone=True), Recorder()
     loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
     loop.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
@@ -369,7 +369,10 @@ async def test_a_disk_that_has_gone_is_seen_at_a_tick() -> None:
         while loop.store_writable:
             await asyncio.sleep(0.005)
         assert "it has gone" in loop.alarms[0]
-        disk.gone = False
+        disk.broken = True
+        with pytest.raises(StoreUnavailableError):
+            await loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op1"), builders.order("m", "v1")))
+        disk.gone = disk.broken = False
         while not loop.store_writable:
             await asyncio.sleep(0.005)
     assert loop.alarms == ()

@@ -16,6 +16,7 @@ import pytest
 
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.store import SqlStore, StateDirLock
+from echoplaned.store.errors import FilesReplacedError
 from echoplaned.store.store import DATABASE_NAME
 
 EPOCH = 20
@@ -138,6 +139,12 @@ def test_a_database_that_somebody_holds_is_read(state_dir: Path, story: ModuleTy
         assert store.load() == story.state_at(1)
         with pytest.raises(StoreUnavailableError, match="locked"):
             store.check()
+        moved = state_dir / "moved"
+        (state_dir / DATABASE_NAME).rename(moved)
+        with pytest.raises(FilesReplacedError, match=DATABASE_NAME):
+            store.check()
+        assert not (state_dir / DATABASE_NAME).exists(), "nothing is made in the place of what has gone"
+        moved.rename(state_dir / DATABASE_NAME)
         foreign.execute("ROLLBACK")
     store.commit(story.state_at(1), story.state_at(2), ())
     assert store.load() == story.state_at(2)

@@ -278,10 +278,16 @@ class FoundEngine:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The daemon started with a stored state; these engines were found alive."""
+    """The daemon started with a stored state.
+
+    Attributes:
+        found: engines that were found alive.
+        clock_shift_s: by how much the clock was put forward since the state was stored: its times are that much too early.
+    """
 
     now_s: float
     found: tuple[FoundEngine, ...] = ()
+    clock_shift_s: float = 0.0
 
 
 PlacementEvent = InstancePlaced | PlacementRefused

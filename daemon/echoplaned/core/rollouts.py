@@ -141,6 +141,10 @@ def _release(transaction: Transaction, rollout: Rollout, cell: RolloutCell, sign
 
 def _revert(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
     _enter(transaction, rollout, cell, signal)
+    if signal is RolloutSignal.RECOVERED:
+        # The way back has one deadline, however often the daemon starts meanwhile.
+        entered = transaction.model(rollout.model).rollout or rollout
+        transaction.put_rollout(replace(entered, phase_since_s=rollout.phase_since_s))
     _want(transaction, rollout.model, rollout.from_version, wanted=True)
 
 

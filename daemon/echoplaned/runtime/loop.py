@@ -231,6 +231,8 @@ class Loop:
         before, self._missing = self._missing, await self._in_store(self._store.check)
         if self._missing is not None and before is None:
             log.error("store.unavailable", detail=str(self._missing))
+        if self._missing is None and before is not None:
+            self._refusal = None  # it was for that, and nobody needs to write for the alarm to end
 
     async def _in_store(self, work: Callable[[], None]) -> StoreUnavailableError | None:
         """Do something in the store's thread; return what it raised, as the one error that the loop knows of a store."""

@@ -30,8 +30,11 @@ _WITHOUT_LOG: Final = ("mode=ro&immutable=1", "")
 class MemoryCopy:
     """The database as it was, brought to the newest schema. One reader at a time, from any thread.
 
+    Attributes:
+        has_file: whether there was a file; where there was none, the copy is an empty database.
+
     Args:
-        database: the file; where there is none, the copy is an empty database.
+        database: the file.
 
     Raises:
         StoreCorruptError: what it holds is damaged.
@@ -42,7 +45,8 @@ class MemoryCopy:
         self._guard = Lock()
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         try:
-            if database.exists() and database.stat().st_size:
+            self.has_file = database.exists()
+            if self.has_file and database.stat().st_size:
                 _fill(copy, database)
             self._engine = make_engine(sa.URL.create("sqlite"), creator=lambda: copy, poolclass=StaticPool)
             use_explicit_transactions(self._engine)

@@ -16,6 +16,7 @@ from sqlalchemy import exc
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.state import State
+from echoplaned.ports.moment import Moment, Now
 from echoplaned.store import schema
 from echoplaned.store.diff import WRITE_ORDER, Changes, changes_between
 from echoplaned.store.directory import StateDirLock, prepare_state_dir
@@ -40,8 +41,11 @@ class SqlStore:
     ``writer`` names this process in the database, so that a second writer can be told who was there.
     """
 
-    def __init__(self, engine: sa.Engine, *, writer: str = "", files: OpenedFiles | None = None) -> None:
+    def __init__(
+        self, engine: sa.Engine, *, writer: str = "", files: OpenedFiles | None = None, now: Now | None = None
+    ) -> None:
         self._engine = engine
+        self._now = now
         self._files = files
         self._writer = writer or f"process {os.getpid()}"
         self._committed: State | None = None
@@ -50,13 +54,14 @@ class SqlStore:
         self._copy: MemoryCopy | None = None
 
     @classmethod
-    def open(cls, state_dir: Path, lock: StateDirLock | None = None) -> Self:
+    def open(cls, state_dir: Path, lock: StateDirLock | None = None, now: Now | None = None) -> Self:
         """Open the SQLite store of a state directory; create the directory, the file and the schema where there are none.
 
         A database that can be read and not written (a full disk, one that is mounted read-only) is read into memory: loads work, and
         commits are refused until it can be written.
 
-        ``lock``: what keeps others out; that it still does is looked at with every commit.
+        ``lock``: what keeps others out; that it still does is looked at with every commit. ``now``: read and kept with every commit;
+        None: no moments are kept.
 
         Raises:
             StateDirError: the directory cannot be used.
@@ -65,7 +70,7 @@ class SqlStore:
         prepare_state_dir(state_dir)
         path = state_dir / DATABASE_NAME
         files = OpenedFiles(path, lock)
-        store = cls(sqlite_engine(path, files), files=files)
+        store = cls(sqlite_engine(path, files), files=files, now=now)
         try:
             store._open(path)
         except StoreUnavailableError:
@@ -121,6 +126,8 @@ class SqlStore:
             StoreUnavailableError: the database can still not be written.
         """
         if self._copy is not None and self._path is not None:
+            if self._copy.has_file and not self._path.exists():
+                raise FilesReplacedError(self._path.name)
             self._open_for_writing(self._path)
         self._check_files()
 
@@ -199,6 +206,18 @@ class SqlStore:
             rows = connection.execute(query).mappings().all()
         return tuple(ANNOUNCES.value(dict(row), {"sequence": row["sequence"]}) for row in rows)
 
+    def last_moment(self) -> Moment | None:
+        """Return the moment of the newest commit; None: it is not known.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        with _translated(unreadable), self._reading() as connection:
+            row = connection.execute(sa.select(schema.meta)).mappings().one()
+        if row["commit_time_s"] is None or not row["boot_id"]:
+            return None
+        return Moment(row["commit_time_s"], row["boot_id"], row["boot_s"] or 0.0)
+
     def close(self) -> None:
         """Let go of the database; the store can still be used, and opens it again."""
         self._engine.dispose()
@@ -213,12 +232,16 @@ class SqlStore:
         if after.store_epoch <= expected:
             raise StoreUnavailableError(f"epoch {after.store_epoch} does not follow {expected}")
         swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected)
+        moment = self._now() if self._now is not None else None
         epochs = {
             "store_epoch": after.store_epoch,
             "reservation_epoch": after.reservation_epoch,
             "route_epoch": after.route_epoch,
             "announce_sequence": after.announce_sequence,
             "writer": self._writer,
+            "commit_time_s": None if moment is None else moment.time_s,
+            "boot_id": None if moment is None else moment.boot_id,
+            "boot_s": None if moment is None else moment.boot_s,
         }
         if connection.execute(swap, epochs).rowcount == 1:
             return

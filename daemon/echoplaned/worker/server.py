@@ -69,7 +69,9 @@ class _Process:
     def __init__(self, keeper: RecordKeeper, options: ServeOptions) -> None:
         self._keeper = keeper
         self._options = options
-        self._worker = Worker(keeper, time.monotonic, Tracer(time.time), _die)
+        # Set once: a wall clock that is put right meanwhile would bring the traces of requests out of order.
+        offset_s = time.time() - time.monotonic()
+        self._worker = Worker(keeper, time.monotonic, Tracer(lambda: offset_s + time.monotonic()), _die)
         self._health = HealthServicer()
 
     async def run(self) -> int:
