@@ -119,14 +119,14 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
     traffic = Traffic(loop.emit, time.time, loop.faults.report)
     worker_totals = WorkerTotals()
-    confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, time.time)
+    confirmed = ConfirmedRequests(traffic.loads, worker_totals.clients, worker_totals, time.time)
     publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
     traffic.connect(publisher, confirmed)
     history = CountHistory(worker_totals, time.time)
     engine_options = _engine_options(settings)
     engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
-    prober = OipProber(time.monotonic)
-    scorer = OipScorer()
+    prober = OipProber(time.monotonic, worker_totals.probe_answered)
+    scorer = OipScorer(worker_totals.probe_answered)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gate_sources = GateSources(
         prober,

@@ -31,3 +31,13 @@ def test_a_version_counts_what_all_of_its_workers_count() -> None:
     assert totals.engine_counters(VersionKey("m", "v2")) is None
     totals.ended(V1, "b")
     assert totals.engine_counters(V1) == everything
+
+
+def test_the_daemons_own_requests_are_no_clients() -> None:
+    """What its probes and scorings add is taken off what clients may have sent, and stays in what the workers counted."""
+    totals = WorkerTotals()
+    totals.update(V1, "a", RequestCounts(ok=20, arrivals=20, calls=21))
+    for _ in range(20):
+        totals.probe_answered(V1)
+    assert totals.clients.totals() == {V1: RequestCounts(calls=1)}
+    assert totals.totals()[V1].arrivals == 20

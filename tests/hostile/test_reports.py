@@ -73,8 +73,10 @@ def test_a_refusal_of_an_idle_one_where_all_are_idle(serving: e.System) -> None:
         e.eventually(lambda: idle.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
         policy = e.fast_policy(stages_percent=TWO_STAGES, stage_max_s=8.0)
         operation = serving.update("lied", "v3", "encoder", policy)
-        held = e.eventually(lambda: serving.rollout("lied").held_reason, e.LOAD_S, "the rollout to be held")
-        assert held.startswith("REFUSED_BY_IDLE: idle-1 refused the routes")
+        refused = "REFUSED_BY_IDLE: idle-1 refused the routes"
+        e.eventually(
+            lambda: serving.rollout("lied").held_reason.startswith(refused), e.LOAD_S, "the rollout to be held"
+        )
         assert any("idle-1" in alarm for alarm in serving.client.get_status().alarms)
         with pytest.raises(RolledBackError) as caught:
             serving.finish(operation)

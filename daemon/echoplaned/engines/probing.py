@@ -127,10 +127,12 @@ class OipProber:
 
     Args:
         clock: monotonic seconds.
+        answered: told of each probe that an engine has answered, well or not.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], answered: Callable[[VersionKey], None] = lambda _: None) -> None:
         self._clock = clock
+        self._answered = answered
         self._channels = Channels()
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
@@ -141,7 +143,10 @@ class OipProber:
             await infer_golden(channel, version, facts, index)
         except ProbeFailedError as error:
             took_s = self._clock() - began_s
+            if not error.unavailable:
+                self._answered(version)
             return ProbeOutcome(ok=False, detail=str(error), duration_s=took_s, overloaded=error.overloaded)
+        self._answered(version)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
 
     async def close(self) -> None:

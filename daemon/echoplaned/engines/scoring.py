@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, cast
 
 import grpc
@@ -33,7 +34,8 @@ class BadScoreError(Exception):
 class OipScorer:
     """Has golden texts scored; keeps one channel an address."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Callable[[VersionKey], None] = lambda _: None) -> None:
+        self._answered = answered
         self._channels = Channels((("grpc.max_receive_message_length", _MESSAGE_BYTES),))
 
     @property
@@ -59,8 +61,11 @@ class OipScorer:
             request.parameters["requantised"].bool_param = True
         try:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK,))
+            self._answered(version)
             return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                self._answered(version)
             return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {error.details()}")
         except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
