@@ -86,7 +86,7 @@ def test_a_refusal_of_an_idle_one_where_all_are_idle(serving: e.System) -> None:
 
 def test_a_refusal_of_an_idle_one_beside_busy_ones(serving: e.System, start_load: e.MakeLoad) -> None:
     """A stranger refuses the routes of a model that others call: it is named, alarmed and left out, and the update comes through."""
-    load = start_load(serving, "lied", processes=1, rate=30.0, long_share=0.0)
+    start_load(serving, "lied", processes=1, rate=30.0, long_share=0.0)
     with s.Subscriber(serving.daemon.address, "idle-2", "lied", two_clusters_are_too_many) as idle:
         e.eventually(lambda: idle.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
         operation = serving.update("lied", "v4", "better", e.fast_policy(stages_percent=TWO_STAGES))
@@ -98,7 +98,6 @@ def test_a_refusal_of_an_idle_one_beside_busy_ones(serving: e.System, start_load
         assert "has no confirmed requests" in told[0]
         serving.finish(operation)
     assert serving.rollout("lied").outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
-    assert not e.failures(load.samples())
 
 
 @pytest.fixture
