@@ -118,14 +118,14 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, clock, new_id)
     traffic = Traffic(loop.emit, clock, loop.faults.report, loop.has_version)
     worker_totals = WorkerTotals()
-    confirmed = ConfirmedRequests(traffic.loads, worker_totals, worker_totals, clock)
+    confirmed = ConfirmedRequests(traffic.loads, worker_totals.clients, worker_totals, clock)
     publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
     traffic.connect(publisher, confirmed)
     history = CountHistory(worker_totals, clock)
     engine_options = _engine_options(settings)
     engines = _engines(settings, engine_options, loop, worker_totals, trace_store)
-    prober = OipProber(time.monotonic, engines.control_key_at)
-    scorer = OipScorer(engines.control_key_at)
+    prober = OipProber(time.monotonic, engines.control_key_at, worker_totals.probe_answered)
+    scorer = OipScorer(engines.control_key_at, worker_totals.probe_answered)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gate_sources = GateSources(
         prober,

@@ -45,3 +45,13 @@ def test_versions_that_are_gone_are_forgotten_one_day() -> None:
         totals.ended(version, "w")
     assert len(totals.totals()) <= MAX_ENDED
     assert totals.totals()[V1].ok == 2
+
+
+def test_the_daemons_own_requests_are_no_clients() -> None:
+    """What its probes and scorings add is taken off what clients may have sent, and stays in what the workers counted."""
+    totals = WorkerTotals()
+    totals.update(V1, "a", RequestCounts(ok=20, arrivals=20, calls=21))
+    for _ in range(20):
+        totals.probe_answered(V1)
+    assert totals.clients.totals() == {V1: RequestCounts(calls=1)}
+    assert totals.totals()[V1].arrivals == 20

@@ -153,10 +153,17 @@ class OipProber:
     Args:
         clock: monotonic seconds.
         key_at: knows the control keys: without its leader's, a probe counts as a client's call.
+        answered: told of each probe that an engine has answered, well or not.
     """
 
-    def __init__(self, clock: Callable[[], float], key_at: KeyAt = lambda _: "") -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        key_at: KeyAt = lambda _: "",
+        answered: Callable[[VersionKey], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
+        self._answered = answered
         self._channels = Channels(key_at=key_at)
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
@@ -167,9 +174,12 @@ class OipProber:
             await infer_golden(line, version, facts, index)
         except ProbeFailedError as error:
             took_s = self._clock() - began_s
+            if not error.unavailable:
+                self._answered(version)
             return ProbeOutcome(
                 ok=False, detail=str(error), duration_s=took_s, overloaded=error.overloaded, no_verdict=error.no_verdict
             )
+        self._answered(version)
         return ProbeOutcome(ok=True, duration_s=self._clock() - began_s)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, cast
 
 import grpc
@@ -35,9 +36,11 @@ class OipScorer:
 
     Args:
         key_at: knows the control keys: without its leader's, an engine refuses to give whole distributions.
+        answered: told of each text that an engine has answered, well or not.
     """
 
-    def __init__(self, key_at: KeyAt = lambda _: "") -> None:
+    def __init__(self, key_at: KeyAt = lambda _: "", answered: Callable[[VersionKey], None] = lambda _: None) -> None:
+        self._answered = answered
         self._channels = Channels((("grpc.max_receive_message_length", _MESSAGE_BYTES),), key_at=key_at)
 
     @property
@@ -63,8 +66,11 @@ class OipScorer:
             request.parameters["requantised"].bool_param = True
         try:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))
+            self._answered(version)
             return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                self._answered(version)
             return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {answer_details(error)}")
         except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")

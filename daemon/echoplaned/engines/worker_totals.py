@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -30,6 +30,9 @@ class WorkerTotals:
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
         self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
+        self._probes: Counter[VersionKey] = Counter()
+        self.clients = _WithoutProbes(self, self._probes)
+        """The same without what the daemon's own probes and scorings add: what clients may have sent (a ``TrafficSource``)."""
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take a worker's newest counters; ``process`` names one life of one worker."""
@@ -39,6 +42,10 @@ class WorkerTotals:
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
         self._counters[version, process] = counters
+
+    def probe_answered(self, version: VersionKey) -> None:
+        """A worker of a version has answered a request of the daemon's own, and counts it like any other."""
+        self._probes[version] += 1
 
     def ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
@@ -72,3 +79,24 @@ class WorkerTotals:
             oldest = next((version for version in self._ended if version not in live), None)
             if oldest is not None:
                 del self._ended[oldest]
+                self._probes.pop(oldest, None)
+
+
+class _WithoutProbes:
+    """Running totals less the daemon's own requests, as far as these are answered."""
+
+    def __init__(self, whole: WorkerTotals, probes: Mapping[VersionKey, int]) -> None:
+        self._whole = whole
+        self._probes = probes
+
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
+        """Return the totals since the daemon started watching."""
+        return {
+            version: replace(
+                counts,
+                ok=max(0, counts.ok - self._probes.get(version, 0)),
+                arrivals=max(0, counts.arrivals - self._probes.get(version, 0)),
+                calls=max(0, counts.calls - self._probes.get(version, 0)),
+            )
+            for version, counts in self._whole.totals().items()
+        }
