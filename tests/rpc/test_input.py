@@ -219,6 +219,14 @@ async def test_text_that_cannot_be_shown(world: World, text: str) -> None:
     assert found.fields == {"reason"}
 
 
+def test_a_field_is_named_once() -> None:
+    """Where a pattern says already that a text is none, it is not said twice."""
+    request = models_pb2.LoadModelRequest(model_id="a\nb", source_uri="file:\n")
+    with pytest.raises(FieldInvalidError) as refused:
+        check(request)
+    assert sorted(violation.field for violation in refused.value.failure.violations) == ["model_id", "source_uri"]
+
+
 async def test_text_of_every_script(world: World) -> None:
     """Words of any script, and emoji that are joined of several, are text."""
     labels = {"a": "größer", "b": "模型", "c": "👩‍🔬", "d": "نموذج"}

@@ -74,8 +74,12 @@ def check(request: Message) -> None:
     crowded = list(itertools.islice(_crowded_fields(request, ""), MAX_VIOLATIONS))
     if crowded:
         raise FieldInvalidError(*crowded)
-    found = (_unknown_fields(request, ""), _broken_rules(request), _unclean_texts(request, ""))
+    found = (_unknown_fields(request, ""), _broken_rules(request))
     violations = [violation for each in found for violation in itertools.islice(each, MAX_VIOLATIONS)]
+    named = {violation.field for violation in violations}
+    unclean = itertools.islice(_unclean_texts(request, ""), MAX_VIOLATIONS)
+    # A pattern says it already where there is one: a field is named once.
+    violations += [violation for violation in unclean if violation.field not in named]
     if violations:
         raise FieldInvalidError(*violations)
 
