@@ -147,7 +147,10 @@ class Settings(BaseSettings):
         description="Names that all ADS streams are subscribed to at most; one connection may have a fifth.",
     )
     max_inspections: int = Field(
-        default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
+        default=2,
+        ge=1,
+        le=256,
+        description="Checkpoints whose headers are read at once; for a load, as many more are read whole for their digest.",
     )
     test_wall_offset_file: Path | None = Field(
         default=None,

@@ -7,6 +7,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.budgets import Budget
@@ -28,7 +30,9 @@ from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, re
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import PlanQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.stop import Stop
+from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -44,6 +48,8 @@ from echoplaned.rpc.version_request import (
     read_version_request,
     same_content,
 )
+
+_MAX_WAITING_DIGESTS: Final = 32
 
 VersionEvent = LoadVersion | UpdateModel
 
@@ -65,9 +71,10 @@ class Admission:
         self._memory = memory
         self._tally = tally
         limits = deps.limits
-        self._inspections = Turns(
-            limits.inspections, Budget("calls that wait to be planned", limits.max_waiting_inspections)
-        )
+        waiting = Budget("calls that wait to be planned", limits.max_waiting_inspections)
+        self._turns = Turns(limits.inspections, waiting)
+        self._headers = BlockingCalls("inspections", limits.inspections, limits.max_waiting_inspections)
+        self._digests = BlockingCalls("digests", limits.inspections, _MAX_WAITING_DIGESTS)
         self._shares = OperationShares(limits.max_open_operations)
 
     async def load(self, request: models_pb2.LoadModelRequest, peer: str) -> Accepted:
@@ -170,7 +177,7 @@ class Admission:
         if known is not None and not asked.source_uri and known.instances:
             spec, facts = changed_spec(asked, known), known.facts
         else:
-            spec, facts = await self._inspect(completed, peer)
+            spec, facts = await self._inspect_all(completed, peer)
         version_id = asked.version or default_version_id(spec)
         known = self._version(asked.model, version_id)
         if known is not None and same_content(known.spec, spec):
@@ -179,9 +186,22 @@ class Admission:
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     async def _inspect(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
-        async with self._inspections.turn(peer):
-            found = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+        found = await self._read_headers(asked.source_uri, peer)
         return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
+
+    async def _inspect_all(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
+        """Inspect a source and read all of it for its digest, which makes a version what it is."""
+        found = await self._read_headers(asked.source_uri, peer)
+        # What is wrong with the rest of the request is found before gigabytes are read for it.
+        spec = new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency)
+        stop = Stop()
+        digest = partial(self._deps.planning.digest, found, stop)
+        facts = await self._digests.run(digest, size=_bytes_of(found), give_up=stop.stop)
+        return replace(spec, digest=facts.digest), facts
+
+    async def _read_headers(self, source_uri: str, peer: str) -> InspectedSource:
+        async with self._turns.turn(peer):
+            return await self._headers.run(partial(self._deps.planning.inspect, source_uri))
 
     async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
         """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
@@ -264,6 +284,11 @@ def answered(operation: Operation | None) -> Operation:
     if operation is None:
         raise AssertionError("the core took a command and named no operation for it")
     return operation
+
+
+def _bytes_of(found: InspectedSource) -> int:
+    """Return how much a digest has to read."""
+    return 0 if found.facts.content is None else sum(file.size_bytes for file in found.facts.content.files)
 
 
 def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:

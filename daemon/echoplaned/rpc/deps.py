@@ -30,7 +30,7 @@ class RpcLimits:
         max_open_operations: operations under way.
         max_watchers: streams and calls that wait for a change, health's apart.
         max_health_watchers: streams of ``grpc.health.v1.Health/Watch``.
-        inspections: checkpoints that are read at once; reading hashes the whole of them.
+        inspections: checkpoints whose headers are read at once, and as many of which all is.
         max_waiting_inspections: calls that wait for their turn to have one read.
         default_max_concurrency: of a version whose caller names none.
     """
