@@ -68,8 +68,7 @@ class Desk:
         self.now_s += seconds
         if report is not None:
             self.instance._take(report)
-        self.instance.why_stuck()
-        return self.instance.is_silent()
+        return self.instance.look_for_silence()
 
     def silent_after(self) -> float:
         """Return how long the worker says nothing until it counts as silent."""
@@ -111,16 +110,18 @@ def test_a_short_silence_is_told_and_forgotten() -> None:
     for _ in range(3):
         waited.append(desk.silent_after())
         assert not desk.look(0.25, READY)
-    assert waited == [1.25, 3.25, 5.25]
+    assert waited == [1.5, 4.0, 5.5]
 
 
 def test_a_daemon_that_was_late_calls_nobody_silent() -> None:
-    """Its own delay is nobody's silence."""
+    """After its own delay it reads what was reported meanwhile before it says anything."""
     desk = Desk()
     desk.accept()
     desk.look(0.25, READY)
-    assert not desk.look(1.5)
-    assert not desk.look(0.25)
+    assert not desk.look(3.0)
+    assert not desk.look(0.25, READY)
+    assert not desk.look(5.25)
+    assert desk.look(0.25)
 
 
 def test_calls_without_a_step_are_stuck_after_eight_seconds() -> None:
@@ -135,6 +136,17 @@ def test_calls_without_a_step_are_stuck_after_eight_seconds() -> None:
     assert not desk.after(8, busy)
     assert desk.after(1, busy) == "3 calls in flight and no step for 9 s"
     assert not desk.after(8, replace(busy, progress=8))
+
+
+def test_one_that_falls_silent_before_it_said_ready_is_stuck() -> None:
+    """It has answered its probes: that its last report was of its load makes it no less stuck."""
+    desk = Desk()
+    desk.instance._take(LOADING)
+    assert not desk.after(60)
+    desk.instance._take(LOADING)
+    desk.accept()
+    assert desk.look(0.25) is False
+    assert desk.after(6) == "no report for 6 s"
 
 
 def test_a_leader_that_never_reports_is_stuck() -> None:

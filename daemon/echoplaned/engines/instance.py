@@ -26,6 +26,7 @@ _RECONNECT_MAX_S: Final = 2.0
 _GROWN_SHARE: Final = 0.05
 _GROWN_BYTES: Final = 4 * 1024 * 1024
 _GROWN_BATCH: Final = 1.5
+_SILENT_LOOKS: Final = 2
 _START_GROWN_BYTES: Final = 1024 * 1024
 
 
@@ -75,7 +76,6 @@ class StuckLimits:
         silence_s: no report while it serves.
         silent_s: no report while it serves, so that it is called no more where another one can be; more where its reports are late.
         silent_factor: so many times the longest gap between two reports in ten minutes.
-        check_gap_s: looks of the daemon further apart than this say nothing of a short silence.
         hang: calls in flight and no step of the model.
         loop_gap_s: the daemon itself was not running for so long, so that silence says nothing.
     """
@@ -84,7 +84,6 @@ class StuckLimits:
     silence_s: float = 5.0
     silent_s: float = 1.0
     silent_factor: float = 2.0
-    check_gap_s: float = 0.5
     hang: HangLimits = field(default_factory=HangLimits)
     loop_gap_s: float = 2.0
 
@@ -161,8 +160,7 @@ class WatchedInstance:
         self._probes_sent = 0
         self._probes_failed = 0
         self._heard_s = clock()
-        # As _heard_s, but for short silences: it moves with every delay of the daemon's own.
-        self._spoke_s = clock()
+        self._silent_looks = 0
         self._gaps = Longest(limits.stuck.hang.window_s, limits.stuck.silent_s / limits.stuck.silent_factor)
         self._checked_s = clock()
         self._fresh = asyncio.Event()
@@ -224,27 +222,32 @@ class WatchedInstance:
         gap_s, self._checked_s = now_s - self._checked_s, now_s
         if gap_s > self._limits.loop_gap_s:
             self._forgive(gap_s)
-        if gap_s > self._limits.check_gap_s:
-            self._spoke_s += gap_s
         silent_s = now_s - self._heard_s
         if self._start is not None:
             return self._why_start_stuck(self._start, now_s)
         if self._last is None:
             return f"no report for {silent_s:.0f} s" if silent_s > self._limits.first_report_s else ""
-        if self._last.phase is not WorkerPhase.READY:
+        # One that passed its probes serves, though it may fall silent before its first report that says so.
+        if not self.is_serving and not self.is_accepted:
             return ""
         if silent_s > self._limits.silence_s:
             return f"no report for {silent_s:.0f} s"
         # The probes that an instance is accepted by have a limit of their own: how long a step takes is not known before them.
         return self.progress.why_hung(now_s) if self.is_accepted else ""
 
-    def is_silent(self) -> bool:
-        """Whether it serves and has not reported for longer than it usually does; ``why_stuck`` was called before."""
-        if self._start is not None or not self.is_serving or not self.is_accepted or self.stopping or self.stuck:
+    def look_for_silence(self) -> bool:
+        """Say whether it serves and has not reported for longer than it usually does. To be called a few times a second.
+
+        Two looks in a row have to find it so: after a delay of the daemon's own, what was reported meanwhile is read between them.
+        """
+        if self._start is not None or not self.is_accepted or self.stopping or self.stuck:
+            self._silent_looks = 0
             return False
         now_s, limits = self._clock(), self._limits
         usual_s = limits.silent_factor * self._gaps.value_s(now_s)
-        return now_s - self._spoke_s > min(limits.silence_s, max(limits.silent_s, usual_s))
+        silent = now_s - self._heard_s > min(limits.silence_s, max(limits.silent_s, usual_s))
+        self._silent_looks = self._silent_looks + 1 if silent else 0
+        return self._silent_looks >= _SILENT_LOOKS
 
     def _why_start_stuck(self, start: _Start, now_s: float) -> str:
         limits = self._start_limits
@@ -313,9 +316,10 @@ class WatchedInstance:
     def _take(self, report: Report) -> None:
         now_s = self._clock()
         before = self._last
-        if before is not None:
-            self._gaps.note(now_s - self._spoke_s, now_s)
-        self._heard_s = self._spoke_s = now_s
+        # Reports are late while weights are read; that says nothing of how often they come once it serves.
+        if before is not None and self.is_accepted:
+            self._gaps.note(now_s - self._heard_s, now_s)
+        self._heard_s = now_s
         self.progress.take(report, now_s)
         if self._start is not None:
             self._start.take(report, now_s)

@@ -34,7 +34,7 @@ from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerRecord, forget_record, read_boot_id, records_dir
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, forget_record, read_boot_id, records_dir
 
 _CHECK_INTERVAL_S: Final = 0.25
 _LATE_SWEEP_S: Final = 5.0
@@ -261,7 +261,7 @@ class Leaders:
         why = watched.why_stuck()
         if why:
             self.stuck(watched, why)
-        silent = watched.is_silent()
+        silent = watched.look_for_silence()
         if silent is not watched.was_silent:
             watched.was_silent = silent
             kind = EngineSilent if silent else EngineHeard
@@ -289,7 +289,7 @@ class Leaders:
         watched = self._watch((instance, record.generation), leader)
         watched.count_from_now()
         # Whoever started it has probed it, or the core will have it probed again.
-        watched.is_accepted = True
+        watched.is_accepted = record.phase is WorkerPhase.READY
         return [FoundEngine(instance, record.generation, record.endpoints, record.worker_id)]
 
     async def _take_inventory(self) -> Inventory:
