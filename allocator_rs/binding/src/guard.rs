@@ -9,7 +9,7 @@ use crate::errors::NativePanicError;
 
 /// Work without the interpreter.
 ///
-/// A panic is a mistake of this module. PyO3's own exception for it is a `BaseException`, which passes by every handler and ends
+/// A panic is a mistake of this module. `PyO3`'s own exception for it is a `BaseException`, which passes by every handler and ends
 /// a server's task without an answer; this one is an `Exception`.
 ///
 /// # Errors
@@ -37,6 +37,7 @@ pub fn locked<S: Send, T: Send>(
 
 /// Panic, so that a test can see what becomes of it.
 #[pyfunction]
+#[expect(clippy::panic, reason = "this is what it is for")]
 pub fn panic_with(python: Python<'_>, text: &str) -> PyResult<()> {
     detach(python, || std::panic::panic_any(text.to_owned()))
 }
