@@ -27,7 +27,12 @@ class World:
     claims: ClientRequestTotals = field(default_factory=ClientRequestTotals)
 
     def __post_init__(self) -> None:
-        self.confirmed = ConfirmedRequests(self.claims, self, self, lambda: self.now_s)
+        self.confirmed = ConfirmedRequests(self.claims, self, self, self.clock)
+
+    def clock(self) -> float:
+        """Return the time, which goes on a little with every look."""
+        self.now_s += 1e-6
+        return self.now_s
 
     def totals(self) -> dict[VersionKey, RequestCounts]:
         """Return what the workers counted (the port ``TrafficSource``)."""
@@ -66,6 +71,15 @@ def test_a_client_whose_requests_arrived_is_busy() -> None:
         world.second()
         world.confirmed.sample()
     assert world.busy() == Busy()
+
+
+def test_one_report_is_enough() -> None:
+    """A client that has reported once, and nothing since, is busy: its requests are five seconds old and contradicted by nobody."""
+    world = World()
+    world.now_s += 30.0
+    world.second(40, a=40)
+    world.now_s += 10.0
+    assert world.busy() == Busy(frozenset({HONEST}))
 
 
 def test_made_up_requests_make_nobody_busy() -> None:

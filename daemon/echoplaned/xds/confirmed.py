@@ -46,8 +46,8 @@ class _Recent:
     reports: deque[tuple[float, int]] = field(default_factory=deque)
 
     def between(self, begin_s: float, end_s: float) -> int:
-        """Return the requests that were reported in a span."""
-        return sum(count for time_s, count in self.reports if begin_s <= time_s <= end_s)
+        """Return the requests that were reported in a span, its begin left out."""
+        return sum(count for time_s, count in self.reports if begin_s < time_s <= end_s)
 
 
 class ConfirmedRequests:
@@ -82,17 +82,14 @@ class ConfirmedRequests:
 
     def took(self, report: LoadReport) -> None:
         """Note a report, which is in the totals already."""
-        self.sample()
         key = (report.reporter.caller, report.version.model)
         if key not in self._recent and len(self._recent) >= MAX_ENTRIES:
             return
         reports = self._recent.setdefault(key, _Recent()).reports
+        # Noted before the sample is taken: what a sample's totals hold is not later than the sample.
         now_s = self._clock()
-        # One entry a sample's time: a window of them is a bounded number.
-        if reports and now_s - reports[-1][0] < SAMPLE_S:
-            reports[-1] = (reports[-1][0], reports[-1][1] + report.counts.requests)
-        else:
-            reports.append((now_s, report.counts.requests))
+        reports.append((now_s, report.counts.requests))
+        self.sample()
         while now_s - reports[0][0] > WINDOW_S:
             reports.popleft()
 
@@ -106,11 +103,12 @@ class ConfirmedRequests:
 
         Where clients report what cannot be true, nobody has; that others call all the same is what the workers say.
         """
+        self.sample()
         now_s = self._clock()
         counted = self._counts.totals()
         first = self._samples[0]
         # Reports of the first seconds are of requests from before them; those of the last may not be counted yet.
-        begin = next((each for each in self._samples if each.time_s - first.time_s >= SLACK_S), None)
+        begin = self._begin(first)
         end = next((each for each in reversed(self._samples) if now_s - each.time_s >= SLACK_S), None)
         if begin is None or end is None:
             return Busy()
@@ -125,6 +123,20 @@ class ConfirmedRequests:
                 if recent is not None and recent.between(begin.time_s, end.time_s) > least
             )
         )
+
+    def _begin(self, first: _Sample) -> _Sample | None:
+        """Return the sample after which reports are of requests that came after the first one.
+
+        After a time without reports, in which no sample was taken, that is the last one before it.
+        """
+        before = first
+        for each in self._samples:
+            if each.time_s - first.time_s >= 2 * SLACK_S:
+                return before
+            if each.time_s - first.time_s >= SLACK_S:
+                return each
+            before = each
+        return None
 
     def _balances(
         self, model: str, samples: tuple[_Sample, _Sample, _Sample], counted: Mapping[VersionKey, RequestCounts]
