@@ -1,4 +1,4 @@
-# The native module. Private: echoplaned.planning and echoplaned.dtesn are its only importers.
+# The native module. Private: echoplaned.planning, echoplaned.dtesn and echoplaned.worker.content are its only importers.
 
 from builtins import bytes as _bytes
 from os import PathLike
@@ -26,6 +26,8 @@ __all__ = [
     "Constants",
     "ContextInvalidError",
     "DeviceDuplicateError",
+    "DigestChangedError",
+    "DigestStoppedError",
     "DigestUnreadableError",
     "DtesnError",
     "DtypeUnknownError",
@@ -65,6 +67,7 @@ __all__ = [
     "MethodSeries",
     "MethodUnknownError",
     "NameUnknownError",
+    "NativePanicError",
     "NestingTooDeepError",
     "NetworkMismatchError",
     "NodeDuplicateError",
@@ -97,6 +100,7 @@ __all__ = [
     "SnapshotInvalidError",
     "SourceUnsafeError",
     "SplitInvalidError",
+    "StopFlag",
     "StreamUnknownError",
     "StreamsFullError",
     "StreamsLiveError",
@@ -124,12 +128,15 @@ __all__ = [
     "architectures",
     "calibrate",
     "digest",
+    "digest_known",
     "discrepancy",
     "gguf_kinds",
     "inspect",
     "inspect_config",
     "limits",
+    "open_beneath",
     "pack",
+    "panic_with",
     "place",
     "reservoir",
     "series_compose",
@@ -200,6 +207,9 @@ class DeviceDuplicateError(AllocatorError): ...
 class ReadingInvalidError(AllocatorError): ...
 class ReplicasInvalidError(AllocatorError): ...
 class OverrideInvalidError(AllocatorError): ...
+class NativePanicError(AllocatorError): ...
+class DigestChangedError(AllocatorError): ...
+class DigestStoppedError(AllocatorError): ...
 class DigestUnreadableError(AllocatorError): ...
 class AdvantageInvalidError(AllocatorError): ...
 class ItemDuplicateError(AllocatorError): ...
@@ -302,6 +312,8 @@ class Checkpoint:
     @property
     def files(self) -> list[str]: ...
     @property
+    def contents(self) -> list[tuple[str, str, int, int, int]]: ...
+    @property
     def warnings(self) -> list[str]: ...
     @property
     def max_context_length(self) -> int: ...
@@ -316,6 +328,11 @@ class Checkpoint:
     @property
     def mtp_parameter_count(self) -> int: ...
     def size(self, *, dtype_name: str, context_length: int, max_concurrency: int, engine_name: str) -> Sizing: ...
+
+@final
+class StopFlag:
+    def __new__(cls) -> StopFlag: ...
+    def stop(self) -> None: ...
 
 @final
 class Reservoir:
@@ -379,6 +396,9 @@ def size_batch(
 def architectures() -> list[tuple[str, bool]]: ...
 def gguf_kinds() -> list[tuple[int, str, int, int]]: ...
 def digest(directory: str | PathLike[str], files: list[str]) -> str: ...
+def digest_known(root: str | PathLike[str], files: list[tuple[str, str, int, int, int]], stop: StopFlag) -> str: ...
+def panic_with(text: str) -> None: ...
+def open_beneath(root: str | PathLike[str], path: str | PathLike[str]) -> int: ...
 def size_class(parameter_count: int) -> str: ...
 def reservoir(
     parameter_count: int,

@@ -136,7 +136,7 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
     spec = VersionSpec(
         source_uri=source.as_uri(),
         source_path=str(source),
-        digest="blake3:0",
+        digest="",  # nobody inspected it: whatever is there is loaded
         shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
     return StartEngine(KEY, generation, on_one_device("host", 2_000_000), spec, facts())

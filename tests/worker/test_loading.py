@@ -137,7 +137,7 @@ def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str)
 
 
 def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """INT8 keeps what it does not quantise as the file has it, takes the bytes that were planned, and lets go of the file."""
+    """INT8 keeps what it does not quantise as the file has it, and takes the bytes that were planned."""
     planned = {
         "EMBEDDING INT8": size_model(checkpoints.encoder, ShapeRequest(dtype=Dtype.INT8)),
         "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), ShapeRequest(dtype=Dtype.INT8)),
@@ -146,10 +146,15 @@ def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkp
         kept = {"weights", "quantisation_zero_points", "buffers"}
         assert results[name]["bytes"] == sum(part.bytes for part in sized.components if part.name in kept)
         assert results[name]["failed"] == []
-        assert results[name]["mapped"] is False
-    assert results["EMBEDDING FP32"]["mapped"] is True
     vectors = [np.array(results[name]["vector"]) for name in planned]
     assert np.abs(vectors[0] - vectors[1]).max() < 0.01
+
+
+def test_nothing_keeps_the_file(results: Results) -> None:
+    """Whatever the task and the dtype, a loaded model has memory of its own: the file may change, or be cut to nothing."""
+    loaded = {name: result["mapped"] for name, result in results.items() if "error" not in result}
+    assert len(loaded) >= 12
+    assert not any(loaded.values()), loaded
 
 
 @pytest.mark.parametrize(

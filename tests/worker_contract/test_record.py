@@ -18,6 +18,7 @@ from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
     check_worker_id,
+    forget_record,
     is_alive,
     read_boot_id,
     read_record,
@@ -106,8 +107,19 @@ def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pyte
     (record,) = read_records(state_dir)
     assert (record.address, record.instance, record.generation) == ("127.0.0.1:5", "m/v#0", 2)
     assert [one.target for one in record.endpoints] == ["127.0.0.1:5"]
+    (keeper.links_dir / "1_Pooling").mkdir(parents=True)
     keeper.release()
     assert list(records_dir(state_dir).iterdir()) == []
+
+
+def test_what_a_leader_left_in_the_middle_of_a_load_is_forgotten_with_it(state_dir: Path) -> None:
+    """Links to the files of a checkpoint go with the record of a leader that was killed."""
+    keeper = RecordKeeper(state_dir, "w1", "kind")
+    keeper.links_dir.mkdir()
+    (keeper.links_dir / "config.json").symlink_to("/proc/self/fd/99")
+    forget_record(state_dir, "w1")
+    assert list(records_dir(state_dir).iterdir()) == []
+    keeper.release()
 
 
 def test_an_id_is_claimed_once(state_dir: Path) -> None:

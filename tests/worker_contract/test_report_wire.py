@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.cpu_isa import CpuIsa
-from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.facts import Dtype, SourceContent, SourceFile, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker_contract.order import LoadOrder, read_order, write_order
@@ -92,8 +93,23 @@ def test_an_order_comes_back() -> None:
         engine_options={"threads": "2"},
         device_id="cuda:1",
         weights_format="safetensors",
+        digest="blake3:12",
+        content=SourceContent(
+            "/models", (SourceFile("1_Pooling/config.json", "m/1_Pooling/config.json", 5, 2**63, -1),)
+        ),
     )
     assert read_order(write_order(order)) == order
+    unnamed = replace(order, content=None, digest="")
+    assert read_order(write_order(unnamed)) == unnamed
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../config.json", "a/../../b", ""])
+def test_a_name_that_leads_out_of_the_checkpoint_is_refused(name: str) -> None:
+    """A leader makes links by these names, and none of them lies elsewhere."""
+    order = LoadOrder(InstanceKey(VersionKey("m", "v1"), 0), 1, Path("/models/m"), Task.EMBEDDING, Dtype.FP32, 64, 4)
+    message = write_order(replace(order, content=SourceContent("/models", (SourceFile(name, "m/x", 5, 1, 1),))))
+    with pytest.raises(ValueError, match="no name of a file"):
+        read_order(message)
 
 
 def test_an_order_of_another_version_is_refused() -> None:

@@ -11,7 +11,7 @@ use crate::index::read_sharded;
 use crate::math::{product, sum};
 use crate::model::{Model, Place, Presence, Rule, Tally};
 use crate::safetensors::{Tensor, Tensors, read_header};
-use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, read_bounded};
+use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, SourceFile, read_bounded};
 use crate::tokenizer::Tokenizer;
 use crate::{Result, SizingError, StoredDtype, WeightDtype};
 
@@ -36,10 +36,12 @@ pub struct Checkpoint {
     pub stored_bytes: u64,
     /// Whether there are files, or a config only.
     pub has_weights: bool,
-    /// Whether the engine puts parameters together of several tensors of the files, so that none of them stays mapped.
+    /// Whether the engine puts parameters together of several tensors of the files, so that a load makes them beside the files' bytes.
     pub put_together: bool,
     /// Files that an engine reads, relative to the checkpoint, sorted. Empty for a config only.
     pub files: Vec<String>,
+    /// The same files as they were when they were read; empty where no engine of ours will load them.
+    pub contents: Vec<SourceFile>,
     /// What a caller should know.
     pub warnings: Vec<String>,
     /// The tokenizer's file, where there is one.
@@ -60,7 +62,7 @@ impl Checkpoint {
 /// One [`SizingError`] variant a cause.
 pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
     let source = Source::open(directory, root, true)?;
-    let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
+    let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     let (architecture, model) = build(&text)?;
     let (shards, tensors) = read_tensors(&source)?;
     let tally = Tally::of(&model.rules, model.shape.layers)?;
@@ -82,6 +84,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         files: source.engine_files(&shards),
         warnings,
         tokenizer: Tokenizer::of(&source)?,
+        contents: source.engine_contents(&shards)?,
         model,
     })
 }
@@ -111,6 +114,7 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         has_weights: false,
         put_together: false,
         files: Vec::new(),
+        contents: Vec::new(),
         warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
         tokenizer: None,
         model,
@@ -129,7 +133,7 @@ pub(crate) fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors
         let (index, tensors) = read_sharded(source)?;
         return Ok((index.shards().into_iter().map(str::to_owned).collect(), tensors));
     }
-    let tensors = read_header(&source.resolve(SINGLE_NAME)?, SINGLE_NAME)?;
+    let tensors = read_header(source.open_file(SINGLE_NAME)?, SINGLE_NAME)?;
     Ok((BTreeSet::from([SINGLE_NAME.to_owned()]), tensors))
 }
 

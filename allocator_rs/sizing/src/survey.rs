@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use files::open_regular;
 use gguf::{Header, Value};
 
 use crate::cache::{CacheGroup, CacheKind};
@@ -31,10 +32,11 @@ pub fn survey(path: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         return survey_directory(path, root);
     }
     let name = file_name(path);
+    let file = open_regular(path).map_err(|error| describe(&name, &error))?;
     if name.to_ascii_lowercase().ends_with(".gguf") {
-        return survey_gguf(path);
+        return survey_gguf(file, name);
     }
-    survey_config(&read_bounded(path, &name, CONFIG_LIMIT_BYTES)?)
+    survey_config(&read_bounded(file, &name, CONFIG_LIMIT_BYTES)?)
 }
 
 /// Read a config alone: an estimate, exact in its parameter count.
@@ -61,16 +63,15 @@ fn survey_directory(directory: &Path, root: Option<&Path>) -> Result<Checkpoint>
     if !source.has(CONFIG_NAME)
         && let Some(name) = files.next()
     {
-        let path = source.resolve(name)?;
         return match files.next() {
-            None => survey_gguf(&path),
+            None => survey_gguf(source.open_file(name)?, name.rsplit('/').next().unwrap_or(name).to_owned()),
             Some(_) => Err(SizingError::FileUnreadable {
                 file: "the directory".to_owned(),
                 detail: "it holds several GGUF files: name one".to_owned(),
             }),
         };
     }
-    let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
+    let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     if !source.is_sharded() && !source.has(crate::source::SINGLE_NAME) {
         return survey_config(&text);
     }
@@ -119,6 +120,7 @@ fn from_tensors(fields: &Fields, tensors: &Tensors) -> Result<Checkpoint> {
         has_weights: true,
         put_together: is_put_together(architecture, &model, tensors),
         files: Vec::new(),
+        contents: Vec::new(),
         warnings,
         tokenizer: None,
         model,
@@ -186,9 +188,7 @@ fn remark(checkpoint: &mut Checkpoint, has_code: bool) {
     }
 }
 
-fn survey_gguf(path: &Path) -> Result<Checkpoint> {
-    let name = file_name(path);
-    let file = File::open(path).map_err(|error| describe(&name, &error))?;
+fn survey_gguf(file: File, name: String) -> Result<Checkpoint> {
     let length = file.metadata().map_err(|error| describe(&name, &error))?.len();
     let header = gguf::read_from(BufReader::new(file), length)
         .map_err(|error| SizingError::Gguf { file: name.clone(), error })?;
@@ -206,6 +206,10 @@ fn survey_gguf(path: &Path) -> Result<Checkpoint> {
 /// [`SizingError::Gguf`], [`SizingError::FeatureUnsupported`], [`SizingError::Overflow`].
 pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
     let keys = GgufKeys::of(header)?;
+    if header.tensors.is_empty() {
+        // A vocabulary alone, or a file that was cut: it would fit anywhere, and serve nothing.
+        return Err(invalid("the tensor table", "it is empty: there are no weights"));
+    }
     if keys.plain("split.count").is_some_and(|count| count > 1) {
         let value = "more than one part".to_owned();
         return Err(SizingError::FeatureUnsupported { field: "split.count", value });
@@ -249,11 +253,15 @@ pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
         has_weights: true,
         put_together: false,
         files: Vec::new(),
+        contents: Vec::new(),
         warnings: Vec::new(),
         tokenizer: None,
         model,
     })
 }
+
+/// The largest number that a key may give.
+const MAX_NUMBER: u64 = 1 << 31;
 
 /// A header's keys under its architecture's name.
 struct GgufKeys<'a> {
@@ -280,7 +288,7 @@ impl<'a> GgufKeys<'a> {
 
     fn number(&self, key: &str, default: Option<u64>) -> Result<u64> {
         match (self.value(key), default) {
-            (Some(Value::Unsigned(number)), _) if *number <= 1 << 31 => Ok(*number),
+            (Some(Value::Unsigned(number)), _) if *number <= MAX_NUMBER => Ok(*number),
             (None, Some(default)) => Ok(default),
             _ => Err(invalid(key, "it must be a whole number from 0 to 2147483648")),
         }
@@ -291,9 +299,14 @@ impl<'a> GgufKeys<'a> {
         let same = |number: u64| Ok((0..layers).map(|_| number).collect());
         match self.value(key) {
             None => same(default),
-            Some(Value::Numbers(list)) if u64::try_from(list.len()).ok() == Some(layers) => Ok(list.clone()),
-            Some(Value::Unsigned(number)) => same(*number),
-            Some(_) => Err(invalid(key, "it must be a whole number, or one a layer")),
+            Some(Value::Numbers(list))
+                if u64::try_from(list.len()).ok() == Some(layers)
+                    && list.iter().all(|number| *number <= MAX_NUMBER) =>
+            {
+                Ok(list.clone())
+            }
+            Some(Value::Unsigned(number)) if *number <= MAX_NUMBER => same(*number),
+            Some(_) => Err(invalid(key, "it must be a whole number from 0 to 2147483648, or one a layer")),
         }
     }
 

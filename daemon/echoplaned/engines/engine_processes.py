@@ -195,7 +195,9 @@ class EngineProcesses:
             self._emit(EngineReady(self._now_s(), *key, leader.endpoints, leader.worker_id))
 
     def _load_failed(self, watched: WatchedInstance, error: LeaderRefusedError) -> None:
-        if error.code in _FINAL_CODES:
+        if error.reason is Reason.SOURCE_CHANGED:
+            self._emit(EngineGaveUp(self._now_s(), *watched.key, Failure(error.reason, str(error))))
+        elif error.code in _FINAL_CODES:
             tail = watched.leader.log_tail()
             self._give_up(watched.key, f"the engine cannot load the version: {error}\nits last lines:\n{tail}")
         elif error.code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import Final, cast
 
@@ -11,10 +11,12 @@ import structlog
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
+from echoplaned.core.failure import Reason
 from echoplaned.engines.channels import open_channel
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
 from echoplaned.worker_contract.report_wire import read_report
+from echoplaned.worker_contract.service import REASON_KEY
 
 _CALL_DEADLINE_S: Final = 5.0
 
@@ -22,11 +24,18 @@ log = structlog.get_logger(__name__)
 
 
 class LeaderRefusedError(Exception):
-    """A leader answered a control call with an error. ``code`` is its gRPC status."""
+    """A leader answered a control call with an error.
 
-    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+    Args:
+        code: its gRPC status.
+        detail: why, in a sentence.
+        reason: how the version shall be said to have failed.
+    """
+
+    def __init__(self, code: grpc.StatusCode, detail: str, reason: Reason = Reason.ENGINE_START_FAILED) -> None:
         super().__init__(detail)
         self.code = code
+        self.reason = reason
 
 
 class LeaderClient:
@@ -60,11 +69,14 @@ class LeaderClient:
             engine_options=dict(shape.options),
             device_id=effect.placement.device_ids[0],
             weights_format=shape.weights_format,
+            digest=effect.spec.digest,
+            content=effect.facts.content,
         )
         try:
             answer = await self._stub.Load(write_order(order), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise LeaderRefusedError(error.code(), error.details() or error.code().name) from error
+            detail = error.details() or error.code().name
+            raise LeaderRefusedError(error.code(), detail, _reason_of(error)) from error
         # grpc.aio gives None for an answer that it cannot parse.
         if not isinstance(answer, worker_pb2.LoadResponse):
             raise LeaderRefusedError(grpc.StatusCode.INTERNAL, "its answer is no message of the contract")
@@ -112,3 +124,11 @@ class LeaderClient:
     async def close(self) -> None:
         """Close the channel."""
         await self.channel.close(None)
+
+
+def _reason_of(error: grpc.aio.AioRpcError) -> Reason:
+    """Return the reason that a leader names beside its refusal: a changed source is the one that the daemon tells apart."""
+    # grpc.aio gives pairs, which its types know as objects with two attributes.
+    pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    named = [value for key, value in pairs if key == REASON_KEY]
+    return Reason.SOURCE_CHANGED if Reason.SOURCE_CHANGED.value in named else Reason.ENGINE_START_FAILED

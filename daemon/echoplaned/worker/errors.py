@@ -63,3 +63,7 @@ class LoadError(Exception):
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class SourceChangedError(LoadError):
+    """The checkpoint is not the one that was ordered. Final: a version is its content."""

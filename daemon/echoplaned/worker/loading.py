@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +22,8 @@ from transformers import (
 )
 
 from echoplaned.core.facts import Dtype, Task
+from echoplaned.worker.content import open_content
+from echoplaned.worker.copying import own_weights
 from echoplaned.worker.errors import LoadError
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
@@ -41,8 +42,7 @@ _TORCH_DTYPES: Final = {
 }
 # By the names of the safetensors format.
 _STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-# Experts that files keep one by one are put together in memory of the engine's own, as one parameter of this name.
-_EXPERT_PART: Final = re.compile(r"\.experts\.\d+\.")
+# Experts that files keep one by one are put together as one parameter of this name.
 _EXPERTS: Final = ".experts."
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
 _UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, Task.GENERATION: None}
@@ -66,18 +66,26 @@ class LoadedModel:
 
 
 def load_model(options: LoadOptions) -> LoadedModel:
-    """Load a checkpoint.
+    """Load a checkpoint into memory of the process's own; afterwards its files may change or go.
 
     Raises:
+        SourceChangedError: the files are not those that were ordered, or changed while they were read.
         LoadError: the files are missing, damaged or of a kind that this engine does not serve; the message says which.
     """
-    source = options.source_path
+    with open_content(options) as content:
+        loaded = _load(options, content.directory)
+        content.check_unchanged()
+    return loaded
+
+
+def _load(options: LoadOptions, source: Path) -> LoadedModel:
+    """Load what lies in a directory."""
     check_weights(source)
     pooling = read_pooling(source) if options.task is Task.EMBEDDING else Pooling()
     try:
         tokenizer = _load_tokenizer(source)
         with returning_heap():
-            model = _load_weights(options)
+            model = _load_weights(options, source)
     except MemoryError as error:
         raise LoadError("no memory for the model", retryable=True) from error
     except (
@@ -161,28 +169,6 @@ def stored_dtype(source: Path) -> torch.dtype:
     return _STORED_DTYPES[most]
 
 
-def _has_expert_parts(model: PreTrainedModel, source: Path) -> bool:
-    """Say whether a model has experts whose matrices the files keep apart."""
-    if not any(_EXPERTS in name for name, _ in model.named_parameters()):
-        return False
-    for path in _weight_files(source):
-        with safe_open(path, framework="pt") as file:
-            if any(_EXPERT_PART.search(name) for name in file.keys()):  # noqa: SIM118 - not a dict
-                return True
-    return False
-
-
-def _unmap(model: PreTrainedModel, *, experts: bool) -> None:
-    """Give what is a view of the mapped file memory of its own, as one of them would keep all of it mapped.
-
-    ``experts``: whether experts may be views too.
-    """
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        is_view = tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__")
-        if is_view and (experts or _EXPERTS not in name):
-            tensor.data = tensor.detach().clone()
-
-
 def _check_finite(name: str, tensor: torch.Tensor) -> None:
     """Raise if a tensor holds NaN or an infinity."""
     if not tensor.is_floating_point() or not tensor.numel():
@@ -213,15 +199,15 @@ def _load_tokenizer(source: Path) -> Tokenizer:
     return backend
 
 
-def _load_weights(options: LoadOptions) -> PreTrainedModel:
+def _load_weights(options: LoadOptions, source: Path) -> PreTrainedModel:
     """Run transformers' own loader and refuse what it would quietly make up."""
     quantization: dict[str, Any] = {}
     if options.dtype is Dtype.INT8:
         # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
         quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
-    wanted = stored_dtype(options.source_path) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
+    wanted = stored_dtype(source) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
     model, info = _MODEL_CLASSES[options.task].from_pretrained(
-        options.source_path,
+        source,
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
@@ -237,10 +223,10 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
         raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
     if options.device != "cpu":
         model.to(options.device)
-    apart = _has_expert_parts(model, options.source_path)
-    if apart or options.dtype is Dtype.INT8:
+    if options.dtype is Dtype.INT8 or any(_EXPERTS in name for name, _ in model.named_parameters()):
+        # What these were made of is garbage by now, as large as they are.
         release_free_memory()
-        _unmap(model, experts=not apart)
+    own_weights(model)
     return model
 
 

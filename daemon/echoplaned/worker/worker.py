@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -72,6 +73,11 @@ class Worker:
     def options(self) -> LoadOptions | None:
         """What it was told to load; None: nothing yet."""
         return self._options
+
+    @property
+    def links_dir(self) -> Path:
+        """Where links to the files of a checkpoint are while it is loaded."""
+        return self._keeper.links_dir
 
     @property
     def engine_version(self) -> str:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
 _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
+_LINKS: Final = ".source"
 _MAX_RECORD_BYTES: Final = 64 * 1024
 
 
@@ -188,6 +190,11 @@ class RecordKeeper:
         """The record as it was last written."""
         return self._record
 
+    @property
+    def links_dir(self) -> Path:
+        """A directory of this leader's own for links to the files of a checkpoint while it is loaded."""
+        return self._path.with_suffix(_LINKS)
+
     def update(
         self,
         phase: WorkerPhase,
@@ -214,6 +221,7 @@ class RecordKeeper:
     def release(self) -> None:
         """Remove the record and let go of the lock."""
         self._path.unlink(missing_ok=True)
+        shutil.rmtree(self.links_dir, ignore_errors=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
@@ -254,6 +262,7 @@ def forget_record(state_dir: Path, worker_id: str) -> None:
     path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
+    shutil.rmtree(path.with_suffix(_LINKS), ignore_errors=True)
     for suffix in (".lock", ".tmp"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 

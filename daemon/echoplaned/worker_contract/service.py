@@ -25,6 +25,9 @@ _DEFAULT_INTERVAL_S: Final = 1.0
 _DEFAULT_TRACE_INTERVAL_S: Final = 0.2
 _MIN_INTERVAL_S: Final = 0.05
 
+REASON_KEY: Final = "echoplane-reason"
+"""Metadata beside a refused load: how the version shall be said to have failed."""
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -115,7 +118,7 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
             await context.abort(grpc.StatusCode.ABORTED, str(error))
         except LoadFailedError as error:
             code = grpc.StatusCode.RESOURCE_EXHAUSTED if error.retryable else grpc.StatusCode.FAILED_PRECONDITION
-            await context.abort(code, str(error))
+            await context.abort(code, str(error), ((REASON_KEY, error.reason.value),))
         return write_loaded(loaded)
 
     async def Watch(self, request: worker_pb2.WatchRequest, context: Context) -> AsyncIterator[worker_pb2.WorkerReport]:

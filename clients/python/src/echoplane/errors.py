@@ -24,6 +24,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "PAGE_TOKEN_INVALID": "start again without a page or resume token",
     "SOURCE_NOT_ALLOWED": "put the checkpoint beneath a --model-root of the daemon, or start the daemon with one that holds it",
     "SOURCE_UNSAFE": "convert the checkpoint to safetensors and remove code files and auto_map",
+    "SOURCE_CHANGED": "put the files back as they were and load the version again, or load what is there now as another version",
     "SOURCE_CORRUPT": "download or export the checkpoint again; the message names the file",
     "ARCHITECTURE_UNSUPPORTED": "use one of the architectures that the message names",
     "DTYPE_UNSUPPORTED": "ask for one of the dtypes that the message names",

@@ -45,7 +45,7 @@ TRACE_KIND_TOKENS: TraceKind
 TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
-    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format")
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,9 @@ class LoadRequest(_message.Message):
     ENGINE_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ROOT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FILES_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     model_id: str
@@ -77,7 +80,24 @@ class LoadRequest(_message.Message):
     engine_options: _containers.ScalarMap[str, str]
     device_id: str
     weights_format: str
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ...) -> None: ...
+    source_digest: str
+    source_root: str
+    source_files: _containers.RepeatedCompositeFieldContainer[SourceFile]
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ...) -> None: ...
+
+class SourceFile(_message.Message):
+    __slots__ = ("name", "path", "size_bytes", "inode", "change_time_ns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INODE_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    path: str
+    size_bytes: int
+    inode: int
+    change_time_ns: int
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inode: _Optional[int] = ..., change_time_ns: _Optional[int] = ...) -> None: ...
 
 class LoadResponse(_message.Message):
     __slots__ = ("tensor_bytes", "load_s", "signature", "engine_version")
