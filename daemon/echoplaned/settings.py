@@ -122,7 +122,10 @@ class Settings(BaseSettings):
         default=1000, ge=1, le=1_000_000, description="Streams of WatchEvents and WatchRollout at most."
     )
     max_inspections: int = Field(
-        default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
+        default=2,
+        ge=1,
+        le=256,
+        description="Checkpoints whose headers are read at once; for a load, as many more are read whole for their digest.",
     )
     traces: float = Field(
         default=1.0,

@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
@@ -26,7 +28,9 @@ from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, re
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import PlanQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.stop import Stop
+from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -40,6 +44,9 @@ from echoplaned.rpc.version_request import (
     read_version_request,
     same_content,
 )
+
+_MAX_WAITING_INSPECTIONS: Final = 256
+_MAX_WAITING_DIGESTS: Final = 32
 
 VersionEvent = LoadVersion | UpdateModel
 
@@ -60,7 +67,8 @@ class Admission:
         self._handle = deps.handle
         self._memory = memory
         self._tally = tally
-        self._inspections = asyncio.Semaphore(deps.limits.inspections)
+        self._inspections = BlockingCalls("inspections", deps.limits.inspections, _MAX_WAITING_INSPECTIONS)
+        self._digests = BlockingCalls("digests", deps.limits.inspections, _MAX_WAITING_DIGESTS)
 
     async def load(self, request: models_pb2.LoadModelRequest) -> Accepted:
         """Admit a load.
@@ -160,7 +168,7 @@ class Admission:
         if known is not None and not asked.source_uri and known.instances:
             spec, facts = changed_spec(asked, known), known.facts
         else:
-            spec, facts = await self._inspect(completed)
+            spec, facts = await self._inspect_all(completed)
         version_id = asked.version or default_version_id(spec)
         known = self._version(asked.model, version_id)
         if known is not None and same_content(known.spec, spec):
@@ -169,9 +177,21 @@ class Admission:
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     async def _inspect(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
-        async with self._inspections:
-            found = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+        found = await self._read_headers(asked.source_uri)
         return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
+
+    async def _inspect_all(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
+        """Inspect a source and read all of it for its digest, which makes a version what it is."""
+        found = await self._read_headers(asked.source_uri)
+        # What is wrong with the rest of the request is found before gigabytes are read for it.
+        spec = new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency)
+        stop = Stop()
+        digest = partial(self._deps.planning.digest, found, stop)
+        facts = await self._digests.run(digest, size=_bytes_of(found), give_up=stop.stop)
+        return replace(spec, digest=facts.digest), facts
+
+    async def _read_headers(self, source_uri: str) -> InspectedSource:
+        return await self._inspections.run(partial(self._deps.planning.inspect, source_uri))
 
     async def _submit(self, event: VersionEvent, *, validate_only: bool) -> Accepted:
         """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
@@ -256,6 +276,11 @@ def answered(operation: Operation | None) -> Operation:
     if operation is None:
         raise AssertionError("the core took a command and named no operation for it")
     return operation
+
+
+def _bytes_of(found: InspectedSource) -> int:
+    """Return how much a digest has to read."""
+    return 0 if found.facts.content is None else sum(file.size_bytes for file in found.facts.content.files)
 
 
 def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:

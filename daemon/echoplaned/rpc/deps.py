@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """What callers may take. ``inspections``: checkpoints that are read at once; reading hashes the whole of them."""
+    """What callers may take. ``inspections``: checkpoints whose headers are read at once, and as many of which all is."""
 
     max_models: int = 1000
     max_versions_per_model: int = 100
