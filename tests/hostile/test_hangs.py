@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,24 @@ def test_a_hung_step_is_not_serving_within_ten_seconds(system: e.System) -> None
     system.delete("hung")
 
 
+def test_an_idle_engine_that_hangs_is_found(system: e.System) -> None:
+    """Nobody calls it: the daemon's own probe hangs, and is waited for no longer than a caller's request."""
+    system.load("idle")
+    (instance,) = instances(system, "idle")
+    with stub_at(instance.address) as stub:
+
+        def work() -> None:
+            for _ in range(60):
+                stub.ModelInfer(request("idle", 60), timeout=20.0)
+
+        freeze(busiest_thread(instance.pid, work))
+    began_s = time.monotonic()
+    e.eventually(lambda: not is_serving(system, "models/idle"), BAR_S + 5.0, "an idle engine to be found hung")
+    print(f"an idle hung engine was NOT_SERVING after {time.monotonic() - began_s:.1f} s")  # noqa: T201 - a result
+    check_agreement(system.client.check_health("idle"))
+    system.delete("idle")
+
+
 def answers_alike(folder: Path) -> None:
     """Take the texts out of an encoder: its last layer's scale is 0, so that its offset alone is left."""
 
@@ -157,3 +175,23 @@ def test_a_stopped_engine_of_two_costs_only_the_calls_before_it_left(system: e.S
     assert last_s < 2.5
     e.eventually(lambda: system.client.get_health("stopped").state == SERVING, e.LOAD_S, "both engines")
     system.delete("stopped")
+
+
+@pytest.mark.parametrize("seconds", [20, pytest.param(1800, marks=(pytest.mark.soak, pytest.mark.timeout(2400)))])
+def test_a_busy_machine_is_no_hang(system: e.System, tmp_path: Path, seconds: int) -> None:
+    """Four processes a core that do nothing but compute, beside traffic: no engine is ever said not to serve, and none is ended."""
+    system.load("busy", replicas=2)
+    with ExitStack() as stack:
+        stack.enter_context(load_of(system, "busy", tmp_path / "load.tsv", 10.0, 30.0))
+        for _ in range(4 * len(os.sched_getaffinity(0))):
+            process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            health = system.client.get_health("busy", timeout_s=60.0)
+            assert health.state == SERVING, health
+            check_agreement(health)
+            e.pause(0.5)
+    assert [(one.ordinal, one.generation) for one in instances(system, "busy")] == [(0, 1), (1, 1)]
+    system.delete("busy")
