@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+_WALL = 0x40000000  # waitpid(2): threads too
 _SEIZE, _INTERRUPT = 0x4206, 0x4207  # ptrace(2)
 
 
@@ -30,6 +31,17 @@ def freeze(tid: int) -> None:
     for request in (_SEIZE, _INTERRUPT):
         if libc.ptrace(request, tid, None, None) != 0:
             raise OSError(ctypes.get_errno(), f"thread {tid} may not be stopped")
+
+
+def bury(tid: int) -> None:
+    """Wait for the end of a frozen thread, which is being killed: until its tracer has seen it, its process stays a zombie."""
+    while True:
+        try:
+            _, status = os.waitpid(tid, _WALL)
+        except ChildProcessError:
+            return
+        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+            return
 
 
 def _times(pid: int) -> dict[int, int]:

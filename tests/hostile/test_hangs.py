@@ -23,7 +23,7 @@ from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.testing.loadgen import Sample
 from tests.e2e import e2e_system as e
-from tests.hostile.frozen_thread import busiest_thread, freeze
+from tests.hostile.frozen_thread import bury, busiest_thread, freeze
 
 SERVING = types_pb2.HEALTH_STATE_SERVING
 BAR_S = 10.0
@@ -76,7 +76,8 @@ def test_a_hung_step_is_not_serving_within_ten_seconds(system: e.System) -> None
             for _ in range(60):
                 stub.ModelInfer(request("hung", 60), timeout=20.0)
 
-        freeze(busiest_thread(instance.pid, work))
+        frozen = busiest_thread(instance.pid, work)
+        freeze(frozen)
         call = stub.ModelInfer.future(request("hung"), timeout=60.0)
         began_s = time.monotonic()
         while system.client.get_health("hung").state == SERVING:
@@ -89,6 +90,7 @@ def test_a_hung_step_is_not_serving_within_ten_seconds(system: e.System) -> None
         assert not is_serving(system, "models/hung/versions/v1")
         check_agreement(system.client.check_health("hung"))
         assert call.exception(timeout=30.0).code() is grpc.StatusCode.UNAVAILABLE
+        bury(frozen)
     e.eventually(lambda: system.client.get_health("hung").state == SERVING, e.LOAD_S, "another engine")
     check_agreement(system.client.check_health("hung"))
     system.delete("hung")
@@ -104,11 +106,13 @@ def test_an_idle_engine_that_hangs_is_found(system: e.System) -> None:
             for _ in range(60):
                 stub.ModelInfer(request("idle", 60), timeout=20.0)
 
-        freeze(busiest_thread(instance.pid, work))
+        frozen = busiest_thread(instance.pid, work)
+        freeze(frozen)
     began_s = time.monotonic()
     e.eventually(lambda: not is_serving(system, "models/idle"), BAR_S + 5.0, "an idle engine to be found hung")
     print(f"an idle hung engine was NOT_SERVING after {time.monotonic() - began_s:.1f} s")  # noqa: T201 - a result
     check_agreement(system.client.check_health("idle"))
+    bury(frozen)
     system.delete("idle")
 
 
