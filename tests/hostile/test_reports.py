@@ -118,6 +118,7 @@ def test_a_refusal_of_a_busy_one(heard: e.System) -> None:
     ):
         e.eventually(lambda: busy.accepted.get("ENDPOINT"), e.LOAD_S, "the first routes to be accepted")
         reporter = stack.enter_context(LoadReporter("", "busy-1", busy.channel))
+        e.pause(10.0)  # what is reported in a daemon's first seconds may be of requests from before it
         call_and_report(instance.address, before, reporter, 40)
         e.pause(12.0)  # what is reported counts once the counters had time to contradict it
         operation = heard.update("heard", "v2", "better", e.fast_policy(stages_percent=TWO_STAGES))
