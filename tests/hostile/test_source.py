@@ -99,7 +99,7 @@ def test_one_of_two_instances_is_lost_after_a_change(own_system: e.MakeSystem) -
     e.eventually(lambda: failure_reason(system, "m/v1") == "SOURCE_CHANGED", 60.0, "the version to say so")
     e.eventually(lambda: len(system.client.get_version("m/v1").instances) == 1, 30.0, "one instance")
     assert answers(second.address, "m") == before
-    assert served(system, "m/v1").state == models_pb2.VERSION_STATE_READY
+    assert served(system, "m/v1").state == models_pb2.VERSION_STATE_SERVING
     with pytest.raises(EchoplaneError) as caught:
         system.client.load_model(models_pb2.LoadModelRequest(model_id="m", version_id="v2", source_uri="file:halved"))
     assert caught.value.reason == "SOURCE_NOT_ALLOWED"
