@@ -59,7 +59,8 @@ class TorchModel:
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """Return each text's token ids, special tokens included, nothing cut off."""
-        return tokenize(self._loaded.tokenizer, texts)
+        prepare = self._loaded.sentences.prepare
+        return tokenize(self._loaded.tokenizer, [prepare(text) for text in texts])
 
     def detokenize(self, token_ids: list[int]) -> str:
         """Return the text of generated tokens, without special ones."""
