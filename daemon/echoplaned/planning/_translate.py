@@ -13,8 +13,10 @@ from echoplaned.core.errors import (
     EchoplaneError,
     FieldInvalidError,
     SourceCorruptError,
+    SourceIncompleteError,
     SourceNotAllowedError,
     SourceUnsafeError,
+    SourceUnsupportedError,
 )
 from echoplaned.core.failure import Violation
 
@@ -24,7 +26,15 @@ def _corrupt(text: str) -> EchoplaneError:
 
 
 def _unsafe(text: str) -> EchoplaneError:
-    return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights without Python code")
+    return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights")
+
+
+def _incomplete(text: str) -> EchoplaneError:
+    return SourceIncompleteError(text, subject="source_uri", accepted="the files themselves")
+
+
+def _unsupported(text: str) -> EchoplaneError:
+    return SourceUnsupportedError(text, subject=": ".join(text.split(": ")[:2]))
 
 
 def _outside(text: str) -> EchoplaneError:
@@ -48,6 +58,8 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
     _allocator.FileUnreadableError: _corrupt,
     _allocator.FileTooLargeError: _corrupt,
     _allocator.SourceUnsafeError: _unsafe,
+    _allocator.SourceUnsupportedError: _unsupported,
+    _allocator.SourceIncompleteError: _incomplete,
     _allocator.OutsideRootError: _outside,
     _allocator.HeaderTruncatedError: _corrupt,
     _allocator.HeaderTooLargeError: _corrupt,

@@ -11,22 +11,25 @@ from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
+    ArchitectureUnsupportedError,
+    DtypeUnsupportedError,
     EchoplaneError,
     FieldInvalidError,
     LimitExceededError,
     ModelNotFoundError,
     NotImplementedHereError,
+    SourceUnsupportedError,
     VersionNotFoundError,
 )
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
 from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, request_of
+from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import PlanQuestion
+from echoplaned.ports.planning import PlanQuestion, SizeQuestion
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -130,7 +133,14 @@ class Admission:
         if asked.model and asked.model not in self._handle.state.models:
             raise ModelNotFoundError(f"models/{asked.model}")
         self._check_engine(asked)
-        spec, facts = await self._inspect(asked)
+        try:
+            spec, facts = await self._inspect(asked)
+        except (SourceUnsupportedError, ArchitectureUnsupportedError, DtypeUnsupportedError):
+            # Sound files have a size, whoever serves them.
+            question = SizeQuestion(
+                asked.source_uri, asked.shape, asked.reservoir or ReservoirOverrides(), bool(asked.model), dict(taken)
+            )
+            return await asyncio.to_thread(self._deps.planning.size, question, self._handle.state)
         return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
