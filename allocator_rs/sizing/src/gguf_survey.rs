@@ -99,7 +99,7 @@ fn join(path: &Path, known: &str, names: &[String], read: Header) -> Result<Head
 ///
 /// # Errors
 /// [`SizingError::Gguf`], [`SizingError::Overflow`].
-pub(crate) fn from_gguf(header: &Header) -> Result<Checkpoint> {
+pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
     let keys = GgufKeys::of(header)?;
     let projector = keys.is_projector();
     let model = if projector { projector_model(&keys) } else { keys.model()? };

@@ -6,6 +6,7 @@ use crate::catalogue::{Architecture, FOREIGN, find_any, task_of};
 use crate::checkpoint::{estimate, read_tensors, task_in};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
 use crate::found::Found;
+pub use crate::gguf_survey::from_gguf;
 use crate::gguf_survey::survey_gguf;
 use crate::held::{LeftOut, held_bytes};
 use crate::index::Shards;
