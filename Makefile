@@ -15,6 +15,8 @@ FUZZ_SECONDS ?= 60
 RUST_SOURCES := $(shell find allocator_rs -name '*.rs' -o -name 'Cargo.*' 2>/dev/null | grep -v /target/)
 # A file's tests stay in one process, which starts what they share once; the long files come early, so that none is left alone at the end.
 BY_FILE := --dist loadfile --no-loadscope-reorder
+# What callers of the last release rely on stays: its protos are compared with today's.
+LAST_RELEASE := f78e306
 # Some environments forbid bytecode; without it every start of the daemon costs three seconds more.
 export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
@@ -88,7 +90,7 @@ $(CARGO_FUZZ):
 	@echo "== fuzz: building cargo-fuzz (first time: about three minutes)"
 	@cargo install --quiet cargo-fuzz --root .cargo-fuzz
 
-lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf
+lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf lint and breaking
 	@echo "== lint: ruff"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -101,6 +103,9 @@ lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, bu
 	@cargo clippy --quiet --manifest-path allocator_rs/Cargo.toml --workspace --all-targets -- -D warnings
 	@echo "== lint: protos"
 	@cd proto && ../$(BIN)/buf lint
+	@if git cat-file -e $(LAST_RELEASE)^{commit} 2>/dev/null; then \
+		cd proto && ../$(BIN)/buf breaking --against "$$(git rev-parse --path-format=absolute --git-common-dir)#ref=$(LAST_RELEASE),subdir=proto"; \
+	else echo "== lint: no history here, so the protos are not compared with the last release"; fi
 
 format: setup  ## format Python and Rust
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -112,8 +117,10 @@ bench: setup  ## the benchmarks, as ratios measured side by side
 proto: setup  ## generate the API code from proto/
 	@$(PYTHON) proto/generate.py
 
-diagrams: setup  ## draw docs/lifecycles.md from the core's tables
+diagrams: setup  ## draw docs/lifecycles.md from the core's tables, the rooms of docs/ARCHITECTURE.md from the imports, and docs/messages.md from the texts
 	@$(PYTHON) -m echoplaned.testing.diagrams > docs/lifecycles.md
+	@$(PYTHON) -m echoplaned.testing.rooms docs/ARCHITECTURE.md
+	@$(PYTHON) -m echoplaned.testing.messages > docs/messages.md
 
 wheel: setup  ## build the wheels of the daemon and of the client into dist/
 	@$(BIN)/uv build --quiet --wheel --out-dir dist

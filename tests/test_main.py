@@ -22,12 +22,17 @@ from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2
 from echoplaned import __main__ as root
 from echoplaned.core.commands import LoadVersion, Request
+from echoplaned.core.events import Recovered
+from echoplaned.core.queries import owned_engines
+from echoplaned.runtime.clock import boot_moments
+from echoplaned.runtime.ids import new_id
 from echoplaned.settings import Settings, load_settings
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.testing import builders
 from echoplaned.testing.checkpoints import make_encoder
 from echoplaned.testing.daemon import free_port
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_boot_id, read_start_ticks, records_dir
 from tests.engines.engine_bench import is_running
 
 SERVICES = {
@@ -131,7 +136,7 @@ async def test_a_state_is_read_and_only_its_evidence_stays(tmp_path: Path) -> No
         daemon = root.assemble(settings, store)
         assert set(daemon.loop.state.models) == {"m"}
         assert EvidenceFiles(tmp_path).load("r-over") is None
-        assert root.owned_engines(daemon.loop.state) == {
+        assert owned_engines(daemon.loop.state) == {
             (instance.key, instance.generation) for instance in daemon.loop.state.models["m"].versions["v1"].instances
         }
         await daemon.server.stop(None)
@@ -154,12 +159,51 @@ async def test_a_taken_address_is_said(tmp_path: Path) -> None:
 
 def test_ids_sort_by_time_and_differ() -> None:
     """Ids are lower-case base 32 of one length; of two, the later one is the greater, and a thousand differ."""
-    first = root.new_id()
-    ids = [root.new_id() for _ in range(1000)]
+    first = new_id()
+    ids = [new_id() for _ in range(1000)]
     assert len({first, *ids}) == 1001
     assert {len(each) for each in ids} == {17}
     assert all(each[:9] >= first[:9] for each in ids)
     assert set("".join(ids)) <= set("0123456789abcdefghjkmnpqrstvwxyz")
+
+
+async def test_a_clock_that_was_set_while_it_was_away_is_noticed(tmp_path: Path) -> None:
+    """Within one boot the daemon knows by how much the wall was put forward, and moves its stored times as much."""
+    offset = tmp_path / "offset"
+    settings = settings_for(tmp_path / "state", test_wall_offset_file=offset)
+    settings.state_dir.mkdir(mode=0o700)
+    offset.write_text("0")
+    clock = root.steady_clock(settings)
+    with closing(SqlStore.open(settings.state_dir, now=boot_moments(clock))) as store:
+        state = builders.run(builders.empty_state(), LoadVersion(Request(clock(), "o1"), builders.order()))
+        store.commit(store.load(), state, ())
+        for ahead_s in (3600.0, -3600.0):
+            offset.write_text(str(ahead_s))
+            daemon = root.assemble(settings, store)
+            assert daemon.clock_shift_s == pytest.approx(ahead_s, abs=60.0)
+            started_s = daemon.loop.state.models["m"].versions["v1"].load_started_s
+            await daemon.loop.handle(Recovered(daemon.clock(), (), daemon.clock_shift_s))
+            moved_s = daemon.loop.state.models["m"].versions["v1"].load_started_s
+            assert moved_s - started_s == pytest.approx(daemon.clock_shift_s)
+            await daemon.server.stop(None)
+            await daemon.loop.close()
+
+
+def test_an_empty_database_beside_workers_is_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Code 1 with the workers' names, and they go on."""
+    state_dir = _prepared(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as worker:
+        ticks = read_start_ticks(worker.pid)
+        assert ticks is not None
+        record = WorkerRecord("w1", worker.pid, ticks, read_boot_id(), WorkerPhase.READY, "", "m/v1#0", 1, "torch", 2)
+        records_dir(state_dir).mkdir()
+        (records_dir(state_dir) / "w1.json").write_text(record.to_json())
+        assert root.main(["serve", "--state-dir", str(state_dir), "--listen", f"127.0.0.1:{free_port()}"]) == 1
+        assert worker.poll() is None
+        worker.communicate(b"\n")
+    said = capsys.readouterr().err
+    assert f"w1 (process {worker.pid}, m/v1#0)" in said
+    assert "--sweep-unowned" in said
 
 
 def test_check_says_every_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

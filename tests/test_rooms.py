@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from echoplaned.testing.rooms import EXEMPT, Graph, arrows, picture, python_imports, redraw, room_of, shortest
 
 ROOT = Path(__file__).parents[1]
 DAEMON = ROOT / "daemon" / "echoplaned"
@@ -19,8 +20,6 @@ CRATES = sorted(
     for path in (*RUST.glob("*/Cargo.toml"), *RUST.glob("*/*/Cargo.toml"))
     if (path.parent / "src").is_dir()
 )
-
-Graph = dict[str, set[str]]
 
 # A room imports rooms of a lower level, and itself. What is on one level stands apart.
 LEVELS: Mapping[str, int] = {
@@ -33,8 +32,6 @@ LEVELS: Mapping[str, int] = {
     "core": 0,
     "dtesn": 0,
 }
-# Public fakes and builders stand above the rooms that they imitate.
-EXEMPT = frozenset({"testing", ""})
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
@@ -49,41 +46,6 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
 # --- Python ------------------------------------------------------------------------------------------------------------
 
 
-def python_imports(package: Path) -> Graph:
-    """Return every file of a package with the files of it that it imports, in functions and for types alone as well."""
-    names = {_module(path, package.parent): path for path in sorted(package.rglob("*.py"))}
-    return {name: set(_imported(path, names)) - {name} for name, path in names.items()}
-
-
-def _module(path: Path, above: Path) -> str:
-    parts = path.relative_to(above).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _imported(path: Path, names: Mapping[str, Path]) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                found = full if full in names else node.module
-                if found in names:
-                    yield str(found)
-
-
-def arrows(graph: Graph) -> set[tuple[str, str]]:
-    """Return which room imports which."""
-    return {
-        (_room(one), _room(other)) for one, others in graph.items() for other in others if _room(one) != _room(other)
-    }
-
-
-def _room(module: str) -> str:
-    return module.partition(".")[2].partition(".")[0]
-
-
 def test_no_circle_of_python_files() -> None:
     """No file of the daemon needs, by whatever way, a file that needs it."""
     graph = python_imports(DAEMON)
@@ -94,7 +56,7 @@ def test_no_circle_of_python_files() -> None:
 def test_no_arrow_up_between_rooms() -> None:
     """Composition, doors and adapters, runtime, ports, core: each imports what is below it, and no neighbour."""
     graph = python_imports(DAEMON)
-    rooms = {_room(name) for name in graph} - EXEMPT
+    rooms = {room_of(name) for name in graph} - EXEMPT
     assert rooms <= LEVELS.keys(), f"rooms without a level: {rooms - LEVELS.keys()}"
     drawn = {(one, other) for one, other in arrows(graph) if one not in EXEMPT and other not in EXEMPT}
     wrong = {(one, other) for one, other in drawn if LEVELS[other] >= LEVELS[one]}
@@ -104,6 +66,18 @@ def test_no_arrow_up_between_rooms() -> None:
 def test_nobody_serves_from_the_fakes() -> None:
     """What tests are made of is imported by tests."""
     assert {one for one, other in arrows(python_imports(DAEMON)) if other == "testing"} <= {"testing"}
+
+
+def test_the_picture_is_of_today() -> None:
+    """The architecture page shows the rooms as the imports draw them now; ``make diagrams`` draws them anew."""
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert picture() in page
+    assert redraw(page) == page
+
+
+def test_an_arrow_that_others_imply_is_left_out() -> None:
+    """Of three rooms that lean on one another, the long way round stays."""
+    assert shortest({("a", "b"), ("b", "c"), ("a", "c")}) == {("a", "b"), ("b", "c")}
 
 
 # --- Rust --------------------------------------------------------------------------------------------------------------

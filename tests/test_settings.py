@@ -38,6 +38,7 @@ def test_defaults_are_safe() -> None:
     assert settings.model_roots == ()
     assert settings.state_dir.is_absolute()
     assert settings.max_message_bytes == 16 * 1024 * 1024
+    assert not settings.channelz
 
 
 def test_flags_come_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

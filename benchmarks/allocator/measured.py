@@ -235,7 +235,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
         "tokens": case.tokens,
         "trimmed": case.trimmed,
         "stored_bytes": checkpoint.facts.weights_bytes,
-        "mapped": sized.is_mapped,
+        "mapped": sized.is_copied,
         "components": by_name(sized),
         "reading": asdict(reading(case.name, taken, sized, checkpoint.facts.weights_bytes)),
         "unsure": unsure(sized),

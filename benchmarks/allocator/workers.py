@@ -21,7 +21,8 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, last_log_lines, launch
-from echoplaned.worker_contract.record import read_record, records_dir
+from echoplaned.worker_contract.control_key import Metadata, key_metadata
+from echoplaned.worker_contract.record import WorkerRecord, read_record, records_dir
 
 _WARM_S: Final = 300.0
 _CALL_S: Final = 600.0
@@ -67,8 +68,9 @@ def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
         )
         pid = launch("w1", options, urgent=True)
         try:
-            with grpc.insecure_channel(_address(Path(folder)), DIRECT_OPTIONS) as channel:
-                worker = SpareWorker(Path(folder), channel)
+            record = _listening_record(Path(folder))
+            with grpc.insecure_channel(record.address, DIRECT_OPTIONS) as channel:
+                worker = SpareWorker(Path(folder), channel, key_metadata(record.control_key))
                 worker.wait_for_standby()
                 yield worker
         finally:
@@ -82,12 +84,14 @@ class SpareWorker:
     Args:
         state_dir: where it keeps its record and its log.
         channel: to its port.
+        key: metadata with its control key.
     """
 
-    def __init__(self, state_dir: Path, channel: grpc.Channel) -> None:
+    def __init__(self, state_dir: Path, channel: grpc.Channel, key: Metadata) -> None:
         self._state_dir = state_dir
         self._oip = oip_grpc.GRPCInferenceServiceStub(channel)
         self._control = worker_pb2_grpc.WorkerServiceStub(channel)
+        self._key = key
 
     def wait_for_standby(self) -> None:
         """Return when it is a spare.
@@ -95,7 +99,8 @@ class SpareWorker:
         Raises:
             WorkerFailedError: it is not going to be.
         """
-        for report in self._control.Watch(worker_pb2.WatchRequest(interval_s=0.2), timeout=_WARM_S):
+        request = worker_pb2.WatchRequest(interval_s=0.2)
+        for report in self._control.Watch(request, timeout=_WARM_S, metadata=self._key):
             if report.state == worker_pb2.WORKER_STATE_SPARE:
                 return
             if report.state == worker_pb2.WORKER_STATE_FAILED:
@@ -109,7 +114,7 @@ class SpareWorker:
             WorkerFailedError: it could not load or answer.
         """
         try:
-            loaded = self._control.Load(_load(order), timeout=_CALL_S)
+            loaded = self._control.Load(_load(order), timeout=_CALL_S, metadata=self._key)
             rng = np.random.default_rng(order.tokens)
             for _ in range(calls):
                 self._oip.ModelInfer(full_batch(order, rng), timeout=_CALL_S)
@@ -131,7 +136,7 @@ class SpareWorker:
         )
 
     def _report(self) -> worker_pb2.WorkerReport:
-        watch = self._control.Watch(worker_pb2.WatchRequest(interval_s=60))
+        watch = self._control.Watch(worker_pb2.WatchRequest(interval_s=60), metadata=self._key)
         try:
             return next(iter(watch))
         finally:
@@ -171,11 +176,11 @@ def _load(order: Order) -> worker_pb2.LoadRequest:
     )
 
 
-def _address(state_dir: Path) -> str:
+def _listening_record(state_dir: Path) -> WorkerRecord:
     deadline_s = time.monotonic() + _WARM_S
     while time.monotonic() < deadline_s:
         record = read_record(records_dir(state_dir) / "w1.json")
         if record is not None and record.address:
-            return record.address
+            return record
         time.sleep(0.05)
     raise WorkerFailedError("the worker wrote no address")

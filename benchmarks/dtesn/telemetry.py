@@ -20,13 +20,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import grpc
-
 from benchmarks.reporting import Row
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-from echoplaned.engines.channels import open_channel
+from echoplaned.engines.channels import Line
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, launch
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import WatchedProcess
@@ -119,21 +117,22 @@ async def rate(stub: oip_grpc.GRPCInferenceServiceStub, pid: int, rounds: int) -
     return Rate(tokens / took_s, used_s / tokens * 1e6)
 
 
-async def watch(control: worker_pb2_grpc.WorkerServiceStub, fraction: float) -> None:
+async def watch(line: Line, fraction: float) -> None:
     """Read traces, as the daemon does, until cancelled; a fraction of 0 switches them off and returns."""
-    async for _ in control.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction)):
+    control = worker_pb2_grpc.WorkerServiceStub(line.channel)
+    async for _ in control.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction), metadata=line.metadata):
         pass
 
 
-async def compare(channel: grpc.aio.Channel, pid: int, pairs: int) -> Cost:
+async def compare(line: Line, pid: int, pairs: int) -> Cost:
     """Measure in pairs, each in the other order than the one before."""
-    control, stub = worker_pb2_grpc.WorkerServiceStub(channel), oip_grpc.GRPCInferenceServiceStub(channel)
+    stub = oip_grpc.GRPCInferenceServiceStub(line.channel)
     await rate(stub, pid, ROUNDS)
     on: list[Rate] = []
     off: list[Rate] = []
     for number in range(pairs):
         for traced in (False, True) if number % 2 else (True, False):
-            reader = asyncio.create_task(watch(control, float(traced)))
+            reader = asyncio.create_task(watch(line, float(traced)))
             await asyncio.sleep(0.1)
             (on if traced else off).append(await rate(stub, pid, ROUNDS))
             reader.cancel()
@@ -168,9 +167,9 @@ async def run(state_dir: Path, pairs: int) -> Cost:
             context_length=128,
             max_concurrency=CALLERS,
         )
-        async with open_channel(worker.client.address) as channel:
-            await worker_pb2_grpc.WorkerServiceStub(channel).Load(order)
-            return await compare(channel, pid, pairs)
+        line = worker.client.line
+        await worker_pb2_grpc.WorkerServiceStub(line.channel).Load(order, metadata=line.metadata)
+        return await compare(line, pid, pairs)
     finally:
         os.kill(pid, signal.SIGKILL)
         await worker.process.wait()

@@ -100,7 +100,8 @@ async def measure(arguments: Arguments, options: LaunchOptions) -> dict[str, flo
                 task=f"TASK_{arguments.task}",
                 context_length=64,
                 max_concurrency=8,
-            )
+            ),
+            metadata=worker.client.line.metadata,
         )
         load_s = time.monotonic() - began_s
         stub = oip_grpc.GRPCInferenceServiceStub(channel)

@@ -94,6 +94,14 @@ class Waiter:
         """Nobody refuses here."""
         raise AssertionError(str(refusal))
 
+    def routes_held(self, _model: str, _epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """Nobody refuses here."""
+        raise AssertionError(str(refusals))
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """Nobody refuses here."""
+        raise AssertionError(str(refusal))
+
     def nack_recorded(self, nack: Nack) -> None:
         """Nobody refuses here."""
         raise AssertionError(str(nack))

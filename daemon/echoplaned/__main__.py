@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import signal
 import sys
 import time
@@ -19,18 +18,21 @@ import structlog
 from echoplaned.command_line import parse
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.queries import find_facts, owned_engines
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import default_bytecode_cache, leader_environment
 from echoplaned.engines.leaders import Clocks, EngineSinks
-from echoplaned.engines.probing import OipProber
+from echoplaned.engines.probing import OipProber, reaches
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.trace_store import TraceStore
+from echoplaned.engines.unowned import UnownedEnginesError, refuse_unowned
 from echoplaned.engines.worker_totals import WorkerTotals
+from echoplaned.gates.counting import CountingOptions
 from echoplaned.gates.evaluator import GateDependencies
+from echoplaned.gates.history import CountHistory
 from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
@@ -42,11 +44,14 @@ from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.clock import SteadyClock, boot_moments, read_offset, shift_between
+from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import Settings, SettingsInvalidError, load_settings
-from echoplaned.store import SqlStore, StateDirError, StateDirLock, prepare_state_dir
+from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.logging import configure_logging
@@ -55,20 +60,14 @@ from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
 from echoplaned.xds import ads, lrs
 from echoplaned.xds.ads import AdsService
+from echoplaned.xds.budgets import XdsBudgets
+from echoplaned.xds.confirmed import ConfirmedRequests
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
 from echoplaned.xds.traffic import Traffic
 
 log = structlog.get_logger(__name__)
-
-_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"
-
-
-def new_id() -> str:
-    """Draw an id: the time in milliseconds, then 40 random bits, in lower-case base 32; sorts by time."""
-    number = (time.time_ns() // 1_000_000) << 40 | secrets.randbits(40)
-    return "".join(_BASE32[(number >> shift) & 31] for shift in range(80, -1, -5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,19 @@ class Daemon:
     xds: Xds
     planner: InstancePlanner
     gates: GateRunner
+    history: CountHistory
     prober: OipProber
     scorer: OipScorer
     server: grpc.aio.Server
     lifecycle: Lifecycle
     metrics: Metrics
+    clock: SteadyClock
+    clock_shift_s: float
 
 
-def assemble(settings: Settings, store: SqlStore) -> Daemon:
+def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = None) -> Daemon:
     """Wire a daemon over an open store; nothing runs yet. Must be called on the event loop that will run it."""
+    clock = clock or steady_clock(settings)
     trace_store = TraceStore()
     metrics = Metrics(
         Readings(
@@ -112,15 +115,17 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
     )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))
     announces = AnnounceLog(store.announces_after)
-    loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, time.time, new_id)
-    traffic = Traffic(loop.emit, time.time, loop.faults.report)
-    publisher = Publisher(traffic, time.monotonic)
-    traffic.connect(publisher)
+    loop = Loop(state, MeasuredStore(store, metrics, time.monotonic), announces, clock, new_id)
+    traffic = Traffic(loop.emit, clock, loop.faults.report, loop.has_version)
     worker_totals = WorkerTotals()
+    confirmed = ConfirmedRequests(traffic.loads, worker_totals.clients, worker_totals, clock)
+    publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy)
+    traffic.connect(publisher, confirmed)
+    history = CountHistory(worker_totals, clock)
     engine_options = _engine_options(settings)
-    engines = _engines(settings, engine_options, loop, EngineOutputs(worker_totals, trace_store))
-    prober = OipProber(time.monotonic)
-    scorer = OipScorer()
+    engines = _engines(settings, engine_options, loop, worker_totals, trace_store)
+    prober = OipProber(time.monotonic, engines.control_key_at, worker_totals.probe_answered)
+    scorer = OipScorer(engines.control_key_at, worker_totals.probe_answered)
     counts: dict[CountedBy, TrafficSource] = {CountedBy.LRS: traffic.loads, CountedBy.WORKER: worker_totals}
     gate_sources = GateSources(
         prober,
@@ -129,13 +134,17 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         scorer=scorer,
         traces=trace_store,
         engines=worker_totals,
+        counting=CountingOptions(history=history),
+        reaches=reaches,
     )
     gates = _gates(settings, loop, metrics, gate_sources)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
     allocator = Allocator(settings.model_roots, engine_versions)
-    planner = InstancePlanner(loop.emit, time.time, allocator.plan, loop.faults.report)
+    planner = InstancePlanner(loop.emit, clock, allocator.plan, loop.faults.report)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
-    xds = Xds(publisher, AdsService(publisher), LoadReportService(traffic, time.monotonic), traffic)
+    budgets = XdsBudgets(settings.max_xds_streams, settings.max_xds_names)
+    reports = LoadReportService(traffic, time.monotonic, budgets)
+    xds = Xds(publisher, AdsService(publisher, None, budgets), reports, traffic)
     lifecycle = Lifecycle()
     deps = RpcDeps(
         handle=loop,
@@ -145,24 +154,47 @@ def assemble(settings: Settings, store: SqlStore) -> Daemon:
         lifecycle=lifecycle,
         monotonic=time.monotonic,
         daemon_version=distribution_version("echoplaned"),
-        start_time_s=time.time(),
+        start_time_s=clock(),
         traffic=counts,
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
         refusals=traffic.refusals.of_model,
         pid_of=engines.pid_of,
+        emit=loop.emit,
+        last_probe=engines.last_probe,
         store_writable=lambda: loop.store_writable,
-        alarms=lambda: engines.alarms,
+        alarms=lambda: (*loop.alarms, *engines.alarms, *gates.alarms, *traffic.alarms),
         observer=metrics,
     )
     server = build_server(deps, options=_server_options(settings, xds))
-    return Daemon(settings, loop, engines, xds, planner, gates, prober, scorer, server, lifecycle, metrics)
+    shift_s = shift_between(store.last_moment(), boot_moments(clock)())
+    return Daemon(
+        settings,
+        loop,
+        engines,
+        xds,
+        planner,
+        gates,
+        history,
+        prober,
+        scorer,
+        server,
+        lifecycle,
+        metrics,
+        clock,
+        shift_s,
+    )
+
+
+def steady_clock(settings: Settings) -> SteadyClock:
+    """Return the daemon's clock, set by the wall's; tests move that one by a setting, never the machine's."""
+    return SteadyClock(lambda: time.time() + read_offset(settings.test_wall_offset_file), time.monotonic)
 
 
 def _gates(settings: Settings, loop: Loop, metrics: Metrics, sources: GateSources) -> GateRunner:
     dependencies = GateDependencies(
         counting_emit(loop.emit, metrics),
-        time.time,
+        loop.now_s,
         latest_state=lambda: loop.state,
         failed=loop.faults.report,
         store=_evidence_files(settings, loop.state),
@@ -177,14 +209,6 @@ def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
     return files
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOutputs:
-    """Where what engines tell is kept: their counters, and what requests said."""
-
-    totals: WorkerTotals
-    traces: TraceStore
-
-
 def _engine_options(settings: Settings) -> EngineProcessOptions:
     return EngineProcessOptions(
         settings.state_dir,
@@ -193,13 +217,12 @@ def _engine_options(settings: Settings) -> EngineProcessOptions:
     )
 
 
-def _engines(settings: Settings, options: EngineProcessOptions, loop: Loop, outputs: EngineOutputs) -> EngineProcesses:
-    return EngineProcesses(
-        options,
-        EngineSinks(loop.emit, outputs.totals, loop.faults.report, Tracing(outputs.traces, settings.traces, time.time)),
-        Clocks(time.time, time.monotonic),
-        lambda: f"w-{new_id()}",
-    )
+def _engines(
+    settings: Settings, options: EngineProcessOptions, loop: Loop, totals: WorkerTotals, traces: TraceStore
+) -> EngineProcesses:
+    tracing = Tracing(traces, settings.traces, loop.now_s)
+    sinks = EngineSinks(loop.emit, totals, loop.faults.report, tracing, lambda key: find_facts(loop.state, key))
+    return EngineProcesses(options, sinks, Clocks(loop.now_s, time.monotonic), lambda: f"w-{new_id()}")
 
 
 def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
@@ -208,6 +231,7 @@ def _server_options(settings: Settings, xds: Xds) -> ServerOptions:
         handler_services=(ads.SERVICE, lrs.SERVICE),
         max_message_bytes=settings.max_message_bytes,
         channel=server_options(),
+        channelz=settings.channelz,
     )
 
 
@@ -217,6 +241,7 @@ def _limits(settings: Settings) -> RpcLimits:
         max_versions_per_model=settings.max_versions_per_model,
         max_open_operations=settings.max_open_operations,
         max_watchers=settings.max_watchers,
+        max_health_watchers=settings.max_health_watchers,
         inspections=settings.max_inspections,
         default_max_concurrency=settings.default_max_concurrency,
     )
@@ -243,6 +268,7 @@ async def run(daemon: Daemon) -> None:
 
     Raises:
         ListenError: the address is taken.
+        UnownedEnginesError: the database is empty, and engines serve.
     """
     settings = daemon.settings
     try:
@@ -253,6 +279,7 @@ async def run(daemon: Daemon) -> None:
     background = [
         asyncio.create_task(daemon.loop.run(settings.tick_interval_s), name="loop"),
         asyncio.create_task(daemon.xds.ads.run(), name="ads"),
+        asyncio.create_task(daemon.history.run(), name="history"),
     ]
     stopping = asyncio.create_task(_signalled(), name="signals")
     await daemon.server.start()
@@ -267,23 +294,22 @@ async def run(daemon: Daemon) -> None:
 
 
 async def recover(daemon: Daemon) -> None:
-    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in."""
+    """Go on where the store says: adopt engines, hand out every implied effect, then let xDS streams in.
+
+    Raises:
+        UnownedEnginesError: nothing was ever written to the store, and engines serve.
+    """
+    settings = daemon.settings
+    if daemon.loop.state.store_epoch == 0 and not settings.sweep_unowned:
+        await asyncio.to_thread(refuse_unowned, settings.state_dir.resolve())
     found = await daemon.engines.adopt()
-    await daemon.loop.handle(Recovered(time.time(), found))
+    if daemon.clock_shift_s:
+        log.warning("clock.was_set", seconds=daemon.clock_shift_s)
+    await daemon.loop.handle(Recovered(daemon.clock(), found, daemon.clock_shift_s))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
     daemon.engines.open()
     log.info("daemon.recovered", models=len(daemon.loop.state.models), adopted=len(found), swept=killed)
-
-
-def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
-    """Return instance and generation of every process that the state knows of."""
-    return frozenset(
-        (instance.key, instance.generation)
-        for model in state.models.values()
-        for version in model.versions.values()
-        for instance in version.instances
-    )
 
 
 async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
@@ -321,8 +347,12 @@ class ListenError(Exception):
 
 async def _serve(settings: Settings) -> None:
     prepare_state_dir(settings.state_dir)
-    with StateDirLock(settings.state_dir), contextlib.closing(SqlStore.open(settings.state_dir)) as store:
-        daemon = assemble(settings, store)
+    clock = steady_clock(settings)
+    with (
+        StateDirLock(settings.state_dir) as lock,
+        contextlib.closing(SqlStore.open(settings.state_dir, lock, boot_moments(clock))) as store,
+    ):
+        daemon = assemble(settings, store, clock)
         metrics = MetricsServer(settings.metrics_listen, daemon.metrics.registry) if settings.metrics_listen else None
         try:
             await run(daemon)
@@ -382,7 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 asyncio.run(_stop_engines(settings))
     except SettingsInvalidError as error:
         return _say(2, str(error))
-    except (ListenError, StateDirError, EchoplaneError) as error:
+    except (ListenError, UnownedEnginesError, CoreFaultError, EchoplaneError) as error:
         return _say(1, str(error))
     return 0
 

@@ -43,9 +43,16 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         for setting, field in Settings.model_fields.items():
-            action = "append" if setting == "model_roots" else "store"
-            command.add_argument(_FLAGS[setting], dest=setting, action=action, help=_help(setting, field))
+            command.add_argument(
+                _FLAGS[setting], dest=setting, default=None, action=_action(setting, field), help=_help(setting, field)
+            )
     return parser
+
+
+def _action(setting: str, field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "store_true"
+    return "append" if setting == "model_roots" else "store"
 
 
 def _help(setting: str, field: FieldInfo) -> str:

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     spare_workers: int = Field(
         default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
     )
+    sweep_unowned: bool = Field(
+        default=False,
+        description="With an empty database, end the workers that still serve, where the daemon would end itself.",
+    )
     tick_interval_s: float = Field(default=0.25, ge=0.01, le=10, description="Seconds between two looks at the clock.")
     shutdown_grace_s: float = Field(
         default=5.0, ge=0, le=300, description="Seconds that calls under way get when the daemon ends."
@@ -119,16 +123,47 @@ class Settings(BaseSettings):
     max_versions_per_model: int = Field(default=100, ge=2, le=10_000, description="Versions of one model at most.")
     max_open_operations: int = Field(default=100, ge=1, le=100_000, description="Operations under way at most.")
     max_watchers: int = Field(
-        default=1000, ge=1, le=1_000_000, description="Streams of WatchEvents and WatchRollout at most."
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Streams of WatchEvents and WatchRollout, and calls of WaitOperation, at most; one connection may have half.",
+    )
+    max_health_watchers: int = Field(
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Streams of health's Watch at most; one connection may have half.",
+    )
+    max_xds_streams: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="ADS streams at most, and as many of load reports; one connection may have a quarter.",
+    )
+    max_xds_names: int = Field(
+        default=200_000,
+        ge=1,
+        le=100_000_000,
+        description="Names that all ADS streams are subscribed to at most; one connection may have a fifth.",
     )
     max_inspections: int = Field(
-        default=2, ge=1, le=256, description="Checkpoints read at once; reading hashes all of a checkpoint."
+        default=2,
+        ge=1,
+        le=256,
+        description="Checkpoints whose headers are read at once; for a load, as many more are read whole for their digest.",
+    )
+    test_wall_offset_file: Path | None = Field(
+        default=None,
+        description="For tests: the wall clock is ahead by as many seconds as this file says, a number, whenever it is read.",
     )
     traces: float = Field(
         default=1.0,
         ge=0,
         le=1,
         description="Share of requests whose log-probabilities and entropies the engines report, drawn by chance; 0: none.",
+    )
+    channelz: bool = Field(
+        default=False, description="Serve gRPC's channelz, which tells every caller the addresses of all connections."
     )
     default_max_concurrency: int = Field(
         default=8, ge=1, le=4096, description="max_concurrency of a version whose caller names none."

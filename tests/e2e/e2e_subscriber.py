@@ -69,6 +69,12 @@ class Subscriber:
         if self._thread is not None:
             self._thread.join(10.0)
 
+    @property
+    def channel(self) -> grpc.Channel:
+        """Its connection, on which a client sends its load reports too."""
+        assert self._channel is not None
+        return self._channel
+
     def _outgoing(self) -> Iterator[discovery_pb2.DiscoveryRequest]:
         node = base_pb2.Node(id=self.node, user_agent_name="gRPC Python")
         while (request := self._requests.get()) is not None:

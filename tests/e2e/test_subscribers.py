@@ -74,7 +74,10 @@ def test_a_refusal_of_another_models_resource(serving: e.System) -> None:
 
 
 def test_a_refusal_of_what_the_rollout_changed(serving: e.System) -> None:
-    """A client that took the routes before and refuses the new ones takes the update back; the reason names it."""
+    """A client that took the routes before and refuses the new ones, where nobody has traffic: the stage's time is over, and it is named.
+
+    One with traffic is heeded at once (``tests/hostile/test_reports.py``).
+    """
     old = serving_version(serving)
 
     def answer(_subscriber: s.Subscriber, response: Any) -> str:
@@ -83,7 +86,8 @@ def test_a_refusal_of_what_the_rollout_changed(serving: e.System) -> None:
 
     with s.Subscriber(serving.daemon.address, "strict-1", "sub", answer) as strict:
         e.eventually(lambda: strict.accepted.get("ENDPOINT"), 10.0, "the first routes to be accepted")
-        operation = serving.update("sub", "v4", "better", e.fast_policy(stages_percent=TWO_STAGES))
+        policy = e.fast_policy(stages_percent=TWO_STAGES, stage_max_s=8.0)
+        operation = serving.update("sub", "v4", "better", policy)
         with pytest.raises(RolledBackError) as caught:
             serving.finish(operation)
         assert strict.refused["ROUTE"] >= 1

@@ -22,10 +22,11 @@ from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.engine_kinds import KINDS, EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.instance import Tracing
+from echoplaned.engines.instance import StuckLimits, Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
+from echoplaned.engines.pulse import FactsOf
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.runtime.faults import AdapterFaults
@@ -89,8 +90,13 @@ async def open_bench(
     keep_workers: bool = False,
     tracing: Tracing | None = None,
     kinds: tuple[EngineKind, ...] = KINDS,
+    facts_of: FactsOf = lambda _version: None,
+    stuck: StuckLimits = StuckLimits(),  # noqa: B008 - frozen
 ) -> AsyncIterator[Bench]:
-    """Make an engine that keeps no spares; close it, and kill what it left unless that is wanted."""
+    """Make an engine that keeps no spares; close it, and kill what it left unless that is wanted.
+
+    ``facts_of``: by which engines are probed while they serve. ``stuck``: when they are.
+    """
     numbers = itertools.count(time.monotonic_ns())
     bench: Bench
 
@@ -112,8 +118,8 @@ async def open_bench(
             bench.ended(version, process)
 
     clocks = Clocks(time.time, time.monotonic)
-    options = EngineProcessOptions(state_dir, kinds, standby_count, bytecode_cache=default_bytecode_cache(Path.home()))
-    sinks = EngineSinks(emit, Sink(), AdapterFaults(emit, time.time).report, tracing)
+    options = EngineProcessOptions(state_dir, kinds, standby_count, default_bytecode_cache(Path.home()), stuck)
+    sinks = EngineSinks(emit, Sink(), AdapterFaults(emit, time.time).report, tracing, facts_of)
     engine = EngineProcesses(options, sinks, clocks, lambda: f"w{next(numbers)}")
     bench = Bench(state_dir, engine)
     try:
@@ -136,7 +142,7 @@ def start(source: Path, generation: int = 1, **options: str) -> StartEngine:
     spec = VersionSpec(
         source_uri=source.as_uri(),
         source_path=str(source),
-        digest="blake3:0",
+        digest="",  # nobody inspected it: whatever is there is loaded
         shape=ServingShape(Dtype.FP32, 64, 4, "torch", options=tuple(sorted(options.items()))),
     )
     return StartEngine(KEY, generation, on_one_device("host", 2_000_000), spec, facts())

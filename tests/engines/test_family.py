@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ time.sleep(float(sys.argv[1]))
 def leader() -> Iterator[subprocess.Popen[str]]:
     """A leader with a family of three; whatever is left of it is ended."""
     process = start_leader(600)
+    # In the middle of its exec a process has no environment yet, though whoever started it was told that it runs.
+    until(lambda: len(find_members(family_of(process.pid))) == 3)
     yield process
     assert end_family(family_of(process.pid), 10)
     process.wait()
@@ -44,6 +46,14 @@ def start_leader(life_s: float) -> subprocess.Popen[str]:
     with process.stdout as output:
         assert output.readline() == "up\n"
     return process
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that other processes do."""
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def family_of(pid: int, mark: str = MARK) -> Family:

@@ -58,6 +58,25 @@ class Desk:
         assert (version, process) == (KEY.version, "w1")
         self.ended_count += 1
 
+    def accept(self) -> None:
+        """Pass the start's probes: from now on its steps are looked at, and it is probed."""
+        self.instance.is_accepted = True
+        self.instance.progress.is_probed = True
+
+    def look(self, seconds: float, report: Report | None = None) -> bool:
+        """Let time go on, with a report at its end if there is one; return whether the worker is silent then."""
+        self.now_s += seconds
+        if report is not None:
+            self.instance._take(report)
+        return self.instance.look_for_silence()
+
+    def silent_after(self) -> float:
+        """Return how long the worker says nothing until it counts as silent."""
+        began_s = self.now_s
+        while not self.look(0.25):
+            assert self.now_s - began_s < 60
+        return self.now_s - began_s
+
     def after(self, seconds: float, report: Report | None = None) -> str:
         """Let time go on second by second, a report at each if there is one; return why the worker is stuck in the end."""
         why = ""
@@ -80,14 +99,54 @@ def test_silence_is_stuck_after_five_seconds() -> None:
     assert desk.after(1) == "no report for 6 s"
 
 
-def test_calls_without_progress_are_stuck_after_a_minute() -> None:
-    """Reports alone are no life: a step of the model is."""
+def test_a_short_silence_is_told_and_forgotten() -> None:
+    """After a second without a report; where reports are late, after twice the longest gap, and never after a stuck one."""
+    desk = Desk()
+    desk.accept()
+    for _ in range(4):
+        assert not desk.look(0.25)
+        assert not desk.look(0.25, READY)
+    waited = []
+    for _ in range(3):
+        waited.append(desk.silent_after())
+        assert not desk.look(0.25, READY)
+    assert waited == [1.5, 4.0, 5.5]
+
+
+def test_a_daemon_that_was_late_calls_nobody_silent() -> None:
+    """After its own delay it reads what was reported meanwhile before it says anything."""
+    desk = Desk()
+    desk.accept()
+    desk.look(0.25, READY)
+    assert not desk.look(3.0)
+    assert not desk.look(0.25, READY)
+    assert not desk.look(5.25)
+    assert desk.look(0.25)
+
+
+def test_calls_without_a_step_are_stuck_after_eight_seconds() -> None:
+    """Reports alone are no life: a step of the model is. While its first probes run, they have a limit of their own."""
     desk = Desk()
     busy = replace(READY, counters=Counters(in_flight=3), progress=7)
-    assert not desk.after(61, busy)
-    assert "3 calls in flight and no progress" in desk.after(1, busy)
-    assert not desk.after(1, replace(busy, progress=8))
-    assert not desk.after(59, replace(busy, progress=8))
+    assert not desk.after(100, busy)
+    desk = Desk()
+    desk.accept()
+    desk.instance._take(READY)
+    desk.instance._take(busy)
+    assert not desk.after(8, busy)
+    assert desk.after(1, busy) == "3 calls in flight and no step for 9 s"
+    assert not desk.after(8, replace(busy, progress=8))
+
+
+def test_one_that_falls_silent_before_it_said_ready_is_stuck() -> None:
+    """It has answered its probes: that its last report was of its load makes it no less stuck."""
+    desk = Desk()
+    desk.instance._take(LOADING)
+    assert not desk.after(60)
+    desk.instance._take(LOADING)
+    desk.accept()
+    assert desk.look(0.25) is False
+    assert desk.after(6) == "no report for 6 s"
 
 
 def test_a_leader_that_never_reports_is_stuck() -> None:
@@ -139,6 +198,7 @@ def test_an_idle_hour_is_not_stuck() -> None:
     """Progress stands still while nothing is asked for."""
     desk = Desk()
     assert not desk.after(3600, READY)
+    desk.accept()
     assert not desk.after(59, replace(READY, counters=Counters(in_flight=1)))
 
 
@@ -172,6 +232,20 @@ def test_the_daemons_own_probes_are_no_traffic() -> None:
         desk.instance._take(replace(READY, counters=Counters(ok=counted, arrivals=counted)))
     assert [counts.ok for counts in desk.told] == [0, 0, 0, 0, 2]
     assert [counts.arrivals for counts in desk.told] == [0, 0, 0, 0, 2]
+
+
+def test_a_probe_that_failed_is_no_error_of_the_version() -> None:
+    """One that a full queue refused was counted by the engine as its own fault, one that found nobody was not counted at all."""
+    desk = Desk()
+    desk.accept()
+    desk.instance.probe_began()
+    desk.instance.probe_ended(answered=False)
+    desk.instance.probe_began()
+    desk.instance.probe_ended(answered=False, arrived=False)
+    desk.instance.probe_began()
+    desk.instance.probe_ended(answered=True)
+    desk.instance._take(replace(READY, counters=Counters(ok=4, server_errors=2, arrivals=6)))
+    assert desk.told == [RequestCounts(ok=3, server_errors=1, arrivals=4)]
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,9 @@ def taken(found: list[RequestTrace], store: TraceStore) -> list[RequestTrace]:
 @pytest.mark.system
 async def test_a_decoder_is_scored_and_traced(state_dir: Path, checkpoints: Checkpoints) -> None:
     """Every text has finite distributions that hold its tokens; probes leave traces with tokens, scoring leaves none."""
-    store, scorer = TraceStore(), OipScorer()
+    store = TraceStore()
     async with open_bench(state_dir, tracing=Tracing(store, 1.0, time.time)) as bench:
+        scorer = OipScorer(bench.engine.control_key_at)
         bench.engine.start(replace(start(checkpoints.decoder), facts=GENERATES))
         ready = await bench.wait_for(EngineReady)
         for index in range(scorer.text_count):
@@ -63,8 +64,9 @@ async def test_a_decoder_is_scored_and_traced(state_dir: Path, checkpoints: Chec
 @pytest.mark.system
 async def test_an_encoder_just_answers(state_dir: Path, checkpoints: Checkpoints) -> None:
     """A text gives its vector, cut to the context; its trace has features; an engine that is not there is an outcome."""
-    store, scorer = TraceStore(), OipScorer()
+    store = TraceStore()
     async with open_bench(state_dir, tracing=Tracing(store, 1.0, time.time)) as bench:
+        scorer = OipScorer(bench.engine.control_key_at)
         bench.engine.start(start(checkpoints.encoder))
         ready = await bench.wait_for(EngineReady)
         outcome = await scorer.score(KEY.version, facts(), oip_target(ready.endpoints), 0)

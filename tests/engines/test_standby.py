@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from echoplaned.engines import standby
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.leader_process import LeaderProcess, NotReadyError
+from echoplaned.engines.processes import WatchedProcess
 from echoplaned.engines.standby import StandbyPool
 from tests.engines.engine_bench import is_running, until
 
@@ -53,7 +55,8 @@ class Place:
 def place(state_dir: Path) -> Iterator[Place]:
     """A state directory whose workers are soon ready; none of them outlives the test."""
     python = state_dir / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("contract_1_worker.py")} "$@"\n')
+    words = shlex.join([sys.executable, str(Path(__file__).with_name("contract_1_worker.py"))])
+    python.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     python.chmod(0o700)
     made = Place(LaunchOptions(state_dir, python=str(python)))
     made.behave("ready")
@@ -197,3 +200,70 @@ async def test_nothing_is_started_while_it_is_held(place: Place) -> None:
     pool.refill()
     assert pool.worker_ids == frozenset()
     assert place.live() == set()
+
+
+async def test_a_load_raises_one_that_is_being_born(place: Place) -> None:
+    """Whoever may raise it does so again and again: it lowers its own priority when it gets there."""
+    if os.geteuid() != 0:
+        pytest.skip("only a privileged user may take niceness back")
+    place.behave("slow")
+    pool = place.pool(1)
+    pool.refill()
+    await until(place.live, 30)
+    (pid,) = place.live()
+    waiting = asyncio.create_task(pool.take(""))
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for _ in range(2):
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
+        await until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == own)
+    assert len(place.live()) == 1
+    await given_up(waiting)
+    await pool.close()
+
+
+async def test_one_that_may_not_be_raised_gets_an_urgent_one_beside_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that is ready is taken; the one that was overtaken goes on to standby, and nobody else is left."""
+    place.behave("slow", "w0")
+    pool = place.pool(1)
+    pool.refill()
+    await until(place.live, 30)
+    forbid_raising(monkeypatch)
+    taken = await pool.take("")
+    assert taken.worker_id == "w1"
+    assert pool.worker_ids == {"w0"}
+    assert len(place.live()) == 2
+    taken.kill()
+    await taken.process.wait()
+    await taken.let_go()
+    await pool.close()
+    assert place.live() == set()
+
+
+async def test_who_gives_up_waiting_for_two_leaves_neither(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load that is cancelled takes the urgent one with it, and the one that it waited for first."""
+    place.behave("slow")
+    pool = place.pool(1)
+    pool.refill()
+    await until(place.live, 30)
+    forbid_raising(monkeypatch)
+    waiting = asyncio.create_task(pool.take(""))
+    await until(lambda: len(place.live()) == 2, 30)
+    assert len(pool.worker_ids) == 2
+    await given_up(waiting)
+    assert pool.worker_ids == frozenset()
+    await until(lambda: not place.live())
+    await pool.close()
+
+
+def forbid_raising(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer as the kernel does an unprivileged user whose process has made itself nice."""
+    monkeypatch.setattr(WatchedProcess, "raise_priority", lambda _: False)
+
+
+async def given_up(waiting: asyncio.Task[LeaderProcess]) -> None:
+    """Cancel a load that waits, and wait for its end."""
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

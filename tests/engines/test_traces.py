@@ -96,6 +96,17 @@ def test_a_clock_that_makes_no_sense(ended_s: float) -> None:
     assert reader.read(trace()).sound
 
 
+@pytest.mark.parametrize("behind_s", [-3600.0, 3600.0])
+def test_a_worker_whose_clock_was_set_is_believed_again(behind_s: float) -> None:
+    """One trace is not believed, for its time could be anything; two that are off by as much say by how much."""
+    now = iter(NOW_S + second for second in range(100))
+    reader = TraceReader(VERSION, lambda: next(now))
+    assert reader.read(trace(ended_s=NOW_S)).sound
+    found = [reader.read(trace(ended_s=NOW_S + second - behind_s)) for second in range(1, 6)]
+    assert [one.sound for one in found] == [False, True, True, True, True]
+    assert [one.ended_s for one in found] == [NOW_S + second for second in range(1, 6)]
+
+
 def test_features() -> None:
     """A vector's features come whole or, with one that is no number, not at all."""
     vector: dict[str, object] = {"kind": worker_pb2.TRACE_KIND_VECTOR, "log_probabilities": [], "entropies": []}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.worker_totals import WorkerTotals
+from echoplaned.engines.worker_totals import MAX_ENDED, WorkerTotals
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
@@ -11,13 +11,13 @@ V1 = VersionKey("m", "v1")
 
 
 def test_totals_never_fall_when_a_worker_goes() -> None:
-    """What a worker counted stays, and nothing of it is under way any more."""
+    """What a worker counted stays, nothing of it is under way any more, and what came in after its last report may be as much again."""
     totals = WorkerTotals()
     totals.update(V1, "a", RequestCounts(ok=3, arrivals=5, in_flight=2))
     totals.update(V1, "b", RequestCounts(ok=1, arrivals=1))
     totals.ended(V1, "a")
     totals.ended(V1, "a")
-    assert totals.totals() == {V1: RequestCounts(ok=4, arrivals=6)}
+    assert totals.totals() == {V1: RequestCounts(ok=4, arrivals=6, unreported=5)}
 
 
 def test_a_version_counts_what_all_of_its_workers_count() -> None:
@@ -31,3 +31,27 @@ def test_a_version_counts_what_all_of_its_workers_count() -> None:
     assert totals.engine_counters(VersionKey("m", "v2")) is None
     totals.ended(V1, "b")
     assert totals.engine_counters(V1) == everything
+
+
+def test_versions_that_are_gone_are_forgotten_one_day() -> None:
+    """Totals of versions without a worker are bounded: the one that has been at rest for longest goes first, a live one never."""
+    totals = WorkerTotals()
+    totals.update(V1, "old", RequestCounts(ok=1))
+    totals.ended(V1, "old")
+    totals.update(V1, "new", RequestCounts(ok=1))
+    for number in range(MAX_ENDED + 100):
+        version = VersionKey("m", f"n{number}")
+        totals.update(version, "w", RequestCounts(ok=1))
+        totals.ended(version, "w")
+    assert len(totals.totals()) <= MAX_ENDED
+    assert totals.totals()[V1].ok == 2
+
+
+def test_the_daemons_own_requests_are_no_clients() -> None:
+    """What its probes and scorings add is taken off what clients may have sent, and stays in what the workers counted."""
+    totals = WorkerTotals()
+    totals.update(V1, "a", RequestCounts(ok=20, arrivals=20, calls=21))
+    for _ in range(20):
+        totals.probe_answered(V1)
+    assert totals.clients.totals() == {V1: RequestCounts(calls=1)}
+    assert totals.totals()[V1].arrivals == 20

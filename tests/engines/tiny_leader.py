@@ -1,6 +1,7 @@
 """A leader for tests, over the contract's server helper: its engine is a child that sleeps, its model a checksum.
 
 Engine options: ``endless``: the start never ends; ``broken``: the version cannot be loaded.
+A file in its state directory spoils its answers from then on: ``hang``: they never come; ``zeros``: they are zeros.
 """
 
 # ruff: noqa: N802 - the methods have the names of the service
@@ -10,6 +11,7 @@ import asyncio
 import os
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -39,6 +41,7 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
 
     def __init__(self, keeper: RecordKeeper) -> None:
         self._keeper = keeper
+        self._spoilers = Path(sys.argv[sys.argv.index("--state-dir") + 1])
         self._order: LoadOrder | None = None
         self._engine: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -126,16 +129,22 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
         """Answer a text with numbers that depend on it alone."""
         if PROBE_MARK not in tuple(context.invocation_metadata() or ()):
             self._last_arrival_s = asyncio.get_running_loop().time()
-        self._ok += 1
         order = self._order
         assert order is not None
+        if self._is_told("hang"):
+            await asyncio.Event().wait()
         (output,) = signature_for(order.task, embedding_width=WIDTH, label_count=3).outputs
         seed = zlib.crc32(request.raw_input_contents[0])
-        values = np.random.default_rng(seed).standard_normal(WIDTH).astype("<f4")
+        scale = 0.0 if self._is_told("zeros") else 1.0
+        values = scale * np.random.default_rng(seed).standard_normal(WIDTH)
+        self._ok += 1
         response = oip.ModelInferResponse(model_name=request.model_name, model_version=request.model_version)
         response.outputs.add(name=output.name, datatype=output.datatype, shape=[1, WIDTH])
-        response.raw_output_contents.append(values.tobytes())
+        response.raw_output_contents.append(values.astype("<f4").tobytes())
         return response
+
+    def _is_told(self, word: str) -> bool:
+        return (self._spoilers / word).exists()
 
 
 if __name__ == "__main__":

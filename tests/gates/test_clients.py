@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.gates.books import Account, Books
 from echoplaned.gates.clients import evidence as clients
 from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
 from echoplaned.gates.clients.collector import ClientsCollector
@@ -19,7 +20,7 @@ from echoplaned.gates.gate import Observation, Source
 from echoplaned.gates.statistics.error_eprocess import ErrorTest
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import Interval, RequestCounts
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 from tests.gates.judging import begin, evidence_of, verdict
 
 TEST = ErrorTest(alpha=1e-4, slo_error_rate=0.01)
@@ -45,7 +46,7 @@ def reports(random: Random, weight: float, odd: dict[int, Interval], count: int 
     return tuple((reporter(n), odd.get(n) or drawn(random, 10, weight)) for n in range(count))
 
 
-def rollout(seconds: Iterator[Reports], weight: float, steered: frozenset[str]) -> tuple[RolloutEvidence, float]:
+def rollout(seconds: Iterator[Reports], weight: float, steered: frozenset[Caller]) -> tuple[RolloutEvidence, float]:
     """Observe a stage of a rollout until its clients fail it or time is up; return the evidence and the time."""
     evidence = begin(Window(RolloutPolicy(), 1, 1, 0.0), (LRS,))
     now_s = 0.0
@@ -63,7 +64,7 @@ def said(evidence: RolloutEvidence, now_s: float, gate: str = "clients") -> Verd
     return verdict(weigh(evidence, now_s), gate)
 
 
-ALL = frozenset(reporter(n).node for n in range(100))
+ALL = frozenset(reporter(n).caller for n in range(100))
 
 
 def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
@@ -74,7 +75,7 @@ def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
         for _ in range(count):
             yield reports(random, 0.05, {7: drawn(random, 10, 0.05, reaches=False)})
 
-    evidence, now_s = rollout(seconds(40), 0.05, ALL)
+    evidence, now_s = rollout(seconds(50), 0.05, ALL)
     assert said(evidence, now_s).verdict is GateVerdict.HOLD
     assert said(evidence, now_s).reason.startswith("CLIENT_AWAITED")
     assert said(evidence, now_s, "arrivals").verdict is GateVerdict.PASS
@@ -87,12 +88,23 @@ def test_a_client_that_does_not_reach_the_version_fails_it() -> None:
     assert now_s < 90
 
 
+def test_a_silence_within_what_is_not_reported_yet_neither_holds_nor_fails() -> None:
+    """A client that claims no more requests than others may be about to report could be telling theirs: nobody waits for it."""
+    random = Random(9)
+    small = Interval(RequestCounts(), RequestCounts(ok=5, arrivals=5))
+    told = (reports(random, 0.05, {7: small if n < 50 else drawn(random, 1, 0.0)}) for n in range(100))
+    evidence, now_s = rollout(told, 0.05, ALL)
+    silent = evidence_of(evidence, ClientsWindow).clients.known[reporter(7)]
+    assert silent.is_silent
+    assert said(evidence, now_s).verdict is GateVerdict.PASS
+
+
 def test_a_client_that_dials_versions_itself_is_not_missed() -> None:
     """Requests by a version's own target had no choice: their client's silence says nothing."""
     random = Random(2)
     odd = {7: Interval(RequestCounts(), RequestCounts(ok=10, arrivals=10))}
     told = (reports(random, 0.05, odd) for _ in range(200))
-    evidence, now_s = rollout(told, 0.05, ALL - {"client-7"})
+    evidence, now_s = rollout(told, 0.05, ALL - {reporter(7).caller})
     assert said(evidence, now_s).verdict is GateVerdict.PASS
     assert "20 clients are judged one by one, 19 have reached" in said(evidence, now_s).reason
 
@@ -170,6 +182,13 @@ def test_memory_is_bounded() -> None:
     assert clients.enter(evidence, TEST, soaking=False).known[reporter(500)].total == Interval()
 
 
+@dataclass
+class Audited:
+    """Books that a test sets."""
+
+    books: Books = field(default_factory=Books)
+
+
 class Reported:
     """The port ``ClientSource``, by hand."""
 
@@ -181,7 +200,7 @@ class Reported:
         """Return what was set."""
         return self.counts.get(version, {})
 
-    def steered(self, model: str) -> frozenset[str]:
+    def steered(self, model: str) -> frozenset[Caller]:
         """Return every client, and count the calls."""
         assert model == "m"
         self.asked += 1
@@ -192,7 +211,7 @@ def test_the_reader_tells_what_came_on_top() -> None:
     """Only clients that reported something are told, with what is new since the last reading; one that went is not."""
     new, old, source = VersionKey("m", "v2"), VersionKey("m", "v1"), Reported()
     source.counts[old] = {reporter(1): RequestCounts(ok=100, arrivals=100)}
-    reader = ClientsCollector(source, new, old)
+    reader = ClientsCollector(source, Audited(), new, old)
     assert reader.read() == ()
     source.counts[old] = {
         reporter(1): RequestCounts(ok=110, arrivals=111),
@@ -210,9 +229,9 @@ def test_the_reader_tells_what_came_on_top() -> None:
 def test_who_is_steered_is_looked_up_where_that_is_asked() -> None:
     """The look-up takes a while: it is made while a gate asks for it, until the window ends."""
     source = Reported()
-    collector = ClientsCollector(source, VersionKey("m", "v2"), VersionKey("m", "v1"))
+    collector = ClientsCollector(source, Audited(), VersionKey("m", "v2"), VersionKey("m", "v1"))
 
-    def steered() -> frozenset[str]:
+    def steered() -> frozenset[Caller]:
         part = collector.add_to(Observation(1.0)).part(ClientReports)
         assert part is not None
         return part.steered
@@ -224,3 +243,37 @@ def test_who_is_steered_is_looked_up_where_that_is_asked() -> None:
     collector.enter()
     assert steered() == frozenset()
     assert source.asked == 1
+
+
+def test_what_a_client_reports_waits_until_all_claims_are_shown() -> None:
+    """A claim that no counter shows holds every client's reports back; once it is given up, or found out, they are dropped."""
+    source, audited = Reported(), Audited()
+    new, old = VersionKey("m", "v2"), VersionKey("m", "v1")
+    collector = ClientsCollector(source, audited, new, old)
+
+    def told() -> tuple[int, ...]:
+        part = collector.add_to(Observation(1.0)).part(ClientReports)
+        assert part is not None
+        return tuple(interval.new.errors for _, interval in part.intervals)
+
+    def report(errors: int) -> None:
+        source.counts[new] = {reporter(1): RequestCounts(server_errors=errors, arrivals=errors)}
+
+    report(1)
+    assert told() == ()
+    audited.books = Books(new=Account(claimed=RequestCounts(server_errors=1)))
+    report(3)
+    assert told() == ()
+    audited.books = Books()
+    assert told() == (3,)
+    report(4)
+    assert told() == ()
+    audited.books = Books(new=Account(claimed=RequestCounts(server_errors=1), waived=1))
+    assert told() == ()
+    report(6)
+    assert told() == ()
+    assert told() == (2,)
+    report(7)
+    told()
+    audited.books = Books(left_out="too many")
+    assert told() == ()

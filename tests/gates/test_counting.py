@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.gates.counting import TotalsReader
+from echoplaned.core.spec import RolloutPolicy
+from echoplaned.core.state import Model, Rollout
+from echoplaned.gates.collector import RolloutContext
+from echoplaned.gates.counting import CountingOptions, CountsCollector, TotalsReader
+from echoplaned.gates.gate import Observation
+from echoplaned.gates.history import CountHistory
 from echoplaned.ports.request_counts import RequestCounts
 
 NEW = VersionKey("m", "v2")
@@ -21,6 +26,43 @@ class FixedTotals:
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return what was set."""
         return self.counts
+
+
+def collector(worker: FixedTotals, lrs: FixedTotals, clock: list[float]) -> CountsCollector:
+    """Return what counts a rollout's requests, with books that began long ago."""
+    history = CountHistory(worker, lambda: clock[0])
+    clock[0] += 100.0
+    history.sample()
+    rollout = Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1")
+    context = RolloutContext(Model("m"), rollout, lambda: None, lambda: clock[0], lambda _: None, lambda: None)
+    return CountsCollector({"LRS": lrs, "WORKER": worker}, None, CountingOptions(history=history), context)
+
+
+def test_claims_are_what_the_workers_counted_or_nothing() -> None:
+    """Errors that no worker counted are looked into, told by no interval, and leave the load reports out with a reason."""
+    worker, lrs, clock = FixedTotals(), FixedTotals(), [0.0]
+    counts = collector(worker, lrs, clock)
+    worker.counts = {NEW: RequestCounts(ok=5, arrivals=5)}
+    lrs.counts = {NEW: RequestCounts(ok=5, server_errors=3, arrivals=8)}
+    seen = counts.add_to(Observation(clock[0]))
+    assert (seen.interval("LRS").new.ok, seen.interval("LRS").new.errors, seen.left_out) == (5, 0, ())
+    assert counts.versions_to_reach() == (NEW,)
+    clock[0] += 6.0
+    seen = counts.add_to(Observation(clock[0]))
+    assert seen.why_left_out("LRS").startswith("clients report 8 requests, and at most 5 requests arrived")
+    assert counts.left_out == seen.why_left_out("LRS")
+    assert counts.versions_to_reach() == ()
+
+
+def test_a_version_that_we_cannot_reach_either_is_believed_to_fail() -> None:
+    """Errors that clients report are told as soon as a connection of ours fails as well."""
+    worker, lrs, clock = FixedTotals(), FixedTotals(), [0.0]
+    counts = collector(worker, lrs, clock)
+    lrs.counts = {NEW: RequestCounts(server_errors=3, arrivals=3)}
+    assert counts.add_to(Observation(clock[0])).interval("LRS").new.errors == 0
+    counts.probe_unreached(NEW)
+    assert counts.add_to(Observation(clock[0])).interval("LRS").new.errors == 3
+    assert not counts.left_out
 
 
 def test_totals_that_fall_count_as_nothing() -> None:

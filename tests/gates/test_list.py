@@ -73,12 +73,13 @@ def test_a_gate_without_its_source_abstains_by_name(need: Need, gate: str, words
 
 
 def test_what_an_engine_does_not_count_is_no_evidence() -> None:
-    """Clients' load reports stand in for an engine that counts no errors: its zeros do not dilute what they report."""
+    """Clients' load reports stand in for an engine that counts no errors, undiluted by its zeros, but fail nobody by themselves."""
     evidence = begin(Window(POLICY, 1, 1, 0.0), (LRS, WORKER))
     seen = Observation(6.0, (("LRS", FAILING), ("WORKER", GOOD)), 0.05, 1, lacks=lacks(Need.ERRORS, replaced=True))
     said = verdict(weigh(observe(evidence, seen), 6.0), "errors")
-    assert said.verdict is GateVerdict.FAIL
+    assert (said.verdict, said.confidence) == (GateVerdict.HOLD, 0.0)
     assert said.reason == (
+        "UNCOUNTED: the engines of version v2 count no errors, and clients' reports alone fail no version; they say "
         "ERRORS_WORSE: the new version's error rate is significantly higher than the old version's "
         "(e-value 1e12, threshold 1e3)"
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from echoplaned.core.effects import EvaluateGates
@@ -32,7 +33,8 @@ from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traffic import ClientSource, Reporter
+from echoplaned.ports.traffic import Caller, ClientSource, Reporter
+from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.testing import builders
 
 NEW = VersionKey("m", "v2")
@@ -193,10 +195,10 @@ class Clients:
             return {fine: RequestCounts(ok=19 * n, arrivals=19 * n), odd: RequestCounts(ok=19 * n, arrivals=19 * n)}
         return {fine: RequestCounts(ok=n, arrivals=n), odd: RequestCounts(server_errors=n, arrivals=n)}
 
-    def steered(self, model: str) -> frozenset[str]:
+    def steered(self, model: str) -> frozenset[Caller]:
         """Return both."""
         assert model == "m"
-        return frozenset({"fine", "odd"})
+        return frozenset({Caller("fine"), Caller("odd")})
 
 
 async def test_a_client_that_the_version_fails_is_told() -> None:
@@ -293,7 +295,7 @@ async def test_another_window_keeps_the_e_process() -> None:
         world.per_read = traffic(0, 0)
         await world.until(lambda: len(world.told) >= 4)
         world.place(replace(world.rollout, stage=2, evidence_window=5, observe_since_s=world.now_s))
-        runner.forget(world.rollout)
+        runner._evaluators[world.rollout.rollout_id].stop()
         runner.evaluate(EvaluateGates(world.rollout), world.state)
         known = len(world.told)
         await world.until(lambda: len(world.told) > known and world.told[-1].evidence_window == 5)
@@ -335,15 +337,14 @@ async def test_a_rollout_that_is_over_is_forgotten() -> None:
         assert len(world.told) == known
 
 
-async def test_forget_ends_the_tasks() -> None:
-    """After ``forget`` no task of the runner is left, and forgetting twice or something unknown is nothing."""
+async def test_the_end_of_a_rollout_ends_the_tasks() -> None:
+    """After ``end`` no task of the runner is left, and ending twice or something unknown is nothing."""
     world = World(per_read=traffic(5, 95))
     runner = world.runner()
     runner.evaluate(EvaluateGates(world.rollout), world.state)
     await world.until(lambda: len(world.told) >= 1)
-    over = replace(world.rollout, phase=Phase.ROLLED_BACK)
-    runner.forget(over)
-    runner.forget(over)
+    runner.end(world.rollout.rollout_id)
+    runner.end(world.rollout.rollout_id)
     await runner.aclose()
     await asyncio.sleep(0.02)
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("gates")] == []
@@ -376,3 +377,15 @@ async def test_a_model_that_is_gone_is_not_judged() -> None:
     runner.evaluate(EvaluateGates(world.rollout), State())
     assert runner._evaluators == {}
     await runner.aclose()
+
+
+async def test_what_an_earlier_daemon_wrote_goes_with_its_rollout(tmp_path: Path) -> None:
+    """A rollout that this daemon never judged, as it was on its way back already, leaves no evidence either."""
+    files = EvidenceFiles(tmp_path)
+    for name in ("r1", "r2"):
+        files.save(name, b"evidence")
+    runner = World().runner()
+    runner._dependencies = replace(runner._dependencies, store=files)
+    runner.end("r1")
+    await runner.aclose()
+    assert (files.load("r1"), files.load("r2")) == (None, b"evidence")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from echoplaned import _allocator
-from echoplaned.core.errors import EchoplaneError, SourceCorruptError
+from echoplaned.core.errors import EchoplaneError, FieldInvalidError, SourceCorruptError
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import size_model, survey_model
@@ -89,3 +92,72 @@ def test_a_file_that_is_cut(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(EchoplaneError):
             survey_model(path)
+
+
+def header(*keys: tuple[str, int, bytes], tensors: int = 0) -> bytes:
+    """Return the beginning of a GGUF file: its keys by name, type and value, and no tensor table."""
+    text = b"GGUF" + struct.pack("<IQQ", 3, tensors, len(keys))
+    for name, kind, value in keys:
+        text += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", kind) + value
+    return text
+
+
+def text(value: bytes) -> bytes:
+    """Return a string's value."""
+    return struct.pack("<Q", len(value)) + value
+
+
+ARCHITECTURE = ("general.architecture", 8, text(b"llama"))
+SOON_S = 1.0
+
+
+def refused(path: Path) -> tuple[str, float]:
+    """Survey a file that must be refused; return what is said and the seconds that took."""
+    began = time.monotonic()
+    with pytest.raises(SourceCorruptError) as caught:
+        survey_model(path)
+    return str(caught.value), time.monotonic() - began
+
+
+def test_a_string_of_20_gib_in_a_file_of_some_bytes(tmp_path: Path) -> None:
+    """A hole costs its owner nothing; the header is bounded, so that reading it costs nothing either."""
+    path = tmp_path / "m.gguf"
+    for kind, value in ((8, struct.pack("<Q", 20 << 30)), (9, struct.pack("<IQQ", 8, 1, 20 << 30))):
+        path.write_bytes(header(ARCHITECTURE, ("general.description", kind, value)))
+        with path.open("r+b") as file:
+            file.truncate(21 << 30)
+        said, seconds = refused(path)
+        assert "the header is" in said
+        assert seconds < SOON_S
+
+
+def test_2_to_the_63_heads_without_tensors(tmp_path: Path) -> None:
+    """Numbers are bounded, in one value and in a list of them; without tensors there is nothing that could fit."""
+    path = tmp_path / "m.gguf"
+    sizes = [("llama.block_count", 4, struct.pack("<I", 1)), ("llama.embedding_length", 4, struct.pack("<I", 64))]
+    for heads in ((10, struct.pack("<Q", 2**63)), (9, struct.pack("<IQQ", 10, 1, 2**63)), (4, struct.pack("<I", 4))):
+        path.write_bytes(header(ARCHITECTURE, *sizes, ("llama.attention.head_count", *heads)) + bytes(64))
+        said, seconds = refused(path)
+        assert "tensor table" in said or "2147483648" in said
+        assert seconds < SOON_S
+
+
+def test_a_pipe_with_the_name_of_a_gguf_file(tmp_path: Path) -> None:
+    """It is refused, and nobody waits for a writer, whether it is named or found in a directory."""
+    os.mkfifo(tmp_path / "m.gguf")
+    for path in (tmp_path / "m.gguf", tmp_path):
+        said, seconds = refused(path)
+        assert "regular file" in said
+        assert seconds < SOON_S
+
+
+@pytest.mark.parametrize(("tensor_parallel", "pipeline_parallel"), [(4096, 4096), (64, 128), (4096, 2)])
+def test_ranks_times_stages_are_bounded(tmp_path: Path, tensor_parallel: int, pipeline_parallel: int) -> None:
+    """Each may be 4,096; both took 29 s and 3.5 GB."""
+    path = tmp_path / "model.gguf"
+    write(path, gguf.GGMLQuantizationType.F16)
+    options = (("pipeline_parallel", str(pipeline_parallel)), ("tensor_parallel", str(tensor_parallel)))
+    began = time.monotonic()
+    with pytest.raises(FieldInvalidError, match="tensor_parallel times pipeline_parallel"):
+        size_model(path, ShapeRequest(engine="vllm", options=options))
+    assert time.monotonic() - began < SOON_S

@@ -10,6 +10,7 @@ from echoplaned.core.errors import SourceIncompleteError, SourceNotAllowedError
 from echoplaned.planning import survey_model
 from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.hub import resolve_hub
+from echoplaned.ports.stop import Stop
 from tests.planning.conftest import Draft
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -37,7 +38,7 @@ def test_the_revision_of_main_is_read(tmp_path: Path, draft: Draft) -> None:
     allocator = Allocator((tmp_path,))
     found = allocator.inspect(f"file:{directory.name}")
     assert found.path == str((directory / "snapshots" / REVISION).resolve())
-    assert found.facts.digest.startswith("blake3:")
+    assert allocator.digest(found, Stop()).digest.startswith("blake3:")
     with pytest.raises(SourceNotAllowedError):
         Allocator((directory / "snapshots" / REVISION,)).inspect(str(directory / "snapshots" / REVISION))
 

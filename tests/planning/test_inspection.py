@@ -15,6 +15,8 @@ from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
     DtypeUnsupportedError,
     EchoplaneError,
+    LimitExceededError,
+    SourceChangedError,
     SourceCorruptError,
     SourceNotAllowedError,
     SourceUnsafeError,
@@ -23,6 +25,8 @@ from echoplaned.core.errors import (
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.planning import inspect_config, inspect_model
+from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
+from echoplaned.ports.stop import Stop
 from tests.planning.conftest import Draft, raw_file, safetensors_file
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -46,6 +50,52 @@ def test_a_position_table_cut_to_64_is_a_model_of_64_tokens(draft: Draft, tmp_pa
     assert inspect_model(draft.write(tmp_path / "with")).max_context_length == 4
     del draft.tensors["embeddings.position_ids"]
     assert inspect_model(draft.write(tmp_path / "without")).max_context_length == 4
+
+
+def test_the_files_are_known_as_they_were(draft: Draft, tmp_path: Path) -> None:
+    """Every file that an engine will read has its size, its inode and the time of its last change; links are followed beneath the root."""
+    source = draft.write(tmp_path / "root" / "model")
+    (tmp_path / "root" / "blobs").mkdir()
+    (source / "config.json").rename(tmp_path / "root" / "blobs" / "c")
+    (source / "config.json").symlink_to("../blobs/c")
+    content = inspect_model(source, allowed_root=tmp_path / "root").content
+    assert content is not None
+    assert content.root == str(tmp_path / "root")
+    assert [(file.name, file.path) for file in content.files] == [
+        ("config.json", "blobs/c"),
+        ("model.safetensors", "model/model.safetensors"),
+    ]
+    for file in content.files:
+        found = (source / file.name).stat()
+        assert (file.size_bytes, file.inode, file.change_time_ns) == (found.st_size, found.st_ino, found.st_ctime_ns)
+
+
+def test_a_file_that_changes_between_headers_and_digest(draft: Draft, tmp_path: Path) -> None:
+    """Facts of one content never go with the digest of another."""
+    source = draft.write(tmp_path / "model")
+    headers = inspect_checkpoint(source, allowed_root=tmp_path, with_digest=False).facts
+    assert headers.digest == ""
+    assert digest_facts(headers, Stop()) == inspect_model(source, allowed_root=tmp_path)
+    (source / "other").write_text(json.dumps(draft.config))
+    (source / "other").rename(source / "config.json")
+    with pytest.raises(SourceChangedError, match=r"config\.json"):
+        digest_facts(headers, Stop())
+
+
+def test_a_digest_that_nobody_waits_for(draft: Draft, tmp_path: Path) -> None:
+    """It ends at once where it was stopped before it began."""
+    headers = inspect_checkpoint(draft.write(tmp_path / "model"), with_digest=False).facts
+    stop = Stop()
+    stop.stop()
+    with pytest.raises(LimitExceededError, match="stopped"):
+        digest_facts(headers, stop)
+
+
+def test_pooling_is_configured_where_the_content_is(draft: Draft, tmp_path: Path) -> None:
+    """A config beside what a version is made of could change without the version."""
+    draft.files["modules.json"] = json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "2_Pooling"}])
+    with pytest.raises(ArchitectureUnsupportedError, match="'2_Pooling'"):
+        inspect_model(draft.write(tmp_path / "model"))
 
 
 def test_the_digest_is_of_content(draft: Draft, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 import threading
@@ -32,8 +33,9 @@ def test_every_exception_has_a_reason() -> None:
         for _, value in inspect.getmembers(_allocator, inspect.isclass)
         if issubclass(value, _allocator.AllocatorError) and value is not _allocator.AllocatorError
     }
-    assert classes == set(_translate._TABLE)
-    for native in classes:
+    # A mistake of the module is one of ours, not of the caller: it is told as any other exception that nobody foresaw.
+    assert classes - {_allocator.NativePanicError} == set(_translate._TABLE)
+    for native in _translate._TABLE:
         with pytest.raises(EchoplaneError, match="what happened") as caught, _translate.translated():
             raise native("what happened")
         assert caught.value.failure.reason == caught.value.reason
@@ -74,3 +76,41 @@ def test_an_unknown_dtype_has_its_exception(minilm: Path) -> None:
     checkpoint = _allocator.inspect(minilm)
     with pytest.raises(_allocator.NameUnknownError, match="FP12"):
         checkpoint.size(dtype_name="FP12", context_length=1, max_concurrency=1, engine_name="torch")
+
+
+def test_a_panic_is_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
+    """What handles exceptions handles a panic: it is answered as an internal error, and ends no task and no thread unheard."""
+    with pytest.raises(Exception, match="a mistake in the native module: no such thing") as caught:
+        _allocator.panic_with("no such thing")
+    assert isinstance(caught.value, _allocator.NativePanicError)
+    with pytest.raises(_allocator.NativePanicError), _translate.translated():
+        _allocator.panic_with("translated")
+    assert "no such thing" in capfd.readouterr().err
+
+
+def test_a_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    """A file of 1 TiB by its length is given up within a piece of it."""
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(2**40)
+    found = (tmp_path / "hole").stat()
+    flag = _allocator.StopFlag()
+    timer = threading.Timer(0.2, flag.stop)
+    timer.start()
+    with pytest.raises(_allocator.DigestStoppedError):
+        _allocator.digest_known(tmp_path, [("hole", "hole", 2**40, found.st_ino, found.st_ctime_ns)], flag)
+    timer.join()
+
+
+def test_what_leads_out_of_a_root_is_not_opened(tmp_path: Path) -> None:
+    """The kernel keeps a path beneath its root, whatever its parts are at that moment; a pipe is refused and not waited for."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "root" / "link").symlink_to("../secret")
+    (tmp_path / "root" / "folder").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "root" / "pipe")
+    (tmp_path / "root" / "file").write_text("text")
+    for path in ("link", "folder/secret", "../secret", "pipe"):
+        with pytest.raises(OSError, match=r"."):
+            _allocator.open_beneath(tmp_path / "root", path)
+    with os.fdopen(_allocator.open_beneath(tmp_path / "root", "file")) as file:
+        assert file.read() == "text"

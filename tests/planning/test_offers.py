@@ -104,7 +104,9 @@ def test_activations_and_positions_are_those_of_transformers() -> None:
         # Read and not imported: that takes seconds.
         tree = ast.parse((Path(spec.origin or "").parent / file).read_text(encoding="utf-8"))
         for node in tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             if isinstance(target, ast.Name) and target.id == table and isinstance(node.value, ast.Dict):
                 return {str(ast.literal_eval(key)) for key in node.value.keys if key is not None}
         raise AssertionError(f"{file} has no {table}")

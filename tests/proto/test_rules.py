@@ -28,6 +28,7 @@ GOOD = [
     rollouts_pb2.RolloutPolicy(),
     rollouts_pb2.RolloutPolicy(stages_percent=[5, 15, 30, 50, 75, 90, 100], stage_min_s=1, stage_max_s=1),
     rollouts_pb2.RolloutPolicy(stages_percent=[100]),
+    rollouts_pb2.RolloutPolicy(alpha=1e-6, max_error_increase=1e-4, confidence=0.99999, ack_timeout_s=0.1),
     diagnostics_pb2.ExplainRequest(name="minilm"),
     diagnostics_pb2.ExplainRequest(name="models/minilm/rollouts/r1"),
     diagnostics_pb2.ExplainRequest(name="operations/0b1c"),
@@ -59,8 +60,28 @@ BAD = [
     (rollouts_pb2.RolloutPolicy(stages_percent=[5, 5, 100]), {""}),
     (rollouts_pb2.RolloutPolicy(stage_min_s=9, stage_max_s=3), {""}),
     (rollouts_pb2.RolloutPolicy(alpha=float("nan")), {"alpha"}),
+    # Above 0, and yet so small that the gate is off, nobody is waited for, or everybody is late.
+    (
+        rollouts_pb2.RolloutPolicy(
+            alpha=1e-320, max_error_increase=1e-320, slo_error_rate=5e-324, confidence=1 - 2**-53, stage_max_s=1e-320
+        ),
+        {"alpha", "max_error_increase", "slo_error_rate", "confidence", "stage_max_s"},
+    ),
+    (
+        rollouts_pb2.RolloutPolicy(ack_timeout_s=1e-320, revert_timeout_s=1e-9, prepare_timeout_s=1e-9),
+        {"ack_timeout_s", "revert_timeout_s", "prepare_timeout_s"},
+    ),
+    (
+        rollouts_pb2.EchoPolicy(alpha=1e-320, max_kl_nats=1e-320, max_distance=1e-320),
+        {"alpha", "max_kl_nats", "max_distance"},
+    ),
+    (planning_pb2.GetReservoirParametersRequest(parameter_count=2**62), {"parameter_count"}),
     (rollouts_pb2.PromoteRolloutRequest(name="models/a/rollouts/r1"), {"reason"}),
     (plans_pb2.ReservoirOverrides(spectral_radius=1.0), {"spectral_radius"}),
+    (
+        plans_pb2.ReservoirOverrides(spectral_radius=1e-320, leak=1e-320, input_scale=1e-320),
+        {"spectral_radius", "leak", "input_scale"},
+    ),
     (plans_pb2.ReservoirOverrides(leak=1.0, input_scale=10.0), {"leak", "input_scale"}),
     (plans_pb2.ReservoirOverrides(block_density=0.0), {"block_density"}),
     (plans_pb2.ReservoirOverrides(block_density=float("nan")), {"block_density"}),

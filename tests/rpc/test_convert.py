@@ -158,6 +158,13 @@ def test_signatures_round_trip(signature: Signature) -> None:
     assert signature_from_pb(signature_to_pb(signature)) == signature
 
 
+@given(st.floats())
+def test_every_time_can_be_shown(seconds: float) -> None:
+    """NaN, infinities and times beyond the calendar become the nearest that a timestamp or duration holds."""
+    assert 0 <= common.timestamp(seconds).seconds < 2**38
+    assert abs(common.duration(seconds).seconds) < 2**39
+
+
 @given(st.floats(0, 4e9))
 def test_times_keep_microseconds(seconds: float) -> None:
     """A time loses nothing above a microsecond."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from typing import Any, cast
 
 import grpc
@@ -10,11 +12,19 @@ from google.rpc import error_details_pb2
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Reason
+from echoplaned.rpc.paging import Query
+from echoplaned.rpc.validate import MAX_ENTRIES, MAX_REQUEST_BYTES, MAX_SHORT_REQUEST_BYTES, check
 
 from .world import World, failed
 
 CODE = grpc.StatusCode
+# Tokens of the right list whose place is no number, or one that no place has.
+NUMBERS_THAT_ARE_NONE = [
+    base64.urlsafe_b64encode(f'["{Query("ListModels").digest}",{place}]'.encode()).decode().rstrip("=")
+    for place in ("NaN", "-Infinity", "1e999", "[]", "null", "true")
+]
 
 
 async def test_all_violations_at_once(world: World) -> None:
@@ -101,11 +111,11 @@ async def test_unknown_field_beside_others(world: World) -> None:
 
 
 async def test_not_a_message(world: World) -> None:
-    """Bytes that are no message end the call with gRPC's own status, and the server goes on."""
+    """Bytes that are no message are INVALID_ARGUMENT, and the server goes on."""
     raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/GetModel")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await raw(b"\xff\xff\xff")
-    assert raised.value.code() in {CODE.INTERNAL, CODE.INVALID_ARGUMENT, CODE.UNKNOWN}
+    assert raised.value.code() is CODE.INVALID_ARGUMENT
     assert (await world.stubs.models.ListModels(models_pb2.ListModelsRequest())).models == []
 
 
@@ -141,7 +151,7 @@ async def test_unexpected_error_tells_nothing(world: World, monkeypatch: pytest.
     assert ("LoadModel", "INTERNAL") in world.ended.seen
 
 
-@pytest.mark.parametrize("token", ["x", "AAAA", "W10", "ü", "x" * 900, "WyJhIiwxXQ"])
+@pytest.mark.parametrize("token", ["x", "AAAA", "W10", "ü", "x" * 900, "WyJhIiwxXQ", *NUMBERS_THAT_ARE_NONE])
 async def test_bad_page_tokens(world: World, token: str) -> None:
     """A token that is not ours, or of another list, is PAGE_TOKEN_INVALID."""
     call = world.stubs.models.ListModels(models_pb2.ListModelsRequest(page_token=token))
@@ -184,3 +194,97 @@ async def test_calls_are_counted(world: World) -> None:
     call = world.stubs.models.GetModel(models_pb2.GetModelRequest(name="nobody"))
     await failed(call, Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
     assert world.ended.seen == [("ListModels", "OK"), ("GetModel", "NOT_FOUND")]
+
+
+UNCLEAN = ["a\nb", "\x1b[2J\x1b[31m", "\x00", "a\u202egnp.exe", "\x9b31m", "\x7f", "\u2028"]
+
+
+@pytest.mark.parametrize("text", UNCLEAN)
+async def test_text_that_cannot_be_shown(world: World, text: str) -> None:
+    """Controls and marks that turn text round are refused in every field that takes text, each field named."""
+    policy = rollouts_pb2.RolloutPolicy(name=text)
+    update = models_pb2.UpdateModelRequest(
+        model_id="minilm",
+        version_id="v2",
+        source_uri="file:fp32",
+        labels={"ok": text},
+        engine_options={"torch_threads": text},
+        policy=policy,
+        etag=text,
+    )
+    found = await failed(world.stubs.models.UpdateModel(update), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields >= {'labels["ok"]', 'engine_options["torch_threads"]', "policy.name", "etag"}
+    promote = rollouts_pb2.PromoteRolloutRequest(name="models/m/rollouts/r1", reason=text)
+    found = await failed(world.stubs.rollouts.PromoteRollout(promote), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"reason"}
+
+
+def test_a_field_is_named_once() -> None:
+    """Where a pattern says already that a text is none, it is not said twice."""
+    request = models_pb2.LoadModelRequest(model_id="a\nb", source_uri="file:\n")
+    with pytest.raises(FieldInvalidError) as refused:
+        check(request)
+    assert sorted(violation.field for violation in refused.value.failure.violations) == ["model_id", "source_uri"]
+
+
+async def test_text_of_every_script(world: World) -> None:
+    """Words of any script, and emoji that are joined of several, are text."""
+    labels = {"a": "größer", "b": "模型", "c": "👩‍🔬", "d": "نموذج"}
+    await world.load("fp32", labels=labels)
+    model = await world.stubs.models.GetModel(models_pb2.GetModelRequest(name="minilm"))
+    assert dict(model.labels) == labels
+
+
+@pytest.mark.parametrize("count", [MAX_ENTRIES + 1, 100_000])
+async def test_what_is_crowded_is_not_read(world: World, count: int) -> None:
+    """A map or list with far more entries than are allowed is refused by its count, in milliseconds, and named alone."""
+    labels = {f"K!{number}": "v" for number in range(count)}
+    request = models_pb2.LoadModelRequest(model_id="No Name", source_uri="file:fp32", labels=labels)
+    began = time.process_time()
+    with pytest.raises(FieldInvalidError) as refused:
+        check(request)
+    assert time.process_time() - began < 0.1
+    assert [violation.field for violation in refused.value.failure.violations] == ["labels"]
+    mask = models_pb2.ConfigureModelRequest(name="minilm", update_mask={"paths": ["labels"] * count})
+    with pytest.raises(FieldInvalidError) as crowded:
+        check(mask)
+    assert [violation.field for violation in crowded.value.failure.violations] == ["update_mask.paths"]
+
+
+async def test_unknown_fields_without_end(world: World) -> None:
+    """A hundred thousand fields that nobody knows make a hundred violations, not a hundred thousand."""
+    raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/GetModel")
+    sent = models_pb2.GetModelRequest(name="minilm").SerializeToString() + b"\xf8\x06\x01" * 100_000
+    found = await failed(raw(sent), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert "111" in found.fields
+
+
+@pytest.mark.parametrize(
+    ("method", "count"),
+    [
+        ("/echoplane.v1.ModelService/LoadModel", MAX_REQUEST_BYTES),
+        ("/grpc.health.v1.Health/Check", MAX_SHORT_REQUEST_BYTES),
+        ("/google.longrunning.Operations/GetOperation", MAX_SHORT_REQUEST_BYTES),
+    ],
+)
+async def test_too_many_bytes_for_a_method(world: World, method: str, count: int) -> None:
+    """What is larger than any request of the method is refused before it is parsed, with the number of bytes that are read."""
+    raw = cast(Any, world.stubs.channel).unary_unary(method)
+    found = await failed(raw(b"\x0a" + b"x" * count), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert str(count) in found.message
+
+
+async def test_a_watch_keeps_no_endless_name(world: World) -> None:
+    """A health stream lives as long as its client likes, so its name is bounded."""
+    call = cast(Any, world.stubs.channel).unary_stream("/grpc.health.v1.Health/Watch")(b"\x0a" + b"x" * 10_000)
+    await failed(call.read(), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+
+
+async def test_garbage_on_a_stream_of_requests(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    """Reflection too answers bytes that are no request with INVALID_ARGUMENT, and the log has no traceback of it."""
+    call = cast(Any, world.stubs.channel).stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    await call.write(b"\xff\xff\xff")
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call.read()
+    assert raised.value.code() is CODE.INVALID_ARGUMENT
+    assert "Traceback" not in capfd.readouterr().err

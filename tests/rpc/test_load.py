@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -251,12 +253,15 @@ async def test_dtype_unsupported(world: World) -> None:
 
 async def test_fields_that_only_the_checkpoint_can_judge(world: World) -> None:
     """Context, engine and options are checked against what the checkpoint and the engine allow."""
-    for wrong, field in (
+    options = ({"torch_threads": text} for text in ("0", "257", "1e3", "-1", ""))
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"context_length": 513}, "context_length"),
         ({"engine": "vllm"}, "engine"),
         ({"weights_format": "NF4"}, "weights_format"),
         ({"engine_options": {"threads": "1"}}, 'engine_options["threads"]'),
-    ):
+        *(({"engine_options": given}, 'engine_options["torch_threads"]') for given in options),
+    ]
+    for wrong, field in cases:
         found = await failed(world.load("fp32", **wrong), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
         assert found.fields == {field}
 

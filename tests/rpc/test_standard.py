@@ -16,7 +16,7 @@ from echoplaned.core.events import EngineLost
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.rpc.reflection import V1, V1ALPHA
-from echoplaned.rpc.server import OUR_SERVICES
+from echoplaned.rpc.server import CHANNELZ, OUR_SERVICES
 
 from .world import World, failed
 
@@ -88,7 +88,6 @@ async def test_reflection_lists_every_service(world: World, version: str) -> Non
         "echoplane.v1.StatusService",
         "google.longrunning.Operations",
         "grpc.health.v1.Health",
-        "grpc.channelz.v1.Channelz",
         "inference.GRPCInferenceService",
     } <= names
 
@@ -114,11 +113,22 @@ async def test_reflection_describes_every_service(world: World, version: str) ->
     assert found == len(asked)
 
 
-async def test_channelz(world: World) -> None:
-    """Channelz knows this server."""
+async def test_channelz_is_served_only_if_asked_for(world: World) -> None:
+    """By default nobody is told of the other connections; where it is switched on, channelz knows this server."""
     stub = channelz_pb2_grpc.ChannelzStub(world.stubs.channel)
-    answer = await stub.GetServers(channelz_pb2.GetServersRequest())
-    assert len(answer.server) >= 1
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.GetServers(channelz_pb2.GetServersRequest())
+    assert caught.value.code() is CODE.UNIMPLEMENTED
+    closed = world.stubs.channel
+    open_server = await world.start(channelz=True)
+    stub = channelz_pb2_grpc.ChannelzStub(world.stubs.channel)
+    assert len((await stub.GetServers(channelz_pb2.GetServersRequest())).server) >= 1
+    call = reflect(world, V1)([reflection_pb2.ServerReflectionRequest(list_services="")])
+    async for answer in call:
+        assert CHANNELZ in {service.name for service in answer.list_services_response.service}
+    await world.stubs.channel.close(None)
+    await open_server.stop(None)
+    await closed.close(None)
 
 
 def parameter(value: str | int) -> oip.ModelRepositoryParameter:

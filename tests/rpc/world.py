@@ -27,7 +27,9 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.core.failure import Reason
+from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KINDS
+from echoplaned.ports.probing import LastProbe
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.deps import RpcDeps, RpcLimits
@@ -134,6 +136,7 @@ class World:
             }
         )
         self.prober = FakeProber()
+        self.last_probes: dict[tuple[InstanceKey, int], LastProbe] = {}
         self.ended = Ended()
         self.lifecycle = Lifecycle()
         self.limits = RpcLimits()
@@ -163,6 +166,8 @@ class World:
             refusals=self.refusals.of_model,
             pid_of=lambda leader_id: int(leader_id.removeprefix("leader-")),
             store_writable=lambda: self.store_writable,
+            emit=self.handle.emit,
+            last_probe=lambda instance, generation: self.last_probes.get((instance, generation)),
             observer=self.ended,
         )
 
@@ -182,9 +187,9 @@ class World:
         assert isinstance(answer, operations_pb2.Operation)
         return answer
 
-    async def start(self) -> grpc.aio.Server:
+    async def start(self, *, channelz: bool = False) -> grpc.aio.Server:
         """Start the server and dial it."""
-        server = build_server(self.deps(), options=ServerOptions())
+        server = build_server(self.deps(), options=ServerOptions(channelz=channelz))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS))

@@ -28,6 +28,8 @@ class Disk:
     """A store in memory that can be made to fail, and says what was committed before which effect."""
 
     broken: bool = False
+    fault: BaseException | None = None
+    gone: bool = False
     epochs: list[int] = field(default_factory=list)
     stored: State = field(default_factory=builders.empty_state)
 
@@ -38,11 +40,18 @@ class Disk:
     def commit(self, before: State, after: State, announces: tuple[fx.Announce, ...]) -> None:
         """Commit, unless broken."""
         del announces
+        if self.fault is not None:
+            raise self.fault
         if self.broken:
             raise StoreUnavailableError("disk full")
         assert before.store_epoch == self.stored.store_epoch
         self.epochs.append(after.store_epoch)
         self.stored = after
+
+    def check(self) -> None:
+        """Say that the files have gone, where they have."""
+        if self.gone:
+            raise StoreUnavailableError("it has gone")
 
 
 @dataclass
@@ -51,6 +60,7 @@ class Recorder:
 
     done: list[fx.Effect] = field(default_factory=list)
     undrained: list[InstanceKey] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def place(self, effect: fx.PlaceInstance, state: State) -> None:
         """Record."""
@@ -99,7 +109,11 @@ class Recorder:
         """Record nothing."""
 
     def forget(self, what: object) -> None:
-        """Record nothing: Routes and Gates both have this verb."""
+        """Record nothing."""
+
+    def end(self, rollout_id: str) -> None:
+        """Record."""
+        self.ended.append(rollout_id)
 
     def evaluate(self, effect: fx.EvaluateGates, state: State) -> None:
         """Record."""
@@ -258,6 +272,43 @@ async def test_store_failure_holds_back_promotion(house: House) -> None:
     assert len(house.adapters.published()) == count + 1
 
 
+async def test_a_rollout_that_ends_with_its_model_is_ended(house: House) -> None:
+    """Its evidence is not kept for a model that is gone: the gates are told as they are of any other end."""
+    await house.serve()
+    await house.update()
+    await house.loop.submit(cmd.DeleteModel(cmd.Request(0.0, "op3"), "m", force=True))
+    await house.emit(house.acknowledged())
+    assert house.adapters.ended == []
+    for key in (V1, V2):
+        await house.emit(ev.EngineDrained(0.0, key, 1), ev.EngineStopped(0.0, key, 1))
+    assert house.loop.state.models == {}
+    assert house.adapters.ended == ["r1"]
+
+
+async def test_routes_that_are_stored_already_go_out_at_a_start() -> None:
+    """A daemon that starts on a full disk serves the routes that it finds, though its first event cannot be written."""
+    disk, adapters = Disk(), Recorder()
+    first = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    first.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
+    running = asyncio.create_task(first.run(tick_s=3600.0))
+    house = House(first, disk, adapters)
+    await house.serve()
+    await house.update()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await first.close()
+    disk.broken, after = True, Recorder()
+    loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    loop.connect(Dispatcher(after, after, after, after, after))
+    found = tuple(ev.FoundEngine(key, 1, builders.endpoints("127.0.0.1:7002"), "w1") for key in (V1, V2))
+    await loop.handle(ev.Recovered(0.0, found))
+    assert not loop.store_writable
+    (published,) = after.published()
+    assert published.routes == adapters.published()[-1].routes
+    assert after.done == [published], "everything else waits"
+    await loop.close()
+
+
 async def test_wait_until_and_follow(house: House) -> None:
     """A waiter wakes with the state it asked for; a follower sees every announcement once, in order."""
     seen: list[int] = []
@@ -279,3 +330,52 @@ async def test_wait_until_times_out(house: House) -> None:
     """A condition that does not come raises TimeoutError."""
     with pytest.raises(TimeoutError):
         await house.loop.wait_until(lambda state: "nobody" in state.models, 0.01)
+
+
+class Panic(BaseException):
+    """Stands for a panic in Rust, which is no Exception."""
+
+
+@pytest.mark.parametrize("fault", [TypeError("no"), RecursionError(), Panic("full"), SystemExit(1), StopIteration()])
+async def test_a_store_that_raises_anything_is_an_unavailable_one(house: House, fault: BaseException) -> None:
+    """Callers are refused and observed facts kept, with an alarm; once it works again, all that was missed is written."""
+    await house.serve()
+    house.disk.fault = fault
+    before = house.loop.state
+    with pytest.raises(StoreUnavailableError, match=type(fault).__name__):
+        await house.loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op2"), builders.order("n", "v1")))
+    assert house.loop.state is before
+    await house.emit(ev.EngineLost(0.0, V1, 1, "killed"))
+    assert house.loop.state is not before
+    assert not house.loop.store_writable
+    (alarm,) = house.loop.alarms
+    assert type(fault).__name__ in alarm
+    assert house.loop.faults.counts["store"] == 2
+    house.disk.fault = None
+    await house.emit(ev.Tick(0.0))
+    assert house.loop.store_writable
+    assert house.loop.alarms == ()
+    assert house.disk.stored.models["m"] == house.loop.state.models["m"]
+
+
+async def test_a_disk_that_has_gone_is_seen_at_a_tick() -> None:
+    """Nobody writes, and still it is said within a tick; once it is back, so is the store, though a call was refused meanwhile."""
+    disk, adapters = Disk(gone=True), Recorder()
+    loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: "id")
+    loop.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
+    assert loop.store_writable
+    running = asyncio.create_task(loop.run(tick_s=0.01))
+    async with asyncio.timeout(5.0):
+        while loop.store_writable:
+            await asyncio.sleep(0.005)
+        assert "it has gone" in loop.alarms[0]
+        disk.broken = True
+        with pytest.raises(StoreUnavailableError):
+            await loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op1"), builders.order("m", "v1")))
+        disk.gone = disk.broken = False
+        while not loop.store_writable:
+            await asyncio.sleep(0.005)
+    assert loop.alarms == ()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await loop.close()

@@ -52,6 +52,9 @@ class Memory:
         assert len(announces) >= 0
         self.stored = after
 
+    def check(self) -> None:
+        """Find nothing."""
+
 
 @dataclass
 class Adapters:
@@ -118,9 +121,14 @@ class Adapters:
         """Let nobody in."""
 
     def forget(self, what: object) -> None:
-        """Forget a model's routes or a rollout's evidence."""
+        """Forget a model's routes."""
         assert what
         self._do("forget")
+
+    def end(self, rollout_id: str) -> None:
+        """End a rollout's judgement."""
+        assert rollout_id
+        self._do("end")
 
     def evaluate(self, effect: fx.EvaluateGates, state: State) -> None:
         """Judge."""

@@ -102,3 +102,22 @@ def test_a_link_in_the_lock_files_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateDirError, match="symbolic links"):
         StateDirLock(tmp_path)
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_a_lock_on_a_disk_without_room_is_a_lock(tmp_path: Path) -> None:
+    """Who holds it cannot be written; it keeps others out all the same."""
+    with StateDirLock(tmp_path):
+        pass
+    program = (
+        "import resource, sys; from pathlib import Path; from echoplaned.store import StateDirLock, StateDirLockedError;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); lock = StateDirLock(Path(sys.argv[1]));"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        with pytest.raises(StateDirLockedError, match="another process has it locked"):
+            StateDirLock(tmp_path)
+        holder.kill()

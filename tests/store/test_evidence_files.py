@@ -43,3 +43,19 @@ def test_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
     for name in ("../r1", "a/b", "", "."):
         with pytest.raises(OSError, match="no id"):
             EvidenceFiles(tmp_path).save(name, b"x")
+
+
+def test_what_cannot_be_removed_keeps_no_daemon_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that may only be read, evidence of rollouts that are over is left to the next start."""
+    files = EvidenceFiles(tmp_path)
+    files.save("r1", b"whole")
+
+    def refuse(_path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        files.keep_only(())
+    assert files.load("r1") == b"whole"
+    files.keep_only(())
+    assert files.load("r1") is None

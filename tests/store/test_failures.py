@@ -235,6 +235,15 @@ def test_states_that_cannot_be_stored_are_refused(
     ("statement", "message"),
     [
         ("UPDATE models SET document = '{\"colour\": 1}'", "models m: Model has no field 'colour'"),
+        ("UPDATE models SET create_time_s = 'noon'", "models: a row's create_time_s is str"),
+        ("UPDATE models SET model_id = CAST(x'ff' AS TEXT)", "Could not decode to UTF-8"),
+        ("UPDATE models SET model_id = x'00'", "models: a row's model_id is bytes"),
+        ("UPDATE meta SET store_epoch = 'many'", "meta: a row's store_epoch is str"),
+        ("UPDATE instances SET ordinal = 'first'", "instances: a row's ordinal is str"),
+        ("UPDATE rollouts SET stage = 1.5", "rollouts: a row's stage is float"),
+        ("UPDATE operations SET done = 'yes'", "operations: a row's done is str"),
+        ("ALTER TABLE operations DROP COLUMN done", "no such column"),
+        ("DROP TABLE readings", "no such table"),
         ("UPDATE versions SET document = '{}'", "versions m/v0: field '"),
         ("UPDATE versions SET document = '{'", "Expecting property name"),
         ("UPDATE instances SET state = 'ASLEEP'", "instances m/v0/0: state: 'ASLEEP' is not one of InstanceState"),
@@ -246,14 +255,16 @@ def test_states_that_cannot_be_stored_are_refused(
 def test_rows_of_another_hand_are_not_believed(
     store: SqlStore, state_dir: Path, story: ModuleType, statement: str, message: str
 ) -> None:
-    """A row that this daemon would not write makes load fail with the row's name, never with a guess."""
+    """A row that this daemon would not write makes load fail with the row's name, never with a guess nor with "try again"."""
     store.commit(store.load(), story.state_at(3), ())
     with sqlite3.connect(state_dir / DATABASE_NAME) as foreign:
         foreign.execute(statement)
     foreign.close()
-    with pytest.raises(StoreUnavailableError) as caught:
+    with pytest.raises(StoreCorruptError) as caught:
         store.load()
     assert message in str(caught.value)
+    assert "try again" not in str(caught.value)
+    assert caught.value.failure.retry_delay_s is None
 
 
 def test_a_file_that_is_no_database_is_called_corrupt(state_dir: Path) -> None:

@@ -163,6 +163,9 @@ class FailingStore:
         if self.commits % 2 == 0:
             raise StoreUnavailableError("full")
 
+    def check(self) -> None:
+        """Find nothing."""
+
 
 def test_commits_are_timed_and_only_committed_changes_count() -> None:
     """A commit that failed is timed and counted as such, and its changes are counted when they are written at last."""

@@ -24,24 +24,26 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, last_log_lines, launch, log_path
-from echoplaned.worker_contract.record import read_record, records_dir
+from echoplaned.worker_contract.control_key import Metadata, key_metadata
+from echoplaned.worker_contract.record import WorkerRecord, read_record, records_dir
 
 WARM_S = 100.0
 
 
 @dataclass(frozen=True)
 class LiveWorker:
-    """A worker that serves."""
+    """A worker that serves. ``key``: metadata that makes a call one of the daemon's."""
 
     state_dir: Path
     pid: int
     channel: grpc.Channel
     oip: oip_grpc.GRPCInferenceServiceStub
     control: worker_pb2_grpc.WorkerServiceStub
+    key: Metadata
 
     def report(self) -> worker_pb2.WorkerReport:
         """Return a fresh report."""
-        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=60))
+        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=60), metadata=self.key)
         try:
             return next(iter(watch))
         finally:
@@ -49,7 +51,7 @@ class LiveWorker:
 
     def wait_for(self, state: worker_pb2.WorkerState) -> worker_pb2.WorkerReport:
         """Return the first report of a state; a FAILED worker fails the test."""
-        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=0.2), timeout=WARM_S)
+        watch = self.control.Watch(worker_pb2.WatchRequest(interval_s=0.2), timeout=WARM_S, metadata=self.key)
         for report in watch:
             if report.state == state:
                 watch.cancel()
@@ -66,7 +68,7 @@ class TraceReader:
         self._worker = worker
         self._last_sent = False
         request = worker_pb2.WatchTracesRequest(fraction=fraction, interval_s=0.05)
-        self._call = worker.control.WatchTraces(request, timeout=WARM_S)
+        self._call = worker.control.WatchTraces(request, timeout=WARM_S, metadata=worker.key)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -118,12 +120,13 @@ def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWork
     options = LaunchOptions(state_dir, bytecode_cache=default_bytecode_cache(Path.home()))
     pid = launch("w1", options, urgent=True)
     try:
-        address = _address(state_dir)
-        with grpc.insecure_channel(address, DIRECT_OPTIONS) as channel:
-            stub, control = oip_grpc.GRPCInferenceServiceStub(channel), worker_pb2_grpc.WorkerServiceStub(channel)
-            worker = LiveWorker(state_dir, pid, channel, stub, control)
+        record = _listening_record(state_dir)
+        with grpc.insecure_channel(record.address, DIRECT_OPTIONS) as channel:
+            control = worker_pb2_grpc.WorkerServiceStub(channel)
+            stub = oip_grpc.GRPCInferenceServiceStub(channel)
+            worker = LiveWorker(state_dir, pid, channel, stub, control, key_metadata(record.control_key))
             worker.wait_for(worker_pb2.WORKER_STATE_SPARE)
-            control.Load(load_request(source, task, **changes), timeout=60)
+            control.Load(load_request(source, task, **changes), timeout=WARM_S, metadata=worker.key)
             yield worker
             stray = stray_lines(log_path(state_dir, "w1").read_text(encoding="utf-8"))
             assert not stray, "\n".join(stray)
@@ -136,11 +139,11 @@ def live_worker(source: Path, task: str, **changes: object) -> Iterator[LiveWork
         shutil.rmtree(state_dir)
 
 
-def _address(state_dir: Path) -> str:
+def _listening_record(state_dir: Path) -> WorkerRecord:
     for _ in range(600):
         record = read_record(records_dir(state_dir) / "w1.json")
         if record is not None and record.address:
-            return record.address
+            return record
         time.sleep(0.05)
     raise AssertionError("the worker wrote no address")
 
@@ -161,6 +164,15 @@ def text_request(*texts: str, model: str = "m", version: str = "", **parameters:
         else:
             message.parameters[name].double_param = value
     return message
+
+
+def score_request(*lines: str, **parameters: str | bool) -> oip.ModelInferRequest:
+    """Return a request to score texts."""
+    request = text_request(*lines)
+    request.parameters["score"].bool_param = True
+    for name, value in parameters.items():
+        setattr(request.parameters[name], "bool_param" if isinstance(value, bool) else "string_param", value)
+    return request
 
 
 def ids_request(*rows: list[int]) -> oip.ModelInferRequest:

@@ -9,6 +9,7 @@ from pathlib import Path
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.worker.errors import LoadError
+from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Vector
 from echoplaned.worker.torch_model import TorchRuntime
@@ -23,6 +24,7 @@ def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dic
     except LoadError as error:
         return {"error": str(error)}
     got: list[Outcome] = []
+    release_free_memory()  # as a worker does when it has loaded
     run = model.start_run([Sequence(model.tokenize(["the river"])[0], Sampling(max_tokens=2), got.append)])
     while not run.done:
         for sequence, outcome in run.step():

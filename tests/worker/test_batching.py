@@ -24,9 +24,13 @@ class HeldModel:
         self.may_step = threading.Semaphore(0)
         self.entered = threading.Semaphore(0)
         self.error: type[Exception] | None = None
+        self.poison: set[int] = set()
+        self.refused_starts: set[int] = set()
 
     def start_run(self, rows: list[Sequence]) -> HeldRun:
         """Remember the batch by the lengths of its rows."""
+        if any(self.refused_starts.intersection(row.token_ids) for row in rows):
+            raise ValueError("made to fail")
         self.batches.append([len(row.token_ids) for row in rows])
         return HeldRun(self, rows)
 
@@ -34,9 +38,9 @@ class HeldModel:
 class HeldRun:
     """One batch: rows whose sampling asks for several tokens take several steps."""
 
-    def __init__(self, model: HeldModel, rows: list[Sequence]) -> None:
+    def __init__(self, model: HeldModel, rows: list[Sequence], steps: int = 0) -> None:
         self._model = model
-        self._steps = 0
+        self._steps = steps
         self.rows = rows
 
     @property
@@ -50,6 +54,8 @@ class HeldRun:
         assert self._model.may_step.acquire(timeout=WAIT_S)
         if self._model.error is not None:
             raise self._model.error("made to fail")
+        if self._steps and any(self._model.poison.intersection(row.token_ids) for row in self.rows):
+            raise RuntimeError("made to fail by a row")
         self._steps += 1
         rows = [row for row in self.rows if not row.cancelled]
         told: list[Told] = []
@@ -61,15 +67,27 @@ class HeldRun:
         self.rows = [row for row in rows if self._steps < row.sampling.max_tokens]
         return told
 
+    def alone(self, row: Sequence) -> HeldRun:
+        """Go on with one row where the batch stood."""
+        self._model.batches.append([len(row.token_ids)])
+        return HeldRun(self._model, [row], self._steps)
+
 
 class Bench:
     """A batcher over a held model, and what came out."""
 
     def __init__(self, slots: int = 4, queue_limit: int = 8) -> None:
         self.model = HeldModel()
+        self.now_s = 0.0
         self.died = threading.Event()
         self.got: asyncio.Queue[tuple[str, Outcome]] = asyncio.Queue()
-        self.batcher = Batcher(self.model.start_run, slots=slots, queue_limit=queue_limit, on_death=self.died.set)
+        self.batcher = Batcher(
+            self.model.start_run,
+            slots=slots,
+            queue_limit=queue_limit,
+            on_death=self.died.set,
+            clock=lambda: self.now_s,
+        )
 
     def row(self, name: str, length: int = 4, tokens: int = 1) -> Sequence:
         """Return a row that reports under a name."""
@@ -106,6 +124,23 @@ async def test_what_arrives_while_a_batch_runs_is_the_next_batch() -> None:
     bench.batcher.close(WAIT_S)
 
 
+async def test_a_long_step_is_expected_to_be_long() -> None:
+    """While a step of 400 tokens is under way it is said to take a hundred times as long as the one of 4 before it."""
+    bench = Bench()
+    bench.batcher.start()
+    bench.batcher.submit([bench.row("short")])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    assert bench.batcher.step_expected_s == 0.0
+    bench.now_s += 0.05
+    bench.batcher.submit([bench.row("long", length=400)])
+    bench.model.may_step.release()
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    assert bench.batcher.step_expected_s >= 100 * 0.05
+    bench.model.may_step.release()
+    assert await bench.names(2) == ["long", "short"]
+    bench.batcher.close(WAIT_S)
+
+
 async def test_a_batch_holds_one_length_bucket_and_no_more_than_the_slots() -> None:
     """The oldest row chooses the bucket; rows of other lengths keep their turn."""
     bench = Bench(slots=2)
@@ -129,6 +164,30 @@ async def test_a_full_queue_refuses_the_whole_request() -> None:
     with pytest.raises(OverloadedError, match="the limit is 3"):
         bench.batcher.submit([bench.row("c"), bench.row("d")])
     assert bench.batcher.waiting == 2
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_step_that_takes_far_longer_than_others_is_a_stall() -> None:
+    """Steps of the usual length are none, however many wait behind them; one of four times that is, until it ends."""
+    bench = Bench()
+    bench.batcher.start()
+    for n in range(10):
+        bench.batcher.submit([bench.row(f"{n}")])
+        await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+        bench.now_s += 2.0 if n else 0.5
+        assert not bench.batcher.is_stalled
+        bench.model.may_step.release()
+        await bench.next()
+    assert not bench.batcher.is_stalled
+    bench.batcher.submit([bench.row("hangs")])
+    await bench.until(lambda: bench.model.entered.acquire(blocking=False))
+    bench.now_s += 7.9
+    assert not bench.batcher.is_stalled
+    bench.now_s += 0.2
+    assert bench.batcher.is_stalled
+    bench.model.may_step.release()
+    await bench.next()
+    await bench.until(lambda: not bench.batcher.is_stalled)
     bench.batcher.close(WAIT_S)
 
 
@@ -180,6 +239,61 @@ async def test_a_failing_model_ends_its_batch_only() -> None:
     bench.model.may_step.release(1)
     assert isinstance((await bench.next())[1], Vector)
     assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_one_row_fails_one_row() -> None:
+    """A batch that fails goes on row by row, each from where it stood: the bad row alone gets INTERNAL, the others all their tokens."""
+    bench = Bench()
+    bench.model.poison = {7}
+    bad = Sequence([7] * 4, Sampling(max_tokens=3), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bench.batcher.submit([bench.row("a", tokens=3), bad, bench.row("b", tokens=3)])
+    bench.model.may_step.release(100)
+    bench.batcher.start()
+    told: dict[str, list[Outcome]] = {"a": [], "bad": [], "b": []}
+    for _ in range(3 * 3 - 1):
+        name, outcome = await bench.next()
+        told[name].append(outcome)
+    assert told["a"] == told["b"] == [Token(1, 0.0, False), Token(2, 0.0, False), Token(3, 0.0, True)]
+    assert told["bad"][0] == Token(1, 0.0, False)
+    (failure,) = told["bad"][1:]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, ModelFailedError)
+    assert bench.model.batches == [[4, 4, 4], [4], [4], [4]]
+    assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_row_that_cannot_be_begun_fails_alone() -> None:
+    """What fails before the first step is tried row by row too, and does not end the thread."""
+    bench = Bench()
+    bench.model.refused_starts = {7}
+    bad = Sequence([7] * 4, Sampling(max_tokens=1), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bench.batcher.submit([bench.row("a"), bad])
+    bench.model.may_step.release(100)
+    bench.batcher.start()
+    told = dict([await bench.next(), await bench.next()])
+    assert isinstance(told["a"], Vector)
+    assert isinstance(told["bad"], Failure)
+    assert not bench.died.is_set()
+    bench.batcher.close(WAIT_S)
+
+
+async def test_a_listener_that_fails_keeps_nothing_from_others() -> None:
+    """Each outcome is handed over on its own."""
+    caught: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: caught.append(context["exception"]))
+    bench = Bench()
+
+    def fail(outcome: Outcome) -> None:
+        raise LookupError(outcome)
+
+    bench.batcher.submit([Sequence([1] * 4, Sampling(max_tokens=1), fail), bench.row("a")])
+    bench.model.may_step.release(1)
+    bench.batcher.start()
+    assert (await bench.next())[0] == "a"
+    assert [type(one) for one in caught] == [LookupError]
     bench.batcher.close(WAIT_S)
 
 

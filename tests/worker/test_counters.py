@@ -17,13 +17,15 @@ def test_every_call_ends_exactly_once() -> None:
 
 
 def test_an_unexplained_end_is_the_servers_fault() -> None:
-    """A call that nobody ended counts as a server error; a client's mistake does not."""
+    """A call that nobody ended counts as a server error; a client's mistake does not, nor does one for which there was no room."""
     counters = Counters(lambda: 5.0)
     with counters.begin():
         pass
     with counters.begin() as call:
         call.fail(Blame.CLIENT)
-    assert (counters.client_errors, counters.server_errors) == (1, 1)
+    with counters.begin() as call:
+        call.fail(Blame.LOAD)
+    assert (counters.client_errors, counters.server_errors, counters.overloads) == (1, 1, 1)
 
 
 def test_seconds_since_the_last_arrival() -> None:

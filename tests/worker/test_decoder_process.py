@@ -15,7 +15,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker_contract.golden import PROBE_MARK
 from tests.models import Checkpoints
-from tests.worker.live import LiveWorker, TraceReader, live_worker, rows, text_request, texts
+from tests.worker.live import LiveWorker, TraceReader, live_worker, rows, score_request, text_request, texts
 
 pytestmark = pytest.mark.system
 
@@ -114,23 +114,16 @@ def progress_after_a_moment(worker: LiveWorker) -> int:
     return worker.report().progress_count
 
 
-def test_a_deadline_that_passes_is_the_servers_fault(worker: LiveWorker) -> None:
-    """A call that was not answered in time ends, leaves nothing behind and counts against the version."""
-    before = worker.report().server_error_count
+def test_a_deadline_that_the_model_cannot_meet_is_an_overload(worker: LiveWorker) -> None:
+    """A call that asked for more steps than its time allows ends, leaves nothing behind and counts apart, not against the version."""
+    before = worker.report()
     with pytest.raises(grpc.RpcError) as caught:
         worker.oip.ModelInfer(text_request("He measured", max_tokens=180), timeout=0.05)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert until(lambda: worker.report().in_flight_count == 0)
-    assert worker.report().server_error_count == before + 1
-
-
-def score_request(*lines: str, **parameters: str | bool) -> oip.ModelInferRequest:
-    """Return a request to score texts."""
-    request = text_request(*lines)
-    request.parameters["score"].bool_param = True
-    for name, value in parameters.items():
-        setattr(request.parameters[name], "bool_param" if isinstance(value, bool) else "string_param", value)
-    return request
+    after = worker.report()
+    assert after.overload_count == before.overload_count + 1
+    assert after.server_error_count == before.server_error_count
 
 
 def test_a_generation_is_scored_as_it_was_generated(worker: LiveWorker, checkpoints: Checkpoints) -> None:
@@ -151,7 +144,7 @@ def test_a_generation_is_scored_as_it_was_generated(worker: LiveWorker, checkpoi
 
 def test_whole_distributions(worker: LiveWorker) -> None:
     """They add up to 1 at every token and hold the token's own; what a row lacks is filled up."""
-    scored = worker.oip.ModelInfer(score_request("The river rises", "Bread", distributions="FP32"))
+    scored = worker.oip.ModelInfer(score_request("The river rises", "Bread", distributions="FP32"), metadata=worker.key)
     names = [output.name for output in scored.outputs]
     assert names == ["token_ids", "logprobs", "log_distributions"]
     output = scored.outputs[2]
@@ -168,12 +161,12 @@ def test_scoring_as_the_model_in_int8(worker: LiveWorker, checkpoints: Checkpoin
     """The same as a load in INT8 says, without one; the answers after it are what they were; a model in INT8 refuses."""
     plain, rounded = score_request("The river rises"), score_request("The river rises", requantised=True)
     before = rows(worker.oip.ModelInfer(plain), "logprobs")[0]
-    found = rows(worker.oip.ModelInfer(rounded), "logprobs")[0]
+    found = rows(worker.oip.ModelInfer(rounded, metadata=worker.key), "logprobs")[0]
     assert rows(worker.oip.ModelInfer(plain), "logprobs")[0] == before
     with live_worker(checkpoints.decoder, "GENERATION", context_length=CONTEXT, dtype="DTYPE_INT8") as other:
         there = rows(other.oip.ModelInfer(plain), "logprobs")[0]
         with pytest.raises(grpc.RpcError, match="in INT8 already"):
-            other.oip.ModelInfer(rounded)
+            other.oip.ModelInfer(rounded, metadata=other.key)
     assert found == pytest.approx(there, abs=1e-4)
     assert max(abs(a - b) for a, b in zip(found, before, strict=True)) > 1e-3
 
@@ -190,7 +183,7 @@ def test_what_scoring_refuses(worker: LiveWorker) -> None:
     ]
     for request in refused:
         with pytest.raises(grpc.RpcError) as caught:
-            worker.oip.ModelInfer(request)
+            worker.oip.ModelInfer(request, metadata=worker.key)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     (cut,) = rows(worker.oip.ModelInfer(score_request(long, truncate=True)), "logprobs")
     assert len(cut) == CONTEXT - 1
@@ -200,7 +193,7 @@ def test_traces_of_generations(worker: LiveWorker) -> None:
     """Each request has a trace with its own log-probabilities, entropies, conversation, and how it ended; of several rows the first."""
     heard = TraceReader(worker)
     assert until(heard.began)
-    talk = (("echoplane-conversation", "c1"), ("echoplane-class", "k" * 65), PROBE_MARK)
+    talk = (("echoplane-conversation", "c1"), ("echoplane-class", "k" * 65), PROBE_MARK, *worker.key)
     made = worker.oip.ModelInfer(text_request("The river", "Bread", max_tokens=5), metadata=talk)
     list(worker.oip.ModelStreamInfer(iter([text_request("He measured", max_tokens=3, temperature=1.5, seed=1)])))
     worker.oip.ModelInfer(score_request("The river"))

@@ -144,11 +144,11 @@ def test_metadata_and_readiness(worker: LiveWorker) -> None:
 
 def test_a_worker_loads_once(worker: LiveWorker, checkpoints: Checkpoints) -> None:
     """The same order again is answered alike, another one is refused."""
-    again = worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING"))
+    again = worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING"), metadata=worker.key)
     assert again.signature.outputs[0].shape == [-1, 128]
     assert again.tensor_bytes > 0
     with pytest.raises(grpc.RpcError) as caught:
-        worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING", generation=2))
+        worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING", generation=2), metadata=worker.key)
     assert caught.value.code() is grpc.StatusCode.ABORTED
 
 
@@ -164,7 +164,7 @@ def test_a_worker_loads_once(worker: LiveWorker, checkpoints: Checkpoints) -> No
 def test_a_bad_order_is_refused(worker: LiveWorker, checkpoints: Checkpoints, changes: dict[str, object]) -> None:
     """What cannot be an order is INVALID_ARGUMENT."""
     with pytest.raises(grpc.RpcError) as caught:
-        worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING", **changes))
+        worker.control.Load(load_request(checkpoints.encoder, "EMBEDDING", **changes), metadata=worker.key)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -184,7 +184,7 @@ def test_a_probe_is_no_sign_of_a_client(worker: LiveWorker) -> None:
     """A call with the probes' mark is answered and counted, and the time since the last client goes on."""
     worker.oip.ModelInfer(text_request("a"))
     before = worker.report()
-    worker.oip.ModelInfer(text_request("b"), metadata=(PROBE_MARK,))
+    worker.oip.ModelInfer(text_request("b"), metadata=(PROBE_MARK, *worker.key))
     after = worker.report()
     assert after.arrival_count == before.arrival_count + 1
     assert after.seconds_since_last_arrival > before.seconds_since_last_arrival
@@ -192,13 +192,13 @@ def test_a_probe_is_no_sign_of_a_client(worker: LiveWorker) -> None:
 
 def test_draining_is_a_mark(worker: LiveWorker) -> None:
     """A draining worker goes on answering; another generation is not meant."""
-    worker.control.Drain(worker_pb2.DrainRequest(generation=1))
+    worker.control.Drain(worker_pb2.DrainRequest(generation=1), metadata=worker.key)
     assert worker.report().draining
     assert worker.oip.ModelInfer(text_request("a")).outputs[0].shape == [1, 128]
-    worker.control.Drain(worker_pb2.DrainRequest(generation=1, undo=True))
+    worker.control.Drain(worker_pb2.DrainRequest(generation=1, undo=True), metadata=worker.key)
     assert not worker.report().draining
     with pytest.raises(grpc.RpcError) as caught:
-        worker.control.Drain(worker_pb2.DrainRequest(generation=2))
+        worker.control.Drain(worker_pb2.DrainRequest(generation=2), metadata=worker.key)
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 

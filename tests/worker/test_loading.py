@@ -13,6 +13,7 @@ from typing import cast
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
 from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
@@ -48,6 +49,15 @@ def scaled(source: Path, out: Path, factor: float) -> Path:
     weights = load_file(source / "model.safetensors")
     weights["embeddings.position_embeddings.weight"][0] *= np.float32(factor)
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def with_token_more(source: Path, out: Path) -> Path:
+    """Copy a checkpoint and give its tokenizer a token that the model has no embedding for."""
+    shutil.copytree(source, out)
+    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
+    tokenizer.add_tokens(["antidisestablishmentarianism"])
+    tokenizer.save(str(out / "tokenizer.json"))
     return out
 
 
@@ -130,6 +140,7 @@ def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
         "wider config": changed(encoder, out / "wider", hidden_size=256),
         "more layers": changed(encoder, out / "more-layers", num_hidden_layers=3),
         "unknown type": changed(encoder, out / "unknown", model_type="warp-drive"),
+        "tokenizer of another model": with_token_more(encoder, out / "token-more"),
         "pickle": rewritten(encoder, out / "pickle", "model.safetensors", b""),
         "dense module": rewritten(
             encoder,
@@ -186,7 +197,7 @@ def test_every_task_runs_in_every_dtype(results: Results, task: str, dtype: str)
 
 
 def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkpoints, tmp_path: Path) -> None:
-    """INT8 keeps what it does not quantise as the file has it, takes the bytes that were planned, and lets go of the file."""
+    """INT8 keeps what it does not quantise as the file has it, and takes the bytes that were planned."""
     planned = {
         "EMBEDDING INT8": size_model(checkpoints.encoder, ShapeRequest(dtype=Dtype.INT8)),
         "half INT8": size_model(halved(checkpoints.encoder, tmp_path / "half"), ShapeRequest(dtype=Dtype.INT8)),
@@ -195,10 +206,15 @@ def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkp
         kept = {"weights", "quantisation_zero_points", "buffers"}
         assert results[name]["bytes"] == sum(part.bytes for part in sized.components if part.name in kept)
         assert results[name]["failed"] == []
-        assert results[name]["mapped"] is False
-    assert results["EMBEDDING FP32"]["mapped"] is True
     vectors = [np.array(results[name]["vector"]) for name in planned]
     assert np.abs(vectors[0] - vectors[1]).max() < 0.01
+
+
+def test_nothing_keeps_the_file(results: Results) -> None:
+    """Whatever the task and the dtype, a loaded model has memory of its own: the file may change, or be cut to nothing."""
+    loaded = {name: result["mapped"] for name, result in results.items() if "error" not in result}
+    assert len(loaded) >= 12
+    assert not any(loaded.values()), loaded
 
 
 @pytest.mark.parametrize(
@@ -214,6 +230,7 @@ def test_int8_starts_from_the_stored_dtype(results: Results, checkpoints: Checkp
         ("wider config", ""),
         ("more layers", "lacks 16 of the model's weights"),
         ("unknown type", "warp-drive"),
+        ("tokenizer of another model", "the tokenizer does not belong to the model: its ids go up to"),
         ("pickle", "no model.safetensors"),
         ("dense module", "'Dense'"),
         ("outside pooling", "outside the checkpoint"),
@@ -253,7 +270,7 @@ def test_layouts_that_people_have_are_loaded(results: Results, name: str) -> Non
 
 def test_code_beside_a_checkpoint_is_never_run(results: Results) -> None:
     """A file that would end the process and leave a mark does neither."""
-    assert results["code beside"]["outcomes"] == 1
+    assert results["code beside"]["outcomes"] == results["GENERATION FP32"]["outcomes"]
     assert results["code beside"]["beside"] == []
 
 

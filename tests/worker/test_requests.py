@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.signature import signature_for
-from echoplaned.worker.errors import CallError, InvalidInputError, WrongModelError
+from echoplaned.worker.errors import CallError, InvalidInputError, NotAllowedError, WrongModelError
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.requests import InferOrder, read_order
+from echoplaned.worker.requests import InferOrder, check_allowed, check_request, read_order
 from echoplaned.worker.sequences import Sampling
 
 
@@ -100,8 +101,9 @@ def with_output(name: str) -> oip.ModelInferRequest:
         (with_parameter("max_tokens", int64_param=0), InvalidInputError, "from 1 to 32"),
         (with_parameter("max_tokens", int64_param=33), InvalidInputError, "from 1 to 32"),
         (with_parameter("max_tokens", string_param="5"), InvalidInputError, "int64_param"),
-        (with_parameter("temperature", double_param=float("nan")), InvalidInputError, "from 0"),
-        (with_parameter("temperature", double_param=-1.0), InvalidInputError, "from 0"),
+        (with_parameter("temperature", double_param=float("nan")), InvalidInputError, "from 1e-06 to 100"),
+        (with_parameter("temperature", double_param=-1.0), InvalidInputError, "from 1e-06 to 100"),
+        (with_parameter("temperature", double_param=1e-300), InvalidInputError, "0 for the likeliest token"),
         (with_parameter("seed", int64_param=-1), InvalidInputError, "seed"),
         (with_output("embedding"), InvalidInputError, "there are: text, token_ids, logprobs"),
     ],
@@ -110,6 +112,78 @@ def test_what_is_refused(message: oip.ModelInferRequest, error: type[CallError],
     """A bad request is the caller's error and says what would be accepted."""
     with pytest.raises(error, match=says):
         read(message)
+
+
+def with_id(length: int) -> oip.ModelInferRequest:
+    """Return a request with an id."""
+    message = text_request(b"a")
+    message.id = "i" * length
+    return message
+
+
+def with_outputs(count: int) -> oip.ModelInferRequest:
+    """Return a request that asks for the same output many times."""
+    message = text_request(b"a")
+    for _ in range(count):
+        message.outputs.add(name="text")
+    return message
+
+
+def without_values(*shape: int) -> oip.ModelInferRequest:
+    """Return a request whose values, if they were read, would be found to be missing."""
+    message = oip.ModelInferRequest(model_name="m")
+    tensor = message.inputs.add(name="input_ids", datatype="INT64", shape=shape)
+    tensor.contents.int64_contents.extend([-1] * math.prod(shape))
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (without_values(3, 4), "max_concurrency is 2"),
+        (without_values(200_000, 1), "max_concurrency is 2"),
+        (without_values(1, 33), "context_length is 32"),
+        (without_values(1, 200_000), "context_length is 32"),
+        (text_request(b"\xff" * 16_385), "none of so many is counted"),
+        (text_request(*[b"\xff"] * 100_000), "max_concurrency is 2"),
+        (with_id(257), "at most 256"),
+        (with_outputs(17), "asks for 17 outputs"),
+    ],
+)
+def test_sizes_are_checked_before_values(message: oip.ModelInferRequest, says: str) -> None:
+    """What is too much is refused by its shape, count and length, whatever the values are."""
+    with pytest.raises(InvalidInputError, match=says):
+        check_request(message, options(), signature_for(Task.GENERATION))
+
+
+def test_padding_and_cutting_may_be_wider_than_the_context() -> None:
+    """What the mask or the caller leaves out does not count."""
+    padded = read(ids_request([[1, 2] + [9] * 40], [[1, 1] + [0] * 40]))
+    assert padded.rows == ((1, 2),)
+    cut = ids_request([[1] * 40])
+    cut.parameters["truncate"].bool_param = True
+    assert read(cut, Task.EMBEDDING).truncate
+
+
+def test_parameters_of_the_daemon() -> None:
+    """Only those are kept from clients that cost many times an answer, whatever their value."""
+    for name in ("requantised", "distributions"):
+        with pytest.raises(NotAllowedError, match=name):
+            check_allowed(with_parameter(name, bool_param=False).parameters)
+    check_allowed(with_parameter("score", bool_param=True).parameters)
+
+
+@pytest.mark.parametrize("value", [1e-300, 5e-324, 1e-7, 100.1, float("inf"), float("-inf"), float("nan"), -0.1])
+def test_temperatures_that_nobody_can_draw_with(value: float) -> None:
+    """A temperature that would make NaN of the logits is its caller's error, not that of the batch."""
+    with pytest.raises(InvalidInputError, match="temperature"):
+        read(with_parameter("temperature", double_param=value))
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-6, 100.0])
+def test_temperatures_at_the_bounds(value: float) -> None:
+    """0 and both ends are taken."""
+    assert read(with_parameter("temperature", double_param=value)).sampling.temperature == value
 
 
 def test_an_encoder_takes_no_sampling() -> None:

@@ -18,6 +18,7 @@ from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
     check_worker_id,
+    forget_record,
     is_alive,
     read_boot_id,
     read_record,
@@ -39,6 +40,7 @@ RECORD = WorkerRecord(
     kind="embedded-of-tomorrow",
     contract=CONTRACT_VERSION,
     mark="0123456789abcdef/w1/0",
+    control_key="5a" * 32,
     endpoints=(
         Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:1"),
         Endpoint(EndpointProtocol.OPENAI_HTTP, "unix:/run/e/w1.sock"),
@@ -62,7 +64,7 @@ def test_a_record_of_the_first_contract() -> None:
         ' "start_ticks": 12, "worker_id": "w-1"}'
     )
     record = WorkerRecord.from_json(text)
-    assert (record.kind, record.contract, record.mark) == ("", 1, "")
+    assert (record.kind, record.contract, record.mark, record.control_key) == ("", 1, "", "")
     assert record.endpoints == (Endpoint(EndpointProtocol.OIP_GRPC, "tcp://127.0.0.1:40123"),)
 
 
@@ -106,8 +108,43 @@ def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pyte
     (record,) = read_records(state_dir)
     assert (record.address, record.instance, record.generation) == ("127.0.0.1:5", "m/v#0", 2)
     assert [one.target for one in record.endpoints] == ["127.0.0.1:5"]
+    (keeper.links_dir / "1_Pooling").mkdir(parents=True)
     keeper.release()
     assert list(records_dir(state_dir).iterdir()) == []
+
+
+def test_a_record_is_for_its_own_user_alone(state_dir: Path) -> None:
+    """The key is drawn anew by every leader, in a file and a directory that nobody else may read, and shown by no repr."""
+    records_dir(state_dir).mkdir(mode=0o755)
+    keeper = RecordKeeper(state_dir, "w1", "kind")
+    keeper.update(WorkerPhase.SPARE)
+    path = records_dir(state_dir) / "w1.json"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    key = keeper.record.control_key
+    assert read_records(state_dir)[0].control_key == key
+    assert key not in repr(keeper.record)
+    keeper.release()
+    again = RecordKeeper(state_dir, "w1", "kind")
+    assert again.record.control_key not in {key, ""}
+    again.release()
+
+
+@pytest.mark.parametrize("key", ["short", "5A" * 32, "\n" * 64])
+def test_a_damaged_key_damages_the_record(key: str) -> None:
+    """A leader whose key cannot be sent cannot be led: its record is no record."""
+    data = json.loads(RECORD.to_json())
+    with pytest.raises(ValueError, match="control_key"):
+        WorkerRecord.from_json(json.dumps({**data, "control_key": key}))
+
+
+def test_what_a_leader_left_in_the_middle_of_a_load_is_forgotten_with_it(state_dir: Path) -> None:
+    """Links to the files of a checkpoint go with the record of a leader that was killed."""
+    keeper = RecordKeeper(state_dir, "w1", "kind")
+    keeper.links_dir.mkdir()
+    (keeper.links_dir / "config.json").symlink_to("/proc/self/fd/99")
+    forget_record(state_dir, "w1")
+    assert list(records_dir(state_dir).iterdir()) == []
+    keeper.release()
 
 
 def test_an_id_is_claimed_once(state_dir: Path) -> None:
@@ -137,3 +174,23 @@ def test_alive_means_the_very_same_process() -> None:
     assert not is_alive(replace(mine, start_ticks=start_ticks + 1), read_boot_id())
     assert not is_alive(mine, "another boot")
     assert not is_alive(replace(mine, pid=2**22 + 1), read_boot_id())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 60_000, '{"a":' * 10_000, '{"pid": 1e999}', "NaN", "9" * 5000, "\x00", '{"endpoints": [[[]]]}'],
+    ids=lambda text: text[:12],
+)
+def test_hostile_json_is_no_record(text: str, tmp_path: Path) -> None:
+    """What is nested without end, or holds numbers that are none, is a damaged record and ends nothing."""
+    path = tmp_path / "w1.json"
+    path.write_text(text)
+    assert read_record(path) is None
+
+
+@pytest.mark.parametrize("field", ["pid", "start_ticks", "generation", "contract"])
+def test_numbers_of_a_record_are_bounded(field: str) -> None:
+    """A number that no process, clock or counter has is refused where the record is read."""
+    for number in (-1, 2**63):
+        with pytest.raises(ValueError, match=field):
+            WorkerRecord.from_json(json.dumps({**json.loads(RECORD.to_json()), field: number}))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.cpu_isa import CpuIsa
-from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.facts import Dtype, SourceContent, SourceFile, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.numbers import MAX_COUNT
 from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker_contract.order import LoadOrder, read_order, write_order
 from echoplaned.worker_contract.record import WorkerPhase
@@ -22,7 +26,7 @@ from echoplaned.worker_contract.report import (
     Report,
     StartProgress,
 )
-from echoplaned.worker_contract.report_wire import read_report, write_report
+from echoplaned.worker_contract.report_wire import MAX_BUCKETS, MAX_SECONDS, MAX_TEXT, read_report, write_report
 from echoplaned.worker_contract.trace_flags import WireTraceFlag
 
 FULL = Report(
@@ -31,6 +35,7 @@ FULL = Report(
     flags=CounterFlags(counts_arrivals=True, counts_errors=False, has_histograms=True, has_traces=False),
     idle_s=0.0,
     progress=7,
+    step_expected_s=1.5,
     memory=Memory(8, 9, 10, 11, 12, 13, 14, 15, 16),
     failure="none yet",
     draining=True,
@@ -92,8 +97,23 @@ def test_an_order_comes_back() -> None:
         engine_options={"threads": "2"},
         device_id="cuda:1",
         weights_format="safetensors",
+        digest="blake3:12",
+        content=SourceContent(
+            "/models", (SourceFile("1_Pooling/config.json", "m/1_Pooling/config.json", 5, 2**63, -1),)
+        ),
     )
     assert read_order(write_order(order)) == order
+    unnamed = replace(order, content=None, digest="")
+    assert read_order(write_order(unnamed)) == unnamed
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../config.json", "a/../../b", ""])
+def test_a_name_that_leads_out_of_the_checkpoint_is_refused(name: str) -> None:
+    """A leader makes links by these names, and none of them lies elsewhere."""
+    order = LoadOrder(InstanceKey(VersionKey("m", "v1"), 0), 1, Path("/models/m"), Task.EMBEDDING, Dtype.FP32, 64, 4)
+    message = write_order(replace(order, content=SourceContent("/models", (SourceFile(name, "m/x", 5, 1, 1),))))
+    with pytest.raises(ValueError, match="no name of a file"):
+        read_order(message)
 
 
 def test_an_order_of_another_version_is_refused() -> None:
@@ -120,3 +140,65 @@ def test_the_bits_of_a_trace_are_those_that_the_gates_read() -> None:
     assert {flag.name: flag.value for flag in WireTraceFlag}.items() <= {
         flag.name: flag.value for flag in TraceFlag
     }.items()
+
+
+INT64, UINT64, UINT32 = st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1)
+HISTOGRAMS = st.builds(
+    worker_pb2.LatencyHistogram,
+    measure=st.integers(0, 9),
+    bounds_s=st.lists(st.floats(), max_size=4),
+    counts=st.lists(UINT64, max_size=5),
+    sum_s=st.floats(),
+)
+REPORTS = st.builds(
+    worker_pb2.WorkerReport,
+    state=st.integers(0, 99),
+    generation=INT64,
+    ok_count=UINT64,
+    client_error_count=UINT64,
+    server_error_count=UINT64,
+    arrival_count=UINT64,
+    in_flight_count=UINT32,
+    queued_count=UINT32,
+    progress_count=UINT64,
+    seconds_since_last_arrival=st.none() | st.floats(),
+    memory=st.builds(
+        worker_pb2.WorkerMemory,
+        rss_bytes=INT64,
+        rss_anon_bytes=INT64,
+        rss_file_bytes=INT64,
+        peak_rss_bytes=INT64,
+        spare_rss_anon_bytes=INT64,
+        load_peak_rss_bytes=INT64,
+    ),
+    contract_version=st.sampled_from([0, 1, 2, 2**32 - 1]),
+    histograms=st.lists(HISTOGRAMS, max_size=3),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(REPORTS)
+def test_any_report_is_read_into_range(message: worker_pb2.WorkerReport) -> None:
+    """Whatever 64 bits, NaN or infinity a leader sends, what is read is within bounds and can be written again."""
+    report = read_report(message)
+    counters, memory = report.counters, report.memory
+    numbers = [counters.ok, counters.client_errors, counters.server_errors, counters.arrivals, report.progress]
+    numbers += [memory.rss_bytes, memory.rss_anon_bytes, memory.model_bytes, report.generation]
+    numbers += [count for one in report.histograms for count in one.counts]
+    assert all(0 <= number <= 2 * MAX_COUNT for number in numbers)
+    assert report.idle_s is None or 0.0 <= report.idle_s <= MAX_SECONDS
+    assert read_report(write_report(report)) == report
+
+
+def test_long_texts_and_many_buckets_are_cut() -> None:
+    """A leader cannot fill the daemon's memory with one report."""
+    message = worker_pb2.WorkerReport(failure="x" * 100_000, engine_version="v" * 100_000, cpu_isa="c" * 100_000)
+    message.start.step = "s" * 100_000
+    message.histograms.add(bounds_s=range(MAX_BUCKETS + 1), counts=range(MAX_BUCKETS + 2))
+    for _ in range(100):
+        message.histograms.add(measure=worker_pb2.LATENCY_MEASURE_END_TO_END, bounds_s=[1], counts=[1, 2])
+    report = read_report(message)
+    assert len(report.failure) == MAX_TEXT
+    assert report.start is not None
+    assert max(map(len, (report.engine_version, report.cpu_isa, report.start.step))) < MAX_TEXT
+    assert len(report.histograms) < 20

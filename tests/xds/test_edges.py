@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import grpc
 import grpc.aio
 import pytest
+import structlog
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.discovery.v3 import discovery_pb2
@@ -16,16 +18,27 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
 from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.core.budgets import SMALL_HOLDING
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.text import is_clean
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.names import GATEWAY, ResourceType
+from echoplaned.xds.budgets import XdsBudgets
+from echoplaned.xds.names import GATEWAY, ResourceType, parse_name
 from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
-from echoplaned.xds.requests import MAX_NAMES, BadRequestError, read_delta, read_node, read_sotw
+from echoplaned.xds.requests import (
+    MAX_NAMES,
+    MAX_REQUEST_BYTES,
+    BadRequestError,
+    parse,
+    read_delta,
+    read_node,
+    read_sotw,
+)
 from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
@@ -79,13 +92,53 @@ def test_requests_are_read_as_they_are() -> None:
     assert read_delta(delta) == DeltaRequest(EDS, ("a",), ("b",), {"a": "1"}, "", None)
 
 
-@pytest.mark.parametrize("names", [["x"] * (MAX_NAMES + 1), ["x" * 2000]])
+UNCLEAN = ["a\nb", "\x1b[2J", "\x00", "a\u202eb", "\x9b", "\ufeff"]
+
+
+@pytest.mark.parametrize(
+    "names", [["x"] * (MAX_NAMES + 1), ["x" * 2000], [""], ["a b"], ["größe"], *([name] for name in UNCLEAN)]
+)
 def test_requests_have_limits(names: list[str]) -> None:
-    """Too many names, or too long a name, end the stream."""
+    """Too many names, too long a name, or one that is none, end the stream."""
     with pytest.raises(BadRequestError):
         read_sotw(discovery_pb2.DiscoveryRequest(type_url=str(CDS), resource_names=names))
     with pytest.raises(BadRequestError):
         read_delta(discovery_pb2.DeltaDiscoveryRequest(type_url=str(CDS), resource_names_subscribe=names))
+
+
+@pytest.mark.parametrize("text", UNCLEAN)
+def test_what_a_client_calls_itself_can_be_shown(text: str) -> None:
+    """An id or agent with what cannot be seen is refused; the detail of a refusal, which has lines, is escaped."""
+    for fields in ({"id": text}, {"id": "a", "user_agent_name": text}):
+        with pytest.raises(BadRequestError):
+            read_node(node(**fields), "p")
+    message = discovery_pb2.DiscoveryRequest(type_url=str(CDS))
+    message.error_detail.message = f"bad:{text}"
+    request = read_sotw(message)
+    assert request is not None
+    assert request.error is not None
+    assert is_clean(request.error)
+    assert request.error.startswith("bad:")
+
+
+def test_names_of_others_are_only_kept() -> None:
+    """What can be no model's name is a name all the same: the client has other control planes too, and its stream goes on."""
+    others = ["models/UPPER", "xdstp://a/b?c=d", "grpc/server?udpa.resource.listening_address=0.0.0.0:1", "x"]
+    request = read_sotw(discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=others))
+    assert request is not None
+    assert request.names == tuple(others)
+    assert all(parse_name(name) is None for name in [*others, "models/a/versions", "models/a/versions/", "models//x"])
+
+
+def test_bodies_that_one_client_made_up_are_not_remembered() -> None:
+    """A response to thousands of unknown names is encoded and forgotten: its like comes from nobody else."""
+    encoder = Encoder()
+    for number in range(50):
+        removed = tuple(f"made-up-{number}-{index}" for index in range(1000))
+        encoder.encode(Push(CDS, "1", (), removed, {}), delta=True)
+    assert encoder._bodies == {}
+    encoder.encode(Push(CDS, "1", (), ("gone",), {}), delta=True)
+    assert len(encoder._bodies) == 1
 
 
 def test_a_nonce_follows_a_body_that_is_made_once() -> None:
@@ -300,8 +353,8 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         for call in calls[:2] + calls[3:]:
             await call.read()
         await plane.observer.until(lambda: len(plane.publisher.subscribers()) == 6)
-        assert plane.publisher.steered("m") == {"a", "gateway"}
-        assert plane.publisher.steered("n") == {"c"}
+        assert {each.node for each in plane.publisher.steered("m")} == {"a", "gateway"}
+        assert {each.node for each in plane.publisher.steered("n")} == {"c"}
         for call in calls:
             call.cancel()
         await channel.close(None)
@@ -331,3 +384,181 @@ async def test_closing_ends_every_stream_at_once() -> None:
     await channel.close(None)
     assert plane.observer.lines[-1] == "subscribers m 0"
     assert plane.observer.load_streams_ended == [("a", 1)]
+
+
+def test_bytes_are_counted_before_they_are_parsed() -> None:
+    """A request that is larger than any honest one is refused by its length alone."""
+    with pytest.raises(BadRequestError, match="bytes"):
+        parse(b"\xff" * (MAX_REQUEST_BYTES + 1), discovery_pb2.DiscoveryRequest.FromString)
+
+
+def raw_call(channel: grpc.aio.Channel, method: str) -> Any:
+    """Open a stream of bytes."""
+    return cast(Any, channel).stream_stream(method)()
+
+
+METHODS = [
+    f"/{ads.SERVICE}/StreamAggregatedResources",
+    f"/{ads.SERVICE}/DeltaAggregatedResources",
+    f"/{lrs.SERVICE}/StreamLoadStats",
+]
+CROWDED = lrs_pb2.LoadStatsRequest(cluster_stats=[load_report_pb2.ClusterStats()] * (lrs.MAX_CLUSTERS + 1))
+
+
+def garbage(what: str, method: str) -> bytes:
+    """Return what no client should send."""
+    if what == "no message":
+        return b"\xff\xff\xff"
+    unclean = node(id="\x1b[31m")
+    if method == METHODS[0]:
+        return discovery_pb2.DiscoveryRequest(node=unclean).SerializeToString()
+    return lrs_pb2.LoadStatsRequest(node=unclean).SerializeToString()  # a delta request's node is field 1 too
+
+
+@pytest.mark.parametrize("what", ["no message", "an unclean id"])
+@pytest.mark.parametrize("method", METHODS)
+async def test_garbage_is_the_callers_mistake_and_one_line(
+    plane: h.ControlPlane, method: str, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that are no request are INVALID_ARGUMENT; the log has one line of it without a traceback, and nothing stays."""
+    plane.publisher.open({"m": ONE})
+    options = (*DIRECT_OPTIONS, ("grpc.max_send_message_length", -1))
+    async with grpc.aio.insecure_channel(plane.address, options) as channel:
+        with structlog.testing.capture_logs() as lines:
+            call = raw_call(channel, method)
+            await call.write(garbage(what, method))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert len(lines) == 1
+        assert is_clean(lines[0]["problem"])
+        assert "Traceback" not in capfd.readouterr().err
+        assert plane.publisher.stats.streams_open == 0
+
+
+async def test_a_load_report_with_too_much_in_it(plane: h.ControlPlane) -> None:
+    """Clusters are counted before one of them is read."""
+    plane.publisher.open({"m": ONE})
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
+        call = raw_call(channel, METHODS[2])
+        await call.write(CROWDED.SerializeToString())
+        assert await refused(call) is grpc.StatusCode.INVALID_ARGUMENT
+        assert plane.observer.load_reports == 0
+
+
+@contextlib.asynccontextmanager
+async def served(budgets: XdsBudgets) -> AsyncIterator[tuple[Publisher, str]]:
+    """Serve ADS and LRS within these budgets."""
+    publisher = Publisher(h.Recorder(), h.FakeClock())
+    publisher.open({"m": ONE})
+    server = grpc.aio.server(options=server_options())
+    reports = lrs.LoadReportService(h.Recorder(), h.FakeClock(), budgets)
+    server.add_generic_rpc_handlers((ads.AdsService(publisher, None, budgets).handler(), reports.handler()))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    yield publisher, f"127.0.0.1:{port}"
+    await server.stop(0)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(20.0):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def refused(call: Any) -> grpc.StatusCode:
+    """Return how a stream that is refused ends."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await _read_on(call)
+    return caught.value.code()
+
+
+async def _read_on(call: Any) -> None:
+    while await call.read() is not cast(Any, grpc.aio).EOF:
+        pass
+
+
+OWN = (*DIRECT_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+
+
+async def test_a_connection_has_a_share_of_the_streams() -> None:
+    """Who opens stream after stream is refused at its share; another connection's first streams are served, and all comes back."""
+    budgets = XdsBudgets(streams=80)
+    hello = discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=["models/m"], node=node(id="a"))
+    async with served(budgets) as (publisher, address):
+        async with grpc.aio.insecure_channel(address, OWN) as greedy, grpc.aio.insecure_channel(address, OWN) as small:
+            calls = []
+            for _ in range(20):
+                calls.append(sotw_call(greedy))
+                await calls[-1].write(hello)
+                assert len((await calls[-1].read()).resources) == 1
+            assert await refused(sotw_call(greedy)) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert await refused_report(greedy, budgets) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            other = sotw_call(small)
+            await other.write(hello)
+            assert len((await other.read()).resources) == 1
+            for call in (*calls, other):
+                call.cancel()
+        await eventually(lambda: publisher.stats.streams_open == 0)
+    assert (budgets.ads_streams.used, budgets.lrs_streams.used, budgets.names.used) == (0, 0, 0)
+
+
+async def refused_report(channel: grpc.aio.Channel, budgets: XdsBudgets) -> grpc.StatusCode:
+    """Open streams of load reports up to the share, and return how the next one ends."""
+    calls = []
+    for _ in range(budgets.lrs_streams.share):
+        calls.append(raw_call(channel, METHODS[2]))
+        await calls[-1].write(lrs_pb2.LoadStatsRequest(node=node(id="a")).SerializeToString())
+        await calls[-1].read()
+    code = await refused(raw_call(channel, METHODS[2]))
+    for call in calls:
+        call.cancel()
+    return code
+
+
+@pytest.mark.parametrize("delta", [False, True], ids=["sotw", "delta"])
+async def test_a_connection_has_a_share_of_the_names(*, delta: bool) -> None:
+    """Names count over all streams of a connection: what is beyond its share is refused, and with its streams they are given back."""
+    budgets = XdsBudgets(names=1000)
+
+    def hello(start: int, count: int) -> Any:
+        names = [f"models/made-up-{number}" for number in range(start, start + count)]
+        if delta:
+            return discovery_pb2.DeltaDiscoveryRequest(type_url=str(LDS), resource_names_subscribe=names)
+        return discovery_pb2.DiscoveryRequest(type_url=str(LDS), resource_names=names)
+
+    open_call = delta_call if delta else sotw_call
+    async with served(budgets) as (publisher, address):
+        async with grpc.aio.insecure_channel(address, OWN) as greedy, grpc.aio.insecure_channel(address, OWN) as small:
+            first, second, other = open_call(greedy), open_call(greedy), open_call(small)
+            await first.write(hello(0, 150))
+            await first.read()
+            await second.write(hello(0, 51))
+            assert await refused(second) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await other.write(hello(0, SMALL_HOLDING))
+            await other.read()
+            assert budgets.names.used == 150 + SMALL_HOLDING
+            assert publisher._tracker._tracks.keys() == {"m"}
+            for call in (first, other):
+                call.cancel()
+        await eventually(lambda: publisher.stats.streams_open == 0)
+    assert budgets.names.used == 0
+
+
+async def test_a_model_is_followed_from_when_it_is_published() -> None:
+    """A name that nobody has published costs its stream a name; once published, the stream is a follower like any other."""
+    observer = h.Recorder()
+    publisher = Publisher(observer, h.FakeClock())
+    publisher.open({})
+    connection = publisher.attach(StreamNode("early"), lambda: None, delta=False)
+    connection.receive(SotwRequest(LDS, ("models/m", "models/other")))
+    assert publisher._tracker._tracks == {}
+    publisher.publish_model(ONE)
+    assert "subscribers m 1" in observer.lines
+    publisher.remove_model("m")
+    assert publisher._tracker._tracks == {}
+    publisher.publish_model(ONE)
+    assert [each.models for each in publisher.subscribers()] == [("m",)]
+    connection.close()
+    assert publisher._tracker._followed == {}

@@ -45,6 +45,20 @@ async def test_seven_stages_without_a_failed_request() -> None:
     assert not [line for line in plane.observer.lines if line.startswith(("nack", "refused"))]
 
 
+async def test_load_reports_come_on_the_connection_of_the_routes() -> None:
+    """That is how a subscriber and a reporter are known to be one client: two processes under one id are told apart."""
+    async with h.backend("v1") as v1, h.control_plane() as plane:
+        plane.publisher.open({"m": h.routes("m", 1, v1=(TOTAL, [v1]))})
+        async with (
+            h.client(plane.address, "xds:///models/m", "a") as one,
+            h.client(plane.address, "xds:///models/m", "a") as two,
+        ):
+            assert await one.count(3) == await two.count(3) == {"v1": 3}
+            await plane.observer.until(lambda: len(plane.observer.reporters) == 2)
+            assert plane.publisher.steered("m") == plane.observer.reporters
+            assert {caller.node for caller in plane.observer.reporters} == {"a"}
+
+
 async def test_no_request_fails_while_weights_move_and_the_server_restarts() -> None:
     """Two clients call without a pause through stages, a dead control plane and its return: nothing fails."""
     async with h.backend("v1") as v1, h.backend("v2") as v2, contextlib.AsyncExitStack() as clients:
@@ -108,7 +122,9 @@ async def test_a_version_has_a_target_of_its_own() -> None:
         ):
             assert await alone.count(20) == {"v2": 20}
             waiting = asyncio.ensure_future(early.count(1))
-            await plane.observer.until(lambda: "subscribers n 1" in plane.observer.lines)
+            async with asyncio.timeout(20):
+                while not plane.publisher.steered("n"):  # nobody is told of names that do not exist
+                    await asyncio.sleep(0.01)
             plane.publisher.publish_model(h.routes("n", 1, v1=(TOTAL, [v1])))
             await plane.observer.until(lambda: "acknowledged n e1 1/1" in plane.observer.lines)
             assert await waiting == {"v1": 1}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
@@ -177,17 +176,21 @@ def test_the_resources_must_fit_each_other() -> None:
         snapshots.check(Snapshot(good.models, broken))
 
 
-SEGMENT = st.text(st.characters(exclude_characters="/", exclude_categories=cast(Any, ("Cs",))), min_size=1, max_size=10)
+MODEL_IDS = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+VERSION_IDS = st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", fullmatch=True)
 
 
-@given(SEGMENT, SEGMENT)
+@given(MODEL_IDS, VERSION_IDS)
 def test_names_are_read_as_they_were_written(model: str, version: str) -> None:
     """Names go both ways."""
     assert parse_name(model_name(model)) == Target(model)
     assert parse_name(version_name(model, version)) == Target(model, version)
 
 
-@pytest.mark.parametrize("name", ["", "models", "models/", "models//versions/v", "models/m/versions/", "x/m", GATEWAY])
+@pytest.mark.parametrize(
+    "name",
+    ["", "models", "models/", "models//versions/v", "models/m/versions/", "x/m", "models/M", "models/m\n", GATEWAY],
+)
 def test_other_names_say_nothing(name: str) -> None:
     """Names of others are none of ours."""
     assert parse_name(name) is None

@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.xds.ads import AdsOptions, AdsService
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.observer import LoadReport, Nack, Refusal
@@ -58,6 +58,7 @@ class Recorder:
     refusals: list[Refusal] = field(default_factory=list)
     nacks: list[Nack] = field(default_factory=list)
     load_reports: int = 0
+    reporters: set[Caller] = field(default_factory=set)
     load_streams_ended: list[tuple[str, int]] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,6 +89,14 @@ class Recorder:
             f"refused {refusal.model} e{refusal.epoch} by {refusal.node}: {refusal.detail} {sorted(refusal.names)}"
         )
 
+    def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """Note it."""
+        self._note(f"held {model} e{epoch} by {','.join(each.node for each in refusals) or 'nobody'}")
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """Note it."""
+        self._note(f"left out {refusal.model} e{refusal.epoch}: {refusal.node}: {refusal.detail}")
+
     def nack_recorded(self, nack: Nack) -> None:
         """Note it."""
         self.nacks.append(nack)
@@ -108,6 +117,7 @@ class Recorder:
         total[1] += report.counts.errors
         total[2] += report.counts.arrivals
         self.load_reports += 1
+        self.reporters.add(report.reporter.caller)
         self.changed.set()
 
     def load_stream_ended(self, reporter: Reporter) -> None:

@@ -11,18 +11,21 @@ A line ``> ...`` is an input, the lines under it are what came of it. ``m`` stan
     > a nack cds text
     > a sub cds m/v1 m/v2  other names, with the last nonce; ``sub cds none``: no name
     > a cds +m/v1 -m/v2    delta: subscribe and unsubscribe; ``known=m/v1:current`` or ``:old`` brings a version along
+    > busy a b              these alone have confirmed requests; ``busy nobody``. Without such a line everybody has
     > tick 10
     > leave a
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.route.v3 import route_pb2
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
+from echoplaned.ports.traffic import Busy, Caller
 from echoplaned.xds.gateway import GatewayAddress
 from echoplaned.xds.names import ResourceType, parse_name
 from echoplaned.xds.publisher import Connection, Publisher
@@ -58,7 +61,8 @@ class Player:
     def __init__(self) -> None:
         self.clock = h.FakeClock()
         self.observer = h.Recorder()
-        self.publisher = Publisher(self.observer, self.clock)
+        self.publisher = Publisher(self.observer, self.clock, busy=self._busy)
+        self.busy: set[str] | None = None
         self.peers: dict[str, _Peer] = {}
 
     def play(self, line: str) -> list[str]:
@@ -76,12 +80,17 @@ class Player:
             self._connect(words[0], words[1] if len(words) > 1 else "")
         elif verb == "leave":
             self.peers.pop(words[0]).connection.close()
+        elif verb == "busy":
+            self.busy = set(words)
         elif verb == "tick":
             self.clock.now_s += float(words[0])
             self.publisher.expire()
         else:
             self._request(self.peers[verb], words)
         return self._outcome()
+
+    def _busy(self, _model: str, callers: Collection[Caller]) -> Busy:
+        return Busy(frozenset(each for each in callers if self.busy is None or each.node in self.busy))
 
     def _connect(self, name: str, kind: str) -> None:
         listener = build_gateway_listener(GatewayAddress("127.0.0.1", 8080)) if kind == "gateway" else None

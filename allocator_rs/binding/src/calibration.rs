@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use sizing::constants::{LOADING, SERVING, SERVING_TRIMMED};
 
 use crate::errors;
+use crate::guard::detach;
 
 /// Constants of one engine in one version on one device.
 #[pyclass(frozen, skip_from_py_object, module = "echoplaned._allocator")]
@@ -79,11 +80,10 @@ pub fn calibrate(
 ) -> PyResult<Constants> {
     let readings =
         |rows: &[(f64, f64)]| rows.iter().map(|&(size, target)| Reading { size, target }).collect::<Vec<_>>();
-    python
-        .detach(|| {
-            let serving = ::calibration::fit(&readings(&serving), if trimmed { &SERVING_TRIMMED } else { &SERVING })?;
-            let loading = ::calibration::fit(&readings(&loading), &LOADING)?;
-            Ok(Constants(sizing::Constants { serving, loading }))
-        })
-        .map_err(|error: CalibrationError| errors::ReadingInvalidError::new_err(error.to_string()))
+    detach(python, || {
+        let serving = ::calibration::fit(&readings(&serving), if trimmed { &SERVING_TRIMMED } else { &SERVING })?;
+        let loading = ::calibration::fit(&readings(&loading), &LOADING)?;
+        Ok(Constants(sizing::Constants { serving, loading }))
+    })?
+    .map_err(|error: CalibrationError| errors::ReadingInvalidError::new_err(error.to_string()))
 }

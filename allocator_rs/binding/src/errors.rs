@@ -76,6 +76,9 @@ exceptions! {
     ReplicasInvalidError: "The number of replicas is zero or beyond reason.",
     OverrideInvalidError: "A reservoir override is out of range.",
     DigestUnreadableError: "A file cannot be read for its digest.",
+    DigestChangedError: "A file changed while a checkpoint was read.",
+    DigestStoppedError: "A digest was stopped.",
+    NativePanicError: "A mistake of this module: it panicked.",
 }
 
 /// The exception of a sizing error.
@@ -148,5 +151,10 @@ pub fn reservoir(error: &ReservoirError) -> PyErr {
 
 /// The exception of a digest error.
 pub fn digest(error: &DigestError) -> PyErr {
-    DigestUnreadableError::new_err(error.to_string())
+    let text = error.to_string();
+    match error {
+        DigestError::Unreadable { .. } => DigestUnreadableError::new_err(text),
+        DigestError::Changed { .. } => DigestChangedError::new_err(text),
+        DigestError::Stopped => DigestStoppedError::new_err(text),
+    }
 }

@@ -7,6 +7,7 @@ use pyo3::create_exception;
 use pyo3::prelude::*;
 
 use crate::errors::AllocatorError;
+use crate::guard::detach;
 
 create_exception!(echoplaned._allocator, ResidentDuplicateError, AllocatorError, "Two residents have one name.");
 create_exception!(echoplaned._allocator, AdvantageInvalidError, AllocatorError, "The advantage is no number from 1.");
@@ -50,16 +51,16 @@ impl Usage {
         Self(Mutex::new(::eviction::Usage::new(half_life_ms)))
     }
 
-    fn record(&self, python: Python<'_>, id: &str, uses: u32, now_ms: u64) {
-        python.detach(|| self.lock().record(id, uses, now_ms));
+    fn record(&self, python: Python<'_>, id: &str, uses: u32, now_ms: u64) -> PyResult<()> {
+        detach(python, || self.lock().record(id, uses, now_ms))
     }
 
-    fn rate(&self, python: Python<'_>, id: &str, now_ms: u64) -> f64 {
-        python.detach(|| self.lock().rate(id, now_ms))
+    fn rate(&self, python: Python<'_>, id: &str, now_ms: u64) -> PyResult<f64> {
+        detach(python, || self.lock().rate(id, now_ms))
     }
 
-    fn forget(&self, python: Python<'_>, least: f64, now_ms: u64) -> usize {
-        python.detach(|| self.lock().forget(least, now_ms))
+    fn forget(&self, python: Python<'_>, least: f64, now_ms: u64) -> PyResult<usize> {
+        detach(python, || self.lock().forget(least, now_ms))
     }
 
     fn choose(
@@ -83,8 +84,7 @@ impl Usage {
         let (id, lacking_bytes, reload_ms, required) = newcomer;
         let newcomer = Newcomer { id, lacking_bytes, reload_ms, required };
         let settings = Settings { min_residency_ms, advantage };
-        let decision = python
-            .detach(|| ::eviction::choose(&residents, &newcomer, &self.lock(), settings, now_ms))
+        let decision = detach(python, || ::eviction::choose(&residents, &newcomer, &self.lock(), settings, now_ms))?
             .map_err(|found| error(&found))?;
         Ok(match decision {
             Decision::Evict { ids, cost } => (Some(ids), cost, 0.0, 0),

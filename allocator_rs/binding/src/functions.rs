@@ -7,6 +7,7 @@ use ::placement::Device;
 use pyo3::prelude::*;
 
 use crate::errors;
+use crate::guard::detach;
 use crate::requests::Request;
 use crate::types;
 
@@ -30,8 +31,7 @@ fn devices(tuples: Vec<DeviceTuple>) -> Vec<Device> {
 #[pyo3(signature = (directory, allowed_root=None))]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts paths by value")]
 pub fn inspect(python: Python<'_>, directory: PathBuf, allowed_root: Option<PathBuf>) -> PyResult<types::Checkpoint> {
-    python
-        .detach(|| sizing::inspect(&directory, allowed_root.as_deref()))
+    detach(python, || sizing::inspect(&directory, allowed_root.as_deref()))?
         .map(|found| types::Checkpoint(Arc::new(found)))
         .map_err(|error| errors::sizing(&error))
 }
@@ -39,17 +39,9 @@ pub fn inspect(python: Python<'_>, directory: PathBuf, allowed_root: Option<Path
 /// Read a `config.json` alone.
 #[pyfunction]
 pub fn inspect_config(python: Python<'_>, text: &[u8]) -> PyResult<types::Checkpoint> {
-    python
-        .detach(|| sizing::inspect_config(text))
+    detach(python, || sizing::inspect_config(text))?
         .map(|found| types::Checkpoint(Arc::new(found)))
         .map_err(|error| errors::sizing(&error))
-}
-
-/// BLAKE3 over name, length and content of files; 64 hex digits.
-#[pyfunction]
-#[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts paths and lists by value")]
-pub fn digest(python: Python<'_>, directory: PathBuf, files: Vec<String>) -> PyResult<String> {
-    python.detach(|| ::digest::digest(&directory, &files)).map_err(|error| errors::digest(&error))
 }
 
 /// The size class of a parameter count.
@@ -85,8 +77,7 @@ pub fn place(
     replicas: u64,
 ) -> PyResult<Option<Vec<String>>> {
     let devices = devices(device_tuples);
-    python
-        .detach(|| ::placement::place(&devices, needed_bytes, replicas))
+    detach(python, || ::placement::place(&devices, needed_bytes, replicas))?
         .map_err(|error| crate::placement::error(&error))
 }
 
@@ -109,7 +100,7 @@ pub fn alternatives(
     victim_tuples: Vec<VictimTuple>,
     splits: Vec<u64>,
     reload_seconds: f64,
-) -> Vec<types::Alternative> {
+) -> PyResult<Vec<types::Alternative>> {
     let request = request.0;
     let wanted = whatif::Choice {
         dtype: request.dtype,
@@ -143,6 +134,6 @@ pub fn alternatives(
     };
     let situation =
         whatif::Situation { wanted, replicas, devices: &devices, victims: &victims, splits: &splits, reload_seconds };
-    let found = python.detach(|| whatif::alternatives(&situation, upper_bytes));
-    found.into_iter().map(Into::into).collect()
+    let found = detach(python, || whatif::alternatives(&situation, upper_bytes))?;
+    Ok(found.into_iter().map(Into::into).collect())
 }

@@ -4,10 +4,12 @@
 use pyo3::prelude::*;
 
 mod calibration;
+mod contents;
 mod dtesn;
 mod errors;
 mod eviction;
 mod functions;
+mod guard;
 mod names;
 mod placement;
 mod requests;
@@ -18,9 +20,13 @@ mod _allocator {
     #[pymodule_export]
     use super::calibration::{Constants, calibrate};
     #[pymodule_export]
+    use super::contents::{StopFlag, digest, digest_known, open_beneath};
+    #[pymodule_export]
     use super::eviction::Usage;
     #[pymodule_export]
-    use super::functions::{alternatives, digest, inspect, inspect_config, place, reservoir, size_class};
+    use super::functions::{alternatives, inspect, inspect_config, place, reservoir, size_class};
+    #[pymodule_export]
+    use super::guard::panic_with;
     #[pymodule_export]
     use super::placement::{Fleet, Item, pack};
     #[pymodule_export]

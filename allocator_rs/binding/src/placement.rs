@@ -8,6 +8,7 @@ use pyo3::create_exception;
 use pyo3::prelude::*;
 
 use crate::errors::{AllocatorError, DeviceDuplicateError, ReplicasInvalidError};
+use crate::guard::detach;
 
 macro_rules! exceptions {
     ($($name:ident: $doc:literal,)*) => {
@@ -155,7 +156,7 @@ impl Fleet {
         python: Python<'_>,
         what: impl Send + FnOnce(&mut ::placement::Fleet) -> Result<T, PlacementError>,
     ) -> PyResult<T> {
-        python.detach(|| what(&mut self.lock())).map_err(|found| error(&found))
+        detach(python, || what(&mut self.lock()))?.map_err(|found| error(&found))
     }
 }
 
@@ -171,7 +172,7 @@ impl Fleet {
             gpus: gpus.into_iter().map(gpu).collect(),
         };
         let specs: Vec<NodeSpec> = nodes.into_iter().map(node).collect();
-        let fleet = python.detach(|| ::placement::Fleet::new(&specs)).map_err(|found| error(&found))?;
+        let fleet = detach(python, || ::placement::Fleet::new(&specs))?.map_err(|found| error(&found))?;
         Ok(Self(Mutex::new(fleet)))
     }
 
@@ -193,8 +194,8 @@ impl Fleet {
         self.ask(python, |fleet| fleet.remove(id))
     }
 
-    fn whereabouts(&self, python: Python<'_>, id: &str) -> Option<Place> {
-        python.detach(|| self.lock().whereabouts(id)).map(place_out)
+    fn whereabouts(&self, python: Python<'_>, id: &str) -> PyResult<Option<Place>> {
+        Ok(detach(python, || self.lock().whereabouts(id))?.map(place_out))
     }
 
     fn has_room(&self, python: Python<'_>, item: &Item) -> PyResult<bool> {
@@ -215,9 +216,15 @@ impl Fleet {
         Ok((batch.places.into_iter().map(|place| place.map(place_out)).collect(), moves_out(batch.moves)))
     }
 
-    fn repack(&self, python: Python<'_>, max_moves: usize, max_cost_ms: u64, seed: u64) -> (Vec<Move>, u64, u64) {
-        let plan = python.detach(|| self.lock().repack(Limits { max_moves, max_cost_ms, seed }));
-        (moves_out(plan.moves), plan.before_milli, plan.after_milli)
+    fn repack(
+        &self,
+        python: Python<'_>,
+        max_moves: usize,
+        max_cost_ms: u64,
+        seed: u64,
+    ) -> PyResult<(Vec<Move>, u64, u64)> {
+        let plan = detach(python, || self.lock().repack(Limits { max_moves, max_cost_ms, seed }))?;
+        Ok((moves_out(plan.moves), plan.before_milli, plan.after_milli))
     }
 
     fn apply(&self, python: Python<'_>, moves: Vec<Move>) -> PyResult<()> {
@@ -243,22 +250,22 @@ impl Fleet {
     }
 
     #[getter]
-    fn free_milli(&self, python: Python<'_>) -> u64 {
-        python.detach(|| self.lock().free_milli())
+    fn free_milli(&self, python: Python<'_>) -> PyResult<u64> {
+        detach(python, || self.lock().free_milli())
     }
 
     #[getter]
-    fn fragmented_milli(&self, python: Python<'_>) -> u64 {
-        python.detach(|| self.lock().fragmented_milli())
+    fn fragmented_milli(&self, python: Python<'_>) -> PyResult<u64> {
+        detach(python, || self.lock().fragmented_milli())
     }
 
     #[getter]
-    fn stranded_milli(&self, python: Python<'_>) -> u64 {
-        python.detach(|| self.lock().stranded_milli())
+    fn stranded_milli(&self, python: Python<'_>) -> PyResult<u64> {
+        detach(python, || self.lock().stranded_milli())
     }
 
-    fn __len__(&self, python: Python<'_>) -> usize {
-        python.detach(|| self.lock().len())
+    fn __len__(&self, python: Python<'_>) -> PyResult<usize> {
+        detach(python, || self.lock().len())
     }
 }
 
@@ -282,6 +289,6 @@ pub fn pack<'py>(
         return Err(ragged("the table's width is not the number of dimensions"));
     }
     let (rows, bin) = (sizes.as_slice().map_err(contiguous)?, capacity.as_slice().map_err(contiguous)?);
-    let packing = python.detach(|| ::placement::pack(rows, bin, rounds, seed)).map_err(|found| error(&found))?;
+    let packing = detach(python, || ::placement::pack(rows, bin, rounds, seed))?.map_err(|found| error(&found))?;
     Ok((PyArray1::from_vec(python, packing.bins), packing.count, packing.lower_bound))
 }

@@ -10,6 +10,7 @@ use sizing::{CpuIsa, KvDtype, Lora};
 
 use crate::calibration::Constants;
 use crate::errors;
+use crate::guard::detach;
 use crate::names::{dtype, engine};
 use crate::types::{Checkpoint, Sizing};
 
@@ -70,12 +71,11 @@ impl Request {
 /// Components of one instance.
 #[pyfunction]
 pub fn size(python: Python<'_>, checkpoint: &Checkpoint, request: &Request) -> PyResult<Sizing> {
-    let sized = python
-        .detach(|| {
-            let sized = sizing::size_for(&checkpoint.0, &request.0)?;
-            Ok((sized.bytes()?, sized.upper_bytes()?, sized))
-        })
-        .map_err(|error| errors::sizing(&error))?;
+    let sized = detach(python, || {
+        let sized = sizing::size_for(&checkpoint.0, &request.0)?;
+        Ok((sized.bytes()?, sized.upper_bytes()?, sized))
+    })?
+    .map_err(|error| errors::sizing(&error))?;
     Ok(sized.into())
 }
 
@@ -87,8 +87,7 @@ pub fn limits(
     request: &Request,
     free_bytes: u64,
 ) -> PyResult<(Option<u64>, Option<u64>)> {
-    python
-        .detach(|| sizing::limits::limits(&checkpoint.0, &request.0, free_bytes))
+    detach(python, || sizing::limits::limits(&checkpoint.0, &request.0, free_bytes))?
         .map(|found| (found.context_length, found.max_concurrency))
         .map_err(|error| errors::sizing(&error))
 }
@@ -111,7 +110,7 @@ pub fn size_batch<'py>(
         let text = format!("{} contexts and {} concurrencies", contexts.len(), concurrencies.len());
         return Err(errors::BatchInvalidError::new_err(text));
     }
-    let (bytes, upper) = python.detach(|| fill(&checkpoint.0, &request.0, contexts, concurrencies));
+    let (bytes, upper) = detach(python, || fill(&checkpoint.0, &request.0, contexts, concurrencies))?;
     Ok((bytes.into_pyarray(python), upper.into_pyarray(python)))
 }
 
@@ -156,8 +155,7 @@ fn fill(
 #[pyo3(signature = (path, allowed_root=None))]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts paths by value")]
 pub fn survey(python: Python<'_>, path: PathBuf, allowed_root: Option<PathBuf>) -> PyResult<Checkpoint> {
-    python
-        .detach(|| sizing::survey(&path, allowed_root.as_deref()))
+    detach(python, || sizing::survey(&path, allowed_root.as_deref()))?
         .map(|found| Checkpoint(Arc::new(found)))
         .map_err(|error| errors::sizing(&error))
 }
@@ -165,8 +163,7 @@ pub fn survey(python: Python<'_>, path: PathBuf, allowed_root: Option<PathBuf>) 
 /// Read a `config.json` alone, of any architecture of the catalogue.
 #[pyfunction]
 pub fn survey_config(python: Python<'_>, text: &[u8]) -> PyResult<Checkpoint> {
-    python
-        .detach(|| sizing::survey_config(text))
+    detach(python, || sizing::survey_config(text))?
         .map(|found| Checkpoint(Arc::new(found)))
         .map_err(|error| errors::sizing(&error))
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::contents::FileTuple;
 use crate::errors;
+use crate::guard::detach;
 use crate::names::{dtype, engine};
 
 /// A checkpoint as its config and its headers describe it.
@@ -66,7 +68,7 @@ impl Checkpoint {
         self.0.asks_for_code
     }
 
-    /// Whether the engine puts parameters together of several tensors, so that no file stays mapped.
+    /// Whether the engine puts parameters together of several tensors.
     #[getter]
     fn put_together(&self) -> bool {
         self.0.put_together
@@ -75,6 +77,16 @@ impl Checkpoint {
     #[getter]
     fn files(&self) -> Vec<String> {
         self.0.files.clone()
+    }
+
+    /// The files as they were when they were read.
+    #[getter]
+    fn contents(&self) -> Vec<FileTuple> {
+        let tuple = |file: &sizing::source::SourceFile| {
+            let of = file.identity;
+            (file.name.clone(), file.path.clone(), of.size_bytes, of.inode, of.change_time_ns)
+        };
+        self.0.contents.iter().map(tuple).collect()
     }
 
     #[getter]
@@ -116,12 +128,11 @@ impl Checkpoint {
             engine: engine(engine_name)?,
             ..sizing::Request::torch(dtype(dtype_name)?, context_length, max_concurrency)
         };
-        let sized = python
-            .detach(|| {
-                let sized = sizing::size_for(&self.0, &request)?;
-                Ok((sized.bytes()?, sized.upper_bytes()?, sized))
-            })
-            .map_err(|error| errors::sizing(&error))?;
+        let sized = detach(python, || {
+            let sized = sizing::size_for(&self.0, &request)?;
+            Ok((sized.bytes()?, sized.upper_bytes()?, sized))
+        })?
+        .map_err(|error| errors::sizing(&error))?;
         Ok(sized.into())
     }
 }

@@ -4,6 +4,9 @@ use std::io::{self, Read};
 
 use crate::{GgufError, Result};
 
+/// What is read of a file before its tensors' bytes: published headers have up to 30 MB, nearly all of it the vocabulary.
+pub const MAX_HEADER_BYTES: u64 = 256 * 1024 * 1024;
+
 /// A source that knows how much of it is left, so that no count is believed that it cannot hold.
 pub struct Reader<R> {
     inner: R,
@@ -24,6 +27,18 @@ impl<R: Read> Reader<R> {
         self.length.saturating_sub(self.at)
     }
 
+    /// Whether so many bytes more are there and are read. A hole in a file costs its owner nothing, and its reader time.
+    fn check(&self, what: &'static str, needed: u64) -> Result<()> {
+        if needed > self.left() {
+            return Err(self.truncated(what, needed));
+        }
+        let found = self.at.saturating_add(needed);
+        if found > MAX_HEADER_BYTES {
+            return Err(GgufError::LimitExceeded { what: "the header", found, limit: MAX_HEADER_BYTES });
+        }
+        Ok(())
+    }
+
     fn truncated(&self, what: &'static str, needed: u64) -> GgufError {
         GgufError::HeaderTruncated { at: self.at, what, needed }
     }
@@ -31,9 +46,7 @@ impl<R: Read> Reader<R> {
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         let mut bytes = [0_u8; N];
         let needed = u64::try_from(N).unwrap_or(u64::MAX);
-        if needed > self.left() {
-            return Err(self.truncated(what, needed));
-        }
+        self.check(what, needed)?;
         self.inner.read_exact(&mut bytes).map_err(|_| self.truncated(what, needed))?;
         self.at = self.at.saturating_add(needed);
         Ok(bytes)
@@ -63,9 +76,7 @@ impl<R: Read> Reader<R> {
     /// A string of at most `limit` bytes; `Err` within `Ok` gives the length of one that is longer and was skipped.
     pub fn text(&mut self, what: &'static str, limit: u64) -> Result<std::result::Result<String, u64>> {
         let length = self.u64(what)?;
-        if length > self.left() {
-            return Err(self.truncated(what, length));
-        }
+        self.check(what, length)?;
         if length > limit {
             self.skip(what, length)?;
             return Ok(Err(length));
@@ -80,9 +91,7 @@ impl<R: Read> Reader<R> {
     }
 
     pub fn skip(&mut self, what: &'static str, bytes: u64) -> Result<()> {
-        if bytes > self.left() {
-            return Err(self.truncated(what, bytes));
-        }
+        self.check(what, bytes)?;
         let skipped = io::copy(&mut self.inner.by_ref().take(bytes), &mut io::sink());
         if skipped.is_ok_and(|done| done == bytes) {
             self.at = self.at.saturating_add(bytes);

@@ -11,9 +11,9 @@ use crate::held::{LeftOut, held_bytes};
 use crate::index::{Shards, read_sharded};
 use crate::math::{product, sum};
 use crate::model::{Model, Place, Presence, Role, Rule, Tally};
+use crate::quantisation::beside;
 use crate::safetensors::{Tensor, Tensors, read_header};
-use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, read_bounded};
-use crate::survey::beside;
+use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, SourceFile, read_bounded};
 use crate::tokenizer::Tokenizer;
 use crate::{Result, SizingError, StoredDtype, WeightDtype};
 
@@ -44,10 +44,12 @@ pub struct Checkpoint {
     pub separate_head: u64,
     /// Whether there are files, or a config only.
     pub has_weights: bool,
-    /// Whether the engine puts parameters together of several tensors of the files, so that none of them stays mapped.
+    /// Whether the engine puts parameters together of several tensors of the files, so that a load makes them beside the files' bytes.
     pub put_together: bool,
     /// Files that an engine reads, relative to the checkpoint, sorted. Empty for a config only.
     pub files: Vec<String>,
+    /// The same files as they were when they were read; empty where no engine of ours will load them.
+    pub contents: Vec<SourceFile>,
     /// What a caller should know.
     pub warnings: Vec<String>,
     /// How a config says that the weights are packed; empty where it says nothing of it.
@@ -88,7 +90,7 @@ impl Checkpoint {
 /// One [`SizingError`] variant a cause.
 pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
     let source = Source::open(directory, root, true)?;
-    let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
+    let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     let (architecture, mut model) = build(&text, beside(&source)?.as_ref())?;
     let task = task_in(&source, architecture.task, &mut model);
     let (shards, tensors) = read_tensors(&source)?;
@@ -121,6 +123,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         method: String::new(),
         asks_for_code: false,
         tokenizer: Tokenizer::of(&source)?,
+        contents: source.engine_contents(&shards.names())?,
         model,
     })
 }
@@ -163,6 +166,7 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         has_weights: false,
         put_together: false,
         files: Vec::new(),
+        contents: Vec::new(),
         warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
         method: String::new(),
         asks_for_code: false,
@@ -192,7 +196,7 @@ pub(crate) fn read_tensors(source: &Source) -> Result<(Shards, Tensors)> {
         let (index, tensors) = read_sharded(source)?;
         return Ok((Shards::Many(index), tensors));
     }
-    let tensors = read_header(&source.resolve(SINGLE_NAME)?, SINGLE_NAME)?;
+    let tensors = read_header(source.open_file(SINGLE_NAME)?, SINGLE_NAME)?;
     Ok((Shards::One(SINGLE_NAME.to_owned()), tensors))
 }
 

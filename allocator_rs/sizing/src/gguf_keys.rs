@@ -9,6 +9,8 @@ use crate::model::{Layers, Model, Shape};
 use crate::{Result, SizingError};
 
 const MAX_LAYERS: u64 = 4_096;
+/// The largest number that a key may give.
+const MAX_NUMBER: u64 = 1 << 31;
 /// Architectures whose files do not say which layers see a window: all but each n-th do (llama.cpp, `set_swa_pattern`).
 const PATTERNS: [(&str, u64); 11] = [
     ("gemma2", 2),
@@ -56,6 +58,11 @@ impl<'a> GgufKeys<'a> {
         self.header.keys.get(key).and_then(Value::as_u64)
     }
 
+    /// A key by its full name, within the bounds of every number.
+    pub fn plain_number(&self, key: &str, default: u64) -> Result<u64> {
+        bounded(key, self.header.keys.get(key), Some(default))
+    }
+
     /// Whether it is a projector, which is loaded beside a model.
     pub fn is_projector(&self) -> bool {
         let kind = self.header.keys.get("general.type").and_then(Value::as_text);
@@ -67,11 +74,7 @@ impl<'a> GgufKeys<'a> {
     }
 
     fn number(&self, key: &str, default: Option<u64>) -> Result<u64> {
-        match (self.value(key), default) {
-            (Some(Value::Unsigned(number)), _) if *number <= 1 << 31 => Ok(*number),
-            (None, Some(default)) => Ok(default),
-            _ => Err(invalid(key, "it must be a whole number from 0 to 2147483648")),
-        }
+        bounded(key, self.value(key), default)
     }
 
     /// One number a layer, which files also write as one for all.
@@ -79,9 +82,14 @@ impl<'a> GgufKeys<'a> {
         let same = |number: u64| Ok((0..layers).map(|_| number).collect());
         match self.value(key) {
             None => same(default),
-            Some(Value::Numbers(list)) if u64::try_from(list.len()).ok() == Some(layers) => Ok(list.clone()),
-            Some(Value::Unsigned(number)) => same(*number),
-            Some(_) => Err(invalid(key, "it must be a whole number, or one a layer")),
+            Some(Value::Numbers(list))
+                if u64::try_from(list.len()).ok() == Some(layers)
+                    && list.iter().all(|number| *number <= MAX_NUMBER) =>
+            {
+                Ok(list.clone())
+            }
+            Some(Value::Unsigned(number)) if *number <= MAX_NUMBER => same(*number),
+            Some(_) => Err(invalid(key, "it must be a whole number from 0 to 2147483648, or one a layer")),
         }
     }
 
@@ -213,7 +221,15 @@ impl<'a> GgufKeys<'a> {
     }
 }
 
-fn invalid(key: &str, detail: &str) -> SizingError {
+fn bounded(key: &str, value: Option<&Value>, default: Option<u64>) -> Result<u64> {
+    match (value, default) {
+        (Some(Value::Unsigned(number)), _) if *number <= MAX_NUMBER => Ok(*number),
+        (None, Some(default)) => Ok(default),
+        _ => Err(invalid(key, "it must be a whole number from 0 to 2147483648")),
+    }
+}
+
+pub(crate) fn invalid(key: &str, detail: &str) -> SizingError {
     let error = gguf::GgufError::FieldInvalid { subject: key.to_owned(), detail: detail.to_owned() };
     SizingError::Gguf { file: "the header".to_owned(), error }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
 
 use gguf::{Header, Value};
 
 use crate::catalogue::{FOREIGN, Task};
-use crate::gguf_keys::GgufKeys;
+use crate::gguf_keys::{GgufKeys, invalid};
 use crate::math::sum;
 use crate::model::{Model, Shape, Tally};
-use crate::source::{describe, file_name, is_pointer};
+use crate::source::{POINTER, describe, pointer};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
 /// Most parts of one file.
@@ -36,31 +35,34 @@ const MIXTURES: [(u64, &str); 16] = [
     (38, "MXFP4_MOE"),
 ];
 
+/// Opens one of the files that lie beside each other, by its name.
+type Open<'a> = &'a dyn Fn(&str) -> Result<File>;
+
 /// Read a file and, where it is one part of several, the others.
-pub(crate) fn survey_gguf(path: &Path) -> Result<Checkpoint> {
-    let name = file_name(path);
-    let mut header = read_part(path, &name)?;
+pub(crate) fn survey_gguf(name: &str, open: Open<'_>) -> Result<Checkpoint> {
+    let mut header = read_part(name, open)?;
     let count = header.keys.get("split.count").and_then(Value::as_u64).unwrap_or(1);
-    let mut names = vec![name.clone()];
+    let mut names = vec![name.to_owned()];
     if count > 1 {
-        names = part_names(&name, count)?;
-        header = join(path, &name, &names, header)?;
+        names = part_names(name, count)?;
+        header = join(name, &names, header, open)?;
     }
     let mut checkpoint = from_gguf(&header).map_err(|error| match error {
-        SizingError::Gguf { error, .. } => SizingError::Gguf { file: name, error },
+        SizingError::Gguf { error, .. } => SizingError::Gguf { file: name.to_owned(), error },
         other => other,
     })?;
     checkpoint.files = names;
     Ok(checkpoint)
 }
 
-fn read_part(path: &Path, name: &str) -> Result<Header> {
-    let file = File::open(path).map_err(|error| describe(name, &error))?;
+fn read_part(name: &str, open: Open<'_>) -> Result<Header> {
+    let file = open(name)?;
     let length = file.metadata().map_err(|error| describe(name, &error))?.len();
-    if is_pointer(path) {
-        return Err(crate::source::pointer(name));
+    let mut reader = BufReader::new(file);
+    if reader.fill_buf().map_err(|error| describe(name, &error))?.starts_with(POINTER) {
+        return Err(pointer(name));
     }
-    gguf::read_from(BufReader::new(file), length).map_err(|error| SizingError::Gguf { file: name.to_owned(), error })
+    gguf::read_from(reader, length).map_err(|error| SizingError::Gguf { file: name.to_owned(), error })
 }
 
 /// The names of all parts, from the name of one: `model-00001-of-00003.gguf`.
@@ -78,14 +80,13 @@ fn part_names(name: &str, count: u64) -> Result<Vec<String>> {
 }
 
 /// One header of all parts: the first one's keys, and every part's tensors.
-fn join(path: &Path, known: &str, names: &[String], read: Header) -> Result<Header> {
-    let beside = |name: &str| -> PathBuf { path.with_file_name(name) };
+fn join(known: &str, names: &[String], read: Header, open: Open<'_>) -> Result<Header> {
     let mut read = Some(read);
     let mut whole: Option<Header> = None;
     for name in names {
         let part = match read.take_if(|_| name == known) {
             Some(part) => part,
-            None => read_part(&beside(name), name)?,
+            None => read_part(name, open)?,
         };
         match whole.as_mut() {
             None => whole = Some(part),
@@ -101,8 +102,12 @@ fn join(path: &Path, known: &str, names: &[String], read: Header) -> Result<Head
 /// [`SizingError::Gguf`], [`SizingError::Overflow`].
 pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
     let keys = GgufKeys::of(header)?;
+    if header.tensors.is_empty() {
+        // A vocabulary alone, or a file that was cut: it would fit anywhere, and serve nothing.
+        return Err(invalid("the tensor table", "it is empty: there are no weights"));
+    }
     let projector = keys.is_projector();
-    let model = if projector { projector_model(&keys) } else { keys.model()? };
+    let model = if projector { projector_model(&keys)? } else { keys.model()? };
     let mut tally = Tally::default();
     let (mut stored, mut by_kind) = (0, BTreeMap::<&gguf::Kind, u64>::new());
     for tensor in &header.tensors {
@@ -145,6 +150,7 @@ pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
         has_weights: true,
         put_together: false,
         files: Vec::new(),
+        contents: Vec::new(),
         warnings,
         method: String::new(),
         asks_for_code: false,
@@ -169,21 +175,21 @@ fn stored_dtype(keys: &GgufKeys<'_>, kind: Option<&'static gguf::Kind>) -> Weigh
 }
 
 /// A projector has no text to keep anything of.
-fn projector_model(keys: &GgufKeys<'_>) -> Model {
-    let number = |key: &str| keys.plain(key).unwrap_or(1).max(1);
+fn projector_model(keys: &GgufKeys<'_>) -> Result<Model> {
+    let number = |key: &str| keys.plain_number(key, 1).map(|number| number.max(1));
     let shape = Shape {
-        hidden: number("clip.vision.embedding_length"),
-        layers: number("clip.vision.block_count"),
+        hidden: number("clip.vision.embedding_length")?,
+        layers: number("clip.vision.block_count")?,
         layers_field: "block_count",
-        heads: number("clip.vision.attention.head_count"),
+        heads: number("clip.vision.attention.head_count")?,
         kv_heads: 0,
         head_dim: 0,
-        intermediate: number("clip.vision.feed_forward_length"),
+        intermediate: number("clip.vision.feed_forward_length")?,
         vocabulary: 1,
         max_context: 2_048,
         labels: 0,
         tied: false,
         buffer_bytes: 0,
     };
-    Model::new(shape, Vec::new(), None)
+    Ok(Model::new(shape, Vec::new(), None))
 }

@@ -163,7 +163,7 @@ fn same(source: &Source, first: (&str, &Tensor), second: (&str, &Tensor)) -> Res
 }
 
 fn open(source: &Source, (name, tensor): (&str, &Tensor)) -> Result<(String, BufReader<File>)> {
-    let mut file = File::open(source.resolve(name)?).map_err(|error| describe(name, &error))?;
+    let mut file = source.open_file(name)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|error| describe(name, &error))?;
     let begin = sum("a tensor's place", &[8, u64::from_le_bytes(length), tensor.begin])?;

@@ -113,10 +113,10 @@ impl Shards {
 /// # Errors
 /// What [`Index::parse`] and [`read_header`] say; [`SizingError::ShardMismatch`] where they disagree.
 pub fn read_sharded(source: &Source) -> Result<(Index, Tensors)> {
-    let index = Index::parse(&read_bounded(&source.resolve(INDEX_NAME)?, INDEX_NAME, INDEX_LIMIT_BYTES)?)?;
+    let index = Index::parse(&read_bounded(source.open_file(INDEX_NAME)?, INDEX_NAME, INDEX_LIMIT_BYTES)?)?;
     let mut all = Tensors::new();
     for shard in index.shards() {
-        for (name, tensor) in read_header(&source.resolve(shard)?, shard)? {
+        for (name, tensor) in read_header(source.open_file(shard)?, shard)? {
             if index.weight_map.get(&name).map(String::as_str) != Some(shard) {
                 return Err(SizingError::ShardMismatch { tensor: name, shard: shard.to_owned() });
             }

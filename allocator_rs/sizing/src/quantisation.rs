@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use crate::config::Fields;
+use crate::config::{CONFIG_LIMIT_BYTES, Fields};
 use crate::math::{product, sum};
 use crate::model::{Model, Place, Role, Rule};
 use crate::modules::Modules;
 use crate::packed_format::{Reading, read};
 use crate::scheme::Scheme;
+use crate::source::{Source, read_bounded};
 use crate::{Result, SizingError, WeightDtype};
 
 /// Layers are gone through one by one where some of them are not converted, so there is an end to them.
@@ -16,6 +17,17 @@ const MAX_LAYERS: u64 = 4_096;
 const NESTED: [&str; 5] = ["text_config", "language_config", "llm_config", "thinker_config", "text_model_config"];
 /// Fields that hold a quantisation, by preference: transformers', llm-compressor's old one, MLX's.
 const FIELDS: [&str; 3] = ["quantization_config", "compression_config", "quantization"];
+
+/// A quantisation that is written in a file of its own.
+pub(crate) fn beside(source: &Source) -> Result<Option<(&'static str, Fields)>> {
+    for name in ["hf_quant_config.json", "quantize_config.json", "quant_config.json"] {
+        if source.has(name) {
+            let text = read_bounded(source.open_file(name)?, name, CONFIG_LIMIT_BYTES)?;
+            return Ok(Some((name, Fields::parse(&text)?)));
+        }
+    }
+    Ok(None)
+}
 
 /// What a config, or a file beside it, says of packed weights.
 #[derive(Debug, Clone)]

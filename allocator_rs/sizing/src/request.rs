@@ -183,6 +183,11 @@ impl Request {
                 return Err(SizingError::SplitInvalid { what, value, detail: "the torch engine serves on one device" });
             }
         }
+        let ranks = self.tensor_parallel.saturating_mul(self.pipeline_parallel);
+        if ranks > MAX_RANKS {
+            let what = "tensor_parallel times pipeline_parallel";
+            return Err(SizingError::SplitInvalid { what, value: ranks, detail: "it must be at most 4096" });
+        }
         let options = [
             ("threads", Some(self.threads), MAX_THREADS),
             ("block_size", self.block_size, 1 << 20),

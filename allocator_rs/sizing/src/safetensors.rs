@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
 
 use crate::header_json::{Listed, Raw, ShortTexts, parse};
 use crate::sizes::Sizes;
@@ -58,8 +57,7 @@ pub type Tensors = HashMap<String, Tensor>;
 ///
 /// # Errors
 /// Every way in which the file can be missing, cut short or malformed has its own [`SizingError`].
-pub fn read_header(path: &Path, name: &str) -> Result<Tensors> {
-    let file = File::open(path).map_err(|error| describe(name, &error))?;
+pub fn read_header(file: File, name: &str) -> Result<Tensors> {
     let length = file.metadata().map_err(|error| describe(name, &error))?.len();
     read_from(BufReader::new(file), length, name)
 }

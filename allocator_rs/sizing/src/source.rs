@@ -1,9 +1,12 @@
 //! A checkpoint directory: which files are read, and what is refused before any of them is opened.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use files::{Identity, Root};
 
 use crate::{Result, SizingError};
 
@@ -38,12 +41,27 @@ const COMPANIONS: [&str; 17] = [
     "vocab.txt",
 ];
 
+/// A file of a checkpoint as it was when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Path within the checkpoint.
+    pub name: String,
+    /// Path beneath the root, free of links.
+    pub path: String,
+    /// What it was.
+    pub identity: Identity,
+}
+
 /// A checkpoint directory whose files may be opened.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Source {
     directory: PathBuf,
-    root: Option<PathBuf>,
+    /// Free of links; `/` where any file may be read.
+    root: PathBuf,
+    handle: Root,
     names: BTreeSet<String>,
+    /// What was opened so far, by name: as it was the first time.
+    opened: RefCell<BTreeMap<String, SourceFile>>,
 }
 
 impl Source {
@@ -56,13 +74,13 @@ impl Source {
     /// # Errors
     /// [`SizingError::SourceUnsafe`], [`SizingError::FileMissing`], [`SizingError::FileUnreadable`].
     pub fn open(directory: &Path, root: Option<&Path>, served: bool) -> Result<Self> {
-        let root = match root {
-            Some(path) => Some(fs::canonicalize(path).map_err(|error| describe("the allowed root", &error))?),
-            None => None,
-        };
+        const ROOT: &str = "the allowed root";
+        let root = fs::canonicalize(root.unwrap_or(Path::new("/"))).map_err(|error| describe(ROOT, &error))?;
+        let handle = Root::open(&root).map_err(|error| describe(ROOT, &error))?;
         let mut names = BTreeSet::new();
         list(directory, "", 0, &mut names)?;
-        let source = Self { directory: directory.to_owned(), root, names };
+        let opened = RefCell::default();
+        let source = Self { directory: directory.to_owned(), root, handle, names, opened };
         if served {
             source.refuse_pickles()?;
         }
@@ -132,23 +150,39 @@ impl Source {
         }
     }
 
-    /// The path of a file that may be opened: regular, and beneath the root once links are followed.
+    /// Open a file: regular, and beneath the root once links are followed, for which the kernel stands.
     ///
     /// # Errors
     /// [`SizingError::FileMissing`], [`SizingError::FileUnreadable`], [`SizingError::OutsideRoot`].
-    pub fn resolve(&self, name: &str) -> Result<PathBuf> {
-        let path = fs::canonicalize(self.directory.join(name)).map_err(|error| describe(name, &error))?;
-        if let Some(root) = &self.root
-            && !path.starts_with(root)
-        {
-            return Err(SizingError::OutsideRoot { file: name.to_owned() });
-        }
-        let metadata = fs::metadata(&path).map_err(|error| describe(name, &error))?;
-        if !metadata.is_file() {
-            let detail = "it is not a regular file".to_owned();
+    pub fn open_file(&self, name: &str) -> Result<File> {
+        let told = |error: &io::Error| describe(name, error);
+        let path = fs::canonicalize(self.directory.join(name)).map_err(|error| told(&error))?;
+        let outside = || SizingError::OutsideRoot { file: name.to_owned() };
+        let beneath = path.strip_prefix(&self.root).map_err(|_| outside())?;
+        let file = self.handle.open_file(beneath).map_err(|error| told(&error))?;
+        let identity = Identity::of(&file).map_err(|error| told(&error))?;
+        let Some(path) = beneath.to_str().map(str::to_owned) else {
+            let detail = "its path is not UTF-8".to_owned();
             return Err(SizingError::FileUnreadable { file: name.to_owned(), detail });
+        };
+        let seen = SourceFile { name: name.to_owned(), path, identity };
+        self.opened.borrow_mut().entry(name.to_owned()).or_insert(seen);
+        Ok(file)
+    }
+
+    /// Every file that an engine will read, as it was when it was first opened here.
+    ///
+    /// # Errors
+    /// As [`Self::open_file`].
+    pub fn engine_contents(&self, shards: &BTreeSet<String>) -> Result<Vec<SourceFile>> {
+        let names = self.engine_files(shards);
+        for name in &names {
+            if !self.opened.borrow().contains_key(name) {
+                self.open_file(name)?;
+            }
         }
-        Ok(path)
+        let opened = self.opened.borrow();
+        Ok(names.iter().filter_map(|name| opened.get(name)).cloned().collect())
     }
 
     /// Names of every file that an engine will read, sorted; `shards` are the weights' files.
@@ -196,8 +230,7 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
 ///
 /// # Errors
 /// [`SizingError::FileTooLarge`] beyond `limit` bytes; what [`describe`] says of the system's errors.
-pub fn read_bounded(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
-    let file = fs::File::open(path).map_err(|error| describe(name, &error))?;
+pub fn read_bounded(file: File, name: &str, limit: u64) -> Result<Vec<u8>> {
     let length = file.metadata().map_err(|error| describe(name, &error))?.len();
     if length > limit {
         return Err(SizingError::FileTooLarge { file: name.to_owned(), length, limit });
@@ -213,12 +246,6 @@ pub fn read_bounded(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>> {
 /// How a file of Git LFS begins that stands for another one.
 pub(crate) const POINTER: &[u8] = b"version https://git-lfs";
 
-/// Whether a file is a pointer of Git LFS.
-pub(crate) fn is_pointer(path: &Path) -> bool {
-    let mut begin = [0; POINTER.len()];
-    fs::File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == POINTER
-}
-
 /// The error for a pointer of Git LFS.
 pub(crate) fn pointer(name: &str) -> SizingError {
     let detail = "it is a Git LFS pointer, not the file itself: fetch it (git lfs pull)".to_owned();
@@ -228,10 +255,15 @@ pub(crate) fn pointer(name: &str) -> SizingError {
 /// This crate's error for one of the system's.
 #[must_use]
 pub fn describe(name: &str, error: &io::Error) -> SizingError {
-    if error.kind() == io::ErrorKind::NotFound {
-        SizingError::FileMissing { file: name.to_owned() }
-    } else {
-        SizingError::FileUnreadable { file: name.to_owned(), detail: error.kind().to_string() }
+    let file = name.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound => SizingError::FileMissing { file },
+        io::ErrorKind::CrossesDevices => SizingError::OutsideRoot { file },
+        // The only such error is that of `files`: a pipe, a device or a directory.
+        io::ErrorKind::InvalidInput => {
+            SizingError::FileUnreadable { file, detail: "it is not a regular file".to_owned() }
+        }
+        kind => SizingError::FileUnreadable { file, detail: kind.to_string() },
     }
 }
 

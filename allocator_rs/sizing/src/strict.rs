@@ -188,7 +188,7 @@ fn check_activation(fields: &Fields, field: &'static str) -> Result<()> {
     match fields.value(field).and_then(Value::as_str) {
         Some(name) if !ACTIVATIONS.contains(&name) => {
             let known = ACTIVATIONS.join(", ");
-            Err(unsupported(field, format!("the activation {:.60?} is not known; known are {known}", name)))
+            Err(unsupported(field, format!("the activation {name:.60?} is not known; known are {known}")))
         }
         _ => Ok(()),
     }
@@ -202,7 +202,7 @@ fn check_rope(fields: &Fields, field: &'static str) -> Result<()> {
         let named = map.get("rope_type").or_else(|| map.get("type")).and_then(Value::as_str);
         if let Some(name) = named.filter(|name| !ROPE_TYPES.contains(name)) {
             let known = ROPE_TYPES.join(", ");
-            return Err(unsupported(field, format!("the rope_type {:.60?} is not known; known are {known}", name)));
+            return Err(unsupported(field, format!("the rope_type {name:.60?} is not known; known are {known}")));
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use files::open_regular;
+
 use crate::catalogue::{Architecture, FOREIGN, find_any, task_of};
 use crate::checkpoint::{estimate, read_tensors, task_in};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
@@ -11,9 +13,9 @@ use crate::gguf_survey::survey_gguf;
 use crate::held::{LeftOut, held_bytes};
 use crate::index::Shards;
 use crate::model::{Model, Tally};
-use crate::quantisation::Quantisation;
+use crate::quantisation::{Quantisation, beside};
 use crate::safetensors::Tensors;
-use crate::source::{CONFIG_NAME, Source, file_name, read_bounded};
+use crate::source::{CONFIG_NAME, Source, describe, file_name, read_bounded};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Result, WeightDtype};
 
@@ -29,10 +31,11 @@ pub fn survey(path: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         return survey_directory(path, root);
     }
     let name = file_name(path);
+    let open = |part: &str| open_regular(&path.with_file_name(part)).map_err(|error| describe(part, &error));
     if name.to_ascii_lowercase().ends_with(".gguf") {
-        return survey_gguf(path);
+        return survey_gguf(&name, &open);
     }
-    survey_config(&read_bounded(path, &name, CONFIG_LIMIT_BYTES)?)
+    survey_config(&read_bounded(open(&name)?, &name, CONFIG_LIMIT_BYTES)?)
 }
 
 /// Read a config alone: an estimate, exact in its parameter count.
@@ -66,9 +69,12 @@ fn survey_directory(directory: &Path, root: Option<&Path>) -> Result<Checkpoint>
     if !source.has(CONFIG_NAME)
         && let Some(name) = source.gguf_model()?
     {
-        return survey_gguf(&source.resolve(&name)?);
+        // By the name in the directory: a link may lead to a file of another name, and no part is beside that one.
+        let folder = name.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"));
+        let own_name = name.strip_prefix(&folder).unwrap_or(&name);
+        return survey_gguf(own_name, &|part| source.open_file(&format!("{folder}{part}")));
     }
-    let text = read_bounded(&source.resolve(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
+    let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     let fields = Fields::parse(&text)?;
     let beside = beside(&source)?;
     if !source.is_sharded() && !source.has(crate::source::SINGLE_NAME) {
@@ -82,17 +88,6 @@ fn survey_directory(directory: &Path, root: Option<&Path>) -> Result<Checkpoint>
     checkpoint.tokenizer = Tokenizer::of(&source)?;
     remark_code(&fields, &mut checkpoint);
     Ok(checkpoint)
-}
-
-/// A quantisation that is written in a file of its own.
-pub(crate) fn beside(source: &Source) -> Result<Option<(&'static str, Fields)>> {
-    for name in ["hf_quant_config.json", "quantize_config.json", "quant_config.json"] {
-        if source.has(name) {
-            let text = read_bounded(&source.resolve(name)?, name, CONFIG_LIMIT_BYTES)?;
-            return Ok(Some((name, Fields::parse(&text)?)));
-        }
-    }
-    Ok(None)
 }
 
 /// What the files' headers say, with the config's dimensions.
@@ -149,6 +144,7 @@ fn from_tensors(
         has_weights: true,
         put_together: is_put_together(architecture, &model, tensors),
         files: Vec::new(),
+        contents: Vec::new(),
         warnings,
         method: quantisation.map(|found| found.method.clone()).unwrap_or_default(),
         asks_for_code: false,

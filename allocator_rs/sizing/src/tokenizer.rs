@@ -1,6 +1,5 @@
 //! What a checkpoint's tokenizer takes in memory: by the size of `tokenizer.json`, or by the vocabulary where there is none.
 
-use std::fs;
 use std::io::Read;
 
 use crate::Result;
@@ -82,7 +81,7 @@ impl Tokenizer {
             return Ok(None);
         }
         let named = |error: &std::io::Error| describe(TOKENIZER_NAME, error);
-        let file = fs::File::open(source.resolve(TOKENIZER_NAME)?).map_err(|error| named(&error))?;
+        let file = source.open_file(TOKENIZER_NAME)?;
         let file_bytes = file.metadata().map_err(|error| named(&error))?.len();
         let mut head = Vec::new();
         file.take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| named(&error))?;

@@ -353,7 +353,7 @@ fn add_slack<L: Ledger>(temporary: u64, slack: Bound, overhead: Bound, ledger: &
 }
 
 /// While a cast or a quantisation runs, or experts are put together, the stored bytes are mapped beside the
-/// result; the surplus over what serving needs.
+/// result; the surplus over what serving needs. A load that only copies lets go of each MiB of the file when it is copied.
 fn load_peak<L: Ledger>(
     checkpoint: &Checkpoint,
     request: &Request,

@@ -44,7 +44,7 @@ class Reading:
 
     ``subject``: instance and generation; a later reading of the same takes its place. ``temporary_bytes``: computed temporaries;
     ``beyond_bytes``: measured beyond them and the weights that were touched. ``loaded_bytes``: stored bytes and weights that a cast has
-    beside each other, 0 where a file is only mapped; ``load_beyond_bytes``: measured beyond them.
+    beside each other, 0 where a load only copies; ``load_beyond_bytes``: measured beyond them.
     """
 
     subject: str

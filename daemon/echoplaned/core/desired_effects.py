@@ -12,6 +12,7 @@ from echoplaned.core.effects import (
     StartEngine,
     StopEngine,
 )
+from echoplaned.core.holding import CALLS_S, is_held, may_be_called
 from echoplaned.core.queries import is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
@@ -35,7 +36,7 @@ def desired_effects(model: Model, reservation_epoch: int, now_s: float) -> list[
         )
     for version in model.versions.values():
         for instance in version.instances:
-            effect = _instance_effect(version, instance, reservation_epoch, now_s)
+            effect = _instance_effect(model, version, instance, reservation_epoch, now_s)
             if effect is not None:
                 effects.append(effect)
     rollout = model.rollout
@@ -52,7 +53,9 @@ def _only_takes_weight(model: Model) -> bool:
     return any(not is_ready(model, version) for version in wanted)
 
 
-def _instance_effect(version: Version, instance: Instance, reservation_epoch: int, now_s: float) -> KeyedEffect | None:
+def _instance_effect(
+    model: Model, version: Version, instance: Instance, reservation_epoch: int, now_s: float
+) -> KeyedEffect | None:
     key, generation = instance.key, instance.generation
     effect: KeyedEffect | None = None
     match instance.state:
@@ -64,6 +67,9 @@ def _instance_effect(version: Version, instance: Instance, reservation_epoch: in
             effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:
             effect = DrainEngine(key, generation, instance.drain_deadline_s or now_s)
+        case InstanceState.STOPPING if instance.held_since_s is not None and is_held(instance, now_s):
+            if not may_be_called(model):
+                effect = DrainEngine(key, generation, instance.held_since_s + CALLS_S, calls_only=True)
         case InstanceState.STOPPING:
             effect = StopEngine(key, generation)
         case _:

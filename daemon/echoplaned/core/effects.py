@@ -68,11 +68,15 @@ class ProbeEngine:
 
 @dataclass(frozen=True, slots=True)
 class DrainEngine:
-    """Wait until an instance has no call in flight and none arrives, at most until the deadline."""
+    """Wait until an instance has no call in flight and none arrives, at most until the deadline.
+
+    ``calls_only``: no route leads to it any more, and its process may be stuck: wait for the calls in flight, and ask it for nothing.
+    """
 
     instance: InstanceKey
     generation: int
     deadline_s: float
+    calls_only: bool = False
 
     @property
     def key(self) -> EffectKey:

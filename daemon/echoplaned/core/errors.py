@@ -94,6 +94,12 @@ class SourceCorruptError(_PreconditionError):
     reason = Reason.SOURCE_CORRUPT
 
 
+class SourceChangedError(_PreconditionError):
+    """A file of the source is not what it was when it was read before."""
+
+    reason = Reason.SOURCE_CHANGED
+
+
 class ArchitectureUnsupportedError(_PreconditionError):
     """The model's architecture is not in the catalogue."""
 

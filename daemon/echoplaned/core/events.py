@@ -96,6 +96,24 @@ class EngineStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSilent:
+    """The process has not reported for longer than it usually does; it may be stuck."""
+
+    now_s: float
+    instance: InstanceKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHeard:
+    """A process that was silent reports again."""
+
+    now_s: float
+    instance: InstanceKey
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineGaveUp:
     """Trying again will not help. While stopping: the process will not die."""
 
@@ -174,13 +192,29 @@ class RoutesProgressed:
 
 @dataclass(frozen=True, slots=True)
 class RoutesRefused:
-    """A subscriber refused what this epoch changed, having accepted the one before."""
+    """A subscriber with traffic refused what this epoch changed, having accepted the one before."""
 
     now_s: float
     model: str
     epoch: int
     node: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesHeld:
+    """Subscribers refuse what this epoch changed, and nobody who follows the model has traffic.
+
+    Attributes:
+        nodes: their names; empty: no refusal stands any more, or it is left out.
+        detail: what one of them said.
+    """
+
+    now_s: float
+    model: str
+    epoch: int
+    nodes: tuple[str, ...]
+    detail: str = ""
 
 
 # --- gates ---------------------------------------------------------------------------------------------------------
@@ -244,10 +278,16 @@ class FoundEngine:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """The daemon started with a stored state; these engines were found alive."""
+    """The daemon started with a stored state.
+
+    Attributes:
+        found: engines that were found alive.
+        clock_shift_s: by how much the clock was put forward since the state was stored: its times are that much too early.
+    """
 
     now_s: float
     found: tuple[FoundEngine, ...] = ()
+    clock_shift_s: float = 0.0
 
 
 PlacementEvent = InstancePlaced | PlacementRefused
@@ -257,12 +297,14 @@ EngineEvent = (
     | ProbesFailed
     | EngineLost
     | EngineStuck
+    | EngineSilent
+    | EngineHeard
     | EngineGaveUp
     | EngineDrained
     | EngineStopped
     | MemoryMeasured
 )
-TrafficEvent = RoutesProgressed | RoutesRefused
+TrafficEvent = RoutesProgressed | RoutesRefused | RoutesHeld
 Event = (
     PlacementEvent
     | EngineEvent

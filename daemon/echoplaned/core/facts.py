@@ -41,11 +41,52 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a checkpoint as it was when it was read; one that was written or replaced since differs in the last three.
+
+    Attributes:
+        name: its path within the checkpoint.
+        path: its path beneath the root, free of links.
+        size_bytes: its length.
+        inode: its number on its file system.
+        change_time_ns: when its content or its inode last changed, nanoseconds since the epoch; no caller can set it.
+    """
+
+    name: str
+    path: str
+    size_bytes: int
+    inode: int
+    change_time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContent:
+    """Every file that an engine will read.
+
+    Attributes:
+        root: the directory that no path leads out of.
+        files: beneath it, by name.
+    """
+
+    root: str
+    files: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What was read from a checkpoint directory.
 
-    ``digest``: content of every file that the engine will read, ``blake3:<hex>``. ``weights_bytes``: tensor bytes on disk.
-    ``max_context_length``: tokens, from the position table or the config. ``size_class``: small, medium or large.
+    Attributes:
+        architecture: class that the config names.
+        task: what it is served for.
+        parameter_count: of all tensors.
+        stored_dtype: of most of the parameters' bytes.
+        weights_bytes: tensor bytes on disk.
+        max_context_length: tokens, from the position table or the config.
+        size_class: small, medium or large.
+        digest: content of every file that the engine will read, ``blake3:<hex>``.
+        signature: what requests and answers look like.
+        content: these files as they were then; None: a release read them that kept the digest alone.
     """
 
     architecture: str
@@ -57,3 +98,4 @@ class ModelFacts:
     size_class: str
     digest: str
     signature: Signature
+    content: SourceContent | None = None

@@ -11,8 +11,10 @@ from echoplaned.core.events import (
     EngineDrained,
     EngineEvent,
     EngineGaveUp,
+    EngineHeard,
     EngineLost,
     EngineReady,
+    EngineSilent,
     EngineStopped,
     EngineStuck,
     InstancePlaced,
@@ -40,6 +42,8 @@ _SIGNALS: dict[type[EngineEvent], InstanceSignal] = {
     ProbesFailed: InstanceSignal.PROBES_FAILED,
     EngineLost: InstanceSignal.LOST,
     EngineStuck: InstanceSignal.STUCK,
+    EngineSilent: InstanceSignal.SILENT,
+    EngineHeard: InstanceSignal.HEARD,
     EngineGaveUp: InstanceSignal.GAVE_UP,
     EngineDrained: InstanceSignal.DRAINED,
     EngineStopped: InstanceSignal.STOPPED,
@@ -145,6 +149,13 @@ def _apply(transaction: Transaction, instance: Instance, cell: InstanceCell, eve
             _restart(transaction, instance, event)
         case InstanceAction.STOP if cell.outcome is not None:
             _stop(transaction, instance, cell.outcome, event)
+        case InstanceAction.STOP_SOFTLY if cell.outcome is not None:
+            # Held from before the stop: the routes without it go out in the same step.
+            _stop(transaction, replace(instance, held_since_s=transaction.now_s), cell.outcome, event)
+        case InstanceAction.RELEASE:
+            _release(transaction, instance, event)
+        case InstanceAction.AVOID | InstanceAction.TRUST:
+            transaction.put_instance(replace(instance, silent=cell.action is InstanceAction.AVOID))
         case InstanceAction.ALARM:
             _alarm(transaction, instance)
         case InstanceAction.LISTEN if isinstance(event, EngineReady):
@@ -161,7 +172,8 @@ def became_ready(transaction: Transaction, instance: Instance) -> None:
     """An instance passed its probes; the version's load time is that of its first READY instance."""
     if instance.state is InstanceState.READY:
         return
-    transaction.put_instance(replace(instance, state=InstanceState.READY, ready_since_s=transaction.now_s))
+    ready = replace(instance, state=InstanceState.READY, ready_since_s=transaction.now_s, silent=False)
+    transaction.put_instance(ready)
     version = transaction.version(instance.key.version)
     if version.load_duration_s is None:
         transaction.put_version(replace(version, load_duration_s=transaction.now_s - version.load_started_s))
@@ -190,6 +202,8 @@ def _restart(transaction: Transaction, instance: Instance, event: EngineEvent) -
             ready_since_s=None,
             drain_deadline_s=None,
             alarm=False,
+            silent=False,
+            held_since_s=None,
         )
     )
     detail = event.detail if isinstance(event, EngineLost) else "stopped"
@@ -219,8 +233,19 @@ def _stop(transaction: Transaction, instance: Instance, outcome: StopOutcome, ev
     )
     if outcome is StopOutcome.FAILED and failure is not None:
         _fail_version(transaction, instance, failure)
+    _announce_cut(transaction, instance, event, "at the drain deadline")
+
+
+def _release(transaction: Transaction, instance: Instance, event: EngineEvent) -> None:
+    if instance.held_since_s is None:
+        return
+    transaction.put_instance(replace(instance, held_since_s=None))
+    _announce_cut(transaction, instance, event, "with the engine, which had no time left to answer them")
+
+
+def _announce_cut(transaction: Transaction, instance: Instance, event: EngineEvent, when: str) -> None:
     if isinstance(event, EngineDrained) and event.cut_count:
-        text = f"{instance.key}: {event.cut_count} calls were cut at the drain deadline"
+        text = f"{instance.key}: {event.cut_count} calls were cut {when}"
         transaction.announce(_subject(instance), "instance.cut", text)
 
 
@@ -261,7 +286,8 @@ def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAU
 
 def undrain(transaction: Transaction, instance: Instance) -> None:
     """A draining instance is wanted again."""
-    transaction.put_instance(replace(instance, state=_next(instance, InstanceSignal.UNDRAIN), drain_deadline_s=None))
+    ready = replace(instance, state=_next(instance, InstanceSignal.UNDRAIN), drain_deadline_s=None, silent=False)
+    transaction.put_instance(ready)
     transaction.extra_effects.append(UndrainEngine(instance.key, instance.generation))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.facts import ModelFacts
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
@@ -76,6 +77,13 @@ def find_instance(state: State, key: InstanceKey) -> tuple[Model, Version, Insta
     return None
 
 
+def find_facts(state: State, key: VersionKey) -> ModelFacts | None:
+    """Return what is known of a version; None if it has gone."""
+    model = state.models.get(key.model)
+    version = model.versions.get(key.version) if model is not None else None
+    return None if version is None else version.facts
+
+
 def reserved_bytes(state: State, device_id: str) -> int:
     """Return the bytes that instances hold on a device, in every state in which they hold any."""
     return sum(
@@ -106,3 +114,19 @@ def weight_ppm(model: Model, version_id: str) -> int:
     """Return a version's share of the model's published traffic, in millionths."""
     clusters = model.routes.clusters if model.routes is not None else ()
     return next((c.weight_ppm for c in clusters if c.version == version_id and c.routed), 0)
+
+
+def owned_engines(state: State) -> frozenset[tuple[InstanceKey, int]]:
+    """Return instance and generation of every process that the state knows of."""
+    return frozenset(
+        (instance.key, instance.generation)
+        for model in state.models.values()
+        for version in model.versions.values()
+        for instance in version.instances
+    )
+
+
+def version_exists(state: State, key: VersionKey) -> bool:
+    """Whether there is such a version, in whatever state."""
+    model = state.models.get(key.model)
+    return model is not None and key.version in model.versions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.clock_shift import shift_times
 from echoplaned.core.events import EngineLost, FoundEngine, Recovered
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
@@ -20,10 +21,14 @@ _HAS_PROCESS = frozenset({InstanceState.PROBING, InstanceState.READY, InstanceSt
 
 
 def on_recovered(transaction: Transaction, event: Recovered) -> None:
-    """Go on: lost engines are lost, a stage's window starts again, every implied effect is handed out again."""
+    """Go on: lost engines are lost, a stage's window starts again, every implied effect is handed out again.
+
+    The time that the daemon was away counts for what drains and for a rollout on its way back.
+    """
     found = {(engine.instance, engine.generation): engine for engine in event.found}
     back_s = transaction.now_s + CLIENTS_BACK_AFTER_S if transaction.state.models else 0.0
-    transaction.state = replace(transaction.state, issued={}, clients_back_s=back_s)
+    state = shift_times(transaction.state, event.clock_shift_s)
+    transaction.state = replace(state, issued={}, clients_back_s=back_s)
     for model in tuple(transaction.state.models.values()):
         epoch = model.routes.epoch if model.routes is not None else 0
         transaction.put_model(replace(model, progress=RoutesProgress(epoch, transaction.now_s), faults=()))
@@ -60,7 +65,9 @@ def _recover_instance(
     if deadline_s is not None:
         deadline_s = max(deadline_s, transaction.state.clients_back_s)
     endpoints = engine.endpoints or instance.endpoints
-    found_again = replace(instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s)
+    found_again = replace(
+        instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s, silent=False
+    )
     transaction.put_instance(found_again)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S
 from echoplaned.core.queries import is_wanted
-from echoplaned.core.signals import VOID, pending_signal, publish_fault
+from echoplaned.core.signals import VOID, is_refused_by_idle, pending_signal, publish_fault
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     EntryKind,
@@ -24,7 +24,7 @@ from echoplaned.core.tables import ROLLOUT_TABLE, RolloutAction, RolloutCell, Ro
 from echoplaned.core.transaction import Transaction
 
 PAST_ROLLOUTS_KEPT = 100
-_STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED})
+_STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED, Hold.REFUSED_BY_IDLE})
 """Holds that a verdict does not end."""
 
 
@@ -66,7 +66,7 @@ def _hold(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal
 
 
 def sync_hold(transaction: Transaction, model_id: str) -> None:
-    """Hold a rollout whose routes were given up, and let it go on when they are out.
+    """Hold a rollout whose routes were given up, or are refused by subscribers without traffic, and let it go on when that is over.
 
     A lost version is the graver reason and stays the one that is shown.
     """
@@ -80,6 +80,22 @@ def sync_hold(transaction: Transaction, model_id: str) -> None:
         held = replace(rollout, hold=Hold.ADAPTER_FAILED, held_reason=text)
         transaction.note(held, f"held: {text}", kind=EntryKind.HELD)
     elif not given_up and rollout.hold is Hold.ADAPTER_FAILED:
+        transaction.put_rollout(replace(rollout, hold=None, held_reason=""))
+    else:
+        _sync_refused(transaction, model, rollout)
+
+
+def _sync_refused(transaction: Transaction, model: Model, rollout: Rollout) -> None:
+    refused = is_refused_by_idle(model, rollout)
+    if refused and (rollout.hold is None or rollout.hold is Hold.GATES):
+        names = ", ".join(model.progress.refused_by)
+        text = (
+            f"{Hold.REFUSED_BY_IDLE.value}: {names} refused the routes ({model.progress.refusal}); "
+            "no subscriber of the model has confirmed requests of late, so nobody's word rolls it back"
+        )
+        held = replace(rollout, hold=Hold.REFUSED_BY_IDLE, held_reason=text)
+        transaction.note(held, f"held: {text}", kind=EntryKind.HELD)
+    elif not refused and rollout.hold is Hold.REFUSED_BY_IDLE:
         transaction.put_rollout(replace(rollout, hold=None, held_reason=""))
 
 
@@ -125,6 +141,10 @@ def _release(transaction: Transaction, rollout: Rollout, cell: RolloutCell, sign
 
 def _revert(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
     _enter(transaction, rollout, cell, signal)
+    if signal is RolloutSignal.RECOVERED:
+        # The way back has one deadline, however often the daemon starts meanwhile.
+        entered = transaction.model(rollout.model).rollout or rollout
+        transaction.put_rollout(replace(entered, phase_since_s=rollout.phase_since_s))
     _want(transaction, rollout.model, rollout.from_version, wanted=True)
 
 
@@ -218,7 +238,8 @@ def apply_verdicts(transaction: Transaction, rollout: Rollout, verdicts: tuple[V
     passed = bool(verdicts) and all(v.verdict is GateVerdict.PASS for v in verdicts)
     since = rollout.observe_since_s
     old_enough = since is not None and transaction.now_s - since >= rollout.policy.stage_min_s
-    published = publish_fault(transaction.model(rollout.model)) is None
+    model = transaction.model(rollout.model)
+    published = publish_fault(model) is None and not is_refused_by_idle(model, rollout)
     if passed and old_enough and published and not rollout.paused and rollout.phase is Phase.OBSERVING:
         return fire(transaction, rollout, pass_signal(rollout))
     if rollout.hold not in _STICKY:

@@ -78,8 +78,10 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
 
 
 def ready_endpoints(version: Version) -> tuple[RouteEndpoint, ...]:
-    """Return where xDS clients reach a version's READY instances: gRPC over TCP."""
-    found = (oip_endpoint(i.endpoints) for i in version.instances if i.state is InstanceState.READY)
+    """Return where xDS clients reach a version's READY instances: gRPC over TCP. Silent ones only where there is no other."""
+    ready = [i for i in version.instances if i.state is InstanceState.READY]
+    heard = [i for i in ready if not i.silent]
+    found = (oip_endpoint(i.endpoints) for i in heard or ready)
     return tuple(RouteEndpoint(each.target) for each in found if each is not None and each.is_tcp)
 
 

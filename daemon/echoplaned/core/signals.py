@@ -47,6 +47,8 @@ INSTANCE_ORIGINS: Mapping[InstanceSignal, From] = MappingProxyType(
         InstanceSignal.PROBES_FAILED: From(Origin.ENGINES, "a real inference failed or came back wrong"),
         InstanceSignal.LOST: From(Origin.ENGINES, "the process is known to be dead, or was not there at the start"),
         InstanceSignal.STUCK: From(Origin.ENGINES, "the process lives and makes no progress"),
+        InstanceSignal.SILENT: From(Origin.ENGINES, "the process has not reported for longer than it usually does"),
+        InstanceSignal.HEARD: From(Origin.ENGINES, "its reports come again"),
         InstanceSignal.GAVE_UP: From(
             Origin.ENGINES, "trying again will not help; the fifth failure in a row; the adapter raised too often"
         ),
@@ -71,7 +73,7 @@ ROLLOUT_ORIGINS: Mapping[RolloutSignal, From] = MappingProxyType(
         RolloutSignal.FAIL: From(Origin.GATES, "a gate says FAIL"),
         RolloutSignal.ABORT: From(Origin.CALLERS, "AbortRollout, or the operation is cancelled"),
         RolloutSignal.DELETE: From(Origin.CALLERS, "DeleteModel with force"),
-        RolloutSignal.REFUSED: From(Origin.XDS, "a subscriber refused what the rollout changed"),
+        RolloutSignal.REFUSED: From(Origin.XDS, "a subscriber with traffic refused what the rollout changed"),
         RolloutSignal.EXPIRED: From(Origin.STATE, "the phase's longest time is over"),
         RolloutSignal.OVERDUE: From(Origin.STATE, "the same, where the policy says on_expire HOLD"),
         RolloutSignal.NEW_LOST: From(Origin.STATE, "the new version's last READY instance is gone"),
@@ -104,6 +106,12 @@ _CLEANED_UP: Mapping[Phase, RolloutSignal] = MappingProxyType(
 def publish_fault(model: Model) -> AdapterFault | None:
     """Return the fault that keeps a model's newest routes from its clients; None: there is none."""
     return next((fault for fault in model.faults if fault.key[0] == "publish"), None)
+
+
+def is_refused_by_idle(model: Model, rollout: Rollout) -> bool:
+    """Whether a rollout has to stay where it is, as subscribers refuse what it changed and nobody has traffic to say otherwise."""
+    is_forward = rollout.phase in {Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING}
+    return is_forward and bool(model.progress.refused_by)
 
 
 def pending_signal(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
@@ -154,10 +162,11 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
     if rollout.hold in VOID:
         return None
     in_phase_s = now_s - rollout.phase_since_s
-    if rollout.phase is Phase.SOAKING:
+    refused = is_refused_by_idle(model, rollout)
+    if rollout.phase is Phase.SOAKING and not refused:
         soaked = in_phase_s >= rollout.policy.soak_s and model.progress.acknowledged and not rollout.paused
         return RolloutSignal.SOAKED if soaked else None
-    if rollout.phase is Phase.SHIFTING and model.progress.acknowledged:
+    if rollout.phase is Phase.SHIFTING and model.progress.acknowledged and not refused:
         return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else RolloutSignal.INTRODUCED
     if publish_fault(model) is not None or rollout.paused or rollout.hold is Hold.EXPIRED:
         return None

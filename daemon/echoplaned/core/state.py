@@ -54,6 +54,8 @@ class Instance:
         failures: in a row, forgotten after a minute of READY.
         restart_at_s: while set, a STARTING instance waits for that time.
         alarm: the session does not end.
+        silent: it has not reported for a while; nobody calls it who need not.
+        held_since_s: while set, the end of a STOPPING instance's process is held back (``holding.py``); since when.
     """
 
     key: InstanceKey
@@ -70,6 +72,8 @@ class Instance:
     measured_bytes: int = 0
     failure: Failure | None = None
     alarm: bool = False
+    silent: bool = False
+    held_since_s: float | None = None
 
 
 class VersionState(StrEnum):
@@ -193,6 +197,8 @@ class Hold(StrEnum):
     BOTH_LOST = "BOTH_LOST"
     ADAPTER_FAILED = "ADAPTER_FAILED"
     """The routes cannot be published."""
+    REFUSED_BY_IDLE = "REFUSED_BY_IDLE"
+    """Subscribers refuse the routes, and none of the model's has any traffic that would make its word count."""
 
 
 class EntryKind(StrEnum):
@@ -259,7 +265,8 @@ class Rollout:
 class RoutesProgress:
     """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them.
 
-    ``since_s``: when they were handed out.
+    ``since_s``: when they were handed out. ``refused_by``: names of subscribers whose refusal holds a rollout and does not roll it back;
+    ``refusal``: what one of them said.
     """
 
     epoch: int = 0
@@ -268,6 +275,8 @@ class RoutesProgress:
     acknowledged_count: int = 0
     subscriber_count: int = 0
     stale: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,13 +129,13 @@ def _on_progress(transaction: Transaction, event: events.RoutesProgressed) -> No
         return transaction.count_stale()
     adapter_faults.recover(transaction, event.model, "publish")
     model = transaction.model(event.model)
-    progress = RoutesProgress(
-        event.epoch,
-        model.progress.since_s,
-        event.acknowledged,
-        event.acknowledged_count,
-        event.subscriber_count,
-        event.stale,
+    progress = replace(
+        model.progress,
+        epoch=event.epoch,
+        acknowledged=event.acknowledged,
+        acknowledged_count=event.acknowledged_count,
+        subscriber_count=event.subscriber_count,
+        stale=event.stale,
     )
     rollout = model.rollout
     if rollout is not None and rollout.stale_subscribers != event.stale:
@@ -153,6 +153,15 @@ def _on_refused_routes(transaction: Transaction, event: events.RoutesRefused) ->
         return transaction.count_stale()
     why = Failure(Reason.ROLLED_BACK, f"subscriber {event.node} refused the routes: {event.detail}")
     fire(transaction, rollout, RolloutSignal.REFUSED, why)
+    return None
+
+
+def _on_held_routes(transaction: Transaction, event: events.RoutesHeld) -> None:
+    model = transaction.state.models.get(event.model)
+    if model is None or model.routes is None or model.routes.epoch != event.epoch:
+        return transaction.count_stale()
+    progress = replace(model.progress, refused_by=event.nodes, refusal=event.detail)
+    transaction.put_model(replace(model, progress=progress))
     return None
 
 
@@ -214,6 +223,8 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.ProbesFailed: instances.on_engine_event,
         events.EngineLost: instances.on_engine_event,
         events.EngineStuck: instances.on_engine_event,
+        events.EngineSilent: instances.on_engine_event,
+        events.EngineHeard: instances.on_engine_event,
         events.EngineGaveUp: instances.on_engine_event,
         events.EngineDrained: instances.on_engine_event,
         events.EngineStopped: instances.on_engine_event,
@@ -222,6 +233,7 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.Int8BaselineMeasured: _on_int8_baseline,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
+        events.RoutesHeld: _on_held_routes,
         events.GatesJudged: _on_judged,
         events.AdapterFailed: adapter_faults.on_adapter_failed,
         events.Tick: _on_tick,

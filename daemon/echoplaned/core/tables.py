@@ -23,6 +23,8 @@ class InstanceSignal(StrEnum):
     PROBES_FAILED = "PROBES_FAILED"
     LOST = "LOST"
     STUCK = "STUCK"
+    SILENT = "SILENT"
+    HEARD = "HEARD"
     GAVE_UP = "GAVE_UP"
     DRAIN = "DRAIN"
     UNDRAIN = "UNDRAIN"
@@ -48,6 +50,14 @@ class InstanceAction(StrEnum):
     """A new process, after a back-off."""
     STOP = "STOP"
     """Its process is ended; the cell's outcome says what it becomes then."""
+    STOP_SOFTLY = "STOP_SOFTLY"
+    """The same, a moment later: its calls in flight may still end, once no route leads to it (``holding.py``)."""
+    RELEASE = "RELEASE"
+    """Its end is held back no longer."""
+    AVOID = "AVOID"
+    """No new call is sent to it while another one of its version answers."""
+    TRUST = "TRUST"
+    """Calls are sent to it again."""
     ALARM = "ALARM"
     """Somebody has to look: its process does not end."""
     STAY = "STAY"
@@ -62,7 +72,7 @@ class InstanceCell:
     Attributes:
         state: that the instance goes to.
         action: what is done.
-        outcome: what a stopped instance becomes; only for STOP.
+        outcome: what a stopped instance becomes; only for STOP and STOP_SOFTLY.
     """
 
     state: InstanceState
@@ -75,6 +85,9 @@ I, P, S, O = InstanceState, Phase, InstanceSignal, StopOutcome  # noqa: E741 - a
 A, C = InstanceAction, InstanceCell
 
 _RESTART, _FAILED, _GONE = (C(I.STOPPING, A.STOP, outcome) for outcome in (O.RESTART, O.FAILED, O.GONE))
+_SOFT_RESTART, _SOFT_FAILED, _SOFT_GONE = (
+    C(I.STOPPING, A.STOP_SOFTLY, outcome) for outcome in (O.RESTART, O.FAILED, O.GONE)
+)
 
 INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceCell]] = MappingProxyType(
     {
@@ -100,21 +113,24 @@ INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceCell]] = 
         },
         I.READY: {
             S.PROBES_PASSED: C(I.READY, A.STAY),
-            S.PROBES_FAILED: _RESTART,
+            S.PROBES_FAILED: _SOFT_RESTART,
             S.LOST: C(I.STARTING, A.RESTART),
-            S.STUCK: _RESTART,
-            S.GAVE_UP: _FAILED,
+            S.STUCK: _SOFT_RESTART,
+            S.SILENT: C(I.READY, A.AVOID),
+            S.HEARD: C(I.READY, A.TRUST),
+            S.GAVE_UP: _SOFT_FAILED,
             S.DRAIN: C(I.DRAINING, A.DRAIN),
         },
         I.DRAINING: {
             S.LOST: _GONE,
-            S.STUCK: _GONE,
+            S.STUCK: _SOFT_GONE,
             S.GAVE_UP: _GONE,
             S.UNDRAIN: C(I.READY, A.SERVE_AGAIN),
             S.DRAINED: _GONE,
         },
         I.STOPPING: {
-            S.LOST: C(I.STOPPING, A.STAY),
+            S.LOST: C(I.STOPPING, A.RELEASE),
+            S.DRAINED: C(I.STOPPING, A.RELEASE),
             S.GAVE_UP: C(I.STOPPING, A.ALARM),
             S.STOPPED: C(I.GONE, A.FORGET),
             S.RESTARTED: C(I.STARTING, A.RESTART),

@@ -68,7 +68,7 @@ def mmd(
         TooFewRowsError: a sample has less than 2 rows.
         TooManyRowsError: both have more than 4,096.
         NotFiniteError: a value is NaN or infinite.
-        ValueOverflowError: a number of the plan is negative or too large.
+        ValueOverflowError: a number of the plan is negative or too large, or two rows are more than 1e140 apart in a value.
     """
     plan = plan or NullPlan()
     told = _allocator.discrepancy(

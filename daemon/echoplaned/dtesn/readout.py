@@ -36,6 +36,7 @@ class Ridge:
             ShapeInvalidError: the arrays do not fit each other.
             NotFiniteError: a value is NaN or infinite.
             SettingInvalidError: the regularisation is negative or not finite.
+            SizeExceededError: the normal equations of so many units take more than 2 GiB, or than there is.
         """
         return cls(_allocator.RidgeReadout.fit(rows("states", states), rows("targets", targets), regularisation))
 
@@ -83,6 +84,7 @@ class RecursiveLeastSquares:
 
     Raises:
         SettingInvalidError: a value is out of range.
+        SizeExceededError: so many units take more memory than there is.
     """
 
     __slots__ = ("_native", "_outputs", "_units")

@@ -243,6 +243,7 @@ class Streams:
 
     Raises:
         SettingInvalidError: the capacity or the store is out of range.
+        SizeExceededError: so many states take more than 32 GiB, or than there is.
     """
 
     __slots__ = ("_native", "_reservoir")

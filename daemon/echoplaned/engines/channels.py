@@ -10,6 +10,9 @@ from typing import Final
 
 import grpc.aio
 
+from echoplaned.core.text import escape_lines
+from echoplaned.worker_contract.control_key import Metadata, key_metadata
+
 _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -25,6 +28,30 @@ def open_channel(address: str, more: Options = ()) -> grpc.aio.Channel:
     """Return a channel to an engine on this machine."""
     return grpc.aio.insecure_channel(address, options=(*_OPTIONS, *more))
 
+
+_MAX_DETAILS: Final = 2000
+
+
+def answer_details(error: grpc.aio.AioRpcError) -> str:
+    """Return what an engine said of its error, bounded and escaped: it goes into failures, logs and tables."""
+    return escape_lines((error.details() or "")[:_MAX_DETAILS])
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How the daemon itself calls an engine.
+
+    Attributes:
+        channel: to it.
+        metadata: what says that the daemon calls: the control key of its leader; empty: a leader without one.
+    """
+
+    channel: grpc.aio.Channel
+    metadata: Metadata = ()
+
+
+KeyAt = Callable[[str], str]
+"""Returns the control key of the leader at an address, ``HOST:PORT``; empty: it has none, or there is no such leader."""
 
 IDLE_S: Final = 300.0
 """A channel that nobody asked for in so long is closed: its engine has most likely gone. Calls must end before, or are cancelled."""
@@ -42,10 +69,14 @@ class Channels:
     Args:
         more: further channel arguments of all of them.
         clock: monotonic seconds.
+        key_at: knows the control keys.
     """
 
-    def __init__(self, more: Options = (), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, more: Options = (), clock: Callable[[], float] = time.monotonic, key_at: KeyAt = lambda _: ""
+    ) -> None:
         self._more = more
+        self._key_at = key_at
         self._clock = clock
         self._open: dict[str, _Open] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -66,6 +97,10 @@ class Channels:
             known = self._open[address] = _Open(open_channel(address, self._more), now_s)
         known.used_s = now_s
         return known.channel
+
+    def line(self, address: str) -> Line:
+        """Return how the daemon calls an engine now: another leader may listen there than the last time."""
+        return Line(self.to(address), key_metadata(self._key_at(address)))
 
     async def close(self) -> None:
         """Close every channel."""

@@ -34,8 +34,9 @@ from echoplaned.engines.leader_client import LeaderRefusedError
 from echoplaned.engines.leader_process import NotReadyError
 from echoplaned.engines.leaders import Clocks, EngineSinks, Key, LeaderHome, Leaders
 from echoplaned.engines.probing import ProbeFailedError, probe_all
-from echoplaned.engines.quiet import SETTLE_S, wait_until_quiet
+from echoplaned.engines.quiet import SETTLE_S, wait_for_calls, wait_until_quiet
 from echoplaned.engines.standby import StandbyPool
+from echoplaned.ports.probing import LastProbe
 
 _STOP_GRACE_S: Final = 2.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -164,6 +165,15 @@ class EngineProcesses:
         """Return the process that leads an instance's engine under this id; 0: there is none."""
         return self._leaders.pid_of(leader_id)
 
+    def control_key_at(self, address: str) -> str:
+        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        return self._leaders.control_key_at(address)
+
+    def last_probe(self, instance: InstanceKey, generation: int) -> LastProbe | None:
+        """Return the last probe of an engine that serves; None: there was none since its start, or it has gone."""
+        watched = self._leaders.get((instance, generation))
+        return None if watched is None else watched.last_probe
+
     # --- start ---
 
     async def _start(self, effect: StartEngine) -> None:
@@ -195,7 +205,9 @@ class EngineProcesses:
             self._emit(EngineReady(self._now_s(), *key, leader.endpoints, leader.worker_id))
 
     def _load_failed(self, watched: WatchedInstance, error: LeaderRefusedError) -> None:
-        if error.code in _FINAL_CODES:
+        if error.reason is Reason.SOURCE_CHANGED:
+            self._emit(EngineGaveUp(self._now_s(), *watched.key, Failure(error.reason, str(error))))
+        elif error.code in _FINAL_CODES:
             tail = watched.leader.log_tail()
             self._give_up(watched.key, f"the engine cannot load the version: {error}\nits last lines:\n{tail}")
         elif error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -215,10 +227,11 @@ class EngineProcesses:
             self._lost(key, "it has no process")
             return
         limit_s = watched.leader.kind.limits.probe_s
+        watched.is_accepted = False
         try:
             async with asyncio.timeout(limit_s):
-                channel = watched.leader.client.channel
-                count = await probe_all(channel, effect.instance.version, effect.facts, watched.probe_sent)
+                line = watched.leader.client.line
+                count = await probe_all(line, effect.instance.version, effect.facts, watched.probe_sent)
         except TimeoutError:
             self._leaders.stuck(watched, f"its probes did not end within {limit_s:g} s")
             return
@@ -227,6 +240,7 @@ class EngineProcesses:
             if not (error.unavailable and await _ends_within(watched, _BROKEN_OFF_S)):
                 self._emit(ProbesFailed(self._now_s(), *key, str(error)))
             return
+        watched.is_accepted = True
         self._emit(ProbesPassed(self._now_s(), *key, f"{count}/{count}"))
         report = await watched.next_report()
         watched.measured_bytes = report.memory.model_bytes
@@ -241,12 +255,13 @@ class EngineProcesses:
         if watched is None:
             self._lost(key, "it has no process")
             return
-        await watched.leader.client.mark_draining(effect.generation, draining=True)
+        if not effect.calls_only:
+            await watched.leader.client.mark_draining(effect.generation, draining=True)
         cut = 0
         try:
             async with asyncio.timeout(max(0.0, effect.deadline_s - self._now_s())):
                 await asyncio.sleep(SETTLE_S)
-                await wait_until_quiet(watched)
+                await (wait_for_calls(watched) if effect.calls_only else wait_until_quiet(watched))
         except TimeoutError:
             cut = watched.last_report.counters.in_flight if watched.last_report else 0
         self._emit(EngineDrained(self._now_s(), *key, cut))

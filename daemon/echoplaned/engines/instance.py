@@ -10,8 +10,10 @@ from typing import Final, Protocol
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.engine_kinds import Limits
 from echoplaned.engines.leader_process import LeaderProcess
+from echoplaned.engines.progress import HangLimits, Longest, Progress
 from echoplaned.engines.traces import TraceReader
 from echoplaned.ports.emit import Clock
+from echoplaned.ports.probing import LastProbe
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traces import RequestTrace
 from echoplaned.ports.traffic import EngineCounters
@@ -24,6 +26,7 @@ _RECONNECT_MAX_S: Final = 2.0
 _GROWN_SHARE: Final = 0.05
 _GROWN_BYTES: Final = 4 * 1024 * 1024
 _GROWN_BATCH: Final = 1.5
+_SILENT_LOOKS: Final = 2
 _START_GROWN_BYTES: Final = 1024 * 1024
 
 
@@ -71,13 +74,17 @@ class StuckLimits:
     Attributes:
         first_report_s: no report at all since it is watched.
         silence_s: no report while it serves.
-        no_progress_s: calls in flight and no step of the model.
+        silent_s: no report while it serves, so that it is called no more where another one can be; more where its reports are late.
+        silent_factor: so many times the longest gap between two reports in ten minutes.
+        hang: calls in flight and no step of the model.
         loop_gap_s: the daemon itself was not running for so long, so that silence says nothing.
     """
 
     first_report_s: float = 30.0
     silence_s: float = 5.0
-    no_progress_s: float = 60.0
+    silent_s: float = 1.0
+    silent_factor: float = 2.0
+    hang: HangLimits = field(default_factory=HangLimits)
     loop_gap_s: float = 2.0
 
 
@@ -139,6 +146,10 @@ class WatchedInstance:
         self.stuck = False
         self.measured_bytes: int | None = None
         self.told_tokens = 0
+        self.is_accepted = False
+        self.was_silent = False
+        self.last_probe: LastProbe | None = None
+        self.progress = Progress(limits.stuck.hang, clock())
         self._sink = sink
         self._clock = clock
         self._start_limits = limits.kind
@@ -147,8 +158,10 @@ class WatchedInstance:
         self._start: _Start | None = None
         self._origin: RequestCounts | None = RequestCounts()
         self._probes_sent = 0
+        self._probes_failed = 0
         self._heard_s = clock()
-        self._progressed_s = clock()
+        self._silent_looks = 0
+        self._gaps = Longest(limits.stuck.hang.window_s, limits.stuck.silent_s / limits.stuck.silent_factor)
         self._checked_s = clock()
         self._fresh = asyncio.Event()
 
@@ -214,14 +227,27 @@ class WatchedInstance:
             return self._why_start_stuck(self._start, now_s)
         if self._last is None:
             return f"no report for {silent_s:.0f} s" if silent_s > self._limits.first_report_s else ""
-        if self._last.phase is not WorkerPhase.READY:
+        # One that passed its probes serves, though it may fall silent before its first report that says so.
+        if not self.is_serving and not self.is_accepted:
             return ""
         if silent_s > self._limits.silence_s:
             return f"no report for {silent_s:.0f} s"
-        if now_s - self._progressed_s > self._limits.no_progress_s:
-            in_flight = self._last.counters.in_flight
-            return f"{in_flight} calls in flight and no progress for {now_s - self._progressed_s:.0f} s"
-        return ""
+        # The probes that an instance is accepted by have a limit of their own: how long a step takes is not known before them.
+        return self.progress.why_hung(now_s) if self.is_accepted else ""
+
+    def look_for_silence(self) -> bool:
+        """Say whether it serves and has not reported for longer than it usually does. To be called a few times a second.
+
+        Two looks in a row have to find it so: after a delay of the daemon's own, what was reported meanwhile is read between them.
+        """
+        if self._start is not None or not self.is_accepted or self.stopping or self.stuck:
+            self._silent_looks = 0
+            return False
+        now_s, limits = self._clock(), self._limits
+        usual_s = limits.silent_factor * self._gaps.value_s(now_s)
+        silent = now_s - self._heard_s > min(limits.silence_s, max(limits.silent_s, usual_s))
+        self._silent_looks = self._silent_looks + 1 if silent else 0
+        return self._silent_looks >= _SILENT_LOOKS
 
     def _why_start_stuck(self, start: _Start, now_s: float) -> str:
         limits = self._start_limits
@@ -238,7 +264,7 @@ class WatchedInstance:
     def _forgive(self, gap_s: float) -> None:
         """Take the time that the daemon itself was not running off every account."""
         self._heard_s += gap_s
-        self._progressed_s += gap_s
+        self.progress.forgive(gap_s)
         if self._start is not None:
             self._start.progressed_s += gap_s
             self._start.began_s += gap_s
@@ -250,6 +276,25 @@ class WatchedInstance:
     def probe_sent(self) -> None:
         """A probe of the daemon's own goes to the engine: it is no traffic, so its arrival and its answer are not told."""
         self._probes_sent += 1
+
+    def wants_probe(self, *, now: bool = False) -> bool:
+        """Whether it serves, and a probe is due. ``now``: one is due anyway."""
+        serves = self.is_serving and self.is_accepted and not self.stopping and not self.stuck
+        return serves and (now or self.progress.wants_probe(self._clock()))
+
+    def probe_began(self) -> None:
+        """Take note that a probe goes to the engine while it serves."""
+        self.probe_sent()
+        self.progress.probe_began(self._clock())
+
+    def probe_ended(self, *, answered: bool, arrived: bool = True) -> None:
+        """It came back. One that failed was counted by the engine as its own fault, and is not told as one either.
+
+        ``arrived``: whether the engine counted it at all; what it did not must not be taken off what it counted of clients.
+        """
+        self._probes_sent -= not arrived
+        self._probes_failed += arrived and not answered
+        self.progress.probe_ended(self._clock(), answered=answered)
 
     def grown_memory(self) -> int | None:
         """Return the model's bytes where they, or the batch that they speak of, are well above what was last told; else None."""
@@ -271,9 +316,11 @@ class WatchedInstance:
     def _take(self, report: Report) -> None:
         now_s = self._clock()
         before = self._last
+        # Reports are late while weights are read; that says nothing of how often they come once it serves.
+        if before is not None and self.is_accepted:
+            self._gaps.note(now_s - self._heard_s, now_s)
         self._heard_s = now_s
-        if report.counters.in_flight == 0 or before is None or before.progress != report.progress:
-            self._progressed_s = now_s
+        self.progress.take(report, now_s)
         if self._start is not None:
             self._start.take(report, now_s)
         if before is None or before.flags != report.flags:
@@ -284,7 +331,7 @@ class WatchedInstance:
         counts = _counts(report)
         if self._origin is None:
             self._origin = replace(counts, in_flight=0)
-        told = _minus(counts, self._origin, self._probes_sent)
+        told = _minus(counts, self._origin, self._probes_sent, self._probes_failed)
         self._sink.update(self.key[0].version, self.leader.worker_id, told)
 
 
@@ -302,15 +349,21 @@ def _counts(report: Report) -> RequestCounts:
         server_errors=counters.server_errors,
         arrivals=counters.arrivals,
         in_flight=counters.in_flight,
+        steps=report.progress,
+        overloads=counters.overloaded,
+        calls=counters.calls,
     )
 
 
-def _minus(counts: RequestCounts, origin: RequestCounts, probes: int) -> RequestCounts:
-    """Return what was counted since the origin, less probes that were sent since; one that failed ends the instance anyway."""
+def _minus(counts: RequestCounts, origin: RequestCounts, probes: int, failed: int) -> RequestCounts:
+    """Return what was counted since the origin, less probes that were sent since; ``failed``: of them, not answered."""
     return replace(
         counts,
-        ok=max(0, counts.ok - origin.ok - probes),
-        client_errors=counts.client_errors - origin.client_errors,
-        server_errors=counts.server_errors - origin.server_errors,
+        ok=max(0, counts.ok - origin.ok - (probes - failed)),
+        client_errors=max(0, counts.client_errors - origin.client_errors),
+        server_errors=max(0, counts.server_errors - origin.server_errors - failed),
         arrivals=max(0, counts.arrivals - origin.arrivals - probes),
+        steps=max(0, counts.steps - origin.steps),
+        overloads=max(0, counts.overloads - origin.overloads),
+        calls=max(0, counts.calls - origin.calls - probes),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from echoplaned.core.text import escape
 from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind
 from echoplaned.engine_kinds.kind import PYTHON
 from echoplaned.worker_contract.mark import VARIABLE, make_mark, read_state_dir_id
@@ -97,13 +98,14 @@ def launch(worker_id: str, options: LaunchOptions, *, urgent: bool, mark: str = 
 
 
 def last_log_lines(state_dir: Path, worker_id: str, count: int = 5) -> str:
-    """Return the end of a leader's output; empty if there is none."""
+    """Return the end of a leader's output, escaped line by line: an engine writes what it likes. Empty if there is none."""
     try:
         with log_path(state_dir, worker_id).open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - _TAIL_BYTES))
             lines = deque(
-                (line for line in file.read().decode("utf-8", errors="replace").splitlines() if line.strip()), count
+                (escape(line) for line in file.read().decode("utf-8", errors="replace").splitlines() if line.strip()),
+                count,
             )
     except OSError:
         return ""

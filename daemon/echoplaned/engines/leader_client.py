@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 from typing import Final, cast
 
@@ -11,10 +11,13 @@ import structlog
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
-from echoplaned.engines.channels import open_channel
+from echoplaned.core.failure import Reason
+from echoplaned.engines.channels import Line, answer_details, open_channel
+from echoplaned.worker_contract.control_key import key_metadata
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
 from echoplaned.worker_contract.report_wire import read_report
+from echoplaned.worker_contract.service import REASON_KEY
 
 _CALL_DEADLINE_S: Final = 5.0
 
@@ -22,11 +25,18 @@ log = structlog.get_logger(__name__)
 
 
 class LeaderRefusedError(Exception):
-    """A leader answered a control call with an error. ``code`` is its gRPC status."""
+    """A leader answered a control call with an error.
 
-    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+    Args:
+        code: its gRPC status.
+        detail: why, in a sentence.
+        reason: how the version shall be said to have failed.
+    """
+
+    def __init__(self, code: grpc.StatusCode, detail: str, reason: Reason = Reason.ENGINE_START_FAILED) -> None:
         super().__init__(detail)
         self.code = code
+        self.reason = reason
 
 
 class LeaderClient:
@@ -34,12 +44,13 @@ class LeaderClient:
 
     Args:
         address: ``host:port`` of the leader.
+        key: its control key; empty: it has none.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str = "") -> None:
         self.address = address
-        self.channel = open_channel(address)
-        stub = worker_pb2_grpc.WorkerServiceStub(self.channel)
+        self.line = Line(open_channel(address), key_metadata(key))
+        stub = worker_pb2_grpc.WorkerServiceStub(self.line.channel)
         self._stub = cast("worker_pb2_grpc.WorkerServiceAsyncStub", stub)
 
     async def load(self, effect: StartEngine, timeout_s: float) -> None:
@@ -60,11 +71,14 @@ class LeaderClient:
             engine_options=dict(shape.options),
             device_id=effect.placement.device_ids[0],
             weights_format=shape.weights_format,
+            digest=effect.spec.digest,
+            content=effect.facts.content,
         )
         try:
-            answer = await self._stub.Load(write_order(order), timeout=timeout_s)
+            answer = await self._stub.Load(write_order(order), timeout=timeout_s, metadata=self.line.metadata)
         except grpc.aio.AioRpcError as error:
-            raise LeaderRefusedError(error.code(), error.details() or error.code().name) from error
+            detail = answer_details(error) or error.code().name
+            raise LeaderRefusedError(error.code(), detail, _reason_of(error)) from error
         # grpc.aio gives None for an answer that it cannot parse.
         if not isinstance(answer, worker_pb2.LoadResponse):
             raise LeaderRefusedError(grpc.StatusCode.INTERNAL, "its answer is no message of the contract")
@@ -75,7 +89,8 @@ class LeaderClient:
         What is no report is as silence: it ends the stream too.
         """
         try:
-            async for message in self._stub.Watch(worker_pb2.WatchRequest(interval_s=interval_s)):
+            request = worker_pb2.WatchRequest(interval_s=interval_s)
+            async for message in self._stub.Watch(request, metadata=self.line.metadata):
                 if not isinstance(message, worker_pb2.WorkerReport):
                     log.warning("report.unreadable", address=self.address)
                     return
@@ -86,7 +101,8 @@ class LeaderClient:
     async def traces(self, fraction: float) -> AsyncGenerator[worker_pb2.TraceBatch, None]:
         """Yield what requests said until the stream breaks, which is no error here; a fraction of 0 ends the leader's tracing and this."""
         try:
-            async for batch in self._stub.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction)):
+            request = worker_pb2.WatchTracesRequest(fraction=fraction)
+            async for batch in self._stub.WatchTraces(request, metadata=self.line.metadata):
                 if not isinstance(batch, worker_pb2.TraceBatch):
                     return
                 yield batch
@@ -97,18 +113,27 @@ class LeaderClient:
         """Mark the leader as draining, or take the mark back; one that does not answer is dealt with elsewhere."""
         request = worker_pb2.DrainRequest(generation=generation, undo=not draining)
         try:
-            await self._stub.Drain(request, timeout=_CALL_DEADLINE_S)
+            await self._stub.Drain(request, timeout=_CALL_DEADLINE_S, metadata=self.line.metadata)
         except grpc.aio.AioRpcError:
             return
 
     async def shut_down(self, grace_s: float) -> bool:
         """Ask the leader to end; whether it said yes."""
+        request = worker_pb2.ShutdownRequest(grace_s=grace_s)
         try:
-            await self._stub.Shutdown(worker_pb2.ShutdownRequest(grace_s=grace_s), timeout=grace_s + 1.0)
+            await self._stub.Shutdown(request, timeout=grace_s + 1.0, metadata=self.line.metadata)
         except grpc.aio.AioRpcError:
             return False
         return True
 
     async def close(self) -> None:
         """Close the channel."""
-        await self.channel.close(None)
+        await self.line.channel.close(None)
+
+
+def _reason_of(error: grpc.aio.AioRpcError) -> Reason:
+    """Return the reason that a leader names beside its refusal: a changed source is the one that the daemon tells apart."""
+    # grpc.aio gives pairs, which its types know as objects with two attributes.
+    pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    named = [value for key, value in pairs if key == REASON_KEY]
+    return Reason.SOURCE_CHANGED if Reason.SOURCE_CHANGED.value in named else Reason.ENGINE_START_FAILED

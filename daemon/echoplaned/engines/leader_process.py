@@ -66,6 +66,7 @@ class LeaderProcess:
         self.process = process
         self.family = Family(process.pid, read_start_ticks(process.pid) or 0, mark)
         self.endpoints: tuple[Endpoint, ...] = ()
+        self.control_key = ""
         self._client: LeaderClient | None = None
         self._gone: asyncio.Future[ExitInfo] = asyncio.get_running_loop().create_future()
         self._burial: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class LeaderProcess:
         process = WatchedProcess(found.pid, found.family.start_ticks)
         leader = cls(state_dir, found.worker_id, process, found.kind, found.family.mark)
         if found.record is not None and found.record.address:
-            leader._listens_at(found.record.address, found.record.endpoints)
+            leader._listens_at(found.record)
         return leader
 
     @property
@@ -167,9 +168,10 @@ class LeaderProcess:
         if self._client is not None:
             await self._client.close()
 
-    def _listens_at(self, address: str, endpoints: tuple[Endpoint, ...]) -> None:
-        self._client = LeaderClient(address)
-        self.endpoints = endpoints or (tcp_endpoint(EndpointProtocol.OIP_GRPC, address),)
+    def _listens_at(self, record: WorkerRecord) -> None:
+        self._client = LeaderClient(record.address, record.control_key)
+        self.control_key = record.control_key
+        self.endpoints = record.endpoints or (tcp_endpoint(EndpointProtocol.OIP_GRPC, record.address),)
 
     def _own_record(self) -> WorkerRecord | None:
         record = read_record(records_dir(self._state_dir) / f"{self.worker_id}.json")
@@ -182,7 +184,7 @@ class LeaderProcess:
                 raise NotReadyError(self.describe_end(await self.process.wait()), final=False)
             record = self._own_record()
             if record is not None and record.address:
-                self._listens_at(record.address, record.endpoints)
+                self._listens_at(record)
                 return
             await asyncio.sleep(_RECORD_POLL_S)
 

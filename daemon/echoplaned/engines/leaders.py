@@ -10,7 +10,17 @@ from typing import Final
 
 import structlog
 
-from echoplaned.core.events import EngineLost, EngineStopped, EngineStuck, FoundEngine, MemoryMeasured
+from echoplaned.core.endpoints import oip_target
+from echoplaned.core.events import (
+    EngineHeard,
+    EngineLost,
+    EngineSilent,
+    EngineStopped,
+    EngineStuck,
+    FoundEngine,
+    MemoryMeasured,
+    ProbesFailed,
+)
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.family import Family, end_family, find_marked
@@ -19,13 +29,14 @@ from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, 
 from echoplaned.engines.jobs import log_error
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
+from echoplaned.engines.pulse import FactsOf, Pulse
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerRecord, forget_record, read_boot_id, records_dir
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, forget_record, read_boot_id, records_dir
 
-_CHECK_INTERVAL_S: Final = 1.0
+_CHECK_INTERVAL_S: Final = 0.25
 _LATE_SWEEP_S: Final = 5.0
 _END_TIMEOUT_S: Final = 10.0
 
@@ -52,12 +63,14 @@ class EngineSinks:
         counters: takes the engines' own counters.
         failed: takes what a job of an engine raised that nobody foresaw.
         tracing: takes what requests said; None: nobody.
+        facts_of: what is known of a version, by which its engines are probed while they serve.
     """
 
     emit: Emit
     counters: CounterSink
     failed: ReportFault
     tracing: Tracing | None = None
+    facts_of: FactsOf = lambda _version: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,7 @@ class Leaders:
         self._sinks = sinks
         self._clocks = clocks
         self._instances: dict[Key, WatchedInstance] = {}
+        self._pulses: dict[Key, asyncio.Task[None]] = {}
         self._foreign: tuple[ForeignRecord, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -104,6 +118,11 @@ class Leaders:
         """Return the process of the leader with this id that leads an instance; 0: there is none."""
         leaders = (watched.leader for watched in self._instances.values())
         return next((one.process.pid for one in leaders if one.worker_id == leader_id), 0)
+
+    def control_key_at(self, address: str) -> str:
+        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        leaders = (watched.leader for watched in self._instances.values())
+        return next((one.control_key for one in leaders if oip_target(one.endpoints) == address), "")
 
     @property
     def is_idle(self) -> bool:
@@ -187,18 +206,28 @@ class Leaders:
         """Tell once that an instance makes no progress."""
         if not watched.stuck and not watched.stopping:
             watched.stuck = True
+            # A probe that waits would count as a call in flight until the end.
+            pulse = self._pulses.pop(watched.key, None)
+            if pulse is not None:
+                pulse.cancel()
             self._sinks.emit(EngineStuck(self._clocks.wall(), *watched.key, why))
 
     def _watch(self, key: Key, leader: LeaderProcess) -> WatchedInstance:
         limits = InstanceLimits(leader.kind.limits, self._stuck)
         watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, limits)
         self._instances[key] = watched
-        followers = [self.spawn(watched.follow())]
+        pulse = Pulse(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
+        probing = self._pulses[key] = self.spawn(pulse.run())
+        followers = [self.spawn(watched.follow()), probing]
         if self._sinks.tracing is not None:
             followers.append(self.spawn(watched.follow_traces(self._sinks.tracing)))
         leader.process.on_exit(lambda _: self._leader_died(watched, followers))
         leader.on_gone(lambda info: self._gone(watched, info))
         return watched
+
+    def _probe_failed(self, watched: WatchedInstance, why: str) -> None:
+        """An engine that serves answers wrongly."""
+        self._sinks.emit(ProbesFailed(self._clocks.wall(), *watched.key, why))
 
     def _leader_died(self, watched: WatchedInstance, followers: list[asyncio.Task[None]]) -> None:
         """An instance's leader has gone: nothing more is to be heard; the rest of its engine is being ended."""
@@ -211,6 +240,7 @@ class Leaders:
     def _gone(self, watched: WatchedInstance, info: ExitInfo) -> None:
         """No process of an instance is left."""
         self._instances.pop(watched.key, None)
+        self._pulses.pop(watched.key, None)
         if self._closing:
             return
         self.spawn(watched.leader.let_go())
@@ -231,6 +261,11 @@ class Leaders:
         why = watched.why_stuck()
         if why:
             self.stuck(watched, why)
+        silent = watched.look_for_silence()
+        if silent is not watched.was_silent:
+            watched.was_silent = silent
+            kind = EngineSilent if silent else EngineHeard
+            self._sinks.emit(kind(self._clocks.wall(), *watched.key))
         grown = watched.grown_memory()
         if grown is not None:
             usage = watched.last_report.usage if watched.last_report else None
@@ -251,7 +286,10 @@ class Leaders:
         except ValueError:
             return []
         leader = LeaderProcess.adopt(self._state_dir, found)
-        self._watch((instance, record.generation), leader).count_from_now()
+        watched = self._watch((instance, record.generation), leader)
+        watched.count_from_now()
+        # Whoever started it has probed it, or the core will have it probed again.
+        watched.is_accepted = record.phase is WorkerPhase.READY
         return [FoundEngine(instance, record.generation, record.endpoints, record.worker_id)]
 
     async def _take_inventory(self) -> Inventory:
@@ -267,7 +305,14 @@ class Leaders:
         boot_id = read_boot_id()
         for record in dead:
             if record.boot_id != boot_id or end_family(family_of(record), _END_TIMEOUT_S):
-                forget_record(self._state_dir, record.worker_id)
+                self._forget_record(record.worker_id)
+
+    def _forget_record(self, worker_id: str) -> None:
+        """Remove a record; on a disk that may only be read it stays, and says nothing wrong: its process has gone."""
+        try:
+            forget_record(self._state_dir, worker_id)
+        except OSError as error:
+            log.warning("record.left", worker=worker_id, detail=str(error))
 
     async def _end_orphans(self) -> int:
         """Kill what belongs to this state directory and to no instance, no pool and no foreign record; return how many engines."""
@@ -279,13 +324,18 @@ class Leaders:
                 continue
             log.warning("orphan.ended", worker=found.worker_id, pid=found.pid)
             await asyncio.to_thread(end_family, found.family, _END_TIMEOUT_S)
-            forget_record(self._state_dir, found.worker_id)
+            self._forget_record(found.worker_id)
             killed += 1
         return killed + await self._end_marked(inventory)
 
     async def _end_marked(self, inventory: Inventory) -> int:
         """Kill processes that carry a mark of this state directory whose leader nobody knows any more; return how many engines."""
-        state_dir_id = read_state_dir_id(records_dir(self._state_dir))
+        try:
+            state_dir_id = read_state_dir_id(records_dir(self._state_dir))
+        except OSError as error:
+            # It has none yet, and none can be written: then no process carries it.
+            log.warning("marks.not_looked_for", detail=str(error))
+            return 0
         before = self._marks()
         found = await asyncio.to_thread(find_marked, state_dir_id)
         known = before | self._marks() | {one.family.mark for one in inventory.foreign}

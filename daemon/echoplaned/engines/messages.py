@@ -14,6 +14,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.worker_contract.golden import GOLDEN_TOKENS, golden_text
 
 _LENGTH: Final = struct.Struct("<I")
+_SAME: Final = 1e-6
 _ITEM_CODES: Final = {"FP32": "f", "INT64": "q"}
 
 
@@ -100,6 +101,12 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     if len(shape) != len(wanted) or not shape or shape[0] != 1:
         return False
     return all(size > 0 and want in {-1, size} for size, want in zip(shape[1:], wanted[1:], strict=True))
+
+
+def is_same(one: Answer, other: Answer) -> bool:
+    """Say whether two answers are the same but for rounding: to different texts, they are none."""
+    largest = max(map(abs, one.numbers), default=0.0)
+    return one.token_ids == other.token_ids and difference(one, other) <= _SAME * (1.0 + largest)
 
 
 def difference(one: Answer, other: Answer) -> float:

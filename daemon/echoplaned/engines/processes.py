@@ -85,16 +85,24 @@ class WatchedProcess:
                 os.killpg(self.pid, signal.SIGKILL)
             self._signal(signal.SIGKILL)
 
-    def raise_priority(self) -> None:
-        """Give the process normal priority again, where this user may: its threads, and its session as a whole.
+    def raise_priority(self) -> bool:
+        """Give the process the daemon's own priority: its threads, and its session as a whole; whether all of them have it now.
 
-        With autogrouping the session's niceness is the one that counts beside other sessions (sched(7)).
+        Only a privileged user may take a thread's niceness back (``RLIMIT_NICE``, setpriority(2)). With autogrouping the session's
+        niceness is the one that counts beside other sessions (sched(7)), and anybody may take that of his own back to 0.
         """
         with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{self.pid}/task"):  # noqa: PTH208 - names are all that is wanted
-                os.setpriority(os.PRIO_PROCESS, int(thread), 0)
-        with contextlib.suppress(OSError):
             Path(f"/proc/{self.pid}/autogroup").write_text("0", encoding="ascii")
+        raised, own = True, os.getpriority(os.PRIO_PROCESS, 0)
+        for thread in _threads(self.pid):
+            try:
+                if os.getpriority(os.PRIO_PROCESS, thread) > own:
+                    os.setpriority(os.PRIO_PROCESS, thread, own)
+            except ProcessLookupError:
+                continue  # it has ended
+            except PermissionError:
+                raised = False
+        return raised
 
     def forget(self) -> None:
         """Stop watching; the process goes on."""
@@ -126,6 +134,14 @@ class WatchedProcess:
         self._ended.set_result(info)
         for listener in self._listeners:
             listener(info)
+
+
+def _threads(pid: int) -> list[int]:
+    """Return the threads of a process; none if it has gone."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return []
 
 
 def _is_child(pidfd: int) -> bool:

@@ -29,3 +29,11 @@ async def wait_until_quiet(watched: WatchedInstance) -> None:
         steps = report.progress
         if still_s >= QUIET_S:
             return
+
+
+async def wait_for_calls(watched: WatchedInstance) -> None:
+    """Return when an engine reports no call in flight; never, where it counts none or does not report."""
+    while True:
+        report = await watched.next_report()
+        if report.flags.counts_arrivals and report.counters.in_flight == 0:
+            return

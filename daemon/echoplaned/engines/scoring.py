@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, cast
 
 import grpc
@@ -13,7 +14,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.channels import Channels
+from echoplaned.engines.channels import Channels, KeyAt, answer_details
 from echoplaned.engines.messages import BadAnswerError, checked_message
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
 from echoplaned.ports.scoring import ScoreOutcome
@@ -31,10 +32,16 @@ class BadScoreError(Exception):
 
 
 class OipScorer:
-    """Has golden texts scored; keeps one channel an address."""
+    """Has golden texts scored; keeps one channel an address.
 
-    def __init__(self) -> None:
-        self._channels = Channels((("grpc.max_receive_message_length", _MESSAGE_BYTES),))
+    Args:
+        key_at: knows the control keys: without its leader's, an engine refuses to give whole distributions.
+        answered: told of each text that an engine has answered, well or not.
+    """
+
+    def __init__(self, key_at: KeyAt = lambda _: "", answered: Callable[[VersionKey], None] = lambda _: None) -> None:
+        self._answered = answered
+        self._channels = Channels((("grpc.max_receive_message_length", _MESSAGE_BYTES),), key_at=key_at)
 
     @property
     def text_count(self) -> int:
@@ -52,16 +59,19 @@ class OipScorer:
 
         ``requantised``: as the version in INT8 would score it.
         """
-        channel = self._channels.to(address)
-        stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
+        line = self._channels.line(address)
+        stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(line.channel))
         request = score_request(version, facts.task, index)
         if requantised:
             request.parameters["requantised"].bool_param = True
         try:
-            response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK,))
+            response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))
+            self._answered(version)
             return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
-            return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {error.details()}")
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                self._answered(version)
+            return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {answer_details(error)}")
         except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
 

@@ -16,16 +16,18 @@ from echoplaned.engines.processes import NoSuchProcessError
 _RETRY_FIRST_S: Final = 2.0
 _RETRY_MAX_S: Final = 60.0
 _END_TIMEOUT_S: Final = 10.0
+_RAISE_EVERY_S: Final = 0.25
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Standby:
-    """A leader on its way to standby, or there."""
+    """A leader on its way to standby, or there. ``is_urgent``: somebody waits for it, so that it keeps its priority."""
 
     leader: LeaderProcess
     readying: asyncio.Task[None]
+    is_urgent: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -96,20 +98,64 @@ class StandbyPool:
         self._waiting.sort(key=lambda one: not one.is_ready)
         if not self._waiting and not self._spawn(urgent=True, mark=mark):
             raise NotReadyError("no process could be started", final=False)
-        taken = self._waiting.pop(0)
-        self._leaving.append(taken)
-        if not taken.is_ready:
-            taken.leader.process.raise_priority()
+        born = [self._leave(self._waiting[0])]
+        taken: _Standby | None = None
         try:
-            await asyncio.shield(taken.readying)
+            taken = await self._first_ready(born, mark)
         finally:
-            self._leaving.remove(taken)
-            # Nobody's now: a leader that is half-way to somewhere is not worth more than its memory.
-            if not taken.is_ready:
-                taken.readying.cancel()
-                taken.leader.kill()
-                await self._wait_for_end(taken.leader)
+            await self._give_up([one for one in born if one is not taken], overtaken=taken is not None)
+            self._leaving = [one for one in self._leaving if one not in born]
+        # Threads that its warm-up started have its low priority, and go on to serve.
+        taken.leader.process.raise_priority()
         return taken.leader
+
+    def _leave(self, one: _Standby) -> _Standby:
+        """Take one out of the pool; it is being handed out."""
+        self._waiting.remove(one)
+        self._leaving.append(one)
+        return one
+
+    async def _first_ready(self, born: list[_Standby], mark: str) -> _Standby:
+        """Return the first of the leaders that comes to standby; one that is not allowed to hurry gets an urgent one beside it.
+
+        A leader that was started for standby lowers its own priority, at any time until it is ready, so it is raised again and again.
+        ``born``: who is waited for; the urgent one is added.
+
+        Raises:
+            NotReadyError: none of them did.
+        """
+        tried = False
+        while True:
+            ready = next((one for one in born if one.is_ready), None)
+            if ready is not None:
+                return ready
+            going = [one for one in born if not one.readying.done()]
+            if not going:
+                # The first one's reason: an urgent one beside it would not have been started otherwise.
+                born[0].readying.result()
+            hurries = [one.leader.process.raise_priority() for one in going]
+            if not tried and not all(hurries):
+                tried = True
+                if self._spawn(urgent=True, mark=mark):
+                    log.info("standby.urgent_beside", worker=born[0].leader.worker_id)
+                    born.append(self._leave(self._waiting[-1]))
+                    going.append(born[-1])
+            await asyncio.wait(
+                [one.readying for one in going], timeout=_RAISE_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+            )
+
+    async def _give_up(self, born: list[_Standby], *, overtaken: bool) -> None:
+        """Let go of leaders that nobody waits for any more. One of the pool that an urgent one overtook goes on towards standby.
+
+        Any other one is nobody's, and ends: a leader that is half-way to somewhere is not worth more than its memory.
+        """
+        for one in born:
+            if overtaken and not one.readying.done() and not one.is_urgent and len(self._waiting) < self._size:
+                self._waiting.append(one)
+                continue
+            one.readying.cancel()
+            one.leader.kill()
+            await self._wait_for_end(one.leader)
 
     async def shrink(self) -> int:
         """End the leaders that are too many; return how many."""
@@ -132,11 +178,12 @@ class StandbyPool:
             log.warning("standby.not_started", kind=self._options.kind.name, detail=str(error))
             self._retry_later()
             return False
-        self._add(leader)
+        self._add(leader, urgent=urgent)
         return True
 
-    def _add(self, leader: LeaderProcess) -> None:
-        one = _Standby(leader, asyncio.create_task(leader.wait_for_standby(), name=f"ready {leader.worker_id}"))
+    def _add(self, leader: LeaderProcess, *, urgent: bool = False) -> None:
+        readying = asyncio.create_task(leader.wait_for_standby(), name=f"ready {leader.worker_id}")
+        one = _Standby(leader, readying, urgent)
         self._waiting.append(one)
         one.readying.add_done_callback(lambda _: self._readied(one))
         leader.process.on_exit(lambda _: self._drop(one))

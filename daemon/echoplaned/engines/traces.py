@@ -45,6 +45,8 @@ class TraceReader:
         self._version = version
         self._clock = clock
         self._last_ended_s = -math.inf
+        self._behind_s = 0.0
+        self._maybe_behind_s = math.nan
 
     def read(self, trace: worker_pb2.Trace) -> RequestTrace:
         """Return a trace in which every number is finite and in order; what was wrong is in its flags."""
@@ -70,12 +72,22 @@ class TraceReader:
         )
 
     def _time(self, ended_s: float) -> tuple[float, TraceFlag]:
-        """Return when a request ended; the daemon's own time where the worker's makes no sense."""
+        """Return when a request ended, by the daemon's clock; the time of reading where the worker's makes no sense.
+
+        The two clocks need not agree: one of them was set, or read its wall at another time. Two traces in a row that are off by as
+        much say by how much, so that a worker whose clock was put right goes on being believed.
+        """
         now_s = self._clock()
-        if not self._last_ended_s <= ended_s <= now_s + _CLOCK_SLACK_S:
-            return now_s, TraceFlag.TIME_REVERSED
-        self._last_ended_s = ended_s
-        return ended_s, TraceFlag.NONE
+        here_s = ended_s + self._behind_s
+        if not self._last_ended_s <= here_s <= now_s + _CLOCK_SLACK_S:
+            behind_s, before_s = now_s - ended_s, self._maybe_behind_s
+            self._maybe_behind_s = behind_s
+            if not abs(behind_s - before_s) <= _CLOCK_SLACK_S:  # nor where one of them is no number
+                return now_s, TraceFlag.TIME_REVERSED
+            self._behind_s, here_s = behind_s, now_s
+        self._maybe_behind_s = math.nan
+        self._last_ended_s = here_s
+        return here_s, TraceFlag.NONE
 
 
 def _samples(trace: worker_pb2.Trace) -> _Samples:

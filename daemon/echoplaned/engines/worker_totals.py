@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
+MAX_ENDED: Final = 4096
+"""Versions without a worker whose totals are kept; beyond them the oldest is forgotten."""
+
+REPORTS_RETAINED: Final = 10
+"""Reports of each worker that tell how many requests reach it in the time in which it may go without another one (5 s)."""
+
 
 class WorkerTotals:
     """Running totals of the workers' own counters, by version (a ``TrafficSource``), and which counters they have.
 
-    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall.
+    A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall. What reached it
+    after its last report is told by nobody: as many requests as in its last few reports may have, and are kept as ``unreported``.
     """
 
     def __init__(self) -> None:
         self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
+        self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
+        self._probes: Counter[VersionKey] = Counter()
+        self.clients = _WithoutProbes(self, self._probes)
+        """The same without what the daemon's own probes and scorings add: what clients may have sent (a ``TrafficSource``)."""
 
     def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
         """Take a worker's newest counters; ``process`` names one life of one worker."""
         self._live[version, process] = counts
+        self._arrivals.setdefault((version, process), deque((0,), REPORTS_RETAINED)).append(counts.arrivals)
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
         self._counters[version, process] = counters
 
+    def probe_answered(self, version: VersionKey) -> None:
+        """A worker of a version has answered a request of the daemon's own, and counts it like any other."""
+        self._probes[version] += 1
+
     def ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
         self._counters.pop((version, process), None)
         last = self._live.pop((version, process), None)
-        if last is not None:
-            self._ended[version] = (self._ended.get(version, RequestCounts()) + last).at_rest()
+        arrivals = self._arrivals.pop((version, process), None)
+        if last is not None and arrivals is not None:
+            whole = replace(last, unreported=max(0, arrivals[-1] - arrivals[0]))
+            # Put last, so that the first is the one whose workers have been gone for longest.
+            self._ended[version] = (self._ended.pop(version, RequestCounts()) + whole).at_rest()
+            self._forget_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started watching."""
@@ -49,3 +72,31 @@ class WorkerTotals:
             if key == version:
                 found = counters if found is None else found & counters
         return found
+
+    def _forget_oldest(self) -> None:
+        if len(self._ended) > MAX_ENDED:
+            live = {version for version, _ in self._live}
+            oldest = next((version for version in self._ended if version not in live), None)
+            if oldest is not None:
+                del self._ended[oldest]
+                self._probes.pop(oldest, None)
+
+
+class _WithoutProbes:
+    """Running totals less the daemon's own requests, as far as these are answered."""
+
+    def __init__(self, whole: WorkerTotals, probes: Mapping[VersionKey, int]) -> None:
+        self._whole = whole
+        self._probes = probes
+
+    def totals(self) -> Mapping[VersionKey, RequestCounts]:
+        """Return the totals since the daemon started watching."""
+        return {
+            version: replace(
+                counts,
+                ok=max(0, counts.ok - self._probes.get(version, 0)),
+                arrivals=max(0, counts.arrivals - self._probes.get(version, 0)),
+                calls=max(0, counts.calls - self._probes.get(version, 0)),
+            )
+            for version, counts in self._whole.totals().items()
+        }

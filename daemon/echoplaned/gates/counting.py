@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import structlog
+
 from echoplaned.core.ids import VersionKey
+from echoplaned.gates.books import Account, Books
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.gate import Ask, Lack, Need, Observation, Source
+from echoplaned.gates.history import CountHistory
 from echoplaned.ports.request_counts import NOTHING, CountedBy, Interval, RequestCounts
-from echoplaned.ports.traffic import EngineCounterSource, TrafficSource
+from echoplaned.ports.traffic import EngineCounters, EngineCounterSource, TrafficSource
+
+_log = structlog.get_logger(__name__)
+_COUNTS_ALL = EngineCounters(counts_arrivals=True, counts_errors=True)
 
 LIVE_FOR_S = 5.0
 """After its last request a model counts as one with live traffic for so long."""
+
+OVERLOADED_FOR_S = 10.0
+"""After the last request that found no room, what fails may still be for want of it: as long as a probe waits."""
 
 OWED_FOR_S = 10.0
 """A probe that no report has counted for so long is not waited for any more."""
@@ -56,6 +66,10 @@ class TotalsReader:
         totals = self._last[name].items()
         return any(key.model == model and counts != NOTHING for key, counts in totals)
 
+    def last(self, name: str, version: VersionKey) -> RequestCounts:
+        """Return a source's totals at the last reading."""
+        return self._last.get(name, {}).get(version, NOTHING)
+
     def read(self, now_s: float) -> tuple[tuple[str, Interval], ...]:
         """Return what each source counted since the last reading."""
         return tuple((name, self._read(name, source, now_s)) for name, source in self._sources.items())
@@ -72,6 +86,11 @@ class TotalsReader:
         for owed in self._owed_of(version):
             owed.ok -= 1
             owed.failed += 1
+
+    def probe_refused(self, version: VersionKey) -> None:
+        """The probe that went out last found no room: it is no answer, and no error either."""
+        for owed in self._owed_of(version):
+            owed.ok -= 1
 
     def _owed_of(self, version: VersionKey) -> list[_Owed]:
         return [owed for (_, key), owed in self._owed.items() if key == version]
@@ -95,11 +114,13 @@ class CountingOptions:
         classifying: those that tell callers' mistakes from server errors.
         routed: those that see exactly the traffic that the routes steer.
         probes_counted_by: those whose totals include our probes.
+        history: of what the workers counted, which clients' claims are held against; None: claims are believed as they come.
     """
 
     classifying: frozenset[str] = frozenset({CountedBy.WORKER})
     routed: frozenset[str] = frozenset({CountedBy.LRS})
     probes_counted_by: frozenset[str] = frozenset({CountedBy.WORKER})
+    history: CountHistory | None = None
 
 
 class CountsCollector:
@@ -119,6 +140,24 @@ class CountsCollector:
         self._versions = (context.new, context.old)
         self._clock = context.clock
         self._live_until_s = 0.0
+        self._overloaded_until_s = 0.0
+        self._rollout_id = context.rollout.rollout_id
+        self._books = Books(self._open_account(context.new), self._open_account(context.old))
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether a version has had more requests of late than it could take."""
+        return self._clock() < self._overloaded_until_s
+
+    @property
+    def books(self) -> Books:
+        """What clients claimed against what the workers counted, after the last reading."""
+        return self._books
+
+    @property
+    def left_out(self) -> str:
+        """Why clients' load reports are not believed; empty: they are."""
+        return self._books.left_out
 
     @property
     def is_live(self) -> bool:
@@ -138,10 +177,22 @@ class CountsCollector:
 
     def add_to(self, seen: Observation) -> Observation:
         """Add what each source counted since the last reading."""
-        intervals = self.reader.read(seen.now_s)
-        if any(interval.seen for _, interval in intervals):
+        intervals = self._audit(seen.now_s, dict(self.reader.read(seen.now_s)))
+        if any(interval.seen for interval in intervals.values()):
             self._live_until_s = seen.now_s + LIVE_FOR_S
-        return replace(seen, intervals=intervals, lacks=self._lacks())
+        if any(interval.new.overloads or interval.old.overloads for interval in intervals.values()):
+            self._overloaded_until_s = seen.now_s + OVERLOADED_FOR_S
+        left_out = ((CountedBy.LRS.value, self.left_out),) if self.left_out else ()
+        return replace(seen, intervals=tuple(intervals.items()), lacks=self._lacks(), left_out=left_out)
+
+    def probe_unreached(self, version: VersionKey) -> None:
+        """A probe of ours found no connection to a version: clients may report the same without a counterpart."""
+        self._books = self._books.unreached(self._clock(), new=version == self._versions[0])
+
+    def versions_to_reach(self) -> tuple[VersionKey, ...]:
+        """Return the versions of which clients report errors that no worker counted: can they be reached at all?"""
+        accounts = zip(self._versions, (self._books.new, self._books.old), strict=True)
+        return tuple(key for key, account in accounts if account.waiting_errors and not self.left_out)
 
     def take(self, asks: tuple[Ask, ...]) -> None:
         """Nothing to be asked for."""
@@ -152,6 +203,29 @@ class CountsCollector:
     def jobs(self) -> Mapping[str, Job]:
         """Nothing to do between two readings."""
         return {}
+
+    def _open_account(self, version: VersionKey) -> Account:
+        history, now = self._options.history, self.reader.last(CountedBy.WORKER, version)
+        return Account() if history is None else Account(counted=history.claimable(version, now))
+
+    def _audit(self, now_s: float, intervals: dict[str, Interval]) -> dict[str, Interval]:
+        """Replace what clients claim by what of it the workers' counters show."""
+        history = self._options.history
+        if history is None or CountedBy.LRS not in intervals:
+            return intervals
+        claims = intervals[CountedBy.LRS] if now_s >= history.complete_from_s else Interval()
+        has = tuple(self._has(key) for key in self._versions)
+        before = self.left_out
+        self._books, shown = self._books.add(
+            now_s, claims, intervals.get(CountedBy.WORKER, Interval()), (has[0], has[1])
+        )
+        if self.left_out and not before:
+            _log.warning("gates.claims_left_out", rollout=self._rollout_id, detail=self.left_out)
+        return {**intervals, CountedBy.LRS.value: shown}
+
+    def _has(self, version: VersionKey) -> EngineCounters:
+        found = self._engines.engine_counters(version) if self._engines is not None else None
+        return found or _COUNTS_ALL
 
     def _lacks(self) -> tuple[Lack, ...]:
         if self._engines is None:
@@ -195,4 +269,5 @@ def _without_probes(counts: RequestCounts, owed: _Owed, now_s: float) -> Request
         client_errors=counts.client_errors - client,
         server_errors=counts.server_errors - server,
         arrivals=counts.arrivals - arrivals,
+        calls=max(0, counts.calls - arrivals),
     )

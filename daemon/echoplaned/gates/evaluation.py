@@ -42,8 +42,12 @@ class GateRecord(Generic[EvidenceT]):
 
     def weigh(self, moment: Moment, lacks: tuple[Lack, ...]) -> Judgement:
         """Have the gate judge, or abstain where it misses what it needs."""
-        missing = next((lack for lack in lacks if lack.need in self.gate.needs() and not lack.replaced), None)
-        return self.gate.judge(self.evidence, moment) if missing is None else abstain(self.gate.name, missing)
+        missing = tuple(lack for lack in lacks if lack.need in self.gate.needs())
+        unseen = next((lack for lack in missing if not lack.replaced), None)
+        if unseen is not None:
+            return abstain(self.gate.name, unseen)
+        said = self.gate.judge(self.evidence, moment)
+        return hold_uncounted(said, missing[0]) if missing else said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +110,20 @@ def weigh(evidence: RolloutEvidence, now_s: float) -> Weighed:
     if any(verdict.verdict is GateVerdict.FAIL for verdict in verdicts):
         asks = [ask for ask in asks if not ask.decides]
     return Weighed(tuple(verdicts), tuple(asks))
+
+
+def hold_uncounted(said: Judgement, lack: Lack) -> Judgement:
+    """Let a version that fails by what clients alone report be held instead: their word proves nothing that nobody of ours counted."""
+    verdict = said.verdict
+    if verdict is None or verdict.verdict is not GateVerdict.FAIL:
+        return said
+    text = (
+        f"the engines of version {lack.version} {_MISSING[lack.need]}, and clients' reports alone fail no version; "
+        f"they say {verdict.reason}"
+    )
+    return replace(
+        said, verdict=replace(verdict, verdict=GateVerdict.HOLD, reason=f"{Code.UNCOUNTED}: {text}", confidence=0.0)
+    )
 
 
 def abstain(gate: str, lack: Lack) -> Judgement:

@@ -118,6 +118,12 @@ class RolloutEvaluator:
 
     # --- what the runner asks ---
 
+    @property
+    def alarm(self) -> str:
+        """What somebody should look at; empty: nothing."""
+        left_out = self._counts.left_out
+        return f"models/{self.rollout.model}: load reports are left out of its rollout: {left_out}" if left_out else ""
+
     def enter(self, rollout: Rollout) -> None:
         """Judge the rollout's present window from now on; one that is judged already is gone on with."""
         self.rollout = rollout

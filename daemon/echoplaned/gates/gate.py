@@ -53,7 +53,7 @@ class Source:
     Attributes:
         name: as verdicts name it.
         tells_client_errors: whether it tells callers' mistakes from server errors.
-        routed: whether it sees exactly the traffic that the routes steer.
+        routed: whether it sees exactly the traffic that the routes steer; it is told by callers, and may end when they please.
         reporting: whether it has counted this model before, so that its counts are asked for.
     """
 
@@ -93,6 +93,7 @@ class Observation:
         pairs: paired probes that were answered.
         parts: what single gates observe beside these, one value a type.
         lacks: what the versions' engines do not report.
+        left_out: sources that are not believed from here on, and why.
     """
 
     now_s: float
@@ -103,6 +104,7 @@ class Observation:
     pairs: tuple[PairOutcome, ...] = ()
     parts: tuple[object, ...] = ()
     lacks: tuple[Lack, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     def interval(self, name: str) -> Interval:
         """Return a source's counts; nothing for a source that did not report."""
@@ -111,6 +113,10 @@ class Observation:
     def lacks_from(self, source: str, need: Need) -> bool:
         """Whether a source's counts say nothing of a need: unset is not zero."""
         return any(lack.source == source and lack.need is need for lack in self.lacks)
+
+    def why_left_out(self, source: str) -> str:
+        """Return why a source is not believed; empty: it is."""
+        return next((why for name, why in self.left_out if name == source), "")
 
     def part(self, kind: type[PartT]) -> PartT | None:
         """Return the part of a type; None where nothing of it was collected."""

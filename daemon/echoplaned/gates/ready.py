@@ -33,6 +33,12 @@ def ready_pair(model: Model, rollout: Rollout) -> tuple[Ready, Ready] | None:
     return None if new is None or old is None else (new, old)
 
 
+def addresses_of(model: Model, version_id: str) -> tuple[str, ...]:
+    """Return where the engines of a version that are ready can be called."""
+    found = _ready(model, version_id)
+    return () if found is None else tuple(oip_target(instance.endpoints) for instance in found.instances)
+
+
 def _ready(model: Model, version_id: str) -> Ready | None:
     version = model.versions.get(version_id)
     if version is None:

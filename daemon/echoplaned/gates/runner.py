@@ -6,8 +6,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.state import Rollout, State
-from echoplaned.gates.evaluator import WEIGHED, GateDependencies, GateList, RolloutEvaluator
+from echoplaned.core.state import State
+from echoplaned.gates.evaluator import GateDependencies, GateList, RolloutEvaluator
+from echoplaned.gates.persistence import EvidencePersistence
 
 THREADS = 2
 """Threads in which evidence is computed and written, for all rollouts together."""
@@ -39,14 +40,19 @@ class GateRunner:
             self._evaluators[rollout.rollout_id] = known
         known.enter(rollout)
 
-    def forget(self, rollout: Rollout) -> None:
-        """Stop judging. The evidence stays as long as the rollout may be judged again."""
-        known = self._evaluators.get(rollout.rollout_id)
-        if known is None:
-            return
-        known.stop()
-        if rollout.phase not in WEIGHED:
+    def end(self, rollout_id: str) -> None:
+        """Stop judging a rollout that is over, and remove what was written of it, by an earlier daemon as well."""
+        known = self._evaluators.get(rollout_id)
+        if known is not None:
+            known.stop()
             self._close(known)
+        elif self._dependencies.store is not None:
+            self._threads().submit(EvidencePersistence(self._dependencies.store, rollout_id).delete)
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What somebody should look at, in rollouts that are judged."""
+        return tuple(known.alarm for known in self._evaluators.values() if known.alarm)
 
     async def aclose(self) -> None:
         """Stop judging everything; returns when no task and no thread is left."""

@@ -1,26 +1,32 @@
 """Whole rollouts in virtual time: what a policy promises under a given traffic, found by trying.
 
 The real gates run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
-reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace.
+reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace. Liars report what
+never happened.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
+from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import Evidence, GateVerdict, Model, Rollout, Verdict
 from echoplaned.gates import evaluation
+from echoplaned.gates.books import Books
+from echoplaned.gates.clients.collector import ClientsCollector
 from echoplaned.gates.evaluation import RolloutEvidence, Weighed
 from echoplaned.gates.gate import MakePairs, Observation, Source, Start
 from echoplaned.gates.probes.collector import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
-from echoplaned.ports.request_counts import CountedBy, Interval, RequestCounts
+from echoplaned.ports.request_counts import NOTHING, CountedBy, Interval, RequestCounts
+from echoplaned.ports.traffic import Caller, Reporter
 
 _SOURCES = (
     Source("LRS", tells_client_errors=False, routed=True),
@@ -33,13 +39,33 @@ _CLIENT_ERROR = RequestCounts(client_errors=1, arrivals=1)
 _SERVER_ERROR = RequestCounts(server_errors=1, arrivals=1)
 
 
+_NEW, _OLD = VersionKey("m", "v2"), VersionKey("m", "v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Liars:
+    """Clients that report what they never sent, in all so many requests a second.
+
+    Attributes:
+        nodes: how many ids they go by; each has a stream of its own.
+        new_errors_per_s: errors of the new version.
+        new_ok_per_s: successes of the new version.
+        old_ok_per_s: successes of the old version.
+    """
+
+    nodes: int
+    new_errors_per_s: float = 0.0
+    new_ok_per_s: float = 0.0
+    old_ok_per_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What clients send and how the versions answer; probabilities of an error for each request.
 
     ``rate_per_s``: of the model, both versions. ``client_errors``: errors are the callers' own (INVALID_ARGUMENT). ``reachable``: the
     new version accepts connections; else its share is seen by nobody. ``probes_fail_new``, ``probes_fail_old``: for each probe.
-    ``share_factor``: real share of the new version by its weight.
+    ``share_factor``: real share of the new version by its weight. ``liars``: who reports beside those who send.
     """
 
     rate_per_s: float
@@ -50,6 +76,7 @@ class Traffic:
     probes_fail_new: float = 0.0
     probes_fail_old: float = 0.0
     share_factor: float = 1.0
+    liars: Liars | None = None
 
 
 class Ending(StrEnum):
@@ -65,7 +92,7 @@ class Outcome:
     """The end of a simulated rollout. ``stage``: the last one, from 1. ``new_requests``: live requests that the new version answered.
 
     ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that failed.
-    ``durations_s``: of the stages that passed.
+    ``durations_s``: of the stages that passed. ``left_out``: why load reports were not believed in the end; empty: they were.
     """
 
     ending: Ending
@@ -75,6 +102,7 @@ class Outcome:
     probe_stages: int
     durations_s: tuple[float, ...]
     failed: Verdict | None = None
+    left_out: str = ""
 
 
 def simulate(
@@ -89,6 +117,56 @@ def simulate(
     return run.outcome(Ending.PROMOTED, last_stage or len(policy.stages_percent))
 
 
+class _Reports:
+    """What clients have reported so far, each for itself: one that sends, and liars (the port ``ClientSource``)."""
+
+    def __init__(self, liars: Liars | None) -> None:
+        self._liars = liars
+        self._honest = Reporter("honest", 0)
+        self._told: dict[VersionKey, dict[Reporter, RequestCounts]] = {_NEW: {}, _OLD: {}}
+        self._made_up = 0.0
+        self.books = Books()
+
+    def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
+        """Return running totals."""
+        return self._told[version]
+
+    def steered(self, model: str) -> frozenset[Caller]:
+        """Return everybody: liars have opened a stream of routes as well."""
+        return frozenset(reporter.caller for told in self._told.values() for reporter in told)
+
+    def take(self, now_s: float, sent: Interval, counted: Interval) -> Interval:
+        """Take a report of what was sent and what liars add; return what is shown of all that was reported so far."""
+        claims = sent
+        self._tell(self._honest, sent)
+        liars = self._liars
+        if liars is not None:
+            span_s, self._made_up = now_s - self._made_up, now_s
+            for number in range(1, liars.nodes + 1):
+                each = _lie(liars, span_s)
+                self._tell(Reporter(f"liar-{number}", number), each)
+                claims += each
+        self.books, shown = self.books.add(now_s, claims, counted)
+        return shown
+
+    def _tell(self, reporter: Reporter, said: Interval) -> None:
+        for version, counts in ((_NEW, said.new), (_OLD, said.old)):
+            told = self._told[version]
+            told[reporter] = told.get(reporter, NOTHING) + counts
+
+
+def _lie(liars: Liars, span_s: float) -> Interval:
+    """Return what one of the liars reports for a span: its part of all that is made up, rounded up."""
+    errors, new, old = (
+        math.ceil(rate * span_s / liars.nodes)
+        for rate in (liars.new_errors_per_s, liars.new_ok_per_s, liars.old_ok_per_s)
+    )
+    return Interval(
+        RequestCounts(ok=new, server_errors=errors, arrivals=new + errors, origin=CountedBy.LRS),
+        RequestCounts(ok=old, arrivals=old, origin=CountedBy.LRS),
+    )
+
+
 class _Run:
     """One rollout in virtual time."""
 
@@ -100,6 +178,8 @@ class _Run:
         self._now_s = 0.0
         self._evidence: RolloutEvidence | None = None
         self._lrs_waiting = [_NOTHING, _NOTHING]
+        self._reports = _Reports(traffic.liars)
+        self._clients = ClientsCollector(self._reports, self._reports, _NEW, _OLD)
         self._ticks = 0
         self._pairs_due = 0.0
         self._next_arrival_s = random.expovariate(traffic.rate_per_s) if traffic.rate_per_s > 0.0 else math.inf
@@ -120,6 +200,7 @@ class _Run:
             seen = self._tick(weight, probing=wanted)
             evidence = self._evidence = evaluation.observe(evidence, seen)
             weighed = evaluation.weigh(evidence, self._now_s)
+            self._clients.take(weighed.asks)
             verdicts, wanted = weighed.verdicts, _asks_for_pairs(weighed)
             self._failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
             if self._failed is not None:
@@ -133,7 +214,14 @@ class _Run:
     def outcome(self, ending: Ending, stage: int) -> Outcome:
         """Say how it ended."""
         return Outcome(
-            ending, stage, self._now_s, self._new_requests, self._probe_stages, tuple(self._durations), self._failed
+            ending,
+            stage,
+            self._now_s,
+            self._new_requests,
+            self._probe_stages,
+            tuple(self._durations),
+            self._failed,
+            self._reports.books.left_out,
         )
 
     def _begin(self, window: Window) -> RolloutEvidence:
@@ -153,9 +241,12 @@ class _Run:
         if self._ticks % max(1, round(1.0 / self._interval_s)) == 0:
             report, late, running = late, running, _NOTHING
         self._lrs_waiting = [late, running]
-        lrs = Interval(_as_lrs(report.new), _as_lrs(report.old))
+        sent = Interval(_as_lrs(report.new), _as_lrs(report.old))
+        lrs = self._reports.take(self._now_s, sent, worker)
         pairs = self._pairs() if probing else ()
-        return Observation(self._now_s, (("LRS", lrs), ("WORKER", worker)), weight, 1, 0, pairs)
+        left_out = (("LRS", self._reports.books.left_out),) if self._reports.books.left_out else ()
+        seen = Observation(self._now_s, (("LRS", lrs), ("WORKER", worker)), weight, 1, 0, pairs, left_out=left_out)
+        return self._clients.add_to(seen)
 
     def _requests(self, share: float) -> Interval:
         new, old = RequestCounts(), RequestCounts()

@@ -34,12 +34,14 @@ class SourceRecord:
         return self.source.reporting
 
     def is_stale(self, now_s: float) -> bool:
-        """Whether it is silent while it should report."""
+        """Whether it is silent while it should report. What callers tell may end when they please, and nothing waits for it."""
+        if self.source.routed:
+            return False
         return self.reporting and now_s - self.last_s > STALE_AFTER_S and self.elsewhere >= STALE_AFTER_REQUESTS
 
     def observe(self, seen: Observation, need: Need) -> SourceRecord:
-        """Add what an interval brought, unless the source does not count what is needed of it."""
-        if seen.lacks_from(self.source.name, need):
+        """Add what an interval brought, unless the source does not count what is needed of it, or is not believed."""
+        if seen.lacks_from(self.source.name, need) or seen.why_left_out(self.source.name):
             return replace(self, source=replace(self.source, reporting=False))
         interval = seen.interval(self.source.name)
         if interval.seen == 0:

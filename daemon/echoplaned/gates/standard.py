@@ -18,7 +18,7 @@ from echoplaned.gates.errors.gate import ErrorsGate
 from echoplaned.gates.gate import Gate
 from echoplaned.gates.probes.collector import ProbeCollector
 from echoplaned.gates.probes.gate import ProbesGate
-from echoplaned.ports.probing import Prober
+from echoplaned.ports.probing import Prober, Reaches
 from echoplaned.ports.scoring import Scorer
 from echoplaned.ports.traces import TraceSource
 from echoplaned.ports.traffic import ClientSource, EngineCounterSource, TrafficSource
@@ -36,6 +36,7 @@ class GateSources:
         traces: telemetry of live requests; None: there is none.
         engines: says which counters engines have; None: they have all.
         counting: what is known of the sources in ``totals``.
+        reaches: makes connections; None: nobody looks whether engines can be reached.
     """
 
     prober: Prober
@@ -45,6 +46,7 @@ class GateSources:
     traces: TraceSource | None = None
     engines: EngineCounterSource | None = None
     counting: CountingOptions = field(default_factory=CountingOptions)
+    reaches: Reaches | None = None
 
 
 def list_gates(text_count: int | None, *, has_traces: bool) -> tuple[Gate[Any], ...]:
@@ -67,9 +69,9 @@ class StandardGates:
         """Return what counts a rollout's requests, and what gathers the rest of its evidence."""
         given = self._sources
         counts = CountsCollector(given.totals, given.engines, given.counting, context)
-        others: list[Collector] = [ProbeCollector(given.prober, counts, context)]
+        others: list[Collector] = [ProbeCollector(given.prober, counts, context, given.reaches)]
         if given.clients is not None:
-            others.append(ClientsCollector(given.clients, context.new, context.old))
+            others.append(ClientsCollector(given.clients, counts, context.new, context.old))
         has_traces = given.traces is not None
         if subject_of(context.model, context.rollout, self._text_count, has_traces=has_traces) is not None:
             others.append(BehaviourCollector(given.scorer, given.traces, counts.reader, context))

@@ -12,6 +12,8 @@ from echoplaned.core.errors import (
     DtypeUnsupportedError,
     EchoplaneError,
     FieldInvalidError,
+    LimitExceededError,
+    SourceChangedError,
     SourceCorruptError,
     SourceIncompleteError,
     SourceNotAllowedError,
@@ -23,6 +25,16 @@ from echoplaned.core.failure import Violation
 
 def _corrupt(text: str) -> EchoplaneError:
     return SourceCorruptError(text, subject="source_uri", accepted="a complete checkpoint whose files agree")
+
+
+def _changed(text: str) -> EchoplaneError:
+    return SourceChangedError(
+        text, subject="source_uri", accepted="files that nobody writes: try again when they are complete"
+    )
+
+
+def _stopped(text: str) -> EchoplaneError:
+    return LimitExceededError("digests", text)
 
 
 def _unsafe(text: str) -> EchoplaneError:
@@ -105,6 +117,8 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
     _allocator.ReplicasInvalidError: _field("replicas"),
     _allocator.OverrideInvalidError: _field("reservoir"),
     _allocator.DigestUnreadableError: _corrupt,
+    _allocator.DigestChangedError: _changed,
+    _allocator.DigestStoppedError: _stopped,
     _allocator.NodeDuplicateError: _field("nodes"),
     _allocator.NodeUnknownError: _field("nodes"),
     _allocator.NodeInvalidError: _field("nodes"),
@@ -120,8 +134,10 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn every exception of the native module into the error that carries its reason."""
+    """Turn every exception of the native module into the error that carries its reason; a mistake of its own stays one."""
     try:
         yield
+    except _allocator.NativePanicError:
+        raise
     except _allocator.AllocatorError as error:
         raise _TABLE[type(error)](str(error)) from error

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
 from echoplaned.planning.admission import plan_version, size_source
 from echoplaned.planning.checkpoints import CheckpointCache
 from echoplaned.planning.hub import resolve_hub
-from echoplaned.planning.inspection import inspect_checkpoint
+from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sources import resolve_source
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
+from echoplaned.ports.stop import Stop
 
 
 class Allocator:
@@ -33,10 +36,16 @@ class Allocator:
     def inspect(self, source_uri: str) -> InspectedSource:
         """Read what a source's files say; every file must lie beneath the root that its directory lies in."""
         path = resolve_hub(resolve_source(source_uri, self._roots))
-        root = next((root for root in self._roots if path.is_relative_to(root)), None)
-        checkpoint = inspect_checkpoint(path, allowed_root=root)
+        root = next((root for root in self._roots if path.is_relative_to(os.path.realpath(root))), None)
+        checkpoint = inspect_checkpoint(path, allowed_root=root, with_digest=False)
         self._checkpoints.put(str(path), checkpoint)
         return InspectedSource(str(path), checkpoint.facts)
+
+    def digest(self, found: InspectedSource, stop: Stop) -> ModelFacts:
+        """Read all of a source that was inspected, and return its facts with the digest of its content."""
+        facts = digest_facts(found.facts, stop)
+        self._checkpoints.complete(found.path, found.facts, facts)
+        return facts
 
     def size(self, question: SizeQuestion, state: State) -> Plan:
         """Plan a source that a load would refuse: its size, and why it would not be served."""

@@ -38,7 +38,7 @@ def calibrate(key: EngineKey, readings: Sequence[Reading]) -> Calibrated:
         FieldInvalidError: a reading's size is negative.
     """
     serving = [(float(one.temporary_bytes), float(one.beyond_bytes)) for one in readings]
-    # A file that is only mapped tells nothing of casts.
+    # A load that only copies tells nothing of casts.
     loading = [(float(one.loaded_bytes), float(one.load_beyond_bytes)) for one in readings if one.loaded_bytes]
     with translated():
         native = _allocator.calibrate(serving, loading)
@@ -67,16 +67,13 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
         stored_bytes: of the checkpoint's tensors.
     """
     weights = _sum(sized, WEIGHTS)
-    mapped = sized.is_mapped
-    # Rows of an embedding that nobody asked for are not in memory yet: only what was touched is deducted, and all of it is planned.
-    held = min(weights, usage.file_bytes + _sum(sized, {"buffers"})) if mapped else weights
     temporary, beside = _sum(sized, TEMPORARY), _sum(sized, BESIDE)
-    loaded = 0 if mapped else stored_bytes + weights
+    loaded = 0 if sized.is_copied else stored_bytes + weights
     return Reading(
         subject=subject,
         time_s=time_s,
         temporary_bytes=temporary,
-        beyond_bytes=usage.serving_peak_bytes - held - temporary - beside,
+        beyond_bytes=usage.serving_peak_bytes - weights - temporary - beside,
         loaded_bytes=loaded,
         load_beyond_bytes=usage.load_peak_bytes - loaded - _sum(sized, {"tokenizer"}) if loaded else 0,
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Final
 
+from echoplaned.core.facts import ModelFacts
 from echoplaned.core.spec import VersionSpec
 from echoplaned.planning.inspection import Checkpoint
 
@@ -26,6 +28,13 @@ class CheckpointCache:
             self._read[path, checkpoint.facts.digest] = checkpoint
             while len(self._read) > self._limit:
                 self._read.popitem(last=False)
+
+    def complete(self, path: str, before: ModelFacts, facts: ModelFacts) -> None:
+        """Keep a checkpoint by its digest as well, which is known now, if it is still the one that was inspected."""
+        with self._lock:
+            checkpoint = self._read.get((path, before.digest))
+        if checkpoint is not None and checkpoint.facts == before:
+            self.put(path, replace(checkpoint, facts=facts))
 
     def get(self, spec: VersionSpec) -> Checkpoint | None:
         """Return a version's checkpoint as it was when its content had the version's digest; None: it is not kept."""

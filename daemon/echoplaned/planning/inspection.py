@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,22 +16,26 @@ from echoplaned.core.errors import (
     SourceNotFoundError,
     SourceUnsupportedError,
 )
-from echoplaned.core.facts import Dtype, ModelFacts, Task
+from echoplaned.core.facts import Dtype, ModelFacts, SourceContent, SourceFile, Task
 from echoplaned.core.failure import Failure
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.hub import resolve_hub
+from echoplaned.ports.stop import Stop
 
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
 
+_ANY_ROOT: Final = Path("/")
 _SOURCES: Final = "a checkpoint's directory, a GGUF file, or a config.json"
 _GGUF: Final = "GGUF: the torch engine reads safetensors (`--engine llama.cpp` reads GGUF)"
 _ADAPTER_NAME: Final = "adapter_config.json"
 _MODULES_NAME: Final = "modules.json"
 _KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
+_POOLING_DIRECTORIES: Final = ("", "1_Pooling")
+"""The only places of a pooling's config that are part of a version's content."""
 _MAX_JSON_BYTES: Final = 1024 * 1024
 _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
@@ -86,15 +91,36 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
     """As `inspect_model`, with what sizing needs. Without the digest no file but headers and configs is read.
 
     Raises:
+        SourceChangedError: a file was written or replaced while it was read.
         EchoplaneError: as `inspect_model` says.
     """
     refuse_adapter(path)
+    root = allowed_root.absolute() if allowed_root is not None else _ANY_ROOT  # engines run elsewhere
     with translated():
-        native = _allocator.inspect(path, allowed_root)
+        native = _allocator.inspect(path, root)
         if native.task == Task.EMBEDDING:
             _check_modules(path)
-        digest = f"blake3:{_allocator.digest(path, native.files)}" if with_digest else ""
-    return _checkpoint(native, digest)
+    checkpoint = _checkpoint(native, "")
+    content = SourceContent(str(root), tuple(SourceFile(*one) for one in native.contents))
+    facts = replace(checkpoint.facts, content=content)
+    return replace(checkpoint, facts=digest_facts(facts, Stop()) if with_digest else facts)
+
+
+def digest_facts(facts: ModelFacts, stop: Stop) -> ModelFacts:
+    """Read all that an engine will read of an inspected checkpoint, and return its facts with the digest.
+
+    Raises:
+        SourceChangedError: a file is not what it was when it was inspected, or was written meanwhile.
+        SourceCorruptError: a file cannot be read.
+        LimitExceededError: ``stop`` was set.
+    """
+    if facts.content is None:
+        raise SourceCorruptError("there are no files to read", subject="source_uri")
+    flag = _allocator.StopFlag()
+    stop.on_stop(flag.stop)
+    files = [(file.name, file.path, file.size_bytes, file.inode, file.change_time_ns) for file in facts.content.files]
+    with translated():
+        return replace(facts, digest=f"blake3:{_allocator.digest_known(facts.content.root, files, flag)}")
 
 
 def inspect_config(path: Path) -> Checkpoint:
@@ -211,6 +237,12 @@ def _check_modules(directory: Path) -> None:
         types = [str(module["type"]).rpartition(".")[2] for module in modules]
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise SourceCorruptError(f"{_MODULES_NAME} is not a list of modules", subject="source_uri") from error
+    misplaced = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith("Pooling")]
+    if any(name.rstrip("/") not in _POOLING_DIRECTORIES for name in misplaced):
+        message = (
+            f"{_MODULES_NAME}: pooling is configured in {misplaced[0]!r:.80}; supported is {_POOLING_DIRECTORIES[1]!r}"
+        )
+        raise ArchitectureUnsupportedError(message, subject=_MODULES_NAME, accepted=_POOLING_DIRECTORIES[1])
     unknown = sorted(set(types) - _KNOWN_MODULES)
     if unknown:
         known = ", ".join(sorted(_KNOWN_MODULES))
@@ -227,7 +259,8 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         if not path.is_file():
             raise SourceCorruptError(f"{path.name} does not exist", subject="source_uri")
-        with path.open("rb") as file:
+        # It may be another one by now: a pipe is refused, and never waited for.
+        with os.fdopen(_allocator.open_beneath(_ANY_ROOT, path.resolve().relative_to(_ANY_ROOT)), "rb") as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise SourceCorruptError(f"{path.name} cannot be read: {error.strerror}", subject="source_uri") from error

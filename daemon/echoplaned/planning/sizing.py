@@ -32,7 +32,7 @@ class SizedModel:
         ranks: every rank's memory.
         kv_bytes_per_token: what one more token of one sequence adds on the fullest rank while no window is full.
         is_verified: whether anything of the engine's profile was compared with the running engine.
-        is_mapped: whether the weights are the file's own pages.
+        is_copied: whether a load only copies the weights, with no cast.
     """
 
     shape: ServingShape
@@ -44,7 +44,7 @@ class SizedModel:
     ranks: tuple[RankMemory, ...] = ()
     kv_bytes_per_token: int = 0
     is_verified: bool = True
-    is_mapped: bool = True
+    is_copied: bool = True
 
 
 def open_source(source: Path | Checkpoint) -> Checkpoint:
@@ -99,7 +99,7 @@ def size_model(
         ranks=tuple(RankMemory(*rank) for rank in sized.ranks),
         kv_bytes_per_token=sized.kv_bytes_per_token,
         is_verified=sized.verified,
-        is_mapped=weights_name(shape) == checkpoint.weight_format and not checkpoint.native.put_together,
+        is_copied=weights_name(shape) == checkpoint.weight_format and not checkpoint.native.put_together,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.state import Rollout, State
+from echoplaned.core.state import State
 
 
 class Gates(Protocol):
@@ -15,6 +15,6 @@ class Gates(Protocol):
         """Judge a window until another one is asked for. Answers GatesJudged about once a second."""
         ...
 
-    def forget(self, rollout: Rollout) -> None:
-        """The rollout does not need judging any more."""
+    def end(self, rollout_id: str) -> None:
+        """The rollout is over: judge it no more, and remove what was kept of it."""
         ...

@@ -11,15 +11,16 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides, ShapeRequest, VersionSpec
 from echoplaned.core.state import State
+from echoplaned.ports.stop import Stop
 
 
 @dataclass(frozen=True, slots=True)
 class InspectedSource:
-    """A source that was read.
+    """A source whose headers were read.
 
     Attributes:
         path: its directory, free of links, beneath an allowed root.
-        facts: what its files say, their digest among it.
+        facts: what its files say, and which files they are; their digest is empty.
     """
 
     path: str
@@ -66,7 +67,7 @@ class Planning(Protocol):
     """What doors ask. Every method blocks, most of them read files: call them in a worker thread."""
 
     def inspect(self, source_uri: str) -> InspectedSource:
-        """Find a source beneath the allowed roots, and read what its files say.
+        """Find a source beneath the allowed roots, and read what its headers and configs say; no weight is read.
 
         Raises:
             FieldInvalidError: the text is no source.
@@ -74,6 +75,16 @@ class Planning(Protocol):
             SourceCorruptError: a file is missing, cut short or disagrees with another one.
             SourceUnsafeError: the checkpoint holds something that could run code.
             ArchitectureUnsupportedError: the architecture is not in the catalogue.
+        """
+        ...
+
+    def digest(self, found: InspectedSource, stop: Stop) -> ModelFacts:
+        """Read all of a source that was inspected, and return its facts with the digest of its content. Takes seconds for each GiB.
+
+        Raises:
+            SourceChangedError: a file is not what it was when its headers were read.
+            SourceCorruptError: a file cannot be read.
+            LimitExceededError: ``stop`` was set.
         """
         ...
 

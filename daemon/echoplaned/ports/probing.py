@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from echoplaned.core.facts import ModelFacts
-from echoplaned.core.ids import VersionKey
+from echoplaned.core.ids import InstanceKey, VersionKey
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """One real inference made as a probe. ``detail``: why it failed; empty if it did not."""
+    """One real inference made as a probe.
+
+    Attributes:
+        ok: whether the answer was right.
+        detail: why it failed; empty if it did not.
+        duration_s: how long it took.
+        overloaded: it found no room.
+        no_verdict: it failed and says nothing of the engine's health: it was busy, or could not be reached.
+    """
 
     ok: bool
     detail: str = ""
     duration_s: float = 0.0
+    overloaded: bool = False
+    no_verdict: bool = False
+
+
+Reaches = Callable[[str], Awaitable[bool]]
+"""Says whether a new connection to an address, ``host:port``, can be made; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastProbe:
+    """The last probe of an engine that said anything. ``time_s``: when it ended, seconds since the epoch."""
+
+    outcome: ProbeOutcome
+    time_s: float
+
+
+LastProbeOf = Callable[[InstanceKey, int], LastProbe | None]
+"""Returns the last probe of an instance's generation while it serves; None: there was none."""
+
+
+def no_probe(instance: InstanceKey, generation: int) -> LastProbe | None:
+    """Know of no probe."""
+    del instance, generation
+    return None
 
 
 class Prober(Protocol):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
+from echoplaned.core.numbers import clamp_count
+
 
 class CountedBy(StrEnum):
     """Who counted requests: clients by their load reports, or the instances themselves."""
@@ -26,6 +28,10 @@ class RequestCounts:
         in_flight: requests under way at the end of the span.
         latency_bucket_counts: ended requests by latency bucket; empty: not counted.
         origin: who counted them.
+        unreported: requests that may have arrived and that nobody tells of any more: of engines that went without a last report.
+        steps: steps that the model computed, for any request or none.
+        overloads: requests that ended unanswered for want of room or time, which is no error of the version's.
+        calls: calls of any kind that reached the version, requests among them; 0: not counted.
     """
 
     ok: int = 0
@@ -35,10 +41,14 @@ class RequestCounts:
     in_flight: int = 0
     latency_bucket_counts: tuple[int, ...] = ()
     origin: CountedBy = CountedBy.WORKER
+    unreported: int = 0
+    steps: int = 0
+    overloads: int = 0
+    calls: int = 0
 
     @property
     def requests(self) -> int:
-        """Requests that ended."""
+        """Requests that ended, but for overloads: those that say something of the version."""
         return self.ok + self.client_errors + self.server_errors
 
     @property
@@ -49,18 +59,22 @@ class RequestCounts:
     @property
     def seen(self) -> int:
         """Requests that are known to have reached the version, whichever end of them was counted."""
-        return max(self.arrivals, self.requests)
+        return max(self.arrivals, self.requests + self.overloads)
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
-        """Add field by field; the origin is that of the counts that are added."""
+        """Add field by field, up to ``MAX_COUNT`` each; the origin is that of the counts that are added."""
         return RequestCounts(
-            self.ok + other.ok,
-            self.client_errors + other.client_errors,
-            self.server_errors + other.server_errors,
-            self.arrivals + other.arrivals,
-            self.in_flight + other.in_flight,
+            clamp_count(self.ok + other.ok),
+            clamp_count(self.client_errors + other.client_errors),
+            clamp_count(self.server_errors + other.server_errors),
+            clamp_count(self.arrivals + other.arrivals),
+            clamp_count(self.in_flight + other.in_flight),
             _add_buckets(self.latency_bucket_counts, other.latency_bucket_counts),
             other.origin,
+            self.unreported + other.unreported,
+            self.steps + other.steps,
+            self.overloads + other.overloads,
+            self.calls + other.calls,
         )
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
@@ -77,6 +91,10 @@ class RequestCounts:
             self.in_flight,
             buckets,
             self.origin,
+            max(0, self.unreported - earlier.unreported),
+            max(0, self.steps - earlier.steps),
+            max(0, self.overloads - earlier.overloads),
+            max(0, self.calls - earlier.calls),
         )
 
     def at_rest(self) -> RequestCounts:
@@ -124,4 +142,4 @@ def _add_buckets(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, 
     """Add bucket by bucket; a side that was not counted adds nothing, and buckets of other bounds cannot be added."""
     if not first or not second:
         return first or second
-    return tuple(a + b for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()
+    return tuple(clamp_count(a + b) for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()

@@ -26,3 +26,11 @@ class Store(Protocol):
             StoreUnavailableError: nothing was written.
         """
         ...
+
+    def check(self) -> None:
+        """Look whether a commit could be written, without writing.
+
+        Raises:
+            StoreUnavailableError: it could not: the disk or its files have gone, say.
+        """
+        ...

@@ -19,16 +19,49 @@ class TrafficSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """A client as far as we can tell one from another: by its transport connection. gRPC clients and Envoy have both streams on one.
+
+    Attributes:
+        node: the client's id, which is free text and proves nothing.
+        peer: address of the connection's other end.
+    """
+
+    node: str
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Which clients of a model have traffic.
+
+    Attributes:
+        callers: those that have confirmed requests.
+        others: whether requests come of which nobody can say whose they are, as clients report what cannot be true.
+    """
+
+    callers: frozenset[Caller] = frozenset()
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reporter:
     """One client's stream of load reports.
 
     Attributes:
         node: the client's id, which others may share.
         stream: a number that tells the streams apart.
+        peer: address of the connection's other end.
     """
 
     node: str
     stream: int
+    peer: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Who reports."""
+        return Caller(self.node, self.peer)
 
 
 class ClientSource(Protocol):
@@ -38,8 +71,8 @@ class ClientSource(Protocol):
         """Return the totals of every client that reports at present, since its stream of reports began."""
         ...
 
-    def steered(self, model: str) -> frozenset[str]:
-        """Return the node ids of which every stream follows the model's routes and dials none of its versions by itself."""
+    def steered(self, model: str) -> frozenset[Caller]:
+        """Return the clients of which every stream follows the model's routes and dials none of its versions by itself."""
         ...
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from echoplane.v1 import models_pb2, planning_pb2
+from echoplaned.core.budgets import Budget
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
@@ -29,12 +33,16 @@ from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPol
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import PlanQuestion, SizeQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
+from echoplaned.ports.stop import Stop
+from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.loads import LoadTally
 from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.rpc.shares import OperationShares
+from echoplaned.rpc.turns import Turns
 from echoplaned.rpc.version_request import (
     VersionRequest,
     changed_spec,
@@ -43,6 +51,8 @@ from echoplaned.rpc.version_request import (
     read_version_request,
     same_content,
 )
+
+_MAX_WAITING_DIGESTS: Final = 32
 
 VersionEvent = LoadVersion | UpdateModel
 
@@ -63,10 +73,15 @@ class Admission:
         self._handle = deps.handle
         self._memory = memory
         self._tally = tally
-        self._inspections = asyncio.Semaphore(deps.limits.inspections)
+        limits = deps.limits
+        waiting = Budget("calls that wait to be planned", limits.max_waiting_inspections)
+        self._turns = Turns(limits.inspections, waiting)
+        self._headers = BlockingCalls("inspections", limits.inspections, limits.max_waiting_inspections)
+        self._digests = BlockingCalls("digests", limits.inspections, _MAX_WAITING_DIGESTS)
+        self._shares = OperationShares(limits.max_open_operations)
 
-    async def load(self, request: models_pb2.LoadModelRequest) -> Accepted:
-        """Admit a load.
+    async def load(self, request: models_pb2.LoadModelRequest, peer: str) -> Accepted:
+        """Admit a load that a connection asks for.
 
         Raises:
             EchoplaneError: it is refused; nothing changed.
@@ -74,13 +89,13 @@ class Admission:
         came_before = self.known(request)
         if came_before is not None:
             return Accepted(came_before)
-        order = await self._order(read_version_request(request))
+        order = await self._order(read_version_request(request), peer)
         labels = tuple(sorted(request.labels.items())) if request.labels else None
         event = LoadVersion(self.stamp(request), order, labels)
-        return await self._submit(event, validate_only=request.validate_only)
+        return await self._submit(event, peer, validate_only=request.validate_only)
 
-    async def update(self, request: models_pb2.UpdateModelRequest) -> Accepted:
-        """Admit an update.
+    async def update(self, request: models_pb2.UpdateModelRequest, peer: str) -> Accepted:
+        """Admit an update that a connection asks for.
 
         Raises:
             EchoplaneError: it is refused; nothing changed.
@@ -92,7 +107,7 @@ class Admission:
         if asked.model not in self._handle.state.models:
             name = f"models/{asked.model}"
             raise ModelNotFoundError(name, f"{name} does not exist: load a first version")
-        order = await self._order(asked)
+        order = await self._order(asked, peer)
         event = UpdateModel(
             self.stamp(request),
             order,
@@ -102,26 +117,28 @@ class Admission:
             etag=request.etag,
             labels=tuple(sorted(request.labels.items())) if request.labels else None,
         )
-        return await self._submit(event, validate_only=request.validate_only)
+        return await self._submit(event, peer, validate_only=request.validate_only)
 
-    async def plan(self, request: planning_pb2.PlanModelRequest) -> Plan:
+    async def plan(self, request: planning_pb2.PlanModelRequest, peer: str) -> Plan:
         """Plan a version and change nothing: a batch of one.
 
         Raises:
             EchoplaneError: the source cannot be planned, or the model is not there.
         """
-        (result,) = await self.plan_batch((request,))
+        (result,) = await self.plan_batch((request,), peer)
         if isinstance(result, EchoplaneError):
             raise result
         return result
 
-    async def plan_batch(self, requests: Iterable[planning_pb2.PlanModelRequest]) -> list[Plan | EchoplaneError]:
+    async def plan_batch(
+        self, requests: Iterable[planning_pb2.PlanModelRequest], peer: str
+    ) -> list[Plan | EchoplaneError]:
         """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
         taken: Counter[str] = Counter()
         results: list[Plan | EchoplaneError] = []
         for request in requests:
             try:
-                plan = await self._plan_one(read_version_request(request), taken)
+                plan = await self._plan_one(read_version_request(request), taken, peer)
             except EchoplaneError as error:
                 results.append(error)
                 continue
@@ -129,18 +146,18 @@ class Admission:
             results.append(plan)
         return results
 
-    async def _plan_one(self, asked: VersionRequest, taken: Mapping[str, int]) -> Plan:
+    async def _plan_one(self, asked: VersionRequest, taken: Mapping[str, int], peer: str) -> Plan:
         if asked.model and asked.model not in self._handle.state.models:
             raise ModelNotFoundError(f"models/{asked.model}")
         self._check_engine(asked)
         try:
-            spec, facts = await self._inspect(asked)
+            spec, facts = await self._inspect(asked, peer)
         except (SourceUnsupportedError, ArchitectureUnsupportedError, DtypeUnsupportedError):
             # Sound files have a size, whoever serves them.
             question = SizeQuestion(
                 asked.source_uri, asked.shape, asked.reservoir or ReservoirOverrides(), bool(asked.model), dict(taken)
             )
-            return await asyncio.to_thread(self._deps.planning.size, question, self._handle.state)
+            return await self._size(question, peer)
         return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
@@ -157,7 +174,7 @@ class Admission:
         """Return what the core's event says of the request itself."""
         return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
 
-    async def _order(self, asked: VersionRequest) -> VersionOrder:
+    async def _order(self, asked: VersionRequest, peer: str) -> VersionOrder:
         """Return what is wanted, with a plan that says nothing yet."""
         known = self._version(asked.model, asked.version)
         if not asked.source_uri and known is None:
@@ -170,7 +187,7 @@ class Admission:
         if known is not None and not asked.source_uri and known.instances:
             spec, facts = changed_spec(asked, known), known.facts
         else:
-            spec, facts = await self._inspect(completed)
+            spec, facts = await self._inspect_all(completed, peer)
         version_id = asked.version or default_version_id(spec)
         known = self._version(asked.model, version_id)
         if known is not None and same_content(known.spec, spec):
@@ -178,27 +195,45 @@ class Admission:
         plan = _unplanned(spec, facts)
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
-    async def _inspect(self, asked: VersionRequest) -> tuple[VersionSpec, ModelFacts]:
-        async with self._inspections:
-            found = await asyncio.to_thread(self._deps.planning.inspect, asked.source_uri)
+    async def _inspect(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
+        found = await self._read_headers(asked.source_uri, peer)
         return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
 
-    async def _submit(self, event: VersionEvent, *, validate_only: bool) -> Accepted:
+    async def _inspect_all(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
+        """Inspect a source and read all of it for its digest, which makes a version what it is."""
+        found = await self._read_headers(asked.source_uri, peer)
+        # What is wrong with the rest of the request is found before gigabytes are read for it.
+        spec = new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency)
+        stop = Stop()
+        digest = partial(self._deps.planning.digest, found, stop)
+        facts = await self._digests.run(digest, size=_bytes_of(found), give_up=stop.stop)
+        return replace(spec, digest=facts.digest), facts
+
+    async def _read_headers(self, source_uri: str, peer: str) -> InspectedSource:
+        async with self._turns.turn(peer):
+            return await self._headers.run(partial(self._deps.planning.inspect, source_uri))
+
+    async def _size(self, question: SizeQuestion, peer: str) -> Plan:
+        async with self._turns.turn(peer):
+            return await self._headers.run(partial(self._deps.planning.size, question, self._handle.state))
+
+    async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
         """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
         state = self._handle.state
-        dry_run = step(state, event)
-        operation = _answer(dry_run)
+        operation = _answer(step(state, event))
         known = self._version(event.order.model, event.order.version)
-        if operation.operation_id == event.request.operation_id:
-            self._check_limits(event.order)
-            plan = await self._plan_for(event, known)
-            event = replace(event, order=replace(event.order, plan=plan))
-            operation = replace(operation, plan=plan)
-        if validate_only:
-            return Accepted(operation, operation.plan or event.order.plan)
-        self._tally.observe(self._handle.state)
-        answer = await self._handle.submit(event)
-        return Accepted(answered(answer))
+        with contextlib.ExitStack() as stack:
+            # A call that is answered by a known operation takes nothing.
+            if operation.operation_id == event.request.operation_id:
+                stack.enter_context(self._shares.one_more(state, operation.operation_id, peer))
+                self._check_limits(event.order)
+                plan = await self._plan_for(event, known)
+                event = replace(event, order=replace(event.order, plan=plan))
+                operation = replace(operation, plan=plan)
+            if validate_only:
+                return Accepted(operation, operation.plan or event.order.plan)
+            self._tally.observe(self._handle.state)
+            return Accepted(answered(await self._handle.submit(event)))
 
     async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
         if known is not None and known.instances:
@@ -247,11 +282,8 @@ class Admission:
             )
 
     def _check_limits(self, order: VersionOrder) -> None:
-        """Check what a new operation would take up; a call that is answered by a known one takes nothing."""
+        """Check what a new operation would make: another model, another version."""
         state, limits = self._handle.state, self._deps.limits
-        open_count = sum(not o.done for o in state.operations.values())
-        if open_count >= limits.max_open_operations:
-            raise LimitExceededError("operations", f"{open_count} operations are open: wait for one of them", 5.0)
         model = state.models.get(order.model)
         if model is None and len(state.models) >= limits.max_models:
             raise LimitExceededError("models", f"there are {len(state.models)} models: delete one first", 60.0)
@@ -266,6 +298,11 @@ def answered(operation: Operation | None) -> Operation:
     if operation is None:
         raise AssertionError("the core took a command and named no operation for it")
     return operation
+
+
+def _bytes_of(found: InspectedSource) -> int:
+    """Return how much a digest has to read."""
+    return 0 if found.facts.content is None else sum(file.size_bytes for file in found.facts.content.files)
 
 
 def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from echoplaned.engine_kinds import EngineKind
+from echoplaned.ports.emit import Emit
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf, no_pid
 from echoplaned.ports.planning import Planning
-from echoplaned.ports.probing import Prober
+from echoplaned.ports.probing import LastProbeOf, Prober, no_probe
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
@@ -21,13 +22,26 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """What callers may take. ``inspections``: checkpoints that are read at once; reading hashes the whole of them."""
+    """What callers may take, all of them together; half of it is kept for connections that hold little.
+
+    Attributes:
+        max_models: models.
+        max_versions_per_model: versions of one model.
+        max_open_operations: operations under way.
+        max_watchers: streams and calls that wait for a change, health's apart.
+        max_health_watchers: streams of ``grpc.health.v1.Health/Watch``.
+        inspections: checkpoints whose headers are read at once, and as many of which all is.
+        max_waiting_inspections: calls that wait for their turn to have one read.
+        default_max_concurrency: of a version whose caller names none.
+    """
 
     max_models: int = 1000
     max_versions_per_model: int = 100
     max_open_operations: int = 100
     max_watchers: int = 1000
+    max_health_watchers: int = 20_000
     inspections: int = 2
+    max_waiting_inspections: int = 200
     default_max_concurrency: int = 8
 
 
@@ -63,7 +77,8 @@ class RpcDeps:
     ``engines``: by kind, as callers name them.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
     ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
-    ``pid_of``: the process that leads an instance's engine.
+    ``pid_of``: the process that leads an instance's engine. ``emit``: takes facts, a probe that failed among them. ``last_probe``: what
+    the daemon's own probes of a serving engine say.
     """
 
     handle: Handle
@@ -81,4 +96,6 @@ class RpcDeps:
     pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True
     alarms: Callable[[], tuple[str, ...]] = lambda: ()
+    emit: Emit = lambda _event: None
+    last_probe: LastProbeOf = no_probe
     observer: RpcObserver = field(default_factory=NoObserver)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.errors import LimitExceededError
 from echoplaned.core.state import State
 from echoplaned.ports.handle import Handle
@@ -63,23 +64,23 @@ async def closing(source: AsyncIterator[Result]) -> AsyncIterator[AsyncIterator[
 
 
 class Watchers:
-    """How many streams follow something; each costs memory and a wake-up a change."""
+    """How many streams follow something; each costs memory and a wake-up a change, so a connection has a share of them."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._count = 0
+    def __init__(self, limit: int, what: str = "watchers") -> None:
+        self._budget = Budget(what, limit)
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Count a stream while it lasts.
+    def one_more(self, peer: str) -> Iterator[None]:
+        """Count a stream of a connection while it lasts.
 
         Raises:
-            LimitExceededError: there are as many as are allowed.
+            LimitExceededError: the connection, or all of them together, have as many as are allowed.
         """
-        if self._count >= self._limit:
-            raise LimitExceededError("watchers", f"{self._limit} streams follow changes already: end one", 5.0)
-        self._count += 1
+        try:
+            self._budget.take(peer)
+        except BudgetExceededError as refused:
+            raise LimitExceededError(self._budget.what, str(refused), 5.0) from None
         try:
             yield
         finally:
-            self._count -= 1
+            self._budget.give(peer)

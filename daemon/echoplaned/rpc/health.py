@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health: the daemon as a whole, each of its services, and one name a model."""
+"""grpc.health.v1.Health: the daemon as a whole, each of its services, one name a model and one a version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echoplane.v1 import types_pb2
 from echoplaned.core.state import State
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.following import Watchers, closing, follow
-from echoplaned.rpc.health_view import model_health
+from echoplaned.rpc.health_view import model_health, version_health
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import DaemonStoppingError, Lifecycle
 
@@ -21,10 +21,11 @@ NOT_SERVING: int = _Status.Value("NOT_SERVING")
 UNKNOWN: int = _Status.Value("SERVICE_UNKNOWN")
 _ANSWERS = frozenset({types_pb2.HEALTH_STATE_SERVING, types_pb2.HEALTH_STATE_DEGRADED})
 MODEL_PREFIX = "models/"
+_VERSIONS = "/versions/"
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package has no types
-    """Follows the state. A model is SERVING while anything of it answers.
+    """Follows the state. A model, or a version, is SERVING while anything of it answers.
 
     Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
     """
@@ -49,7 +50,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
     ) -> health_pb2.HealthListResponse:
         """Return every service's status."""
         state = self._handle.state
-        names = [*self._services, *(f"{MODEL_PREFIX}{name}" for name in state.models)]
+        names = [*self._services, *_names(state)]
         statuses = {name: health_pb2.HealthCheckResponse(status=self._status(state, name)) for name in names}
         return health_pb2.HealthListResponse(statuses=statuses)
 
@@ -58,7 +59,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Send a service's status now and after each change; a name that is not known yet is SERVICE_UNKNOWN."""
         name = request.service
-        with self._watchers.one_more():
+        with self._watchers.one_more(context.peer()):
             try:
                 async with closing(
                     follow(self._handle, self._lifecycle, lambda state: self._status(state, name))
@@ -72,10 +73,27 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
     def _status(self, state: State, name: str) -> int:
         if name in self._services:
             return self._said(serving=True)
-        model = state.models.get(name.removeprefix(MODEL_PREFIX)) if name.startswith(MODEL_PREFIX) else None
-        if model is None:
-            return UNKNOWN
-        return self._said(serving=model_health(model) in _ANSWERS)
+        health = _health(state, name)
+        return UNKNOWN if health is None else self._said(serving=health in _ANSWERS)
 
     def _said(self, *, serving: bool) -> int:
         return SERVING if serving and not self._lifecycle.stopping else NOT_SERVING
+
+
+def _names(state: State) -> Iterable[str]:
+    """Yield the name of every model and of every version."""
+    for name, model in state.models.items():
+        yield f"{MODEL_PREFIX}{name}"
+        yield from (f"{MODEL_PREFIX}{name}{_VERSIONS}{version}" for version in model.versions)
+
+
+def _health(state: State, name: str) -> types_pb2.HealthState | None:
+    """Return the health of ``models/M`` or ``models/M/versions/V``; None: there is no such thing."""
+    if not name.startswith(MODEL_PREFIX):
+        return None
+    model_id, separator, version_id = name.removeprefix(MODEL_PREFIX).partition(_VERSIONS)
+    model = state.models.get(model_id)
+    if model is None or not separator:
+        return None if model is None else model_health(model)
+    version = model.versions.get(version_id)
+    return None if version is None else version_health(version)

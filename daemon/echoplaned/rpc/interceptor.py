@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
@@ -13,13 +14,13 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from echoplane.googleapis import error_details_pb2, status_pb2
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import EchoplaneError, FieldInvalidError
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing
 from echoplaned.rpc.lifecycle import DaemonStoppingError
 from echoplaned.rpc.status import to_trailer
-from echoplaned.rpc.validate import check
+from echoplaned.rpc.validate import check, parse
 
 # The stubs know neither the aio handlers nor all of the context; what is generic there is not at run time.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -27,6 +28,7 @@ Handler: TypeAlias = Any
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 REQUEST_ID_HEADER = "x-request-id"
+MAX_LOGGED_ID = 64
 _CHECKED_PACKAGES = ("echoplane.v1.", "google.longrunning.", "inference.Repository")
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _QUIET = ("Get", "List", "Check", "Watch", "Server", "Model")
@@ -40,7 +42,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ApiInterceptor(_Interceptor):
-    """Wraps every method that takes one request. Streams of requests (ADS, LRS, reflection) pass through untouched."""
+    """Wraps every method that takes one request, and reads it: gRPC itself answers INTERNAL for bytes that are no message.
+
+    Of streams of requests (reflection) only the bytes are looked at; those that read bytes themselves (ADS, LRS) pass through untouched.
+    """
 
     def __init__(self, observer: RpcObserver, monotonic: Callable[[], float]) -> None:
         self._observer = observer
@@ -56,20 +61,24 @@ class ApiInterceptor(_Interceptor):
         if known is not None:
             return known
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
+        if handler is None or handler.request_deserializer is None:
             return handler
-        wrapped = self._stream(method, handler) if handler.response_streaming else self._unary(method, handler)
+        if handler.request_streaming:
+            if not inspect.isasyncgenfunction(handler.stream_stream):
+                return handler  # it reads by itself
+            wrapped = _both_ways(method, handler)
+        else:
+            wrapped = self._stream(method, handler) if handler.response_streaming else self._unary(method, handler)
         self._wrapped[method] = wrapped
         return wrapped
 
     def _unary(self, method: str, handler: Handler) -> Handler:
         behaviour = handler.unary_unary
 
-        async def call(request: Message, context: Context) -> Message:
+        async def call(raw: bytes, context: Context) -> Message:
             ended = _Ended(self._observer, method, self._monotonic)
-            _bind_log_context(method, request, context)
             try:
-                _check(request)
+                request = _read(method, handler, raw, context)
                 answer: Message = await behaviour(request, context)
             except asyncio.CancelledError:
                 ended.told(grpc.StatusCode.CANCELLED.name)
@@ -82,18 +91,15 @@ class ApiInterceptor(_Interceptor):
             ended.told("OK")
             return answer
 
-        return grpc.unary_unary_rpc_method_handler(
-            call, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
-        )
+        return grpc.unary_unary_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
 
     def _stream(self, method: str, handler: Handler) -> Handler:
         behaviour = handler.unary_stream
 
-        async def call(request: Message, context: Context) -> AsyncIterator[Message]:
+        async def call(raw: bytes, context: Context) -> AsyncIterator[Message]:
             ended = _Ended(self._observer, method, self._monotonic)
-            _bind_log_context(method, request, context)
             try:
-                _check(request)
+                request = _read(method, handler, raw, context)
                 async with closing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         yield answer
@@ -107,9 +113,7 @@ class ApiInterceptor(_Interceptor):
                 await _abort(context, error, ended)
             ended.told("OK")
 
-        return grpc.unary_stream_rpc_method_handler(
-            call, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
-        )
+        return grpc.unary_stream_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
 
 
 class _Ended:
@@ -130,23 +134,46 @@ class _Ended:
         (log.debug if quiet else log.info)("rpc", code=code, reason=reason, seconds=round(seconds, 6))
 
 
-def _check(request: Message) -> None:
-    if request.DESCRIPTOR.full_name.startswith(_CHECKED_PACKAGES):
-        check(request)
+def _both_ways(method: str, handler: Handler) -> Handler:
+    """Return a method whose requests are read here; bytes that are none end its stream with INVALID_ARGUMENT."""
+
+    async def call(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[Message]:
+        async def requests() -> AsyncIterator[Message]:
+            async for raw in messages:
+                try:
+                    request = parse(raw, handler.request_deserializer, method)
+                except FieldInvalidError as error:
+                    log.info("rpc", method=method, peer=context.peer(), code="INVALID_ARGUMENT", reason=str(error))
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+                yield request
+
+        async with closing(handler.stream_stream(requests(), context)) as answers:
+            async for answer in answers:
+                yield answer
+
+    return grpc.stream_stream_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
 
 
-def _bind_log_context(method: str, request: Message, context: Context) -> None:
+def _read(method: str, handler: Handler, raw: bytes, context: Context) -> Message:
+    """Return a call's request, checked, and put what tells calls apart on every line that the call logs.
+
+    Raises:
+        FieldInvalidError: it is none, or breaks a rule.
+    """
     # A call is a task of its own with a context of its own: what is bound here ends with it.
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(method=method, request_id=_request_id(request, context), peer=context.peer())
+    structlog.contextvars.bind_contextvars(method=method, request_id=_header_id(context), peer=context.peer())
+    request = parse(raw, handler.request_deserializer, method)
+    if own := getattr(request, "request_id", ""):
+        structlog.contextvars.bind_contextvars(request_id=str(own)[:MAX_LOGGED_ID])
+    if request.DESCRIPTOR.full_name.startswith(_CHECKED_PACKAGES):
+        check(request)
+    return request
 
 
-def _request_id(request: Message, context: Context) -> str:
-    own = getattr(request, "request_id", "")
-    if own:
-        return str(own)
+def _header_id(context: Context) -> str:
     metadata = context.invocation_metadata() or ()
-    return next((str(value)[:64] for key, value in metadata if key == REQUEST_ID_HEADER), "")
+    return next((str(value)[:MAX_LOGGED_ID] for key, value in metadata if key == REQUEST_ID_HEADER), "")
 
 
 def _code_name(context: Context) -> str:

@@ -45,13 +45,13 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.LoadModelRequest, context: Context
     ) -> longrunning_pb2.Operation:
         """Load a version."""
-        return self._answer(await self._admission.load(request))
+        return self._answer(await self._admission.load(request, context.peer()))
 
     async def UpdateModel(  # noqa: N802 - the API's name
         self, request: models_pb2.UpdateModelRequest, context: Context
     ) -> longrunning_pb2.Operation:
         """Roll a version out."""
-        return self._answer(await self._admission.update(request))
+        return self._answer(await self._admission.update(request, context.peer()))
 
     async def DeleteModel(  # noqa: N802 - the API's name
         self, request: models_pb2.DeleteModelRequest, context: Context

@@ -67,7 +67,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         operation_id = parse_operation(request.name)
         last = find_operation(self._handle.state, operation_id)
         timeout_s = self._timeout_s(request)
-        with self._watchers.one_more():
+        with self._watchers.one_more(context.peer()):
             try:
                 waiting = self._handle.wait_until(_ended(operation_id), timeout_s)
                 state = await until_stop(self._lifecycle, waiting)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -88,6 +89,13 @@ def decode_token(query: Query, token: str) -> Key:
     if not isinstance(parts, list) or len(parts) < 2 or parts[0] != query.digest:
         raise PageTokenInvalidError
     key = tuple(parts[1:])
-    if not all(isinstance(part, str | float | int) and not isinstance(part, bool) for part in key):
+    if not all(map(_is_place, key)):
         raise PageTokenInvalidError
     return key
+
+
+def _is_place(part: object) -> bool:
+    """Whether it can be compared: nothing lies after NaN or infinity."""
+    if isinstance(part, float):
+        return math.isfinite(part)
+    return isinstance(part, str | int) and not isinstance(part, bool)

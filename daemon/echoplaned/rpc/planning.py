@@ -29,13 +29,13 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
         self, request: planning_pb2.PlanModelRequest, context: Context
     ) -> plans_pb2.Plan:
         """Plan one version."""
-        return plan_to_pb(await self._admission.plan(request))
+        return plan_to_pb(await self._admission.plan(request, context.peer()))
 
     async def BatchPlanModels(  # noqa: N802 - the API's name
         self, request: planning_pb2.BatchPlanModelsRequest, context: Context
     ) -> planning_pb2.BatchPlanModelsResponse:
         """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
-        results = await self._admission.plan_batch(request.requests)
+        results = await self._admission.plan_batch(request.requests, context.peer())
         return planning_pb2.BatchPlanModelsResponse(results=[_result(result) for result in results])
 
     async def ListDevices(  # noqa: N802 - the API's name

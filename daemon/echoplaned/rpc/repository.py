@@ -132,7 +132,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         _check_repository(request.repository_name)
         load = self._read_load(request)
         check(load)
-        accepted = await self._admission.load(load)
+        accepted = await self._admission.load(load, context.peer())
         await self._finished(accepted.operation)
         return oip.RepositoryModelLoadResponse()
 

@@ -65,7 +65,7 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         """Send the rollout now and after each change, until its outcome is known."""
         model_id, rollout_id = parse_rollout(request.name)
         last, latest = find_rollout(self._handle.state, model_id, rollout_id)
-        with self._watchers.one_more():
+        with self._watchers.one_more(context.peer()):
             watched = _watched(model_id, rollout_id)
             async with closing(follow(self._handle, self._lifecycle, watched)) as changes:
                 async for found in changes:

@@ -114,7 +114,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         """Send events from a token on, or from now on, as they happen."""
         after = self._after(request.resume_token)
         subject = model_name(parse_model(request.model, "model")) if request.model else ""
-        with self._watchers.one_more():
+        with self._watchers.one_more(context.peer()):
             # The headers say that the stream has begun: what happens from here on will be told.
             await context.send_initial_metadata(())
             async with closing(self._handle.follow(after)) as told:
@@ -170,6 +170,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
                         server_error_count=counts.server_errors,
                         in_flight_count=counts.in_flight,
                         arrival_count=counts.arrivals,
+                        overload_count=counts.overloads,
                     )
                 )
         return found

@@ -1,18 +1,23 @@
-"""What a request may hold: the field rules of the protos, and no field that this version does not know."""
+"""What a request may hold: so many bytes and entries, the field rules of the protos, clean text, no field that nobody knows.
+
+What is large is refused before it is looked at: a message by its bytes before it is parsed, a field by its entries before any is read.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, cast
 
 import protovalidate
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
+from echoplaned.core.text import is_clean
 
 # Rules over several fields name no field of their own; this is the one to change.
 _FIELD_OF_RULE: Mapping[str, str] = {
@@ -22,18 +27,91 @@ _FIELD_OF_RULE: Mapping[str, str] = {
 }
 _KEY_CHARS = 64
 
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+"""Of one request to any service; the longest that keeps every rule has about 400 KB, and a batch of plans is a list of such."""
+
+MAX_SHORT_REQUEST_BYTES: Final = 4096
+MAX_ENTRIES: Final = 1000
+"""Entries of one list or map; where a rule allows fewer, the rule says so itself."""
+
+MAX_VIOLATIONS: Final = 100
+"""Violations of one kind that are collected; a status carries fewer."""
+
+# Requests that hold a name and little else. Health's Watch keeps its for as long as it lasts.
+_SHORT_PACKAGES = ("grpc.health.", "grpc.reflection.", "google.longrunning.")
+
+_UNCLEAN = "must hold no control characters and no marks that hide or turn text round: leave them out"
+
 _validator = protovalidate.Validator()
+
+
+def parse(raw: bytes, from_bytes: Callable[[bytes], Message], method: str = "") -> Message:
+    """Return the message in these bytes.
+
+    Args:
+        raw: what came.
+        from_bytes: its deserializer.
+        method: ``/package.Service/Method``, which says how large it may be.
+
+    Raises:
+        FieldInvalidError: they are too many, or no such message.
+    """
+    most = MAX_SHORT_REQUEST_BYTES if method[1:].startswith(_SHORT_PACKAGES) else MAX_REQUEST_BYTES
+    if len(raw) > most:
+        raise FieldInvalidError(Violation("", f"the request has {len(raw)} bytes, at most {most} are read: send less"))
+    try:
+        return from_bytes(raw)
+    except DecodeError:
+        raise FieldInvalidError(Violation("", "these bytes are no request of this method")) from None
 
 
 def check(request: Message) -> None:
     """Check a request whole.
 
     Raises:
-        FieldInvalidError: with every violation there is.
+        FieldInvalidError: with every violation there is, but for a field with far too many entries: then with those fields alone.
     """
-    violations = [*_unknown_fields(request, ""), *_broken_rules(request)]
+    crowded = list(itertools.islice(_crowded_fields(request, ""), MAX_VIOLATIONS))
+    if crowded:
+        raise FieldInvalidError(*crowded)
+    found = (_unknown_fields(request, ""), _broken_rules(request))
+    violations = [violation for each in found for violation in itertools.islice(each, MAX_VIOLATIONS)]
+    named = {violation.field for violation in violations}
+    unclean = itertools.islice(_unclean_texts(request, ""), MAX_VIOLATIONS)
+    # A pattern says it already where there is one: a field is named once.
+    violations += [violation for violation in unclean if violation.field not in named]
     if violations:
         raise FieldInvalidError(*violations)
+
+
+def _crowded_fields(message: Message, path: str) -> Iterator[Violation]:
+    for field, value, inner in _set_fields(message, path):
+        if field.is_repeated and len(value) > MAX_ENTRIES:
+            yield Violation(inner, f"has {len(value)} entries, far more than are allowed: nothing of it was read")
+        elif field.message_type is not None:
+            for step, child in _children(field, value):
+                yield from _crowded_fields(child, f"{inner}{step}")
+
+
+def _unclean_texts(message: Message, path: str) -> Iterator[Violation]:
+    """Yield the fields whose text holds what cannot be seen; it would end up in tables and logs."""
+    for field, value, inner in _set_fields(message, path):
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key, one in value.items():
+                if not all(is_clean(text) for text in (key, one) if isinstance(text, str)):
+                    yield Violation(f"{inner}[{_subscript(key)}]", _UNCLEAN)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            texts = value if field.is_repeated else (value,)
+            if not all(map(is_clean, texts)):
+                yield Violation(inner, _UNCLEAN)
+        if field.message_type is not None:
+            for step, child in _children(field, value):
+                yield from _unclean_texts(child, f"{inner}{step}")
+
+
+def _set_fields(message: Message, path: str) -> Iterator[tuple[FieldDescriptor, Any, str]]:
+    for field, value in message.ListFields():
+        yield field, value, f"{path}.{field.name}" if path else field.name
 
 
 def _broken_rules(request: Message) -> Iterator[Violation]:
@@ -66,10 +144,9 @@ def _unknown_fields(message: Message, path: str) -> Iterator[Violation]:
         number = str(unknown.field_number)
         text = f"{message.DESCRIPTOR.full_name} has no field with this number in this version of the API"
         yield Violation(f"{path}.{number}" if path else number, text)
-    for field, value in message.ListFields():
+    for field, value, inner in _set_fields(message, path):
         if field.message_type is None:
             continue
-        inner = f"{path}.{field.name}" if path else field.name
         for step, child in _children(field, value):
             yield from _unknown_fields(child, f"{inner}{step}")
 

@@ -56,8 +56,7 @@ class Dispatcher:
         model = state.models.get(operation.model)
         if operation.kind is OperationKind.DELETE_MODEL and model is None:
             self.routes.forget(operation.model)
-        if operation.kind is OperationKind.UPDATE and model is not None:
-            for rollout in model.past_rollouts:
-                if rollout.rollout_id == operation.rollout_id:
-                    self.gates.forget(rollout)
+        if operation.kind is OperationKind.UPDATE and operation.rollout_id:
+            # An update ends with its rollout, also where the model ended with both.
+            self.gates.end(operation.rollout_id)
         self.observer.finished(effect, state)

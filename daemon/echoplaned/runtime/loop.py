@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -13,13 +14,16 @@ from echoplaned.core import effects as fx
 from echoplaned.core.commands import Command
 from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
 from echoplaned.core.events import Event, Tick
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.queries import version_exists
 from echoplaned.core.state import Operation, State
 from echoplaned.core.step import Step, StepInput, step
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.store import Store
 from echoplaned.runtime.announces import AnnounceLog
+from echoplaned.runtime.core_faults import CoreFaultError, CoreFaults
 from echoplaned.runtime.dispatch import Dispatcher
-from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.faults import AdapterFaults, contain
 from echoplaned.runtime.performing import Performer
 
 log = structlog.get_logger(__name__)
@@ -46,7 +50,9 @@ class Loop:
     """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
 
     When the store cannot be written, a command is refused and changes nothing; an observed fact is kept in memory, routes that
-    only take weight from a failing version go out at once, and everything else waits for the store.
+    only take weight from a failing version or are stored already go out at once, and everything else waits for the store. A fault
+    of the store's own is the same. An event that the core breaks on is dropped, and a command refused: the state is frozen, so it
+    stays as it was.
     """
 
     def __init__(
@@ -63,9 +69,11 @@ class Loop:
         self._unwritten = _Unwritten()
         self._performer: Performer | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._refused_last = False
+        self._refusal: StoreUnavailableError | None = None
+        self._missing: StoreUnavailableError | None = None
         self.event_count = 0
         self.faults = AdapterFaults(self.emit, clock)
+        self._core_faults = CoreFaults(self.faults)
 
     # --- what others may do ---
 
@@ -74,10 +82,20 @@ class Loop:
         """The newest state; frozen."""
         return self._state
 
+    def has_version(self, key: VersionKey) -> bool:
+        """Return whether there is such a version now."""
+        return version_exists(self._state, key)
+
     @property
     def store_writable(self) -> bool:
-        """Whether the last attempt to write the store succeeded."""
-        return not self._unwritten.dirty and not self._refused_last
+        """Whether the last attempt to write the store succeeded, and its last look at itself."""
+        return not self._unwritten.dirty and self._refusal is None and self._missing is None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What somebody should look at, one sentence each."""
+        trouble = self._missing or self._refusal
+        return (*((str(trouble),) if trouble is not None else ()), *self._core_faults.alarms)
 
     @property
     def is_idle(self) -> bool:
@@ -128,44 +146,69 @@ class Loop:
         self._performer = Performer(dispatcher, self.faults)
 
     async def handle(self, event: Event) -> None:
-        """Apply one event outside the queue: recovery's, before ``run`` begins."""
-        await self._take(_Item(event))
+        """Apply one event outside the queue: recovery's, before ``run`` begins.
+
+        Raises:
+            CoreFaultError: the core broke on it. A start that was not recovered would believe in engines that have gone.
+        """
+        if not await self._take(_Item(event)):
+            raise CoreFaultError(type(event).__name__)
 
     async def run(self, tick_s: float) -> None:
         """Apply events until cancelled; a tick comes at least every ``tick_s`` seconds."""
+        await self._check_store()
         next_tick = self._clock() + tick_s
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, next_tick - self._clock())):
-                    item = await self._queue.get()
-            except TimeoutError:
-                item = _Item(Tick(self._clock()))
-            await self._take(item)
-            if self._clock() >= next_tick:
-                if not isinstance(item.event, Tick):
-                    await self._take(_Item(Tick(self._clock())))
+            item = await self._next(next_tick - self._clock())
+            if item is not None:
+                await self._take(item)
+            if item is None or self._clock() >= next_tick:
+                await self._check_store()
+                await self._take(_Item(Tick(self._clock())))
                 next_tick = self._clock() + tick_s
+
+    async def _next(self, timeout_s: float) -> _Item | None:
+        """Return the next event; None: none came in time."""
+        try:
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
 
     async def close(self) -> None:
         """Release the store's thread."""
         await asyncio.to_thread(self._writer.shutdown)
 
-    async def _take(self, item: _Item) -> None:
-        await self._handle(item)
+    async def _take(self, item: _Item) -> bool:
+        """Apply one event; whether the core took it."""
+        result = self._step(item)
+        if result is not None:
+            await self._act(item, result)
         self.event_count += 1
+        return result is not None
 
-    async def _handle(self, item: _Item) -> None:
-        try:
-            result = step(self._state, item.event)
-        except EchoplaneError as error:
+    def _step(self, item: _Item) -> Step | None:
+        """Return what an event leads to; None: it was refused, or broke the core, and nothing has changed."""
+        with contain(partial(self._step_failed, item)):
+            return step(self._state, item.event)
+        return None
+
+    def _step_failed(self, item: _Item, error: BaseException) -> None:
+        if item.answer is not None and isinstance(error, EchoplaneError):
             _refuse(item, error)
             return
+        # An adapter's event is never refused by the core: whatever it raises there is a mistake of ours.
+        kind = type(item.event).__name__
+        self._core_faults.note(kind, error)
+        if item.answer is not None:
+            _refuse(item, CoreFaultError(kind))
+
+    async def _act(self, item: _Item, result: Step) -> None:
         announces = [effect for effect in result.effects if isinstance(effect, fx.Announce)]
         needs_store = any(isinstance(effect, fx.Persist) for effect in result.effects) or self._unwritten.dirty
         if needs_store:
-            try:
-                await self._commit(result.state, [*self._unwritten.announces, *announces])
-            except StoreUnavailableError as error:
+            error = await self._commit(result.state, [*self._unwritten.announces, *announces])
+            if error is not None:
                 self._store_failed(item, result, announces, error)
                 return
         flushed, self._unwritten = self._unwritten, _Unwritten()
@@ -175,16 +218,43 @@ class Loop:
         _answer(item, result, self._state)
         self._perform([*self._still_implied(flushed.effects), *result.effects])
 
-    async def _commit(self, after: State, announces: list[fx.Announce]) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._store.commit, self._committed, after, tuple(announces))
-        self._committed = after
-        self._refused_last = False
+    async def _commit(self, after: State, announces: list[fx.Announce]) -> StoreUnavailableError | None:
+        """Write a state; return why that failed."""
+        error = await self._in_store(partial(self._store.commit, self._committed, after, tuple(announces)))
+        if error is None:
+            self._committed = after
+            self._refusal = None
+        return error
+
+    async def _check_store(self) -> None:
+        """Have the store look at itself: a disk that has gone is seen though nobody writes."""
+        before, self._missing = self._missing, await self._in_store(self._store.check)
+        if self._missing is not None and before is None:
+            log.error("store.unavailable", detail=str(self._missing))
+        if self._missing is None and before is not None:
+            self._refusal = None  # it was for that, and nobody needs to write for the alarm to end
+
+    async def _in_store(self, work: Callable[[], None]) -> StoreUnavailableError | None:
+        """Do something in the store's thread; return what it raised, as the one error that the loop knows of a store."""
+        raised: list[BaseException] = []
+
+        def do() -> None:
+            with contain(raised.append):
+                work()
+
+        await asyncio.get_running_loop().run_in_executor(self._writer, do)
+        if not raised:
+            return None
+        (error,) = raised
+        if isinstance(error, StoreUnavailableError):
+            return error
+        self.faults.note("store", (), error)
+        return StoreUnavailableError(f"a fault of its own: {type(error).__name__}")
 
     def _store_failed(
         self, item: _Item, result: Step, announces: list[fx.Announce], error: StoreUnavailableError
     ) -> None:
-        self._refused_last = True
+        self._refusal = error
         if item.answer is not None:
             _refuse(item, error)
             return
@@ -192,12 +262,17 @@ class Loop:
             log.error("store.unavailable", detail=str(error))
         self._unwritten.dirty = True
         self._unwritten.announces += announces
-        urgent: list[fx.Effect] = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and e.urgent]
+        urgent: list[fx.Effect] = [e for e in result.effects if isinstance(e, fx.PublishRoutes) and self._may_go_out(e)]
         self._unwritten.effects += [
             e for e in result.effects if e not in urgent and not isinstance(e, fx.Announce | fx.Persist)
         ]
         self._publish(result.state)
         self._perform(urgent)
+
+    def _may_go_out(self, effect: fx.PublishRoutes) -> bool:
+        """Whether routes need not wait for the store: they only take weight away, or are those that it has (after a start)."""
+        known = self._committed.models.get(effect.model)
+        return effect.urgent or (known is not None and known.routes == effect.routes)
 
     def _still_implied(self, deferred: list[fx.Effect]) -> list[fx.Effect]:
         """Return the deferred effects that the newest state still asks for; the others were overtaken."""
@@ -224,9 +299,6 @@ def _answer(item: _Item, result: Step, state: State) -> None:
         item.answer.set_result(state.operations.get(replied))
 
 
-def _refuse(item: _Item, error: EchoplaneError) -> None:
-    if item.answer is None:
-        # An adapter's event never raises in the core; this is a bug worth seeing, not worth dying of.
-        log.error("event.refused", kind=type(item.event).__name__, error=str(error))
-    elif not item.answer.done():
+def _refuse(item: _Item, error: Exception) -> None:
+    if item.answer is not None and not item.answer.done():
         item.answer.set_exception(error)

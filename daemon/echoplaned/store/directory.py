@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -50,17 +52,15 @@ class StateDirLock:
 
         Raises:
             StateDirLockedError: another process has it.
-            StateDirError: the lock file cannot be written.
+            StateDirError: the lock file cannot be opened.
         """
-        path = state_dir / LOCK_NAME
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            self._descriptor = _open_lock(state_dir / LOCK_NAME)
         except OSError as error:
             raise StateDirError(state_dir, error.strerror or type(error).__name__) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+            _note_holder(self._descriptor)
         except BlockingIOError as error:
             pid = _read_pid(self._descriptor)
             os.close(self._descriptor)
@@ -68,6 +68,11 @@ class StateDirLock:
         except OSError as error:
             os.close(self._descriptor)
             raise StateDirError(state_dir, error.strerror or type(error).__name__) from error
+
+    @property
+    def identity(self) -> os.stat_result | None:
+        """Which file is locked; None: it was let go of."""
+        return os.fstat(self._descriptor) if self._descriptor >= 0 else None
 
     def release(self) -> None:
         """Let go of the directory; a second call does nothing."""
@@ -82,6 +87,24 @@ class StateDirLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _open_lock(path: Path) -> int:
+    """Open the lock file; on a disk that may only be read, one that is there is enough to hold."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, flags | os.O_RDONLY)
+
+
+def _note_holder(descriptor: int) -> None:
+    """Write who holds the lock, for the message to the next one; a disk without room leaves it out."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -31,3 +31,19 @@ class StateDirLockedError(StateDirError):
         holder = "another process" if pid is None else f"process {pid}"
         super().__init__(path, f"{holder} has it locked: stop that daemon, or give this one a --state-dir of its own")
         self.pid = pid
+
+
+class FilesReplacedError(StoreUnavailableError):
+    """A file that the daemon has open does not bear its name any more: whatever were written to it would be lost.
+
+    Attributes:
+        name: which one, without its path: callers see it.
+    """
+
+    def __init__(self, name: str) -> None:
+        message = (
+            f"the store cannot be written: {name} was removed or replaced while the daemon ran; nothing was changed. "
+            "Put it back, or stop the daemon, look after the state directory, and start it again"
+        )
+        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+        self.name = name

@@ -7,9 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 from threading import Lock
 
+import structlog
+
 FOLDER = "evidence"
 _ENDING = ".npz"
 _NEW = ".new"
+
+log = structlog.get_logger(__name__)
 
 
 class EvidenceFiles:
@@ -60,16 +64,13 @@ class EvidenceFiles:
         self._path(rollout_id).unlink(missing_ok=True)
 
     def keep_only(self, rollout_ids: Collection[str]) -> None:
-        """Remove what a daemon left that was killed before it could forget.
-
-        Raises:
-            OSError: something cannot be removed.
-        """
-        if not self._folder.is_dir():
-            return
-        for path in self._folder.iterdir():
-            if path.suffix in {_ENDING, _NEW} and path.stem not in rollout_ids:
-                path.unlink(missing_ok=True)
+        """Remove what a daemon left that was killed before it could forget; what cannot be removed is left to the next start."""
+        try:
+            for path in tuple(self._folder.iterdir()) if self._folder.is_dir() else ():
+                if path.suffix in {_ENDING, _NEW} and path.stem not in rollout_ids:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("evidence.left", detail=str(error))
 
     def _path(self, rollout_id: str) -> Path:
         # Ids are drawn by the daemon from 32 letters and digits; another one must not lead out of the folder.

@@ -24,6 +24,7 @@ from echoplaned.store.rows import (
     VERSIONS,
     Row,
 )
+from echoplaned.store.soundness import check_row, raw_columns
 
 Group = defaultdict[tuple[str, ...], list[Any]]
 
@@ -33,26 +34,27 @@ def read_state(connection: sa.Connection) -> State:
 
     Raises:
         StoreCorruptError: a row is not what this daemon writes.
-        ValueError: a document is not JSON.
+        ValueError, TypeError: a value cannot be read; a document is not JSON, say.
     """
-    epochs = connection.execute(sa.select(schema.meta).where(schema.meta.c.meta_id == schema.META_ID)).one_or_none()
-    if epochs is None:
+    found = [row for row in _rows(connection, schema.meta) if row["meta_id"] == schema.META_ID]
+    if not found:
         raise StoreCorruptError("its epochs are missing")
+    (epochs,) = found
     return State(
         models=_models(connection),
         operations=_operations(connection),
         calibrations=_calibrations(connection),
-        store_epoch=epochs.store_epoch,
-        reservation_epoch=epochs.reservation_epoch,
-        route_epoch=epochs.route_epoch,
-        announce_sequence=epochs.announce_sequence,
+        store_epoch=epochs["store_epoch"],
+        reservation_epoch=epochs["reservation_epoch"],
+        route_epoch=epochs["route_epoch"],
+        announce_sequence=epochs["announce_sequence"],
     )
 
 
 def _rows(connection: sa.Connection, table: sa.Table, *order: str) -> Iterator[Row]:
-    query = sa.select(table).order_by(*(table.c[name] for name in order))
+    query = sa.select(*raw_columns(table)).order_by(*(table.c[name] for name in order))
     for row in connection.execute(query).mappings():
-        yield dict(row)
+        yield check_row(table, dict(row))
 
 
 def _models(connection: sa.Connection) -> Mapping[str, Model]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. Known without importing Alembic, which is slow; a test compares it with the scripts."""
 
 META_ID = 1
@@ -39,7 +39,8 @@ def _document() -> sa.Column[object]:
     return sa.Column("document", sa.JSON, nullable=False)
 
 
-# One row. ``writer`` is who moved the store to this epoch, for the message when two do.
+# One row. ``writer`` is who moved the store to this epoch, for the message when two do. The last three are the moment of that; null in
+# what a release before wrote.
 meta = sa.Table(
     "meta",
     metadata,
@@ -49,6 +50,9 @@ meta = sa.Table(
     sa.Column("route_epoch", sa.BigInteger, nullable=False),
     sa.Column("announce_sequence", sa.BigInteger, nullable=False),
     sa.Column("writer", sa.String, nullable=False),
+    _time("commit_time_s", nullable=True),
+    sa.Column("boot_id", sa.String, nullable=True),
+    _time("boot_s", nullable=True),
 )
 
 models = sa.Table(

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import exc
 
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.state import State
+from echoplaned.ports.moment import Moment, Now
 from echoplaned.store import schema
 from echoplaned.store.diff import WRITE_ORDER, Changes, changes_between
-from echoplaned.store.directory import prepare_state_dir
-from echoplaned.store.engine import sqlite_engine, unavailable
+from echoplaned.store.directory import StateDirLock, prepare_state_dir
+from echoplaned.store.engine import sqlite_engine, unavailable, unreadable
+from echoplaned.store.errors import FilesReplacedError, StoreCorruptError
+from echoplaned.store.memory_copy import MemoryCopy
 from echoplaned.store.migrate import migrate
+from echoplaned.store.opened_files import OpenedFiles
 from echoplaned.store.read import read_state
 from echoplaned.store.rows import ANNOUNCES, Key, Row
+from echoplaned.store.soundness import check_soundness
 
 DATABASE_NAME = "echoplane.db"
 KEPT_ANNOUNCES = 10_000
+
+log = structlog.get_logger(__name__)
 
 
 class SqlStore:
@@ -32,14 +41,27 @@ class SqlStore:
     ``writer`` names this process in the database, so that a second writer can be told who was there.
     """
 
-    def __init__(self, engine: sa.Engine, *, writer: str = "") -> None:
+    def __init__(
+        self, engine: sa.Engine, *, writer: str = "", files: OpenedFiles | None = None, now: Now | None = None
+    ) -> None:
         self._engine = engine
+        self._now = now
+        self._files = files
         self._writer = writer or f"process {os.getpid()}"
         self._committed: State | None = None
+        self._rescued = False
+        self._path: Path | None = None
+        self._copy: MemoryCopy | None = None
 
     @classmethod
-    def open(cls, state_dir: Path) -> Self:
+    def open(cls, state_dir: Path, lock: StateDirLock | None = None, now: Now | None = None) -> Self:
         """Open the SQLite store of a state directory; create the directory, the file and the schema where there are none.
+
+        A database that can be read and not written (a full disk, one that is mounted read-only) is read into memory: loads work, and
+        commits are refused until it can be written.
+
+        ``lock``: what keeps others out; that it still does is looked at with every commit. ``now``: read and kept with every commit;
+        None: no moments are kept.
 
         Raises:
             StateDirError: the directory cannot be used.
@@ -47,12 +69,10 @@ class SqlStore:
         """
         prepare_state_dir(state_dir)
         path = state_dir / DATABASE_NAME
-        engine = sqlite_engine(path)
-        store = cls(engine)
+        files = OpenedFiles(path, lock)
+        store = cls(sqlite_engine(path, files), files=files, now=now)
         try:
-            with _translated():
-                _create_private(path)
-                migrate(engine)
+            store._open(path)
         except StoreUnavailableError:
             store.close()
             raise
@@ -64,7 +84,7 @@ class SqlStore:
         Raises:
             StoreUnavailableError: the store cannot be read; StoreCorruptError, if trying again cannot help.
         """
-        with _translated(), self._engine.begin() as connection:
+        with _translated(unreadable), self._reading() as connection:
             state = read_state(connection)
         self._committed = state
         return state
@@ -81,17 +101,96 @@ class SqlStore:
         last = self._committed
         base = last if last is not None and last.store_epoch == before.store_epoch else before
         try:
+            self.check()
             with _translated():
                 changes = changes_between(base, after)
                 with self._engine.begin() as connection:
                     self._swap_epoch(connection, before.store_epoch, after)
                     _write(connection, changes)
                     _append(connection, announces)
+                # Before anybody is told that it is written: what lost its name meanwhile took this commit with it.
+                self._check_files()
+        except FilesReplacedError:
+            raise
         except StoreUnavailableError:
             # A connection keeps what it saw when it was opened (a file that could only be read, say): begin with a fresh one.
             self._engine.dispose()
             raise
         self._committed = after
+
+    def check(self) -> None:
+        """Look whether the files are still those that were opened, and open for writing what could only be read so far.
+
+        Raises:
+            FilesReplacedError: they are not; nothing may be written.
+            StoreUnavailableError: the database can still not be written.
+        """
+        if self._copy is not None and self._path is not None:
+            if self._copy.has_file and not self._path.exists():
+                raise FilesReplacedError(self._path.name)
+            self._open_for_writing(self._path)
+        self._check_files()
+
+    def _open(self, path: Path) -> None:
+        """Open the database for writing, or else copy it: routes and reads do not wait for room on a disk."""
+        try:
+            self._open_for_writing(path)
+        except (StoreCorruptError, FilesReplacedError):
+            raise
+        except StoreUnavailableError as error:
+            with _translated():
+                self._copy = MemoryCopy(path)
+            self._path = path
+            log.error("store.read_only", detail=str(error))  # noqa: TRY400 - a state of the disk, not a mistake
+
+    def _open_for_writing(self, path: Path) -> None:
+        try:
+            with _translated():
+                _create_private(path)
+                check_soundness(self._engine)
+                migrate(self._engine)
+        except StoreUnavailableError:
+            self._engine.dispose()
+            raise
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+            log.info("store.writable")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Read within a transaction, from the database or from its copy."""
+        with (self._copy or self._engine).begin() as connection:
+            yield connection
+
+    def _check_files(self) -> None:
+        """Compare the files with those that were opened.
+
+        A write-ahead log without a name would take with it what was committed and is not yet in the database: it is brought there.
+
+        Raises:
+            FilesReplacedError: one has gone, or is another one.
+        """
+        if self._files is None:
+            return
+        try:
+            self._files.check()
+        except FilesReplacedError:
+            if self._files.lost_log and not self._rescued:
+                self._rescued = True
+                self._checkpoint()
+            raise
+        self._rescued = False
+
+    def _checkpoint(self) -> None:
+        """Bring what was committed from the write-ahead log into the database."""
+        try:
+            with _translated(), self._engine.connect() as connection:
+                _busy, pages, done = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+        except StoreUnavailableError as error:
+            log.error("store.log_lost", detail=str(error))  # noqa: TRY400 - a state of the disk, not a mistake
+        else:
+            log.error("store.log_lost", pages=pages, pages_rescued=done)
 
     def announces_after(self, sequence: int, limit: int) -> tuple[Announce, ...]:
         """Return at most ``limit`` announces that follow ``sequence``, oldest first.
@@ -103,13 +202,29 @@ class SqlStore:
         """
         table = schema.announces
         query = sa.select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-        with _translated(), self._engine.begin() as connection:
+        with _translated(), self._reading() as connection:
             rows = connection.execute(query).mappings().all()
         return tuple(ANNOUNCES.value(dict(row), {"sequence": row["sequence"]}) for row in rows)
+
+    def last_moment(self) -> Moment | None:
+        """Return the moment of the newest commit; None: it is not known.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        with _translated(unreadable), self._reading() as connection:
+            row = connection.execute(sa.select(schema.meta)).mappings().one()
+        if row["commit_time_s"] is None or not row["boot_id"]:
+            return None
+        return Moment(row["commit_time_s"], row["boot_id"], row["boot_s"] or 0.0)
 
     def close(self) -> None:
         """Let go of the database; the store can still be used, and opens it again."""
         self._engine.dispose()
+        if self._copy is not None:
+            self._copy.close()
+        if self._files is not None:
+            self._files.forget()
 
     def _swap_epoch(self, connection: sa.Connection, expected: int, after: State) -> None:
         """Move the epochs on; the first statement of a commit, so that it takes the write lock before anything else is done."""
@@ -117,12 +232,16 @@ class SqlStore:
         if after.store_epoch <= expected:
             raise StoreUnavailableError(f"epoch {after.store_epoch} does not follow {expected}")
         swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected)
+        moment = self._now() if self._now is not None else None
         epochs = {
             "store_epoch": after.store_epoch,
             "reservation_epoch": after.reservation_epoch,
             "route_epoch": after.route_epoch,
             "announce_sequence": after.announce_sequence,
             "writer": self._writer,
+            "commit_time_s": None if moment is None else moment.time_s,
+            "boot_id": None if moment is None else moment.boot_id,
+            "boot_s": None if moment is None else moment.boot_s,
         }
         if connection.execute(swap, epochs).rowcount == 1:
             return
@@ -142,13 +261,13 @@ def _create_private(path: Path) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(say: Callable[[Exception], StoreUnavailableError] = unavailable) -> Iterator[None]:
     """Turn what the database, the system and the codec raise into the store's error."""
     try:
         yield
-    except (exc.SQLAlchemyError, OSError, ValueError, OverflowError) as error:
+    except (exc.SQLAlchemyError, sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
         # ValueError: values that no column takes (a lone surrogate, a document that is no JSON). OverflowError: beyond 64 bits.
-        raise unavailable(error) from error
+        raise say(error) from error
 
 
 def _write(connection: sa.Connection, changes: Changes) -> None:

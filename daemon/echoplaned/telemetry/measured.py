@@ -7,7 +7,6 @@ from collections.abc import Callable
 import structlog
 
 from echoplaned.core.effects import Announce
-from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.state import State
 from echoplaned.ports.emit import Emit
@@ -35,17 +34,20 @@ class MeasuredStore:
 
     def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
         """Write what differs; see ``Store.commit``."""
-        began = self._monotonic()
+        began, committed = self._monotonic(), False
         try:
             self._store.commit(before, after, announces)
-        except StoreUnavailableError:
+            committed = True
+        finally:
+            # What is committed is committed, whatever the metrics make of it.
             with contain(_log_lost):
-                self._metrics.commit_ended(self._monotonic() - began, ok=False)
-            raise
-        # What is committed is committed, whatever the metrics make of it.
+                self._metrics.commit_ended(self._monotonic() - began, ok=committed)
         with contain(_log_lost):
-            self._metrics.commit_ended(self._monotonic() - began, ok=True)
             self._metrics.state_changed(before, after)
+
+    def check(self) -> None:
+        """Look whether a commit could be written; see ``Store.check``."""
+        self._store.check()
 
 
 def _log_lost(error: BaseException) -> None:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import RETRY_AFTER_S, AdapterFault, EffectKey
+from echoplaned.core.holding import is_held
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
 from echoplaned.core.queries import is_wanted
@@ -118,9 +119,10 @@ def _canonical_version(version: Version, now_s: float) -> Version:
     return replace(version, instances=instances, next_ordinal=len(instances), failure=failure, load_duration_s=0.0)
 
 
-def shape(i: Instance, now_s: float = 0.0) -> tuple[str, str, int, bool, bool]:
+def shape(i: Instance, now_s: float = 0.0) -> tuple[str, str, int, bool, bool, bool, bool]:
     """Return what tells two instances of a version apart."""
-    return (i.state, i.outcome or "", _failures(i), _waits(i, now_s), i.ready_since_s is None)
+    held = is_held(i, now_s)
+    return (i.state, i.outcome or "", _failures(i), _waits(i, now_s), i.ready_since_s is None, i.silent, held)
 
 
 def _waits(i: Instance, now_s: float) -> bool:
@@ -141,6 +143,7 @@ def _canonical_instance(i: Instance, now_s: float) -> Instance:
         ready_since_s=0.0 if i.ready_since_s is not None else None,
         drain_deadline_s=0.0 if i.drain_deadline_s is not None else None,
         measured_bytes=0,
+        held_since_s=0.0 if is_held(i, now_s) else None,
         failure=None,
         alarm=False,
     )

@@ -96,12 +96,12 @@ async def counts_requests(stage: Stage) -> None:
     """Requests are counted where the flags say so; the daemon's own probes while it is probed are none of them."""
     ready = await stage.start()
     before = sum(one.arrivals for one in stage.counts.values())
-    prober = OipProber(time.monotonic)
+    prober = OipProber(time.monotonic, stage.engines.control_key_at)
     for index in range(3):
         outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), index)
         check(outcome.ok, outcome.detail)
     await prober.close()
-    flags = (await report_of(ready)).flags
+    flags = (await report_of(stage, ready)).flags
     check(flags.counts_arrivals, "it counts no arrivals: its gates abstain")
     await until(lambda: sum(one.arrivals for one in stage.counts.values()) == before + 3, "3 requests were not counted")
 
@@ -109,7 +109,7 @@ async def counts_requests(stage: Stage) -> None:
 async def scores(stage: Stage) -> None:
     """A golden text is scored, twice alike."""
     ready = await stage.start()
-    scorer = OipScorer()
+    scorer = OipScorer(stage.engines.control_key_at)
     first, second = [
         await scorer.score(KEY.version, stage.subject.facts, oip_target(ready.endpoints), 0) for _ in range(2)
     ]
@@ -123,7 +123,7 @@ async def scores(stage: Stage) -> None:
 async def traces(stage: Stage) -> None:
     """What requests said is told."""
     ready = await stage.start()
-    prober = OipProber(time.monotonic)
+    prober = OipProber(time.monotonic, stage.engines.control_key_at)
     outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), 0)
     await prober.close()
     check(outcome.ok, outcome.detail)
@@ -132,7 +132,7 @@ async def traces(stage: Stage) -> None:
 
 async def has_histograms(stage: Stage) -> None:
     """Latencies are counted where the flags say so."""
-    report = await report_of(await stage.start())
+    report = await report_of(stage, await stage.start())
     check(report.flags.has_histograms and report.histograms, "it reports no histogram")
     check(sum(report.histograms[0].counts) > 0, "its histogram is empty")
 

@@ -37,9 +37,10 @@ def put_record(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-async def report_of(ready: EngineReady) -> Report:
+async def report_of(stage: Stage, ready: EngineReady) -> Report:
     """Return a fresh report of a leader."""
-    client = LeaderClient(oip_target(ready.endpoints))
+    address = oip_target(ready.endpoints)
+    client = LeaderClient(address, stage.engines.control_key_at(address))
     try:
         async with aclosing(client.reports(1.0)) as reports:
             async for report in reports:

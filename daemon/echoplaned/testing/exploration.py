@@ -19,7 +19,7 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
-from echoplaned.core.queries import free_bytes, is_ready
+from echoplaned.core.queries import find_instance, free_bytes, is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import (
@@ -210,7 +210,10 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, boo
             yield ev.ProbesFailed(0.0, key, generation, "wrong"), False
         case InstanceState.READY:
             yield ev.ProbesFailed(0.0, key, generation, "wrong"), False
+            yield from _silence(state, i)
         case InstanceState.DRAINING:
+            yield ev.EngineDrained(0.0, key, generation), True
+        case InstanceState.STOPPING if i.held_since_s is not None:
             yield ev.EngineDrained(0.0, key, generation), True
         case InstanceState.STOPPING:
             yield ev.EngineStopped(0.0, key, generation), True
@@ -219,6 +222,14 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, boo
     yield ev.EngineLost(0.0, key, generation, "died"), False
     yield ev.EngineStuck(0.0, key, generation, "stuck"), False
     yield ev.EngineGaveUp(0.0, key, generation, failure), False
+
+
+def _silence(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
+    """Yield that an instance falls silent, or is heard again; of one that is alone it would change no route."""
+    found = find_instance(state, i.key)
+    if found is not None and len(found[1].instances) > 1:
+        kind = ev.EngineHeard if i.silent else ev.EngineSilent
+        yield kind(0.0, i.key, i.generation), i.silent
 
 
 def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[StepInput, bool]]:

@@ -194,6 +194,13 @@ def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInp
     return ev.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
+def _noticed(kind: type[ev.EngineSilent | ev.EngineHeard]) -> Callable[..., StepInput]:
+    def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
+        return kind(t.now_s, *t.instance(words[0]))
+
+    return make
+
+
 _Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
 
 
@@ -235,6 +242,12 @@ def _routes_refused(t: Transcript, words: list[str], options: dict[str, str]) ->
     routes = t.state.models[words[0]].routes
     epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
     return ev.RoutesRefused(t.now_s, words[0], epoch, "client-1", "bad cluster")
+
+
+def _routes_held(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    routes = t.state.models[words[0]].routes
+    epoch = int(options.get("epoch", str(routes.epoch if routes is not None else 0)))
+    return ev.RoutesHeld(t.now_s, words[0], epoch, tuple(words[1:]), "bad cluster" if words[1:] else "")
 
 
 def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
@@ -281,12 +294,15 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "probes-failed": _told(ev.ProbesFailed),
     "lost": _told(ev.EngineLost),
     "stuck": _told(ev.EngineStuck),
+    "silent": _noticed(ev.EngineSilent),
+    "heard": _noticed(ev.EngineHeard),
     "gave-up": _gave_up,
     "drained": _drained,
     "stopped": _stopped,
     "measured": _measured,
     "acked": _acked,
     "routes-refused": _routes_refused,
+    "routes-held": _routes_held,
     "judged": _judged,
     "adapter-failed": _adapter_failed,
     "tick": _tick,
@@ -316,7 +332,8 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
         case fx.ProbeEngine():
             return f"probe {effect.instance}.{effect.generation} at {oip_target(effect.endpoints)}"
         case fx.DrainEngine():
-            return f"drain {effect.instance}.{effect.generation} until {effect.deadline_s:g}"
+            calls = " of its calls" if effect.calls_only else ""
+            return f"drain {effect.instance}.{effect.generation}{calls} until {effect.deadline_s:g}"
         case fx.UndrainEngine():
             return f"undrain {effect.instance}.{effect.generation}"
         case fx.ExplainReading():

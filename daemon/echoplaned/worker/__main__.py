@@ -19,6 +19,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "RUST_BACKTRACE": "0",  # a text can make the tokenizer panic: a line in the log each, not a page
 }
 
 

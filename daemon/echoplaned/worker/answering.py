@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,15 +15,17 @@ from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.errors import InvalidInputError
 from echoplaned.worker.ports import ServedModel
-from echoplaned.worker.requests import DISTRIBUTIONS, InferOrder
+from echoplaned.worker.preparing import Preparer
+from echoplaned.worker.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
 from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Scored, Scoring, Sequence, Token, Vector
 from echoplaned.worker.tensors import Tensor
-from echoplaned.worker.tokenizing import check_lengths, check_text_lengths, check_vocabulary
+from echoplaned.worker.tokenizing import check_length, check_text_lengths, check_vocabulary
 from echoplaned.worker.tracing import Origin, Tap, Tracer
 
-_INLINE_CHARACTERS: Final = (
-    4096  # about a millisecond of tokenising; more goes to a thread, so that the loop stays free
-)
+INLINE_ELEMENTS: Final = 4096
+"""Characters, or token ids, that the loop itself takes: about a millisecond; more goes to a thread, so that the loop stays free."""
+
+_ELEMENT_BYTES: Final = 8
 _DEFAULT_MAX_TOKENS: Final = 64
 _NO_TOKEN: Final = -1  # fills the rows of token_ids that ended earlier
 _REPLACEMENT: Final = "\ufffd"  # what an unfinished character decodes to
@@ -46,6 +49,17 @@ class Answerer:
         self._model = model
         self._batcher = batcher
         self._tracer = tracer
+        self._preparer = Preparer()
+
+    async def read(self, checked: CheckedRequest) -> InferOrder:
+        """Read the values of a request; many of them beside the loop.
+
+        Raises:
+            CallError: one of them is not accepted, or too much is being read already.
+        """
+        if checked.elements <= INLINE_ELEMENTS:
+            return checked.read()
+        return await self._preparer.run(checked.read, _ELEMENT_BYTES * checked.elements)
 
     async def vectors(self, order: InferOrder, output: str, origin: Origin) -> dict[str, Tensor]:
         """Return an encoder's answer, FP32 [rows, width].
@@ -169,19 +183,22 @@ class Answerer:
         options = self._model.options
         if order.requantised and self._model.why_not_requantised:
             raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_not_requantised}")
+        cost = self._model.tokenizer_cost
+        check_text_lengths(order.texts, options.context_length, cost.growth)
+        elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
+        if elements <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
+            return self._token_rows(order)
+        return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements)
+
+    def _token_rows(self, order: InferOrder) -> list[list[int]]:
+        """Return the token ids of each sequence; on the loop, or in a thread of the preparer."""
+        context_length = self._model.options.context_length
         if order.texts:
-            texts = list(order.texts)
-            check_text_lengths(texts, options.context_length)
-            if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-                rows = self._model.tokenize(texts)
-            else:
-                rows = await asyncio.to_thread(self._model.tokenize, texts)
-        else:
-            rows = [list(row) for row in order.rows]
-            check_vocabulary(rows, self._model.vocabulary_size)
-        if order.truncate:
-            rows = [row[: options.context_length] for row in rows]
-        check_lengths(rows, options.context_length)
+            return self._model.tokenize(list(order.texts), truncate=order.truncate)
+        rows = [list(row[:context_length] if order.truncate else row) for row in order.rows]
+        for index, row in enumerate(rows):
+            check_length(index, len(row), context_length)
+        check_vocabulary(rows, self._model.vocabulary_size)
         return rows
 
     def _sampling(self, sampling: Sampling, row: list[int]) -> Sampling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -13,11 +14,13 @@ import structlog
 from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
+from echoplaned.worker.step_times import StepTimes
 
 _SMALLEST_BUCKET: Final = 16
+_MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
 _log = structlog.get_logger()
 
-# What a forward pass raises when a model or device fails (out of memory included); the batch fails, the worker goes on.
+# What a forward pass raises when a model or device fails (out of memory included); the row fails, the worker goes on.
 _MODEL_ERRORS: Final = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError)
 
 
@@ -38,6 +41,10 @@ class Run(Protocol):
         """Compute once and return what came out."""
         ...
 
+    def alone(self, row: Sequence) -> Run:
+        """Return a batch of one of the rows that still wait, which goes on where this one stood before the step that failed."""
+        ...
+
 
 def bucket_of(length: int) -> int:
     """Return the length bucket of a sequence: the next power of two, so that padding at most doubles the work."""
@@ -52,6 +59,7 @@ class Batcher:
         slots: sequences that may be under way at once.
         queue_limit: sequences that may wait.
         on_death: called on the inference thread if it ends by an error of ours, which leaves the worker of no use.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Batcher:
         slots: int,
         queue_limit: int,
         on_death: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._start_run = start_run
         self._slots = slots
@@ -71,6 +80,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
+        self._times = StepTimes(clock)
         self._exercised = BatchShape()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
@@ -78,6 +88,16 @@ class Batcher:
     def progress(self) -> int:
         """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
         return self._progress
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the step under way takes far longer than nearly all before it: the model is at fault then, not its load."""
+        return self._times.is_stalled
+
+    @property
+    def step_expected_s(self) -> float:
+        """Seconds that the step under way is expected to take; 0: none is, or nobody knows."""
+        return self._times.expected_s
 
     @property
     def exercised(self) -> BatchShape:
@@ -137,9 +157,10 @@ class Batcher:
         try:
             while not self._closed:
                 batch = self._next_batch(self._slots - sum(len(run.rows) for run in active), wait=not active)
-                if batch:
-                    active.append(self._start_run(batch))
-                active = [run for run in active if self._goes_on(run)]
+                begun = self._begin(batch)
+                left = [rest for run in active for rest in self._step(run, len(run.rows))]
+                # A batch's first step computes all of its tokens, each later one a token a row.
+                active = left + [rest for run in begun for rest in self._step(run, BatchShape.of(run.rows).positions)]
                 # Noted after its step: a report in between would give a larger batch the peak of the smaller ones before it.
                 self._exercised = self._exercised.larger(BatchShape.of(batch))
             self._fail([row for run in active for row in run.rows], NotServingError("the worker is stopping"))
@@ -148,18 +169,49 @@ class Batcher:
             if not finished:
                 self._on_death()
 
-    def _goes_on(self, run: Run) -> bool:
-        """Compute one step of a batch and say whether it has more; a failing model ends the calls of this batch only."""
+    def _begin(self, rows: list[Sequence]) -> list[Run]:
+        """Make rows ready to be stepped: together, or each alone where that fails."""
+        if not rows:
+            return []
+        try:
+            return [self._start_run(rows)]
+        except _MODEL_ERRORS as error:
+            self._model_failed(rows, error)
+        return [run for row in rows for run in self._begin([row])] if len(rows) > 1 else []
+
+    def _step(self, run: Run, tokens: int) -> list[Run]:
+        """Compute one step of a batch, of so many tokens, and return what is left of it.
+
+        Where the model fails, each row goes on alone: what one caller sent must not fail the calls that met it in a batch.
+        """
+        self._times.began(tokens)
         try:
             told = run.step()
         except _MODEL_ERRORS as error:
-            _log.warning("model_failed", error_type=type(error).__name__, error=str(error))
-            self._fail(run.rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
-            return False
+            rows = run.rows
+            self._model_failed(rows, error)
+            return [apart for row in rows for apart in self._part(run, row)] if len(rows) > 1 else []
         finally:
+            self._times.ended()
             self._progress += 1
         self._post(told)
-        return not run.done
+        return [] if run.done else [run]
+
+    def _part(self, run: Run, row: Sequence) -> list[Run]:
+        """Return a row of a batch that failed, to go on alone."""
+        if row.cancelled:
+            return []
+        try:
+            return [run.alone(row)]
+        except _MODEL_ERRORS as error:
+            self._model_failed([row], error)
+        return []
+
+    def _model_failed(self, rows: list[Sequence], error: Exception) -> None:
+        """Note that the model failed; where it did so with a single row, that row is at fault, or the model is."""
+        _log.warning("model_failed", error_type=type(error).__name__, error=str(error)[:_MAX_LOGGED], rows=len(rows))
+        if len(rows) == 1:
+            self._fail(rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
 
     def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
         """Take the oldest row and others of its kind, as many as there are slots."""
@@ -192,5 +244,7 @@ def _kind(row: Sequence) -> tuple[int, bool, bool]:
 
 
 def _tell_all(told: list[Told]) -> None:
+    """Hand each row its outcome, in a callback of its own: a listener that fails keeps nothing from the others."""
+    loop = asyncio.get_running_loop()
     for sequence, outcome in told:
-        sequence.tell(outcome)
+        loop.call_soon(sequence.tell, outcome)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from echoplaned.core.failure import Reason
 from echoplaned.engine_kinds import embedded
-from echoplaned.worker.errors import LoadError
+from echoplaned.worker.errors import LoadError, SourceChangedError
 from echoplaned.worker.memory import MemoryUse, read_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.shape import BatchShape
@@ -45,7 +47,10 @@ class EmbeddedLeader:
             ValueError: an option is unknown or out of range.
         """
         try:
-            serving = await self._worker.load(read_options(order))
+            options = replace(read_options(order), links_dir=self._worker.links_dir)
+            serving = await self._worker.load(options)
+        except SourceChangedError as error:
+            raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error
         except LoadError as error:
             raise LoadFailedError(str(error), retryable=error.retryable) from error
         return _loaded(serving, self._worker.engine_version)
@@ -78,6 +83,8 @@ def read_options(order: LoadOrder) -> LoadOptions:
         max_concurrency=order.max_concurrency,
         torch_threads=int(options[embedded.TORCH_THREADS]),
         device="cpu" if order.device_id == "host" else order.device_id,
+        digest=order.digest,
+        content=order.content,
     )
 
 
@@ -92,11 +99,14 @@ def make_report(worker: Worker) -> Report:
             server_errors=counters.server_errors,
             arrivals=counters.arrivals,
             in_flight=counters.in_flight,
+            overloaded=counters.overloads,
+            calls=counters.calls,
             queued=serving.batcher.waiting if serving is not None else 0,
         ),
         flags=FLAGS,
         idle_s=counters.seconds_since_last_arrival,
         progress=serving.batcher.progress if serving is not None else 0,
+        step_expected_s=serving.batcher.step_expected_s if serving is not None else 0.0,
         memory=_memory(read_memory(), worker),
         failure=worker.failure,
         draining=worker.draining,

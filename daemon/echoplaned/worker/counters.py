@@ -25,10 +25,13 @@ class Call:
     def fail(self, blame: Blame) -> None:
         """The caller got an error, or nothing."""
         if self._end():
-            if blame is Blame.CLIENT:
-                self._counters.client_errors += 1
-            else:
-                self._counters.server_errors += 1
+            match blame:
+                case Blame.CLIENT:
+                    self._counters.client_errors += 1
+                case Blame.SERVER:
+                    self._counters.server_errors += 1
+                case Blame.LOAD:
+                    self._counters.overloads += 1
 
     def __enter__(self) -> Self:
         return self
@@ -53,10 +56,12 @@ class Counters:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.calls = 0
         self.arrivals = 0
         self.ok = 0
         self.client_errors = 0
         self.server_errors = 0
+        self.overloads = 0
         self.in_flight = 0
         self._last_arrival_s: float | None = None
 

@@ -30,6 +30,10 @@ class EncoderRun:
         self.done = True
         return told
 
+    def alone(self, row: Sequence) -> EncoderRun:
+        """Return a batch of one of the rows."""
+        return EncoderRun(self._loaded, [row])
+
     def _forward(self, rows: list[Sequence]) -> list[Told]:
         ids, mask = pad_right([row.token_ids for row in rows], self._loaded.pad_token_id)
         device = self._loaded.options.device

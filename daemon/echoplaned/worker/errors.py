@@ -13,6 +13,8 @@ class Blame(StrEnum):
 
     CLIENT = "CLIENT"
     SERVER = "SERVER"
+    LOAD = "LOAD"
+    """Nobody's: more came than there was room or time for."""
 
 
 class CallError(Exception):
@@ -36,11 +38,18 @@ class WrongModelError(CallError):
     blame = Blame.CLIENT
 
 
+class NotAllowedError(CallError):
+    """The request asks for what only the daemon may have."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    blame = Blame.CLIENT
+
+
 class OverloadedError(CallError):
     """More sequences are waiting than the queue may hold."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    blame = Blame.SERVER
+    blame = Blame.LOAD
 
 
 class NotServingError(CallError):
@@ -63,3 +72,7 @@ class LoadError(Exception):
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class SourceChangedError(LoadError):
+    """The checkpoint is not the one that was ordered. Final: a version is its content."""

@@ -14,20 +14,24 @@ from echoplaned.worker.sequences import Failure, Sampling, Sequence, Token, Told
 
 @dataclass(slots=True)
 class _Row:
-    """A sequence within a cohort and its random source."""
+    """A sequence within a cohort, its random source, and the tokens that it was given; the cache may lack the last of them."""
 
     sequence: Sequence
     generator: torch.Generator | None
-    produced: int = 0
-    next_id: int = field(default=0)
+    produced: list[int] = field(default_factory=list)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """The prompt and what followed."""
+        return self.sequence.token_ids + self.produced
 
 
 class GenerationRun:
     """A cohort: prompts are padded on the left and computed in the first step; rows leave as they end or are cancelled."""
 
-    def __init__(self, loaded: LoadedModel, rows: list[Sequence]) -> None:
+    def __init__(self, loaded: LoadedModel, rows: list[Sequence], going_on: tuple[_Row, ...] = ()) -> None:
         self._loaded = loaded
-        self._rows = [_Row(row, _random_source(row.sampling)) for row in rows]
+        self._rows = [*going_on, *(_Row(row, _random_source(row.sampling)) for row in rows)]
         self._cache = DynamicCache(config=loaded.model.config)
         self._mask = torch.empty(0)
         self._started = False
@@ -54,14 +58,18 @@ class GenerationRun:
         self._drop([isinstance(outcome, Failure) or outcome.last for outcome in outcomes])
         return told
 
+    def alone(self, row: Sequence) -> GenerationRun:
+        """Return a cohort of one of the rows, which computes its prompt and its tokens again, and goes on with the next one."""
+        return GenerationRun(self._loaded, [], tuple(one for one in self._rows if one.sequence is row))
+
     def _forward(self) -> torch.Tensor:
         """Return the logits of the next token, FP32 [rows, vocabulary]."""
         device = self._loaded.options.device
         if self._started:
-            ids = torch.tensor([[row.next_id] for row in self._rows], device=device)
+            ids = torch.tensor([[row.produced[-1]] for row in self._rows], device=device)
             self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._rows), 1)], dim=1)
         else:
-            ids, self._mask = _pad_left([row.sequence.token_ids for row in self._rows], self._loaded.pad_token_id)
+            ids, self._mask = _pad_left([row.token_ids for row in self._rows], self._loaded.pad_token_id)
             ids, self._mask = ids.to(device), self._mask.to(device)
         positions = (self._mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = self._loaded.model(
@@ -81,8 +89,8 @@ class GenerationRun:
         logprobs = torch.log_softmax(logits, dim=-1)
         usable = (torch.isfinite(logprobs).any(dim=-1) & ~torch.isnan(logits).any(dim=-1)).tolist()
         for index, row in enumerate(self._rows):
-            row.next_id = sample(logits[index], row.sequence.sampling, row.generator) if usable[index] else 0
-        ids = torch.tensor([[row.next_id] for row in self._rows], device=logprobs.device)
+            row.produced.append(sample(logits[index], row.sequence.sampling, row.generator) if usable[index] else 0)
+        ids = torch.tensor([[row.produced[-1]] for row in self._rows], device=logprobs.device)
         chosen = logprobs.gather(1, ids).squeeze(1).tolist()
         traced = any(row.sequence.traced for row in self._rows)
         measured = entropies(logprobs) if traced else [0.0] * len(self._rows)
@@ -95,10 +103,10 @@ class GenerationRun:
 
     def _outcome(self, row: _Row, logprob: float, entropy: float) -> Token:
         """Say what a row's new token is, and whether it is the last."""
-        row.produced += 1
-        stopped = row.next_id in self._loaded.stop_token_ids
-        last = stopped or row.produced >= row.sequence.sampling.max_tokens
-        return Token(row.next_id, logprob, last, entropy, stopped)
+        token_id = row.produced[-1]
+        stopped = token_id in self._loaded.stop_token_ids
+        last = stopped or len(row.produced) >= row.sequence.sampling.max_tokens
+        return Token(token_id, logprob, last, entropy, stopped)
 
     def _drop(self, leaving: list[bool]) -> None:
         """Take rows out of the cohort, its mask and its cache."""
@@ -116,7 +124,9 @@ def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator 
     """Return a token id: the likeliest at temperature 0, else a draw from softmax(logits / temperature) over the ``top_k``."""
     if generator is None:
         return int(logits.argmax())
-    scaled = logits.cpu() / sampling.temperature
+    # Nothing is above 0 after the subtraction, so that no temperature makes an infinity, and the softmax of it NaN.
+    host = logits.cpu()
+    scaled = (host - host.max()) / sampling.temperature
     if 0 < sampling.top_k < scaled.numel():
         threshold = scaled.topk(sampling.top_k).values[-1]
         scaled = scaled.masked_fill(scaled < threshold, float("-inf"))

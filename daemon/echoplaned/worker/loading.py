@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,17 +17,21 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     TorchAoConfig,
 )
 
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.worker.errors import LoadError
+from echoplaned.worker.content import open_content
+from echoplaned.worker.copying import own_weights
+from echoplaned.worker.errors import InvalidInputError, LoadError
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
+from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
 
 _MODEL_CLASSES: Final = {
@@ -43,8 +46,7 @@ _TORCH_DTYPES: Final = {
 }
 # By the names of the safetensors format.
 _STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-# Experts that files keep one by one are put together in memory of the engine's own, as one parameter of this name.
-_EXPERT_PART: Final = re.compile(r"\.experts\.\d+\.")
+# Experts that files keep one by one are put together as one parameter of this name.
 _EXPERTS: Final = ".experts."
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
 _UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, Task.GENERATION: None}
@@ -69,20 +71,30 @@ class LoadedModel:
 
 
 def load_model(options: LoadOptions) -> LoadedModel:
-    """Load a checkpoint.
+    """Load a checkpoint into memory of the process's own; afterwards its files may change or go.
 
     Raises:
+        SourceChangedError: the files are not those that were ordered, or changed while they were read.
         LoadError: the files are missing, damaged or of a kind that this engine does not serve; the message says which.
     """
-    source = options.source_path
+    with open_content(options) as content:
+        loaded = _load(options, content.directory)
+        content.check_unchanged()
+    return loaded
+
+
+def _load(options: LoadOptions, source: Path) -> LoadedModel:
+    """Load what lies in a directory."""
     check_weights(source)
     embeds = options.task is Task.EMBEDDING
     pooling = read_pooling(source) if embeds else Pooling()
     sentences = read_sentence_options(source) if embeds else SentenceOptions()
     try:
         tokenizer = _load_tokenizer(source)
+        # Before the weights: for a moment it takes the vocabulary's size in memory.
+        highest = highest_token(tokenizer)
         with returning_heap():
-            model = _load_weights(options)
+            model = _load_weights(options, source)
     except MemoryError as error:
         raise LoadError("no memory for the model", retryable=True) from error
     except (
@@ -95,12 +107,14 @@ def load_model(options: LoadOptions) -> LoadedModel:
         RuntimeError,
         SafetensorError,
         StrictDataclassError,
+        InvalidInputError,  # the tokenizer's, for the empty text
     ) as error:
         # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
         raise LoadError(f"{type(error).__name__}: {error}", retryable=_is_out_of_memory(error)) from error
     _check_cast(model, options.dtype)
     model.eval()
     config = model.config
+    _check_tokenizer(highest, int(config.vocab_size))
     if options.task is not Task.GENERATION and getattr(config, "use_cache", False):
         # A decoder that embeds would keep keys and values that nobody asks for.
         config.use_cache = False
@@ -110,11 +124,25 @@ def load_model(options: LoadOptions) -> LoadedModel:
         tokenizer=tokenizer,
         pooling=pooling,
         sentences=sentences,
-        pad_token_id=config.pad_token_id if isinstance(config.pad_token_id, int) and config.pad_token_id >= 0 else 0,
+        pad_token_id=_padding(config),
         vocabulary_size=int(config.vocab_size),
         stop_token_ids=_stop_tokens(model),
         storage_bytes=storage_bytes(model),
     )
+
+
+def _check_tokenizer(highest: int, vocabulary_size: int) -> None:
+    """Raise if the tokenizer has tokens that the model has no embedding for: a text with one of them would fail its whole batch."""
+    if highest >= vocabulary_size:
+        raise LoadError(
+            f"the tokenizer does not belong to the model: its ids go up to {highest}, the config's vocab_size is {vocabulary_size}"
+        )
+
+
+def _padding(config: PretrainedConfig) -> int:
+    """Return the id that short rows are filled up with; it is masked, and need only be one that the model has."""
+    token = config.pad_token_id
+    return token if isinstance(token, int) and 0 <= token < config.vocab_size else 0
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -154,28 +182,6 @@ def stored_dtype(source: Path) -> torch.dtype:
     return _STORED_DTYPES[most]
 
 
-def _has_expert_parts(model: PreTrainedModel, source: Path) -> bool:
-    """Say whether a model has experts whose matrices the files keep apart."""
-    if not any(_EXPERTS in name for name, _ in model.named_parameters()):
-        return False
-    for path in weight_files(source):
-        with safe_open(path, framework="pt") as file:
-            if any(_EXPERT_PART.search(name) for name in file.keys()):  # noqa: SIM118 - not a dict
-                return True
-    return False
-
-
-def _unmap(model: PreTrainedModel, *, experts: bool) -> None:
-    """Give what is a view of the mapped file memory of its own, as one of them would keep all of it mapped.
-
-    ``experts``: whether experts may be views too.
-    """
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        is_view = tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__")
-        if is_view and (experts or _EXPERTS not in name):
-            tensor.data = tensor.detach().clone()
-
-
 def _check_finite(name: str, tensor: torch.Tensor) -> None:
     """Raise if a tensor holds NaN or an infinity."""
     if not tensor.is_floating_point() or not tensor.numel():
@@ -206,14 +212,14 @@ def _load_tokenizer(source: Path) -> Tokenizer:
     return backend
 
 
-def _load_weights(options: LoadOptions) -> PreTrainedModel:
+def _load_weights(options: LoadOptions, source: Path) -> PreTrainedModel:
     """Run transformers' own loader and refuse what it would quietly make up."""
     quantization: dict[str, Any] = {}
     if options.dtype is Dtype.INT8:
         # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
         quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
-    wanted = stored_dtype(options.source_path) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
-    with loadable(options.source_path) as path:
+    wanted = stored_dtype(source) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
+    with loadable(source) as path:
         model, info = _MODEL_CLASSES[options.task].from_pretrained(
             path,
             local_files_only=True,
@@ -231,10 +237,10 @@ def _load_weights(options: LoadOptions) -> PreTrainedModel:
         raise LoadError(f"the config disagrees with the weights: {min(map(str, info['mismatched_keys']))}")
     if options.device != "cpu":
         model.to(options.device)
-    apart = _has_expert_parts(model, options.source_path)
-    if apart or options.dtype is Dtype.INT8:
+    if options.dtype is Dtype.INT8 or any(_EXPERTS in name for name, _ in model.named_parameters()):
+        # What these were made of is garbage by now, as large as they are.
         release_free_memory()
-        _unmap(model, experts=not apart)
+    own_weights(model)
     return model
 
 

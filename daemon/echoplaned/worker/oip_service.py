@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import numpy as np
@@ -16,11 +17,13 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
-from echoplaned.worker.errors import Blame, CallError, NotServingError
-from echoplaned.worker.requests import InferOrder, check_model, read_order
+from echoplaned.worker.errors import Blame, CallError, InvalidInputError, NotServingError
+from echoplaned.worker.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
+from echoplaned.worker.screening import BatchLimits, Unread, reader
 from echoplaned.worker.tensors import Tensor, write_output
 from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
+from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
 
 VERSION_TRAILER: Final = "echoplane-version"
@@ -37,10 +40,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
-    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``."""
+    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``.
 
-    def __init__(self, worker: Worker) -> None:
+    Args:
+        worker: the worker's state.
+        control_key: what a call must carry to count as the daemon's.
+    """
+
+    def __init__(self, worker: Worker, control_key: str) -> None:
         self._worker = worker
+        self._control_key = control_key
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
         """The process answers, so it lives."""
@@ -81,42 +90,44 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             response.outputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
         return response
 
-    async def ModelInfer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
+    async def ModelInfer(self, request: oip.ModelInferRequest | Unread, context: Context) -> oip.ModelInferResponse:
         """Answer one request; a failed one ends with a status other than OK."""
-        with self._worker.counters.begin(probe=_is_probe(context)) as call:
+        caller = _read_caller(context, self._control_key)
+        with self._worker.counters.begin(probe=caller.origin.probe) as call:
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
-                order = read_order(request, serving.model.options, serving.model.signature)
-                response = await _answer(request, serving, order, _origin(context))
+                parsed = _parsed(request)
+                order = await _order(parsed, serving, caller)
+                response = await _answer(parsed, serving, order, caller.origin)
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
             except asyncio.CancelledError:
-                call.fail(_blame_of_cancel(context))
+                call.fail(_blame_of_cancel(context, self._worker.serving))
                 raise
             call.succeed()
             return response
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[oip.ModelInferRequest], context: Context
+        self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
         """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
         async for request in request_iterator:
             with self._worker.counters.begin() as call:
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
-                    async with aclosing(self._stream_one(request, context)) as responses:
+                    async with aclosing(self._stream_one(_parsed(request), context)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
                 except CallError as error:
                     call.fail(error.blame)
                     yield oip.ModelStreamInferResponse(
                         error_message=f"{error.code.name}: {error}",
-                        infer_response=oip.ModelInferResponse(id=request.id),
+                        infer_response=oip.ModelInferResponse(id=_short_id(request)),
                     )
                 except (asyncio.CancelledError, GeneratorExit):
-                    call.fail(_blame_of_cancel(context))
+                    call.fail(_blame_of_cancel(context, self._worker.serving))
                     raise
                 call.succeed()
 
@@ -146,13 +157,14 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         serving = self._serving()
         self._name_version(serving, context)
-        order = read_order(request, serving.model.options, serving.model.signature)
+        caller = _read_caller(context, self._control_key)
+        order = await _order(request, serving, caller)
         if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
-            response = await _answer(request, serving, order, _origin(context))
+            response = await _answer(request, serving, order, caller.origin)
             response.parameters[_FINAL].bool_param = True
             yield response
             return
-        async with aclosing(serving.answerer.stream(order, _origin(context))) as pieces:
+        async with aclosing(serving.answerer.stream(order, caller.origin)) as pieces:
             async for piece in pieces:
                 response = _response(request, serving, order, _piece_tensors(piece))
                 response.parameters[_FINAL].bool_param = piece.token.last
@@ -170,6 +182,74 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     def _name_version(self, serving: Serving, context: Context) -> None:
         context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
+
+
+class _Handlers:
+    """Stands for a server while the generated code adds a service, and keeps what it adds."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Leave out what comes by name as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Keep a service's handlers."""
+        del service
+        self.by_method.update(handlers)
+
+
+def add_inference(service: InferenceService, worker: Worker, server: grpc.aio.Server) -> None:
+    """Add inference to a server: its requests are looked at before they are parsed."""
+    handlers = _Handlers()
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(service, cast("grpc.aio.Server", handlers))
+    read = reader(lambda: _batch_limits(worker))
+    for method in ("ModelInfer", "ModelStreamInfer"):
+        handlers.by_method[method] = handlers.by_method[method]._replace(request_deserializer=read)
+    name = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers.by_method),))
+
+
+def _batch_limits(worker: Worker) -> BatchLimits | None:
+    if worker.serving is None:
+        return None
+    options = worker.serving.model.options
+    return BatchLimits(options.max_concurrency, options.context_length)
+
+
+def _parsed(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
+    """Return a request that was parsed.
+
+    Raises:
+        InvalidInputError: it was not worth it.
+    """
+    if isinstance(request, Unread):
+        raise InvalidInputError(request.why)
+    return request
+
+
+def _short_id(request: oip.ModelInferRequest | Unread) -> str:
+    """Return what names a request that failed to its caller."""
+    return "" if isinstance(request, Unread) else request.id[:MAX_ID]
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who calls. ``is_daemon``: it has the control key."""
+
+    origin: Origin
+    is_daemon: bool
+
+
+async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
+    """Check a request, then read it.
+
+    Raises:
+        CallError: it is not accepted.
+    """
+    if not caller.is_daemon:
+        check_allowed(request.parameters)
+    return await serving.answerer.read(check_request(request, serving.model.options, serving.model.signature))
 
 
 async def _answer(
@@ -206,23 +286,29 @@ def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
     }
 
 
-def _is_probe(context: Context) -> bool:
-    """Whether a call says that it is the daemon's probe: all that it gains is that a drain does not wait for the next one."""
-    return PROBE_MARK in (context.invocation_metadata() or ())
+def _read_caller(context: Context, control_key: str) -> _Caller:
+    """Return who asked, by the call's metadata; of several values of a key the first counts.
 
-
-def _origin(context: Context) -> Origin:
-    """Return who asked, by the call's metadata; of several values of a key the first counts."""
+    The probe mark is the daemon's: on anybody else's call it means nothing, and the call counts as a client's.
+    """
     metadata = context.invocation_metadata() or ()
+    is_daemon = opens(control_key, metadata)
     named = {
         key: short_name(value)
         for key, value in reversed(tuple(metadata))
         if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
     }
-    return Origin(named.get(CONVERSATION, ""), PROBE_MARK in metadata, named.get(PROMPT_CLASS, ""))
+    is_probe = is_daemon and PROBE_MARK in metadata
+    return _Caller(Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon)
 
 
-def _blame_of_cancel(context: Context) -> Blame:
-    """Say whose fault it is that a call was cut: a deadline that passed while we worked is ours."""
+def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:
+    """Say whose fault it is that a call was cut.
+
+    A deadline that passed while the model stands still is the version's. One that passed while it computes at its usual pace was shorter
+    than the load, or the model itself, allows: with that deadline the best of versions would have failed.
+    """
     left_s = context.time_remaining()
-    return Blame.SERVER if left_s is not None and left_s <= 0 else Blame.CLIENT
+    if left_s is None or left_s > 0:
+        return Blame.CLIENT
+    return Blame.SERVER if serving is not None and serving.batcher.is_stalled else Blame.LOAD

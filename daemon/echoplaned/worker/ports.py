@@ -8,6 +8,7 @@ from echoplaned.core.facts import Signature
 from echoplaned.worker.batching import Run
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Sequence
+from echoplaned.worker.tokenizing import TokenizerCost
 
 
 class ServedModel(Protocol):
@@ -38,12 +39,25 @@ class ServedModel(Protocol):
         """Why the model cannot answer as its INT8 self; empty where it can."""
         ...
 
-    def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Return each text's token ids, special tokens included, nothing cut off."""
+    @property
+    def tokenizer_cost(self) -> TokenizerCost:
+        """What texts may cost."""
+        ...
+
+    def tokenize(self, texts: list[str], *, truncate: bool) -> list[list[int]]:
+        """Return each text's token ids, special tokens included; ``truncate``: cut to the context.
+
+        Raises:
+            InvalidInputError: the tokenizer fails, or a text has no token, or more than the context and may not be cut.
+        """
         ...
 
     def detokenize(self, token_ids: list[int]) -> str:
-        """Return the text of generated tokens, without special ones."""
+        """Return the text of generated tokens, without special ones.
+
+        Raises:
+            ModelFailedError: the tokenizer fails.
+        """
         ...
 
     def start_run(self, rows: list[Sequence]) -> Run:

@@ -20,7 +20,10 @@ def background() -> Iterator[None]:
     A thread that was made nicer needs a privilege to come back; run this in a thread that ends afterwards. Threads that
     are started elsewhere keep their priority.
     """
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICE)
+    thread = threading.get_native_id()
+    # A daemon that was started with a still lower priority has passed it on, and to raise it is a privilege.
+    if os.getpriority(os.PRIO_PROCESS, thread) < _BACKGROUND_NICE:
+        os.setpriority(os.PRIO_PROCESS, thread, _BACKGROUND_NICE)
     _set_autogroup(_BACKGROUND_NICE)
     try:
         yield

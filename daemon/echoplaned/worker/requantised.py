@@ -60,6 +60,10 @@ class RequantisedRun:
         with Requantised(self._model):
             return self._run.step()
 
+    def alone(self, row: Sequence) -> RequantisedRun:
+        """Return a batch of one of the rows."""
+        return RequantisedRun(self._run.alone(row), self._model)
+
 
 def rounded_layers(model: PreTrainedModel) -> tuple[torch.nn.Linear, ...]:
     """Return the layers that a load in INT8 rounds: the linear ones but the output embedding."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, Task
-from echoplaned.worker.errors import InvalidInputError, WrongModelError
+from echoplaned.worker.errors import InvalidInputError, NotAllowedError, WrongModelError
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Sampling, Scoring
-from echoplaned.worker.tensors import Inputs, Tensor, read_inputs
+from echoplaned.worker.tensors import Inputs, InputTensor, Tensor, check_inputs, read_inputs
+from echoplaned.worker.tokenizing import byte_limit, check_length
 
 _GENERATION_PARAMETERS: Final[tuple[str, ...]] = ("max_tokens", "temperature", "top_k", "seed", "score")
 _SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate", "requantised")
 _ENCODER_PARAMETERS: Final[tuple[str, ...]] = ("truncate", "requantised")
+# They cost many times what an answer costs: a second set of weights a step, and whole distributions of the vocabulary.
+_DAEMON_PARAMETERS: Final = ("requantised", "distributions")
 _DISTRIBUTION_DTYPES: Final[Mapping[str, type[np.float32 | np.float16]]] = {"FP32": np.float32, "FP16": np.float16}
 
 DISTRIBUTIONS: Final = "log_distributions"
@@ -37,7 +40,12 @@ _IGNORED_PARAMETERS: Final = frozenset(
     }
 )
 _MAX_TEMPERATURE: Final = 100.0
+_MIN_TEMPERATURE: Final = 1e-6  # below it a draw is the likeliest token, and FP32 cannot hold what is divided by it
 _MAX_SEED: Final = 2**63 - 1
+MAX_ID: Final = 256
+"""Characters of a request's id, which is sent back."""
+
+_MAX_OUTPUTS: Final = 16  # more than there are; some clients name one twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,62 @@ class InferOrder:
         return len(self.texts) or len(self.rows)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request whose names, shapes, counts and lengths are accepted; no value of a tensor was read.
+
+    Attributes:
+        request: as it came.
+        signature: the model's.
+        order: what it asks for, without its sequences.
+        elements: of the largest tensor.
+    """
+
+    request: oip.ModelInferRequest
+    signature: Signature
+    order: InferOrder
+    elements: int
+
+    def read(self) -> InferOrder:
+        """Read the values.
+
+        Raises:
+            InvalidInputError: one of them is not accepted.
+        """
+        texts, rows = _sequences(read_inputs(self.request, self.signature))
+        return replace(self.order, texts=texts, rows=rows)
+
+
+def check_request(request: oip.ModelInferRequest, options: LoadOptions, signature: Signature) -> CheckedRequest:
+    """Check everything about a request that can be told without reading a value, in a time that does not depend on its size.
+
+    Raises:
+        WrongModelError: another model or version is named.
+        InvalidInputError: a tensor, a parameter or the batch is not accepted.
+    """
+    check_model(request.model_name, request.model_version, options)
+    if len(request.id) > MAX_ID:
+        raise InvalidInputError(f"the request's id has {len(request.id)} characters; at most {MAX_ID} are sent back")
+    scoring = read_scoring(request.parameters, options)
+    _check_names(request.parameters, options, scoring)
+    names = tuple(spec.name for spec in signature.outputs) if scoring is None else _scored_outputs(scoring)
+    order = InferOrder(
+        texts=(),
+        rows=(),
+        sampling=read_sampling(request.parameters, options),
+        outputs=_wanted_outputs(request, names),
+        raw=len(request.raw_input_contents) > 0,
+        scoring=scoring,
+        truncate=_truth(request.parameters, "truncate"),
+        requantised=_truth(request.parameters, "requantised"),
+    )
+    tensors = check_inputs(request, signature)
+    _check_sizes(tensors, options, order)
+    if scoring is not None and scoring.distributions is np.float16 and not order.raw:
+        raise InvalidInputError("FP16 has no typed contents: send raw_input_contents, or ask for distributions in FP32")
+    return CheckedRequest(request, signature, order, max(math.prod(tensor.shape) for tensor in tensors.values()))
+
+
 def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: Signature) -> InferOrder:
     """Check everything about a request that can be told without a tokenizer.
 
@@ -71,24 +135,39 @@ def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: 
         WrongModelError: another model or version is named.
         InvalidInputError: a tensor, a parameter or the batch is not accepted.
     """
-    check_model(request.model_name, request.model_version, options)
-    scoring = read_scoring(request.parameters, options)
-    _check_names(request.parameters, options, scoring)
-    names = tuple(spec.name for spec in signature.outputs) if scoring is None else _scored_outputs(scoring)
-    outputs = _wanted_outputs(request, names)
-    inputs = read_inputs(request, signature)
-    texts, rows = _sequences(inputs)
-    sampling = read_sampling(request.parameters, options)
-    truncate = _truth(request.parameters, "truncate")
-    requantised = _truth(request.parameters, "requantised")
-    order = InferOrder(texts, rows, sampling, outputs, inputs.raw, scoring, truncate, requantised)
-    if scoring is not None and scoring.distributions is np.float16 and not inputs.raw:
-        raise InvalidInputError("FP16 has no typed contents: send raw_input_contents, or ask for distributions in FP32")
-    if order.size > options.max_concurrency:
+    return check_request(request, options, signature).read()
+
+
+def _check_sizes(tensors: Mapping[str, InputTensor], options: LoadOptions, order: InferOrder) -> None:
+    """Refuse a batch that has too many or too long sequences by its shapes, or that does not say what to compute once."""
+    text, ids, mask = (tensors.get(name) for name in ("text", "input_ids", "attention_mask"))
+    given = ids if text is None else text
+    if given is None or (text is not None and ids is not None):
+        raise InvalidInputError("exactly one of the inputs text and input_ids is needed")
+    if text is not None and mask is not None:
+        raise InvalidInputError("attention_mask goes with input_ids, not with text")
+    if given.shape[0] > options.max_concurrency:
         raise InvalidInputError(
-            f"the batch has {order.size} sequences; this version's max_concurrency is {options.max_concurrency}"
+            f"the batch has {given.shape[0]} sequences; this version's max_concurrency is {options.max_concurrency}"
         )
-    return order
+    if mask is not None and tuple(mask.shape) != tuple(given.shape):
+        raise InvalidInputError(f"attention_mask must be 0 or 1 in the shape of input_ids, {list(given.shape)}")
+    if ids is not None and mask is None and not order.truncate:
+        check_length(0, ids.shape[1], options.context_length)
+    most = byte_limit(options.context_length)
+    if text is not None and not order.raw and max(map(len, text.contents.bytes_contents)) > most:
+        raise InvalidInputError(f"a text has more than {most} bytes, and none of so many is counted")
+
+
+def check_allowed(parameters: Mapping[str, oip.InferParameter]) -> None:
+    """Refuse a client's request that has parameters of the daemon's own.
+
+    Raises:
+        NotAllowedError: it has; the message names the first.
+    """
+    for name in _DAEMON_PARAMETERS:
+        if name in parameters:
+            raise NotAllowedError(f"parameter {name} is the daemon's own, for its checks of a version; leave it out")
 
 
 def check_model(model: str, version: str, options: LoadOptions) -> None:
@@ -108,11 +187,7 @@ def _sequences(inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[int, ...], 
     """Return a request's texts or its token ids."""
     tensors = inputs.tensors
     text, ids, mask = tensors.get("text"), tensors.get("input_ids"), tensors.get("attention_mask")
-    if (text is None) == (ids is None):
-        raise InvalidInputError("exactly one of the inputs text and input_ids is needed")
     if isinstance(text, list):
-        if mask is not None:
-            raise InvalidInputError("attention_mask goes with input_ids, not with text")
         return tuple(_decode(index, element) for index, element in enumerate(text)), ()
     return (), _masked_rows(_matrix(ids), None if mask is None else _matrix(mask))
 
@@ -132,8 +207,9 @@ def _decode(index: int, element: bytes) -> str:
 def _masked_rows(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None) -> tuple[tuple[int, ...], ...]:
     """Return the ids that the mask keeps; padding may stand before or after them, not between."""
     if mask is None:
-        return tuple(tuple(row) for row in ids.tolist())
-    if mask.shape != ids.shape or not np.isin(mask, (0, 1)).all():
+        # Row by row, so that other threads have their turn between them.
+        return tuple(tuple(row.tolist()) for row in ids)
+    if not np.isin(mask, (0, 1)).all():
         raise InvalidInputError(f"attention_mask must be 0 or 1 in the shape of input_ids, {list(ids.shape)}")
     if (np.abs(np.diff(mask, axis=1, prepend=0, append=0)).sum(axis=1) > 2).any():
         raise InvalidInputError("attention_mask has a gap between tokens; padding stands before or after them")
@@ -142,6 +218,8 @@ def _masked_rows(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None)
 
 def _wanted_outputs(request: oip.ModelInferRequest, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the outputs to send; all of them if none is asked for."""
+    if len(request.outputs) > _MAX_OUTPUTS:
+        raise InvalidInputError(f"the request asks for {len(request.outputs)} outputs; there are: {', '.join(names)}")
     wanted = tuple(output.name for output in request.outputs)
     for name in wanted:
         if name not in names:
@@ -191,7 +269,7 @@ def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOpt
     has_seed = "seed" in parameters
     return Sampling(
         max_tokens=_integer(parameters, "max_tokens", 1, options.context_length, default=0),
-        temperature=_number(parameters, "temperature", 0.0, _MAX_TEMPERATURE),
+        temperature=_temperature(parameters),
         top_k=_integer(parameters, "top_k", 0, _MAX_SEED, default=0),
         seed=_integer(parameters, "seed", 0, _MAX_SEED, default=0) if has_seed else None,
     )
@@ -216,12 +294,15 @@ def _integer(parameters: Mapping[str, oip.InferParameter], name: str, low: int, 
     return int(value)
 
 
-def _number(parameters: Mapping[str, oip.InferParameter], name: str, low: float, high: float) -> float:
-    if name not in parameters:
-        return low
-    parameter = parameters[name]
+def _temperature(parameters: Mapping[str, oip.InferParameter]) -> float:
+    if "temperature" not in parameters:
+        return 0.0
+    parameter = parameters["temperature"]
     kind = parameter.WhichOneof("parameter_choice")
     value = float(getattr(parameter, kind)) if kind in {"double_param", "int64_param", "uint64_param"} else math.nan
-    if not low <= value <= high:
-        raise InvalidInputError(f"parameter {name} must be a number (double_param) from {low} to {high}")
+    if value != 0 and not _MIN_TEMPERATURE <= value <= _MAX_TEMPERATURE:
+        raise InvalidInputError(
+            "parameter temperature must be a number (double_param): 0 for the likeliest token, or from "
+            f"{_MIN_TEMPERATURE:g} to {_MAX_TEMPERATURE:g}"
+        )
     return value

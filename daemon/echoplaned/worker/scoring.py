@@ -71,6 +71,10 @@ class ScoringRun:
         self._at = stop
         return self._finish() if stop == self._end else []
 
+    def alone(self, row: Sequence) -> ScoringRun:
+        """Return a batch of one of the rows, which begins again: nothing was told of it yet."""
+        return ScoringRun(self._loaded, [row])
+
     def _forward(self, stop: int) -> torch.Tensor:
         """Return the logits of a stretch, FP32 [rows, tokens, vocabulary]."""
         positions = torch.arange(self._at, stop, device=self._ids.device).unsqueeze(0)

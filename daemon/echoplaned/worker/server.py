@@ -16,10 +16,10 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.worker.calls import CallCounter
 from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.errors import LoadError
-from echoplaned.worker.oip_service import InferenceService
+from echoplaned.worker.oip_service import InferenceService, add_inference
 from echoplaned.worker.ports import ModelRuntime
 from echoplaned.worker.priority import background
 from echoplaned.worker.tracing import Tracer
@@ -69,14 +69,18 @@ class _Process:
     def __init__(self, keeper: RecordKeeper, options: ServeOptions) -> None:
         self._keeper = keeper
         self._options = options
-        self._worker = Worker(keeper, time.monotonic, Tracer(time.time), _die)
+        # Set once: a wall clock that is put right meanwhile would bring the traces of requests out of order.
+        offset_s = time.time() - time.monotonic()
+        self._worker = Worker(keeper, time.monotonic, Tracer(lambda: offset_s + time.monotonic()), _die)
         self._health = HealthServicer()
 
     async def run(self) -> int:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
-        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify)
-        oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(self._worker), server.server)
+        calls = CallCounter(self._worker.counters)
+        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify, (calls,))
+        inference = InferenceService(self._worker, self._keeper.record.control_key)
+        add_inference(inference, self._worker, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)
         address = await server.start(self._options.listen)

@@ -19,6 +19,11 @@ class BatchShape:
         """Return the shape of a batch's first step."""
         return cls(len(rows), max((len(row.token_ids) for row in rows), default=0))
 
+    @property
+    def positions(self) -> int:
+        """Tokens of all rows, with what they are padded by."""
+        return self.sequences * self.tokens
+
     def larger(self, other: BatchShape) -> BatchShape:
         """Return whichever has more padded tokens; of equals the one with the longer rows, whose attention is larger."""
-        return max(self, other, key=lambda shape: (shape.sequences * shape.tokens, shape.tokens))
+        return max(self, other, key=lambda shape: (shape.positions, shape.tokens))

@@ -17,7 +17,10 @@ from echoplaned.worker.errors import InvalidInputError
 Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.float32 | np.float16] | list[bytes]
 InputTensor = oip.ModelInferRequest.InferInputTensor
 
+_MAX_SHOWN: Final = 8  # dimensions in a message
+_CHUNK: Final = 64 * 1024  # values that are read at once: between two chunks other threads have their turn
 _LENGTH: Final = struct.Struct("<I")
+_ITEM_BYTES: Final = 8  # of INT64
 _DATATYPES: Final = {"i8": "INT64", "f4": "FP32", "f2": "FP16"}
 
 
@@ -34,8 +37,8 @@ def describe(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.datatype}{list(spec.shape)}" for spec in specs)
 
 
-def read_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:
-    """Take a request's tensors apart.
+def check_inputs(request: oip.ModelInferRequest, signature: Signature) -> dict[str, InputTensor]:
+    """Check everything about a request's tensors but their values, in a time that does not depend on their size.
 
     Raises:
         InvalidInputError: a name, dtype, shape or size is not what the model takes; the message says what is.
@@ -46,29 +49,49 @@ def read_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:
             f"{len(request.inputs)} inputs but {len(request.raw_input_contents)} raw_input_contents; one each is needed"
         )
     accepted = {spec.name: spec for spec in signature.inputs}
-    tensors: dict[str, Tensor] = {}
+    found: dict[str, InputTensor] = {}
     for index, tensor in enumerate(request.inputs):
         spec = accepted.get(tensor.name)
         if spec is None:
             raise InvalidInputError(f"there is no input {tensor.name[:64]!r}; accepted: {describe(signature.inputs)}")
-        if tensor.name in tensors:
+        if tensor.name in found:
             raise InvalidInputError(f"input {tensor.name} comes twice")
         _check_shape(tensor, spec)
         if raw and tensor.HasField("contents"):
             raise InvalidInputError(f"input {tensor.name} has contents beside raw_input_contents; send one of them")
-        tensors[tensor.name] = _read_raw(tensor, request.raw_input_contents[index]) if raw else _read_typed(tensor)
+        if raw:
+            _check_raw(tensor, request.raw_input_contents[index])
+        else:
+            _check_typed(tensor)
+        found[tensor.name] = tensor
+    return found
+
+
+def read_inputs(request: oip.ModelInferRequest, signature: Signature) -> Inputs:
+    """Take a request's tensors apart.
+
+    Raises:
+        InvalidInputError: a name, dtype, shape or size is not what the model takes; the message says what is.
+    """
+    check_inputs(request, signature)
+    raw = len(request.raw_input_contents) > 0
+    tensors = {
+        tensor.name: _read_raw(tensor, request.raw_input_contents[index]) if raw else _read_typed(tensor)
+        for index, tensor in enumerate(request.inputs)
+    }
     return Inputs(tensors, raw)
 
 
 def _check_shape(tensor: InputTensor, spec: TensorSpec) -> None:
     """Raise unless dtype, number of dimensions and sizes are as specified."""
-    shape = tuple(tensor.shape)
-    fits = len(shape) == len(spec.shape) and all(
+    # A shape may itself be the size of a message: it is read only where it has the right number of dimensions.
+    shape = tuple(tensor.shape) if len(tensor.shape) == len(spec.shape) else tuple(tensor.shape[:_MAX_SHOWN])
+    fits = len(tensor.shape) == len(spec.shape) and all(
         size > 0 and wanted in {-1, size} for size, wanted in zip(shape, spec.shape, strict=True)
     )
     if tensor.datatype != spec.datatype or not fits:
         raise InvalidInputError(
-            f"input {spec.name} is {tensor.datatype[:16]}{list(shape)[:8]}; accepted: {describe((spec,))} with sizes of 1 or more"
+            f"input {spec.name} is {tensor.datatype[:16]}{list(shape)[:_MAX_SHOWN]}; accepted: {describe((spec,))} with sizes of 1 or more"
         )
 
 
@@ -79,8 +102,8 @@ def _count(tensor: InputTensor) -> int:
     return count
 
 
-def _read_typed(tensor: InputTensor) -> Tensor:
-    """Read typed contents."""
+def _check_typed(tensor: InputTensor) -> None:
+    """Raise unless typed contents have as many elements as the shape says."""
     contents = tensor.contents
     values: Sequence[bytes] | Sequence[int] = (
         contents.bytes_contents if tensor.datatype == "BYTES" else contents.int64_contents
@@ -90,19 +113,30 @@ def _read_typed(tensor: InputTensor) -> Tensor:
         raise InvalidInputError(
             f"input {tensor.name} has {len(values)} elements in contents.{field}; its shape says {_count(tensor)}"
         )
+
+
+def _check_raw(tensor: InputTensor, data: bytes) -> None:
+    """Raise unless raw contents have the size that the shape says; that of BYTES is in the contents themselves."""
+    wanted = _count(tensor) * _ITEM_BYTES
+    if tensor.datatype != "BYTES" and len(data) != wanted:
+        raise InvalidInputError(f"input {tensor.name} has {len(data)} raw bytes; its shape says {wanted}")
+
+
+def _read_typed(tensor: InputTensor) -> Tensor:
+    """Read typed contents."""
+    contents = tensor.contents
     if tensor.datatype == "BYTES":
         return list(contents.bytes_contents)
-    return np.array(contents.int64_contents, dtype=np.int64).reshape(tuple(tensor.shape))
+    values = np.empty(len(contents.int64_contents), dtype=np.int64)
+    for start in range(0, len(values), _CHUNK):
+        values[start : start + _CHUNK] = contents.int64_contents[start : start + _CHUNK]
+    return values.reshape(tuple(tensor.shape))
 
 
 def _read_raw(tensor: InputTensor, data: bytes) -> Tensor:
     """Read raw contents."""
-    count = _count(tensor)
     if tensor.datatype == "BYTES":
-        return _read_raw_bytes(tensor.name, data, count)
-    itemsize = np.dtype("<i8").itemsize
-    if len(data) != count * itemsize:
-        raise InvalidInputError(f"input {tensor.name} has {len(data)} raw bytes; its shape says {count * itemsize}")
+        return _read_raw_bytes(tensor.name, data, _count(tensor))
     return np.frombuffer(data, dtype="<i8").astype(np.int64).reshape(tuple(tensor.shape))
 
 

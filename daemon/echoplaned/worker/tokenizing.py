@@ -2,30 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from echoplaned.worker.errors import InvalidInputError
+from echoplaned.worker.errors import InvalidInputError, ModelFailedError
 
 # Tokens have 4 to 5 characters on average; a caller must not keep a core busy with a text that cannot be answered anyway.
 _CHARACTERS_PER_TOKEN: Final = 64
 _MIN_CHARACTERS: Final = 4096
+_MAX_BYTES_PER_CHARACTER: Final = 4  # of UTF-8
+_MAX_GROWN: Final = (
+    1024 * 1024
+)  # characters that a tokenizer may make of a text; each takes some 20 bytes while it works
+
+# The library's native code panics (an expression went back and forth too often, say), and the class of that can be told by its name
+# alone. It is no Exception: uncaught, it ends neither the call nor the process, and the caller waits for ever.
+_PANIC: Final = "PanicException"
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return the token ids of each text, special tokens included, nothing cut off."""
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+@dataclass(frozen=True, slots=True)
+class TokenizerCost:
+    """What is known of a tokenizer's cost before it sees a text.
+
+    Attributes:
+        growth: characters that its own rules may make of one, 1 or more.
+        is_linear: whether its time is in proportion to the text: it has no regular expression of its own, which may go back and forth.
+    """
+
+    growth: int = 1
+    is_linear: bool = True
 
 
-def check_text_lengths(texts: Sequence[str], context_length: int) -> None:
+def read_cost(tokenizer: Tokenizer) -> TokenizerCost:
+    """Read what texts may cost from a tokenizer's rules."""
+    parts = [part for part in (tokenizer.normalizer, tokenizer.pre_tokenizer) if part is not None]
+    rules = [json.loads(part.__getstate__()) for part in parts]
+    return TokenizerCost(math.prod(map(_growth, rules)), not any(map(_has_expression, rules)))
+
+
+def _growth(rule: Mapping[str, Any]) -> int:
+    """Return how many characters a rule may make of one; Unicode's own forms (18 at most) are what every text limit has room for."""
+    if rule.get("type") == "Replace":
+        pattern, content = rule["pattern"], rule["content"]
+        return max(1, math.ceil(len(content) / max(1, len(pattern.get("String", "")))))
+    return math.prod(_growth(one) for one in rule.get("normalizers", ()))
+
+
+def _has_expression(rule: Mapping[str, Any]) -> bool:
+    pattern = rule.get("pattern")
+    own = isinstance(pattern, dict) and "Regex" in pattern
+    return own or any(map(_has_expression, (*rule.get("normalizers", ()), *rule.get("pretokenizers", ()))))
+
+
+def highest_token(tokenizer: Tokenizer) -> int:
+    """Return the highest id that a tokenizer can give, those that it adds to every text included.
+
+    Raises:
+        InvalidInputError: it cannot take the empty text apart.
+    """
+    (added,) = _encode(tokenizer, [""])
+    return max((*tokenizer.get_vocab(with_added_tokens=True).values(), *added.ids), default=-1)
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], context_length: int, *, truncate: bool) -> list[list[int]]:
+    """Return the token ids of each text, special tokens included.
+
+    Raises:
+        InvalidInputError: the tokenizer fails for the texts, or one of them has more tokens than the context and may not be cut.
+    """
+    rows: list[list[int]] = []
+    for index, encoding in enumerate(_encode(tokenizer, list(texts))):
+        # Before the ids are read: each becomes an object of its own.
+        if truncate and len(encoding) > context_length:
+            encoding.truncate(context_length)
+        check_length(index, len(encoding), context_length)
+        rows.append(encoding.ids)
+    return rows
+
+
+def detokenize(tokenizer: Tokenizer, token_ids: list[int]) -> str:
+    """Return the text of tokens, without special ones.
+
+    Raises:
+        ModelFailedError: the tokenizer fails.
+    """
+    try:
+        return str(tokenizer.decode(token_ids, skip_special_tokens=True))
+    except BaseException as error:
+        if not _is_of_tokenizer(error):
+            raise
+        raise ModelFailedError("the tokenizer failed to make text of the tokens") from error
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
+    try:
+        encodings: list[Encoding] = tokenizer.encode_batch(texts)
+    except BaseException as error:
+        if not _is_of_tokenizer(error):
+            raise
+        raise InvalidInputError(f"the version's tokenizer fails for this text: {str(error)[:200]}") from error
+    return encodings
+
+
+def _is_of_tokenizer(error: BaseException) -> bool:
+    """Whether an error is the library's: it raises plain exceptions for what it refuses, and panics for what it did not foresee."""
+    return type(error) is Exception or type(error).__name__ == _PANIC
+
+
+def text_limit(context_length: int, growth: int) -> int:
+    """Return how many characters a text may have to be worth counting its tokens; ``growth``: what may become of each."""
+    limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
+    return limit if growth == 1 else min(limit, max(1, _MAX_GROWN // growth))
+
+
+def byte_limit(context_length: int) -> int:
+    """Return how many bytes a text may have to be worth decoding."""
+    return _MAX_BYTES_PER_CHARACTER * text_limit(context_length, 1)
+
+
+def check_text_lengths(texts: Sequence[str], context_length: int, growth: int = 1) -> None:
     """Refuse texts that are too long to be worth counting the tokens of.
 
     Raises:
         InvalidInputError: names the first such text and the limit.
     """
-    limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
+    limit = text_limit(context_length, growth)
     for index, text in enumerate(texts):
         if len(text) > limit:
             raise InvalidInputError(
@@ -34,28 +140,27 @@ def check_text_lengths(texts: Sequence[str], context_length: int) -> None:
             )
 
 
-def check_lengths(rows: Sequence[Sequence[int]], context_length: int) -> None:
-    """Refuse sequences that are empty or longer than the version's context.
+def check_length(index: int, length: int, context_length: int) -> None:
+    """Refuse a sequence that is empty or longer than the version's context.
 
     Raises:
-        InvalidInputError: names the first such row and the limit.
+        InvalidInputError: names the row and the limit.
     """
-    for index, row in enumerate(rows):
-        if not row:
-            raise InvalidInputError(f"sequence {index} has no tokens; at least 1 is needed")
-        if len(row) > context_length:
-            raise InvalidInputError(
-                f"sequence {index} has {len(row)} tokens; this version's context_length is {context_length} tokens "
-                "(nothing is ever cut off)"
-            )
+    if length == 0:
+        raise InvalidInputError(f"sequence {index} has no tokens; at least 1 is needed")
+    if length > context_length:
+        raise InvalidInputError(
+            f"sequence {index} has {length} tokens; this version's context_length is {context_length} tokens "
+            "(nothing is ever cut off)"
+        )
 
 
 def check_vocabulary(rows: Sequence[Sequence[int]], vocabulary_size: int) -> None:
-    """Refuse token ids that the model has no embedding for.
+    """Refuse token ids that the model has no embedding for; every row has at least one.
 
     Raises:
         InvalidInputError: names the first such row and the range.
     """
     for index, row in enumerate(rows):
-        if any(not 0 <= token < vocabulary_size for token in row):
+        if min(row) < 0 or max(row) >= vocabulary_size:
             raise InvalidInputError(f"sequence {index} of input_ids holds an id outside 0..{vocabulary_size - 1}")

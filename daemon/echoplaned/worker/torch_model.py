@@ -21,7 +21,7 @@ from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.requantised import RequantisedRun, why_not
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import Sequence
-from echoplaned.worker.tokenizing import tokenize
+from echoplaned.worker.tokenizing import TokenizerCost, detokenize, read_cost, tokenize
 from echoplaned.worker.warming import warm_up
 
 
@@ -31,6 +31,7 @@ class TorchModel:
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._signature = _signature(loaded)
+        self._tokenizer_cost = read_cost(loaded.tokenizer)
 
     @property
     def options(self) -> LoadOptions:
@@ -57,14 +58,27 @@ class TorchModel:
         """Why the model cannot answer as its INT8 self; empty where it can."""
         return why_not(self._loaded.model, self.options.dtype)
 
-    def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Return each text's token ids, special tokens included, nothing cut off."""
-        prepare = self._loaded.sentences.prepare
-        return tokenize(self._loaded.tokenizer, [prepare(text) for text in texts])
+    @property
+    def tokenizer_cost(self) -> TokenizerCost:
+        """What texts may cost."""
+        return self._tokenizer_cost
+
+    def tokenize(self, texts: list[str], *, truncate: bool = False) -> list[list[int]]:
+        """Return each text's token ids, special tokens included; ``truncate``: cut to the context.
+
+        Raises:
+            InvalidInputError: the tokenizer fails, or a text has no token, or more than the context and may not be cut.
+        """
+        prepared = [self._loaded.sentences.prepare(text) for text in texts]
+        return tokenize(self._loaded.tokenizer, prepared, self.options.context_length, truncate=truncate)
 
     def detokenize(self, token_ids: list[int]) -> str:
-        """Return the text of generated tokens, without special ones."""
-        return str(self._loaded.tokenizer.decode(token_ids, skip_special_tokens=True))
+        """Return the text of generated tokens, without special ones.
+
+        Raises:
+            ModelFailedError: the tokenizer fails.
+        """
+        return detokenize(self._loaded.tokenizer, token_ids)
 
     def start_run(self, rows: list[Sequence]) -> Run:
         """Make a batch ready to be stepped."""

@@ -34,16 +34,18 @@ def weight_files(source: Path) -> list[Path]:
 def loadable(source: Path) -> Iterator[Path]:
     """Yield a directory that transformers loads: the source, or links to its files beside an index that has what transformers asks for.
 
-    Its loader reads the index's ``metadata``, which the format does not demand and some writers leave out.
+    Its loader reads the index's ``metadata``, which the format does not demand and some writers leave out. The links lie in the source,
+    so that they go with it: a load's is a directory of its own.
     """
     if (source / SINGLE_NAME).is_file() or not (source / INDEX_NAME).is_file() or "metadata" in _index(source):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix="echoplane-load-") as directory:
+    entries = [entry.absolute() for entry in source.iterdir() if entry.name != INDEX_NAME]
+    with tempfile.TemporaryDirectory(prefix=".loadable-", dir=source) as directory:
         view = Path(directory)
-        for entry in source.iterdir():
-            if entry.name != INDEX_NAME:
-                (view / entry.name).symlink_to(entry.resolve())
+        for entry in entries:
+            # To the entry and not to what it resolves to: a link to an open descriptor would become a name again.
+            (view / entry.name).symlink_to(entry)
         (view / INDEX_NAME).write_text(
             json.dumps({"metadata": {}, "weight_map": _weight_map(source)}), encoding="utf-8"
         )

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -72,6 +73,11 @@ class Worker:
     def options(self) -> LoadOptions | None:
         """What it was told to load; None: nothing yet."""
         return self._options
+
+    @property
+    def links_dir(self) -> Path:
+        """Where links to the files of a checkpoint are while it is loaded."""
+        return self._keeper.links_dir
 
     @property
     def engine_version(self) -> str:
@@ -146,7 +152,11 @@ class Worker:
             self.failed(str(error))
             raise
         batcher = Batcher(
-            model.start_run, slots=options.max_concurrency, queue_limit=options.queue_limit, on_death=self._on_death
+            model.start_run,
+            slots=options.max_concurrency,
+            queue_limit=options.queue_limit,
+            on_death=self._on_death,
+            clock=self._clock,
         )
         batcher.start()
         load_s = self._clock() - began_s

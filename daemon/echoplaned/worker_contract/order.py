@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from echoplane.v1 import types_pb2
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.core.facts import Dtype, Signature, Task
+from echoplaned.core.facts import Dtype, Signature, SourceContent, SourceFile, Task
+from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 
 
@@ -27,6 +28,8 @@ class LoadOrder:
         engine_options: as the caller gave them; the kind's declaration says what they mean.
         device_id: ``host`` or ``cuda:N``.
         weights_format: of the stored weights, as the kind names it; empty: whatever is there.
+        digest: of the content that is meant; empty: whatever is there.
+        content: the files that hold it, as they were when it was ordered; None: they are not named.
     """
 
     instance: InstanceKey
@@ -39,6 +42,8 @@ class LoadOrder:
     engine_options: Mapping[str, str] = field(default_factory=dict)
     device_id: str = "host"
     weights_format: str = ""
+    digest: str = ""
+    content: SourceContent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +68,18 @@ class WrongPhaseError(Exception):
 
 
 class LoadFailedError(Exception):
-    """The engine cannot serve the version. ``retryable``: it might later, when memory is free again."""
+    """The engine cannot serve the version.
 
-    def __init__(self, reason: str, *, retryable: bool = False) -> None:
-        super().__init__(reason)
+    Args:
+        message: why, in a sentence.
+        retryable: it might later, when memory is free again.
+        reason: how the version shall be said to have failed.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, reason: Reason = Reason.ENGINE_START_FAILED) -> None:
+        super().__init__(message)
         self.retryable = retryable
+        self.reason = reason
 
 
 def read_order(request: worker_pb2.LoadRequest) -> LoadOrder:
@@ -92,13 +104,29 @@ def read_order(request: worker_pb2.LoadRequest) -> LoadOrder:
         engine_options=dict(request.engine_options),
         device_id=request.device_id or "host",
         weights_format=request.weights_format,
+        digest=request.source_digest,
+        content=_read_content(request),
     )
+
+
+def _read_content(request: worker_pb2.LoadRequest) -> SourceContent | None:
+    if not request.source_files:
+        return None
+    files = tuple(
+        SourceFile(file.name, file.path, file.size_bytes, file.inode, file.change_time_ns)
+        for file in request.source_files
+    )
+    for file in files:
+        path = PurePosixPath(file.name)
+        if path.is_absolute() or not path.parts or ".." in path.parts:
+            raise ValueError(f"{file.name!r:.200} is no name of a file within the checkpoint")
+    return SourceContent(request.source_root, files)
 
 
 def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
     """Write an order to load."""
     version = order.instance.version
-    return worker_pb2.LoadRequest(
+    request = worker_pb2.LoadRequest(
         instance=str(order.instance),
         generation=order.generation,
         model_id=version.model,
@@ -111,7 +139,19 @@ def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
         engine_options=dict(order.engine_options),
         device_id=order.device_id,
         weights_format=order.weights_format,
+        source_digest=order.digest,
     )
+    if order.content is not None:
+        request.source_root = order.content.root
+        for file in order.content.files:
+            request.source_files.add(
+                name=file.name,
+                path=file.path,
+                size_bytes=file.size_bytes,
+                inode=file.inode,
+                change_time_ns=file.change_time_ns,
+            )
+    return request
 
 
 def write_loaded(loaded: Loaded) -> worker_pb2.LoadResponse:

@@ -12,19 +12,24 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, fields, replace
+import shutil
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
+from echoplaned.worker_contract.control_key import draw_key, is_key
 from echoplaned.worker_contract.mark import VARIABLE
 from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
 
 _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
+_LINKS: Final = ".source"
 _MAX_RECORD_BYTES: Final = 64 * 1024
+_OTHERS: Final = 0o077  # permission bits of the group and of everybody
+_MAX_NUMBER: Final = 2**63 - 1
 
 
 class WorkerPhase(StrEnum):
@@ -55,6 +60,7 @@ class WorkerRecord:
         contract: version of the contract that it speaks.
         mark: what ``ECHOPLANE_INSTANCE`` is in its environment; empty in contract 1.
         endpoints: where the instance answers; in contract 1 its address.
+        control_key: what control calls must carry; empty in records of earlier releases, whose leaders ask for none.
     """
 
     worker_id: str
@@ -69,6 +75,7 @@ class WorkerRecord:
     contract: int = FIRST_CONTRACT
     mark: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    control_key: str = field(default="", repr=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -77,16 +84,21 @@ class WorkerRecord:
         Raises:
             ValueError: the text is not a record.
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("a leader's record is nested without end") from error
         if not isinstance(data, dict):
             raise ValueError("a leader's record is a JSON object")  # noqa: TRY004 - bad data, not a bad caller
-        known = {field.name: field.type for field in fields(cls)}
+        known = {one.name: one.type for one in fields(cls)}
         endpoints = _read_endpoints(data.pop("endpoints", []))
         values = {name: value for name, value in data.items() if name in known}
         for name, value in values.items():
             wanted = int if known[name] == "int" else str
-            if type(value) is not wanted:
+            if type(value) is not wanted or (isinstance(value, int) and not 0 <= value <= _MAX_NUMBER):
                 raise ValueError(f"a leader's record holds a bad {name}")
+        if values.get("control_key") and not is_key(values["control_key"]):
+            raise ValueError("a leader's record holds a bad control_key")
         try:
             record = cls(**values)
         except TypeError as error:
@@ -168,6 +180,8 @@ class RecordKeeper:
     def __init__(self, state_dir: Path, worker_id: str, kind: str) -> None:
         directory = records_dir(state_dir)
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if directory.stat().st_mode & _OTHERS:
+            directory.chmod(0o700)  # it was made by hand, or copied: what is in it is for this user alone
         self._path = directory / f"{check_worker_id(worker_id)}.json"
         self._lock_path = self._path.with_suffix(".lock")
         self._lock_fd = _lock(self._lock_path)
@@ -180,6 +194,7 @@ class RecordKeeper:
             kind=kind,
             contract=CONTRACT_VERSION,
             mark=os.environ.get(VARIABLE, ""),
+            control_key=draw_key(),
         )
         self._write()
 
@@ -187,6 +202,11 @@ class RecordKeeper:
     def record(self) -> WorkerRecord:
         """The record as it was last written."""
         return self._record
+
+    @property
+    def links_dir(self) -> Path:
+        """A directory of this leader's own for links to the files of a checkpoint while it is loaded."""
+        return self._path.with_suffix(_LINKS)
 
     def update(
         self,
@@ -214,12 +234,16 @@ class RecordKeeper:
     def release(self) -> None:
         """Remove the record and let go of the lock."""
         self._path.unlink(missing_ok=True)
+        shutil.rmtree(self.links_dir, ignore_errors=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
     def _write(self) -> None:
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(self._record.to_json() + "\n", encoding="utf-8")
+        temporary.unlink(missing_ok=True)  # one that a crash left may have another mode, or be a link
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(self._record.to_json() + "\n")
         temporary.replace(self._path)
 
 
@@ -254,6 +278,7 @@ def forget_record(state_dir: Path, worker_id: str) -> None:
     path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
+    shutil.rmtree(path.with_suffix(_LINKS), ignore_errors=True)
     for suffix in (".lock", ".tmp"):
         path.with_suffix(suffix).unlink(missing_ok=True)
 

@@ -43,6 +43,8 @@ class Counters:
         arrivals: requests that arrived.
         in_flight: requests under way now.
         queued: requests that wait for a place in a batch.
+        overloaded: requests that found no room, or whose deadline passed while the model worked at its usual pace.
+        calls: calls of any method but control's, inference among them; 0 where they are not counted.
     """
 
     ok: int = 0
@@ -51,6 +53,8 @@ class Counters:
     arrivals: int = 0
     in_flight: int = 0
     queued: int = 0
+    overloaded: int = 0
+    calls: int = 0
 
 
 class Measure(StrEnum):
@@ -155,6 +159,7 @@ class Report:
         flags: what it counts and tells.
         idle_s: seconds since a request arrived that was no probe of the daemon; None: none has.
         progress: steps of the model computed so far.
+        step_expected_s: seconds that the step under way is expected to take; 0: none is, or it cannot tell.
         memory: of the engine's processes.
         failure: why it FAILED, in one sentence; empty: it did not.
         draining: whether it was marked as draining.
@@ -173,6 +178,7 @@ class Report:
     flags: CounterFlags = FLAGS_OF_CONTRACT_1
     idle_s: float | None = None
     progress: int = 0
+    step_expected_s: float = 0.0
     memory: Memory = Memory()
     failure: str = ""
     draining: bool = False

@@ -8,6 +8,8 @@ import os
 from typing import Final
 
 from echoplane.worker.v1 import worker_pb2
+from echoplaned.core.numbers import clamp_count, clamp_real
+from echoplaned.core.text import escape, escape_lines
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import (
     FLAGS_OF_CONTRACT_1,
@@ -21,11 +23,21 @@ from echoplaned.worker_contract.report import (
 )
 from echoplaned.worker_contract.version import FIRST_CONTRACT
 
+MAX_TEXT: Final = 4000
+"""Characters of why a start failed; of the shorter texts ``MAX_NAME``."""
+
+MAX_NAME: Final = 256
+MAX_HISTOGRAMS: Final = 16
+MAX_BUCKETS: Final = 512
+MAX_SECONDS: Final = 1e9
+
 _State, _Latency = worker_pb2.WorkerState, worker_pb2.LatencyMeasure
 _STATES: Final = {phase: f"WORKER_STATE_{phase.value}" for phase in WorkerPhase}
 _PHASES: Final = {_State.Value(name): phase for phase, name in _STATES.items()}
 _MEASURES: Final = {one: f"LATENCY_MEASURE_{one.value}" for one in Measure}
 _MEASURED: Final = {_Latency.Value(name): one for one, name in _MEASURES.items()}
+
+_LONGEST_STEP_S: Final = 3600.0
 
 
 def write_report(report: Report) -> worker_pb2.WorkerReport:
@@ -40,8 +52,11 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         arrival_count=report.counters.arrivals,
         in_flight_count=report.counters.in_flight,
         queued_count=report.counters.queued,
+        overload_count=report.counters.overloaded,
+        call_count=report.counters.calls,
         seconds_since_last_arrival=report.idle_s,
         progress_count=report.progress,
+        step_expected_s=report.step_expected_s,
         memory=_write_memory(report.memory),
         failure=report.failure,
         draining=report.draining,
@@ -65,33 +80,39 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
 
 
 def read_report(message: worker_pb2.WorkerReport) -> Report:
-    """Read a report; one of contract 1 sets no flags and counts all but latencies."""
+    """Read a report; one of contract 1 sets no flags and counts all but latencies.
+
+    A foreign engine's numbers pass through its leader, so they are clamped and its texts are cut here, where they enter.
+    """
     contract = message.contract_version or FIRST_CONTRACT
     flags = CounterFlags(message.counts_arrivals, message.counts_errors, message.has_histograms, message.has_traces)
     return Report(
         phase=_PHASES.get(message.state, WorkerPhase.WARMING),
         counters=Counters(
-            ok=message.ok_count,
-            client_errors=message.client_error_count,
-            server_errors=message.server_error_count,
-            arrivals=message.arrival_count,
-            in_flight=message.in_flight_count,
-            queued=message.queued_count,
+            ok=clamp_count(message.ok_count),
+            client_errors=clamp_count(message.client_error_count),
+            server_errors=clamp_count(message.server_error_count),
+            arrivals=clamp_count(message.arrival_count),
+            in_flight=clamp_count(message.in_flight_count),
+            queued=clamp_count(message.queued_count),
+            overloaded=clamp_count(message.overload_count),
+            calls=clamp_count(message.call_count),
         ),
         flags=FLAGS_OF_CONTRACT_1 if contract == FIRST_CONTRACT else flags,
-        idle_s=message.seconds_since_last_arrival if message.HasField("seconds_since_last_arrival") else None,
-        progress=message.progress_count,
+        idle_s=_read_idle(message),
+        progress=clamp_count(message.progress_count),
+        step_expected_s=_read_expected(message.step_expected_s),
         memory=_read_memory(message.memory),
-        failure=message.failure,
+        failure=escape_lines(message.failure[:MAX_TEXT]),
         draining=message.draining,
-        instance=message.instance,
-        generation=message.generation,
-        engine_version=message.engine_version,
-        kind=message.engine_kind,
+        instance=message.instance[:MAX_NAME],
+        generation=clamp_count(message.generation),
+        engine_version=escape(message.engine_version[:MAX_NAME]),
+        kind=escape(message.engine_kind[:MAX_NAME]),
         contract=contract,
-        histograms=tuple(found for one in message.histograms if (found := _read_histogram(one)) is not None),
-        start=StartProgress(message.start.step, message.start.count) if message.HasField("start") else None,
-        cpu_isa=message.cpu_isa,
+        histograms=_read_histograms(message),
+        start=_read_start(message.start) if message.HasField("start") else None,
+        cpu_isa=message.cpu_isa[:MAX_NAME],
     )
 
 
@@ -109,22 +130,45 @@ def _write_memory(memory: Memory) -> worker_pb2.WorkerMemory:
     )
 
 
+def _read_expected(seconds: float) -> float:
+    """Return what a step is expected to take; what is no time, or no sensible one, is not known."""
+    return seconds if 0.0 <= seconds <= _LONGEST_STEP_S else 0.0
+
+
 def _read_memory(message: worker_pb2.WorkerMemory) -> Memory:
     return Memory(
-        rss_bytes=message.rss_bytes,
-        rss_anon_bytes=message.rss_anon_bytes,
-        rss_file_bytes=message.rss_file_bytes,
-        peak_rss_bytes=message.peak_rss_bytes,
-        standby_anon_bytes=message.spare_rss_anon_bytes,
-        standby_file_bytes=message.spare_rss_file_bytes,
-        load_peak_rss_bytes=message.load_peak_rss_bytes,
-        exercised_sequences=message.exercised_sequences,
-        exercised_tokens=message.exercised_tokens,
+        rss_bytes=clamp_count(message.rss_bytes),
+        rss_anon_bytes=clamp_count(message.rss_anon_bytes),
+        rss_file_bytes=clamp_count(message.rss_file_bytes),
+        peak_rss_bytes=clamp_count(message.peak_rss_bytes),
+        standby_anon_bytes=clamp_count(message.spare_rss_anon_bytes),
+        standby_file_bytes=clamp_count(message.spare_rss_file_bytes),
+        load_peak_rss_bytes=clamp_count(message.load_peak_rss_bytes),
+        exercised_sequences=clamp_count(message.exercised_sequences),
+        exercised_tokens=clamp_count(message.exercised_tokens),
     )
+
+
+def _read_idle(message: worker_pb2.WorkerReport) -> float | None:
+    if not message.HasField("seconds_since_last_arrival"):
+        return None
+    # What is no number reads as 0, "one has just arrived": a drain then waits rather than cuts.
+    return clamp_real(message.seconds_since_last_arrival, 0.0, MAX_SECONDS)
+
+
+def _read_start(message: worker_pb2.StartProgress) -> StartProgress:
+    return StartProgress(escape(message.step[:MAX_NAME]), clamp_count(message.count))
+
+
+def _read_histograms(message: worker_pb2.WorkerReport) -> tuple[Histogram, ...]:
+    read = map(_read_histogram, message.histograms[:MAX_HISTOGRAMS])
+    return tuple(found for found in read if found is not None)
 
 
 def _read_histogram(message: worker_pb2.LatencyHistogram) -> Histogram | None:
     """Return a histogram; None where it is of a later release, or its numbers make none."""
+    if len(message.counts) > MAX_BUCKETS or len(message.bounds_s) > MAX_BUCKETS:
+        return None
     measure = _MEASURED.get(message.measure)
     bounds = tuple(message.bounds_s)
     increasing = all(low < high for low, high in itertools.pairwise(bounds))
@@ -132,4 +176,4 @@ def _read_histogram(message: worker_pb2.LatencyHistogram) -> Histogram | None:
         return None
     if not all(map(math.isfinite, (*bounds, message.sum_s))):
         return None
-    return Histogram(measure, bounds, tuple(message.counts), message.sum_s)
+    return Histogram(measure, bounds, tuple(map(clamp_count, message.counts)), message.sum_s)

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
@@ -37,15 +37,22 @@ class LeaderServer:
         leader: what leads the engine.
         keeper: its record.
         on_stop: called once when the end has begun, before calls in flight get their grace.
+        interceptors: see every call before its handler does.
     """
 
-    def __init__(self, leader: Leader, keeper: RecordKeeper, on_stop: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        leader: Leader,
+        keeper: RecordKeeper,
+        on_stop: Callable[[], None] | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+    ) -> None:
         self._leader = leader
         self._keeper = keeper
         self._on_stop = on_stop
         self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
-        self._control = ControlService(leader, self._orders.put_nowait)
-        self.server = grpc.aio.server(options=SERVER_OPTIONS)
+        self._control = ControlService(leader, self._orders.put_nowait, keeper.record.control_key)
+        self.server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
 
     async def start(self, listen: str, endpoints: Sequence[Endpoint] = ()) -> str:

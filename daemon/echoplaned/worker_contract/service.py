@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
+from echoplaned.worker_contract.control_key import METADATA_KEY, opens
 from echoplaned.worker_contract.order import (
     Loaded,
     LoadFailedError,
@@ -24,6 +25,9 @@ from echoplaned.worker_contract.report_wire import write_report
 _DEFAULT_INTERVAL_S: Final = 1.0
 _DEFAULT_TRACE_INTERVAL_S: Final = 0.2
 _MIN_INTERVAL_S: Final = 0.05
+
+REASON_KEY: Final = "echoplane-reason"
+"""Metadata beside a refused load: how the version shall be said to have failed."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -93,20 +97,23 @@ class StopOrder:
 
 
 class ControlService(worker_pb2_grpc.WorkerServiceServicer):
-    """The daemon's side of a leader.
+    """The daemon's side of a leader: every call must carry the key of the leader's record.
 
     Args:
         leader: what leads the engine.
         stop: takes the order to end; may come more than once, the last one counts.
+        key: the control key.
     """
 
-    def __init__(self, leader: Leader, stop: Callable[[StopOrder], None]) -> None:
+    def __init__(self, leader: Leader, stop: Callable[[StopOrder], None], key: str) -> None:
         self._leader = leader
         self._stop = stop
+        self._key = key
         self._stopping = False
 
     async def Load(self, request: worker_pb2.LoadRequest, context: Context) -> worker_pb2.LoadResponse:
         """Load the model and answer when it serves."""
+        await self._check_caller(context)
         try:
             loaded = await self._leader.load(read_order(request))
         except ValueError as error:
@@ -115,12 +122,12 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
             await context.abort(grpc.StatusCode.ABORTED, str(error))
         except LoadFailedError as error:
             code = grpc.StatusCode.RESOURCE_EXHAUSTED if error.retryable else grpc.StatusCode.FAILED_PRECONDITION
-            await context.abort(code, str(error))
+            await context.abort(code, str(error), ((REASON_KEY, error.reason.value),))
         return write_loaded(loaded)
 
     async def Watch(self, request: worker_pb2.WatchRequest, context: Context) -> AsyncIterator[worker_pb2.WorkerReport]:
         """Report now, at every change of phase, and every interval."""
-        del context
+        await self._check_caller(context)
         interval_s = max(_MIN_INTERVAL_S, request.interval_s or _DEFAULT_INTERVAL_S)
         while not self._stopping:
             yield write_report(self._leader.report())
@@ -130,6 +137,7 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
         self, request: worker_pb2.WatchTracesRequest, context: Context
     ) -> AsyncIterator[worker_pb2.TraceBatch]:
         """Send what requests said, as long as somebody listens; begin, or cease, to keep it."""
+        await self._check_caller(context)
         traces = self._leader.traces
         if traces is None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this engine does not tell what requests said")
@@ -149,12 +157,14 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
 
     async def Drain(self, request: worker_pb2.DrainRequest, context: Context) -> worker_pb2.DrainResponse:
         """Mark as draining, or take the mark back."""
+        await self._check_caller(context)
         await self._check_generation(request.generation, context)
         self._leader.mark_draining(draining=not request.undo)
         return worker_pb2.DrainResponse(in_flight_count=self._leader.report().counters.in_flight)
 
     async def Shutdown(self, request: worker_pb2.ShutdownRequest, context: Context) -> worker_pb2.ShutdownResponse:
         """End soon; the answer comes first."""
+        await self._check_caller(context)
         await self._check_generation(request.generation, context)
         self._stop(StopOrder(request.grace_s))
         return worker_pb2.ShutdownResponse()
@@ -162,6 +172,11 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
     def close(self) -> None:
         """End every watch."""
         self._stopping = True
+
+    async def _check_caller(self, context: Context) -> None:
+        if not opens(self._key, context.invocation_metadata()):
+            detail = f"control is for the daemon that leads this engine: metadata {METADATA_KEY} is missing or wrong"
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, detail)
 
     async def _check_generation(self, generation: int, context: Context) -> None:
         here = self._leader.report().generation

@@ -1,23 +1,27 @@
 """The aggregated discovery service on grpc.aio.
 
-It moves bytes; what they mean is in ``stream_sotw`` and ``stream_delta``.
+It moves bytes; what they mean is in ``stream_sotw`` and ``stream_delta``. A peer has a share of the streams and of the names, and one
+that sends what is no request loses its stream and costs one line of the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import grpc
 import grpc.aio
 import structlog
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 
+from echoplaned.core.budgets import BudgetExceededError, Holding
 from echoplaned.runtime.faults import contain
+from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.publisher import Connection, Publisher
-from echoplaned.xds.requests import BadRequestError, read_delta, read_node, read_sotw
+from echoplaned.xds.requests import BadRequestError, parse, read_delta, read_node, read_sotw
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 
@@ -40,12 +44,32 @@ class AdsOptions:
     expire_interval_s: float = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class _Protocol:
+    """One of the two protocols of ADS."""
+
+    delta: bool
+    from_bytes: Callable[[bytes], Any]
+    read: Callable[[Any], Request | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Complaint:
+    """Why a stream is ended."""
+
+    code: grpc.StatusCode
+    text: str
+
+
 class AdsService:
     """Serves the publisher's snapshots. ``run`` must run beside the server; ``close`` ends every stream."""
 
-    def __init__(self, publisher: Publisher, options: AdsOptions | None = None) -> None:
+    def __init__(
+        self, publisher: Publisher, options: AdsOptions | None = None, budgets: XdsBudgets | None = None
+    ) -> None:
         self._publisher = publisher
         self._options = options or AdsOptions()
+        self._budgets = budgets or XdsBudgets()
         self._closing = False
         self._complained = False
         self._waiting: set[asyncio.Event] = set()
@@ -53,12 +77,9 @@ class AdsService:
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the handler to add to a server: ``server.add_generic_rpc_handlers((ads.handler(),))``."""
         methods = {
-            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
-                self._state_of_the_world, request_deserializer=discovery_pb2.DiscoveryRequest.FromString
-            ),
-            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(
-                self._delta, request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString
-            ),
+            # No deserializer: gRPC answers bytes that are no message with UNKNOWN and a traceback in the log.
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._state_of_the_world),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(self._delta),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -83,23 +104,36 @@ class AdsService:
             due.set()
 
     async def _state_of_the_world(self, _requests: object, context: Context) -> None:
-        await self._serve(context, read_sotw, delta=False)
+        await self._serve_within_share(context, _SOTW)
 
     async def _delta(self, _requests: object, context: Context) -> None:
-        await self._serve(context, read_delta, delta=True)
+        await self._serve_within_share(context, _DELTA)
 
-    async def _serve(self, context: Context, read: Callable[[Any], Request | None], *, delta: bool) -> None:
+    async def _serve_within_share(self, context: Context, protocol: _Protocol) -> None:
+        streams, peer = self._budgets.ads_streams, context.peer()
+        try:
+            streams.take(peer)
+        except BudgetExceededError as refused:
+            await _end(context, _Complaint(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused)))
+        try:
+            with closing(Holding(self._budgets.names, peer)) as names:
+                await self._serve(context, protocol, names)
+        finally:
+            streams.give(peer)
+
+    async def _serve(self, context: Context, protocol: _Protocol, names: Holding) -> None:
         await self._publisher.opened()
         first = await self._first_request(context)
         if first is _EOF:
             return
         try:
-            node = read_node(cast(Any, first).node, context.peer())
+            message = parse(cast(bytes, first), protocol.from_bytes)
+            node = read_node(message.node, context.peer())
         except BadRequestError as problem:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
+            await _end(context, _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem)))
         due = asyncio.Event()
-        connection = self._publisher.attach(node, due.set, delta=delta)
-        reader = asyncio.ensure_future(_read(context, read, connection, first))
+        connection = self._publisher.attach(node, due.set, delta=protocol.delta)
+        reader = asyncio.ensure_future(_read(context, protocol, _Subscriber(connection, names), message))
         reader.add_done_callback(lambda _: due.set())
         self._waiting.add(due)
         try:
@@ -115,7 +149,7 @@ class AdsService:
         if not reader.done():
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
         if complaint := reader.result():
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, complaint)
+            await _end(context, complaint)
 
     async def _first_request(self, context: Context) -> object:
         try:
@@ -126,15 +160,49 @@ class AdsService:
         return _EOF
 
 
-async def _read(context: Context, read: Callable[[Any], Request | None], connection: Connection, first: object) -> str:
-    """Take requests in until the client has no more; return what was wrong with the last, or nothing."""
+_SOTW = _Protocol(delta=False, from_bytes=discovery_pb2.DiscoveryRequest.FromString, read=read_sotw)
+_DELTA = _Protocol(delta=True, from_bytes=discovery_pb2.DeltaDiscoveryRequest.FromString, read=read_delta)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscriber:
+    """A stream's handle, and the names that its peer holds for it."""
+
+    connection: Connection
+    names: Holding
+
+    def receive(self, request: Request) -> None:
+        """Take a request in if its names are within the peer's share.
+
+        Raises:
+            BudgetExceededError: they are not; nothing of it was taken in.
+        """
+        # A request may repeat names that are held already: the most is held while it is taken in, then what it came to.
+        self.names.resize(max(self.connection.most_names(request), self.connection.name_count))
+        self.connection.receive(request)
+        self.names.resize(self.connection.name_count)
+
+
+async def _read(context: Context, protocol: _Protocol, subscriber: _Subscriber, first: object) -> _Complaint | None:
+    """Take requests in until the client has no more; return what was wrong with the last, or None."""
     message = first
-    while message is not _EOF:
+    while True:
         try:
-            request = read(message)
+            request = protocol.read(message)
+            if request is not None:
+                subscriber.receive(request)
+            raw = await context.read()
+            if raw is _EOF:
+                return None
+            message = parse(cast(bytes, raw), protocol.from_bytes)
         except BadRequestError as problem:
-            return str(problem)
-        if request is not None:
-            connection.receive(request)
-        message = await context.read()
-    return ""
+            return _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
+        except BudgetExceededError as refused:
+            return _Complaint(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused))
+
+
+async def _end(context: Context, complaint: _Complaint) -> NoReturn:
+    """End a stream for what its client did: one line, since whoever sends garbage sends more of it."""
+    log.info("xds.stream_refused", peer=context.peer(), code=complaint.code.name, problem=complaint.text)
+    await context.abort(complaint.code, complaint.text)
+    raise AssertionError("abort always raises")  # for the type checker: the stub says that it returns

@@ -11,23 +11,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
+import structlog
 from envoy.config.endpoint.v3 import load_report_pb2
 from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import duration_pb2
 
+from echoplaned.core.budgets import BudgetExceededError
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
+from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.names import parse_name
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, XdsObserver
+from echoplaned.xds.observer import LoadReport, XdsObserver
+from echoplaned.xds.requests import BadRequestError, parse, read_node_id
 
 SERVICE = lrs_pb2.DESCRIPTOR.services_by_name["LoadReportingService"].full_name
 INTERVAL_S = 1
 """gRPC's core does not report more often, whatever it is asked."""
+
+MAX_REQUESTS: Final = 10**9
+"""Requests of one kind that one report can speak of."""
+
+MAX_MEASURED_S: Final = 3600.0
+"""A report that does not say its time is taken for as long as the one before it is ago, and no longer than this."""
+
+MAX_INTERVAL_S: Final = 5.0
+"""A report of a longer time is left out: a client that comes back tells of requests that nobody here has watched (``gates.books``)."""
+
+MAX_REPORT_BYTES: Final = 2 * 1024 * 1024
+MAX_CLUSTERS: Final = 10_000
+"""Clusters in one report, and localities in all of them: an Envoy in front of a thousand models has a few thousand."""
+
+log = structlog.get_logger(__name__)
 
 _EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
@@ -37,7 +57,8 @@ Context = grpc.aio.ServicerContext[object, object]
 class LoadReportService:
     """Asks every client for its load and passes it on."""
 
-    def __init__(self, observer: XdsObserver, clock: Callable[[], float]) -> None:
+    def __init__(self, observer: XdsObserver, clock: Callable[[], float], budgets: XdsBudgets | None = None) -> None:
+        self._budgets = budgets or XdsBudgets()
         self._observer = observer
         self._clock = clock
         self._closing = asyncio.Event()
@@ -48,8 +69,7 @@ class LoadReportService:
         """Return the handler to add to a server: ``server.add_generic_rpc_handlers((lrs.handler(),))``."""
         methods = {
             "StreamLoadStats": grpc.stream_stream_rpc_method_handler(
-                self._stream_load_stats,
-                request_deserializer=lrs_pb2.LoadStatsRequest.FromString,
+                self._stream_load_stats,  # no deserializer: as in ``ads``
                 response_serializer=lrs_pb2.LoadStatsResponse.SerializeToString,
             )
         }
@@ -68,7 +88,7 @@ class LoadReportService:
         closing = asyncio.ensure_future(self._closing.wait())
         self._streams += 1
         stream = self._streams
-        serving = asyncio.ensure_future(self._serve(context, stream))
+        serving = asyncio.ensure_future(self._serve_within_share(context, stream))
         self._open += 1
         try:
             await asyncio.wait({closing, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -80,19 +100,34 @@ class LoadReportService:
             closing.cancel()
             serving.cancel()
 
+    async def _serve_within_share(self, context: Context, stream: int) -> None:
+        streams, peer = self._budgets.lrs_streams, context.peer()
+        try:
+            streams.take(peer)
+        except BudgetExceededError as refused:
+            await _end(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused))
+        try:
+            await self._serve(context, stream)
+        except BadRequestError as problem:
+            await _end(context, grpc.StatusCode.INVALID_ARGUMENT, str(problem))
+        finally:
+            streams.give(peer)
+
     async def _serve(self, context: Context, stream: int) -> None:
-        first = cast(Any, await context.read())
-        if first is _EOF:
+        raw = await context.read()
+        if raw is _EOF:
             return
-        reporter = Reporter((first.node.id or context.peer())[:MOST_NODE_CHARACTERS], stream)
+        first = _parse(raw)
+        peer = context.peer()
+        reporter = Reporter(read_node_id(first.node, peer), stream, peer)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
         self._report(first, reporter, 0.0)
         try:
-            while (request := cast(Any, await context.read())) is not _EOF:
+            while (raw := await context.read()) is not _EOF:
                 now_s = self._clock()
-                self._report(request, reporter, now_s - reported_s)
+                self._report(_parse(raw), reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
@@ -102,10 +137,35 @@ class LoadReportService:
             self._observer.load_report(report)
 
 
+def _parse(raw: object) -> lrs_pb2.LoadStatsRequest:
+    """Return a report that is within bounds.
+
+    Raises:
+        BadRequestError: it is none, or has more in it than is read.
+    """
+    report = parse(cast(bytes, raw), lrs_pb2.LoadStatsRequest.FromString, MAX_REPORT_BYTES)
+    clusters = report.cluster_stats
+    # The clusters are counted before their localities are: a report of 2 MiB has room for a million empty ones.
+    if len(clusters) > MAX_CLUSTERS or sum(len(each.upstream_locality_stats) for each in clusters) > MAX_CLUSTERS:
+        raise BadRequestError(f"more than {MAX_CLUSTERS} clusters or localities in one load report")
+    return report
+
+
+async def _end(context: Context, code: grpc.StatusCode, text: str) -> None:
+    """End a stream for what its client did, with one line of the log."""
+    log.info("lrs.stream_refused", peer=context.peer(), code=code.name, problem=text)
+    await context.abort(code, text)
+
+
 def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
     """Yield one report for each cluster of ours that had requests, its localities added up.
 
-    ``measured_s``: the interval where the client does not name it.
+    A client may write any 64 bits: this is the one place where its numbers enter, so they are clamped here.
+
+    Args:
+        clusters: the report's ``cluster_stats``.
+        reporter: whose they are.
+        measured_s: the interval where the client does not name it.
     """
     for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
         target = parse_name(stats.cluster_name)
@@ -115,13 +175,16 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
         if not localities:
             continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
         told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
+        if told_s > MAX_INTERVAL_S:
+            continue
         counts = RequestCounts(
-            ok=sum(each.total_successful_requests for each in localities),
+            ok=clamp_count(sum(each.total_successful_requests for each in localities), MAX_REQUESTS),
             # A report does not tell a caller's mistake from a server's; the workers' own counters do.
-            server_errors=sum(each.total_error_requests for each in localities),
-            arrivals=sum(each.total_issued_requests for each in localities),
-            in_flight=sum(each.total_requests_in_progress for each in localities),
+            server_errors=clamp_count(sum(each.total_error_requests for each in localities), MAX_REQUESTS),
+            arrivals=clamp_count(sum(each.total_issued_requests for each in localities), MAX_REQUESTS),
+            in_flight=clamp_count(sum(each.total_requests_in_progress for each in localities), MAX_REQUESTS),
             origin=CountedBy.LRS,
         )
         version = VersionKey(target.model, target.version)
-        yield LoadReport(version, reporter, counts, told_s if told_s > 0 else measured_s)
+        interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
+        yield LoadReport(version, reporter, counts, interval_s)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 GATEWAY = "echoplane-gateway"
 """Name of the gateway's listener and of its route configuration, which holds every model."""
+
+
+MAX_NAME_LENGTH: Final = 255
+"""Characters of any resource's name; the longest of ours has 143."""
+
+# As the API has them: a name that is none of these can never be published, so nothing is kept for it but the name.
+_OURS: Final = re.compile(
+    r"models/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:/versions/([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?))?"
+)
+# Others' names are asked for too, where a client serves more than us: xdstp://…, a server's own listener. No space, no controls.
+_ANY: Final = re.compile(r"[!-~]+")
 
 
 class ResourceType(StrEnum):
@@ -50,11 +63,10 @@ def version_name(model: str, version: str) -> str:
 
 def parse_name(name: str) -> Target | None:
     """Read what ``model_name`` or ``version_name`` wrote; None for anything else."""
-    parts = name.split("/")
-    if not all(parts) or parts[0] != "models":
-        return None
-    if len(parts) == 2:
-        return Target(parts[1])
-    if len(parts) == 4 and parts[2] == "versions":
-        return Target(parts[1], parts[3])
-    return None
+    found = _OURS.fullmatch(name)
+    return None if found is None else Target(found[1], found[2] or "")
+
+
+def is_name(name: str) -> bool:
+    """Return whether this may be a resource's name, ours or another's: visible ASCII, and not endless."""
+    return len(name) <= MAX_NAME_LENGTH and _ANY.fullmatch(name) is not None

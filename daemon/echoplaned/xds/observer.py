@@ -7,18 +7,20 @@ from typing import Protocol
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.xds.names import ResourceType
 
 MOST_NODE_CHARACTERS = 200
 """What is kept of a client's id."""
+
+NOBODY = Caller("")
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A refusal that a rollout must heed. ``names``: of the refused resources that changed after the routes that the node had.
 
-    ``epoch``: the newest, which still holds what was refused.
+    ``epoch``: the newest, which still holds what was refused. ``caller``: the node, as far as it can be told from others.
     """
 
     model: str
@@ -27,6 +29,7 @@ class Refusal:
     type_url: str
     detail: str
     names: frozenset[str]
+    caller: Caller = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,14 @@ class XdsObserver(Protocol):
 
     def routes_refused(self, refusal: Refusal) -> None:
         """A subscriber that had earlier routes of the model refused a response with what came after them."""
+        ...
+
+    def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """These refusals stand, of subscribers without traffic, and no other subscriber of the model has any; empty: none does."""
+        ...
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """A subscriber without traffic refused what others, who have some, accepted or did not answer yet: it is left out."""
         ...
 
     def nack_recorded(self, nack: Nack) -> None:

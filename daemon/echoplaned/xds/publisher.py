@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.ports.traffic import Busy, Caller
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import ResourceType
-from echoplaned.xds.observer import SubscriberView, TypeStats, XdsObserver, XdsStats
+from echoplaned.xds.observer import Refusal, SubscriberView, TypeStats, XdsObserver, XdsStats
 from echoplaned.xds.resources import ModelResources
 from echoplaned.xds.snapshot import EMPTY, Snapshot
 from echoplaned.xds.stream import Answer, Reply, Stream, StreamNode
@@ -19,6 +21,16 @@ from echoplaned.xds.tracking import Tracker, nack
 from echoplaned.xds.wire import Encoder
 
 ACK_TIMEOUT_S = 10.0
+WEIGH_EVERY_S = 1.0
+"""How often it is looked at again who of those that refuse has traffic by now."""
+
+FindBusy = Callable[[str, Collection[Caller]], Busy]
+"""Says which of a model's subscribers have confirmed requests."""
+
+
+def everybody(_model: str, callers: Collection[Caller]) -> Busy:
+    """Take everybody for busy: each refusal counts."""
+    return Busy(frozenset(callers))
 
 
 class Connection:
@@ -37,6 +49,20 @@ class Connection:
         """
         self._publisher.received(self, request)
 
+    @property
+    def name_count(self) -> int:
+        """Names that the client is subscribed to."""
+        return self.stream.name_count
+
+    def most_names(self, request: SotwRequest | DeltaRequest) -> int:
+        """Return how many names it is subscribed to at most once a request is taken in; of the other protocol: as many as now."""
+        match self.stream, request:
+            case SotwStream(), SotwRequest():
+                return self.stream.most_names(request)
+            case DeltaStream(), DeltaRequest():
+                return self.stream.most_names(request)
+        return self.name_count
+
     def responses(self) -> list[bytes]:
         """Take the responses that are due now, in the order in which they must be sent."""
         return self._publisher.responses(self)
@@ -50,8 +76,16 @@ class Publisher:
     """Holds what is served. Belongs to one event loop; none of its methods may be called from another thread."""
 
     def __init__(
-        self, observer: XdsObserver, clock: Callable[[], float], *, ack_timeout_s: float = ACK_TIMEOUT_S
+        self,
+        observer: XdsObserver,
+        clock: Callable[[], float],
+        *,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+        busy: FindBusy = everybody,
     ) -> None:
+        self._busy = busy
+        self._held: dict[str, tuple[Refusal, ...]] = {}
+        self._weighed_s = -math.inf
         self._observer = observer
         self._clock = clock
         self._tracker = Tracker(ack_timeout_s)
@@ -98,7 +132,7 @@ class Publisher:
         self._replace(snapshots.build(routes, self._snapshot))
         now_s = self._clock()
         for model in before.keys() - routes.keys():
-            self._tracker.removed(model, now_s)
+            self._tracker.removed(model)
         for model, wanted in routes.items():
             if model not in before or before[model].routes != wanted:
                 self._tracker.published(model, wanted.epoch, now_s)
@@ -137,7 +171,10 @@ class Publisher:
 
     def expire(self) -> None:
         """Call silent subscribers stale, and tell what progressed. To be called a few times a second."""
-        self._tracker.expire(self._clock())
+        now_s = self._clock()
+        self._tracker.expire(now_s)
+        if now_s - self._weighed_s >= WEIGH_EVERY_S:
+            self._weigh_refusals()
         self._tell()
         for each in self._tracker.take_progress():
             self._observer.routes_progress(each.model, each.epoch, each.acknowledged, each.subscribers, each.stale)
@@ -204,13 +241,14 @@ class Publisher:
         """Return every ADS stream as diagnostics show it."""
         return tuple(self._view(each.stream) for each in self._connections)
 
-    def steered(self, model: str) -> frozenset[str]:
-        """Return the node ids of which every stream follows the model's routes and names none of its versions' targets."""
-        steered, others = set[str](), set[str]()
+    def steered(self, model: str) -> frozenset[Caller]:
+        """Return the clients of which every stream follows the model's routes and names none of its versions' targets."""
+        steered, others = set[Caller](), set[Caller]()
         for connection in self._connections:
             stream = connection.stream
-            by_routes = model in self._tracker.followed(stream) and not stream.names_version(model)
-            (steered if by_routes else others).add(stream.node.id)
+            follows = model in self._tracker.followed(stream) or stream.names_model(model)
+            by_routes = follows and not stream.names_version(model)
+            (steered if by_routes else others).add(stream.node.caller)
         return frozenset(steered - others)
 
     def _view(self, stream: Stream) -> SubscriberView:
@@ -254,9 +292,38 @@ class Publisher:
     def _report_refusal(self, stream: Stream, reply: Reply) -> None:
         refusals = self._tracker.refused(stream, reply, self._snapshot)
         for each in refusals:
-            self._observer.routes_refused(each)
-        if not refusals:
+            self._tracker.stand(stream, each)
+        if refusals:
+            self._weigh_refusals()
+        else:
             self._observer.nack_recorded(nack(stream, reply))
+
+    def _weigh_refusals(self) -> None:
+        """Look at who refuses, and who of a model's subscribers has traffic.
+
+        One with traffic is heeded. One without is left out where others have some; where nobody has, the rollout has to wait, as nobody
+        knows better.
+        """
+        self._weighed_s = self._clock()
+        held: dict[str, tuple[Refusal, ...]] = {}
+        for model, refusals in self._tracker.standing().items():
+            busy = self._busy(model, self._tracker.callers(model))
+            heeded = [each for each in refusals if each.caller in busy.callers]
+            for each in heeded:
+                self._tracker.settle(each, stale=False)
+                self._observer.routes_refused(each)
+            idle = [each for each in refusals if each.caller not in busy.callers]
+            if not busy.callers and not busy.others:
+                held[model] = tuple(idle)
+                continue
+            for each in idle:
+                self._tracker.settle(each, stale=True)
+                self._observer.subscriber_left_out(each)
+        for model in self._held.keys() | held.keys():
+            if self._held.get(model, ()) != held.get(model, ()):
+                epoch = self._snapshot.epoch_of(model)
+                self._observer.routes_held(model, 0 if epoch is None else epoch, held.get(model, ()))
+        self._held = held
 
     def _tell(self) -> None:
         if not self._tracker.has_news:

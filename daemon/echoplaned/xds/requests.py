@@ -1,14 +1,22 @@
-"""Requests of the discovery service as values: who asks, and for what."""
+"""Requests of the discovery service as values: who asks, and for what.
+
+This is where others' bytes, names and texts enter. Bytes are counted before they are parsed, names before any is read; a name or an id
+that could not be shown is refused, and what a client says of an error, which has lines, is escaped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
+from typing import Final, TypeVar
 
 from envoy.config.core.v3 import base_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import DecodeError, Message
 
+from echoplaned.core.text import escape, is_clean
 from echoplaned.xds.gateway import METADATA_KEY, GatewayAddress
-from echoplaned.xds.names import RESOURCE_TYPES
+from echoplaned.xds.names import MAX_NAME_LENGTH, RESOURCE_TYPES, is_name
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource, build_gateway_listener
 from echoplaned.xds.snapshot import is_ip_port
 from echoplaned.xds.stream import StreamNode
@@ -16,9 +24,12 @@ from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 
 ENVOY_AGENT = "envoy"
-MAX_NAMES = 20_000
-MAX_NAME_LENGTH = 1024
-MAX_DETAIL_LENGTH = 2000
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+MAX_NAMES: Final = 20_000
+MAX_VERSION_LENGTH: Final = 128
+MAX_DETAIL_LENGTH: Final = 2000
+
+Request = TypeVar("Request", bound=Message)
 
 
 class BadRequestError(ValueError):
@@ -27,15 +38,42 @@ class BadRequestError(ValueError):
     reason = "XDS_REQUEST_INVALID"
 
 
-def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
-    """Read who a stream's first request says it is; a node without an id goes by its peer's address.
+def parse(raw: bytes, from_bytes: Callable[[bytes], Request], most: int = MAX_REQUEST_BYTES) -> Request:
+    """Return the request in these bytes.
 
     Raises:
-        BadRequestError: a gateway asks for an address that is none.
+        BadRequestError: they are too many, or no such request.
     """
-    agent = node.user_agent_name[:MAX_NAME_LENGTH]
-    identity = node.id[:MAX_NAME_LENGTH] or peer
-    return StreamNode(identity, agent, api_listeners=agent != ENVOY_AGENT, listener=_asked_listener(node))
+    if len(raw) > most:
+        raise BadRequestError(f"a request of {len(raw)} bytes, {most} are allowed")
+    try:
+        return from_bytes(raw)
+    except DecodeError:
+        raise BadRequestError("these bytes are no request of this protocol") from None
+
+
+def read_node_id(node: base_pb2.Node, peer: str) -> str:
+    """Return a node's id, cut to what is kept; one without goes by its peer's address.
+
+    Raises:
+        BadRequestError: it holds what could not be shown.
+    """
+    if not is_clean(node.id):
+        raise BadRequestError("the node's id holds control characters, or marks that hide or turn text round")
+    return node.id[:MOST_NODE_CHARACTERS] or peer
+
+
+def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
+    """Read who a stream's first request says it is.
+
+    Raises:
+        BadRequestError: its id or agent could not be shown, or a gateway asks for an address that is none.
+    """
+    agent, identity = node.user_agent_name[:MOST_NODE_CHARACTERS], read_node_id(node, peer)
+    if not is_clean(agent):
+        raise BadRequestError("user_agent_name holds control characters, or marks that hide or turn text round")
+    listener = _asked_listener(node)
+    return StreamNode(identity, agent, api_listeners=agent != ENVOY_AGENT, listener=listener, peer=peer)
 
 
 def read_sotw(message: discovery_pb2.DiscoveryRequest) -> SotwRequest | None:
@@ -60,28 +98,32 @@ def read_delta(message: discovery_pb2.DeltaDiscoveryRequest) -> DeltaRequest | N
     kind = RESOURCE_TYPES.get(message.type_url)
     if kind is None:
         return None
-    known = dict(message.initial_resource_versions)
-    _names(tuple(known))
+    known = message.initial_resource_versions
+    _names(known)
+    if any(len(version) > MAX_VERSION_LENGTH for version in known.values()):
+        raise BadRequestError(f"a version is longer than {MAX_VERSION_LENGTH} characters")
     return DeltaRequest(
         kind,
         subscribe=_names(message.resource_names_subscribe),
         unsubscribe=_names(message.resource_names_unsubscribe),
-        known=known,
+        known=dict(known),
         nonce=message.response_nonce,
         error=_detail(message.error_detail.message) if message.HasField("error_detail") else None,
     )
 
 
-def _names(names: Sequence[str]) -> tuple[str, ...]:
+def _names(names: Collection[str]) -> tuple[str, ...]:
     if len(names) > MAX_NAMES:
         raise BadRequestError(f"{len(names)} resource names in one request, {MAX_NAMES} are allowed")
-    if names and max(map(len, names)) > MAX_NAME_LENGTH:
-        raise BadRequestError(f"a resource name is longer than {MAX_NAME_LENGTH} characters")
+    for name in names:
+        if not is_name(name):
+            shown = escape(name[:64])
+            raise BadRequestError(f"{shown!r} is no name: visible ASCII, at most {MAX_NAME_LENGTH} characters")
     return tuple(names)
 
 
 def _detail(message: str) -> str:
-    return message[:MAX_DETAIL_LENGTH] or "refused without a reason"
+    return escape(message[:MAX_DETAIL_LENGTH]) or "refused without a reason"
 
 
 def _asked_listener(node: base_pb2.Node) -> Resource | None:

@@ -7,13 +7,15 @@ No gRPC here and no clock: requests come in as values, pushes go out as values. 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
-from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name
+from echoplaned.ports.traffic import Caller
+from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name, version_name
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
 from echoplaned.xds.subscriptions import Push, Subscription
@@ -48,13 +50,19 @@ class Reply:
 class StreamNode:
     """Who is at the other end. ``api_listeners``: takes the listeners that gRPC clients dial; Envoy does not.
 
-    ``listener``: a listener of its own that it asked for.
+    ``listener``: a listener of its own that it asked for. ``peer``: address of its connection's other end.
     """
 
     id: str
     agent: str = ""
     api_listeners: bool = True
     listener: Resource | None = None
+    peer: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Who that is, as far as it can be told."""
+        return Caller(self.id[:MOST_NODE_CHARACTERS], self.peer)
 
 
 class Stream(ABC):
@@ -138,24 +146,38 @@ class Stream(ABC):
             return False
         return self._accepted_clusters(wanted.clusters)
 
-    def models(self) -> Iterator[str]:
-        """Yield the models whose own target the client named; the gateway's subscribers follow every model besides."""
-        seen: set[str] = set()
-        for kind in (ResourceType.LISTENER, ResourceType.ROUTE):
-            for name in self.subscriptions[kind].names:
-                target = parse_name(name)
-                if target is not None and not target.version and target.model not in seen:
-                    seen.add(target.model)
-                    yield target.model
+    def models(self, published: Collection[str]) -> set[str]:
+        """Return those of the published models whose own target the client named.
 
-    def names_version(self, model: str) -> bool:
-        """Whether the client dials a version of the model by the version's own target."""
+        The gateway's subscribers follow every model besides. Whichever is less is gone through: the names, or the models.
+        """
+        if len(published) < self.name_count:
+            return {model for model in published if self.names_model(model)}
         targets = (
             parse_name(name)
             for kind in (ResourceType.LISTENER, ResourceType.ROUTE)
             for name in self.subscriptions[kind].names
         )
-        return any(target is not None and target.model == model and bool(target.version) for target in targets)
+        return {each.model for each in targets if each is not None and not each.version and each.model in published}
+
+    def names_model(self, model: str) -> bool:
+        """Whether the client named the model's own target."""
+        name = model_name(model)
+        return any(name in self.subscriptions[kind].names for kind in (ResourceType.LISTENER, ResourceType.ROUTE))
+
+    def names_version(self, model: str) -> bool:
+        """Whether the client dials a version of the model by the version's own target."""
+        start = version_name(model, "")
+        return any(
+            name.startswith(start)
+            for kind in (ResourceType.LISTENER, ResourceType.ROUTE)
+            for name in self.subscriptions[kind].names
+        )
+
+    @property
+    def name_count(self) -> int:
+        """Names that the client is subscribed to, of all types."""
+        return sum(len(each.names) for each in self._in_order)
 
     @property
     def is_gateway(self) -> bool:

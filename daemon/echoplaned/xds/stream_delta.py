@@ -34,6 +34,10 @@ class DeltaStream(Stream):
 
     keeps_named = False
 
+    def most_names(self, request: DeltaRequest) -> int:
+        """Return how many names it is subscribed to at most once a request is taken in."""
+        return self.name_count + len(request.subscribe)
+
     def receive(self, request: DeltaRequest) -> Reply:
         """Take a request in. A stale nonce acknowledges nothing, but its changes of the subscription still count."""
         subscription = self.subscriptions[request.type]

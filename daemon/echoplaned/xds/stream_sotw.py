@@ -32,6 +32,10 @@ class SotwStream(Stream):
     keeps_named = True
     # gRPC drops a cluster by itself, when the last request that was routed to it is through.
 
+    def most_names(self, request: SotwRequest) -> int:
+        """Return how many names it is subscribed to at most once a request is taken in; the stream's own lists them all."""
+        return self.name_count - len(self.subscriptions[request.type].names) + len(request.names)
+
     def receive(self, request: SotwRequest) -> Reply:
         """Take a request in.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from echoplaned.ports.traffic import Caller
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.resources import Resource
@@ -31,24 +32,26 @@ class Progress:
 class _Follower:
     """One stream that follows one model.
 
-    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest.
+    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest. ``refusal``: of the newest,
+    which it was not rolled back for.
     """
 
     stream: Stream
     had_epoch: int | None = None
     waiting_since_s: float | None = None
     stale: bool = False
+    refusal: Refusal | None = None
 
 
 @dataclass(slots=True)
 class _Track:
-    """One model.
+    """One published model. Nothing is kept for others: a stream that named one is found when it is published.
 
-    ``epoch``: None for a model that is not published. ``ack_timeout_s``: of its rollout; None: the tracker's own. ``waiting``:
+    ``epoch``: its newest. ``ack_timeout_s``: of its rollout; None: the tracker's own. ``waiting``:
     followers without the newest routes, stale ones included.
     """
 
-    epoch: int | None = None
+    epoch: int
     ack_timeout_s: float | None = None
     announced: bool = False
     followers: dict[Stream, _Follower] = field(default_factory=dict)
@@ -73,42 +76,45 @@ class Tracker:
 
         ``ack_timeout_s``: how long, until they are stale; None: as long as those of any other model.
         """
-        track = self._tracks.setdefault(model, _Track())
+        track = self._tracks.get(model)
+        if track is None:
+            track = self._tracks[model] = _Track(epoch)
+            for stream, followed in self._followed.items():
+                if stream in self._gateways or stream.names_model(model):
+                    followed.add(model)
+                    self._add(track, model, stream)
         track.epoch = epoch
         track.ack_timeout_s = ack_timeout_s
         track.announced = False
-        for stream in self._gateways:
-            if model not in self._followed[stream]:
-                self._followed[stream].add(model)
-                self._add(track, model, stream)
+        for follower in track.followers.values():
+            follower.refusal = None
         for follower in track.followers.values():
             self._look(track, model, follower, now_s)
         self._judge(track, model)
 
-    def removed(self, model: str, now_s: float) -> None:
-        """Take in that a model is gone without an epoch of its own; nothing is announced for it."""
-        track = self._tracks.get(model)
+    def removed(self, model: str) -> None:
+        """Take in that a model is gone without an epoch of its own; nothing is announced for it, and nothing of it is kept."""
+        track = self._tracks.pop(model, None)
         if track is not None:
-            track.epoch = None
-            for follower in track.followers.values():
-                follower.had_epoch = None
-                self._look(track, model, follower, now_s)
-            self._drop_if_idle(model)
+            for stream in track.followers:
+                self._followed[stream].discard(model)
+            if track.followers:
+                self._counted.add(model)
 
     def subscribed(self, stream: Stream, now_s: float) -> None:
         """Take in that a stream changed its subscriptions: which models it follows, and what it still has of them."""
-        models = set(stream.models())
         if stream.is_gateway:
             self._gateways.add(stream)
-            models |= {model for model, track in self._tracks.items() if track.epoch is not None}
+            models = set(self._tracks)
         else:
             self._gateways.discard(stream)
+            models = stream.models(self._tracks.keys())
         before = self._followed.get(stream, set())
         self._followed[stream] = models
         for model in before - models:
             self._remove(model, stream)
         for model in models:
-            track = self._tracks.setdefault(model, _Track())
+            track = self._tracks[model]
             follower = track.followers.get(stream) or self._add(track, model, stream)
             self._look(track, model, follower, now_s)
             self._judge(track, model)
@@ -147,10 +153,48 @@ class Tracker:
                 if self._is_news(stream, model, resource, before, snapshot):
                     names.setdefault(model, set()).add(resource.name)
         return [
-            Refusal(model, epoch, stream.node.id, str(reply.type), reply.detail, frozenset(changed))
+            Refusal(
+                model,
+                self._tracks[model].epoch,
+                stream.node.id,
+                str(reply.type),
+                reply.detail,
+                frozenset(changed),
+                stream.node.caller,
+            )
             for model, changed in names.items()
-            if (epoch := self._tracks[model].epoch) is not None
         ]
+
+    def stand(self, stream: Stream, refusal: Refusal) -> None:
+        """Note a refusal that rolls nothing back: it stands until the stream has the routes, or others are published."""
+        self._tracks[refusal.model].followers[stream].refusal = refusal
+
+    def standing(self) -> dict[str, list[Refusal]]:
+        """Return the refusals that stand, by model."""
+        found: dict[str, list[Refusal]] = {}
+        for model, track in self._tracks.items():
+            # Who refuses the routes has not got them.
+            refusals = [each.refusal for each in track.waiting.values() if each.refusal is not None]
+            if refusals:
+                found[model] = refusals
+        return found
+
+    def callers(self, model: str) -> list[Caller]:
+        """Return who follows a model."""
+        track = self._tracks.get(model)
+        return [each.node.caller for each in track.followers] if track is not None else []
+
+    def settle(self, refusal: Refusal, *, stale: bool) -> None:
+        """Take a refusal off those that stand; ``stale``: its streams are left out at once, like silent ones."""
+        track = self._tracks[refusal.model]
+        for follower in track.waiting.values():
+            if follower.refusal is refusal:
+                follower.refusal = None
+                if stale and not follower.stale:
+                    follower.stale = True
+                    track.stale += 1
+                    self._progressed.add(refusal.model)
+        self._judge(track, refusal.model)
 
     def expire(self, now_s: float) -> None:
         """Call those stale that have waited for too long."""
@@ -188,7 +232,7 @@ class Tracker:
     def progress(self, model: str) -> Progress | None:
         """Return how far a model's newest routes have come; None for a model that is not published."""
         track = self._tracks.get(model)
-        if track is None or track.epoch is None:
+        if track is None:
             return None
         stale = tuple(sorted(each.stream.node.id for each in track.waiting.values() if each.stale))
         held = len(track.followers) - len(track.waiting)
@@ -234,7 +278,6 @@ class Tracker:
         self._counted.add(model)
         self._progressed.add(model)
         self._judge(track, model)
-        self._drop_if_idle(model)
 
     def _look(self, track: _Track, model: str, follower: _Follower, now_s: float) -> None:
         """Compare what the follower has with what there is."""
@@ -243,8 +286,9 @@ class Tracker:
                 self._progressed.add(model)
             track.stale -= follower.stale
             follower.stale = False
+            follower.refusal = None
             follower.waiting_since_s = None
-            follower.had_epoch = track.epoch if track.epoch is not None else follower.had_epoch
+            follower.had_epoch = track.epoch
             track.waiting.pop(follower.stream, None)
             return
         if follower.waiting_since_s is None:
@@ -253,14 +297,9 @@ class Tracker:
             self._progressed.add(model)
 
     def _judge(self, track: _Track, model: str) -> None:
-        if track.epoch is not None and not track.announced and len(track.waiting) == track.stale:
+        if not track.announced and len(track.waiting) == track.stale:
             track.announced = True
             self._acknowledged[model] = None
-
-    def _drop_if_idle(self, model: str) -> None:
-        track = self._tracks[model]
-        if track.epoch is None and not track.followers:
-            del self._tracks[model]
 
 
 def nack(stream: Stream, reply: Reply) -> Nack:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from echoplaned.core.effects import PublishRoutes
-from echoplaned.core.events import RoutesProgressed, RoutesRefused
+from echoplaned.core.events import RoutesHeld, RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import clamp_count
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.runtime.faults import contain
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.observer import LoadReport, Nack, Refusal
+from echoplaned.xds.confirmed import ConfirmedRequests
+from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
-from echoplaned.xds.refusals import RefusalLog
+from echoplaned.xds.refusals import MOST_CHARACTERS, RefusalLog
+
+MOST_ALARMS = 20
+"""Subscribers that are named in alarms."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,20 +36,31 @@ class ClientRequestTotals:
 
     A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
     counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
+
+    A client may name any version: one that does not exist is not counted, and what was counted of one that is gone is dropped
+    when a version comes to be counted.
+
+    Args:
+        exists: whether there is such a version.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, exists: Callable[[VersionKey], bool] = lambda _: True) -> None:
+        self._exists = exists
         self._totals: dict[VersionKey, RequestCounts] = {}
         self._clients: dict[VersionKey, dict[Reporter, RequestCounts]] = {}
         self.report_count = 0
 
     def add(self, report: LoadReport) -> None:
         """Add one report."""
+        if report.version not in self._totals:
+            if not self._exists(report.version):
+                return
+            self._drop_gone()
         clients = self._clients.setdefault(report.version, {})
         before = clients.get(report.reporter, RequestCounts())
         clients[report.reporter] = before.at_rest() + report.counts
         total = self._totals.get(report.version, RequestCounts())
-        self._totals[report.version] = replace(total, in_flight=total.in_flight - before.in_flight) + report.counts
+        self._totals[report.version] = _less_in_flight(total, before) + report.counts
         self.report_count += 1
 
     def ended(self, reporter: Reporter) -> None:
@@ -52,8 +68,7 @@ class ClientRequestTotals:
         for version, clients in self._clients.items():
             last = clients.pop(reporter, None)
             if last is not None:
-                total = self._totals[version]
-                self._totals[version] = replace(total, in_flight=total.in_flight - last.in_flight)
+                self._totals[version] = _less_in_flight(self._totals[version], last)
 
     def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return the totals of the streams that report at present, each since it began."""
@@ -68,15 +83,33 @@ class ClientRequestTotals:
         self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
         self._clients = {version: clients for version, clients in self._clients.items() if version.model != model}
 
+    def _drop_gone(self) -> None:
+        for version in [version for version in self._totals if not self._exists(version)]:
+            del self._totals[version]
+            self._clients.pop(version, None)
+
+
+def _less_in_flight(total: RequestCounts, stream: RequestCounts) -> RequestCounts:
+    """Return a total without what one stream has under way; a total at its bound may have counted less of it."""
+    return replace(total, in_flight=clamp_count(total.in_flight - stream.in_flight))
+
 
 class Traffic:
     """Implements ``Routes`` for the loop and ``XdsObserver`` for the publisher.
 
     Until ``open``, routes are only collected: an ADS stream that was answered before the whole recovered state is known would be
     told to delete everything.
+
+    Args:
+        emit: takes events.
+        clock: seconds since the epoch.
+        failed: takes what cannot be published.
+        exists: whether there is such a version; load reports of others are not counted.
     """
 
-    def __init__(self, emit: Emit, clock: Clock, failed: ReportFault) -> None:
+    def __init__(
+        self, emit: Emit, clock: Clock, failed: ReportFault, exists: Callable[[VersionKey], bool] = lambda _: True
+    ) -> None:
         self._emit = emit
         self._failed = failed
         self._clock = clock
@@ -84,12 +117,27 @@ class Traffic:
         self._opened = False
         self._waiting: dict[str, PublishRoutes] = {}
         self._acknowledged_epochs: dict[str, int] = {}
-        self.loads = ClientRequestTotals()
+        self.loads = ClientRequestTotals(exists)
         self.refusals = RefusalLog()
+        self._confirmed: ConfirmedRequests | None = None
+        self._left_out: dict[tuple[str, Caller], Refusal] = {}
+        self._held: dict[str, tuple[Refusal, ...]] = {}
 
-    def connect(self, publisher: Publisher) -> None:
-        """Give it the publisher whose observer it is."""
+    def connect(self, publisher: Publisher, confirmed: ConfirmedRequests | None = None) -> None:
+        """Give it the publisher whose observer it is, and what is told of every load report."""
         self._publisher = publisher
+        self._confirmed = confirmed
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Subscribers that refuse their routes and have no traffic: somebody should look at them, and nothing else follows."""
+        held = [(refusal, "its rollout waits") for refusals in self._held.values() for refusal in refusals]
+        told = [*held, *((refusal, "it is left out") for refusal in self._left_out.values())]
+        return tuple(
+            f"models/{each.model}: subscriber {each.node[:MOST_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
+            f"{what}: {each.detail[:MOST_CHARACTERS]}"
+            for each, what in told[:MOST_ALARMS]
+        )
 
     # --- Routes ---
 
@@ -118,6 +166,8 @@ class Traffic:
         self._acknowledged_epochs.pop(model, None)
         self.loads.forget(model)
         self.refusals.forget(model)
+        self._left_out = {key: each for key, each in self._left_out.items() if key[0] != model}
+        self._held.pop(model, None)
         if self._opened and self._publisher is not None:
             self._publisher.remove_model(model)
 
@@ -128,6 +178,7 @@ class Traffic:
     ) -> None:
         """Every subscriber that is not stale has the newest routes."""
         self._acknowledged_epochs[model] = epoch
+        self._forget_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, True, acknowledged, subscribers, stale))  # noqa: FBT003 - a field
 
     def routes_progress(
@@ -135,6 +186,7 @@ class Traffic:
     ) -> None:
         """So many have them by now; once acknowledged, an epoch stays so."""
         done = self._acknowledged_epochs.get(model) == epoch
+        self._forget_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
 
     def routes_refused(self, refusal: Refusal) -> None:
@@ -150,6 +202,28 @@ class Traffic:
         self._record(refusal, frozenset({refusal.model}), counted=True)
         self._emit(RoutesRefused(self._clock(), refusal.model, refusal.epoch, refusal.node, refusal.detail))
 
+    def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
+        """Nobody who follows the model has traffic, and these refuse what this epoch changed."""
+        for refusal in set(refusals) - set(self._held.get(model, ())):
+            log.warning("xds.refused_by_idle", model=model, epoch=epoch, node=refusal.node, detail=refusal.detail)
+            self._record(refusal, frozenset({model}), counted=False)
+        self._held[model] = refusals
+        if not refusals:
+            del self._held[model]
+        nodes = tuple(sorted({refusal.node[:MOST_NODE_CHARACTERS] for refusal in refusals}))[:MOST_ALARMS]
+        detail = refusals[0].detail[:MOST_CHARACTERS] if refusals else ""
+        self._emit(RoutesHeld(self._clock(), model, epoch, nodes, detail))
+
+    def subscriber_left_out(self, refusal: Refusal) -> None:
+        """A subscriber without traffic refused what others take."""
+        log.warning("xds.refusal_left_out", model=refusal.model, node=refusal.node, detail=refusal.detail)
+        self._record(refusal, frozenset({refusal.model}), counted=False)
+        key = (refusal.model, refusal.caller)
+        self._left_out.pop(key, None)
+        self._left_out[key] = refusal
+        if len(self._left_out) > MOST_ALARMS:
+            del self._left_out[next(iter(self._left_out))]
+
     def nack_recorded(self, nack: Nack) -> None:
         """Any other refusal: recorded, nothing follows from it."""
         log.warning("xds.nack", node=nack.node, type_url=nack.type_url, detail=nack.detail)
@@ -162,10 +236,14 @@ class Traffic:
     def load_report(self, report: LoadReport) -> None:
         """One client's counts for one version over the interval."""
         self.loads.add(report)
+        if self._confirmed is not None:
+            self._confirmed.took(report)
 
     def load_stream_ended(self, reporter: Reporter) -> None:
         """No report comes any more on this stream."""
         self.loads.ended(reporter)
+        if self._confirmed is not None:
+            self._confirmed.ended(reporter.caller)
 
     # --- ClientSource ---
 
@@ -173,9 +251,15 @@ class Traffic:
         """Return what every client that reports at present has counted."""
         return self.loads.by_client(version)
 
-    def steered(self, model: str) -> frozenset[str]:
-        """Return the nodes whose traffic to a model its routes alone steer."""
+    def steered(self, model: str) -> frozenset[Caller]:
+        """Return the clients whose traffic to a model its routes alone steer."""
         return self._publisher.steered(model) if self._publisher is not None else frozenset()
+
+    def _forget_left_out(self, model: str, stale: tuple[str, ...]) -> None:
+        """Forget those that have the routes by now, or have gone."""
+        over = [key for key, each in self._left_out.items() if key[0] == model and each.node not in stale]
+        for key in over:
+            del self._left_out[key]
 
     def _record(self, told: Refusal | Nack, models: frozenset[str], *, counted: bool) -> None:
         now_s = self._clock()

@@ -15,6 +15,10 @@ from echoplaned.xds.subscriptions import Push
 
 _NONCE_TAG = bytes([discovery_pb2.DiscoveryResponse.NONCE_FIELD_NUMBER << 3 | 2])
 _CACHE_LIMIT = 4096
+_CACHE_BYTES = 16 * 1024 * 1024
+_MAX_SHARED_REMOVED = 16
+"""Names that are gone in one response: what many streams are told has few, what one client made up has as many as it likes."""
+
 _MAX_SHORT_LENGTH = 127
 
 _Key = tuple[bool, ResourceType, tuple[Resource, ...], tuple[str, ...]]
@@ -25,23 +29,31 @@ class Encoder:
 
     def __init__(self) -> None:
         self._bodies: dict[_Key, bytes] = {}
+        self._bytes = 0
 
     def clear(self) -> None:
         """Forget the bodies."""
         self._bodies.clear()
+        self._bytes = 0
 
     def encode(self, push: Push, *, delta: bool) -> bytes:
         """Return the response's bytes."""
         key = (delta, push.type, push.resources, push.removed)
         body = self._bodies.get(key)
         if body is None:
-            if len(self._bodies) >= _CACHE_LIMIT:
-                self._bodies.clear()
-            body = self._bodies[key] = _delta_body(push) if delta else _sotw_body(push)
+            body = _delta_body(push) if delta else _sotw_body(push)
+            if len(push.removed) <= _MAX_SHARED_REMOVED:
+                self._remember(key, body)
         nonce = push.nonce.encode()
         if len(nonce) > _MAX_SHORT_LENGTH:
             raise ValueError(f"a nonce of {len(nonce)} bytes")
         return body + _NONCE_TAG + bytes([len(nonce)]) + nonce
+
+    def _remember(self, key: _Key, body: bytes) -> None:
+        if len(self._bodies) >= _CACHE_LIMIT or self._bytes + len(body) > _CACHE_BYTES:
+            self.clear()
+        self._bodies[key] = body
+        self._bytes += len(body)
 
 
 def _sotw_body(push: Push) -> bytes:

@@ -17,7 +17,6 @@ from echoplaned.core.plan import Reservoir
 from echoplaned.core.spec import EchoPolicy
 from echoplaned.core.state import (
     GateVerdict,
-    Phase,
     Rollout,
 )
 from echoplaned.gates.counting import TotalsReader
@@ -113,7 +112,7 @@ async def test_a_judge_that_starts_again_knows_what_the_last_one_knew() -> None:
     assert len(talk.scored) == scored
     assert (after.verdict, after.reason, after.behaviour) == (before.verdict, before.reason, before.behaviour)
     world.runner.evaluate(EvaluateGates(world.rollout), world.state)
-    world.runner.forget(replace(world.rollout, phase=Phase.REVERTING))
+    world.runner.end(world.rollout.rollout_id)
     await world.runner.aclose()
     assert kept.found == {}
 

@@ -5,6 +5,7 @@ use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use super::errors;
+use crate::guard::detach;
 
 /// Add the function to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -37,7 +38,7 @@ fn discrepancy(
         strata: strata.as_slice().map_err(|_| errors::strided("strata"))?,
     };
     let plan = Plan { permutations, seed, threads };
-    let found = python.detach(|| compare(&samples, &plan)).map_err(|error| errors::mmd(&error))?;
+    let found = detach(python, || compare(&samples, &plan))?.map_err(|error| errors::mmd(&error))?;
     let Discrepancy { statistic, p_value, permutations, median } = found;
     Ok((statistic, p_value, permutations, median))
 }

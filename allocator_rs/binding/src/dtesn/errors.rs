@@ -30,7 +30,7 @@ exceptions! {
     LevelsInvalidError: "A sequence of levels that is no rooted tree.",
     OrderInvalidError: "An order below 1, or one with too many trees.",
     RankInvalidError: "A rank that no tree of the order has.",
-    ValueOverflowError: "An exact count over its bits.",
+    ValueOverflowError: "A number over its bits: an exact count, or a distance.",
     SettingInvalidError: "A setting out of range.",
     ShapeInvalidError: "An array of another shape than is needed.",
     NotFiniteError: "A value that is NaN or infinite.",
@@ -43,6 +43,7 @@ exceptions! {
     NetworkMismatchError: "A stream that another network saved.",
     TooFewRowsError: "Too few rows to fit anything.",
     TooManyRowsError: "More rows than are compared.",
+    SizeExceededError: "Arrays that would take more memory than is allowed, or than there is.",
     SingularError: "A readout without a unique solution.",
     NumberInvalidError: "A text that is no exact number.",
     TableauInvalidError: "A tableau of a wrong shape, or with two roots.",
@@ -84,6 +85,7 @@ pub fn network(error: &NetworkError) -> PyErr {
         NetworkError::StreamsLive { .. } => StreamsLiveError::new_err(text),
         NetworkError::Snapshot { .. } => SnapshotInvalidError::new_err(text),
         NetworkError::Mismatch { .. } => NetworkMismatchError::new_err(text),
+        NetworkError::Size { .. } => SizeExceededError::new_err(text),
     }
 }
 
@@ -94,6 +96,7 @@ pub fn mmd(error: &MmdError) -> PyErr {
         MmdError::NotFinite { .. } => NotFiniteError::new_err(text),
         MmdError::TooFewRows { .. } => TooFewRowsError::new_err(text),
         MmdError::TooManyRows { .. } => TooManyRowsError::new_err(text),
+        MmdError::Overflow { .. } => ValueOverflowError::new_err(text),
     }
 }
 
@@ -105,6 +108,7 @@ pub fn readout(error: &ReadoutError) -> PyErr {
         ReadoutError::TooFewRows { .. } => TooFewRowsError::new_err(text),
         ReadoutError::Singular { .. } => SingularError::new_err(text),
         ReadoutError::Setting { .. } => SettingInvalidError::new_err(text),
+        ReadoutError::Size { .. } => SizeExceededError::new_err(text),
     }
 }
 

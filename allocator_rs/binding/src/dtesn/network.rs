@@ -1,6 +1,6 @@
 //! The tree reservoir and its streams. Arrays are read and written in place; the interpreter is free meanwhile.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use network::{Config, Network, NetworkError, Store, Streams};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2, PyUntypedArrayMethods};
@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::errors;
+use crate::guard::{detach, locked};
 
 #[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn raise(error: NetworkError) -> PyErr {
@@ -50,7 +51,7 @@ impl TreeNetwork {
             givens_layers,
             seed,
         };
-        python.detach(|| Network::new(&config)).map(|network| Self(Arc::new(network))).map_err(raise)
+        detach(python, || Network::new(&config))?.map(|network| Self(Arc::new(network))).map_err(raise)
     }
 
     /// Layers of rotations that give a block's density.
@@ -103,7 +104,7 @@ impl TreeNetwork {
     }
 
     fn washout_bound(&self, python: Python<'_>, tolerance: f64, dt: f64) -> PyResult<u64> {
-        python.detach(|| self.0.washout_bound(tolerance, dt)).map_err(raise)
+        detach(python, || self.0.washout_bound(tolerance, dt))?.map_err(raise)
     }
 
     /// The block of a membrane, row by row.
@@ -132,7 +133,7 @@ impl TreeNetwork {
         let steps = steps.as_slice().map_err(|_| errors::strided("dt"))?;
         let state = state.as_slice_mut().map_err(|_| errors::strided("state"))?;
         let out = out.as_mut().map(|out| out.as_slice_mut().map_err(|_| errors::strided("out"))).transpose()?;
-        python.detach(|| self.0.run(state, inputs, steps, out)).map_err(raise)
+        detach(python, || self.0.run(state, inputs, steps, out))?.map_err(raise)
     }
 }
 
@@ -141,48 +142,52 @@ impl TreeNetwork {
 pub struct TreeStreams(Mutex<Streams>);
 
 impl TreeStreams {
-    fn lock(&self) -> MutexGuard<'_, Streams> {
-        // A panic cannot leave a stream half moved: inputs are checked before the first one moves.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Work on the streams. A panic cannot leave one half moved: inputs are checked before the first one moves.
+    fn with<T: Send>(
+        &self,
+        python: Python<'_>,
+        work: impl FnOnce(&mut Streams) -> Result<T, NetworkError> + Send,
+    ) -> PyResult<T> {
+        locked(python, &self.0, work)?.map_err(raise)
     }
 }
 
 #[pymethods]
 impl TreeStreams {
     #[new]
-    fn new(network: &TreeNetwork, capacity: usize, store: &str) -> PyResult<Self> {
+    fn new(python: Python<'_>, network: &TreeNetwork, capacity: usize, store: &str) -> PyResult<Self> {
         let kind = Store::parse(store).ok_or_else(|| {
             errors::SettingInvalidError::new_err(format!("store is {store:?}; it must be fp32, fp16 or bf16"))
         })?;
-        Streams::new(Arc::clone(&network.0), capacity, kind).map(|streams| Self(Mutex::new(streams))).map_err(raise)
+        let made = detach(python, || Streams::new(Arc::clone(&network.0), capacity, kind))?;
+        made.map(|streams| Self(Mutex::new(streams))).map_err(raise)
     }
 
     #[getter]
-    fn bytes(&self) -> usize {
-        self.lock().bytes()
+    fn bytes(&self, python: Python<'_>) -> PyResult<usize> {
+        self.with(python, |streams| Ok(streams.bytes()))
     }
 
     #[getter]
-    fn bytes_per_stream(&self) -> usize {
-        let streams = self.lock();
-        Streams::bytes_per_stream(streams.network().units(), streams.store())
+    fn bytes_per_stream(&self, python: Python<'_>) -> PyResult<usize> {
+        self.with(python, |streams| Ok(Streams::bytes_per_stream(streams.network().units(), streams.store())))
     }
 
     #[getter]
-    fn open_count(&self) -> usize {
-        self.lock().open_count()
+    fn open_count(&self, python: Python<'_>) -> PyResult<usize> {
+        self.with(python, |streams| Ok(streams.open_count()))
     }
 
-    fn open(&self) -> PyResult<u64> {
-        self.lock().open().map_err(raise)
+    fn open(&self, python: Python<'_>) -> PyResult<u64> {
+        self.with(python, Streams::open)
     }
 
-    fn close(&self, id: u64) -> PyResult<()> {
-        self.lock().close(id).map_err(raise)
+    fn close(&self, python: Python<'_>, id: u64) -> PyResult<()> {
+        self.with(python, |streams| streams.close(id))
     }
 
-    fn replace(&self, network: &TreeNetwork) -> PyResult<()> {
-        self.lock().replace(Arc::clone(&network.0)).map_err(raise)
+    fn replace(&self, python: Python<'_>, network: &TreeNetwork) -> PyResult<()> {
+        self.with(python, |streams| streams.replace(Arc::clone(&network.0)))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
@@ -197,7 +202,7 @@ impl TreeStreams {
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
         let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
         let steps = steps.as_slice().map_err(|_| errors::strided("dt"))?;
-        python.detach(|| self.lock().step(ids, inputs, steps)).map_err(raise)
+        self.with(python, |streams| streams.step(ids, inputs, steps))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
@@ -212,7 +217,7 @@ impl TreeStreams {
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
         let inputs = inputs.as_slice().map_err(|_| errors::strided("inputs"))?;
         let positions = positions.as_slice().map_err(|_| errors::strided("positions"))?;
-        python.detach(|| self.lock().advance(ids, inputs, positions)).map_err(raise)
+        self.with(python, |streams| streams.advance(ids, inputs, positions))
     }
 
     /// The states of some streams, a row each.
@@ -225,28 +230,27 @@ impl TreeStreams {
     ) -> PyResult<()> {
         errors::by_rows("out", out.is_c_contiguous())?;
         columns("rows of out", out.shape()[0], ids.len())?;
-        columns("columns of out", out.shape()[1], self.lock().network().units())?;
+        let units = self.with(python, |streams| Ok(streams.network().units()))?;
+        columns("columns of out", out.shape()[1], units)?;
         let ids = ids.as_slice().map_err(|_| errors::strided("ids"))?;
         let out = out.as_slice_mut().map_err(|_| errors::strided("out"))?;
-        let read = || {
-            let streams = self.lock();
+        self.with(python, |streams| {
             let rows = out.chunks_exact_mut(streams.network().units());
             ids.iter().zip(rows).try_for_each(|(id, row)| streams.read(*id, row))
-        };
-        python.detach(read).map_err(raise)
+        })
     }
 
     /// Position in tokens, and steps.
-    fn place(&self, id: u64) -> PyResult<(f64, u64)> {
-        self.lock().place(id).map_err(raise)
+    fn place(&self, python: Python<'_>, id: u64) -> PyResult<(f64, u64)> {
+        self.with(python, |streams| streams.place(id))
     }
 
     fn save<'py>(&self, python: Python<'py>, id: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let saved = self.lock().save(id).map_err(raise)?;
+        let saved = self.with(python, |streams| streams.save(id))?;
         Ok(PyBytes::new(python, &saved))
     }
 
-    fn restore(&self, saved: &[u8]) -> PyResult<u64> {
-        self.lock().restore(saved).map_err(raise)
+    fn restore(&self, python: Python<'_>, saved: &[u8]) -> PyResult<u64> {
+        self.with(python, |streams| streams.restore(saved))
     }
 }

@@ -1,12 +1,13 @@
 //! P systems.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use psystem::{Applied, Charge, Choice, Configuration, Event, Health, System, SystemError, Thresholds};
 use pyo3::prelude::*;
 
 use super::errors;
+use crate::guard::{detach, locked};
 
 /// A membrane: id, label, charge, index of the membrane around it, objects.
 type NodeTuple = (u64, String, i8, Option<usize>, BTreeMap<String, u64>);
@@ -49,7 +50,7 @@ impl MembraneSystem {
     /// Read a text.
     #[staticmethod]
     fn parse(python: Python<'_>, text: &str) -> PyResult<Self> {
-        let parsed = python.detach(|| System::parse(text));
+        let parsed = detach(python, || System::parse(text))?;
         parsed.map(|system| Self(Arc::new(system))).map_err(|error| errors::system(python, &error))
     }
 
@@ -80,13 +81,6 @@ impl MembraneSystem {
 #[pyclass(frozen, module = "echoplaned._allocator")]
 pub struct MembraneConfiguration(Mutex<(Configuration, Choice)>);
 
-impl MembraneConfiguration {
-    fn lock(&self) -> MutexGuard<'_, (Configuration, Choice)> {
-        // A step that fails leaves the configuration as it was.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[pymethods]
 impl MembraneConfiguration {
     #[new]
@@ -97,61 +91,64 @@ impl MembraneConfiguration {
     }
 
     fn step(&self, python: Python<'_>) -> PyResult<Vec<AppliedTuple>> {
-        let step = || {
-            let (configuration, choice) = &mut *self.lock();
-            configuration.step(choice)
-        };
-        let applied = python.detach(step).map_err(|error| errors::system(python, &error))?;
-        Ok(applied.iter().map(tuple).collect())
+        // A step that fails leaves the configuration as it was.
+        let applied = locked(python, &self.0, |(configuration, choice)| configuration.step(choice))?;
+        Ok(applied.map_err(|error| errors::system(python, &error))?.iter().map(tuple).collect())
     }
 
     fn run(&self, python: Python<'_>, max_steps: u64) -> PyResult<u64> {
-        let run = || {
-            let (configuration, choice) = &mut *self.lock();
-            configuration.run(choice, max_steps)
-        };
-        python.detach(run).map_err(|error| errors::system(python, &error))
+        locked(python, &self.0, |(configuration, choice)| configuration.run(choice, max_steps))?
+            .map_err(|error| errors::system(python, &error))
     }
 
     fn insert(&self, python: Python<'_>, membrane: u64, name: &str, times: u64) -> PyResult<()> {
-        let (configuration, _) = &mut *self.lock();
-        let inserted =
-            symbol(configuration.system(), name).and_then(|symbol| configuration.insert(membrane, symbol, times));
-        inserted.map_err(|error| errors::system(python, &error))
+        locked(python, &self.0, |(configuration, _)| {
+            let symbol = symbol(configuration.system(), name)?;
+            configuration.insert(membrane, symbol, times)
+        })?
+        .map_err(|error| errors::system(python, &error))
     }
 
     #[getter]
-    fn membranes(&self) -> Vec<NodeTuple> {
-        nodes(&self.lock().0)
+    fn membranes(&self, python: Python<'_>) -> PyResult<Vec<NodeTuple>> {
+        locked(python, &self.0, |(configuration, _)| nodes(configuration))
     }
 
     #[getter]
-    fn halted(&self) -> bool {
-        self.lock().0.halted()
+    fn halted(&self, python: Python<'_>) -> PyResult<bool> {
+        locked(python, &self.0, |(configuration, _)| configuration.halted())
     }
 
     /// Objects of the output membrane, or of the environment; None where there is no such membrane any more.
     fn result(&self, python: Python<'_>) -> PyResult<Option<BTreeMap<String, u64>>> {
-        let guard = self.lock();
-        let found = guard.0.result().map_err(|error| errors::system(python, &error))?;
-        Ok(found.map(|counts| objects(guard.0.system(), &counts)))
+        locked(python, &self.0, |(configuration, _)| {
+            let counts = configuration.result()?;
+            Ok(counts.map(|counts| objects(configuration.system(), &counts)))
+        })?
+        .map_err(|error: SystemError| errors::system(python, &error))
     }
 
     #[getter]
-    fn environment(&self) -> BTreeMap<String, u64> {
-        let guard = self.lock();
-        objects(guard.0.system(), guard.0.environment())
+    fn environment(&self, python: Python<'_>) -> PyResult<BTreeMap<String, u64>> {
+        locked(python, &self.0, |(configuration, _)| objects(configuration.system(), configuration.environment()))
     }
 }
+
+/// Rule instances of a step with their rules as text.
+type NamedStep = Vec<(u64, String, u64)>;
 
 /// The health-event algebra.
 #[pyclass(frozen, module = "echoplaned._allocator")]
 pub struct HealthSystem(Mutex<Health>);
 
 impl HealthSystem {
-    fn lock(&self) -> MutexGuard<'_, Health> {
-        // A step that fails leaves the configuration as it was.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Work on the algebra; a step that fails leaves it as it was.
+    fn with<T: Send>(
+        &self,
+        python: Python<'_>,
+        work: impl FnOnce(&mut Health) -> Result<T, SystemError> + Send,
+    ) -> PyResult<T> {
+        locked(python, &self.0, work)?.map_err(|error| errors::system(python, &error))
     }
 }
 
@@ -169,41 +166,41 @@ impl HealthSystem {
         psystem::threshold(z, events)
     }
 
-    fn membranes(&self, label: &str) -> Vec<u64> {
-        self.lock().membranes(label)
+    fn membranes(&self, python: Python<'_>, label: &str) -> PyResult<Vec<u64>> {
+        self.with(python, |health| Ok(health.membranes(label)))
     }
 
     fn record(&self, python: Python<'_>, gate: u64, event: &str, times: u64) -> PyResult<()> {
         let known = Event::ALL.into_iter().find(|known| known.symbol() == event);
         let known = known.ok_or_else(|| errors::ObjectUnknownError::new_err(format!("there is no event {event:?}")))?;
-        self.lock().record(gate, known, times).map_err(|error| errors::system(python, &error))
+        self.with(python, |health| health.record(gate, known, times))
     }
 
     fn advance(&self, python: Python<'_>) -> PyResult<()> {
-        self.lock().advance().map_err(|error| errors::system(python, &error))
+        self.with(python, Health::advance)
     }
 
     /// Alarms of errors, slowness and drift; and all rule instances by step: membrane, rule as text, times.
-    #[allow(clippy::type_complexity, reason = "a tuple that the Python facade takes apart")]
-    fn close(&self, python: Python<'_>) -> PyResult<((u64, u64, u64), Vec<Vec<(u64, String, u64)>>)> {
-        let mut health = self.lock();
-        let (alarms, trace) = health.close().map_err(|error| errors::system(python, &error))?;
-        let system = health.configuration().system();
-        let named = |one: &Applied| (one.membrane, system.rule(&system.rules[one.rule]), one.times);
-        let trace = trace.iter().map(|step| step.iter().map(named).collect()).collect();
-        Ok(((alarms.error, alarms.slow, alarms.drift), trace))
+    fn close(&self, python: Python<'_>) -> PyResult<((u64, u64, u64), Vec<NamedStep>)> {
+        self.with(python, |health| {
+            let (alarms, trace) = health.close()?;
+            let system = health.configuration().system();
+            let named = |one: &Applied| (one.membrane, system.rule(&system.rules[one.rule]), one.times);
+            let trace = trace.iter().map(|step| step.iter().map(named).collect()).collect();
+            Ok(((alarms.error, alarms.slow, alarms.drift), trace))
+        })
     }
 
     fn start_canary(&self, python: Python<'_>, version: u64) -> PyResult<u64> {
-        self.lock().start_canary(version).map_err(|error| errors::system(python, &error))
+        self.with(python, |health| health.start_canary(version))
     }
 
     fn end_canary(&self, python: Python<'_>, version: u64) -> PyResult<()> {
-        self.lock().end_canary(version).map_err(|error| errors::system(python, &error))
+        self.with(python, |health| health.end_canary(version))
     }
 
     #[getter]
-    fn text(&self) -> String {
-        self.lock().configuration().system().to_string()
+    fn text(&self, python: Python<'_>) -> PyResult<String> {
+        self.with(python, |health| Ok(health.configuration().system().to_string()))
     }
 }

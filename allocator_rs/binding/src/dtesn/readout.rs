@@ -1,6 +1,6 @@
 //! Readouts. Arrays are read and written in place; the interpreter is free meanwhile.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use numpy::{
     PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray1, PyReadwriteArray2, PyUntypedArrayMethods,
@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use readout::{ReadoutError, Recursive, Regularisation, Ridge};
 
 use super::errors;
+use crate::guard::{detach, locked};
 
 #[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn raise(error: ReadoutError) -> PyErr {
@@ -37,7 +38,7 @@ impl RidgeReadout {
         let states = states.as_slice().map_err(|_| errors::strided("states"))?;
         let targets = targets.as_slice().map_err(|_| errors::strided("targets"))?;
         let how = regularisation.map_or(Regularisation::CrossValidated, Regularisation::Fixed);
-        python.detach(|| Ridge::fit(states, features, targets, outputs, how)).map(Self).map_err(raise)
+        detach(python, || Ridge::fit(states, features, targets, outputs, how))?.map(Self).map_err(raise)
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
@@ -54,7 +55,7 @@ impl RidgeReadout {
         }
         let states = states.as_slice().map_err(|_| errors::strided("states"))?;
         let out = out.as_slice_mut().map_err(|_| errors::strided("out"))?;
-        python.detach(|| self.0.predict(states, out)).map_err(raise)
+        detach(python, || self.0.predict(states, out))?.map_err(raise)
     }
 
     #[getter]
@@ -94,29 +95,30 @@ impl RidgeReadout {
 pub struct RecursiveReadout(Mutex<Recursive>);
 
 impl RecursiveReadout {
-    fn lock(&self) -> MutexGuard<'_, Recursive> {
-        // Rows are checked before anything is learnt.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Work on the readout; rows are checked before anything is learnt.
+    fn with<T: Send>(&self, python: Python<'_>, work: impl FnOnce(&mut Recursive) -> T + Send) -> PyResult<T> {
+        locked(python, &self.0, work)
     }
 }
 
 #[pymethods]
 impl RecursiveReadout {
     #[new]
-    fn new(features: usize, outputs: usize, forgetting: f64, start: f64) -> PyResult<Self> {
-        let made = Recursive::new(features, outputs, forgetting, start);
+    fn new(python: Python<'_>, features: usize, outputs: usize, forgetting: f64, start: f64) -> PyResult<Self> {
+        let made = detach(python, || Recursive::new(features, outputs, forgetting, start))?;
         made.map(|readout| Self(Mutex::new(readout))).map_err(raise)
     }
 
     #[getter]
-    fn updates(&self) -> u64 {
-        self.lock().updates()
+    fn updates(&self, python: Python<'_>) -> PyResult<u64> {
+        self.with(python, |readout| readout.updates())
     }
 
     /// Output by output, the bias last.
     #[getter]
-    fn weights<'py>(&self, python: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_slice(python, self.lock().weights())
+    fn weights<'py>(&self, python: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let weights = self.with(python, |readout| readout.weights().to_vec())?;
+        Ok(PyArray1::from_vec(python, weights))
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts array borrows by value")]
@@ -128,7 +130,7 @@ impl RecursiveReadout {
     ) -> PyResult<()> {
         let state = state.as_slice().map_err(|_| errors::strided("state"))?;
         let out = out.as_slice_mut().map_err(|_| errors::strided("out"))?;
-        python.detach(|| self.lock().predict(state, out)).map_err(raise)
+        self.with(python, |readout| readout.predict(state, out))?.map_err(raise)
     }
 
     /// Row by row: predict, then learn.
@@ -143,10 +145,7 @@ impl RecursiveReadout {
         errors::by_rows("states", states.is_c_contiguous())?;
         errors::by_rows("targets", targets.is_c_contiguous())?;
         errors::by_rows("out", out.is_c_contiguous())?;
-        let (features, outputs) = {
-            let readout = self.lock();
-            (readout.features(), readout.outputs())
-        };
+        let (features, outputs) = self.with(python, |readout| (readout.features(), readout.outputs()))?;
         for (name, found, expected) in [
             ("columns of states", states.shape()[1], features),
             ("columns of targets", targets.shape()[1], outputs),
@@ -161,11 +160,10 @@ impl RecursiveReadout {
         let states = states.as_slice().map_err(|_| errors::strided("states"))?;
         let targets = targets.as_slice().map_err(|_| errors::strided("targets"))?;
         let out = out.as_slice_mut().map_err(|_| errors::strided("out"))?;
-        let learn = || {
-            let mut readout = self.lock();
+        let learn = |readout: &mut Recursive| {
             let rows = states.chunks_exact(features).zip(targets.chunks_exact(outputs));
             rows.zip(out.chunks_exact_mut(outputs)).try_for_each(|((x, y), to)| readout.update(x, y, to))
         };
-        python.detach(learn).map_err(raise)
+        self.with(python, learn)?.map_err(raise)
     }
 }

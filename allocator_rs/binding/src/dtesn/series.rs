@@ -7,6 +7,7 @@ use bseries::{Cache, Number, Series, SeriesError, Tableau};
 use pyo3::prelude::*;
 
 use super::errors;
+use crate::guard::detach;
 
 #[allow(clippy::needless_pass_by_value, reason = "as map_err hands it over")]
 fn raise(error: SeriesError) -> PyErr {
@@ -71,7 +72,7 @@ pub struct MethodSeries(Arc<Series>);
 impl MethodSeries {
     #[new]
     fn new(python: Python<'_>, tableau: &ButcherTableau, order: usize) -> PyResult<Self> {
-        python.detach(|| Series::new(&tableau.0, order)).map(|series| Self(Arc::new(series))).map_err(raise)
+        detach(python, || Series::new(&tableau.0, order))?.map(|series| Self(Arc::new(series))).map_err(raise)
     }
 
     #[getter]
@@ -127,7 +128,7 @@ impl SeriesCache {
     }
 
     fn get(&self, python: Python<'_>, tableau: &ButcherTableau, order: usize) -> PyResult<MethodSeries> {
-        python.detach(|| self.0.get(&tableau.0, order)).map(MethodSeries).map_err(raise)
+        detach(python, || self.0.get(&tableau.0, order))?.map(MethodSeries).map_err(raise)
     }
 
     /// Memory hits, disk hits, misses.
@@ -153,7 +154,7 @@ fn series_trees(order: usize) -> PyResult<Vec<(Vec<u32>, u64, u64)>> {
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 fn series_compose(python: Python<'_>, first: Vec<String>, second: Vec<String>, order: usize) -> PyResult<Vec<String>> {
     let (first, second) = (numbers(&first)?, numbers(&second)?);
-    python.detach(|| bseries::compose(&first, &second, order)).map(|found| texts(&found)).map_err(raise)
+    detach(python, || bseries::compose(&first, &second, order))?.map(|found| texts(&found)).map_err(raise)
 }
 
 /// The modified equation.
@@ -161,7 +162,7 @@ fn series_compose(python: Python<'_>, first: Vec<String>, second: Vec<String>, o
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 fn series_modified(python: Python<'_>, weights: Vec<String>, order: usize) -> PyResult<Vec<String>> {
     let weights = numbers(&weights)?;
-    python.detach(|| bseries::modified(&weights, order)).map(|found| texts(&found)).map_err(raise)
+    detach(python, || bseries::modified(&weights, order))?.map(|found| texts(&found)).map_err(raise)
 }
 
 /// The same series with another step.

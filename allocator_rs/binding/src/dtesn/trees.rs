@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use trees::Tree;
 
 use super::errors;
+use crate::guard::detach;
 
 fn tree(levels: &[u32]) -> PyResult<Tree> {
     Tree::new(levels).map_err(|error| errors::tree(&error))
@@ -40,7 +41,7 @@ fn tree_list(python: Python<'_>, order: usize) -> PyResult<Vec<Vec<u32>>> {
             "order {order} has {count} trees; up to 15 are listed"
         )));
     }
-    let listed = python.detach(|| Ok(trees::all(order)?.map(|tree| tree.levels().to_vec()).collect()));
+    let listed = detach(python, || Ok(trees::all(order)?.map(|tree| tree.levels().to_vec()).collect()))?;
     listed.map_err(|error: trees::TreeError| errors::tree(&error))
 }
 

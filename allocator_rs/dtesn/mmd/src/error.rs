@@ -39,6 +39,14 @@ pub enum MmdError {
         /// Rows allowed.
         most: usize,
     },
+    /// Two rows are so far apart that their squared distance is no number.
+    #[error("rows are up to {largest} apart in a value; at most {most} can be squared and added up")]
+    Overflow {
+        /// The largest difference of a value.
+        largest: f64,
+        /// What can be computed with.
+        most: f64,
+    },
     /// A value is NaN or infinite.
     #[error("{name}: value {column} of row {row} is {value}; all must be finite")]
     NotFinite {

@@ -69,9 +69,10 @@ pub struct Discrepancy {
 ///
 /// # Errors
 ///
-/// [`MmdError`] says which array is empty, ragged, too long, or not finite.
+/// [`MmdError`] says which array is empty, ragged, too long, or not finite, or that the rows are too far apart.
 pub fn compare(samples: &Samples<'_>, plan: &Plan) -> Result<Discrepancy, MmdError> {
     let (first, second) = checked(samples)?;
+    check_range(samples)?;
     let threads = threads(plan.threads);
     let pooled = [samples.first, samples.second].concat();
     let kernel = Kernel::new(&pooled, samples.width, threads);
@@ -88,8 +89,26 @@ pub fn compare(samples: &Samples<'_>, plan: &Plan) -> Result<Discrepancy, MmdErr
     Ok(found(p_value, tried))
 }
 
+/// Threads at most: each is a thread of the system, which has only so many.
+const MAX_THREADS: usize = 64;
+/// Squares of distances up to this, times twice the square of the largest bandwidth, are numbers for every width below 2^60.
+const MOST_DIFFERENCE: f64 = 1e140;
+
 fn threads(asked: usize) -> usize {
-    if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    let count = if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    count.min(MAX_THREADS)
+}
+
+/// A sum of squares that overflows makes NaN of the statistic, which no permutation reaches: the least p-value there is.
+fn check_range(samples: &Samples<'_>) -> Result<(), MmdError> {
+    let values = || samples.first.iter().chain(samples.second).copied();
+    let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    // Halves first: the difference itself may be over the range.
+    let half = most / 2.0 - least / 2.0;
+    if half <= MOST_DIFFERENCE / 2.0 {
+        return Ok(());
+    }
+    Err(MmdError::Overflow { largest: 2.0 * half, most: MOST_DIFFERENCE })
 }
 
 /// Rows of both samples.

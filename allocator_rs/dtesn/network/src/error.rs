@@ -76,6 +76,16 @@ pub enum NetworkError {
         /// How many are open.
         open: usize,
     },
+    /// The streams would take more memory than is allowed, or than there is.
+    #[error("{streams} streams would take {bytes} bytes; {reason}")]
+    Size {
+        /// Streams asked for.
+        streams: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Why that is too much.
+        reason: &'static str,
+    },
     /// The bytes are no saved stream.
     #[error("no saved stream: {what}")]
     Snapshot {

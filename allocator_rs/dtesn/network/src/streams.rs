@@ -17,6 +17,39 @@ enum States {
     Half(Vec<u16>),
 }
 
+/// All the memory that streams take.
+const MAX_BYTES: u64 = 1 << 35;
+
+/// What streams would take, known to be allowed.
+struct Room {
+    streams: usize,
+    values: usize,
+    bytes: u64,
+}
+
+impl Room {
+    fn of(streams: usize, units: usize, store: Store) -> Result<Self, NetworkError> {
+        let each = Streams::bytes_per_stream(units, store);
+        let bytes = streams.checked_mul(each).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(u64::MAX);
+        if bytes > MAX_BYTES {
+            return Err(NetworkError::Size { streams, bytes, reason: "at most 32 GiB are taken" });
+        }
+        Ok(Self { streams, values: streams.saturating_mul(units), bytes })
+    }
+
+    /// Zeros, or an error; an allocation that fails ends the process otherwise.
+    fn zeros<T: Clone + Default>(&self, count: usize) -> Result<Vec<T>, NetworkError> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| NetworkError::Size {
+            streams: self.streams,
+            bytes: self.bytes,
+            reason: "there is not so much memory",
+        })?;
+        values.resize(count, T::default());
+        Ok(values)
+    }
+}
+
 /// Up to `capacity` streams that share a network. All memory is taken when it is made, so streams that are opened and
 /// never closed end in an error and not in a machine without memory.
 pub struct Streams {
@@ -36,26 +69,28 @@ impl Streams {
     /// Make room.
     ///
     /// # Errors
-    /// [`NetworkError::Setting`] for a capacity of 0 or of more than 2^24.
+    /// [`NetworkError::Setting`] for a capacity of 0 or of more than 2^24; [`NetworkError::Size`] where they take too much memory.
     pub fn new(network: Arc<Network>, capacity: usize, store: Store) -> Result<Self, NetworkError> {
         let count = u32::try_from(capacity).unwrap_or(u32::MAX);
         if !(1..=1 << 24).contains(&count) {
             let value = f64::from(count);
             return Err(NetworkError::Setting { name: "capacity", value, expected: "1 to 2^24" });
         }
-        let values = capacity * network.units();
+        let room = Room::of(capacity, network.units(), store)?;
         let states = match store {
-            Store::F32 => States::Full(vec![0.0; values]),
-            Store::F16 | Store::Bf16 => States::Half(vec![0; values]),
+            Store::F32 => States::Full(room.zeros(room.values)?),
+            Store::F16 | Store::Bf16 => States::Half(room.zeros(room.values)?),
         };
+        let mut free = room.zeros(capacity)?;
+        free.iter_mut().zip((0..count).rev()).for_each(|(place, number)| *place = number);
         Ok(Self {
             network,
             store,
             states,
-            positions: vec![0.0; capacity],
-            steps: vec![0; capacity],
-            generations: vec![0; capacity],
-            free: (0..count).rev().collect(),
+            positions: room.zeros(capacity)?,
+            steps: room.zeros(capacity)?,
+            generations: room.zeros(capacity)?,
+            free,
         })
     }
 

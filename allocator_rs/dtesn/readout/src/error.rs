@@ -49,4 +49,14 @@ pub enum ReadoutError {
         /// What would be accepted.
         expected: &'static str,
     },
+    /// An array would take more memory than is allowed, or than there is.
+    #[error("{what} would take {bytes} bytes; {reason}")]
+    Size {
+        /// The array.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// Why that is too much.
+        reason: &'static str,
+    },
 }

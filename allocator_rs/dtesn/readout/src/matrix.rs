@@ -14,6 +14,28 @@ pub fn rows(name: &'static str, values: &[f32], columns: usize) -> Result<usize,
     }
 }
 
+/// The largest array: a matrix of 16,384 features and a bias by as many.
+const MAX_VALUES: usize = 16_385 * 16_385;
+
+/// An array of zeros, or an error where it would be too large; an allocation that fails ends the process otherwise.
+pub fn zeros(what: &'static str, sizes: [usize; 2]) -> Result<Vec<f64>, ReadoutError> {
+    let bytes = sizes.iter().fold(8_u64, |acc, &size| acc.saturating_mul(u64::try_from(size).unwrap_or(u64::MAX)));
+    let too_large = |reason| ReadoutError::Size { what, bytes, reason };
+    let count = sizes[0].checked_mul(sizes[1]).filter(|count| *count <= MAX_VALUES);
+    let count = count.ok_or_else(|| too_large("at most 2 GiB are taken"))?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| too_large("there is not so much memory"))?;
+    values.resize(count, 0.0);
+    Ok(values)
+}
+
+/// A copy of an array.
+pub fn copy(what: &'static str, from: &[f64]) -> Result<Vec<f64>, ReadoutError> {
+    let mut values = zeros(what, [from.len(), 1])?;
+    values.copy_from_slice(from);
+    Ok(values)
+}
+
 /// Rows that are taken together, so that the matrix is read once for all of them.
 const TOGETHER: usize = 8;
 
@@ -39,9 +61,9 @@ pub fn dot(one: &[f64], other: &[f64]) -> f64 {
 }
 
 /// X'X of centred rows: the lower triangle, mirrored.
-pub fn gram(values: &[f32], columns: usize, means: &[f64]) -> Vec<f64> {
-    let mut out = vec![0.0; columns * columns];
-    let mut block = vec![0.0; TOGETHER * columns];
+pub fn gram(values: &[f32], columns: usize, means: &[f64]) -> Result<Vec<f64>, ReadoutError> {
+    let mut out = zeros("the matrix of features by features", [columns, columns])?;
+    let mut block = zeros("a block of rows", [TOGETHER, columns])?;
     for chunk in values.chunks(TOGETHER * columns) {
         block.fill(0.0);
         for (to, from) in block.chunks_exact_mut(columns).zip(chunk.chunks_exact(columns)) {
@@ -66,12 +88,12 @@ pub fn gram(values: &[f32], columns: usize, means: &[f64]) -> Vec<f64> {
             out[column * columns + row] = out[row * columns + column];
         }
     }
-    out
+    Ok(out)
 }
 
 /// The Cholesky factor L of a matrix plus `ridge` on its diagonal, in the lower triangle.
 pub fn cholesky(matrix: &[f64], size: usize, ridge: f64) -> Result<Vec<f64>, ReadoutError> {
-    let mut factor = matrix.to_vec();
+    let mut factor = copy("the factor", matrix)?;
     let largest = (0..size).map(|place| matrix[place * size + place] + ridge).fold(0.0, f64::max);
     #[allow(clippy::cast_precision_loss, reason = "a size is far below 2^53")]
     let floor = largest * f64::EPSILON * size as f64;

@@ -1,7 +1,7 @@
 //! Recursive least squares with forgetting (Haykin, "Adaptive Filter Theory", chapter 10).
 
 use crate::ReadoutError;
-use crate::matrix::{add_scaled, dot, rows};
+use crate::matrix::{add_scaled, dot, rows, zeros};
 
 /// The inverse correlation does not grow beyond this: where inputs stay silent, forgetting stops instead of winding up.
 const LARGEST_GAIN: f64 = 1e8;
@@ -24,7 +24,7 @@ impl Recursive {
     /// inverse correlation's diagonal before any row (large: the first rows count much).
     ///
     /// # Errors
-    /// [`ReadoutError::Setting`].
+    /// [`ReadoutError::Setting`] and [`ReadoutError::Size`].
     pub fn new(features: usize, outputs: usize, forgetting: f64, start: f64) -> Result<Self, ReadoutError> {
         if !(forgetting > 0.5 && forgetting <= 1.0) {
             let expected = "above 0.5 and at most 1";
@@ -40,9 +40,10 @@ impl Recursive {
             }
         }
         let size = features + 1;
-        let mut inverse = vec![0.0; size * size];
+        let mut inverse = zeros("the inverse correlation", [size, size])?;
         inverse.iter_mut().step_by(size + 1).for_each(|value| *value = start);
-        Ok(Self { features, outputs, forgetting, weights: vec![0.0; size * outputs], inverse, updates: 0 })
+        let weights = zeros("the weights", [size, outputs])?;
+        Ok(Self { features, outputs, forgetting, weights, inverse, updates: 0 })
     }
 
     /// Values of a state.

@@ -1,7 +1,7 @@
 //! Ridge regression.
 
 use crate::ReadoutError;
-use crate::matrix::{cholesky, dot, gram, rows, solve};
+use crate::matrix::{cholesky, copy, dot, gram, rows, solve, zeros};
 use crate::tridiagonal::{Solution, Tridiagonal};
 
 /// Cross-validation tries regularisations from this share of the mean variance on,
@@ -52,7 +52,7 @@ impl Ridge {
         if count < 2 {
             return Err(ReadoutError::TooFewRows { rows: count, needed: 2 });
         }
-        let data = Data::new(states, features, targets, outputs, count);
+        let data = Data::new(states, features, targets, outputs, count)?;
         let (value, degrees, factor) = match regularisation {
             Regularisation::Fixed(value) if value >= 0.0 && value.is_finite() => {
                 (value, None, cholesky(&data.gram, features, value)?)
@@ -66,7 +66,7 @@ impl Ridge {
             }
             Regularisation::CrossValidated => data.cross_validate()?,
         };
-        Ok(data.solve(&factor, value, degrees))
+        data.solve(&factor, value, degrees)
     }
 
     /// Predict rows of `states` into `out`, row by row.
@@ -144,12 +144,21 @@ struct Data {
 
 impl Data {
     #[allow(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
-    fn new(states: &[f32], features: usize, targets: &[f32], outputs: usize, count: usize) -> Self {
+    fn new(
+        states: &[f32],
+        features: usize,
+        targets: &[f32],
+        outputs: usize,
+        count: usize,
+    ) -> Result<Self, ReadoutError> {
         let means = mean(states, features, count as f64);
         let target_means = mean(targets, outputs, count as f64);
-        let gram = gram(states, features, &means);
-        let mut sides = vec![vec![0.0; features]; outputs];
-        let mut squares = vec![0.0; outputs];
+        let gram = gram(states, features, &means)?;
+        // Asked for as a whole first: many outputs of many features are as large as the matrix.
+        drop(zeros("the matrix of outputs by features", [outputs, features])?);
+        let mut sides =
+            (0..outputs).map(|_| zeros("a row of features", [features, 1])).collect::<Result<Vec<_>, _>>()?;
+        let mut squares = zeros("a row of outputs", [outputs, 1])?;
         for (row, target) in states.chunks_exact(features).zip(targets.chunks_exact(outputs)) {
             for (output, value) in target.iter().enumerate() {
                 let centred = f64::from(*value) - target_means[output];
@@ -158,7 +167,7 @@ impl Data {
                 parts.for_each(|((sum, value), mean)| *sum += centred * (f64::from(*value) - mean));
             }
         }
-        Self { features, outputs, count: count as f64, means, target_means, gram, sides, squares }
+        Ok(Self { features, outputs, count: count as f64, means, target_means, gram, sides, squares })
     }
 
     /// The regularisation with the least generalised cross-validation score, summed over outputs, and its degrees,
@@ -170,7 +179,7 @@ impl Data {
         if variance == 0.0 {
             return Err(ReadoutError::Singular { feature: 0 });
         }
-        let reduced = Tridiagonal::new(self.gram.clone(), self.features, self.sides.clone());
+        let reduced = Tridiagonal::new(copy("the reduced matrix", &self.gram)?, self.features, self.sides.clone());
         let degrees = |ridge: f64, found: &Solution| features - ridge * found.inverse_trace + 1.0;
         let mut best: Option<(f64, f64)> = None;
         let candidates = std::iter::successors(Some(variance * LEAST), |ridge| Some(ridge * FACTOR)).take(TRIED);
@@ -198,8 +207,9 @@ impl Data {
         Err(failure)
     }
 
-    fn solve(self, factor: &[f64], ridge: f64, degrees: Option<f64>) -> Ridge {
-        let mut weights = Vec::with_capacity(self.features * self.outputs);
+    fn solve(self, factor: &[f64], ridge: f64, degrees: Option<f64>) -> Result<Ridge, ReadoutError> {
+        let mut weights = zeros("the weights", [self.features, self.outputs])?;
+        weights.clear();
         let mut bias = Vec::with_capacity(self.outputs);
         for (mut side, mean) in self.sides.into_iter().zip(&self.target_means) {
             solve(factor, self.features, &mut side);
@@ -207,7 +217,7 @@ impl Data {
             weights.append(&mut side);
         }
         let (features, outputs) = (self.features, self.outputs);
-        Ridge { features, outputs, weights, bias, regularisation: ridge, degrees }
+        Ok(Ridge { features, outputs, weights, bias, regularisation: ridge, degrees })
     }
 }
 

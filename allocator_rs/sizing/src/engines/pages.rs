@@ -155,11 +155,11 @@ pub fn own_pages(caches: &[CacheGroup], stage: Stage, request: &Request, element
     let mut bytes = [0; 2];
     for group in caches {
         let layers = group.layers.count(stage.begin, stage.end);
-        let state = group.kind.is_state();
-        let held = if state { 1 } else { pages(&group.kind, size, request)? };
+        let is_state = group.kind.is_state();
+        let held = if is_state { 1 } else { pages(&group.kind, size, request)? };
         let more = product(WHAT, &[layers, held, page_bytes(&group.kind, size, request, element)?])?;
         let [tokens, states] = &mut bytes;
-        let sum_of = if state { states } else { tokens };
+        let sum_of = if is_state { states } else { tokens };
         *sum_of = sum(WHAT, &[*sum_of, more])?;
     }
     Ok(bytes)

@@ -3,8 +3,7 @@
 use super::decoder::generic_activations;
 use super::foreign_layers::caches;
 use super::{Activations, FamilyRules, divide};
-use crate::architecture::{Architecture, Task};
-use crate::catalogue::task_of;
+use crate::architecture::{Architecture, Task, task_of};
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::model::{Model, Shape};

@@ -79,7 +79,7 @@ pub(super) fn caches(fields: &Fields, shape: &Shape) -> Result<Vec<CacheGroup>> 
 fn named(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
     for field in ["layer_types", "layers_block_type", "block_types"] {
         if let Ok(Some(names)) = fields.names(field) {
-            return repeated(field, names.into_iter().map(layer_of).collect(), count).map(Some);
+            return repeated(field, &names.into_iter().map(layer_of).collect::<Vec<_>>(), count).map(Some);
         }
     }
     if let Some(pattern) = fields.text("hybrid_override_pattern")? {
@@ -88,11 +88,11 @@ fn named(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
             '*' => Layer::Full,
             _ => Layer::Nothing,
         });
-        return repeated("hybrid_override_pattern", found.collect(), count).map(Some);
+        return repeated("hybrid_override_pattern", &found.collect::<Vec<_>>(), count).map(Some);
     }
     if let Some(types) = fields.value("attn_type_list").and_then(Value::as_array) {
         let found = types.iter().map(|kind| if kind.as_u64() == Some(1) { Layer::Full } else { Layer::State });
-        return repeated("attn_type_list", found.collect(), count).map(Some);
+        return repeated("attn_type_list", &found.collect::<Vec<_>>(), count).map(Some);
     }
     let each = |attends: &dyn Fn(u64) -> bool, other: Layer| -> Vec<Layer> {
         (0..count).map(|layer| if attends(layer) { Layer::Full } else { other }).collect()
@@ -125,12 +125,11 @@ fn named(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
     windowed(fields, count, &each)
 }
 
+/// Every layer as full where a condition holds, and as the other kind elsewhere.
+type Each<'a> = dyn Fn(&dyn Fn(u64) -> bool, Layer) -> Vec<Layer> + 'a;
+
 /// Layers that see a window but each n-th, where the config gives both numbers.
-fn windowed(
-    fields: &Fields,
-    count: u64,
-    each: &dyn Fn(&dyn Fn(u64) -> bool, Layer) -> Vec<Layer>,
-) -> Result<Option<Vec<Layer>>> {
+fn windowed(fields: &Fields, count: u64, each: &Each<'_>) -> Result<Option<Vec<Layer>>> {
     let off = fields.has("use_sliding_window") && !fields.flag("use_sliding_window", true)?;
     if off || !fields.has("sliding_window") || !fields.has("sliding_window_pattern") {
         return Ok(None);
@@ -149,8 +148,8 @@ fn bounded(count: u64) -> Result<()> {
     Err(SizingError::FieldInvalid { field: "num_hidden_layers", value: count.to_string(), expected })
 }
 
-/// One entry a layer; a pattern that is shorter is repeated (RecurrentGemma's `block_types`).
-fn repeated(field: &'static str, found: Vec<Layer>, count: u64) -> Result<Vec<Layer>> {
+/// One entry a layer; a pattern that is shorter is repeated (`RecurrentGemma`'s `block_types`).
+fn repeated(field: &'static str, found: &[Layer], count: u64) -> Result<Vec<Layer>> {
     bounded(count)?;
     let length = u64::try_from(found.len()).unwrap_or(0);
     if length == 0 || (length != count && field != "block_types") {
@@ -175,7 +174,7 @@ fn layer_of(name: &str) -> Layer {
     }
 }
 
-/// The state of one layer, by the fields of Gated DeltaNet, Kimi's linear attention, short convolutions, Mamba-2 and Mamba.
+/// The state of one layer, by the fields of Gated `DeltaNet`, Kimi's linear attention, short convolutions, Mamba-2 and Mamba.
 fn state(fields: &Fields, shape: &Shape) -> Result<CacheKind> {
     let state = |channels, kernel, matrix, groups, group_channels| CacheKind::State {
         channels,

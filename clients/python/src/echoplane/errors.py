@@ -27,6 +27,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "SOURCE_NOT_FOUND": "check the path; the message has it in full",
     "SOURCE_INCOMPLETE": "fetch what the message names (git lfs pull, or download the checkpoint again)",
     "SOURCE_UNSUPPORTED": "see the file and the field that the message names; another engine may serve the checkpoint",
+    "SOURCE_CHANGED": "put the files back as they were and load the version again, or load what is there now as another version",
     "SOURCE_CORRUPT": "download or export the checkpoint again; the message names the file",
     "ARCHITECTURE_UNSUPPORTED": "use one of the architectures that the message names",
     "DTYPE_UNSUPPORTED": "ask for one of the dtypes that the message names",

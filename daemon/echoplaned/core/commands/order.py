@@ -48,7 +48,8 @@ def want_version(transaction: Transaction, order: VersionOrder) -> None:
         return
     hit = version_state(known) in {VersionState.READY, VersionState.DRAINING}
     counted = count_cache(transaction, known, hit=hit)
-    known = replace(counted, requested_tier=order.tier, desired_tier=order.tier, failure=None)
+    # The same content, maybe in files that were restored or copied since: these are the ones that were just read.
+    known = replace(counted, facts=order.facts, requested_tier=order.tier, desired_tier=order.tier, failure=None)
     if not known.instances:
         known = replace(known, plan=order.plan, load_started_s=transaction.now_s, load_duration_s=None)
     transaction.put_version(known)

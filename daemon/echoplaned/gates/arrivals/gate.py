@@ -12,6 +12,7 @@ from echoplaned.gates.sources import SourceRecord, begin_records
 from echoplaned.gates.statistics import silence
 from echoplaned.gates.statistics.silence import SilenceEvidence
 from echoplaned.gates.window import Window
+from echoplaned.ports.request_counts import Interval
 
 NAME = "arrivals"
 
@@ -86,7 +87,11 @@ def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
     if source is None or seen.lacks_from(source.name, Need.ARRIVALS):
         return current
     trust = silence.TRUST_ROUTED if source.routed else silence.TRUST_ANY
-    current = silence.update(current, seen.interval(source.name), seen.weight, trust, seen.now_s)
+    interval = seen.interval(source.name)
+    others = [seen.interval(each.name).new for each in reporting if not seen.lacks_from(each.name, Need.ARRIVALS)]
+    # What any source saw arrive did arrive: those who do not reach the version are single clients then, and have a gate of their own.
+    reached = max(others, key=lambda counts: counts.seen, default=interval.new)
+    current = silence.update(current, Interval(reached, interval.old), seen.weight, trust, seen.now_s)
     if seen.stale_subscribers:
         return current  # traffic of a client that has older routes explains a silence
     return silence.test(current, window.side_alpha, seen.now_s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from echoplaned.gates.gate import Ask
 from echoplaned.ports.request_counts import Interval
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class ClientReports:
 
     Attributes:
         intervals: what each client that reported something has counted.
-        steered: ids of the nodes whose traffic the routes alone steer; empty where nobody asked.
+        steered: clients whose traffic the routes alone steer; empty where nobody asked.
     """
 
     intervals: tuple[tuple[Reporter, Interval], ...] = ()
-    steered: frozenset[str] = frozenset()
+    steered: frozenset[Caller] = frozenset()

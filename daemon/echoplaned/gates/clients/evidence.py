@@ -6,6 +6,9 @@ same two tests as the sum: its errors by the concurrent comparison (``error_epro
 (``silence``), each with a part of the chance of a false alarm. The client with number k, in the order in which they were admitted, has
 ``1 / (k (k + 1))`` of it, which adds up to the whole however many come and go.
 
+A silence also has to be longer than what nobody has reported yet: so many requests of others a client could claim as its own, and be
+found out only by and by.
+
 Silence counts only for clients whose traffic the routes alone steer: one that also dials a version by its own target has requests
 that never had a choice. What a client reports first after it came belongs to times and weights that nobody knows, and is left out.
 
@@ -23,7 +26,7 @@ from echoplaned.gates.statistics import error_eprocess, silence
 from echoplaned.gates.statistics.error_eprocess import ErrorTest, SourceEvidence
 from echoplaned.gates.statistics.silence import SilenceEvidence
 from echoplaned.ports.request_counts import Interval
-from echoplaned.ports.traffic import Reporter
+from echoplaned.ports.traffic import Caller, Reporter
 
 MAX_CLIENTS = 64
 IDLE_S = 60.0
@@ -100,13 +103,17 @@ class ClientsSeen:
         now_s: its end, seconds since the epoch.
         intervals: what each client counted.
         weight: acknowledged share of the new version in [0, 1]; None where silence says nothing.
-        steered: of the suspects, ids of the nodes whose traffic the routes alone steer.
+        steered: of the suspects, those whose traffic the routes alone steer.
+        reached: whether anybody's request is known to have reached the new version in this window.
+        unreported: requests of the old version that clients may not have reported yet.
     """
 
     now_s: float
     intervals: tuple[tuple[Reporter, Interval], ...]
     weight: float | None
-    steered: frozenset[str] = frozenset()
+    steered: frozenset[Caller] = frozenset()
+    reached: bool = False
+    unreported: int = 0
 
 
 def observe(evidence: ClientsEvidence, seen: ClientsSeen, test: ErrorTest, *, soaking: bool) -> ClientsEvidence:
@@ -161,14 +168,17 @@ def _update(
 def _decide(evidence: ClientsEvidence, seen: ClientsSeen, alpha: float) -> ClientsEvidence:
     awaited: Reporter | None = None
     # Nobody reaching the new version is the sum's matter; here others do.
-    reached = seen.weight is not None and any(client.total.new.seen for client in evidence.known.values())
+    others = seen.reached or any(client.total.new.seen for client in evidence.known.values())
+    reached = seen.weight is not None and others
     for reporter, client in evidence.known.items():
         if client.log_e >= -math.log(alpha):
             return replace(evidence, failed=reporter, failed_evidence=client)
-        if not reached or not client.is_silent or reporter.node not in seen.steered:
+        if not reached or not client.is_silent or reporter.caller not in seen.steered:
             continue
+        if client.silence.old_requests <= seen.unreported:
+            continue
+        awaited = reporter
         part = alpha / (client.number * (client.number + 1.0))
         if silence.test(client.silence, part, seen.now_s).failed:
             return replace(evidence, failed=reporter, failed_evidence=client, by_silence=True)
-        awaited = reporter
     return replace(evidence, awaited=awaited)

@@ -15,6 +15,9 @@ from echoplaned.gates.window import Window
 
 NAME = "clients"
 
+REPORTED_AFTER_S = 2.0
+"""By then a request is reported: clients report every second."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientsWindow:
@@ -23,10 +26,18 @@ class ClientsWindow:
     Attributes:
         window: to which the counts belong.
         clients: the evidence.
+        reached: whether any request reached the new version in the window, whoever counted it.
+        recent: requests that reached the old version in the last ``REPORTED_AFTER_S``: when, and how many.
+        left_out: why clients are not believed; empty: they are.
+        uncounted: a version whose engines do not count what clients report; empty: there is none.
     """
 
     window: Window
     clients: ClientsEvidence = field(default_factory=ClientsEvidence)
+    reached: bool = False
+    recent: tuple[tuple[float, int], ...] = ()
+    left_out: str = ""
+    uncounted: str = ""
 
 
 class ClientsGate:
@@ -48,23 +59,47 @@ class ClientsGate:
     def enter(self, evidence: ClientsWindow, window: Window) -> ClientsWindow:
         """Go on with another window."""
         test, soaking = evidence.window.error_test, evidence.window.soaking
-        return ClientsWindow(window, clients.enter(evidence.clients, test, soaking=soaking))
+        known = clients.enter(evidence.clients, test, soaking=soaking)
+        return replace(evidence, window=window, clients=known, reached=False)
 
     def observe(self, evidence: ClientsWindow, seen: Observation) -> ClientsWindow:
         """Add the interval's reports; silence counts only under weights that everybody has had for a while."""
         window = evidence.window
+        left_out = next((why for _, why in seen.left_out), "")
+        if left_out:
+            return replace(evidence, clients=ClientsEvidence(), left_out=left_out)
+        evidence = _count(evidence, seen)
         reports = seen.part(ClientReports) or ClientReports()
         is_young = seen.now_s - window.began_s < silence.GRACE_S
         weight = None if is_young or seen.stale_subscribers else seen.weight
         test = replace(window.error_test, alpha=window.side_alpha)
-        observed = ClientsSeen(seen.now_s, reports.intervals, weight, reports.steered)
+        unreported = sum(count for _, count in evidence.recent)
+        observed = ClientsSeen(
+            seen.now_s, reports.intervals, weight, reports.steered, reached=evidence.reached, unreported=unreported
+        )
         return replace(evidence, clients=clients.observe(evidence.clients, observed, test, soaking=window.soaking))
 
     def judge(self, evidence: ClientsWindow, moment: Moment) -> Judgement:
         """Judge every client as it was observed last, whatever the moment."""
         known = evidence.clients
+        if evidence.left_out:
+            text = f"{Code.CLAIMS_LEFT_OUT}: load reports are left out, workers and probes decide: {evidence.left_out}"
+            return Judgement(Verdict(NAME, GateVerdict.PASS, text))
         asks = (LookUpSteered(),) if known.suspects else ()
         return Judgement(_decide(evidence) if known.admitted else None, asks)
+
+
+def _count(evidence: ClientsWindow, seen: Observation) -> ClientsWindow:
+    """Note what the sources count of both versions together: who was reached, and what may not be reported yet."""
+    recent = tuple((at_s, n) for at_s, n in evidence.recent if seen.now_s - at_s < REPORTED_AFTER_S)
+    arrived = max((interval.old.seen for _, interval in seen.intervals), default=0)
+    uncounted = next((lack.version for lack in seen.lacks if lack.need in {Need.ARRIVALS, Need.ERRORS}), "")
+    return replace(
+        evidence,
+        reached=evidence.reached or any(interval.new.seen for _, interval in seen.intervals),
+        recent=(*recent, (seen.now_s, arrived)),
+        uncounted=uncounted,
+    )
 
 
 def _decide(evidence: ClientsWindow) -> Verdict:
@@ -94,6 +129,9 @@ def _fail(evidence: ClientsWindow, node: str, client: ClientEvidence) -> Verdict
             f"old one (e-value {short(e_value(client.log_e))}, threshold {short(1.0 / evidence.window.side_alpha)}); "
             f"{_errors_of(client)}"
         )
+    if evidence.uncounted:
+        text = f"{Code.UNCOUNTED}: the engines of version {evidence.uncounted} do not count what clients report; they say {text}"
+        return Verdict(NAME, GateVerdict.HOLD, text, 0.0, _counts(client))
     return Verdict(NAME, GateVerdict.FAIL, text, 1.0 - evidence.window.side_alpha, _counts(client))
 
 

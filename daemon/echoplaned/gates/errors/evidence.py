@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from echoplaned.gates.errors import overload
+from echoplaned.gates.errors.overload import Overload
 from echoplaned.gates.gate import Need, Observation, Start
 from echoplaned.gates.sources import SourceRecord, begin_records
 from echoplaned.gates.statistics import error_eprocess, pairs
@@ -46,12 +48,14 @@ class ErrorsEvidence:
         records: one a source.
         pairs: paired probes, which may blame, and stand in for live requests.
         failed: whether the errors were significant once; stays so.
+        overload: what was refused for want of room or time in the window.
     """
 
     window: Window
     records: tuple[ErrorRecord, ...]
     pairs: PairEvidence = field(default_factory=PairEvidence)
     failed: bool = False
+    overload: Overload = field(default_factory=lambda: Overload(0.0))
 
     @property
     def reporting(self) -> tuple[ErrorRecord, ...]:
@@ -91,7 +95,8 @@ class ErrorsEvidence:
 def begin(start: Start) -> ErrorsEvidence:
     """Begin with nothing counted."""
     records = begin_records(start.sources, start.window.began_s)
-    return ErrorsEvidence(start.window, tuple(ErrorRecord(record, _begin_test(record)) for record in records))
+    tests = tuple(ErrorRecord(record, _begin_test(record)) for record in records)
+    return ErrorsEvidence(start.window, tests, overload=Overload(start.window.began_s))
 
 
 def _begin_test(record: SourceRecord) -> SourceEvidence:
@@ -108,7 +113,9 @@ def enter(evidence: ErrorsEvidence, window: Window) -> ErrorsEvidence:
         )
         for record in evidence.records
     )
-    return _decide(replace(evidence, window=window, records=records, pairs=pairs.next_window(evidence.pairs)))
+    begun = pairs.next_window(evidence.pairs)
+    entered = replace(evidence, window=window, records=records, pairs=begun, overload=Overload(window.began_s))
+    return _decide(entered)
 
 
 def observe(evidence: ErrorsEvidence, seen: Observation) -> ErrorsEvidence:
@@ -117,7 +124,9 @@ def observe(evidence: ErrorsEvidence, seen: Observation) -> ErrorsEvidence:
     counted = evidence.pairs
     for pair in seen.pairs:
         counted = pairs.update(counted, pair)
-    return _decide(replace(evidence, records=records, pairs=counted))
+    told = sum((seen.interval(r.record.source.name) for r in records if r.tells_client_errors), Interval())
+    loaded = overload.observe(evidence.overload, seen.now_s, told)
+    return _decide(replace(evidence, records=records, pairs=counted, overload=loaded))
 
 
 def _observe(record: ErrorRecord, seen: Observation, window: Window) -> ErrorRecord:

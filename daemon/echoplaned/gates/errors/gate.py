@@ -12,6 +12,7 @@ from echoplaned.gates.codes import Code, e_value, short
 from echoplaned.gates.errors import evidence as errors
 from echoplaned.gates.errors.evidence import ErrorsEvidence
 from echoplaned.gates.errors.margin import Bound, all_pass, bound_sources, gives_way_to_probes, has_reference
+from echoplaned.gates.errors.overload import SPAN_S
 from echoplaned.gates.gate import Ask, Judgement, JudgeProbes, MakePairs, Moment, Need, Observation, Start
 from echoplaned.gates.statistics import noninferiority
 from echoplaned.gates.statistics.noninferiority import Rate
@@ -92,7 +93,22 @@ def _decide(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s: float) -
     if elapsed_s < window.minimum_s:
         text = f"{max(0.0, elapsed_s):.1f} s of {window.minimum_s:g} s"
         return _by_requests(evidence, GateVerdict.HOLD, Code.MINIMUM_TIME, text)
-    return _weigh(evidence, bounds, elapsed_s)
+    return _overloaded(evidence, now_s) or _weigh(evidence, bounds, elapsed_s)
+
+
+def _overloaded(evidence: ErrorsEvidence, now_s: float) -> Verdict | None:
+    """Hold while the new version is overloaded, or where it cannot take what the old one takes; an overload never fails it."""
+    overload = evidence.overload
+    if overload.is_worse:
+        text = (
+            f"the new version was overloaded in {overload.worse_spans} spans of {SPAN_S:g} s in which the old one took at least "
+            "as many requests"
+        )
+    elif overload.is_recent(now_s):
+        text = "the new version has more requests than it can take; they count for no version"
+    else:
+        return None
+    return _by_requests(evidence, GateVerdict.HOLD, Code.OVERLOADED, text)
 
 
 def _weigh(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], elapsed_s: float) -> Verdict:
@@ -167,6 +183,8 @@ def _counts(evidence: ErrorsEvidence) -> tuple[tuple[str, int], ...]:
         ("old_client_error_count", total.old.client_errors),
         ("old_server_error_count", total.old.server_errors),
         ("e_value", int(e_value(evidence.log_e))),
+        ("old_overload_count", total.old.overloads),
+        ("new_overload_count", total.new.overloads),
     ]
     if total.requests:
         counts.append(("observed_share_ppm", round(total.share * 1_000_000)))

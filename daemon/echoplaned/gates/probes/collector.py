@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.counting import CountsCollector, TotalsReader
 from echoplaned.gates.gate import Ask, MakePairs, Observation
-from echoplaned.gates.ready import Ready, answer_within, ready_pair
+from echoplaned.gates.ready import Ready, addresses_of, answer_within, ready_pair
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.ports.emit import Clock
-from echoplaned.ports.probing import ProbeOutcome, Prober
+from echoplaned.ports.probing import ProbeOutcome, Prober, Reaches
 
 PAIRS_PER_S_IDLE = 10.0
 PAIRS_PER_S_LIVE = 5.0
 """Pairs a second without and beside live requests; a pair is one probe on each version, so at most two run at once."""
 
 PROBE_TIMEOUT_S = 10.0
+
+REACH_EVERY_S = 0.5
+"""How often engines are connected to while clients report errors that no worker counted."""
 
 
 class Pairer:
@@ -50,6 +54,8 @@ class Pairer:
         index = self._index
         self._index += 1
         first, second = await asyncio.gather(*(self._probe(ready, index) for ready in pair))
+        if first.overloaded or second.overloaded:
+            return True  # a full queue says nothing of the version
         detail = first.detail or second.detail
         self._deliver(PairOutcome(first.ok, second.ok, detail, first.duration_s, second.duration_s))
         return True
@@ -60,7 +66,9 @@ class Pairer:
         asked = self._prober.probe_once(key, ready.version.facts, ready.address(index), index)
         late = ProbeOutcome(ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
         outcome = await answer_within(PROBE_TIMEOUT_S, asked, late)
-        if not outcome.ok:
+        if outcome.overloaded:
+            self._reader.probe_refused(key)
+        elif not outcome.ok:
             self._reader.probe_failed(key)
         return outcome
 
@@ -68,7 +76,10 @@ class Pairer:
 class ProbeCollector:
     """Makes pairs for as long as they are asked for, and hands their outcomes out with each reading."""
 
-    def __init__(self, prober: Prober, counts: CountsCollector, context: RolloutContext) -> None:
+    def __init__(
+        self, prober: Prober, counts: CountsCollector, context: RolloutContext, reaches: Reaches | None = None
+    ) -> None:
+        self._reaches = reaches
         self._pairer = Pairer(prober, counts.reader, context.clock, self._deliver)
         self._counts = counts
         self._context = context
@@ -103,8 +114,21 @@ class ProbeCollector:
         self._wanted.clear()
 
     def jobs(self) -> Mapping[str, Job]:
-        """Make pairs."""
-        return {"probes": self._run}
+        """Make pairs, and connect to engines that clients say they cannot reach."""
+        if self._reaches is None:
+            return {"probes": self._run}
+        return {"probes": self._run, "reach": partial(self._reach, self._reaches)}
+
+    async def _reach(self, reaches: Reaches) -> None:
+        while True:
+            await asyncio.sleep(REACH_EVERY_S)
+            current = self._context.current()
+            if current is None:
+                continue
+            for version in self._counts.versions_to_reach():
+                for address in addresses_of(current[0], version.version):
+                    if not await reaches(address):
+                        self._counts.probe_unreached(version)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -118,6 +142,8 @@ class ProbeCollector:
             await asyncio.sleep(max(0.0, began_s + pause_s - loop.time()))
 
     def _deliver(self, pair: PairOutcome) -> None:
+        if self._counts.is_overloaded and not (pair.new_ok and pair.old_ok):
+            return  # it may have waited too long in a queue
         self._pairs.append(pair)
         is_blame = pair.old_ok and not pair.new_ok
         if is_blame or self._completes():

@@ -7,13 +7,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeVar, cast
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import clamp_real
 from echoplaned.core.spec import BehaviourChange, OnExpire, Tier
 from echoplaned.core.state import Evidence, GateVerdict, InstanceState
 
@@ -53,10 +56,26 @@ SIZE_CLASS_TO_PB = {
 DEVICE_KIND_TO_PB = {"cuda": planning_pb2.DEVICE_KIND_CUDA, "host": planning_pb2.DEVICE_KIND_HOST}
 
 
+_MAX_TIMESTAMP_S = 253_402_300_799  # the end of the year 9999, protobuf's own limit
+_MAX_DURATION_S = 315_576_000_000  # 10,000 years, likewise
+_INTEGERS = {
+    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
+}
+
+
+def set_number(message: Message, field: str, value: float) -> None:
+    """Set a number field; one that the field cannot hold becomes the nearest that it can, for an answer must not fail by it."""
+    limits = _INTEGERS.get(message.DESCRIPTOR.fields_by_name[field].type)
+    setattr(message, field, value if limits is None else round(clamp_real(value, *limits)))
+
+
 def timestamp(seconds: float) -> Timestamp:
-    """Return seconds since the epoch as a timestamp, to the microsecond."""
+    """Return seconds since the epoch as a timestamp, to the microsecond; what lies beyond its range becomes its end."""
     message = Timestamp()
-    message.FromMicroseconds(round(seconds * 1e6))
+    message.FromMicroseconds(round(clamp_real(seconds, 0, _MAX_TIMESTAMP_S) * 1e6))
     return message
 
 
@@ -66,9 +85,9 @@ def timestamp_or_none(seconds: float | None) -> Timestamp | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Return a length of time in seconds as a duration, to the microsecond."""
+    """Return a length of time in seconds as a duration, to the microsecond; what lies beyond its range becomes its end."""
     message = Duration()
-    message.FromMicroseconds(round(seconds * 1e6))
+    message.FromMicroseconds(round(clamp_real(seconds, -_MAX_DURATION_S, _MAX_DURATION_S) * 1e6))
     return message
 
 

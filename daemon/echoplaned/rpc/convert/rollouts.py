@@ -30,6 +30,7 @@ from echoplaned.rpc.convert.common import (
     by_name,
     operation_name,
     rollout_name,
+    set_number,
     timestamp,
     timestamp_or_none,
     version_name,
@@ -145,7 +146,7 @@ def _counts(verdict: Verdict) -> rollouts_pb2.GateCounts:
     for name, value in verdict.counts:
         field, scale = _SCALED_COUNTS.get(name, (name, 1))
         if field in counts.DESCRIPTOR.fields_by_name:
-            setattr(counts, field, value * scale)
+            set_number(counts, field, value * scale)
     return counts
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from echoplane.channels import BOOTSTRAP_VARIABLE, EXCEPTIONS_VARIABLE, bootstrap, proxy_exceptions
+from echoplane.cli.escaping import escape
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, say
 from echoplane.cli.text import table, to_json
 from echoplane.cli.values import settings
@@ -74,7 +75,7 @@ def _table(answer: Answer) -> str:
     rows = [
         (tensor.name, tensor.datatype, str(list(tensor.shape)), _values(tensor)) for tensor in answer.outputs.values()
     ]
-    return f"answered by {answer.version}\n{table(('output', 'datatype', 'shape', 'values'), rows)}"
+    return f"answered by {escape(answer.version)}\n{table(('output', 'datatype', 'shape', 'values'), rows)}"
 
 
 def _values(tensor: Tensor) -> str:

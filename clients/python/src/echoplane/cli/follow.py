@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from echoplane.cli.escaping import escape
 from echoplane.cli.progress import wait_shown
 from echoplane.cli.text import pairs, percent, table, word
 from echoplane.client import Client
@@ -86,7 +87,7 @@ def line(rollout: Rollout) -> str:
     ]
     if rollout.outcome_reason:
         parts.append(rollout.outcome_reason)
-    return " | ".join(parts)
+    return escape(" | ".join(parts))
 
 
 def rollout_text(rollout: object) -> str:
@@ -123,18 +124,18 @@ def rollout_text(rollout: object) -> str:
 def picture(rollout: Rollout) -> Group:
     """Return a rollout as a picture for a terminal: stages, weights, verdicts, counts."""
     head = Text.assemble(
-        (short(rollout.to_version), "bold"),
-        f" over {short(rollout.from_version)}   ",
+        (escape(short(rollout.to_version)), "bold"),
+        f" over {escape(short(rollout.from_version))}   ",
         (phase_word(rollout), "bold"),
-        (f"   held: {rollout.held_reason}" if rollout.held_reason else "", "yellow"),
+        (f"   held: {escape(rollout.held_reason)}" if rollout.held_reason else "", "yellow"),
     )
     parts: list[Text | Table] = [head, _stages(rollout), _weights(rollout)]
     if rollout.verdicts:
         parts.append(_verdicts(rollout))
     if rollout.stale_subscribers:
-        parts.append(Text(f"silent subscribers: {', '.join(rollout.stale_subscribers)}", style="yellow"))
+        parts.append(Text(escape(f"silent subscribers: {', '.join(rollout.stale_subscribers)}"), style="yellow"))
     if rollout.outcome_reason:
-        parts.append(Text(rollout.outcome_reason))
+        parts.append(Text(escape(rollout.outcome_reason)))
     return Group(*parts)
 
 
@@ -158,7 +159,7 @@ def _weights(rollout: Rollout) -> Table:
         bar = "█" * round(entry.weight_ppm * 40 / 1_000_000)
         had = percent(acknowledged.get(entry.version, 0))
         grid.add_row(
-            Text(short(entry.version)),
+            Text(escape(short(entry.version))),
             Text(percent(entry.weight_ppm)),
             Text(bar, "cyan"),
             Text(f"acknowledged {had}", "dim"),
@@ -172,9 +173,9 @@ def _verdicts(rollout: Rollout) -> Table:
     for verdict in rollout.verdicts:
         cells = (evidence_word(verdict), counts_text(verdict), verdict.reason)
         grid.add_row(
-            Text(verdict.gate),
+            Text(escape(verdict.gate)),
             Text(verdict_word(verdict), _COLOURS.get(verdict.verdict, "")),
-            *(Text(cell) for cell in cells),
+            *(Text(escape(cell)) for cell in cells),
         )
     return grid
 

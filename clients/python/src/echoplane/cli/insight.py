@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from echoplane.cli import picture, show
+from echoplane.cli.escaping import escape
 from echoplane.cli.follow import counts_text, verdict_word
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, connected, say
 from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain, word
@@ -68,18 +69,18 @@ def explain(
     if output is Output.JSON:
         say(to_json(to_plain(found)))
         return
-    say(f"{found.name}: {found.summary}")
+    say(escape(f"{found.name}: {found.summary}"))
     if found.HasField("behaviour"):
-        say("\n".join(_behaviour(found.behaviour)))
+        say("\n".join(map(escape, _behaviour(found.behaviour))))
     for decision in found.decisions:
-        say(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}")
+        say(escape(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}"))
         for line in _evidence(decision):
-            say(f"    {line}")
+            say(escape(f"    {line}"))
     for refusal in found.refusals:
         weight = "counts against the newest routes" if refusal.counted else "recorded only"
         times = f", {refusal.count} times" if refusal.count > 1 else ""
         said = f"{refusal.node} refused {', '.join(refusal.resources)}: {refusal.message}"
-        say(f"{refusal.time.ToDatetime():%Y-%m-%d %H:%M:%S}  refusal ({weight}{times}): {said}")
+        say(escape(f"{refusal.time.ToDatetime():%Y-%m-%d %H:%M:%S}  refusal ({weight}{times}): {said}"))
 
 
 def _write_picture(found: diagnostics.ExplainResponse, path: Path) -> None:
@@ -134,7 +135,7 @@ def events(
             if output is Output.JSON:
                 say(to_json_line(event))
             else:
-                say(f"{event.time.ToDatetime():%H:%M:%S}  {event.kind}  {event.subject}  {event.text}")
+                say(escape(f"{event.time.ToDatetime():%H:%M:%S}  {event.kind}  {event.subject}  {event.text}"))
             if count == limit:
                 return
 
@@ -182,5 +183,5 @@ def _status_text(found: diagnostics.GetStatusResponse) -> str:
             for r in found.active_rollouts
         ]
         parts.append(table(("rollout", "phase", "stage", "held"), rollouts))
-    parts += [f"alarm: {alarm}" for alarm in found.alarms]
+    parts += [escape(f"alarm: {alarm}") for alarm in found.alarms]
     return "\n\n".join(parts)

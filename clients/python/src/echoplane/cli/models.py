@@ -9,6 +9,7 @@ import typer
 from google.protobuf.message import Message
 
 from echoplane.cli import show
+from echoplane.cli.escaping import escape, escape_lines
 from echoplane.cli.follow import follow_update, rollout_text
 from echoplane.cli.progress import describe, wait_shown
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
@@ -259,9 +260,9 @@ def _print_operation(operation: operations_pb2.Operation, output: Output) -> Non
         error = to_plain(operation.error) if operation.HasField("error") else None
         say(to_json({"name": operation.name, "done": operation.done, "error": error, "metadata": to_plain(metadata)}))
         return
-    say(f"{operation.name}: {describe(metadata)}")
+    say(escape(f"{operation.name}: {describe(metadata)}"))
     if operation.HasField("error"):
-        say(f"ended with an error: {operation.error.message}")
+        say(f"ended with an error: {escape_lines(operation.error.message, '  ')}")
 
 
 def _print_plan(operation: operations_pb2.Operation, output: Output) -> None:

@@ -9,7 +9,7 @@ import typer
 from echoplane.cli import show
 from echoplane.cli.offline import plan_here
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
-from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, say
+from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, note, say
 from echoplane.cli.text import size, table, to_json, to_plain, word
 from echoplane.cli.values import dtype_of, settings, source_uri
 from echoplane.errors import EchoplaneError, from_status
@@ -132,7 +132,7 @@ def _say_all(sources: list[str], results: list[Result], output: Output, *, expla
         f"{source}: {one}" for source, one in zip(sources, results, strict=True) if isinstance(one, EchoplaneError)
     ]
     for line in failed:
-        typer.echo(line, err=True)
+        note(line)
     if failed:
         raise typer.Exit(1)
     _require_served(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from echoplane.cli.escaping import escape
 from echoplane.cli.session import note
 from echoplane.cli.text import size, word
 from echoplane.client import Client
@@ -24,7 +25,7 @@ def describe(metadata: metadata_pb2.OperationMetadata) -> str:
     """Return an operation's progress on one line."""
     phase = word(metadata_pb2.OperationPhase.Name(metadata.phase), "OPERATION_PHASE").lower().replace("_", " ")
     done = f", {size(metadata.done_bytes)} of {size(metadata.total_bytes)}" if metadata.total_bytes else ""
-    return f"{metadata.target}: {phase or 'accepted'}{done}"
+    return escape(f"{metadata.target}: {phase or 'accepted'}{done}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from echoplane.cli.escaping import escape, escape_drawn
 from echoplane.cli.text import error_lines
 from echoplane.client import Client
 from echoplane.errors import EchoplaneError
@@ -64,14 +65,14 @@ def fail(lines: list[str]) -> NoReturn:
 
 
 def note(line: str) -> None:
-    """Write a line to stderr: progress, warnings, errors."""
-    sys.stderr.write(f"{line}\n")
+    """Write a line to stderr: progress, warnings, errors. It stays one line, whatever is in it."""
+    sys.stderr.write(f"{escape(line)}\n")
     sys.stderr.flush()
 
 
 def say(line: str) -> None:
-    """Write a line to stdout: results."""
-    sys.stdout.write(f"{line}\n")
+    """Write finished lines to stdout: results. Their parts that come from outside are escaped by whoever put them together."""
+    sys.stdout.write(f"{escape_drawn(line)}\n")
     sys.stdout.flush()
 
 

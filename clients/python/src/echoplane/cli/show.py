@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from echoplane.cli.escaping import escape
 from echoplane.cli.text import dtype, pairs, percent, size, table, word
 from echoplane.names import short
 from echoplane.v1 import models_pb2 as models
@@ -194,7 +195,7 @@ def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
         parts.append(table(("device", "free", "needed", "fits"), rows))
     if plan.alternatives:
         parts.append(_alternatives(plan))
-    parts += [f"warning: {warning}" for warning in plan.warnings]
+    parts += [escape(f"warning: {warning}") for warning in plan.warnings]
     return "\n\n".join(part for part in parts if part)
 
 

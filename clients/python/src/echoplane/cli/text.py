@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from echoplane.cli.escaping import escape, escape_json, escape_lines
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import plans_pb2, types_pb2
 
@@ -59,17 +60,17 @@ def _number(value: object, field: FieldDescriptor) -> object:
 
 def to_json(value: object) -> str:
     """Return JSON for a value or for messages, indented."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return escape_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def to_json_line(message: Message) -> str:
     """Return JSON for a message on one line."""
-    return json.dumps(to_plain(message), ensure_ascii=False)
+    return escape_json(json.dumps(to_plain(message), ensure_ascii=False))
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> str:
     """Return rows as a table: drawn on a terminal, aligned columns without cutting anything in a pipe."""
-    rows = list(rows)
+    rows = [[escape(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         return _drawn(headers, rows, title)
     widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
@@ -93,10 +94,10 @@ def _drawn(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str) ->
 
 
 def pairs(entries: Iterable[tuple[str, str]]) -> str:
-    """Return names and values, one a line; those without a value are left out."""
+    """Return names and values, one a line; those without a value are left out, further lines of a value are indented."""
     shown = [(name, value) for name, value in entries if value]
     width = max((len(name) for name, _ in shown), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown)
+    return "\n".join(f"{name.ljust(width)}  {escape_lines(value, ' ' * (width + 2))}" for name, value in shown)
 
 
 def size(count: int) -> str:
@@ -126,7 +127,8 @@ def dtype(value: types_pb2.Dtype) -> str:
 def error_lines(error: EchoplaneError) -> list[str]:
     """Return what went wrong and what to do, line by line."""
     failure = error.failure
-    lines = [f"error: {error.reason}: {failure.message}"]
+    first, *more = failure.message.split("\n")
+    lines = [f"error: {error.reason}: {first}", *(f"  {line}" for line in more)]
     lines += [f"  {violation.field}: {violation.description}" for violation in failure.field_violations]
     lines += [f"  {violation.subject}: {violation.description}" for violation in failure.violations]
     if failure.resource:

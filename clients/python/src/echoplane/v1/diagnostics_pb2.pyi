@@ -142,7 +142,7 @@ class XdsCounts(_message.Message):
     def __init__(self, stream_count: _Optional[int] = ..., push_count: _Optional[int] = ..., ack_count: _Optional[int] = ..., nack_count: _Optional[int] = ...) -> None: ...
 
 class RequestCounts(_message.Message):
-    __slots__ = ("source", "ok_count", "client_error_count", "server_error_count", "in_flight_count", "arrival_count", "report_time")
+    __slots__ = ("source", "ok_count", "client_error_count", "server_error_count", "in_flight_count", "arrival_count", "report_time", "overload_count")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     OK_COUNT_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +150,7 @@ class RequestCounts(_message.Message):
     IN_FLIGHT_COUNT_FIELD_NUMBER: _ClassVar[int]
     ARRIVAL_COUNT_FIELD_NUMBER: _ClassVar[int]
     REPORT_TIME_FIELD_NUMBER: _ClassVar[int]
+    OVERLOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     source: CountSource
     ok_count: int
     client_error_count: int
@@ -157,7 +158,8 @@ class RequestCounts(_message.Message):
     in_flight_count: int
     arrival_count: int
     report_time: _timestamp_pb2.Timestamp
-    def __init__(self, source: _Optional[_Union[CountSource, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., report_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    overload_count: int
+    def __init__(self, source: _Optional[_Union[CountSource, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., report_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overload_count: _Optional[int] = ...) -> None: ...
 
 class VersionMetrics(_message.Message):
     __slots__ = ("version", "weight_ppm", "requests", "predicted_bytes", "upper_bytes", "measured_bytes", "cache_hit_count", "cache_miss_count", "load_duration", "restart_count")

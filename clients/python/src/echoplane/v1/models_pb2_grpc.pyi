@@ -29,7 +29,7 @@ class ModelServiceStub:
         google.longrunning.operations_pb2.Operation,
     ]
     """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED.
+    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
     """
 
     UpdateModel: grpc.UnaryUnaryMultiCallable[
@@ -110,7 +110,7 @@ class ModelServiceAsyncStub:
         google.longrunning.operations_pb2.Operation,
     ]
     """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED.
+    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
     """
 
     UpdateModel: grpc.aio.UnaryUnaryMultiCallable[
@@ -193,7 +193,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED.
+        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
         """
 
     @abc.abstractmethod

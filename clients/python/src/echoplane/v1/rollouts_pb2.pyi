@@ -217,7 +217,7 @@ class MovedText(_message.Message):
     def __init__(self, text: _Optional[str] = ..., distance: _Optional[float] = ...) -> None: ...
 
 class GateCounts(_message.Message):
-    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm", "probe_both_failure_count", "old_silent_request_count", "scored_text_count", "live_pair_count")
+    __slots__ = ("old_request_count", "old_server_error_count", "old_client_error_count", "new_request_count", "new_server_error_count", "new_client_error_count", "probe_count", "probe_failure_count", "e_value", "error_increase_upper_bound", "observed_share_ppm", "probe_both_failure_count", "old_silent_request_count", "scored_text_count", "live_pair_count", "old_overload_count", "new_overload_count")
     OLD_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
     OLD_CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +233,8 @@ class GateCounts(_message.Message):
     OLD_SILENT_REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     SCORED_TEXT_COUNT_FIELD_NUMBER: _ClassVar[int]
     LIVE_PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OLD_OVERLOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NEW_OVERLOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     old_request_count: int
     old_server_error_count: int
     old_client_error_count: int
@@ -248,7 +250,9 @@ class GateCounts(_message.Message):
     old_silent_request_count: int
     scored_text_count: int
     live_pair_count: int
-    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ..., probe_both_failure_count: _Optional[int] = ..., old_silent_request_count: _Optional[int] = ..., scored_text_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ...) -> None: ...
+    old_overload_count: int
+    new_overload_count: int
+    def __init__(self, old_request_count: _Optional[int] = ..., old_server_error_count: _Optional[int] = ..., old_client_error_count: _Optional[int] = ..., new_request_count: _Optional[int] = ..., new_server_error_count: _Optional[int] = ..., new_client_error_count: _Optional[int] = ..., probe_count: _Optional[int] = ..., probe_failure_count: _Optional[int] = ..., e_value: _Optional[float] = ..., error_increase_upper_bound: _Optional[float] = ..., observed_share_ppm: _Optional[int] = ..., probe_both_failure_count: _Optional[int] = ..., old_silent_request_count: _Optional[int] = ..., scored_text_count: _Optional[int] = ..., live_pair_count: _Optional[int] = ..., old_overload_count: _Optional[int] = ..., new_overload_count: _Optional[int] = ...) -> None: ...
 
 class RolloutEvent(_message.Message):
     __slots__ = ("time", "sequence", "phase", "stage", "kind", "text", "verdict")

@@ -69,7 +69,8 @@ class WorkerServiceServicer(object):
     def Load(self, request, context):
         """Loads the one model that this process will serve, and returns when it answers.
         The same order again waits for, or returns, the same result.
-        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded
+        (with metadata `echoplane-reason: SOURCE_CHANGED` where it is not the one that was ordered),
         RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

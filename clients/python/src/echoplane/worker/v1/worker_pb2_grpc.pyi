@@ -29,7 +29,8 @@ class WorkerServiceStub:
     ]
     """Loads the one model that this process will serve, and returns when it answers.
     The same order again waits for, or returns, the same result.
-    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded
+    (with metadata `echoplane-reason: SOURCE_CHANGED` where it is not the one that was ordered),
     RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
     """
 
@@ -70,7 +71,8 @@ class WorkerServiceAsyncStub:
     ]
     """Loads the one model that this process will serve, and returns when it answers.
     The same order again waits for, or returns, the same result.
-    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+    Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded
+    (with metadata `echoplane-reason: SOURCE_CHANGED` where it is not the one that was ordered),
     RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
     """
 
@@ -113,7 +115,8 @@ class WorkerServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[echoplane.worker.v1.worker_pb2.LoadResponse, collections.abc.Awaitable[echoplane.worker.v1.worker_pb2.LoadResponse]]:
         """Loads the one model that this process will serve, and returns when it answers.
         The same order again waits for, or returns, the same result.
-        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded,
+        Errors: ABORTED where the worker is not warm or has another order, FAILED_PRECONDITION where the checkpoint cannot be loaded
+        (with metadata `echoplane-reason: SOURCE_CHANGED` where it is not the one that was ordered),
         RESOURCE_EXHAUSTED where memory ran out, INVALID_ARGUMENT.
         """
 

@@ -1,0 +1,123 @@
+"""What outsiders may hold of what is kept for them: one peer a share, and half of every total is for peers that hold little.
+
+A peer is a transport connection: until there are identities, nothing that a caller writes tells one from another. Connections are cheap,
+so a share alone protects nobody: many peers with a share each would take everything. The kept half is what a newcomer lives on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SMALL_HOLDING: Final = 10
+"""Up to so many a peer may hold out of the half that is kept."""
+
+
+class BudgetExceededError(Exception):
+    """A peer asked for more than it may hold, or than there is."""
+
+
+class Budget:
+    """A total that peers share.
+
+    Invariants: ``used`` is the sum of what each peer holds; of it, those who hold more than ``SMALL_HOLDING`` hold ``_large``. What
+    small holders have fills their own half first, so a crowd of them does not shut the others out before it has to.
+
+    Args:
+        what: of what, as a message names it.
+        total: how much there is.
+        share: how much one peer may hold; None: half of the total.
+    """
+
+    def __init__(self, what: str, total: int, share: int | None = None) -> None:
+        self.what = what
+        self.total = total
+        self.share = total // 2 if share is None else share
+        self._held: dict[str, int] = {}
+        self._used = 0
+        self._large = 0
+
+    @property
+    def used(self) -> int:
+        """What all peers hold."""
+        return self._used
+
+    def held(self, peer: str) -> int:
+        """Return what a peer holds."""
+        return self._held.get(peer, 0)
+
+    def take(self, peer: str, count: int = 1) -> None:
+        """Let a peer hold so much more.
+
+        Raises:
+            BudgetExceededError: it may not; nothing was taken.
+        """
+        held = self.held(peer)
+        after = held + count
+        if after > max(self.share, SMALL_HOLDING):
+            raise BudgetExceededError(
+                f"this connection holds {held} {self.what}, of which one may hold {self.share}: give some back first"
+            )
+        small = after <= SMALL_HOLDING
+        if self._used + count > self.total or (not small and self._large_after(held, after) > self._open_half):
+            kept = "" if small else f", and the rest is kept for connections that hold at most {SMALL_HOLDING}"
+            raise BudgetExceededError(f"{self._used} of {self.total} {self.what} are taken{kept}: call again later")
+        self.hold(peer, count)
+
+    def hold(self, peer: str, count: int = 1) -> None:
+        """Note what a peer holds already, whether it may or not; less than 0: what it gives back."""
+        held = self.held(peer)
+        after = held + count
+        self._used += count
+        self._large += _large(after) - _large(held)
+        if after > 0:
+            self._held[peer] = after
+        else:
+            self._held.pop(peer, None)
+
+    def give(self, peer: str, count: int = 1) -> None:
+        """Take back what a peer held."""
+        self.hold(peer, -count)
+
+    @property
+    def _open_half(self) -> int:
+        return self.total - self.total // 2
+
+    def _large_after(self, held: int, after: int) -> int:
+        """Return what the open half would hold: all of the large holders, and of the small ones what is beyond their own half."""
+        large = self._large + _large(after) - _large(held)
+        small = self._used + after - held - large
+        return large + max(0, small - self.total // 2)
+
+
+def _large(count: int) -> int:
+    return count if count > SMALL_HOLDING else 0
+
+
+class Holding:
+    """What one stream of a peer holds of a budget, given back as a whole when it ends.
+
+    Args:
+        budget: of which.
+        peer: whose.
+    """
+
+    def __init__(self, budget: Budget, peer: str) -> None:
+        self._budget = budget
+        self._peer = peer
+        self._count = 0
+
+    def resize(self, count: int) -> None:
+        """Hold so much from now on.
+
+        Raises:
+            BudgetExceededError: it is more than the peer may hold; it holds what it held.
+        """
+        if count > self._count:
+            self._budget.take(self._peer, count - self._count)
+        elif count < self._count:
+            self._budget.give(self._peer, self._count - count)
+        self._count = count
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.resize(0)

@@ -1,0 +1,159 @@
+"""Which clients have traffic: requests that they reported, and that the workers saw arrive.
+
+A subscriber that refuses its routes can take everybody's update back, so its word counts only where it has something to lose: requests
+in the last ``WINDOW_S``. It says so itself, in its load reports; what makes it believable is bookkeeping, as for the gates. All
+clients together may have reported at most as many requests as arrived at the model's workers. And the client has to have more than may
+be unreported at any moment, since so many requests of others it could have claimed as its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.emit import Clock
+from echoplaned.ports.request_counts import NOTHING, RequestCounts
+from echoplaned.ports.traffic import Busy, Caller, EngineCounterSource, TrafficSource
+from echoplaned.xds.observer import LoadReport
+
+WINDOW_S = 300.0
+SLACK_S = 5.0
+"""How far the clients' reports and the workers' counters may be apart."""
+
+UNREPORTED_S = 2.0
+"""By then a request is reported: clients report every second."""
+
+SAMPLE_S = 2.0
+MAX_ENTRIES = 20_000
+"""Clients times models of which requests are kept; beyond these, nobody new has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Totals at a time."""
+
+    time_s: float
+    claimed: Mapping[VersionKey, RequestCounts]
+    counted: Mapping[VersionKey, RequestCounts]
+
+
+@dataclass(slots=True)
+class _Recent:
+    """One client's requests to one model: when they were reported, and how many."""
+
+    reports: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def between(self, begin_s: float, end_s: float) -> int:
+        """Return the requests that were reported in a span."""
+        return sum(count for time_s, count in self.reports if begin_s <= time_s <= end_s)
+
+
+class ConfirmedRequests:
+    """Says which clients have confirmed requests. Use it from the loop's thread only.
+
+    Args:
+        claims: running totals of the load reports.
+        counts: running totals of the workers' own counters.
+        engines: says which counters engines have.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self, claims: TrafficSource, counts: TrafficSource, engines: EngineCounterSource, clock: Clock
+    ) -> None:
+        self._claims = claims
+        self._counts = counts
+        self._engines = engines
+        self._clock = clock
+        self._samples: deque[_Sample] = deque()
+        self._recent: dict[tuple[Caller, str], _Recent] = {}
+        self.sample()
+
+    def sample(self) -> None:
+        """Take a sample of the totals, where the last one is old enough, and forget those that nobody asks for any more."""
+        now_s = self._clock()
+        if self._samples and now_s - self._samples[-1].time_s < SAMPLE_S:
+            return
+        self._samples.append(_Sample(now_s, dict(self._claims.totals()), dict(self._counts.totals())))
+        while len(self._samples) > 2 and now_s - self._samples[1].time_s >= WINDOW_S:
+            self._samples.popleft()
+
+    def took(self, report: LoadReport) -> None:
+        """Note a report, which is in the totals already."""
+        self.sample()
+        key = (report.reporter.caller, report.version.model)
+        if key not in self._recent and len(self._recent) >= MAX_ENTRIES:
+            return
+        reports = self._recent.setdefault(key, _Recent()).reports
+        now_s = self._clock()
+        # One entry a sample's time: a window of them is a bounded number.
+        if reports and now_s - reports[-1][0] < SAMPLE_S:
+            reports[-1] = (reports[-1][0], reports[-1][1] + report.counts.requests)
+        else:
+            reports.append((now_s, report.counts.requests))
+        while now_s - reports[0][0] > WINDOW_S:
+            reports.popleft()
+
+    def ended(self, caller: Caller) -> None:
+        """Forget a client whose load reports have ended."""
+        for key in [key for key in self._recent if key[0] == caller]:
+            del self._recent[key]
+
+    def busy(self, model: str, callers: Collection[Caller]) -> Busy:
+        """Say which of a model's subscribers have confirmed requests.
+
+        Where clients report what cannot be true, nobody has; that others call all the same is what the workers say.
+        """
+        now_s = self._clock()
+        counted = self._counts.totals()
+        first = self._samples[0]
+        # Reports of the first seconds are of requests from before them; those of the last may not be counted yet.
+        begin = next((each for each in self._samples if each.time_s - first.time_s >= SLACK_S), None)
+        end = next((each for each in reversed(self._samples) if now_s - each.time_s >= SLACK_S), None)
+        if begin is None or end is None:
+            return Busy()
+        least = self._unreported(model, now_s, counted)
+        if not self._balances(model, (first, begin, end), counted):
+            return Busy(others=self._arrived(model, first, counted) > least)
+        reports = {caller: self._recent.get((caller, model)) for caller in callers}
+        return Busy(
+            frozenset(
+                caller
+                for caller, recent in reports.items()
+                if recent is not None and recent.between(begin.time_s, end.time_s) > least
+            )
+        )
+
+    def _balances(
+        self, model: str, samples: tuple[_Sample, _Sample, _Sample], counted: Mapping[VersionKey, RequestCounts]
+    ) -> bool:
+        first, begin, end = samples
+        for version, claims in end.claimed.items():
+            if version.model != model:
+                continue
+            claimed = claims.requests - begin.claimed.get(version, NOTHING).requests
+            before = first.counted.get(version, NOTHING)
+            since = counted.get(version, NOTHING).since(before)
+            has = self._engines.engine_counters(version)
+            room = max(since.arrivals, since.calls) + since.unreported + before.in_flight
+            if has is not None and not has.counts_arrivals:
+                room = since.steps
+            if claimed > room:
+                return False
+        return True
+
+    def _unreported(self, model: str, now_s: float, counted: Mapping[VersionKey, RequestCounts]) -> int:
+        """Return how many requests may have arrived that no honest client has reported yet."""
+        then = next((each for each in reversed(self._samples) if now_s - each.time_s >= UNREPORTED_S), self._samples[0])
+        in_flight = sum(max(0, counts.in_flight) for version, counts in counted.items() if version.model == model)
+        return self._arrived(model, then, counted) + in_flight
+
+    @staticmethod
+    def _arrived(model: str, then: _Sample, counted: Mapping[VersionKey, RequestCounts]) -> int:
+        return sum(
+            counts.since(then.counted.get(version, NOTHING)).arrivals
+            for version, counts in counted.items()
+            if version.model == model
+        )

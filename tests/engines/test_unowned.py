@@ -1,0 +1,54 @@
+"""Workers beside an empty database: whoever serves is named; who only stands by is nobody's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from echoplaned.engines.unowned import UnownedEnginesError, refuse_unowned
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_boot_id, read_start_ticks, records_dir
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that stands for a worker's."""
+    made = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    yield made
+    made.communicate(b"\n")
+
+
+def write(state_dir: Path, record: WorkerRecord) -> None:
+    """Write a worker's record."""
+    records_dir(state_dir).mkdir(exist_ok=True)
+    (records_dir(state_dir) / f"{record.worker_id}.json").write_text(record.to_json())
+
+
+def record_of(pid: int) -> WorkerRecord:
+    """Return the record of a worker that serves."""
+    ticks = read_start_ticks(pid)
+    assert ticks is not None
+    return WorkerRecord("w1", pid, ticks, read_boot_id(), WorkerPhase.READY, "127.0.0.1:1", "m/v1#0", 1, "torch", 2)
+
+
+def test_a_worker_that_serves_is_named(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """The message has worker, process and instance, and says what to do."""
+    write(tmp_path, record_of(process.pid))
+    with pytest.raises(UnownedEnginesError) as caught:
+        refuse_unowned(tmp_path)
+    assert f"w1 (process {process.pid}, m/v1#0)" in str(caught.value)
+    assert "--sweep-unowned" in str(caught.value)
+    assert process.poll() is None
+
+
+def test_others_are_no_reason(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Nothing at all, one on standby, and the record of a process that has gone: the daemon starts."""
+    refuse_unowned(tmp_path)
+    serving = record_of(process.pid)
+    write(tmp_path, replace(serving, instance="", generation=0, phase=WorkerPhase.SPARE))
+    write(tmp_path, replace(serving, worker_id="w2", start_ticks=serving.start_ticks + 1))
+    refuse_unowned(tmp_path)

@@ -1,0 +1,100 @@
+"""Load reports: any 64 bits may come in, and only versions that exist are counted."""
+
+from __future__ import annotations
+
+from envoy.config.endpoint.v3 import load_report_pb2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from echoplane.v1 import diagnostics_pb2
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.numbers import MAX_COUNT
+from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.ports.request_counts import CountedBy, Interval, RequestCounts
+from echoplaned.ports.traffic import Reporter
+from echoplaned.rpc.convert.rollouts import verdict_to_pb
+from echoplaned.xds import lrs
+from echoplaned.xds.observer import LoadReport
+from echoplaned.xds.traffic import ClientRequestTotals
+
+V1 = VersionKey("m", "v1")
+UINT64 = st.integers(0, 2**64 - 1) | st.sampled_from([2**63, 2**64 - 1])
+LOCALITIES = st.builds(
+    load_report_pb2.UpstreamLocalityStats,
+    total_successful_requests=UINT64,
+    total_error_requests=UINT64,
+    total_issued_requests=UINT64,
+    total_requests_in_progress=UINT64,
+)
+CLUSTERS = st.builds(
+    load_report_pb2.ClusterStats,
+    cluster_name=st.just("models/m/versions/v1"),
+    upstream_locality_stats=st.lists(LOCALITIES, max_size=3),
+)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.too_slow]
+)  # the first message of a process takes a second on a busy machine
+@given(
+    st.lists(CLUSTERS, max_size=4),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(1, 5),
+)
+def test_any_report_can_be_added_up_and_shown(
+    clusters: list[load_report_pb2.ClusterStats], seconds: int, nanos: int, times: int
+) -> None:
+    """Whatever a report holds, its totals fit the API's fields, also after it came again and again and its streams ended."""
+    for cluster in clusters:
+        cluster.load_report_interval.seconds, cluster.load_report_interval.nanos = seconds, nanos
+    totals = ClientRequestTotals()
+    for stream in range(times):
+        for report in lrs.read_reports(clusters, Reporter("n", stream), 1.0):
+            assert 0.0 <= report.interval_s <= lrs.MAX_INTERVAL_S
+            totals.add(report)
+    for stream in range(times):
+        counts = totals.totals().get(V1, RequestCounts())
+        both = Interval(counts, counts)
+        shown = diagnostics_pb2.RequestCounts(
+            ok_count=both.requests, arrival_count=both.seen, in_flight_count=counts.in_flight
+        )
+        assert shown.ok_count >= 0
+        assert 0.0 <= both.share <= 1.0
+        totals.ended(Reporter("n", stream))
+    assert totals.totals().get(V1, RequestCounts()).in_flight == 0
+
+
+def test_totals_stay_at_their_bound() -> None:
+    """A running total ends at its bound, and never wraps round or leaves 64 bits."""
+    totals = ClientRequestTotals()
+    full = RequestCounts(server_errors=MAX_COUNT, in_flight=MAX_COUNT, origin=CountedBy.LRS)
+    for stream in range(3):
+        totals.add(LoadReport(V1, Reporter("n", stream), full, 1.0))
+    assert totals.totals()[V1].server_errors == MAX_COUNT
+    for stream in range(3):
+        totals.ended(Reporter("n", stream))
+    assert totals.totals()[V1].in_flight == 0
+
+
+def test_versions_that_do_not_exist_are_not_counted() -> None:
+    """A hundred thousand made-up names leave nothing, and a version that is gone is forgotten when another one is counted."""
+    there = {V1, VersionKey("m", "v2")}
+    totals = ClientRequestTotals(lambda version: version in there)
+    one = RequestCounts(ok=1, origin=CountedBy.LRS)
+    for number in range(100_000):
+        totals.add(LoadReport(VersionKey("m", f"made-up-{number}"), Reporter("n", 1), one, 1.0))
+    assert totals.totals() == {}
+    totals.add(LoadReport(V1, Reporter("n", 1), one, 1.0))
+    there.remove(V1)
+    totals.add(LoadReport(VersionKey("m", "v2"), Reporter("n", 1), one, 1.0))
+    assert set(totals.totals()) == {VersionKey("m", "v2")}
+    assert totals.by_client(V1) == {}
+
+
+@given(st.integers(), st.integers())
+def test_a_verdict_with_any_numbers_is_shown(requests: int, share: int) -> None:
+    """What was stored before numbers were clamped is shown too: the nearest that the field holds."""
+    counts = (("new_request_count", requests), ("observed_share_ppm", share), ("error_increase_upper_bound_ppm", share))
+    shown = verdict_to_pb(Verdict("errors", GateVerdict.HOLD, "", 0.0, counts), 1)
+    assert shown.counts.new_request_count == min(max(requests, -(2**63)), 2**63 - 1)
