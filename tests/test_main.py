@@ -117,7 +117,7 @@ async def test_doors_plan_with_the_real_allocator(tmp_path: Path) -> None:
         await wait_until_serving(channel)
         async with client_of(settings) as client:
             load = models_pb2.LoadModelRequest(model_id="m", version_id="v1", max_concurrency=4096)
-            for uri, reason in (("file:gone", "SOURCE_CORRUPT"), ("file:encoder", "MEMORY_INSUFFICIENT")):
+            for uri, reason in (("file:gone", "SOURCE_NOT_FOUND"), ("file:encoder", "MEMORY_INSUFFICIENT")):
                 load.source_uri = uri
                 with pytest.raises(EchoplaneError) as caught:
                     await client.load_model(load)

@@ -30,6 +30,7 @@ from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling
+from echoplaned.worker.sentences import SentenceOptions
 from echoplaned.worker.sequences import Sampling, Sequence
 
 TORCH_DTYPES: Final = {Dtype.FP32: torch.float32, Dtype.FP16: torch.float16, Dtype.BF16: torch.bfloat16}
@@ -116,7 +117,7 @@ def random_model(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Load
     options = LoadOptions(
         InstanceKey.parse("m/v#0"), 1, Path("/unused"), task, dtype, max(shape.lengths), len(shape.lengths)
     )
-    return LoadedModel(options, model, None, Pooling(), 0, config.vocab_size, frozenset(), 0)  # type: ignore[arg-type] - texts are not used
+    return LoadedModel(options, model, None, Pooling(), SentenceOptions(), 0, config.vocab_size, frozenset(), 0)  # type: ignore[arg-type] - texts are not used
 
 
 def planned(shape: Shape, dtypes: tuple[Dtype, Dtype], cpu_isa: CpuIsa = CpuIsa.UNKNOWN, threads: int = 1) -> Planned:

@@ -301,6 +301,8 @@ def of_ours(case: Case) -> tuple[int, ...]:
     )
     parts = _allocator.size(checkpoint, request).components
     inputs = dict(next(part.inputs for part in parts if part.name in {"kv_cache", "state_cache"}))
+    # States have pages of their own kind among those that vLLM counts as one.
+    inputs["pages"] += inputs["state_pages"]
     return tuple(inputs[name] for name in ("page_bytes", "layers_per_group", "groups", "pages", "block_size"))
 
 

@@ -24,10 +24,16 @@ def test_plan_needs_no_daemon_where_the_planner_is_installed(daemon: Any, cli: A
     found = json.loads(result.stdout)
     assert found["parameter_count"] == 22_713_216
     assert found["bytes"] == sum(component["bytes"] for component in found["components"])
+    assert found["serves"] is True
     assert daemon.requests == []
+    (tmp_path / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "a.B"}}), encoding="utf-8")
+    refused = cli("plan", str(tmp_path / "config.json"))
+    assert refused.exit_code == 1
+    assert "no: SOURCE_UNSUPPORTED: config.json: auto_map" in refused.stdout
+    assert "serves: no: SOURCE_UNSUPPORTED" in refused.stderr
     missing = cli("plan", str(tmp_path / "nothing"))
     assert missing.exit_code == 1
-    assert "SOURCE_CORRUPT" in missing.stderr
+    assert "SOURCE_NOT_FOUND" in missing.stderr
 
 
 def test_paths_of_uris() -> None:
@@ -57,7 +63,7 @@ def test_several_sources_on_one_page(daemon: Any, cli: Any, tmp_path: Path) -> N
     mixed = cli("plan", both[0], str(tmp_path / "nothing"))
     assert mixed.exit_code == 1
     assert "LlamaForCausalLM" in mixed.stdout
-    assert "SOURCE_CORRUPT" in mixed.stderr
+    assert "SOURCE_NOT_FOUND" in mixed.stderr
     wrong = cli("plan", both[0], "--engine", "vllm", "--engine-option", "tensor_parallel=x")
     assert wrong.exit_code == 1
     assert "whole number" in wrong.stderr

@@ -69,9 +69,11 @@ def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
-def with_code(folder: Path) -> None:
-    """Bring code along."""
+def with_own_classes(folder: Path) -> None:
+    """Bring code along, and ask for it."""
     (folder / "modeling.py").write_text("print('hello')\n")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "modeling.Mine"}}))
 
 
 def linked_out(folder: Path) -> None:
@@ -89,7 +91,7 @@ BROKEN: list[tuple[Callable[[Path], None], str, grpc.StatusCode]] = [
     (disagreeing_config, "SOURCE_CORRUPT", Code.FAILED_PRECONDITION),
     (unknown_architecture, "ARCHITECTURE_UNSUPPORTED", Code.FAILED_PRECONDITION),
     (pickled, "SOURCE_UNSAFE", Code.INVALID_ARGUMENT),
-    (with_code, "SOURCE_UNSAFE", Code.INVALID_ARGUMENT),
+    (with_own_classes, "SOURCE_UNSUPPORTED", Code.FAILED_PRECONDITION),
     (linked_out, "SOURCE_NOT_ALLOWED", Code.PERMISSION_DENIED),
 ]
 
@@ -110,7 +112,7 @@ def test_a_spoilt_checkpoint(
 @pytest.mark.parametrize(
     ("uri", "reasons"),
     [
-        ("file:nowhere", {"SOURCE_CORRUPT", "SOURCE_NOT_ALLOWED"}),
+        ("file:nowhere", {"SOURCE_NOT_FOUND", "SOURCE_NOT_ALLOWED"}),
         ("file:../..", {"SOURCE_NOT_ALLOWED"}),
         ("file:///etc", {"SOURCE_NOT_ALLOWED"}),
         ("https://example.org/model", {"SOURCE_NOT_ALLOWED"}),

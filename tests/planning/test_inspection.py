@@ -20,6 +20,7 @@ from echoplaned.core.errors import (
     SourceCorruptError,
     SourceNotAllowedError,
     SourceUnsafeError,
+    SourceUnsupportedError,
 )
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.signature import signature_for
@@ -152,13 +153,13 @@ def _spoil_file(name: str, text: str) -> Callable[[Draft], None]:
         (_spoil_config("hidden_size", None), SourceCorruptError, "lacks hidden_size"),
         (_spoil_config("architectures", ["TableModel"]), ArchitectureUnsupportedError, "TableModel"),
         (_spoil_config("is_decoder", value=True), ArchitectureUnsupportedError, "is_decoder"),
-        (_spoil_config("auto_map", {"AutoModel": "modeling.Mine"}), SourceUnsafeError, "auto_map"),
-        (_spoil_config("quantization_config", {"quant_method": "awq"}), DtypeUnsupportedError, "awq"),
+        (_spoil_config("auto_map", {"AutoModel": "modeling.Mine"}), SourceUnsupportedError, "config.json: auto_map"),
+        (_spoil_config("quantization_config", {"quant_method": "awq"}), SourceUnsupportedError, "awq"),
         (_spoil_tensor(WORDS, "F33", (20, 8)), DtypeUnsupportedError, "F33"),
         (_spoil_tensor(WORDS, "F8_E4M3", (20, 8)), DtypeUnsupportedError, "F8_E4M3"),
         (_spoil_tensor("encoder.layer.0.lora.weight", "F32", (2,)), ArchitectureUnsupportedError, "lora"),
-        (_spoil_file("modeling.py", "import os"), SourceUnsafeError, "modeling.py"),
-        (_spoil_file("sub/modeling.py", "import os"), SourceUnsafeError, "modeling.py"),
+        (_spoil_file("adapter_config.json", "{}"), SourceUnsupportedError, "adapter_config.json: peft_type"),
+        (_spoil_file("hf_quant_config.json", '{"quantization": {"quant_algo": "FP8"}}'), SourceUnsupportedError, "FP8"),
         (_spoil_file("modules.json", '[{"type": "x.Dense"}]'), ArchitectureUnsupportedError, "Dense"),
         (_spoil_file("modules.json", '{"a": 1}'), SourceCorruptError, "modules"),
         (_spoil_file("modules.json", "[" * 100_000), SourceCorruptError, "modules"),

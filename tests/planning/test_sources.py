@@ -12,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from echoplaned.core.errors import EchoplaneError, FieldInvalidError, SourceCorruptError, SourceNotAllowedError
+from echoplaned.core.errors import (
+    EchoplaneError,
+    FieldInvalidError,
+    SourceCorruptError,
+    SourceNotAllowedError,
+    SourceNotFoundError,
+)
 from echoplaned.core.failure import Reason
 from echoplaned.planning import sources
 from echoplaned.planning.sources import resolve_source
@@ -54,7 +60,7 @@ def roots(tree: Path) -> tuple[Path, ...]:
 
 def failure(uri: str, allowed: Sequence[Path]) -> EchoplaneError:
     """Resolve what must not resolve, and return why."""
-    with pytest.raises((FieldInvalidError, SourceNotAllowedError, SourceCorruptError)) as caught:
+    with pytest.raises((FieldInvalidError, SourceNotAllowedError, SourceNotFoundError, SourceCorruptError)) as caught:
         resolve_source(uri, allowed)
     return caught.value
 
@@ -161,7 +167,8 @@ def test_errors_do_not_tell_what_lies_outside(tree: Path) -> None:
 def test_sources_that_are_not_there_or_no_checkpoint(tree: Path, uri: str, message: str) -> None:
     """Beneath the roots the caller is told what is wrong with the directory."""
     found = failure(uri, roots(tree))
-    assert found.failure.reason is Reason.SOURCE_CORRUPT
+    gone = message.endswith("does not exist")
+    assert found.failure.reason is (Reason.SOURCE_NOT_FOUND if gone else Reason.SOURCE_CORRUPT)
     assert message in str(found)
 
 
@@ -263,7 +270,7 @@ def test_hostile_names_never_leave_the_roots(tree: Path, text: str, absolute: bo
     uri = f"file://{tree}/{text}" if absolute else text
     try:
         found = resolve_source(uri, roots(tree))
-    except (FieldInvalidError, SourceNotAllowedError, SourceCorruptError):
+    except (FieldInvalidError, SourceNotAllowedError, SourceNotFoundError, SourceCorruptError):
         return
     assert found.is_dir()
     assert found.resolve() == found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -81,13 +82,26 @@ async def test_refusals(real: RealWorld) -> None:
         "file:/etc": (Reason.SOURCE_NOT_ALLOWED, CODE.PERMISSION_DENIED),
         "file:out": (Reason.SOURCE_NOT_ALLOWED, CODE.PERMISSION_DENIED),
         "https://example.org/v1": (Reason.SOURCE_NOT_ALLOWED, CODE.PERMISSION_DENIED),
-        "file:missing": (Reason.SOURCE_CORRUPT, CODE.FAILED_PRECONDITION),
+        "file:missing": (Reason.SOURCE_NOT_FOUND, CODE.NOT_FOUND),
         "file:cut": (Reason.SOURCE_CORRUPT, CODE.FAILED_PRECONDITION),
     }
     for uri, (reason, code) in cases.items():
         found = await failed(real.load("v1", source_uri=uri), reason, code)
         assert str(real.root) not in str(found.status)
     assert not real.handle.state.models
+
+
+async def test_what_no_load_takes_has_a_size(real: RealWorld) -> None:
+    """A plan of sound files that the engine would refuse says how large they are and why not; the load says the same."""
+    config = json.loads((real.root / "v1" / "config.json").read_text(encoding="utf-8"))
+    asked = json.dumps({**config, "auto_map": {"AutoModel": "a.B"}})
+    (real.root / "v2" / "config.json").write_text(asked, encoding="utf-8")
+    plan = await real.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:v2"))
+    same = await real.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:v1"))
+    assert (same.serves, same.serves_reason) == (True, "")
+    assert (plan.serves, plan.serves_reason, plan.bytes) == (False, "SOURCE_UNSUPPORTED", same.bytes)
+    assert "auto_map" in plan.serves_detail
+    await failed(real.load("v2"), Reason.SOURCE_UNSUPPORTED, CODE.FAILED_PRECONDITION)
 
 
 async def test_what_would_fit(real: RealWorld) -> None:

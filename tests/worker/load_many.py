@@ -37,6 +37,7 @@ def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dic
         "failed": failed,
         "mapped": str(Path(source) / "model.safetensors") in Path("/proc/self/maps").read_text(encoding="utf-8"),
         "vector": vectors[0] if vectors else [],
+        "beside": sorted(path.name for path in Path(source).glob("*.ran")),
     }
 
 

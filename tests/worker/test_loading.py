@@ -70,6 +70,53 @@ def halved(source: Path, out: Path) -> Path:
     return out
 
 
+def sharded(source: Path, out: Path) -> Path:
+    """Copy a checkpoint with its weights in two files and an index that has nothing but the map."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for part, held in parts.items():
+        save_file({name: weights[name] for name in held}, out / part, metadata={"format": "pt"})
+    (out / "model.safetensors").unlink()
+    placed = {name: part for part, held in parts.items() for name in held}
+    (out / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+    return out
+
+
+def embedding(source: Path, out: Path, mode: str, **files: object) -> Path:
+    """Copy a decoder with the modules that make an embedding of it."""
+    shutil.copytree(source, out)
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": f"1_{kind}"} for kind in kinds]
+    (out / "modules.json").write_text(json.dumps(modules))
+    (out / "1_Pooling").mkdir()
+    (out / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}))
+    for name, content in files.items():
+        (out / f"{name}.json").write_text(json.dumps(content))
+    return out
+
+
+def good_layouts(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
+    """Return sound checkpoints whose files are laid out in ways that a load could stumble over."""
+    decoder = made.decoder
+    stale = json.dumps({"metadata": {}, "weight_map": {"lm_head.weight": "model-00001-of-00002.safetensors"}}).encode()
+    code = f"open({str(out / 'ran')!r}, 'w').close()\nraise SystemExit(3)\n".encode()
+    prompted = {"prompts": {"query": "sea "}, "default_prompt_name": "query"}
+    return {
+        "shards": (sharded(decoder, out / "shards"), "GENERATION", "FP32"),
+        "stale index": (rewritten(decoder, out / "stale", "model.safetensors.index.json", stale), "GENERATION", "FP32"),
+        "code beside": (rewritten(decoder, out / "code", "modeling_llama.py", code), "GENERATION", "FP32"),
+        "mean": (embedding(decoder, out / "mean", "mean_tokens"), "EMBEDDING", "FP32"),
+        "last": (embedding(decoder, out / "last", "lasttoken"), "EMBEDDING", "FP32"),
+        "prompted": (
+            embedding(decoder, out / "prompted", "lasttoken", config_sentence_transformers=prompted),
+            "EMBEDDING",
+            "FP32",
+        ),
+    }
+
+
 def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
     """Return every case by name: source, task, dtype."""
     encoder = made.encoder
@@ -106,8 +153,10 @@ def cases(made: Checkpoints, out: Path) -> dict[str, tuple[Path, str, str]]:
         ),
     }
     (bad["pickle"] / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    bad["null flag"] = changed(encoder, out / "null-flag", tie_word_embeddings=None)
     return {
         **good,
+        **good_layouts(made, out),
         **{name: (source, "EMBEDDING", "FP32") for name, source in bad.items()},
         "cls pooling": (rewritten(encoder, out / "cls", "1_Pooling/config.json", cls_pooling), "EMBEDDING", "FP32"),
         "no modules": (rewritten(encoder, out / "no-modules", "modules.json", b""), "EMBEDDING", "FP32"),
@@ -187,6 +236,7 @@ def test_nothing_keeps_the_file(results: Results) -> None:
         ("outside pooling", "outside the checkpoint"),
         ("encoder as decoder", "lacks"),
         ("too large for FP16", "do not fit into FP16"),
+        ("null flag", "tie_word_embeddings"),
     ],
 )
 def test_a_bad_checkpoint_is_refused_with_a_reason(results: Results, name: str, says: str) -> None:
@@ -207,3 +257,27 @@ def test_pooling_follows_the_checkpoint(results: Results) -> None:
     assert np.linalg.norm(plain) != pytest.approx(1.0, abs=1e-2)
     assert not np.allclose(mean, first)
     assert np.allclose(plain / np.linalg.norm(plain), mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["shards", "stale index", "code beside", "mean", "last", "prompted"])
+def test_layouts_that_people_have_are_loaded(results: Results, name: str) -> None:
+    """An index without metadata, a stale one, code that nobody asks for, and decoders that embed."""
+    assert "error" not in results[name], results[name]
+    assert results[name]["failed"] == []
+    if name in {"shards", "stale index", "code beside"}:
+        assert results[name]["bytes"] == results["GENERATION FP32"]["bytes"]
+
+
+def test_code_beside_a_checkpoint_is_never_run(results: Results) -> None:
+    """A file that would end the process and leave a mark does neither."""
+    assert results["code beside"]["outcomes"] == results["GENERATION FP32"]["outcomes"]
+    assert results["code beside"]["beside"] == []
+
+
+def test_a_decoder_embeds_by_its_last_token(results: Results) -> None:
+    """The last token's vector is another one than the mean, of length one, and the default prompt changes it."""
+    mean, last, prompted = (np.array(results[name]["vector"]) for name in ("mean", "last", "prompted"))
+    for vector in (mean, last, prompted):
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
+    assert not np.allclose(mean, last, atol=1e-3)
+    assert not np.allclose(prompted, last, atol=1e-3)

@@ -56,6 +56,18 @@ impl Checkpoint {
         self.0.has_weights
     }
 
+    /// How a config says that the weights are packed; empty: not at all.
+    #[getter]
+    fn method(&self) -> &str {
+        &self.0.method
+    }
+
+    /// Whether the config asks for the repository's own code.
+    #[getter]
+    fn asks_for_code(&self) -> bool {
+        self.0.asks_for_code
+    }
+
     /// Whether the engine puts parameters together of several tensors.
     #[getter]
     fn put_together(&self) -> bool {

@@ -74,11 +74,11 @@ fn indices_and_configs_of_the_largest_size() {
     assert!(used.largest <= CAP_BYTES, "{} bytes at once", used.largest);
     for (begin, part, end) in [("[0", ",0", "]"), ("[[]", ",[]", "]"), (r#"{"z":0"#, r#","{}":0"#, "}"), ("", "[", "")]
     {
-        let config = header(begin, part, end, 2 << 20);
+        let config = header(begin, part, end, 16 << 20);
         let (found, used) = measure(|| sizing::survey_config(&config).map(|_| ()));
         assert!(found.is_err());
         assert!(used.largest <= CAP_BYTES, "{begin}{part}: {} bytes at once", used.largest);
-        let beyond = config.repeat(3);
+        let beyond = config.repeat(2);
         let (found, used) = measure(|| sizing::survey_config(&beyond).map(|_| ()));
         assert!(matches!(found, Err(SizingError::ConfigInvalid { .. })));
         assert!(used.peak < 4_096, "{} bytes for a refusal", used.peak);

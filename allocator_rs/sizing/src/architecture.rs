@@ -145,3 +145,15 @@ impl From<Peak> for Activations {
         }
     }
 }
+
+/// What a class of this name is served for.
+#[must_use]
+pub fn task_of(name: &str) -> Task {
+    if name.contains("Classification") {
+        Task::Classification
+    } else if ["ForCausalLM", "LMHeadModel", "ConditionalGeneration"].iter().any(|end| name.contains(end)) {
+        Task::Generation
+    } else {
+        Task::Embedding
+    }
+}

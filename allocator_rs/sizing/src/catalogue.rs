@@ -10,7 +10,7 @@ use crate::families::style;
 use crate::families::{bert::Bert, distilbert::DistilBert, gpt2::Gpt2, llama::Llama};
 use crate::{Result, SizingError};
 
-pub use crate::architecture::{Architecture, FamilyRules, Head, Task};
+pub use crate::architecture::{Architecture, FamilyRules, Head, Task, task_of};
 
 const fn row(
     name: &'static str,
@@ -216,17 +216,5 @@ fn unknown(name: &str, known: impl Iterator<Item = &'static Architecture>) -> Si
     SizingError::ArchitectureUnknown {
         name: name.chars().take(80).collect(),
         accepted: known.map(|known| known.name).collect::<Vec<_>>().join(", "),
-    }
-}
-
-/// What a class of this name is served for.
-#[must_use]
-pub fn task_of(name: &str) -> Task {
-    if name.contains("Classification") {
-        Task::Classification
-    } else if ["ForCausalLM", "LMHeadModel", "ConditionalGeneration"].iter().any(|end| name.contains(end)) {
-        Task::Generation
-    } else {
-        Task::Embedding
     }
 }

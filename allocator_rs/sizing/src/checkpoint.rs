@@ -7,9 +7,11 @@ use std::path::Path;
 use crate::catalogue;
 use crate::catalogue::{Architecture, Task, find};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
-use crate::index::read_sharded;
+use crate::held::{LeftOut, held_bytes};
+use crate::index::{Shards, read_sharded};
 use crate::math::{product, sum};
-use crate::model::{Model, Place, Presence, Rule, Tally};
+use crate::model::{Model, Place, Presence, Role, Rule, Tally};
+use crate::quantisation::beside;
 use crate::safetensors::{Tensor, Tensors, read_header};
 use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, SourceFile, read_bounded};
 use crate::tokenizer::Tokenizer;
@@ -34,6 +36,12 @@ pub struct Checkpoint {
     pub stored_dtype: WeightDtype,
     /// Bytes of all tensors in the files; what they would be where there are none.
     pub stored_bytes: u64,
+    /// Bytes of the tensors that an engine holds as they are stored; what they would be where there are no files.
+    pub held_bytes: u64,
+    /// Parameters that are stored packed.
+    pub packed_parameters: u64,
+    /// Elements of an output embedding that the config ties and the files keep apart: the torch engine holds it, vLLM does not.
+    pub separate_head: u64,
     /// Whether there are files, or a config only.
     pub has_weights: bool,
     /// Whether the engine puts parameters together of several tensors of the files, so that a load makes them beside the files' bytes.
@@ -44,15 +52,35 @@ pub struct Checkpoint {
     pub contents: Vec<SourceFile>,
     /// What a caller should know.
     pub warnings: Vec<String>,
+    /// How a config says that the weights are packed; empty where it says nothing of it.
+    pub method: String,
+    /// Whether the config asks for the repository's own code.
+    pub asks_for_code: bool,
     /// The tokenizer's file, where there is one.
     pub tokenizer: Option<Tokenizer>,
 }
 
 impl Checkpoint {
-    /// Whether the files hold the weights packed in just this dtype, so that their bytes win over any formula.
+    /// Whether the weights are stored packed in just this dtype, so that what is stored wins over any formula.
     #[must_use]
     pub fn holds(&self, dtype: WeightDtype) -> bool {
-        self.has_weights && dtype.is_quantised() && dtype == self.stored_dtype
+        dtype.is_quantised() && dtype == self.stored_dtype
+    }
+
+    /// The dtype that is computed in where the weights stay in theirs.
+    #[must_use]
+    pub fn compute_dtype(&self) -> WeightDtype {
+        if self.stored_dtype.is_quantised() {
+            self.model.config_dtype.unwrap_or(WeightDtype::Bf16)
+        } else {
+            self.stored_dtype
+        }
+    }
+
+    /// Bytes of one activation, and of one weight that is not quantised.
+    #[must_use]
+    pub fn element_bytes(&self, dtype: WeightDtype) -> u64 {
+        dtype.element_bytes(self.compute_dtype())
     }
 }
 
@@ -63,30 +91,51 @@ impl Checkpoint {
 pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
     let source = Source::open(directory, root, true)?;
     let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
-    let (architecture, model) = build(&text)?;
+    let (architecture, mut model) = build(&text, beside(&source)?.as_ref())?;
+    let task = task_in(&source, architecture.task, &mut model);
     let (shards, tensors) = read_tensors(&source)?;
-    let tally = Tally::of(&model.rules, model.shape.layers)?;
-    let found = Matched::of(architecture, &model, &tensors)?;
+    let mut tally = Tally::of(&model.rules, model.shape.layers)?;
+    let left_out = LeftOut::of(&model, &source, &shards, &tensors)?;
+    let separate_head = left_out.different.as_ref().and_then(|name| tensors.get(name)).map_or(0, Tensor::elements);
+    let mut found = Matched::of(architecture, &model, &tensors, &left_out)?;
+    tally.add_head(separate_head)?;
+    found.parameters = sum("the parameter count", &[found.parameters, separate_head])?;
     let mut warnings = found.warnings();
+    warnings.extend(left_out.remarks(0));
     if found.missing_optional {
         warnings.push("the files have no pooler; the engine makes one up, and no answer depends on it".to_owned());
     }
     Ok(Checkpoint {
         architecture,
         name: architecture.name.to_owned(),
-        task: architecture.task,
+        task,
         tally,
         parameter_count: found.parameters,
         stored_dtype: found.stored_dtype(),
         stored_bytes: tensors.values().try_fold(0, |acc, tensor| sum("the stored bytes", &[acc, tensor.bytes()]))?,
+        held_bytes: held_bytes(architecture, &tensors, &left_out)?,
+        packed_parameters: 0,
+        separate_head,
         has_weights: true,
         put_together: found.put_together,
-        files: source.engine_files(&shards),
+        files: source.engine_files(&shards.names()),
         warnings,
+        method: String::new(),
+        asks_for_code: false,
         tokenizer: Tokenizer::of(&source)?,
-        contents: source.engine_contents(&shards)?,
+        contents: source.engine_contents(&shards.names())?,
         model,
     })
+}
+
+/// What a model is served for: a decoder beside sentence-transformers' modules is an embedding, which keeps nothing and has no head.
+pub(crate) fn task_in(source: &Source, task: Task, model: &mut Model) -> Task {
+    if task != Task::Generation || !source.has("modules.json") {
+        return task;
+    }
+    model.caches.clear();
+    model.rules.retain(|rule| rule.role != Role::OutputEmbedding);
+    Task::Embedding
 }
 
 /// Build a checkpoint from a `config.json` alone: an estimate, exact in its parameter count.
@@ -94,7 +143,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
 /// # Errors
 /// One [`SizingError`] variant a cause.
 pub fn inspect_config(text: &[u8]) -> Result<Checkpoint> {
-    let (architecture, model) = build(text)?;
+    let (architecture, model) = build(text, None)?;
     estimate(architecture, model)
 }
 
@@ -111,30 +160,44 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         parameter_count: tally.parameters,
         stored_dtype,
         stored_bytes: product("the stored bytes", &[tally.parameters, element])?,
+        held_bytes: product("the stored bytes", &[tally.parameters, element])?,
+        packed_parameters: 0,
+        separate_head: 0,
         has_weights: false,
         put_together: false,
         files: Vec::new(),
         contents: Vec::new(),
         warnings: vec!["no weights were read: this is an estimate from the config".to_owned()],
+        method: String::new(),
+        asks_for_code: false,
         tokenizer: None,
         model,
     })
 }
 
-fn build(text: &[u8]) -> Result<(&'static Architecture, Model)> {
+fn build(text: &[u8], beside: Option<&(&'static str, Fields)>) -> Result<(&'static Architecture, Model)> {
     let fields = Fields::parse(text)?;
     fields.refuse_foreign()?;
     let architecture = find(fields.architecture()?)?;
-    Ok((architecture, architecture.family.build(architecture, &fields)?))
+    if let Some((file, found)) = beside.filter(|(_, found)| !found.is_empty()) {
+        return Err(SizingError::SourceUnsupported {
+            file: (*file).to_owned(),
+            field: "quantization",
+            detail: format!("{} is not served by the torch engine", found.algorithm()),
+        });
+    }
+    let model = architecture.family.build(architecture, &fields)?;
+    crate::strict::check(&fields)?;
+    Ok((architecture, model))
 }
 
-pub(crate) fn read_tensors(source: &Source) -> Result<(BTreeSet<String>, Tensors)> {
+pub(crate) fn read_tensors(source: &Source) -> Result<(Shards, Tensors)> {
     if source.is_sharded() {
         let (index, tensors) = read_sharded(source)?;
-        return Ok((index.shards().into_iter().map(str::to_owned).collect(), tensors));
+        return Ok((Shards::Many(index), tensors));
     }
     let tensors = read_header(source.open_file(SINGLE_NAME)?, SINGLE_NAME)?;
-    Ok((BTreeSet::from([SINGLE_NAME.to_owned()]), tensors))
+    Ok((Shards::One(SINGLE_NAME.to_owned()), tensors))
 }
 
 /// The rules' parameters as the files have them.
@@ -147,7 +210,7 @@ struct Matched {
 }
 
 impl Matched {
-    fn of(architecture: &Architecture, model: &Model, tensors: &Tensors) -> Result<Self> {
+    fn of(architecture: &Architecture, model: &Model, tensors: &Tensors, left_out: &LeftOut) -> Result<Self> {
         let prefix = find_prefix(architecture, tensors)?;
         let normal: BTreeMap<String, (&str, &Tensor)> =
             tensors.iter().map(|(name, tensor)| (modern_name(name), (name.as_str(), tensor))).collect();
@@ -177,7 +240,11 @@ impl Matched {
                 }
             }
         }
+        let named = |name: &String| left_out.holds(name) || left_out.different.as_ref() == Some(name);
         for name in normal.keys().filter(|name| !used.contains(*name) && !architecture.family.is_buffer(name)) {
+            if named(name) {
+                continue;
+            }
             if !architecture.family.is_spare(name) {
                 let architecture = architecture.name.to_owned();
                 return Err(SizingError::TensorUnexpected { tensor: name.clone(), architecture });

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::{Result, SizingError, WeightDtype};
+use crate::{Result, SizingError, WeightDtype, bounded_json};
 
-/// What is read of a config at most. In memory its values can take sixteen times as much: a digit and a comma become 32 bytes.
-pub const CONFIG_LIMIT_BYTES: u64 = 2 * 1024 * 1024;
+/// What is read of a config at most: lists of modules that are not converted fill megabytes.
+pub const CONFIG_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// No dimension of a model is larger.
 const MAX_DIMENSION: u64 = 1 << 31;
 const MAX_SHOWN_CHARS: usize = 60;
@@ -30,7 +30,7 @@ impl Fields {
             let detail = format!("it has {length} bytes; at most {CONFIG_LIMIT_BYTES} are read");
             return Err(SizingError::ConfigInvalid { detail });
         }
-        match serde_json::from_slice(&without_infinities(text)) {
+        match bounded_json::parse(&without_infinities(text)) {
             Ok(Value::Object(map)) => Ok(Self { map }),
             Ok(_) => Err(SizingError::ConfigInvalid { detail: "it is not an object".to_owned() }),
             Err(error) => Err(SizingError::ConfigInvalid { detail: error.to_string() }),
@@ -38,14 +38,31 @@ impl Fields {
     }
 
     /// A field's value; None where it is missing or null.
-    fn value(&self, field: &str) -> Option<&Value> {
+    pub(crate) fn value(&self, field: &str) -> Option<&Value> {
         self.map.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A field's value as it is written; None where it is missing.
+    pub(crate) fn written(&self, field: &str) -> Option<&Value> {
+        self.map.get(field)
     }
 
     /// Whether a field is there and not null.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
         self.value(field).is_some()
+    }
+
+    /// Whether there is no field at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Whether a field is an object.
+    #[must_use]
+    pub fn has_nested(&self) -> bool {
+        self.map.values().any(Value::is_object)
     }
 
     /// Whether a field is there and says that there is nothing.
@@ -234,51 +251,30 @@ impl Fields {
         }
     }
 
-    /// The dtype of weights that were quantised before; None where they were not.
-    ///
-    /// # Errors
-    /// [`SizingError::DtypeUnsupported`], [`SizingError::FieldInvalid`].
-    pub fn quantisation(&self) -> Result<Option<WeightDtype>> {
-        const FIELD: &str = "quantization_config";
-        let Some(quantised) = self.nested(FIELD)? else { return Ok(None) };
-        let method = quantised.text("quant_method")?.unwrap_or("bitsandbytes");
-        let bits = quantised.index("bits", Some(4))?;
-        let packed = quantised.text("format")?.unwrap_or("");
-        let found = match (method, packed, bits) {
-            ("fp8", ..) | ("compressed-tensors", "float-quantized", _) => Some(WeightDtype::Fp8),
-            ("gptq" | "awq", _, 4) | ("compressed-tensors", "pack-quantized", _) => Some(WeightDtype::Int4),
-            ("gptq" | "awq", _, 8) | ("compressed-tensors", "int-quantized", _) | ("torchao", ..) => {
-                Some(WeightDtype::Int8)
-            }
-            ("mxfp4", ..) => WeightDtype::parse("MXFP4"),
-            ("bitsandbytes", ..) if quantised.flag("load_in_8bit", false)? => Some(WeightDtype::Int8),
-            ("bitsandbytes", ..) if quantised.flag("bnb_4bit_use_double_quant", false)? => Some(WeightDtype::Nf4Double),
-            ("bitsandbytes", ..) => Some(WeightDtype::Nf4),
-            _ => None,
-        };
-        found.map(Some).ok_or_else(|| SizingError::DtypeUnsupported {
-            subject: format!("config.json: {FIELD}"),
-            dtype: method.chars().take(MAX_SHOWN_CHARS).collect(),
-            accepted: "fp8, gptq and awq in 4 or 8 bit, bitsandbytes, compressed-tensors, mxfp4, torchao".to_owned(),
-        })
+    /// What a quantisation's fields call their method, shortened.
+    #[must_use]
+    pub fn algorithm(&self) -> String {
+        let nested = self.value("quantization").unwrap_or(&Value::Null);
+        let named = |field: &str| self.value(field).or_else(|| nested.get(field)).map(show);
+        named("quant_method").or_else(|| named("quant_algo")).unwrap_or_else(|| "packed weights".to_owned())
     }
 
     /// Refuse configs that ask for repository code or that describe weights quantised before.
     ///
     /// # Errors
-    /// [`SizingError::SourceUnsafe`], [`SizingError::DtypeUnsupported`].
+    /// [`SizingError::SourceUnsupported`].
     pub fn refuse_foreign(&self) -> Result<()> {
+        let refuse =
+            |field, detail| Err(SizingError::SourceUnsupported { file: "config.json".to_owned(), field, detail });
         if self.has("auto_map") {
-            let detail = "auto_map asks for the repository's own Python code".to_owned();
-            return Err(SizingError::SourceUnsafe { file: "config.json".to_owned(), detail });
+            return refuse("auto_map", "it asks for the repository's own Python code, which is never run".to_owned());
         }
-        if let Some(value) = self.value("quantization_config") {
-            let method = value.get("quant_method").map_or_else(|| show(value), show);
-            return Err(SizingError::DtypeUnsupported {
-                subject: "config.json: quantization_config".to_owned(),
-                dtype: method,
-                accepted: "weights that are not quantised".to_owned(),
-            });
+        for field in ["quantization_config", "compression_config", "quantization"] {
+            if let Some(value) = self.value(field) {
+                let method = value.get("quant_method").or_else(|| value.get("quant_algo"));
+                let method = method.map_or_else(|| show(value), show);
+                return refuse(field, format!("weights packed by {method} are not served by the torch engine"));
+            }
         }
         Ok(())
     }
@@ -312,7 +308,7 @@ fn without_infinities(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// A value as text, shortened.
-fn show(value: &Value) -> String {
+pub(crate) fn show(value: &Value) -> String {
     let text = match value {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),

@@ -107,7 +107,35 @@ pub enum WeightDtype {
     Int4,
     /// A type of the GGUF format, for every matrix.
     Gguf(&'static gguf::Kind),
+    /// As files hold them, in a format of this name: nothing is converted to it, so that sizes come from the files or their config.
+    Packed(&'static str),
 }
+
+/// Names of formats that are only read.
+const PACKED: [&str; 22] = [
+    "INT2_GROUPED",
+    "INT3_GROUPED",
+    "INT4_GROUPED",
+    "INT5_GROUPED",
+    "INT6_GROUPED",
+    "INT8_GROUPED",
+    "INT8_ROWS",
+    "NVFP4",
+    "MXFP4_ROWS",
+    "TERNARY",
+    "PACKED",
+    "Q2_K_S",
+    "Q3_K_S",
+    "Q3_K_M",
+    "Q3_K_L",
+    "Q4_K_S",
+    "Q4_K_M",
+    "Q5_K_S",
+    "Q5_K_M",
+    "IQ2_M",
+    "IQ3_XS",
+    "IQ3_M",
+];
 
 const WEIGHTS: [(&str, WeightDtype); 10] = [
     ("FP32", WeightDtype::Fp32),
@@ -130,14 +158,17 @@ impl WeightDtype {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let known = WEIGHTS.iter().find(|(known, _)| *known == name).map(|(_, dtype)| *dtype);
-        known.or_else(|| gguf::Kind::parse(name).map(Self::Gguf))
+        let packed = || PACKED.iter().find(|known| **known == name).map(|known| Self::Packed(known));
+        known.or_else(|| gguf::Kind::parse(name).map(Self::Gguf)).or_else(packed)
     }
 
     /// The API's name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        if let Self::Gguf(kind) = self {
-            return kind.name;
+        match self {
+            Self::Gguf(kind) => return kind.name,
+            Self::Packed(name) => return name,
+            _ => {}
         }
         WEIGHTS.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| *name)
     }
@@ -147,7 +178,7 @@ impl WeightDtype {
     pub const fn element_bytes(self, stored: Self) -> u64 {
         match (self, stored) {
             (Self::Fp16 | Self::Bf16, _) => 2,
-            (Self::Fp32, _) | (_, Self::Fp32 | Self::Int8) => 4,
+            (Self::Fp32, _) | (_, Self::Fp32) => 4,
             _ => 2,
         }
     }

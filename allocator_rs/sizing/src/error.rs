@@ -38,6 +38,24 @@ pub enum SizingError {
         /// Why it is refused.
         detail: String,
     },
+    /// A field asks for something that the engine does not have.
+    #[error("{file}: {field}: {detail}")]
+    SourceUnsupported {
+        /// Path within the checkpoint.
+        file: String,
+        /// The field.
+        field: &'static str,
+        /// What it asks for, and what would be accepted.
+        detail: String,
+    },
+    /// A file stands for another one that was not fetched.
+    #[error("{file}: {detail}")]
+    SourceIncomplete {
+        /// Path within the checkpoint.
+        file: String,
+        /// What is missing, and how to get it.
+        detail: String,
+    },
     /// A file of the checkpoint leads out of the allowed root by a link.
     #[error("{file} leads out of the allowed root")]
     OutsideRoot {

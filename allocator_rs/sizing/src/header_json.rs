@@ -70,7 +70,8 @@ impl<'de> DeserializeSeed<'de> for Texts {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        // Some writers leave a null where there is no metadata; the format's own library reads it.
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -79,6 +80,10 @@ impl<'de> Visitor<'de> for Texts {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object of texts")
+    }
+
+    fn visit_unit<E: Error>(self) -> std::result::Result<(), E> {
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {

@@ -79,6 +79,35 @@ impl Index {
     }
 }
 
+/// Which file holds which tensor, whether there is an index or one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shards {
+    /// All are in one file.
+    One(String),
+    /// As the index says.
+    Many(Index),
+}
+
+impl Shards {
+    /// The file of a tensor that is there.
+    #[must_use]
+    pub fn of(&self, tensor: &str) -> &str {
+        match self {
+            Self::One(name) => name,
+            Self::Many(index) => index.weight_map.get(tensor).map_or("", String::as_str),
+        }
+    }
+
+    /// The files' names, sorted.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        match self {
+            Self::One(name) => BTreeSet::from([name.clone()]),
+            Self::Many(index) => index.shards().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// Read an index and every shard's header, and check them against each other.
 ///
 /// # Errors

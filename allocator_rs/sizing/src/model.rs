@@ -100,6 +100,20 @@ impl Rule {
         matches!(self.role, Role::Linear | Role::Experts)
     }
 
+    /// As [`Rule::matrix`], what one of several ranks holds of `each` elements: ranks share the inputs of what writes to the residual
+    /// stream and the outputs of everything else (vLLM's `RowParallelLinear` and `ColumnParallelLinear`).
+    #[must_use]
+    pub fn held_matrix(&self, each: u64, ranks: u64) -> (u64, u64, u64) {
+        let (output, input, many) = self.matrix();
+        if ranks == 1 || self.split == Split::Whole {
+            return (output, input, many);
+        }
+        let [.., last, first] = self.axes.as_slice() else { return (output, input, many) };
+        let writes = ["hidden_size", "dim"].contains(&last.field) && last.field != first.field;
+        let of_one = |other: u64| each.checked_div(other.saturating_mul(many)).unwrap_or(0);
+        if writes { (output, of_one(output), many) } else { (of_one(input), input, many) }
+    }
+
     /// Outputs and inputs of a matrix, and how many of it there are (experts).
     #[must_use]
     pub fn matrix(&self) -> (u64, u64, u64) {
@@ -175,6 +189,17 @@ impl Tally {
         Ok(tally)
     }
 
+    /// Add an output embedding that the rules tie and the files keep apart; 0: there is none.
+    ///
+    /// # Errors
+    /// [`crate::SizingError::Overflow`].
+    pub fn add_head(&mut self, elements: u64) -> Result<()> {
+        const WHAT: &str = "the parameter count";
+        self.parameters = sum(WHAT, &[self.parameters, elements])?;
+        self.embedding = sum(WHAT, &[self.embedding, elements])?;
+        Ok(())
+    }
+
     /// Add `copies` of a rule's parameter, of which this rank holds `each` elements; `ranks` share its matrices' rows.
     ///
     /// # Errors
@@ -187,8 +212,7 @@ impl Tally {
         };
         grow(&mut self.parameters, &[each, copies])?;
         if rule.is_matrix() {
-            let (output, input, many) = rule.matrix();
-            let output = output.checked_div(ranks).unwrap_or(output);
+            let (output, input, many) = rule.held_matrix(each, ranks);
             grow(&mut self.blocks, &[output.div_ceil(128), input.div_ceil(128), many, copies])?;
             if rule.role == Role::Linear {
                 grow(&mut self.linear, &[each, copies])?;

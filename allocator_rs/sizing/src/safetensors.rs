@@ -10,7 +10,7 @@ use std::io::{BufReader, Read};
 
 use crate::header_json::{Listed, Raw, ShortTexts, parse};
 use crate::sizes::Sizes;
-use crate::source::describe;
+use crate::source::{POINTER, describe, pointer};
 use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.
@@ -74,6 +74,9 @@ pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result
         claimed: LENGTH_BYTES,
         available: total_bytes,
     })?;
+    if POINTER.starts_with(&prefix) {
+        return Err(pointer(name));
+    }
     let claimed = u64::from_le_bytes(prefix);
     // The cap comes second: a length that the file itself cannot hold is the clearer message.
     if claimed > available {

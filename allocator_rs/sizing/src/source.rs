@@ -65,7 +65,9 @@ pub struct Source {
 }
 
 impl Source {
-    /// List a directory; where `served`, refuse it if it holds code, or pickles in the place of safetensors.
+    /// List a directory; where `served`, refuse it if it holds pickles in the place of safetensors.
+    ///
+    /// Python files are left where they are: nothing imports them.
     ///
     /// `root`: every file that is read must lie beneath it once its links are followed.
     ///
@@ -80,18 +82,15 @@ impl Source {
         let opened = RefCell::default();
         let source = Self { directory: directory.to_owned(), root, handle, names, opened };
         if served {
-            source.refuse_code()?;
+            source.refuse_pickles()?;
         }
         Ok(source)
     }
 
-    fn refuse_code(&self) -> Result<()> {
+    fn refuse_pickles(&self) -> Result<()> {
         let refuse = |file: &str, detail: &str| {
             Err(SizingError::SourceUnsafe { file: file.to_owned(), detail: detail.to_owned() })
         };
-        if let Some(file) = self.names.iter().find(|name| has_extension(name, &["py"])) {
-            return refuse(file, "a checkpoint may not bring Python code");
-        }
         if !self.is_sharded()
             && !self.names.contains(SINGLE_NAME)
             && let Some(file) = self.names.iter().find(|name| has_extension(name, &PICKLES))
@@ -113,15 +112,42 @@ impl Source {
         self.names.contains(name)
     }
 
-    /// Whether there is Python code, which is never run here.
-    #[must_use]
-    pub fn has_code(&self) -> bool {
-        self.names.iter().any(|name| has_extension(name, &["py"]))
+    /// The one GGUF model of a directory, its first part where it is split; a projector beside it counts for nothing.
+    ///
+    /// # Errors
+    /// [`SizingError::FileUnreadable`] where there are several.
+    pub fn gguf_model(&self) -> Result<Option<String>> {
+        let is_later = |name: &str| {
+            let part = name.rsplit_once("-of-").and_then(|(stem, _)| stem.rsplit_once('-')).map(|(_, number)| number);
+            part.is_some_and(|number| {
+                number.len() == 5 && number != "00001" && number.bytes().all(|b| b.is_ascii_digit())
+            })
+        };
+        let all: Vec<&String> = self.names.iter().filter(|name| has_extension(name, &["gguf"])).collect();
+        let models: Vec<&&String> =
+            all.iter().filter(|name| !is_later(name) && !name.to_ascii_lowercase().contains("mmproj")).collect();
+        match (models.as_slice(), all.as_slice()) {
+            ([one], _) => Ok(Some((**one).clone())),
+            ([], [one]) => Ok(Some((*one).clone())),
+            ([], []) => Ok(None),
+            _ => Err(SizingError::FileUnreadable {
+                file: "the directory".to_owned(),
+                detail: "it holds several GGUF files: name one".to_owned(),
+            }),
+        }
     }
 
-    /// The GGUF files, sorted.
-    pub fn gguf_names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str).filter(|name| has_extension(name, &["gguf"]))
+    /// Refuse shards without the index that says what is in them.
+    ///
+    /// # Errors
+    /// [`SizingError::FileMissing`].
+    pub fn refuse_loose_shards(&self) -> Result<()> {
+        let is_shard =
+            |name: &&String| name.starts_with("model-") && name.contains("-of-") && name.ends_with(".safetensors");
+        match self.names.iter().find(is_shard) {
+            Some(_) => Err(SizingError::FileMissing { file: INDEX_NAME.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Open a file: regular, and beneath the root once links are followed, for which the kernel stands.
@@ -211,7 +237,19 @@ pub fn read_bounded(file: File, name: &str, limit: u64) -> Result<Vec<u8>> {
     }
     let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(limit).read_to_end(&mut text).map_err(|error| describe(name, &error))?;
+    if text.starts_with(POINTER) {
+        return Err(pointer(name));
+    }
     Ok(text)
+}
+
+/// How a file of Git LFS begins that stands for another one.
+pub(crate) const POINTER: &[u8] = b"version https://git-lfs";
+
+/// The error for a pointer of Git LFS.
+pub(crate) fn pointer(name: &str) -> SizingError {
+    let detail = "it is a Git LFS pointer, not the file itself: fetch it (git lfs pull)".to_owned();
+    SizingError::SourceIncomplete { file: name.to_owned(), detail }
 }
 
 /// This crate's error for one of the system's.

@@ -4,11 +4,12 @@ use crate::cache::CacheKind;
 use crate::catalogue::Task;
 use crate::component::Workload;
 use crate::constants::{self, Bound};
+use crate::engines::paged::refuse_packed;
 use crate::ledger::{Detail, Ledger, Totals};
 use crate::math::{product, sum};
 use crate::request::{KvDtype, Request};
 use crate::steps::Number;
-use crate::weights::{self, quantised};
+use crate::weights::{self, covered_ppm, percent};
 use crate::{Checkpoint, CpuIsa, Result, SizingError, WeightDtype, tokenizer};
 
 /// One-sided margin, in percent, of formulas that were not compared; of others the constants' bound speaks.
@@ -24,19 +25,23 @@ const UNMEASURED_CODE_UPPER: u64 = 8_000_000;
 /// Write the embedded engine's components down.
 pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {
     let dtype = request.dtype;
-    if matches!(dtype, WeightDtype::Gguf(_)) || !matches!(request.kv_dtype, KvDtype::Auto) {
+    let packed = checkpoint.holds(dtype);
+    if !packed {
+        refuse_packed(request)?;
+    }
+    if (matches!(dtype, WeightDtype::Gguf(_)) && !packed) || !matches!(request.kv_dtype, KvDtype::Auto) {
         let accepted =
             "the torch engine holds FP32, FP16, BF16, INT8, FP8, NF4 and INT4, and keys and values as it computes";
         return Err(SizingError::EngineDtype { engine: "torch", dtype: dtype.name(), accepted });
     }
-    let element_bytes = dtype.element_bytes(checkpoint.stored_dtype);
+    let element_bytes = checkpoint.element_bytes(dtype);
     let (sequences, context_length) = (request.max_concurrency, request.context_length);
-    let number = match if dtype.is_quantised() { checkpoint.stored_dtype } else { dtype } {
+    let number = match if dtype.is_quantised() { checkpoint.compute_dtype() } else { dtype } {
         WeightDtype::Fp32 => Number::Fp32,
         WeightDtype::Fp16 => Number::Fp16,
         _ => Number::Bf16,
     };
-    let quantised = dtype.is_quantised();
+    let quantised = dtype.is_quantised() && !packed;
     let Request { cpu_isa, threads, .. } = *request;
     let told = L::TOLD;
     let workload = Workload { sequences, context_length, element_bytes, number, cpu_isa, threads, quantised, told };
@@ -47,7 +52,7 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger
     let step = activations(checkpoint, dtype, &workload, ledger)?;
     let logits = if step.whole { 0 } else { logits(checkpoint, &workload, ledger)? };
     let mut copied = 0;
-    if dtype.is_quantised() {
+    if quantised {
         copied = quantised_extras(checkpoint, dtype, if step.whole { 0 } else { element_bytes }, share, ledger)?;
     }
     let libraries = libraries(checkpoint, &workload, step.packed_bytes, ledger)?;
@@ -71,9 +76,12 @@ pub(crate) fn quantised_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Resu
     if !dtype.is_quantised() {
         return Ok(0);
     }
+    if checkpoint.holds(dtype) {
+        return covered_ppm(checkpoint, dtype);
+    }
     let eligible = tally.parameters.saturating_sub(tally.embedding);
     if product("the weights", &[tally.linear, 2])? < eligible || tally.linear == 0 {
-        let element = dtype.element_bytes(checkpoint.stored_dtype);
+        let element = checkpoint.element_bytes(dtype);
         return Err(SizingError::QuantisationIneffective {
             quantised: product("the weights", &[tally.linear, element])?,
             eligible: product("the weights", &[eligible, element])?,
@@ -86,7 +94,11 @@ pub(crate) fn quantised_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Resu
 /// What stays for as long as the model is loaded: equal to the sum over the tensors' storages.
 fn resident<L: Ledger>(checkpoint: &Checkpoint, dtype: WeightDtype, ledger: &mut L) -> Result<u64> {
     let tally = &checkpoint.tally;
-    let mut bytes = weights::add(ledger, checkpoint, dtype, tally, false)?;
+    let mut bytes = if checkpoint.holds(dtype) {
+        weights::add_stored(ledger, checkpoint)?
+    } else {
+        weights::add(ledger, checkpoint, dtype, tally, false)?
+    };
     if dtype == WeightDtype::Int8 {
         ledger.exact("quantisation_zero_points", tally.linear_rows, || {
             let source = "torchao 0.18 keeps one int8 zero point a row, symmetric or not (measured)";
@@ -95,7 +107,7 @@ fn resident<L: Ledger>(checkpoint: &Checkpoint, dtype: WeightDtype, ledger: &mut
         bytes = sum("the weights", &[bytes, tally.linear_rows])?;
     }
     let (fixed, elements) = (checkpoint.model.shape.buffer_bytes, checkpoint.model.buffer_elements);
-    let element = dtype.element_bytes(checkpoint.stored_dtype);
+    let element = checkpoint.element_bytes(dtype);
     let buffers = sum("the buffers", &[fixed, product("the buffers", &[elements, element])?])?;
     if buffers > 0 {
         ledger.exact("buffers", buffers, || {
@@ -319,7 +331,7 @@ fn quantised_extras<L: Ledger>(
         })?;
     }
     ledger.warn(|| {
-        let (whole, tenth, stored) = (share / 10_000, share % 10_000 / 1_000, checkpoint.stored_dtype);
+        let (whole, tenth, stored) = (share / 10_000, share % 10_000 / 1_000, checkpoint.compute_dtype());
         format!("{dtype} quantises {whole}.{tenth} % of the parameters; embeddings, norms and biases stay in {stored}")
     });
     if dtype != WeightDtype::Int8 {
@@ -376,18 +388,4 @@ fn load_peak<L: Ledger>(
             "measured on CPU: a cast has the mapped file beside its result, 3 times the result for BF16 from FP32; INT8 of MiniLM took 152 MiB from FP32 and 87 MiB from BF16 where this says 159 and 93",
         )
     })
-}
-
-/// A part of bytes, in percent.
-pub(crate) fn percent(bytes: u64, percent: u64) -> Result<u64> {
-    let scaled = u128::from(bytes).saturating_mul(u128::from(percent)) / 100;
-    u64::try_from(scaled).map_err(|_| SizingError::Overflow { what: "a share" })
-}
-
-/// The share of parameters that a dtype covers, for engines that quantise experts as well.
-pub(crate) fn covered_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
-    let (covered, _) = quantised(&checkpoint.tally, dtype, true)?;
-    let scaled = u128::from(covered).saturating_mul(1_000_000);
-    let share = scaled.checked_div(u128::from(checkpoint.tally.parameters)).unwrap_or(0);
-    u64::try_from(share).map_err(|_| SizingError::Overflow { what: "the share" })
 }

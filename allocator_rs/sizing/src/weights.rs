@@ -23,7 +23,7 @@ pub fn quantised(tally: &Tally, dtype: WeightDtype, with_experts: bool) -> Resul
         u64::try_from(scaled).map_err(|_| SizingError::Overflow { what: WHAT })
     };
     let bytes = match dtype {
-        WeightDtype::Fp32 | WeightDtype::Fp16 | WeightDtype::Bf16 => return Ok((0, 0)),
+        WeightDtype::Fp32 | WeightDtype::Fp16 | WeightDtype::Bf16 | WeightDtype::Packed(_) => return Ok((0, 0)),
         WeightDtype::Int8 => sum(WHAT, &[covered, product(WHAT, &[4, tally.linear_rows])?])?,
         WeightDtype::Fp8 => sum(WHAT, &[covered, product(WHAT, &[4, tally.blocks])?])?,
         // 4 bit, and 32 bit of scale for 64 values.
@@ -58,11 +58,27 @@ const fn explanation(dtype: WeightDtype) -> (&'static str, &'static str) {
             "GPTQ and AWQ, groups of 128: a 16-bit scale and a 4-bit zero each",
         ),
         WeightDtype::Gguf(_) => ("linear*block_bytes/block_elements + others*e", "the GGUF format's table of types"),
-        WeightDtype::Fp32 | WeightDtype::Fp16 | WeightDtype::Bf16 => ("parameters*e", "config.json"),
+        WeightDtype::Fp32 | WeightDtype::Fp16 | WeightDtype::Bf16 | WeightDtype::Packed(_) => {
+            ("parameters*e", "config.json")
+        }
     }
 }
 
-/// Add the weights of a tally; `held`: whether files hold them in just this dtype. Returns their bytes.
+/// Add the weights as they are stored. Returns their bytes.
+///
+/// # Errors
+/// [`SizingError::Overflow`].
+pub fn add_stored<L: Ledger>(ledger: &mut L, checkpoint: &Checkpoint) -> Result<u64> {
+    let bytes = checkpoint.held_bytes;
+    ledger.exact("weights", bytes, || {
+        let numbers = [("stored", bytes), ("packed_parameters", checkpoint.packed_parameters)];
+        let source = if checkpoint.has_weights { "the files' headers" } else { "config.json, by the format's layout" };
+        Detail::new("stored", &numbers, source)
+    })?;
+    Ok(bytes)
+}
+
+/// Add the weights of a tally in a dtype that they are not stored packed in. Returns their bytes.
 ///
 /// # Errors
 /// [`SizingError::Overflow`].
@@ -73,7 +89,7 @@ pub fn add<L: Ledger>(
     tally: &Tally,
     with_experts: bool,
 ) -> Result<u64> {
-    let element = dtype.element_bytes(checkpoint.stored_dtype);
+    let element = checkpoint.element_bytes(dtype);
     if !dtype.is_quantised() {
         let bytes = product(WHAT, &[tally.parameters, element])?;
         let source = if checkpoint.has_weights { "the files' headers" } else { "config.json" };
@@ -207,4 +223,22 @@ pub fn check_split(model: &Model, request: &Request) -> Result<()> {
         return refuse("pipeline_parallel", count, "there are fewer layers than stages");
     }
     Ok(())
+}
+
+/// A part of bytes, in percent.
+pub(crate) fn percent(bytes: u64, percent: u64) -> Result<u64> {
+    let scaled = u128::from(bytes).saturating_mul(u128::from(percent)) / 100;
+    u64::try_from(scaled).map_err(|_| SizingError::Overflow { what: "a share" })
+}
+
+/// The share of parameters that a dtype covers, for engines that quantise experts as well.
+pub(crate) fn covered_ppm(checkpoint: &Checkpoint, dtype: WeightDtype) -> Result<u64> {
+    let covered = if checkpoint.holds(dtype) {
+        checkpoint.packed_parameters
+    } else {
+        quantised(&checkpoint.tally, dtype, true)?.0
+    };
+    let scaled = u128::from(covered).saturating_mul(1_000_000);
+    let share = scaled.checked_div(u128::from(checkpoint.tally.parameters)).unwrap_or(0);
+    u64::try_from(share).map_err(|_| SizingError::Overflow { what: "the share" })
 }

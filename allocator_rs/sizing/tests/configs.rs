@@ -136,9 +136,9 @@ fn what_has_no_rule_is_refused() {
     let decoder = inspect(&with(bert(), "is_decoder", json!(true)));
     assert!(matches!(decoder, Err(SizingError::FeatureUnsupported { field: "is_decoder", .. })));
     let quantised = inspect(&with(llama(), "quantization_config", json!({"quant_method": "gptq"})));
-    assert!(matches!(quantised, Err(SizingError::DtypeUnsupported { .. })));
+    assert!(matches!(quantised, Err(SizingError::SourceUnsupported { field: "quantization_config", .. })));
     let code = inspect(&with(llama(), "auto_map", json!({"AutoModel": "x.Y"})));
-    assert!(matches!(code, Err(SizingError::SourceUnsafe { .. })));
+    assert!(matches!(code, Err(SizingError::SourceUnsupported { field: "auto_map", .. })));
     let dtype = inspect(&with(llama(), "torch_dtype", json!("float8_e4m3fn")));
     assert!(matches!(dtype, Err(SizingError::DtypeUnsupported { .. })));
     let uneven = inspect(&with(llama(), "num_key_value_heads", json!(7)));

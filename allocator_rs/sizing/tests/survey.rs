@@ -201,8 +201,7 @@ fn quantised_configs_are_sized_and_not_served() {
         (json!({"quant_method": "awq"}), "INT4_G128"),
         (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "NF4"),
         (json!({"quant_method": "bitsandbytes", "bnb_4bit_use_double_quant": true}), "NF4_DOUBLE"),
-        (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "INT8"),
-        (json!({"quant_method": "compressed-tensors", "format": "pack-quantized"}), "INT4_G128"),
+        (json!({"quant_method": "bitsandbytes", "load_in_8bit": true}), "INT8_ROWS"),
         (json!({"quant_method": "mxfp4"}), "MXFP4"),
     ] {
         let mut config = plain("LlamaForCausalLM");

@@ -65,9 +65,27 @@ class SourceNotAllowedError(_PreconditionError):
 
 
 class SourceUnsafeError(_PreconditionError):
-    """The source holds something that could run code (pickle, Python files, ``auto_map``)."""
+    """The source holds weights that could run code when they are read (pickles)."""
 
     reason = Reason.SOURCE_UNSAFE
+
+
+class SourceNotFoundError(_PreconditionError):
+    """There is nothing at the source's path."""
+
+    reason = Reason.SOURCE_NOT_FOUND
+
+
+class SourceIncompleteError(_PreconditionError):
+    """A file stands for another one that was not fetched, or a hub's directory names no revision."""
+
+    reason = Reason.SOURCE_INCOMPLETE
+
+
+class SourceUnsupportedError(_PreconditionError):
+    """The files are sound, and a field of them asks for something that the engine does not have."""
+
+    reason = Reason.SOURCE_UNSUPPORTED
 
 
 class SourceCorruptError(_PreconditionError):

@@ -159,6 +159,8 @@ class Plan:
     ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each rank's
     need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0: nothing.
     ``cpu_isa``: the instruction set that activations are planned for; empty: another engine's plan.
+    ``serves``: whether the engine would load it; if not, ``serves_reason`` is the stable reason and ``serves_detail`` says file, field
+    and what to do.
     """
 
     fits: bool
@@ -184,6 +186,9 @@ class Plan:
     fitting_max_concurrency: int = 0
     calibration: Calibration | None = None
     cpu_isa: str = ""
+    serves: bool = True
+    serves_reason: str = ""
+    serves_detail: str = ""
 
     def placed_bytes(self) -> Counter[str]:
         """Return what its replicas take by device id; nothing where they do not fit."""

@@ -15,8 +15,10 @@ from echoplaned.core.errors import (
     LimitExceededError,
     SourceChangedError,
     SourceCorruptError,
+    SourceIncompleteError,
     SourceNotAllowedError,
     SourceUnsafeError,
+    SourceUnsupportedError,
 )
 from echoplaned.core.failure import Violation
 
@@ -36,7 +38,15 @@ def _stopped(text: str) -> EchoplaneError:
 
 
 def _unsafe(text: str) -> EchoplaneError:
-    return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights without Python code")
+    return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights")
+
+
+def _incomplete(text: str) -> EchoplaneError:
+    return SourceIncompleteError(text, subject="source_uri", accepted="the files themselves")
+
+
+def _unsupported(text: str) -> EchoplaneError:
+    return SourceUnsupportedError(text, subject=": ".join(text.split(": ")[:2]))
 
 
 def _outside(text: str) -> EchoplaneError:
@@ -60,6 +70,8 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
     _allocator.FileUnreadableError: _corrupt,
     _allocator.FileTooLargeError: _corrupt,
     _allocator.SourceUnsafeError: _unsafe,
+    _allocator.SourceUnsupportedError: _unsupported,
+    _allocator.SourceIncompleteError: _incomplete,
     _allocator.OutsideRootError: _outside,
     _allocator.HeaderTruncatedError: _corrupt,
     _allocator.HeaderTooLargeError: _corrupt,

@@ -10,12 +10,13 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
-from echoplaned.planning.admission import plan_version
+from echoplaned.planning.admission import plan_version, size_source
 from echoplaned.planning.checkpoints import CheckpointCache
+from echoplaned.planning.hub import resolve_hub
 from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sources import resolve_source
-from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 
 
@@ -34,7 +35,7 @@ class Allocator:
 
     def inspect(self, source_uri: str) -> InspectedSource:
         """Read what a source's files say; every file must lie beneath the root that its directory lies in."""
-        path = resolve_source(source_uri, self._roots)
+        path = resolve_hub(resolve_source(source_uri, self._roots))
         root = next((root for root in self._roots if path.is_relative_to(os.path.realpath(root))), None)
         checkpoint = inspect_checkpoint(path, allowed_root=root, with_digest=False)
         self._checkpoints.put(str(path), checkpoint)
@@ -45,6 +46,11 @@ class Allocator:
         facts = digest_facts(found.facts, stop)
         self._checkpoints.complete(found.path, found.facts, facts)
         return facts
+
+    def size(self, question: SizeQuestion, state: State) -> Plan:
+        """Plan a source that a load would refuse: its size, and why it would not be served."""
+        path = resolve_hub(resolve_source(question.source_uri, self._roots))
+        return size_source(path, question, state, self._engine_versions)
 
     def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Plan a version's memory on the devices as a state has them."""

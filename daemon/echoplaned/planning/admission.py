@@ -10,11 +10,12 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.queries import reserved_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import State
+from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.candidates import candidates_of
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.plan import PlanRequest, plan_load
-from echoplaned.ports.planning import PlanQuestion
+from echoplaned.ports.planning import PlanQuestion, SizeQuestion
 
 
 def plan_version(
@@ -35,6 +36,25 @@ def plan_version(
         calibrated=_calibrated(spec.shape.engine, state, engine_versions),
         reserved_bytes=held_bytes(state, taken),
         reservoir=spec.reservoir,
+    )
+    return plan_load(request)
+
+
+def size_source(path: Path, question: SizeQuestion, state: State, engine_versions: Mapping[str, str]) -> Plan:
+    """Plan a directory that no load has looked at, whether or not its engine would serve it.
+
+    Raises:
+        EchoplaneError: what reading and sizing raise.
+    """
+    request = PlanRequest(
+        source=path,
+        devices=state.devices,
+        shape=question.shape,
+        surge=question.surge,
+        candidates=candidates_of(state),
+        calibrated=_calibrated(question.shape.engine or DEFAULT_KIND.name, state, engine_versions),
+        reserved_bytes=held_bytes(state, question.taken_bytes),
+        reservoir=question.reservoir,
     )
     return plan_load(request)
 

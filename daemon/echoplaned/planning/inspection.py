@@ -9,18 +9,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from echoplaned import _allocator
-from echoplaned.core.errors import ArchitectureUnsupportedError, SourceCorruptError
+from echoplaned.core.errors import (
+    ArchitectureUnsupportedError,
+    EchoplaneError,
+    SourceCorruptError,
+    SourceNotFoundError,
+    SourceUnsupportedError,
+)
 from echoplaned.core.facts import Dtype, ModelFacts, SourceContent, SourceFile, Task
+from echoplaned.core.failure import Failure
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning._translate import translated
+from echoplaned.planning.hub import resolve_hub
 from echoplaned.ports.stop import Stop
 
 DEFAULT_MAX_CONCURRENCY: Final = 8
 """Sequences at once where the caller says nothing."""
 
 _ANY_ROOT: Final = Path("/")
+_SOURCES: Final = "a checkpoint's directory, a GGUF file, or a config.json"
+_GGUF: Final = "GGUF: the torch engine reads safetensors (`--engine llama.cpp` reads GGUF)"
+_ADAPTER_NAME: Final = "adapter_config.json"
 _MODULES_NAME: Final = "modules.json"
 _KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
 _POOLING_DIRECTORIES: Final = ("", "1_Pooling")
@@ -43,6 +54,7 @@ class Checkpoint:
         weight_format: as ``facts.stored_dtype``, or how the weights are packed where that is no dtype of the API's
             (``facts.stored_dtype`` is then what is computed in).
         mtp_parameter_count: of heads that predict further tokens, in no other count.
+        refusal: why the embedded engine would not load it; None where it would, or where that was not asked.
     """
 
     facts: ModelFacts
@@ -53,6 +65,7 @@ class Checkpoint:
     is_served: bool = True
     weight_format: str = ""
     mtp_parameter_count: int = 0
+    refusal: Failure | None = None
 
 
 def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts:
@@ -63,7 +76,9 @@ def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts
         allowed_root: every file that is read must lie beneath it once links are followed; None allows all.
 
     Raises:
-        SourceUnsafeError: Python files, ``auto_map``, or pickles in the place of safetensors.
+        SourceUnsafeError: pickles in the place of safetensors.
+        SourceUnsupportedError: a field asks for something that the engine does not have (packed weights, ``auto_map``).
+        SourceIncompleteError: a file is a pointer of Git LFS.
         SourceNotAllowedError: a file leads out of ``allowed_root``.
         SourceCorruptError: a file is missing, unreadable or malformed, or config and tensors disagree.
         ArchitectureUnsupportedError: the catalogue has no rules for the model.
@@ -79,6 +94,7 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
         SourceChangedError: a file was written or replaced while it was read.
         EchoplaneError: as `inspect_model` says.
     """
+    refuse_adapter(path)
     root = allowed_root.absolute() if allowed_root is not None else _ANY_ROOT  # engines run elsewhere
     with translated():
         native = _allocator.inspect(path, root)
@@ -123,18 +139,54 @@ def inspect_config(path: Path) -> Checkpoint:
 def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
     """Read whatever can be sized, served by the embedded engine or not: a directory, a GGUF file, a ``config.json``.
 
-    An architecture outside the catalogue is answered by its tensors. Code that a checkpoint brings is not run, and said so.
+    An architecture outside the catalogue is answered by its tensors. Of a hub's directory the revision is read that ``refs/main`` names.
 
     Raises:
+        SourceNotFoundError: there is nothing at the path.
+        SourceIncompleteError: a file is a pointer of Git LFS, or a hub's directory names no revision.
         SourceCorruptError: a file is missing, unreadable or malformed.
         SourceNotAllowedError: a file leads out of ``allowed_root``.
         ArchitectureUnsupportedError: the catalogue has no rules for the model, and there are no tensors.
         DtypeUnsupportedError: weights of a dtype that is unknown.
     """
+    if not path.exists():
+        raise SourceNotFoundError(f"{path.absolute()} does not exist", subject="source_uri", accepted=_SOURCES)
     if path.is_file() and path.suffix.lower() != ".gguf":
         return inspect_config(path)
+    directory = resolve_hub(path)
     with translated():
-        return _checkpoint(_allocator.survey(path, allowed_root), "")
+        return _checkpoint(_allocator.survey(directory, allowed_root), "")
+
+
+def find_refusal(path: Path, checkpoint: Checkpoint) -> Failure | None:
+    """Return why the embedded engine would not load what was surveyed: what the load itself would say, found by the same functions."""
+    try:
+        if path.suffix.lower() == ".gguf" or any(name.endswith(".gguf") for name in checkpoint.files):
+            raise SourceUnsupportedError(_GGUF, subject="general.architecture", accepted="safetensors")
+        directory = resolve_hub(path)
+        if checkpoint.has_weights:
+            inspect_checkpoint(directory, with_digest=False)
+        else:
+            refuse_adapter(directory)
+            config = directory if path.is_file() else directory / "config.json"
+            with translated():
+                _allocator.inspect_config(_read(config, _MAX_CONFIG_BYTES))
+    except EchoplaneError as error:
+        return error.failure
+    return None
+
+
+def refuse_adapter(directory: Path) -> None:
+    """Refuse an adapter alone, or one beside a model: a load would serve the model without it.
+
+    Raises:
+        SourceUnsupportedError: there is an ``adapter_config.json``.
+    """
+    if (directory / _ADAPTER_NAME).is_file():
+        message = (
+            f"{_ADAPTER_NAME}: peft_type: adapters are not applied; merge it into its base model, or remove the file"
+        )
+        raise SourceUnsupportedError(message, subject=f"{_ADAPTER_NAME}: peft_type", accepted="a merged checkpoint")
 
 
 def architectures() -> dict[str, bool]:

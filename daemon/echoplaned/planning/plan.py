@@ -19,6 +19,7 @@ from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
+from echoplaned.planning.offers import find_offer, served
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
@@ -74,6 +75,7 @@ def plan_load(request: PlanRequest) -> Plan:
     placed = _place_ranks(request, sized, upper_bytes)
     alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
     context, concurrency = _fitting(request, checkpoint, sized, reservoir)
+    serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
     return Plan(
         fits=bool(placed),
         architecture=facts.architecture,
@@ -91,6 +93,9 @@ def plan_load(request: PlanRequest) -> Plan:
         reservoir=reservoir,
         surge=request.surge,
         warnings=(*sized.warnings, *_not_served(sized, checkpoint)),
+        serves=serves,
+        serves_reason=reason,
+        serves_detail=detail,
         weight_format=shape.weights_format,
         ranks=tuple(
             replace(

@@ -11,7 +11,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from echoplaned.core.errors import FieldInvalidError, SourceCorruptError, SourceNotAllowedError
+from echoplaned.core.errors import (
+    FieldInvalidError,
+    SourceCorruptError,
+    SourceNotAllowedError,
+    SourceNotFoundError,
+)
 from echoplaned.core.failure import Violation
 
 FIELD = "source_uri"
@@ -33,7 +38,8 @@ def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
     Raises:
         FieldInvalidError: the text is no such source.
         SourceNotAllowedError: it has another scheme, contains ``..``, or leads (by itself, or by a link in it) out of the roots.
-        SourceCorruptError: there is no such directory beneath the roots, it cannot be read, or it holds more than files.
+        SourceNotFoundError: there is no such directory beneath the roots.
+        SourceCorruptError: it cannot be read, or it holds more than files.
     """
     path = _path_of(uri)
     if not roots:
@@ -86,7 +92,7 @@ def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
             return found
     if outside:
         raise _not_allowed(f"{str(path)!r} is not beneath an allowed root")
-    raise SourceCorruptError(
+    raise SourceNotFoundError(
         f"{str(path)!r} does not exist", subject=FIELD, accepted="a directory beneath an allowed root"
     )
 

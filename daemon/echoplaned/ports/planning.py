@@ -9,7 +9,7 @@ from typing import Protocol
 from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
-from echoplaned.core.spec import ReservoirOverrides, VersionSpec
+from echoplaned.core.spec import ReservoirOverrides, ShapeRequest, VersionSpec
 from echoplaned.core.state import State
 from echoplaned.ports.stop import Stop
 
@@ -44,6 +44,25 @@ class PlanQuestion:
     taken_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class SizeQuestion:
+    """A source that is to be sized, whether or not it would be served.
+
+    Attributes:
+        source_uri: as the caller wrote it.
+        shape: what is asked of it.
+        reservoir: changes to the reservoir's defaults.
+        surge: it would be served beside the version that it replaces.
+        taken_bytes: held on each device beside what the state reserves, by device id.
+    """
+
+    source_uri: str
+    shape: ShapeRequest
+    reservoir: ReservoirOverrides
+    surge: bool = False
+    taken_bytes: Mapping[str, int] = field(default_factory=dict)
+
+
 class Planning(Protocol):
     """What doors ask. Every method blocks, most of them read files: call them in a worker thread."""
 
@@ -66,6 +85,14 @@ class Planning(Protocol):
             SourceChangedError: a file is not what it was when its headers were read.
             SourceCorruptError: a file cannot be read.
             LimitExceededError: ``stop`` was set.
+        """
+        ...
+
+    def size(self, question: SizeQuestion, state: State) -> Plan:
+        """Plan a source that a load would refuse: its size, and why it would not be served.
+
+        Raises:
+            EchoplaneError: the files themselves are not sound.
         """
         ...
 

@@ -15,22 +15,25 @@ from echoplaned.core.budgets import Budget
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
+    ArchitectureUnsupportedError,
+    DtypeUnsupportedError,
     EchoplaneError,
     FieldInvalidError,
     LimitExceededError,
     ModelNotFoundError,
     NotImplementedHereError,
+    SourceUnsupportedError,
     VersionNotFoundError,
 )
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
 from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, VersionSpec, request_of
+from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
@@ -147,7 +150,14 @@ class Admission:
         if asked.model and asked.model not in self._handle.state.models:
             raise ModelNotFoundError(f"models/{asked.model}")
         self._check_engine(asked)
-        spec, facts = await self._inspect(asked, peer)
+        try:
+            spec, facts = await self._inspect(asked, peer)
+        except (SourceUnsupportedError, ArchitectureUnsupportedError, DtypeUnsupportedError):
+            # Sound files have a size, whoever serves them.
+            question = SizeQuestion(
+                asked.source_uri, asked.shape, asked.reservoir or ReservoirOverrides(), bool(asked.model), dict(taken)
+            )
+            return await self._size(question, peer)
         return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
@@ -202,6 +212,10 @@ class Admission:
     async def _read_headers(self, source_uri: str, peer: str) -> InspectedSource:
         async with self._turns.turn(peer):
             return await self._headers.run(partial(self._deps.planning.inspect, source_uri))
+
+    async def _size(self, question: SizeQuestion, peer: str) -> Plan:
+        async with self._turns.turn(peer):
+            return await self._headers.run(partial(self._deps.planning.size, question, self._handle.state))
 
     async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
         """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""

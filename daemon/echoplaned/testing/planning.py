@@ -13,7 +13,7 @@ from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reserv
 from echoplaned.core.queries import free_bytes
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
-from echoplaned.ports.planning import InspectedSource, PlanQuestion
+from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.ports.stop import Stop
 
@@ -70,6 +70,15 @@ class FakePlanning:
         del stop
         self.threads.add(threading.get_ident())
         return found.facts
+
+    def size(self, question: SizeQuestion, state: State) -> Plan:
+        """Fail as the inspection did: what it refuses has no size here.
+
+        Raises:
+            EchoplaneError: as `inspect` says.
+        """
+        facts = self.inspect(question.source_uri).facts
+        raise AssertionError(f"{facts.architecture} was not refused")
 
     def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Place every replica on the first device that has room for all of them.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torchao.quantization import Int8WeightOnlyConfig
@@ -30,7 +30,9 @@ from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
+from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
 from echoplaned.worker.tokenizing import highest_token
+from echoplaned.worker.weight_files import loadable, weight_files
 
 _MODEL_CLASSES: Final = {
     Task.EMBEDDING: AutoModel,
@@ -61,6 +63,7 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: Tokenizer
     pooling: Pooling
+    sentences: SentenceOptions
     pad_token_id: int
     vocabulary_size: int
     stop_token_ids: frozenset[int]
@@ -83,7 +86,9 @@ def load_model(options: LoadOptions) -> LoadedModel:
 def _load(options: LoadOptions, source: Path) -> LoadedModel:
     """Load what lies in a directory."""
     check_weights(source)
-    pooling = read_pooling(source) if options.task is Task.EMBEDDING else Pooling()
+    embeds = options.task is Task.EMBEDDING
+    pooling = read_pooling(source) if embeds else Pooling()
+    sentences = read_sentence_options(source) if embeds else SentenceOptions()
     try:
         tokenizer = _load_tokenizer(source)
         # Before the weights: for a moment it takes the vocabulary's size in memory.
@@ -101,6 +106,7 @@ def _load(options: LoadOptions, source: Path) -> LoadedModel:
         ImportError,
         RuntimeError,
         SafetensorError,
+        StrictDataclassError,
         InvalidInputError,  # the tokenizer's, for the empty text
     ) as error:
         # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
@@ -109,11 +115,15 @@ def _load(options: LoadOptions, source: Path) -> LoadedModel:
     model.eval()
     config = model.config
     _check_tokenizer(highest, int(config.vocab_size))
+    if options.task is not Task.GENERATION and getattr(config, "use_cache", False):
+        # A decoder that embeds would keep keys and values that nobody asks for.
+        config.use_cache = False
     return LoadedModel(
         options=options,
         model=model,
         tokenizer=tokenizer,
         pooling=pooling,
+        sentences=sentences,
         pad_token_id=_padding(config),
         vocabulary_size=int(config.vocab_size),
         stop_token_ids=_stop_tokens(model),
@@ -146,7 +156,7 @@ def check_weights(source: Path) -> None:
     Raises:
         LoadError: a file cannot be read, or a tensor holds NaN or an infinity.
     """
-    for path in _weight_files(source):
+    for path in weight_files(source):
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - not a dict
@@ -155,30 +165,13 @@ def check_weights(source: Path) -> None:
             raise LoadError(f"{path.name}: {error}") from error
 
 
-def _weight_files(source: Path) -> list[Path]:
-    """Return the safetensors files that a load reads, in the order of their names."""
-    index = source / "model.safetensors.index.json"
-    if not index.is_file():
-        single = source / "model.safetensors"
-        if not single.is_file():
-            raise LoadError("the checkpoint has no model.safetensors")
-        return [single]
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise LoadError(f"{index.name} is damaged: {error}") from error
-    if any(Path(name).name != name for name in names):
-        raise LoadError(f"{index.name} names a file outside the checkpoint")
-    return [source / name for name in names]
-
-
 def stored_dtype(source: Path) -> torch.dtype:
     """Return the dtype that holds most bytes of a checkpoint, of equals the more precise one; FP32 where it has no floats.
 
     An INT8 load starts from it: what is not quantised keeps it, and so the sizes that were planned hold.
     """
     found: dict[str, int] = {}
-    for path in _weight_files(source):
+    for path in weight_files(source):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 part = file.get_slice(name)
@@ -226,15 +219,16 @@ def _load_weights(options: LoadOptions, source: Path) -> PreTrainedModel:
         # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
         quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
     wanted = stored_dtype(source) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
-    model, info = _MODEL_CLASSES[options.task].from_pretrained(
-        source,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype=wanted,
-        output_loading_info=True,
-        **quantization,
-    )
+    with loadable(source) as path:
+        model, info = _MODEL_CLASSES[options.task].from_pretrained(
+            path,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=wanted,
+            output_loading_info=True,
+            **quantization,
+        )
     unused = _UNUSED_WEIGHTS[options.task]
     missing = sorted(name for name in info["missing_keys"] if unused is None or not name.startswith(unused))
     if missing:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
 from echoplaned.worker.errors import LoadError
+from echoplaned.worker.small_json import read_json
 
-_MODES: Final = {"pooling_mode_mean_tokens": "MEAN", "pooling_mode_cls_token": "CLS", "pooling_mode_max_tokens": "MAX"}
+_MODES: Final = {
+    "pooling_mode_mean_tokens": "MEAN",
+    "pooling_mode_cls_token": "CLS",
+    "pooling_mode_max_tokens": "MAX",
+    "pooling_mode_lasttoken": "LASTTOKEN",
+}
 _KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
-_MAX_JSON_BYTES: Final = 1024 * 1024
 
 
 class PoolingMode(StrEnum):
@@ -23,6 +27,7 @@ class PoolingMode(StrEnum):
     MEAN = "MEAN"
     CLS = "CLS"
     MAX = "MAX"
+    LASTTOKEN = "LASTTOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ class Pooling:
             pooled = (vectors * weights).sum(1) / weights.sum(1).clamp(min=1.0)
         elif self.mode is PoolingMode.CLS:
             pooled = vectors[:, 0]
+        elif self.mode is PoolingMode.LASTTOKEN:
+            # Padding comes behind the tokens, so the last one's place is their number less one.
+            last = mask.sum(1).clamp(min=1) - 1
+            pooled = vectors[torch.arange(vectors.shape[0], device=vectors.device), last]
         else:
             pooled = vectors.masked_fill(weights == 0, float("-inf")).amax(1)
         return torch.nn.functional.normalize(pooled, dim=-1) if self.normalize else pooled
@@ -54,7 +63,7 @@ def read_pooling(source: Path) -> Pooling:
     modules_path = source / "modules.json"
     if not modules_path.is_file():
         return Pooling()
-    modules = _read_json(modules_path)
+    modules = read_json(modules_path)
     if not isinstance(modules, list):
         raise LoadError("modules.json is not a list")
     names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
@@ -76,7 +85,7 @@ def _read_mode(directory: Path) -> PoolingMode:
     path = directory / "config.json"
     if not path.is_file():
         return PoolingMode.MEAN
-    config = _read_json(path)
+    config = read_json(path)
     if not isinstance(config, dict):
         raise LoadError("the pooling config is not an object")
     named = config.get("pooling_mode")
@@ -90,14 +99,6 @@ def _read_mode(directory: Path) -> PoolingMode:
         ]
     if len(chosen) == 1 and chosen[0] in PoolingMode.__members__:
         return PoolingMode(chosen[0])
-    raise LoadError(f"the pooling config asks for {chosen}; this engine knows exactly one of mean, cls and max")
-
-
-def _read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds; the callers check its shape
-    """Parse a small JSON file."""
-    if path.stat().st_size > _MAX_JSON_BYTES:
-        raise LoadError(f"{path.name} is over {_MAX_JSON_BYTES} bytes")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise LoadError(f"{path.name} is not JSON: {error}") from error
+    raise LoadError(
+        f"the pooling config asks for {chosen}; this engine knows exactly one of mean, cls, max and lasttoken"
+    )

@@ -69,7 +69,8 @@ class TorchModel:
         Raises:
             InvalidInputError: the tokenizer fails, or a text has no token, or more than the context and may not be cut.
         """
-        return tokenize(self._loaded.tokenizer, texts, self.options.context_length, truncate=truncate)
+        prepared = [self._loaded.sentences.prepare(text) for text in texts]
+        return tokenize(self._loaded.tokenizer, prepared, self.options.context_length, truncate=truncate)
 
     def detokenize(self, token_ids: list[int]) -> str:
         """Return the text of generated tokens, without special ones.

@@ -5,7 +5,7 @@ pub mod pages;
 
 use crate::ledger::{Ledger, Totals};
 use crate::request::{Engine, Request};
-use crate::weights::{Stage, check_split, stages};
+use crate::weights::{Stage, check_split, covered_ppm, stages};
 use crate::{Checkpoint, Result, Sized, WeightDtype, torch};
 
 /// Components of one instance for a request: those of the rank that needs the most, and the totals of all ranks.
@@ -25,7 +25,7 @@ pub fn size_for(checkpoint: &Checkpoint, request: &Request) -> Result<Sized> {
     }
     sized.quantised_ppm = match request.engine {
         Engine::Torch => torch::quantised_ppm(checkpoint, request.dtype)?,
-        _ => torch::covered_ppm(checkpoint, request.dtype)?,
+        _ => covered_ppm(checkpoint, request.dtype)?,
     };
     sized.kv_bytes_per_token = pages::bytes_per_token(checkpoint, request)?;
     sized.ranks = ranks;

@@ -1,12 +1,11 @@
 //! Engines with a paged cache: vLLM and Aphrodite, and, without any claim of accuracy, `SGLang` and llama.cpp.
 
-use super::pages::{batched_tokens, layout};
+use super::pages::{batched_tokens, block_size, layout, own_pages};
 use crate::catalogue::Task;
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::request::{Engine, KvDtype, Request};
-use crate::torch::percent;
-use crate::weights::{Stage, rank_tally};
+use crate::weights::{Stage, percent, rank_tally};
 use crate::{Checkpoint, Result, SizingError, WeightDtype, weights};
 
 /// The driver's context and lazily loaded modules. Published figures run from 250 to 551 MB; ours were not measured.
@@ -21,10 +20,16 @@ const MARGIN_PERCENT: u64 = 30;
 
 /// Write one rank's components down.
 pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: Stage, ledger: &mut L) -> Result<()> {
-    check_dtype(request)?;
-    let element = request.dtype.element_bytes(checkpoint.stored_dtype);
+    if !checkpoint.holds(request.dtype) {
+        check_dtype(request)?;
+    }
+    let element = checkpoint.element_bytes(request.dtype);
     let tally = if checkpoint.model.rules.is_empty() {
-        checkpoint.tally
+        // What a config ties is one to these engines, whatever the files hold.
+        let mut tally = checkpoint.tally;
+        tally.parameters = tally.parameters.saturating_sub(checkpoint.separate_head);
+        tally.embedding = tally.embedding.saturating_sub(checkpoint.separate_head);
+        tally
     } else {
         rank_tally(&checkpoint.model, request, stage)?
     };
@@ -39,11 +44,21 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage:
     constants(request, ledger)
 }
 
+/// Refuse a format that nothing is converted to.
+pub(crate) fn refuse_packed(request: &Request) -> Result<()> {
+    if !matches!(request.dtype, WeightDtype::Packed(_)) {
+        return Ok(());
+    }
+    let accepted = "it is taken as it is stored, and this checkpoint is stored otherwise";
+    Err(SizingError::EngineDtype { engine: request.engine.name(), dtype: request.dtype.name(), accepted })
+}
+
 fn check_dtype(request: &Request) -> Result<()> {
     let gguf = matches!(request.dtype, WeightDtype::Gguf(_));
     let llama = request.engine == Engine::LlamaCpp;
     let blocks = matches!(request.kv_dtype, KvDtype::Q8 | KvDtype::Q4);
     let packed = request.dtype.is_quantised() && !gguf;
+    refuse_packed(request)?;
     if (llama && packed) || (blocks && !llama) || (gguf && request.engine == Engine::Sglang) {
         let accepted = if llama {
             "it takes FP32, FP16, BF16 and the GGUF types"
@@ -60,14 +75,15 @@ fn stored_weights<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: 
     let what = "the weights";
     let (ranks, layers) = (request.tensor_parallel, checkpoint.model.shape.layers.max(1));
     let mine = stage.end.saturating_sub(stage.begin);
-    let scaled = u128::from(checkpoint.stored_bytes).saturating_mul(u128::from(mine));
+    let scaled = u128::from(checkpoint.held_bytes).saturating_mul(u128::from(mine));
     let share = scaled.div_ceil(u128::from(layers)).div_ceil(u128::from(ranks.max(1)));
     let bytes = u64::try_from(share).map_err(|_| SizingError::Overflow { what })?;
     let split = ranks > 1 || mine < layers;
     let upper = if split { sum(what, &[bytes, percent(bytes, 15)?])? } else { bytes };
     ledger.add("weights", bytes, upper, || {
-        let numbers = [("stored", checkpoint.stored_bytes), ("ranks", ranks), ("layers", mine), ("all_layers", layers)];
-        Detail::new("stored*layers/all_layers/ranks", &numbers, "the files' headers")
+        let numbers = [("stored", checkpoint.held_bytes), ("ranks", ranks), ("layers", mine), ("all_layers", layers)];
+        let source = if checkpoint.has_weights { "the files' headers" } else { "config.json, by the format's layout" };
+        Detail::new("stored*layers/all_layers/ranks", &numbers, source)
     })
 }
 
@@ -94,13 +110,18 @@ fn cache<L: Ledger>(
     if checkpoint.model.caches.is_empty() {
         return Ok(());
     }
+    if request.engine == Engine::LlamaCpp {
+        return own_cache(checkpoint, request, stage, element, ledger);
+    }
     let found = layout(&checkpoint.model.caches, stage, request, element)?;
-    let bytes = product("the KV cache", &[found.request_bytes()?, request.max_concurrency])?;
+    let states = product("the KV cache", &[found.state_bytes()?, request.max_concurrency])?;
+    let bytes = product("the KV cache", &[found.request_bytes()?, request.max_concurrency])?.saturating_sub(states);
     let only_states = checkpoint.model.caches.iter().all(|group| group.kind.is_state());
-    ledger.exact(if only_states { "state_cache" } else { "kv_cache" }, bytes, || {
+    let detail = || {
         let numbers = [
             ("sequences", request.max_concurrency),
-            ("pages", found.pages),
+            ("pages", found.pages.saturating_sub(found.state_pages)),
+            ("state_pages", found.state_pages),
             ("page_bytes", found.page_bytes),
             ("layers_per_group", found.layers_per_group),
             ("groups", found.groups),
@@ -111,8 +132,47 @@ fn cache<L: Ledger>(
             Engine::Vllm | Engine::Aphrodite => "vLLM 0.32: pages of a request by kind of layer, groups of equal pages",
             _ => "unverified: every sequence at its full context",
         };
-        Detail::new("sequences*pages*page_bytes*layers_per_group", &numbers, source)
+        (numbers, source)
+    };
+    if !only_states {
+        ledger.exact("kv_cache", bytes, || {
+            let (numbers, source) = detail();
+            Detail::new("sequences*pages*page_bytes*layers_per_group", &numbers, source)
+        })?;
+    }
+    if states == 0 {
+        return Ok(());
+    }
+    ledger.exact("state_cache", states, || {
+        let (numbers, source) = detail();
+        Detail::new("sequences*state_pages*page_bytes*layers_per_group", &numbers, source)
     })
+}
+
+/// llama.cpp's cache: every layer has its own, in pages of tokens, and states beside.
+fn own_cache<L: Ledger>(
+    checkpoint: &Checkpoint,
+    request: &Request,
+    stage: Stage,
+    element: u64,
+    ledger: &mut L,
+) -> Result<()> {
+    let each = own_pages(&checkpoint.model.caches, stage, request, element)?;
+    for (name, of_one) in ["kv_cache", "state_cache"].into_iter().zip(each).filter(|(_, bytes)| *bytes > 0) {
+        let bytes = product("the KV cache", &[of_one, request.max_concurrency])?;
+        ledger.exact(name, bytes, || {
+            let numbers = [
+                ("sequences", request.max_concurrency),
+                ("bytes_per_sequence", of_one),
+                ("page_tokens", block_size(request)),
+                ("batched_tokens", batched_tokens(request)),
+            ];
+            let source =
+                "llama.cpp: a cache a layer in pages of 256 tokens; a window and one batch where it sees no more";
+            Detail::new("sequences*bytes_per_sequence", &numbers, source)
+        })?;
+    }
+    Ok(())
 }
 
 fn activations<L: Ledger>(

@@ -96,6 +96,12 @@ pub fn pages(kind: &CacheKind, size: u64, request: &Request) -> Result<u64> {
             Engine::Vllm | Engine::Aphrodite => batched_tokens(request).div_ceil(size),
             _ => length.div_ceil(size),
         },
+        // llama.cpp keeps the window and one physical batch, in whole pages (`llama_kv_cache_iswa`).
+        CacheKind::Sliding { window: tokens, .. } | CacheKind::Chunked { chunk: tokens, .. }
+            if request.engine == Engine::LlamaCpp =>
+        {
+            sum(WHAT, &[tokens, batched_tokens(request)])?.min(length).div_ceil(size)
+        }
         CacheKind::Sliding { window, .. } => {
             let seen = sum(WHAT, &[window.saturating_sub(1), in_flight])?.min(length);
             seen.div_ceil(size).saturating_add(1)
@@ -118,6 +124,8 @@ pub struct Layout {
     pub page_bytes: u64,
     /// Pages that one request holds over all groups.
     pub pages: u64,
+    /// Of these, pages with states.
+    pub state_pages: u64,
 }
 
 impl Layout {
@@ -128,6 +136,33 @@ impl Layout {
     pub fn request_bytes(&self) -> Result<u64> {
         product(WHAT, &[self.pages, self.page_bytes, self.layers_per_group])
     }
+
+    /// Of these, bytes of states.
+    ///
+    /// # Errors
+    /// [`SizingError::Overflow`].
+    pub fn state_bytes(&self) -> Result<u64> {
+        product(WHAT, &[self.state_pages, self.page_bytes, self.layers_per_group])
+    }
+}
+
+/// Bytes of one request's keys and values, and of its states, where every layer has pages of its own size.
+///
+/// # Errors
+/// [`SizingError::Overflow`].
+pub fn own_pages(caches: &[CacheGroup], stage: Stage, request: &Request, element: u64) -> Result<[u64; 2]> {
+    let size = block_size(request);
+    let mut bytes = [0; 2];
+    for group in caches {
+        let layers = group.layers.count(stage.begin, stage.end);
+        let is_state = group.kind.is_state();
+        let held = if is_state { 1 } else { pages(&group.kind, size, request)? };
+        let more = product(WHAT, &[layers, held, page_bytes(&group.kind, size, request, element)?])?;
+        let [tokens, states] = &mut bytes;
+        let sum_of = if is_state { states } else { tokens };
+        *sum_of = sum(WHAT, &[*sum_of, more])?;
+    }
+    Ok(bytes)
 }
 
 /// Lay a stage's caches out: layers of one kind in groups of the smallest kind's count (of the largest where that is less
@@ -149,7 +184,11 @@ pub fn layout(caches: &[CacheGroup], stage: Stage, request: &Request, element: u
         found.groups = sum(WHAT, &[found.groups, groups])?;
         found.page_bytes = found.page_bytes.max(page_bytes(&group.kind, block_size, request, element)?);
         let held = if group.kind.is_state() { state_pages(caches) } else { pages(&group.kind, block_size, request)? };
-        found.pages = sum(WHAT, &[found.pages, product(WHAT, &[groups, held])?])?;
+        let held = product(WHAT, &[groups, held])?;
+        found.pages = sum(WHAT, &[found.pages, held])?;
+        if group.kind.is_state() {
+            found.state_pages = sum(WHAT, &[found.state_pages, held])?;
+        }
     }
     Ok(found)
 }
@@ -159,7 +198,7 @@ pub fn layout(caches: &[CacheGroup], stage: Stage, request: &Request, element: u
 /// # Errors
 /// [`SizingError::Overflow`].
 pub fn bytes_per_token(checkpoint: &Checkpoint, request: &Request) -> Result<u64> {
-    let element = request.dtype.element_bytes(checkpoint.stored_dtype);
+    let element = checkpoint.element_bytes(request.dtype);
     let mut most = 0;
     for stage in stages(checkpoint.model.shape.layers, request.pipeline_parallel) {
         let mut bytes = 0;

@@ -6,6 +6,7 @@ pub mod decoder;
 pub mod distilbert;
 pub mod encoder;
 pub mod foreign;
+mod foreign_layers;
 pub mod gpt2;
 pub mod llama;
 pub mod opt;

@@ -41,6 +41,9 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
         fitting_max_concurrency=plan.fitting_max_concurrency,
         calibration=None if plan.calibration is None else calibration_to_pb(plan.calibration),
         cpu_isa=plan.cpu_isa,
+        serves=plan.serves,
+        serves_reason=plan.serves_reason,
+        serves_detail=plan.serves_detail,
     )
 
 
@@ -70,6 +73,10 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         fitting_max_concurrency=message.fitting_max_concurrency,
         calibration=_calibration_from_pb(message.calibration) if message.HasField("calibration") else None,
         cpu_isa=message.cpu_isa,
+        # Plans that were stored before there was the field are of versions that were served.
+        serves=message.serves or not message.serves_reason,
+        serves_reason=message.serves_reason,
+        serves_detail=message.serves_detail,
     )
 
 

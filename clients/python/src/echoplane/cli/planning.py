@@ -75,6 +75,7 @@ def plan(
         if isinstance(only, EchoplaneError):
             raise only
         say(to_json(to_plain(only)) if output is Output.JSON else show.plan_text(only, explain=explain))
+        _require_served([(sources[0], only)])
         return
     _say_all(sources, results, output, explain=explain)
 
@@ -133,6 +134,18 @@ def _say_all(sources: list[str], results: list[Result], output: Output, *, expla
     for line in failed:
         note(line)
     if failed:
+        raise typer.Exit(1)
+    _require_served(
+        [(source, one) for source, one in zip(sources, results, strict=True) if isinstance(one, plans_pb2.Plan)]
+    )
+
+
+def _require_served(planned: list[tuple[str, plans_pb2.Plan]]) -> None:
+    """End with an exit code of 1 where a checkpoint has a size and its engine would not load it."""
+    refused = [(source, plan) for source, plan in planned if not show.is_served(plan)]
+    for source, plan in refused:
+        typer.echo(f"{source}: serves: no: {plan.serves_reason}: {plan.serves_detail}", err=True)
+    if refused:
         raise typer.Exit(1)
 
 

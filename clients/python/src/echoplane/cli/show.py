@@ -139,11 +139,27 @@ def plans_table(found: Iterable[tuple[str, plans_pb2.Plan]]) -> str:
             size(plan.upper_bytes),
             f"{plan.kv_bytes_per_token:,}",
             "yes" if plan.fits else "no",
+            "yes" if is_served(plan) else "no",
         )
         for source, plan in found
     ]
-    headers = ("source", "architecture", "parameters", "weights", "memory", "at most", "cache bytes a token", "fits")
+    headers = (
+        "source",
+        "architecture",
+        "parameters",
+        "weights",
+        "memory",
+        "at most",
+        "cache bytes a token",
+        "fits",
+        "serves",
+    )
     return table(headers, rows)
+
+
+def is_served(plan: plans_pb2.Plan) -> bool:
+    """Return whether the engine would load what was planned; a daemon that says nothing of it plans only what it loads."""
+    return plan.serves or not plan.serves_reason
 
 
 def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
@@ -151,6 +167,7 @@ def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
     head = pairs(
         [
             ("fits", "yes" if plan.fits else "no"),
+            ("serves", "yes" if is_served(plan) else f"no: {plan.serves_reason}: {plan.serves_detail}"),
             ("architecture", plan.architecture),
             ("parameters", f"{plan.parameter_count:,}"),
             ("dtype", dtype(plan.dtype)),

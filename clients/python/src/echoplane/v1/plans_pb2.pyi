@@ -144,7 +144,7 @@ class Calibration(_message.Message):
     def __init__(self, engine: _Optional[str] = ..., engine_version: _Optional[str] = ..., device: _Optional[str] = ..., sample_count: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overhead_bytes: _Optional[int] = ..., heap_slack: _Optional[float] = ..., load_overhead_bytes: _Optional[int] = ..., load_slack: _Optional[float] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings", "weight_format", "ranks", "kv_bytes_per_token", "fitting_context_length", "fitting_max_concurrency", "calibration", "cpu_isa")
+    __slots__ = ("fits", "architecture", "parameter_count", "dtype", "context_length", "max_concurrency", "replicas", "bytes", "upper_bytes", "components", "device_ids", "devices", "alternatives", "reservoir", "surge", "warnings", "weight_format", "ranks", "kv_bytes_per_token", "fitting_context_length", "fitting_max_concurrency", "calibration", "cpu_isa", "serves", "serves_reason", "serves_detail")
     FITS_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     PARAMETER_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +168,9 @@ class Plan(_message.Message):
     FITTING_MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     CPU_ISA_FIELD_NUMBER: _ClassVar[int]
+    SERVES_FIELD_NUMBER: _ClassVar[int]
+    SERVES_REASON_FIELD_NUMBER: _ClassVar[int]
+    SERVES_DETAIL_FIELD_NUMBER: _ClassVar[int]
     fits: bool
     architecture: str
     parameter_count: int
@@ -191,4 +194,7 @@ class Plan(_message.Message):
     fitting_max_concurrency: int
     calibration: Calibration
     cpu_isa: str
-    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ..., weight_format: _Optional[str] = ..., ranks: _Optional[_Iterable[_Union[RankMemory, _Mapping]]] = ..., kv_bytes_per_token: _Optional[int] = ..., fitting_context_length: _Optional[int] = ..., fitting_max_concurrency: _Optional[int] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., cpu_isa: _Optional[str] = ...) -> None: ...
+    serves: bool
+    serves_reason: str
+    serves_detail: str
+    def __init__(self, fits: bool = ..., architecture: _Optional[str] = ..., parameter_count: _Optional[int] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., components: _Optional[_Iterable[_Union[MemoryComponent, _Mapping]]] = ..., device_ids: _Optional[_Iterable[str]] = ..., devices: _Optional[_Iterable[_Union[DeviceFit, _Mapping]]] = ..., alternatives: _Optional[_Iterable[_Union[PlanAlternative, _Mapping]]] = ..., reservoir: _Optional[_Union[Reservoir, _Mapping]] = ..., surge: bool = ..., warnings: _Optional[_Iterable[str]] = ..., weight_format: _Optional[str] = ..., ranks: _Optional[_Iterable[_Union[RankMemory, _Mapping]]] = ..., kv_bytes_per_token: _Optional[int] = ..., fitting_context_length: _Optional[int] = ..., fitting_max_concurrency: _Optional[int] = ..., calibration: _Optional[_Union[Calibration, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., serves: bool = ..., serves_reason: _Optional[str] = ..., serves_detail: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,75 @@
+"""Whether the engine that a plan is for would serve the checkpoint, and if not, why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from echoplaned.core.errors import SourceUnsupportedError
+from echoplaned.core.facts import Task
+from echoplaned.core.failure import Failure, Reason
+from echoplaned.engine_kinds import find_kind
+from echoplaned.planning.inspection import Checkpoint, architectures, find_refusal
+
+LLAMA_CPP: Final = "llama.cpp"
+# What vLLM and its siblings read, by the method that a config names (vLLM 0.32, `QUANTIZATION_METHODS`).
+VLLM_METHODS: Final = frozenset(
+    {
+        "auto-round", "auto_round", "awq", "awq_marlin", "bitsandbytes", "compressed-tensors", "experts_int8", "fbgemm_fp8",
+        "fp8", "gptq", "gptq_marlin", "hqq", "intel/auto-round", "modelopt", "modelopt_fp4", "modelopt_fp8", "modelopt_mixed",
+        "mxfp4", "quark", "torchao",
+    }
+)  # fmt: skip
+
+
+def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -> Failure | None:
+    """Return why an engine would not serve a checkpoint; None where it would.
+
+    An engine of ours is asked by what a load of it would do; one that is only sized, by the formats that it reads.
+    """
+    if find_kind(engine) is None:
+        return _of_format(checkpoint, engine)
+    if isinstance(source, Checkpoint):
+        return source.refusal
+    return _with_hint(find_refusal(source, checkpoint), checkpoint)
+
+
+def served(plan_refusal: Failure | None) -> tuple[bool, str, str]:
+    """Return a plan's three fields: whether it is served, the stable reason, and what is wrong."""
+    if plan_refusal is None:
+        return True, "", ""
+    return False, plan_refusal.reason.value, plan_refusal.message
+
+
+def _with_hint(failure: Failure | None, checkpoint: Checkpoint) -> Failure | None:
+    """Name the engine that would serve what this one does not."""
+    if failure is None:
+        return None
+    packed = failure.reason is Reason.SOURCE_UNSUPPORTED and bool(checkpoint.native.method)
+    unfit = packed or failure.reason in {Reason.ARCHITECTURE_UNSUPPORTED, Reason.DTYPE_UNSUPPORTED}
+    if not unfit or _of_format(checkpoint, "vllm") is not None:
+        return failure
+    return Failure(failure.reason, f"{failure.message} (`--engine vllm` serves it)", failure.violations)
+
+
+def _of_format(checkpoint: Checkpoint, engine: str) -> Failure | None:
+    """Return why an engine that is only sized does not read the files; None where it does."""
+    is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
+    method = checkpoint.native.method
+    if checkpoint.native.asks_for_code:
+        return _refused("config.json: auto_map", "it asks for the repository's own Python code, which is never run")
+    if engine == LLAMA_CPP:
+        return None if is_gguf else _refused("config.json", "llama.cpp reads GGUF: convert the checkpoint")
+    if is_gguf:
+        return _refused("GGUF", f"{engine} is not offered with GGUF files here (`--engine llama.cpp` reads them)")
+    if method and method not in VLLM_METHODS:
+        return _refused("config.json: quantization_config", f"{engine} does not read weights packed by {method}")
+    if checkpoint.facts.task is not Task.GENERATION and checkpoint.facts.architecture not in architectures():
+        return _refused(
+            "config.json: architectures", f"nothing is known of {checkpoint.facts.architecture} on {engine}"
+        )
+    return None
+
+
+def _refused(field: str, detail: str) -> Failure:
+    return SourceUnsupportedError(f"{field}: {detail}", subject=field).failure

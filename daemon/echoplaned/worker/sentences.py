@@ -1,0 +1,59 @@
+"""What sentence-transformers does with a text before it is cut into tokens, as the checkpoint's files say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echoplaned.worker.errors import LoadError
+from echoplaned.worker.small_json import read_json
+
+_PROMPTS_NAME: Final = "config_sentence_transformers.json"
+_SETTINGS_NAME: Final = "sentence_bert_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceOptions:
+    """A text's preparation.
+
+    Attributes:
+        prompt: put before every text: the default prompt, where the checkpoint names one.
+        lower_case: whether letters are made small.
+    """
+
+    prompt: str = ""
+    lower_case: bool = False
+
+    def prepare(self, text: str) -> str:
+        """Return what is cut into tokens."""
+        whole = self.prompt + text
+        return whole.lower() if self.lower_case else whole
+
+
+def read_sentence_options(source: Path) -> SentenceOptions:
+    """Read the two files of settings; nothing is done where there are none.
+
+    Raises:
+        LoadError: a file is damaged, or its default prompt is not among its prompts.
+    """
+    settings = _read_object(source / _SETTINGS_NAME)
+    prompts = _read_object(source / _PROMPTS_NAME)
+    name = prompts.get("default_prompt_name")
+    prompt = ""
+    if name is not None:
+        known = prompts.get("prompts")
+        found = known.get(name) if isinstance(known, dict) else None
+        if not isinstance(found, str):
+            raise LoadError(f"{_PROMPTS_NAME}: default_prompt_name is {name!r}, which is not among its prompts")
+        prompt = found
+    return SentenceOptions(prompt=prompt, lower_case=settings.get("do_lower_case") is True)
+
+
+def _read_object(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise LoadError(f"{path.name} is not an object")
+    return found
