@@ -112,7 +112,7 @@ pub enum WeightDtype {
 }
 
 /// Names of formats that are only read.
-const PACKED: [&str; 22] = [
+const PACKED: [&str; 21] = [
     "INT2_GROUPED",
     "INT3_GROUPED",
     "INT4_GROUPED",
@@ -120,7 +120,6 @@ const PACKED: [&str; 22] = [
     "INT6_GROUPED",
     "INT8_GROUPED",
     "INT8_ROWS",
-    "NVFP4",
     "MXFP4_ROWS",
     "TERNARY",
     "PACKED",
@@ -199,5 +198,17 @@ impl fmt::Display for WeightDtype {
 impl fmt::Display for StoredDtype {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_read_means_one_format() {
+        for name in PACKED {
+            assert_eq!(WeightDtype::parse(name), Some(WeightDtype::Packed(name)));
+        }
     }
 }

@@ -98,6 +98,11 @@ fn method_of(fields: &Fields) -> Result<String> {
     Ok(found.to_owned())
 }
 
+/// GGUF has types of these names as well; the name is what a plan shows.
+fn nv_fp4() -> WeightDtype {
+    WeightDtype::parse("NVFP4").unwrap_or(WeightDtype::Packed("PACKED"))
+}
+
 /// The name of integers in groups.
 fn grouped(bits: u64) -> WeightDtype {
     WeightDtype::Packed(match bits {
@@ -161,10 +166,10 @@ fn model_opt(fields: &Fields) -> Result<(WeightDtype, u64, Scheming, bool)> {
     let by_files = || Err(format!("quant_algo {algorithm} is told by the files alone"));
     Ok(match algorithm.as_str() {
         "FP8" => (WeightDtype::Fp8, 8, two_scales(Scheme::plain(8)), true),
-        "NVFP4" => (WeightDtype::Packed("NVFP4"), 4, two_scales(Scheme::grouped(4, 16, 8)), true),
+        "NVFP4" => (nv_fp4(), 4, two_scales(Scheme::grouped(4, 16, 8)), true),
         name if name.starts_with("FP8") => (WeightDtype::Fp8, 8, by_files(), true),
         name if name.contains("MXFP8") => (WeightDtype::Fp8, 8, Ok(Scheme::grouped(8, 32, 8)), true),
-        name if name.contains("FP4") => (WeightDtype::Packed("NVFP4"), 4, by_files(), true),
+        name if name.contains("FP4") => (nv_fp4(), 4, by_files(), true),
         name if name.contains("W4") || name.contains("INT4") => (grouped(4), 4, by_files(), true),
         name if name.contains("W8") || name.contains("INT8") => (WeightDtype::Packed("INT8_ROWS"), 8, by_files(), true),
         _ => (WeightDtype::Packed("PACKED"), 8, by_files(), true),
@@ -232,7 +237,13 @@ fn compressed(method: String, fields: &Fields) -> Result<Reading> {
         fields.value("sparsity_config").is_some_and(|found| found.get("format").is_some_and(|name| name != "dense"));
     let group = number("group_size", 0);
     let format = match (float, bits) {
-        (true, 4) => WeightDtype::Packed(if packed.starts_with("mx") { "MXFP4_ROWS" } else { "NVFP4" }),
+        (true, 4) => {
+            if packed.starts_with("mx") {
+                WeightDtype::Packed("MXFP4_ROWS")
+            } else {
+                nv_fp4()
+            }
+        }
         (true, _) => WeightDtype::Fp8,
         (false, 8) if packed.starts_with("int") || packed.starts_with("naive") => WeightDtype::Packed("INT8_ROWS"),
         (false, 4) if group == 128 => WeightDtype::Int4,

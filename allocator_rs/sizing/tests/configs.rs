@@ -187,9 +187,9 @@ fn a_field_nested_ten_thousand_deep_is_an_error() {
 
 #[test]
 fn a_config_beyond_its_limit_is_refused_before_it_is_parsed() {
-    let text = with(llama(), "x", json!("a".repeat(2 * 1024 * 1024))).to_string();
+    let text = with(llama(), "x", json!("a".repeat(16 * 1024 * 1024))).to_string();
     let found = inspect_config(text.as_bytes());
-    assert!(matches!(&found, Err(SizingError::ConfigInvalid { detail }) if detail.contains("2097152")), "{found:?}");
+    assert!(matches!(&found, Err(SizingError::ConfigInvalid { detail }) if detail.contains("16777216")), "{found:?}");
 }
 
 proptest! {

@@ -210,6 +210,8 @@ fn headers_and_configs_alone_say_the_same() {
         let alone = survey_config(config.to_string().as_bytes()).unwrap();
         for (checkpoint, how) in [(&found, "headers"), (&alone, "config")] {
             assert_eq!(checkpoint.stored_dtype.name(), format, "{how} {quantised}");
+            // Whoever asks by the name gets what is stored.
+            assert_eq!(WeightDtype::parse(format), Some(checkpoint.stored_dtype), "{how} {quantised}");
             assert_eq!(checkpoint.parameter_count, parameters(), "{how} {quantised}");
             for engine in [Engine::Torch, Engine::Vllm] {
                 assert_eq!(weights(checkpoint, engine), expected, "{how} {engine:?} {quantised}");
@@ -291,7 +293,7 @@ fn what_is_not_read_is_refused_by_name_and_sized_with_its_files() {
     }
     // Nothing is converted to a format that is only read.
     let plain = survey_config(llama(&Value::Null).to_string().as_bytes()).unwrap();
-    let dtype = WeightDtype::parse("NVFP4").unwrap();
+    let dtype = WeightDtype::parse("INT3_GROUPED").unwrap();
     for (_, engine) in Engine::ALL {
         let request = Request { engine, ..Request::torch(dtype, 8, 1) };
         assert!(matches!(size_for(&plain, &request), Err(SizingError::EngineDtype { .. })), "{engine:?}");

@@ -25,7 +25,8 @@ fn chunks_take_pages_of_what_is_in_flight() {
             ..Request::torch(WeightDtype::Bf16, 32_768, 1)
         };
         let stage = Stage { begin: 0, end: 48, first: true, last: true };
-        let expected = Layout { layers_per_group: 12, groups: 4, block_size: 16, page_bytes, pages: 4_352 };
+        let expected =
+            Layout { layers_per_group: 12, groups: 4, block_size: 16, page_bytes, pages: 4_352, state_pages: 0 };
         assert_eq!(layout(&caches, stage, &request, 2).unwrap(), expected);
     }
 }
