@@ -86,7 +86,9 @@ mod tests {
 
     fn named(texts: &[&str]) -> Modules {
         let mut modules = Modules::default();
-        texts.iter().for_each(|text| modules.add(text));
+        for text in texts {
+            modules.add(text);
+        }
         modules
     }
 

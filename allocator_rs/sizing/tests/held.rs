@@ -53,14 +53,14 @@ fn body(prefix: &str) -> Vec<(String, Vec<u64>)> {
     tensors
 }
 
-/// Write tensors whose bytes are all the number that `fill` gives.
-fn write(directory: &Path, config: &Value, tensors: &[(String, Vec<u64>)], fill: impl Fn(&str) -> u8) {
+/// Write tensors whose bytes are all the number that `byte_of` gives.
+fn write(directory: &Path, config: &Value, tensors: &[(String, Vec<u64>)], byte_of: impl Fn(&str) -> u8) {
     fs::write(directory.join("config.json"), config.to_string()).unwrap();
     let (mut header, mut data) = (Map::new(), Vec::new());
     for (name, shape) in tensors {
         let begin = data.len();
         let bytes = usize::try_from(shape.iter().product::<u64>() * 2).unwrap();
-        data.resize(begin + bytes, fill(name));
+        data.resize(begin + bytes, byte_of(name));
         header.insert(name.clone(), json!({"dtype": "BF16", "shape": shape, "data_offsets": [begin, data.len()]}));
     }
     let text = Value::Object(header).to_string();
