@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from echoplaned.core.errors import SourceUnsupportedError
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds.only_sized import LLAMA_CPP, VLLM_METHODS
 from echoplaned.planning.inspection import Checkpoint, architectures, find_refusal
-
-LLAMA_CPP: Final = "llama.cpp"
-# What vLLM and its siblings read, by the method that a config names (vLLM 0.32, `QUANTIZATION_METHODS`).
-VLLM_METHODS: Final = frozenset(
-    {
-        "auto-round", "auto_round", "awq", "awq_marlin", "bitsandbytes", "compressed-tensors", "experts_int8", "fbgemm_fp8",
-        "fp8", "gptq", "gptq_marlin", "hqq", "intel/auto-round", "modelopt", "modelopt_fp4", "modelopt_fp8", "modelopt_mixed",
-        "mxfp4", "quark", "torchao",
-    }
-)  # fmt: skip
 
 
 def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -> Failure | None:
