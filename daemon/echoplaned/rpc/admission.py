@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.budgets import Budget
@@ -55,6 +55,7 @@ from echoplaned.rpc.version_request import (
 _MAX_WAITING_DIGESTS: Final = 32
 
 VersionEvent = LoadVersion | UpdateModel
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class Admission:
             question = SizeQuestion(
                 asked.source_uri, asked.shape, asked.reservoir or ReservoirOverrides(), bool(asked.model), dict(taken)
             )
-            return await self._size(question, peer)
+            return await self._read_headers(peer, partial(self._deps.planning.size, question, self._handle.state))
         return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
@@ -196,12 +197,12 @@ class Admission:
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     async def _inspect(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
-        found = await self._read_headers(asked.source_uri, peer)
+        found = await self._read_headers(peer, partial(self._deps.planning.inspect, asked.source_uri))
         return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
 
     async def _inspect_all(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
         """Inspect a source and read all of it for its digest, which makes a version what it is."""
-        found = await self._read_headers(asked.source_uri, peer)
+        found = await self._read_headers(peer, partial(self._deps.planning.inspect, asked.source_uri))
         # What is wrong with the rest of the request is found before gigabytes are read for it.
         spec = new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency)
         stop = Stop()
@@ -209,13 +210,13 @@ class Admission:
         facts = await self._digests.run(digest, size=_bytes_of(found), give_up=stop.stop)
         return replace(spec, digest=facts.digest), facts
 
-    async def _read_headers(self, source_uri: str, peer: str) -> InspectedSource:
-        async with self._turns.turn(peer):
-            return await self._headers.run(partial(self._deps.planning.inspect, source_uri))
+    async def _read_headers(self, peer: str, read: Callable[[], T]) -> T:
+        """Read a source's headers in a connection's turn.
 
-    async def _size(self, question: SizeQuestion, peer: str) -> Plan:
+        Turns are fair between connections, and end with the caller; a thread's place lasts until what it reads is read.
+        """
         async with self._turns.turn(peer):
-            return await self._headers.run(partial(self._deps.planning.size, question, self._handle.state))
+            return await self._headers.run(read)
 
     async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
         """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
