@@ -69,18 +69,24 @@ def check_agreement(health: models_pb2.ModelHealth) -> None:
         assert version.state == SERVING or not all(passed) or len(passed) < version.wanted_instance_count, health
 
 
+def freeze_inference(stub: Any, model: str, pid: int) -> int:
+    """Stop the thread of a worker that computes, found by letting it work; return its id."""
+
+    def work() -> None:
+        for _ in range(60):
+            stub.ModelInfer(request(model, 60), timeout=20.0)
+
+    frozen = busiest_thread(pid, work)
+    freeze(frozen)
+    return frozen
+
+
 def test_a_hung_step_is_not_serving_within_ten_seconds(system: e.System) -> None:
     """Its reports go on and a call is in flight; health says so, of model and version, and every probe that is shown agrees."""
     system.load("hung")
     (instance,) = instances(system, "hung")
     with stub_at(instance.address) as stub:
-
-        def work() -> None:
-            for _ in range(60):
-                stub.ModelInfer(request("hung", 60), timeout=20.0)
-
-        frozen = busiest_thread(instance.pid, work)
-        freeze(frozen)
+        frozen = freeze_inference(stub, "hung", instance.pid)
         call = stub.ModelInfer.future(request("hung"), timeout=60.0)
         began_s = time.monotonic()
         while system.client.get_health("hung").state == SERVING:
@@ -104,13 +110,7 @@ def test_an_idle_engine_that_hangs_is_found(system: e.System) -> None:
     system.load("idle")
     (instance,) = instances(system, "idle")
     with stub_at(instance.address) as stub:
-
-        def work() -> None:
-            for _ in range(60):
-                stub.ModelInfer(request("idle", 60), timeout=20.0)
-
-        frozen = busiest_thread(instance.pid, work)
-        freeze(frozen)
+        frozen = freeze_inference(stub, "idle", instance.pid)
     began_s = time.monotonic()
     e.eventually(lambda: not is_serving(system, "models/idle"), BAR_S + 5.0 + LATE_S, "an idle engine to be found hung")
     print(f"an idle hung engine was NOT_SERVING after {time.monotonic() - began_s:.1f} s")  # noqa: T201 - a result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,11 +15,10 @@ from echoplaned.core.errors import ModelNotFoundError
 from echoplaned.core.state import State
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.core_faults import MAX_ALARMS, CoreFaultError, CoreFaults
-from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.loop import Loop
 from echoplaned.testing import builders
-from tests.runtime.test_loop import V1, Disk, House, Recorder
+from tests.runtime.test_loop import V1, Disk, House, open_house
 
 
 def broken_model(state: State) -> State:
@@ -33,16 +31,9 @@ def broken_model(state: State) -> State:
 @pytest.fixture
 async def house() -> AsyncIterator[House]:
     """Return a running loop over a store and adapters in memory."""
-    disk, adapters = Disk(), Recorder()
-    ids = iter(f"id{n}" for n in range(1000))
-    loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: next(ids))
-    loop.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
-    running = asyncio.create_task(loop.run(tick_s=3600.0))
-    yield House(loop, disk, adapters)
-    assert not running.done(), "nothing that the core raises ends the loop"
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    await loop.close()
+    async with open_house() as (opened, running):
+        yield opened
+        assert not running.done(), "nothing that the core raises ends the loop"
 
 
 async def test_an_event_that_breaks_the_core_is_dropped(house: House) -> None:

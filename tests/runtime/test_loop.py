@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -187,18 +188,25 @@ class House:
         return ev.GatesJudged(0.0, "m", "r1", rollout.stage, rollout.evidence_window, verdicts)
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    """Return a running loop over a store and adapters in memory."""
+@contextlib.asynccontextmanager
+async def open_house() -> AsyncIterator[tuple[House, asyncio.Task[None]]]:
+    """Run a loop over a store and adapters in memory; yield both, and the task that it runs in."""
     disk, adapters = Disk(), Recorder()
     ids = iter(f"id{n}" for n in range(1000))
     loop = Loop(disk.load(), disk, AnnounceLog(lambda _after, _limit: ()), lambda: 0.0, lambda: next(ids))
     loop.connect(Dispatcher(adapters, adapters, adapters, adapters, adapters))
     running = asyncio.create_task(loop.run(tick_s=3600.0))
-    yield House(loop, disk, adapters)
+    yield House(loop, disk, adapters), running
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await loop.close()
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """Return a running loop over a store and adapters in memory."""
+    async with open_house() as (opened, _):
+        yield opened
 
 
 async def test_caller_gets_its_operation(house: House) -> None:
