@@ -29,6 +29,9 @@ from benchmarks.reporting import Row, machine, write
 from benchmarks.tracing import PACKAGE, Walk
 from benchmarks.world import scratch
 from echoplane import AsyncClient
+from echoplane.channels import DIRECT_OPTIONS
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2, rollouts_pb2
 from echoplaned import __main__ as root
 from echoplaned.settings import load_settings
@@ -42,7 +45,11 @@ MODEL: Final = "walked"
 CONTEXT: Final = 509
 """A context length that is no default and no size of the checkpoint."""
 
-REQUESTS: Final = 7919
+SENT: Final = 1013
+REQUESTS: Final = 997
+"""Requests that are reported of each version, a few less than were sent: what the workers did not see arrive is not believed."""
+
+AT_ONCE: Final = 100
 LOAD_S: Final = 300.0
 LIMITS: Final = {"LoadModel to READY": (30, 9), "load report to verdict": (10, 5)}
 
@@ -109,6 +116,10 @@ async def _report(client: AsyncClient, address: str) -> Walk:
         model_id=MODEL, version_id="v2", source_uri="file:v2", context_length=CONTEXT, max_concurrency=2, policy=policy
     )
     await client.update_model(update)
+    await _until_verdict(client, 0)
+    for version in ("v1", "v2"):
+        found = await client.get_version(f"{MODEL}/{version}")
+        await _call(found.instances[0].address)
     async with grpc.aio.insecure_channel(address, server_options()) as channel:
         stream = cast(Any, channel).stream_stream(
             f"/{lrs.SERVICE}/StreamLoadStats",
@@ -116,13 +127,23 @@ async def _report(client: AsyncClient, address: str) -> Walk:
             response_deserializer=lrs_pb2.LoadStatsResponse.FromString,
         )()
         await stream.write(lrs_pb2.LoadStatsRequest(node=base_pb2.Node(id="walker")))
-        await _until_verdict(client, 0)
         seen = Walk("no name marks a count", REQUESTS)
         with seen.followed():
             await stream.write(_stats())
             await _until_verdict(client, REQUESTS)
         stream.cancel()
     return seen
+
+
+async def _call(address: str) -> None:
+    """Send an instance real requests."""
+    request = oip.ModelInferRequest(model_name=MODEL)
+    request.inputs.add(name="text", datatype="BYTES", shape=[1]).contents.bytes_contents.append(b"a walk")
+    async with grpc.aio.insecure_channel(address, DIRECT_OPTIONS) as channel:
+        stub = cast(Any, oip_grpc.GRPCInferenceServiceStub(channel))
+        for first in range(0, SENT, AT_ONCE):
+            count = min(AT_ONCE, SENT - first)
+            await asyncio.gather(*(stub.ModelInfer(request, timeout=LOAD_S) for _ in range(count)))
 
 
 def _stats() -> lrs_pb2.LoadStatsRequest:
