@@ -154,6 +154,7 @@ def read_only(system: e.System) -> Iterator[None]:
     path = str(system.daemon.state_dir)
     for options in (("--bind", path, path), ("-o", "remount,bind,ro", path)):
         if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:  # noqa: S607 - wherever it is
+            system.daemon.start()  # the tests that follow have the same daemon
             pytest.skip("mounting is not permitted here; RLIMIT_FSIZE is tried in any case")
     try:
         system.daemon.start()

@@ -25,7 +25,7 @@ from echoplaned.core.errors import (
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.planning import inspect_config, inspect_model
-from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
+from echoplaned.planning.inspection import digest_facts, inspect_checkpoint, survey_model
 from echoplaned.ports.stop import Stop
 from tests.planning.conftest import Draft, raw_file, safetensors_file
 
@@ -254,10 +254,18 @@ def test_a_directory_without_rights(draft: Draft, tmp_path: Path) -> None:
     directory = draft.write(tmp_path / "model")
     directory.chmod(0)
     try:
-        with pytest.raises(SourceCorruptError, match="permission denied"):
-            inspect_model(directory)
+        for read in (inspect_model, survey_model):
+            with pytest.raises(SourceCorruptError, match="permission denied"):
+                read(directory)
     finally:
         directory.chmod(0o700)
+
+
+@pytest.mark.parametrize("read", [inspect_model, survey_model])
+def test_a_path_that_the_file_system_refuses(read: Callable[[Path], object], tmp_path: Path) -> None:
+    """What the file system says of a path is told as a source that cannot be read, for every user."""
+    with pytest.raises(SourceCorruptError, match="cannot be read: file name too long"):
+        read(tmp_path / ("x" * 300))
 
 
 def test_links_out_of_the_root(draft: Draft, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""The native module's exceptions as errors that callers may see."""
+"""The native module's exceptions, and what the file system refuses, as errors that callers may see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from echoplaned import _allocator
@@ -134,9 +135,15 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn every exception of the native module into the error that carries its reason; a mistake of its own stays one."""
+    """Turn every exception of the native module into the error that carries its reason; a mistake of its own stays one.
+
+    A file that may not be looked at (its directory has no rights for this user) is told like one that cannot be read.
+    """
     try:
         yield
+    except OSError as error:
+        name = Path(str(error.filename)).name if error.filename else "a file"
+        raise _corrupt(f"{name} cannot be read: {(error.strerror or type(error).__name__).lower()}") from error
     except _allocator.NativePanicError:
         raise
     except _allocator.AllocatorError as error:

@@ -95,9 +95,9 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
         SourceChangedError: a file was written or replaced while it was read.
         EchoplaneError: as `inspect_model` says.
     """
-    refuse_adapter(path)
     root = allowed_root.absolute() if allowed_root is not None else _ANY_ROOT  # engines run elsewhere
     with translated():
+        refuse_adapter(path)
         native = _allocator.inspect(path, root)
         if native.task == Task.EMBEDDING:
             _check_modules(path)
@@ -150,12 +150,12 @@ def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
         ArchitectureUnsupportedError: the catalogue has no rules for the model, and there are no tensors.
         DtypeUnsupportedError: weights of a dtype that is unknown.
     """
-    if not path.exists():
-        raise SourceNotFoundError(f"{path.absolute()} does not exist", subject="source_uri", accepted=_SOURCES)
-    if path.is_file() and path.suffix.lower() != ".gguf":
-        return inspect_config(path)
-    directory = resolve_hub(path)
     with translated():
+        if not path.exists():
+            raise SourceNotFoundError(f"{path.absolute()} does not exist", subject="source_uri", accepted=_SOURCES)
+        if path.is_file() and path.suffix.lower() != ".gguf":
+            return inspect_config(path)
+        directory = resolve_hub(path)
         return _checkpoint(_allocator.survey(directory, allowed_root), "")
 
 
@@ -164,13 +164,13 @@ def find_refusal(path: Path, checkpoint: Checkpoint) -> Failure | None:
     try:
         if path.suffix.lower() == ".gguf" or any(name.endswith(".gguf") for name in checkpoint.files):
             raise SourceUnsupportedError(_GGUF, subject="general.architecture", accepted="safetensors")
-        directory = resolve_hub(path)
-        if checkpoint.has_weights:
-            inspect_checkpoint(directory, with_digest=False)
-        else:
-            refuse_adapter(directory)
-            config = directory if path.is_file() else directory / "config.json"
-            with translated():
+        with translated():
+            directory = resolve_hub(path)
+            if checkpoint.has_weights:
+                inspect_checkpoint(directory, with_digest=False)
+            else:
+                refuse_adapter(directory)
+                config = directory if path.is_file() else directory / "config.json"
                 _allocator.inspect_config(_read(config, _MAX_CONFIG_BYTES))
     except EchoplaneError as error:
         return error.failure
