@@ -15,6 +15,7 @@ from echoplaned.testing.daemon import DaemonProcess
 from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord
 
 _POLL_S = 0.1
+_START_S = 120.0  # on a busy machine; else a second
 
 
 def minilm() -> Path:
@@ -35,7 +36,7 @@ def daemon(*, spares: int, roots: tuple[Path, ...] = ()) -> Iterator[DaemonProce
     with scratch() as folder:
         process = DaemonProcess(folder / "state", roots, ("--spare-workers", str(spares)))
         try:
-            process.start()
+            process.start(_START_S)
             yield process
         finally:
             failure = sys.exception()

@@ -48,6 +48,7 @@ from echoplaned.runtime.clock import SteadyClock, boot_moments, read_offset, shi
 from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.heap import GlibcHeap, HeapTrimmer
 from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
 from echoplaned.settings import Settings, SettingsInvalidError, load_settings
@@ -280,6 +281,7 @@ async def run(daemon: Daemon) -> None:
         asyncio.create_task(daemon.loop.run(settings.tick_interval_s), name="loop"),
         asyncio.create_task(daemon.xds.ads.run(), name="ads"),
         asyncio.create_task(daemon.history.run(), name="history"),
+        asyncio.create_task(HeapTrimmer(GlibcHeap()).run(), name="heap"),
     ]
     stopping = asyncio.create_task(_signalled(), name="signals")
     await daemon.server.start()

@@ -80,8 +80,11 @@ def test_plans_of_a_sparse_checkpoint(system: e.System) -> None:
     plan(system, small)
     with ThreadPoolExecutor(5) as pool:
         others = [pool.submit(plan, system, big) for _ in range(4)]
-        assert plan(system, small) < SOON_S
-        assert max(other.result() for other in others) < 2 * SOON_S
+        small_s = plan(system, small)
+        big_s = max(other.result() for other in others)
+    print(f"a small plan beside four of 32 GiB: {small_s:.3f} s, these {big_s:.3f} s")  # noqa: T201 - a figure
+    assert small_s < SOON_S
+    assert big_s < 2 * SOON_S
 
 
 def test_plans_that_nobody_waits_for(system: e.System) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
@@ -22,8 +23,29 @@ MIB = 1024 * 1024
 STREAMS, NAMES = 20, 20_000
 READ_S = 5.0
 """How long the streams that are not refused are given: names that do not exist have no answer that one could wait for."""
+RETURNED_MIB = 24
+"""What a daemon may keep of bursts of callers, in MiB: it was 30 to 50 after each, 160 after six, before free pages were handed back."""
 WATCH_EVENTS = "/echoplane.v1.StatusService/WatchEvents"
 HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A daemon without an engine, and its resident memory before any attack, in MiB."""
+
+    system: e.System
+    rss_mib: float
+
+
+@pytest.fixture(scope="module")
+def attacked(bare: e.System) -> Bare:
+    """Let each protocol's code be loaded before anything is measured."""
+    for method in (SOTW, DELTA):
+        with connection(bare.daemon.address) as start:
+            stream = start(method)
+            stream.send(subscription(method, STREAMS))
+            stream.answer()
+    return Bare(bare, rss_mib(bare))
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +72,13 @@ def subscription(method: str, stream: int) -> bytes:
 
 @pytest.mark.parametrize("method", [SOTW, DELTA], ids=["sotw", "delta"])
 def test_names_that_do_not_exist_cost_little_and_go(
-    bare: e.System, method: str, record_property: Callable[[str, object], None]
+    attacked: Bare, method: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Twenty streams with 20,000 made-up names each: most are refused, the daemon grows by little, and gives it back."""
-    before = rss_mib(bare)
+    """Twenty streams with 20,000 made-up names each: most are refused, the daemon grows by little, and gives it back.
+
+    What was there before is measured before all attacks: what each of them left would else be forgiven.
+    """
+    bare, before = attacked.system, attacked.rss_mib
     with connection(bare.daemon.address) as start:
         streams = [start(method) for _ in range(STREAMS)]
         for number, stream in enumerate(streams):
@@ -68,11 +93,14 @@ def test_names_that_do_not_exist_cost_little_and_go(
             neighbour.send(discovery_pb2.DiscoveryRequest(type_url=str(ResourceType.LISTENER)).SerializeToString())
             neighbour.answer()
     e.eventually(lambda: bare.client.get_metrics().xds.stream_count == 0, 10.0, "no streams")
+    e.pause(1.0)
+    at_once = rss_mib(bare)
+    e.eventually(lambda: rss_mib(bare) - before < RETURNED_MIB, 30.0, f"{at_once:.0f} MiB to go back near {before:.0f}")
     after = rss_mib(bare)
-    record_property("rss_mib", [round(each) for each in (before, during, after)])
+    print(f"rss_mib {method}: {before:.0f}, {during:.0f}, {at_once:.0f}, {after:.0f}")  # noqa: T201 - a figure
+    record_property("rss_mib", [round(each) for each in (before, during, at_once, after)])
     record_property("refused", len(refused))
     assert during - before < 150
-    assert after - before < 80
 
 
 def test_watchers_are_shared(bare: e.System) -> None:

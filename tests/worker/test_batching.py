@@ -89,9 +89,10 @@ class Bench:
             clock=lambda: self.now_s,
         )
 
-    def row(self, name: str, length: int = 4, tokens: int = 1) -> Sequence:
-        """Return a row that reports under a name."""
-        return Sequence([1] * length, Sampling(max_tokens=tokens), lambda outcome: self.got.put_nowait((name, outcome)))
+    def row(self, name: str, length: int = 4, tokens: int = 1, peer: str = "") -> Sequence:
+        """Return a row that reports under a name, and came on a connection."""
+        sampling = Sampling(max_tokens=tokens)
+        return Sequence([1] * length, sampling, lambda outcome: self.got.put_nowait((name, outcome)), peer=peer)
 
     async def next(self) -> tuple[str, Outcome]:
         """Return what came next."""
@@ -165,6 +166,39 @@ async def test_a_full_queue_refuses_the_whole_request() -> None:
         bench.batcher.submit([bench.row("c"), bench.row("d")])
     assert bench.batcher.waiting == 2
     bench.batcher.close(WAIT_S)
+
+
+async def test_connections_take_turns() -> None:
+    """Beside sixty rows of one connection that wait, another's is in the first batch, and a third's of another length in the second."""
+    bench = Bench(queue_limit=200)
+    for number in range(60):
+        bench.batcher.submit([bench.row(f"greedy {number}", peer="greedy")])
+    bench.batcher.submit([bench.row("other length", 100, peer="third")])
+    bench.batcher.submit([bench.row("small", peer="second")])
+    bench.model.may_step.release(2)
+    bench.batcher.start()
+    assert await bench.names(5) == ["greedy 0", "greedy 1", "greedy 2", "other length", "small"]
+    bench.batcher.close(0.1)
+    bench.model.may_step.release(1)
+
+
+async def test_one_connection_leaves_places_for_others() -> None:
+    """A connection has half of the queue at most; what it had of it comes back as its rows are computed, cancelled or failed."""
+    bench = Bench(queue_limit=200)
+    rows = [bench.row(f"{number}", peer="greedy") for number in range(101)]
+    for row in rows[:100]:
+        bench.batcher.submit([row])
+    with pytest.raises(OverloadedError, match="this connection holds 100"):
+        bench.batcher.submit([rows[100]])
+    bench.batcher.submit([bench.row(f"small {n}", peer="small") for n in range(10)])
+    bench.batcher.cancel([rows[0]])
+    bench.batcher.submit([rows[100]])
+    bench.model.may_step.release(28)
+    bench.batcher.start()
+    assert len(await bench.names(110)) == 110
+    bench.batcher.submit([bench.row(f"again {n}", peer="greedy") for n in range(100)])
+    bench.batcher.close(0.1)
+    bench.model.may_step.release(1)
 
 
 async def test_a_step_that_takes_far_longer_than_others_is_a_stall() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
 
 from echoplaned.worker.errors import InvalidInputError, OverloadedError
 from echoplaned.worker.preparing import MAX_WAITING_BYTES, THREADS, Preparer
+
+SMALL = 1024 * 1024
+"""Bytes that every connection may have waiting."""
 
 
 async def test_results_and_errors_come_back() -> None:
@@ -22,13 +26,66 @@ async def test_results_and_errors_come_back() -> None:
 async def test_too_many_bytes_are_refused() -> None:
     """What waits is bounded in all, and the room comes back."""
     preparer, go = Preparer(), threading.Event()
-    held = asyncio.create_task(preparer.run(go.wait, MAX_WAITING_BYTES))
+    share = MAX_WAITING_BYTES // 2
+    held = asyncio.create_task(preparer.run(go.wait, share, "a"))
+    small = [asyncio.create_task(preparer.run(go.wait, SMALL, f"small {n}")) for n in range(share // SMALL)]
     await asyncio.sleep(0)
     with pytest.raises(OverloadedError, match="bytes of requests"):
-        await preparer.run(lambda: 1, 1)
+        await preparer.run(lambda: 1, 1, "b")
     go.set()
     assert await held
-    assert await preparer.run(lambda: 1, MAX_WAITING_BYTES) == 1
+    assert all(await asyncio.gather(*small))
+    assert await preparer.run(lambda: 1, share, "b") == 1
+
+
+async def test_one_connection_leaves_room_for_others() -> None:
+    """A connection that sends more than its share is refused, while others are read, large requests and small ones."""
+    preparer, go = Preparer(), threading.Event()
+    share = MAX_WAITING_BYTES // 2
+    held = asyncio.create_task(preparer.run(go.wait, share, "greedy"))
+    await asyncio.sleep(0)
+    with pytest.raises(OverloadedError, match="this connection holds"):
+        await preparer.run(lambda: 1, 1, "greedy")
+    assert await preparer.run(lambda: 1, SMALL, "small") == 1
+    go.set()
+    assert await held
+
+
+async def test_connections_take_turns_at_the_threads() -> None:
+    """Beside a hundred requests of one connection that wait, another's is the first to be read when a thread comes free."""
+    preparer, go, order = Preparer(), threading.Event(), []
+    held = [asyncio.create_task(preparer.run(go.wait, 1, "greedy")) for _ in range(THREADS)]
+    late = [asyncio.create_task(preparer.run(lambda: order.append("greedy"), 1, "greedy")) for _ in range(100)]
+    await asyncio.sleep(0)
+    late.append(asyncio.create_task(preparer.run(lambda: order.append("small"), 1, "small")))
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(*held, *late)
+    # Each thread that comes free takes one; of those that were free at once the small one's may be the last.
+    assert order.index("small") < 2 * THREADS
+    assert len(order) == 101
+
+
+async def test_an_error_that_nobody_waits_for_is_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """What fails after its caller went frees its thread and its bytes, and nothing complains."""
+    preparer, go = Preparer(), threading.Event()
+
+    def fail() -> None:
+        go.wait()
+        raise ValueError
+
+    gone = asyncio.create_task(preparer.run(fail, MAX_WAITING_BYTES // 2, "a"))
+    await asyncio.sleep(0.05)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    with pytest.raises(OverloadedError):
+        await preparer.run(lambda: 1, 1, "a")
+    go.set()
+    await preparer.run(lambda: 1, 1, "b")
+    while preparer.waiting_bytes:
+        await asyncio.sleep(0.001)
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_work_that_does_not_end_is_answered() -> None:

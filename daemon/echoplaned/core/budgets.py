@@ -19,19 +19,21 @@ class BudgetExceededError(Exception):
 class Budget:
     """A total that peers share.
 
-    Invariants: ``used`` is the sum of what each peer holds; of it, those who hold more than ``SMALL_HOLDING`` hold ``_large``. What
+    Invariants: ``used`` is the sum of what each peer holds; of it, those who hold more than ``small`` hold ``_large``. What
     small holders have fills their own half first, so a crowd of them does not shut the others out before it has to.
 
     Args:
         what: of what, as a message names it.
         total: how much there is.
         share: how much one peer may hold; None: half of the total.
+        small: up to how much a peer may hold out of the half that is kept.
     """
 
-    def __init__(self, what: str, total: int, share: int | None = None) -> None:
+    def __init__(self, what: str, total: int, share: int | None = None, small: int = SMALL_HOLDING) -> None:
         self.what = what
         self.total = total
         self.share = total // 2 if share is None else share
+        self._small_holding = small
         self._held: dict[str, int] = {}
         self._used = 0
         self._large = 0
@@ -53,13 +55,13 @@ class Budget:
         """
         held = self.held(peer)
         after = held + count
-        if after > max(self.share, SMALL_HOLDING):
+        if after > max(self.share, self._small_holding):
             raise BudgetExceededError(
                 f"this connection holds {held} {self.what}, of which one may hold {self.share}: give some back first"
             )
-        small = after <= SMALL_HOLDING
+        small = after <= self._small_holding
         if self._used + count > self.total or (not small and self._large_after(held, after) > self._open_half):
-            kept = "" if small else f", and the rest is kept for connections that hold at most {SMALL_HOLDING}"
+            kept = "" if small else f", and the rest is kept for connections that hold at most {self._small_holding}"
             raise BudgetExceededError(f"{self._used} of {self.total} {self.what} are taken{kept}: call again later")
         self.hold(peer, count)
 
@@ -68,7 +70,7 @@ class Budget:
         held = self.held(peer)
         after = held + count
         self._used += count
-        self._large += _large(after) - _large(held)
+        self._large += self._if_large(after) - self._if_large(held)
         if after > 0:
             self._held[peer] = after
         else:
@@ -84,13 +86,12 @@ class Budget:
 
     def _large_after(self, held: int, after: int) -> int:
         """Return what the open half would hold: all of the large holders, and of the small ones what is beyond their own half."""
-        large = self._large + _large(after) - _large(held)
+        large = self._large + self._if_large(after) - self._if_large(held)
         small = self._used + after - held - large
         return large + max(0, small - self.total // 2)
 
-
-def _large(count: int) -> int:
-    return count if count > SMALL_HOLDING else 0
+    def _if_large(self, count: int) -> int:
+        return count if count > self._small_holding else 0
 
 
 class Holding:

@@ -51,15 +51,17 @@ class Answerer:
         self._tracer = tracer
         self._preparer = Preparer()
 
-    async def read(self, checked: CheckedRequest) -> InferOrder:
-        """Read the values of a request; many of them beside the loop.
+    async def read(self, checked: CheckedRequest, peer: str) -> InferOrder:
+        """Read the values of a request that came on a connection; many of them beside the loop.
 
         Raises:
             CallError: one of them is not accepted, or too much is being read already.
         """
         if checked.elements <= INLINE_ELEMENTS:
-            return checked.read()
-        return await self._preparer.run(checked.read, _ELEMENT_BYTES * checked.elements)
+            order = checked.read()
+        else:
+            order = await self._preparer.run(checked.read, _ELEMENT_BYTES * checked.elements, peer)
+        return replace(order, peer=peer)
 
     async def vectors(self, order: InferOrder, output: str, origin: Origin) -> dict[str, Tensor]:
         """Return an encoder's answer, FP32 [rows, width].
@@ -118,7 +120,11 @@ class Answerer:
         rows = await self._rows(order)
         tap = self._tap(order, rows[0], origin, queue.put_nowait)
         sequence = Sequence(
-            rows[0], self._sampling(order.sampling, rows[0]), tap or queue.put_nowait, traced=tap is not None
+            rows[0],
+            self._sampling(order.sampling, rows[0]),
+            tap or queue.put_nowait,
+            traced=tap is not None,
+            peer=order.peer,
         )
         self._batcher.submit([sequence])
         ids: list[int] = []
@@ -152,6 +158,7 @@ class Answerer:
                 scoring=order.scoring,
                 traced=tap is not None and index == 0,
                 requantised=order.requantised,
+                peer=order.peer,
             )
             for index, row in enumerate(rows)
         ]
@@ -188,7 +195,7 @@ class Answerer:
         elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
         if elements <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
             return self._token_rows(order)
-        return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements)
+        return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements, order.peer)
 
     def _token_rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence; on the loop, or in a thread of the preparer."""

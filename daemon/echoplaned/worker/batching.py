@@ -1,16 +1,20 @@
-"""Dynamic micro-batching: one thread computes; what arrives meanwhile is the next batch. No fixed wait."""
+"""Dynamic micro-batching: one thread computes; what arrives meanwhile is the next batch. No fixed wait.
+
+Connections take turns at the places of a batch, and each has a share of the queue: who sends a thousand calls waits for itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import structlog
 
+from echoplaned.core.budgets import Budget, BudgetExceededError
+from echoplaned.core.fair_queue import FairQueue
 from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
@@ -57,7 +61,7 @@ class Batcher:
     Args:
         start_run: makes a batch of sequences ready to be stepped; called on the inference thread.
         slots: sequences that may be under way at once.
-        queue_limit: sequences that may wait.
+        queue_limit: sequences that may wait, of which a connection has its share.
         on_death: called on the inference thread if it ends by an error of ours, which leaves the worker of no use.
         clock: monotonic seconds.
     """
@@ -73,10 +77,10 @@ class Batcher:
     ) -> None:
         self._start_run = start_run
         self._slots = slots
-        self._queue_limit = queue_limit
+        self._places = Budget("places in the queue", queue_limit)
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[Sequence] = deque()
+        self._waiting: FairQueue[Sequence] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
@@ -114,18 +118,22 @@ class Batcher:
         self._thread.start()
 
     def submit(self, sequences: list[Sequence]) -> None:
-        """Queue the rows of one request, all or none.
+        """Queue the rows of one request, which come on one connection, all or none.
 
         Raises:
-            OverloadedError: the queue has no room for them.
+            OverloadedError: the queue has no room for them, or the connection has its share of it.
             NotServingError: the batcher is closed.
         """
         with self._changed:
             if self._closed:
                 raise NotServingError("the worker is stopping")
-            if len(self._waiting) + len(sequences) > self._queue_limit:
-                raise OverloadedError(f"{len(self._waiting)} sequences are waiting; the limit is {self._queue_limit}")
-            self._waiting.extend(sequences)
+            try:
+                self._places.take(sequences[0].peer, len(sequences))
+            except BudgetExceededError as refused:
+                waiting, limit = len(self._waiting), self._places.total
+                raise OverloadedError(f"{waiting} sequences are waiting; the limit is {limit}: {refused}") from None
+            for sequence in sequences:
+                self._waiting.put(sequence.peer, sequence)
             self._changed.notify()
 
     def cancel(self, sequences: Iterable[Sequence]) -> None:
@@ -135,15 +143,14 @@ class Batcher:
             sequence.cancel()
         with self._changed:
             for sequence in gone:
-                if sequence in self._waiting:
-                    self._waiting.remove(sequence)
+                if self._waiting.remove(sequence.peer, sequence):
+                    self._places.give(sequence.peer)
 
     def close(self, timeout_s: float) -> None:
         """Refuse new rows, fail the waiting ones and wait for the thread. Event loop only."""
         with self._changed:
             self._closed = True
-            left = list(self._waiting)
-            self._waiting.clear()
+            left = self._waiting.clear()
             self._changed.notify()
         for sequence in left:
             sequence.tell(Failure(NotServingError("the worker is stopping")))
@@ -214,19 +221,15 @@ class Batcher:
             self._fail(rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
 
     def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
-        """Take the oldest row and others of its kind, as many as there are slots."""
+        """Take the row whose turn it is and others of its kind, as many as there are slots."""
         with self._changed:
-            while wait and not self._waiting and not self._closed:
+            while wait and not len(self._waiting) and not self._closed:
                 self._changed.wait()
-            if self._closed or free_slots <= 0 or not self._waiting:
+            if self._closed or free_slots <= 0 or not len(self._waiting):
                 return []
-            kind = _kind(self._waiting[0])
-            taken: list[Sequence] = []
-            kept: deque[Sequence] = deque()
-            while self._waiting and len(taken) < free_slots:
-                row = self._waiting.popleft()
-                (taken if _kind(row) == kind else kept).append(row)
-            self._waiting.extendleft(reversed(kept))
+            taken = self._waiting.pop_alike(free_slots, _kind)
+            for row in taken:
+                self._places.give(row.peer)
             return taken
 
     def _fail(self, rows: list[Sequence], error: CallError) -> None:

@@ -235,10 +235,11 @@ def _short_id(request: oip.ModelInferRequest | Unread) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who calls. ``is_daemon``: it has the control key."""
+    """Who calls. ``is_daemon``: it has the control key. ``peer``: the connection."""
 
     origin: Origin
     is_daemon: bool
+    peer: str
 
 
 async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
@@ -249,7 +250,8 @@ async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Call
     """
     if not caller.is_daemon:
         check_allowed(request.parameters)
-    return await serving.answerer.read(check_request(request, serving.model.options, serving.model.signature))
+    checked = check_request(request, serving.model.options, serving.model.signature)
+    return await serving.answerer.read(checked, caller.peer)
 
 
 async def _answer(
@@ -299,7 +301,9 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
         if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
     }
     is_probe = is_daemon and PROBE_MARK in metadata
-    return _Caller(Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon)
+    return _Caller(
+        Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, context.peer()
+    )
 
 
 def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:

@@ -1,17 +1,26 @@
-"""What a request costs before it is queued, where it is no trifle: in threads of its own, so that the loop goes on reporting."""
+"""What a request costs before it is queued, where it is no trifle: in threads of its own, so that the loop goes on reporting.
+
+Connections take turns at these threads, and each has a share of the bytes that may wait for them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Final, TypeVar
 
+from echoplaned.core.budgets import Budget, BudgetExceededError
+from echoplaned.core.fair_queue import FairQueue
 from echoplaned.worker.errors import InvalidInputError, OverloadedError
 
 THREADS: Final = 4
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Of requests that wait for, or are in, these threads."""
+
+_SMALL_BYTES: Final = 1024 * 1024
+"""Up to so much a connection may have waiting out of the half that is kept for those with little."""
 
 DEADLINE_S: Final = 10.0
 
@@ -30,41 +39,34 @@ class Preparer:
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prepare")
         self._deadline_s = deadline_s
-        self._waiting_bytes = 0
+        self._bytes = Budget("bytes of requests that are being read", MAX_WAITING_BYTES, small=_SMALL_BYTES)
+        # Invariant: while work waits for its turn, every thread is taken; one that comes free goes straight to the next in turn.
+        self._free = THREADS
+        self._turns: FairQueue[asyncio.Future[None]] = FairQueue()
 
-    async def run(self, work: Callable[[], T], size_bytes: int) -> T:
-        """Return what some work returns, or raise what it raises.
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the requests that are being read, or wait for it."""
+        return self._bytes.used
+
+    async def run(self, work: Callable[[], T], size_bytes: int, peer: str = "") -> T:
+        """Return what some work for a connection returns, or raise what it raises.
 
         Raises:
-            OverloadedError: too much waits already, or no thread became free in time.
+            OverloadedError: too much waits already, in all or of this connection, or no thread became free in time.
             InvalidInputError: the work itself did not end in time.
         """
-        if self._waiting_bytes + size_bytes > MAX_WAITING_BYTES:
-            raise OverloadedError(
-                f"{self._waiting_bytes} bytes of requests are being read; the limit is {MAX_WAITING_BYTES}"
-            )
-        began = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def do() -> T:
-            loop.call_soon_threadsafe(began.set)
-            return work()
-
-        self._waiting_bytes += size_bytes
-        done = loop.run_in_executor(self._threads, do)
-        done.add_done_callback(lambda _: self._ended(size_bytes))
         try:
-            return await self._in_time(done, began)
-        finally:
-            if not done.done():
-                done.cancel()  # what has not begun never will; what has goes on, and nobody listens
-
-    async def _in_time(self, done: asyncio.Future[T], began: asyncio.Event) -> T:
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                await began.wait()
-        except TimeoutError:
-            raise OverloadedError(f"no thread was free for {self._deadline_s:g} s to read the request") from None
+            self._bytes.take(peer, size_bytes)
+        except BudgetExceededError as refused:
+            raise OverloadedError(str(refused)) from None
+        with ExitStack() as undo:
+            undo.callback(self._bytes.give, peer, size_bytes)
+            await self._turn(peer)
+            undo.pop_all()
+        done = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        # Native code that goes on beyond the deadline, or after its caller has gone, keeps its thread and its bytes.
+        done.add_done_callback(lambda ended: self._ended(ended, peer, size_bytes))
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.shield(done)
@@ -73,5 +75,35 @@ class Preparer:
                 f"the version's tokenizer did not end within {self._deadline_s:g} s for this request"
             ) from None
 
-    def _ended(self, size_bytes: int) -> None:
-        self._waiting_bytes -= size_bytes
+    async def _turn(self, peer: str) -> None:
+        """Wait until a thread is this work's."""
+        if self._free:
+            self._free -= 1
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._turns.put(peer, mine)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await mine
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if mine.done() and not mine.cancelled():
+                self._release()  # the turn came together with the end of its wait, and is passed on
+            else:
+                self._turns.remove(peer, mine)
+            if isinstance(error, TimeoutError):
+                raise OverloadedError(f"no thread was free for {self._deadline_s:g} s to read the request") from None
+            raise
+
+    def _release(self) -> None:
+        while len(self._turns):
+            following = self._turns.pop()
+            if not following.done():
+                following.set_result(None)
+                return
+        self._free += 1
+
+    def _ended(self, done: asyncio.Future[T], peer: str, size_bytes: int) -> None:
+        if not done.cancelled():
+            done.exception()  # perhaps nobody is left to ask for it, and asyncio would complain in the log
+        self._bytes.give(peer, size_bytes)
+        self._release()

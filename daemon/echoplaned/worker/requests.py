@@ -54,7 +54,7 @@ class InferOrder:
 
     ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
     ``scoring``: how the tokens are scored; None: they are answered. ``truncate``: cut what is longer than the context.
-    ``requantised``: answer as the model in INT8 would.
+    ``requantised``: answer as the model in INT8 would. ``peer``: the connection that it came on; connections take turns.
     """
 
     texts: tuple[str, ...]
@@ -65,6 +65,7 @@ class InferOrder:
     scoring: Scoring | None = None
     truncate: bool = False
     requantised: bool = False
+    peer: str = ""
 
     @property
     def size(self) -> int:

@@ -83,9 +83,10 @@ class Sequence:
         scoring: score the tokens instead of generating.
         traced: measure what telemetry needs beside the answer.
         requantised: compute as the model in INT8 would.
+        peer: the connection that it came on; connections take turns.
     """
 
-    __slots__ = ("_listener", "cancelled", "requantised", "sampling", "scoring", "token_ids", "traced")
+    __slots__ = ("_listener", "cancelled", "peer", "requantised", "sampling", "scoring", "token_ids", "traced")
 
     def __init__(
         self,
@@ -96,12 +97,14 @@ class Sequence:
         scoring: Scoring | None = None,
         traced: bool = False,
         requantised: bool = False,
+        peer: str = "",
     ) -> None:
         self.token_ids = token_ids
         self.sampling = sampling
         self.scoring = scoring
         self.traced = traced
         self.requantised = requantised
+        self.peer = peer
         self.cancelled = False
         self._listener = listener
 

@@ -28,6 +28,13 @@ from echoplaned.worker_contract.record import RecordKeeper
 from echoplaned.worker_contract.server import LeaderServer
 from echoplaned.worker_contract.service import StopOrder
 
+MAX_STREAMS: Final = 128
+"""Calls of one connection that are under way at most; further ones wait in the client, which is told so by HTTP/2.
+
+A call that is taken in costs the event loop some 0.2 ms before its turn can be looked at: a thousand at once would keep everybody's
+calls waiting for that alone. Proxies open another connection where they need more.
+"""
+
 _EXIT_DEAD_THREAD: Final = 70
 _INFERENCE_SERVICE: Final = "inference.GRPCInferenceService"
 
@@ -78,7 +85,8 @@ class _Process:
         """Serve until stopped."""
         loop = asyncio.get_running_loop()
         calls = CallCounter(self._worker.counters)
-        server = LeaderServer(EmbeddedLeader(self._worker), self._keeper, self._worker.notify, (calls,))
+        leader = EmbeddedLeader(self._worker)
+        server = LeaderServer(leader, self._keeper, self._worker.notify, (calls,), MAX_STREAMS)
         inference = InferenceService(self._worker, self._keeper.record.control_key)
         add_inference(inference, self._worker, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)

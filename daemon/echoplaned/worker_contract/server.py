@@ -38,6 +38,7 @@ class LeaderServer:
         keeper: its record.
         on_stop: called once when the end has begun, before calls in flight get their grace.
         interceptors: see every call before its handler does.
+        max_streams: calls of one connection that are under way at most, further ones wait in the client; None: no bound.
     """
 
     def __init__(
@@ -46,13 +47,15 @@ class LeaderServer:
         keeper: RecordKeeper,
         on_stop: Callable[[], None] | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        max_streams: int | None = None,
     ) -> None:
         self._leader = leader
         self._keeper = keeper
         self._on_stop = on_stop
         self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
         self._control = ControlService(leader, self._orders.put_nowait, keeper.record.control_key)
-        self.server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
+        streams = () if max_streams is None else (("grpc.max_concurrent_streams", max_streams),)
+        self.server = grpc.aio.server(options=(*SERVER_OPTIONS, *streams), interceptors=interceptors)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
 
     async def start(self, listen: str, endpoints: Sequence[Endpoint] = ()) -> str:

@@ -1,0 +1,103 @@
+"""Free memory goes back to the system, and only where that is worth it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echoplaned.runtime.heap import SLACK_BYTES, HeapTrimmer, HeapUse
+
+MIB = 1024 * 1024
+
+_SCRIPT = """
+import ctypes
+from echoplaned.runtime.heap import GlibcHeap, HeapTrimmer
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+heap = GlibcHeap()
+trimmer = HeapTrimmer(heap)
+before = heap.read().resident_bytes
+blocks = [libc.malloc(100_000) for _ in range(1000)]
+for block in blocks:
+    ctypes.memset(block, 1, 100_000)
+for block in blocks[:-1]:  # the last one holds the rest
+    libc.free(block)
+kept = heap.read().resident_bytes - before
+trimmer.look()
+print(kept, heap.read().resident_bytes - before, trimmer.look())
+"""
+
+
+def test_blocks_before_one_that_stays_go_back() -> None:
+    """A hundred megabytes that one block at the heap's end would hold are gone after a look, and the next one finds nothing to do."""
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, check=True, timeout=60)
+    kept, left, again = done.stdout.split()
+    assert int(kept) > 90 * MIB
+    assert int(left) < 8 * MIB
+    assert again == "False"
+
+
+@dataclass
+class ModelHeap:
+    """A heap in numbers: blocks in use, free ones that are resident, and free ones that are not."""
+
+    used: int = 0
+    kept: int = 0
+    returned: int = 0
+    trims: int = 0
+
+    def read(self) -> HeapUse:
+        """Return how it is used."""
+        return HeapUse(self.used + self.kept, self.kept + self.returned)
+
+    def trim(self) -> None:
+        """Hand back what is kept."""
+        self.trims += 1
+        self.returned += self.kept
+        self.kept = 0
+
+    def grow(self, size: int) -> None:
+        """Use more: what is kept first, then what was handed back, then new memory."""
+        self.used += size
+        again = min(size, self.kept)
+        self.kept -= again
+        self.returned -= min(size - again, self.returned)
+
+    def free(self, size: int) -> None:
+        """Use less."""
+        size = min(size, self.used)
+        self.used -= size
+        self.kept += size
+
+
+@given(st.lists(st.tuples(st.sampled_from(["grow", "free", "look"]), st.integers(0, 100 * MIB)), max_size=60))
+def test_little_is_kept_however_callers_come_and_go(events: list[tuple[str, int]]) -> None:
+    """After a look less than twice the slack is kept, whatever came before it; a second look at once never trims again."""
+    heap = ModelHeap(used=80 * MIB)
+    trimmer = HeapTrimmer(heap)
+    for event, size in [*events, ("look", 0)]:
+        if event == "grow":
+            heap.grow(size)
+        elif event == "free":
+            heap.free(size)
+        else:
+            trimmer.look()
+            assert heap.kept < 2 * SLACK_BYTES
+            assert not trimmer.look()
+
+
+def test_a_heap_that_grows_is_left_alone() -> None:
+    """Where callers come and stay, nothing is free, and nothing is trimmed."""
+    heap = ModelHeap(used=80 * MIB)
+    trimmer = HeapTrimmer(heap)
+    for _ in range(50):
+        heap.grow(30 * MIB)
+        trimmer.look()
+    assert heap.trims == 0
