@@ -74,8 +74,44 @@ def test_an_idle_engine_is_probed_after_three_seconds_and_hangs_by_the_probe() -
     assert not engine.go(100)
     engine.progress.probe_began(engine.now_s)
     assert not engine.progress.wants_probe(engine.now_s)
-    assert not engine.go(8)
+    assert not engine.go(5.5)
     assert engine.go(0.5) == "1 calls in flight and no step for 8 s"
+
+
+def test_an_engine_that_hangs_while_it_is_idle_is_found_within_ten_seconds() -> None:
+    """From its last step to the end of the wait for a probe: whoever calls first, as long as the engine can say what a step takes."""
+    probed = Engine()
+    probed.progress.probe_ended(probed.now_s, answered=True)
+    last_step_s = probed.now_s
+    while not probed.progress.wants_probe(probed.now_s):
+        probed.go(0.5)
+    probed.progress.probe_began(probed.now_s)
+    while not probed.go(0.5):
+        assert probed.now_s - last_step_s < 9.5
+    called = Engine()
+    last_step_s = called.now_s
+    called.go(2.5)
+    called.calls, called.expected_s = 1, 0.1
+    while not called.go(0.5):
+        assert called.now_s - last_step_s < 9.5
+
+
+def test_idle_time_is_no_part_of_a_step() -> None:
+    """A quick answer after a pause moves no limit, and a first request of unknown size has the whole time for itself."""
+    engine = Engine()
+    engine.go(3)
+    engine.calls = 1
+    assert not engine.go(8)
+    assert engine.go(0.5)
+    engine = Engine()
+    engine.go(3)
+    engine.calls, engine.expected_s = 1, 0.1
+    engine.go(0.5, steps=1)
+    engine.calls, engine.expected_s = 0, 0.0
+    engine.go(3)
+    engine.progress.probe_began(engine.now_s)
+    engine.progress.probe_ended(engine.now_s + 0.5, answered=True)
+    assert engine.progress.limit_s(engine.now_s) == 8
 
 
 def test_a_busy_engine_is_probed_every_five_seconds() -> None:

@@ -40,6 +40,10 @@ class RawStream:
         """Write one message."""
         self._requests.put(message)
 
+    def end(self) -> None:
+        """Say that nothing more comes; the server then ends the stream."""
+        self._requests.put(None)
+
     def answer(self, timeout_s: float = 10.0) -> bytes:
         """Return the next answer."""
         return self.answers.get(timeout=timeout_s)

@@ -106,13 +106,13 @@ def test_a_hung_step_is_not_serving_within_ten_seconds(system: e.System) -> None
 
 
 def test_an_idle_engine_that_hangs_is_found(system: e.System) -> None:
-    """Nobody calls it: the daemon's own probe hangs, and is waited for no longer than a caller's request."""
+    """Nobody calls it: the daemon's own probe hangs, and from its freezing to NOT_SERVING it takes no longer than with a call in flight."""
     system.load("idle")
     (instance,) = instances(system, "idle")
     with stub_at(instance.address) as stub:
         frozen = freeze_inference(stub, "idle", instance.pid)
     began_s = time.monotonic()
-    e.eventually(lambda: not is_serving(system, "models/idle"), BAR_S + 5.0 + LATE_S, "an idle engine to be found hung")
+    e.eventually(lambda: not is_serving(system, "models/idle"), BAR_S + LATE_S, "an idle engine to be found hung")
     print(f"an idle hung engine was NOT_SERVING after {time.monotonic() - began_s:.1f} s")  # noqa: T201 - a result
     check_agreement(system.client.check_health("idle"))
     bury(frozen)

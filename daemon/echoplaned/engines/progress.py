@@ -21,6 +21,9 @@ class HangLimits:
             steps are not known yet.
         probe_after_s: idle, or without a step, for so long: a probe is sent.
         probe_every_s: probes of one that is busy, so that wrong answers are seen too.
+        idle_counted_s: of the time without a step before a call came to an idle model, so much counts as well: one that hangs while it
+            is idle is found by a probe that goes out after ``probe_after_s``, and all of it has to take less than 10 s. With the half
+            second that a report is late and the quarters between two looks it is 9.5 s at most.
     """
 
     no_step_s: float = 8.0
@@ -29,6 +32,7 @@ class HangLimits:
     unprobed_s: float = 60.0
     probe_after_s: float = 3.0
     probe_every_s: float = 5.0
+    idle_counted_s: float = 2.5
 
 
 class Longest:
@@ -78,6 +82,8 @@ class Progress:
         self._calls = 0
         # Since when calls are in flight and no step came; moves with every step, and while nothing is in flight.
         self._since_s = now_s
+        # Time without a step before that, which a probe should have ended sooner. Not part of any step: it moves no limit.
+        self._idle_s = 0.0
         self._stepped_s = now_s
         self._probe_s: float | None = None
         self._probed_s = now_s
@@ -91,19 +97,23 @@ class Progress:
         before = report.progress if self._count is None else self._count
         stepped = report.progress != before
         self._seen += max(0, report.progress - before)
-        if stepped and self._has_calls:
+        had_calls = self._has_calls
+        if stepped and had_calls:
             self._note_step(now_s)
         self._count, self._calls = report.progress, report.counters.in_flight
         self._expected_s = report.step_expected_s
         if stepped:
             self._stepped_s = now_s
         if stepped or not self._has_calls:
-            self._since_s = now_s
+            self._since_s, self._idle_s = now_s, 0.0
+        elif not had_calls and self._expected_s:
+            # A caller's first request may be a long one: only where the engine says what its step may take, idle time counts.
+            self._idle_s = self._counted_idle_s(now_s)
 
     def probe_began(self, now_s: float) -> None:
         """A probe goes out: from now on a call is in flight, whatever the engine counts."""
         if not self._has_calls:
-            self._since_s = now_s
+            self._since_s, self._idle_s = now_s, self._counted_idle_s(now_s)
         self._probe_s = now_s
 
     def probe_ended(self, now_s: float, *, answered: bool) -> None:
@@ -112,6 +122,7 @@ class Progress:
             self._note_step(now_s)
             self._seen += 1
             self._since_s = self._stepped_s = now_s
+            self._idle_s = 0.0
         self._probe_s, self._probed_s = None, now_s
 
     def wants_probe(self, now_s: float) -> bool:
@@ -137,7 +148,7 @@ class Progress:
 
     def why_hung(self, now_s: float) -> str:
         """Say why the model counts as hung; empty if it does not."""
-        still_s = now_s - self._since_s
+        still_s = now_s - self._since_s + self._idle_s
         if still_s <= self.limit_s(now_s):
             return ""
         calls = max(self._calls, 0 if self._probe_s is None else 1)
@@ -146,6 +157,10 @@ class Progress:
     @property
     def _has_calls(self) -> bool:
         return self._calls > 0 or self._probe_s is not None
+
+    def _counted_idle_s(self, now_s: float) -> float:
+        """Return how long a model that was idle has made no step, as far as that counts."""
+        return min(now_s - self._stepped_s, self._limits.idle_counted_s)
 
     def _note_step(self, now_s: float) -> None:
         """Remember how long a step took that came with calls in flight.

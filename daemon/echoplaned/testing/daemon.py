@@ -29,8 +29,8 @@ def free_port() -> int:
 class DaemonProcess:
     """``echoplaned serve`` with a state directory; may be killed and started again on the same port.
 
-    ``extra``: more arguments. ``wrapper``: a command that starts it, such as ``setpriv ...``. stdout and stderr go to ``daemon.log``
-    beside the state.
+    ``extra``: more arguments. ``wrapper``: a command that starts it, such as ``setpriv ...``. ``python``: of another environment, to
+    run another release. stdout and stderr go to ``daemon.log`` beside the state.
     """
 
     state_dir: Path
@@ -38,6 +38,7 @@ class DaemonProcess:
     extra: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     wrapper: tuple[str, ...] = ()
+    python: str = sys.executable
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -59,7 +60,7 @@ class DaemonProcess:
         self.state_dir.mkdir(parents=True, exist_ok=True)
         command = [
             *self.wrapper,
-            sys.executable,
+            self.python,
             "-m",
             "echoplaned",
             "serve",

@@ -117,7 +117,7 @@ class LoadReportService:
         raw = await context.read()
         if raw is _EOF:
             return
-        first = _parse(raw)
+        first = parse_report(cast(bytes, raw))
         peer = context.peer()
         reporter = Reporter(read_node_id(first.node, peer), stream, peer)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
@@ -127,7 +127,7 @@ class LoadReportService:
         try:
             while (raw := await context.read()) is not _EOF:
                 now_s = self._clock()
-                self._report(_parse(raw), reporter, now_s - reported_s)
+                self._report(parse_report(cast(bytes, raw)), reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
@@ -137,13 +137,13 @@ class LoadReportService:
             self._observer.load_report(report)
 
 
-def _parse(raw: object) -> lrs_pb2.LoadStatsRequest:
+def parse_report(raw: bytes) -> lrs_pb2.LoadStatsRequest:
     """Return a report that is within bounds.
 
     Raises:
         BadRequestError: it is none, or has more in it than is read.
     """
-    report = parse(cast(bytes, raw), lrs_pb2.LoadStatsRequest.FromString, MAX_REPORT_BYTES)
+    report = parse(raw, lrs_pb2.LoadStatsRequest.FromString, MAX_REPORT_BYTES)
     clusters = report.cluster_stats
     # The clusters are counted before their localities are: a report of 2 MiB has room for a million empty ones.
     if len(clusters) > MAX_CLUSTERS or sum(len(each.upstream_locality_stats) for each in clusters) > MAX_CLUSTERS:

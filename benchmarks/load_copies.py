@@ -1,0 +1,134 @@
+"""LoadModel to READY with weights that are copied, against a release that mapped them from the file, by turns.
+
+python -m benchmarks.load_copies --baseline OTHER/.venv/bin/python [--rounds 3]
+
+Both releases have a standby worker for each replica and the checkpoint's pages in the page cache. Seconds are a client's, from the call
+to READY; processor seconds are those of the workers that load (a busy machine moves them least); memory is the workers' PSS once READY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+import psutil
+
+from benchmarks.reporting import RESULTS, machine
+from benchmarks.world import minilm, scratch, wait_for_spares
+from echoplane import Client
+from echoplane.channels import DIRECT_OPTIONS
+from echoplane.googleapis import operations_pb2, operations_pb2_grpc
+from echoplane.operations import read_completed
+from echoplane.v1 import models_pb2
+from echoplaned.testing import checkpoints
+from echoplaned.testing.daemon import DaemonProcess
+
+LARGE: Final = checkpoints.EncoderShape(layers=19, width=1024, heads=16, feed_forward=4096)
+"""About 1 GB in FP32."""
+
+REPLICAS: Final = (1, 2)
+BAR: Final = 1.3
+_SETTLE_S: Final = 1.0
+_WAIT_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One load: seconds for the client, processor seconds of the workers and of the daemon, PSS of the workers in bytes."""
+
+    total_s: float
+    workers_cpu_s: float
+    daemon_cpu_s: float
+    pss_bytes: int
+
+
+def load_once(python: str, source: Path, replicas: int) -> Load:
+    """Start a daemon with as many standby workers as replicas, load once, and end it."""
+    with scratch() as folder:
+        process = DaemonProcess(folder / "state", (source.parent,), ("--spare-workers", str(replicas)), python=python)
+        try:
+            process.start(120.0)
+            with Client(process.address) as client:
+                wait_for_spares(process, replicas, _WAIT_S)
+                return measure_load(client, process, source, replicas)
+        finally:
+            process.clean()
+
+
+def measure_load(client: Client, process: DaemonProcess, source: Path, replicas: int) -> Load:
+    """Load a version and look at what it took."""
+    assert process.process is not None
+    daemon = psutil.Process(process.process.pid)
+    standby = {each.pid: cpu_s(each) for each in process.engines()}
+    daemon_s, began_s = cpu_s(daemon), time.perf_counter()
+    request = models_pb2.LoadModelRequest(
+        model_id="m", version_id="v1", source_uri=f"file:{source}", replicas=replicas, pinned=True
+    )
+    operation = client.load_model(request)
+    with grpc.insecure_channel(process.address, DIRECT_OPTIONS) as channel:
+        wait = operations_pb2.WaitOperationRequest(name=operation.name)
+        operation = operations_pb2_grpc.OperationsStub(channel).WaitOperation(wait, timeout=_WAIT_S)
+    total_s = time.perf_counter() - began_s
+    read_completed(operation)
+    (version,) = client.list_versions("m")
+    loaded = [psutil.Process(instance.pid) for instance in version.instances]
+    assert len(loaded) == replicas
+    workers_s = sum(cpu_s(each) - standby[each.pid] for each in loaded)
+    daemon_s = cpu_s(daemon) - daemon_s
+    time.sleep(_SETTLE_S)
+    return Load(total_s, workers_s, daemon_s, sum(each.memory_full_info().pss for each in loaded))
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the processor seconds of a process."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def compare(baseline: str, name: str, source: Path, replicas: int, rounds: int) -> dict[str, object]:
+    """Load by turns; return both sides' rounds and the ratios of their medians."""
+    sides: dict[str, list[Load]] = {"mapped": [], "copied": []}
+    for _ in range(rounds):
+        for side, python in (("mapped", baseline), ("copied", sys.executable)):
+            sides[side].append(load_once(python, source, replicas))
+            print(f"{name}, {replicas} replicas, {side}: {sides[side][-1]}", flush=True)
+    fields = ("total_s", "workers_cpu_s", "pss_bytes")
+    medians = {
+        side: {f: statistics.median(getattr(one, f) for one in loads) for f in fields} for side, loads in sides.items()
+    }
+    ratios = {f: medians["copied"][f] / medians["mapped"][f] for f in fields}
+    print(f"{name}, {replicas} replicas: " + ", ".join(f"{f} {ratio:.2f} x" for f, ratio in ratios.items()), flush=True)
+    rows = {side: [asdict(one) for one in loads] for side, loads in sides.items()}
+    return {"checkpoint": name, "replicas": replicas, "rounds": rows, "medians": medians, "ratios": ratios}
+
+
+def main() -> int:
+    """Compare both checkpoints with one and two replicas, and write the result."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load_copies", description=__doc__)
+    parser.add_argument("--baseline", required=True, help="python of the environment of the other release")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", default="load-copies.json", help="name in benchmarks/results")
+    options = parser.parse_args()
+    before = os.getloadavg()[0]
+    with scratch() as folder:
+        large = checkpoints.make_encoder(folder / "large", shape=LARGE)
+        found = [
+            compare(options.baseline, name, source, replicas, options.rounds)
+            for name, source in (("MiniLM", minilm()), ("1 GB", large))
+            for replicas in REPLICAS
+        ]
+    result = {"bar": BAR, "machine": asdict(machine(before)), "loads": found}
+    (RESULTS / options.output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
