@@ -59,7 +59,7 @@ def wait_of(model: Model, instance: InstanceKey) -> MemoryWait | None:
 
 def memory_alarms(state: State) -> tuple[str, ...]:
     """Return a sentence for every device where others hold what was promised to instances."""
-    return tuple(_shortage_text(state, device_id) for device_id in state.short_devices)
+    return tuple(_shortage_text(state, name) for name in state.short_devices if _missing_bytes(state, name))
 
 
 def _is_pending(transaction: Transaction, wait: MemoryWait) -> bool:
@@ -89,11 +89,16 @@ def _short(state: State, measured: Iterable[MeasuredMemory]) -> Iterable[str]:
             yield one.device_id
 
 
+def _missing_bytes(state: State, device_id: str) -> int:
+    measured = find_measured(state, device_id)
+    return 0 if measured is None else max(0, -measured.left_bytes(reserved_bytes(state, device_id)))
+
+
 def _shortage_text(state: State, device_id: str) -> str:
     reserved, measured = reserved_bytes(state, device_id), find_measured(state, device_id)
     if measured is None:  # short devices are of the newest sample
         return f"{device_id} is not measured any more"
-    missing = max(0, -measured.left_bytes(reserved))
+    missing = _missing_bytes(state, device_id)
     others = foreign_text(measured.foreign_bytes(reserved), measured.holders)
     return (
         f"{device_id}: {missing} of the {reserved} bytes that instances were promised are not free, as {others}:"

@@ -161,10 +161,11 @@ class Calibration:
 class Plan:
     """The answer to "does it fit, and where?", the same in ``validate_only``, in errors and in ``PlanModel``.
 
-    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry a rank of a replica,
-    empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it replaces.
-    ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each rank's
-    need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0: nothing.
+    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry for each
+    rank of each replica, empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it
+    replaces. ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each
+    rank's need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0:
+    nothing.
     ``cpu_isa``: the instruction set that activations are planned for; empty: another engine's plan.
     ``serves``: whether the engine would load it; if not, ``serves_reason`` is the stable reason and ``serves_detail`` says file, field
     and what to do.
