@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 
@@ -38,6 +39,8 @@ from echoplaned.gates.standard import GateSources, StandardGates
 from echoplaned.planning import find_devices
 from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.instance_planner import InstancePlanner
+from echoplaned.planning.measuring import Meter
+from echoplaned.planning.sampler import MemorySampler
 from echoplaned.ports.request_counts import CountedBy
 from echoplaned.ports.traffic import TrafficSource
 from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
@@ -90,6 +93,7 @@ class Daemon:
     engines: EngineProcesses
     xds: Xds
     planner: InstancePlanner
+    sampler: MemorySampler
     gates: GateRunner
     history: CountHistory
     prober: OipProber
@@ -140,8 +144,10 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     )
     gates = _gates(settings, loop, metrics, gate_sources)
     engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
-    allocator = Allocator(settings.model_roots, engine_versions)
-    planner = InstancePlanner(loop.emit, clock, allocator.plan, loop.faults.report)
+    meter = Meter(state.devices, engines.leader_pids)
+    allocator = Allocator(settings.model_roots, engine_versions, meter)
+    planner = InstancePlanner(loop.emit, clock, allocator.plan, loop.faults.report, settings.memory_wait_s)
+    sampler = MemorySampler(meter, loop.emit, clock, lambda: loop.state, partial(loop.faults.note, "memory", ()))
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
     budgets = XdsBudgets(settings.max_xds_streams, settings.max_xds_names)
     reports = LoadReportService(traffic, time.monotonic, budgets)
@@ -175,6 +181,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         engines,
         xds,
         planner,
+        sampler,
         gates,
         history,
         prober,
@@ -282,6 +289,7 @@ async def run(daemon: Daemon) -> None:
         asyncio.create_task(daemon.xds.ads.run(), name="ads"),
         asyncio.create_task(daemon.history.run(), name="history"),
         asyncio.create_task(HeapTrimmer(GlibcHeap()).run(), name="heap"),
+        asyncio.create_task(daemon.sampler.run(), name="memory"),
     ]
     stopping = asyncio.create_task(_signalled(), name="signals")
     await daemon.server.start()
@@ -305,6 +313,7 @@ async def recover(daemon: Daemon) -> None:
     if daemon.loop.state.store_epoch == 0 and not settings.sweep_unowned:
         await asyncio.to_thread(refuse_unowned, settings.state_dir.resolve())
     found = await daemon.engines.adopt()
+    await daemon.loop.handle(await daemon.sampler.first())
     if daemon.clock_shift_s:
         log.warning("clock.was_set", seconds=daemon.clock_shift_s)
     await daemon.loop.handle(Recovered(daemon.clock(), found, daemon.clock_shift_s))

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         le=2**50,
         description="Size of host memory as a device, in bytes; default: what the host has.",
     )
+    memory_wait_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        description="Seconds that a load waits at most until memory that is reserved by nobody is measured as free.",
+    )
     spare_workers: int = Field(
         default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
     )

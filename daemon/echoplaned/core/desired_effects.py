@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echoplaned.core.contexts import served_spec
 from echoplaned.core.effects import (
     DrainEngine,
     EvaluateGates,
@@ -13,6 +14,7 @@ from echoplaned.core.effects import (
     StopEngine,
 )
 from echoplaned.core.holding import CALLS_S, is_held, may_be_called
+from echoplaned.core.ids import InstanceKey
 from echoplaned.core.queries import is_ready
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
@@ -60,9 +62,9 @@ def _instance_effect(
     effect: KeyedEffect | None = None
     match instance.state:
         case InstanceState.PENDING:
-            effect = PlaceInstance(key, reservation_epoch)
+            effect = _place(model, key, reservation_epoch)
         case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
-            effect = StartEngine(key, generation, instance.placement, version.spec, version.facts)
+            effect = StartEngine(key, generation, instance.placement, served_spec(version), version.facts)
         case InstanceState.PROBING:
             effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:
@@ -75,6 +77,13 @@ def _instance_effect(
         case _:
             pass  # READY and GONE ask for nothing; a restart that is not due waits for a tick
     return effect
+
+
+def _place(model: Model, key: InstanceKey, reservation_epoch: int) -> PlaceInstance:
+    wait = next((one for one in model.waits if one.instance == key), None)
+    if wait is None:
+        return PlaceInstance(key, reservation_epoch)
+    return PlaceInstance(key, reservation_epoch, wait.looks, wait.since_s)
 
 
 def _is_due(instance: Instance, now_s: float) -> bool:

@@ -24,15 +24,20 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class PlaceInstance:
-    """Find room for an instance."""
+    """Find room for an instance.
+
+    ``looks``: how often it was asked for again while the instance waits for memory; ``waiting_since_s``: since when, None: it does not.
+    """
 
     instance: InstanceKey
     reservation_epoch: int
+    looks: int = 0
+    waiting_since_s: float | None = None
 
     @property
     def key(self) -> EffectKey:
-        """Instance and reservation epoch."""
-        return ("place", str(self.instance), self.reservation_epoch)
+        """Instance and reservation epoch, and the look of one that waits."""
+        return ("place", str(self.instance), self.reservation_epoch, *((self.looks,) if self.looks else ()))
 
 
 @dataclass(frozen=True, slots=True)

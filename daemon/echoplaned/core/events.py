@@ -10,7 +10,9 @@ from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.failure import Failure
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.memory import MeasuredMemory
 from echoplaned.core.placement import Placement
+from echoplaned.core.plan import Plan
 from echoplaned.core.state import Verdict
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -18,12 +20,19 @@ from echoplaned.core.state import Verdict
 
 @dataclass(frozen=True, slots=True)
 class InstancePlaced:
-    """The planner found room. ``reservation_epoch``: what it read."""
+    """The planner found room.
+
+    Attributes:
+        placement: where.
+        reservation_epoch: what it read.
+        plan: with a shorter context than the one that the version was admitted with; None: as it was admitted.
+    """
 
     now_s: float
     instance: InstanceKey
     placement: Placement
     reservation_epoch: int
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,29 @@ class PlacementRefused:
     instance: InstanceKey
     failure: Failure
     reservation_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementDelayed:
+    """There is room by what is reserved, and not as it is measured: freed memory may not be back yet.
+
+    Attributes:
+        reason: what is waited for, for people.
+        reservation_epoch: what the planner read.
+    """
+
+    now_s: float
+    instance: InstanceKey
+    reason: str
+    reservation_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySampled:
+    """Devices were looked at; those that could not be are left out."""
+
+    now_s: float
+    devices: tuple[MeasuredMemory, ...]
 
 
 # --- engines: every one carries (instance, generation) -------------------------------------------------------------
@@ -290,7 +322,7 @@ class Recovered:
     clock_shift_s: float = 0.0
 
 
-PlacementEvent = InstancePlaced | PlacementRefused
+PlacementEvent = InstancePlaced | PlacementRefused | PlacementDelayed
 EngineEvent = (
     EngineReady
     | ProbesPassed
@@ -312,6 +344,7 @@ Event = (
     | Int8BaselineMeasured
     | TrafficEvent
     | GatesJudged
+    | MemorySampled
     | AdapterFailed
     | Tick
     | Recovered

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from echoplaned.core.errors import MemoryInsufficientError, SurgeInfeasibleError
-from echoplaned.core.plan import Plan
+from echoplaned.core.memory import foreign_text
+from echoplaned.core.plan import DeviceFit, Plan
 
 
 def unfit(plan: Plan) -> MemoryInsufficientError | SurgeInfeasibleError:
@@ -24,9 +25,14 @@ def require_fit(plan: Plan) -> Plan:
     return plan
 
 
+def _device_text(fit: DeviceFit) -> str:
+    text = f"{fit.device_id} has {fit.free_bytes} of {fit.needed_bytes} bytes free"
+    return f"{text}, as {foreign_text(fit.foreign_bytes, fit.holders)}" if fit.foreign_bytes else text
+
+
 def _text(plan: Plan) -> str:
     beside = " beside the version that is serving" if plan.surge else ""
-    devices = "; ".join(f"{d.device_id} has {d.free_bytes} of {d.needed_bytes} bytes free" for d in plan.devices)
+    devices = "; ".join(map(_device_text, plan.devices))
     count = len(plan.alternatives)
     instead = f"{count} alternatives fit, see the plan" if count else "nothing near it fits: free memory first"
     return f"{plan.replicas} x {plan.upper_bytes} bytes do not fit{beside} ({devices or 'no device'}); {instead}"

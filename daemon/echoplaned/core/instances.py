@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from echoplaned.core.contexts import is_context_open
 from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.devices import end_wait
 from echoplaned.core.effects import ExplainReading, UndrainEngine
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
@@ -67,8 +69,19 @@ def on_placed(transaction: Transaction, event: InstancePlaced) -> None:
         return transaction.bump_reservations()
     state = _next(found[2], InstanceSignal.RESERVED)
     transaction.put_instance(replace(found[2], state=state, placement=event.placement))
+    _choose_context(transaction, event)
+    end_wait(transaction, event.instance)
     transaction.bump_reservations()
     return None
+
+
+def _choose_context(transaction: Transaction, event: InstancePlaced) -> None:
+    """Keep the context of a version's first reservation, where nobody asked for one: it was planned for all its replicas."""
+    version = transaction.version(event.instance.version)
+    if not is_context_open(version):
+        return
+    plan = event.plan or version.plan
+    transaction.put_version(replace(version, plan=plan, context_length=plan.context_length))
 
 
 def on_placement_refused(transaction: Transaction, event: PlacementRefused) -> None:
@@ -88,6 +101,7 @@ def give_up_pending(transaction: Transaction, key: InstanceKey, failure: Failure
     """Give up an instance that has no place yet, and its version with it."""
     found = find_instance(transaction.state, key)
     if found is not None:
+        end_wait(transaction, key)
         transaction.drop_instance(key)
         _fail_version(transaction, found[2], failure)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
+from echoplaned.core.memory import MemoryHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFit:
-    """How a plan stands on one device. ``free_bytes``: capacity less the reserve less every reservation."""
+    """How a plan stands on one device.
+
+    ``free_bytes``: capacity less the reserve less every reservation, or less than that where less is measured as free.
+    ``foreign_bytes``: what others hold where that is so, else 0; ``holders``: the largest of them.
+    """
 
     device_id: str
     free_bytes: int
     needed_bytes: int
+    foreign_bytes: int = 0
+    holders: tuple[MemoryHolder, ...] = ()
 
     @property
     def fits(self) -> bool:
@@ -154,10 +161,11 @@ class Calibration:
 class Plan:
     """The answer to "does it fit, and where?", the same in ``validate_only``, in errors and in ``PlanModel``.
 
-    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry a replica,
-    empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it replaces.
-    ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each rank's
-    need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0: nothing.
+    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry for each
+    rank of each replica, empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it
+    replaces. ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each
+    rank's need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0:
+    nothing.
     ``cpu_isa``: the instruction set that activations are planned for; empty: another engine's plan.
     ``serves``: whether the engine would load it; if not, ``serves_reason`` is the stable reason and ``serves_detail`` says file, field
     and what to do.
@@ -192,4 +200,12 @@ class Plan:
 
     def placed_bytes(self) -> Counter[str]:
         """Return what its replicas take by device id; nothing where they do not fit."""
-        return Counter({device: count * self.upper_bytes for device, count in Counter(self.device_ids).items()})
+        needs, taken = self.rank_bytes, Counter[str]()
+        for number, device in enumerate(self.device_ids):
+            taken[device] += needs[number % len(needs)]
+        return taken
+
+    @property
+    def rank_bytes(self) -> tuple[int, ...]:
+        """What admission reserves for each rank of one instance; one entry where nothing is split."""
+        return tuple(rank.upper_bytes for rank in self.ranks) if len(self.ranks) > 1 else (self.upper_bytes,)

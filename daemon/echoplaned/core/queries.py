@@ -6,6 +6,7 @@ import hashlib
 
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.memory import MeasuredMemory
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
     Instance,
@@ -101,6 +102,20 @@ def free_bytes(state: State, device_id: str) -> int:
         if device.device_id == device_id:
             return device.capacity_bytes - device.reserve_bytes - reserved_bytes(state, device_id)
     return 0
+
+
+def available_bytes(state: State, device_id: str) -> int:
+    """Return what a new instance may have of a device: what is left for reservations, or less where less is measured as free.
+
+    Negative where more is reserved, or promised, than there is.
+    """
+    free, measured = free_bytes(state, device_id), find_measured(state, device_id)
+    return free if measured is None else min(free, measured.left_bytes(reserved_bytes(state, device_id)))
+
+
+def find_measured(state: State, device_id: str) -> MeasuredMemory | None:
+    """Return a device as it was last looked at; None: it was not, or it does not tell."""
+    return next((one for one in state.measured if one.device_id == device_id), None)
 
 
 def etag(model: Model) -> str:

@@ -42,7 +42,7 @@ class ServingShape:
 
     Attributes:
         dtype: of the weights.
-        context_length: longest sequence, tokens.
+        context_length: longest sequence, tokens; 0: nobody asked, and what fits is chosen (``contexts.py``).
         max_concurrency: sequences computed at once.
         engine: kind of the engine.
         replicas: instances.
@@ -100,10 +100,10 @@ ALL_DEFAULTS: Final = ShapeRequest()
 
 
 def request_of(shape: ServingShape) -> ShapeRequest:
-    """Return the request that asks for a shape in every point."""
+    """Return the request that asks for a shape in every point; a context that is open is not asked for."""
     return ShapeRequest(
         dtype=shape.dtype,
-        context_length=shape.context_length,
+        context_length=shape.context_length or None,
         max_concurrency=shape.max_concurrency,
         engine=shape.engine,
         replicas=shape.replicas,

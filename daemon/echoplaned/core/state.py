@@ -14,6 +14,7 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Failure
 from echoplaned.core.fault import AdapterFault
 from echoplaned.core.ids import LOCAL_PRINCIPAL, InstanceKey, VersionKey
+from echoplaned.core.memory import MeasuredMemory
 from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Device, Plan
 from echoplaned.core.routes_view import ModelRoutes
@@ -104,6 +105,8 @@ class Version:
         spec: what makes its engine what it is.
         facts: what its files say.
         plan: the plan that it was admitted with.
+        context_length: what its first reservation chose where the spec asks for none, tokens; kept from then on. 0: none yet, or the
+            spec says it.
         requested_tier: where the caller wants it kept.
         desired_tier: where it shall be kept now: as requested while it is wanted, COLD once it is not. COLD: no instance shall exist.
         pinned: whether it is never chosen to make room.
@@ -122,6 +125,7 @@ class Version:
     spec: VersionSpec
     facts: ModelFacts
     plan: Plan
+    context_length: int = 0
     requested_tier: Tier = Tier.HOT
     desired_tier: Tier = Tier.HOT
     pinned: bool = False
@@ -280,11 +284,28 @@ class RoutesProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryWait:
+    """An instance whose bytes are free by what is reserved, and not as they are measured: it is placed once they are.
+
+    Attributes:
+        instance: who waits; PENDING.
+        since_s: since when.
+        reason: what it waits for, for people.
+        looks: how often the planner was asked again since.
+    """
+
+    instance: InstanceKey
+    since_s: float
+    reason: str
+    looks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model with its versions. ``routes``: what is to be published (desired); ``progress``: what is known of it (observed).
 
     ``serving_version``: the version that has the traffic when no rollout is under way. ``faults``: of adapters, of effects that still
-    hold; observed.
+    hold; observed, as is ``waits``: instances that wait for memory.
     """
 
     model_id: str
@@ -295,6 +316,7 @@ class Model:
     routes: ModelRoutes | None = None
     progress: RoutesProgress = RoutesProgress()
     faults: tuple[AdapterFault, ...] = ()
+    waits: tuple[MemoryWait, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     deleting: str = ""  # the id of the operation that deletes it; empty: none
     create_time_s: float = 0.0
@@ -344,7 +366,8 @@ class State:
     ``calibrations``: what was measured of engines, in the order of their keys. ``issued``: by model, keys of the effects
     that were handed out and still hold; observed, never persisted, so that after a crash every effect that the state implies is handed
     out again. ``clients_back_s``: when every client has found this daemon again, in
-    seconds since the epoch; observed.
+    seconds since the epoch; observed. ``measured``: devices as they were last looked at, ``short_devices``: those of them where others
+    hold what is promised to instances, ``released_s``: when an instance last gave its bytes back; observed.
     """
 
     devices: tuple[Device, ...] = ()
@@ -357,4 +380,7 @@ class State:
     announce_sequence: int = 0
     stale_event_count: int = 0
     clients_back_s: float = 0.0
+    measured: tuple[MeasuredMemory, ...] = ()
+    short_devices: tuple[str, ...] = ()
+    released_s: float | None = None
     issued: Mapping[str, frozenset[tuple[str | int, ...]]] = field(default_factory=lambda: MappingProxyType({}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from echoplaned.core import adapter_faults, events, instances, recovery
+from echoplaned.core import adapter_faults, devices, events, instances, recovery
 from echoplaned.core.calibration import with_reading
 from echoplaned.core.commands import Command
 from echoplaned.core.commands.model import ConfigureModel, DeleteModel, on_configure, on_delete_model
@@ -116,11 +116,11 @@ def _same_model(before: Model, after: Model) -> bool:
 
 
 def durable_model(model: Model) -> Model:
-    """Return a model without what is only observed: progress of routes, faults of adapters, a rollout's running verdicts."""
+    """Return a model without what is only observed: progress of routes, faults of adapters, waits, a rollout's verdicts."""
     rollout = model.rollout
     if rollout is not None:
         rollout = replace(rollout, verdicts=(), hold=None, held_reason="", stale_subscribers=())
-    return replace(model, progress=RoutesProgress(), faults=(), rollout=rollout)
+    return replace(model, progress=RoutesProgress(), faults=(), waits=(), rollout=rollout)
 
 
 def _on_progress(transaction: Transaction, event: events.RoutesProgressed) -> None:
@@ -218,6 +218,8 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         DeleteOperation: on_delete_operation,
         events.InstancePlaced: instances.on_placed,
         events.PlacementRefused: instances.on_placement_refused,
+        events.PlacementDelayed: devices.on_delayed,
+        events.MemorySampled: devices.on_sampled,
         events.EngineReady: instances.on_engine_event,
         events.ProbesPassed: instances.on_engine_event,
         events.ProbesFailed: instances.on_engine_event,

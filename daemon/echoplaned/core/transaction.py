@@ -66,6 +66,7 @@ class Transaction:
         gone = next(i for i in version.instances if i.key == key)
         self.put_version(replace(version, instances=tuple(i for i in version.instances if i.key != key)))
         if gone.placement is not None:
+            self.state = replace(self.state, released_s=self.now_s)
             self.bump_reservations()
 
     def bump_reservations(self) -> None:

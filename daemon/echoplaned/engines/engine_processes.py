@@ -165,6 +165,10 @@ class EngineProcesses:
         """Return the process that leads an instance's engine under this id; 0: there is none."""
         return self._leaders.pid_of(leader_id)
 
+    def leader_pids(self) -> frozenset[int]:
+        """Return the processes that lead instances' engines; may be called from any thread."""
+        return self._leaders.pids
+
     def control_key_at(self, address: str) -> str:
         """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
         return self._leaders.control_key_at(address)

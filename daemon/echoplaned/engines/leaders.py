@@ -119,6 +119,11 @@ class Leaders:
         leaders = (watched.leader for watched in self._instances.values())
         return next((one.process.pid for one in leaders if one.worker_id == leader_id), 0)
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes that lead instances; may be read from any thread."""
+        return frozenset(watched.leader.process.pid for watched in tuple(self._instances.values()))
+
     def control_key_at(self, address: str) -> str:
         """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
         leaders = (watched.leader for watched in self._instances.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from echoplaned.core.facts import ModelFacts
@@ -14,6 +15,7 @@ from echoplaned.planning.admission import plan_version, size_source
 from echoplaned.planning.checkpoints import CheckpointCache
 from echoplaned.planning.hub import resolve_hub
 from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
+from echoplaned.planning.measuring import Meter
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sources import resolve_source
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
@@ -26,9 +28,13 @@ class Allocator:
     Args:
         roots: every file that is read lies beneath one of them.
         engine_versions: the version of each engine kind that a load would start now, as its workers report it.
+        meter: measures the devices; None: nobody does, and what is reserved counts alone.
     """
 
-    def __init__(self, roots: Sequence[Path], engine_versions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, roots: Sequence[Path], engine_versions: Mapping[str, str] | None = None, meter: Meter | None = None
+    ) -> None:
+        self._meter = meter
         self._roots = tuple(roots)
         self._engine_versions = dict(engine_versions or {})
         self._checkpoints = CheckpointCache()
@@ -51,6 +57,10 @@ class Allocator:
         """Plan a source that a load would refuse: its size, and why it would not be served."""
         path = resolve_hub(resolve_source(question.source_uri, self._roots))
         return size_source(path, question, state, self._engine_versions)
+
+    def look(self, state: State) -> State:
+        """Return a state with its devices as they are measured now."""
+        return state if self._meter is None else replace(state, measured=self._meter.measure())
 
     def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Plan a version's memory on the devices as a state has them."""

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from echoplaned.core.calibration import engine_key, readings_of
 from echoplaned.core.plan import Plan
-from echoplaned.core.queries import reserved_bytes
+from echoplaned.core.queries import available_bytes, free_bytes, reserved_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.planning.calibration import Calibrated, calibrate
 from echoplaned.planning.candidates import candidates_of
 from echoplaned.planning.inspection import Checkpoint
-from echoplaned.planning.plan import PlanRequest, plan_load
+from echoplaned.planning.plan import ForeignMemory, PlanRequest, plan_load
 from echoplaned.ports.planning import PlanQuestion, SizeQuestion
 
 
@@ -36,6 +36,8 @@ def plan_version(
         calibrated=_calibrated(spec.shape.engine, state, engine_versions),
         reserved_bytes=held_bytes(state, taken),
         reservoir=spec.reservoir,
+        least_context=question.least_context,
+        foreign=foreign_memory(state),
     )
     return plan_load(request)
 
@@ -55,16 +57,35 @@ def size_source(path: Path, question: SizeQuestion, state: State, engine_version
         calibrated=_calibrated(question.shape.engine or DEFAULT_KIND.name, state, engine_versions),
         reserved_bytes=held_bytes(state, question.taken_bytes),
         reservoir=question.reservoir,
+        least_context=question.least_context,
+        foreign=foreign_memory(state),
     )
     return plan_load(request)
 
 
 def held_bytes(state: State, taken: Mapping[str, int]) -> dict[str, int]:
-    """Return what instances hold on each device, and what else is taken there."""
+    """Return what instances hold on each device, what others hold beyond what is kept back, and what else is taken there."""
     return {
-        device.device_id: reserved_bytes(state, device.device_id) + taken.get(device.device_id, 0)
+        device.device_id: reserved_bytes(state, device.device_id)
+        + _displaced_bytes(state, device.device_id)
+        + taken.get(device.device_id, 0)
         for device in state.devices
     }
+
+
+def foreign_memory(state: State) -> dict[str, ForeignMemory]:
+    """Return what others hold on each device where less is measured as free than what is reserved would leave."""
+    found = {}
+    for measured in state.measured:
+        if _displaced_bytes(state, measured.device_id):
+            foreign = measured.foreign_bytes(reserved_bytes(state, measured.device_id))
+            found[measured.device_id] = ForeignMemory(foreign, measured.holders)
+    return found
+
+
+def _displaced_bytes(state: State, device_id: str) -> int:
+    """Return by how much less is measured as free than what is reserved would leave."""
+    return 0 if not state.measured else max(0, free_bytes(state, device_id) - available_bytes(state, device_id))
 
 
 def _calibrated(engine: str, state: State, engine_versions: Mapping[str, str]) -> Calibrated:

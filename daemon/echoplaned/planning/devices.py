@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,13 @@ import pynvml
 
 from echoplaned.core.cpu_isa import CpuIsa, isa_of_cpu
 from echoplaned.core.plan import Device
+from echoplaned.planning.host_memory import MemoryFiles
 
 HOST_DEVICE_ID: Final = "host"
 _MIN_RESERVE_BYTES: Final = 1024**3
 _RESERVE_FRACTION: Final = 10
 """One part in ten of a device is never given to a model."""
 
-_CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
-_CGROUP_SELF: Final = Path("/proc/self/cgroup")
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
@@ -63,59 +63,35 @@ def reserve_bytes(capacity_bytes: int) -> int:
 
 def _host_memory_bytes() -> int:
     """Return physical memory or the tightest limit of the process's cgroups and their parents."""
-    return min([int(psutil.virtual_memory().total), *cgroup_limits(_CGROUP_ROOT, _CGROUP_SELF)])
+    return min([int(psutil.virtual_memory().total), *MemoryFiles().limits()])
 
 
 def cgroup_limits(root: Path, membership: Path) -> list[int]:
-    """Return the memory limits of the process's cgroups and of every parent, in bytes; empty where there are none.
+    """Return the memory limits of the process's cgroups and of every parent, in bytes; empty where there are none."""
+    return MemoryFiles(root, membership).limits()
 
-    Version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) has ``memory.max``, and version 1, which older hosts mount, alone or
-    beside it, a hierarchy ``memory`` with ``memory.limit_in_bytes``. In a container the root itself may carry the limit.
-    """
+
+@contextmanager
+def nvml() -> Iterator[bool]:
+    """Open NVIDIA's library for the body; false where there is no driver."""
     try:
-        lines = membership.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    limits: list[int] = []
-    for line in lines:
-        _, controllers, own = line.split(":", 2)
-        if not controllers:
-            limits += _limits_upwards(root, own, "memory.max")
-        elif "memory" in controllers.split(","):
-            limits += _limits_upwards(root / "memory", own, "memory.limit_in_bytes")
-    return limits
-
-
-def _limits_upwards(root: Path, own: str, name: str) -> list[int]:
-    """Return the limits of a cgroup and its parents within one hierarchy."""
-    leaf = root / own.lstrip("/")
-    if not leaf.is_relative_to(root) or ".." in leaf.parts:  # another namespace's path
-        leaf = root
-    found = (_read_limit(each / name) for each in (leaf, *leaf.parents) if each.is_relative_to(root))
-    return [limit for limit in found if limit is not None]
-
-
-def _read_limit(path: Path) -> int | None:
-    """Return a limit in bytes; None where the file is missing or says ``max``."""
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield False
+        return
     try:
-        text = path.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() else None
+        yield True
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _gpus() -> tuple[Device, ...]:
     """Return the GPUs that NVML knows, in its order; empty without a driver or without GPUs."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()
+    with nvml() as works:
+        try:
+            return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())) if works else ()
+        except pynvml.NVMLError:
+            return ()
 
 
 def _gpu(index: int) -> Device:

@@ -1,8 +1,9 @@
-"""Finds a device for one instance: microseconds of Rust in the loop's turn, and a thread for all that reads files."""
+"""Finds devices for one instance: microseconds of Rust in the loop's turn, and a thread for all that reads files."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -11,19 +12,23 @@ from pathlib import Path
 import structlog
 
 from echoplaned.core.calibration import engine_key
+from echoplaned.core.contexts import is_context_open, replaced_context, served_shape
 from echoplaned.core.effects import ExplainReading, PlaceInstance
 from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.events import InstancePlaced, PlacementRefused, ReadingTaken
+from echoplaned.core.events import InstancePlaced, PlacementDelayed, PlacementRefused, ReadingTaken
 from echoplaned.core.fit import unfit
-from echoplaned.core.placement import on_one_device
+from echoplaned.core.ids import InstanceKey
+from echoplaned.core.memory import RELEASE_SETTLES_S, foreign_text
+from echoplaned.core.placement import LOCAL_NODE, Placement
 from echoplaned.core.plan import Device, DeviceFit, Plan
-from echoplaned.core.queries import find_instance, free_bytes
+from echoplaned.core.queries import available_bytes, find_instance
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
-from echoplaned.planning.admission import held_bytes
+from echoplaned.planning.admission import foreign_memory, held_bytes
 from echoplaned.planning.calibration import explain
 from echoplaned.planning.inspection import survey_model
-from echoplaned.planning.plan import place
+from echoplaned.planning.plan import ForeignMemory
+from echoplaned.planning.seats import seat
 from echoplaned.planning.sizing import size_model
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
@@ -43,9 +48,17 @@ class InstancePlanner:
     A refusal says what would fit, and for that the checkpoint is read: in a thread. Its answer carries the reservation epoch of the
     state that was read, so that one which comes late is stale to the core, which has asked anew by then. Of one instance only the
     newest question is worked on.
+
+    Where there is room by what is reserved, and others hold it as measured, the instance waits for a while: what an engine held may be
+    free a moment after its end. ``wait_s``: for so long at most.
     """
 
-    def __init__(self, emit: Emit, clock: Clock, plan: PlanVersion, failed: ReportFault) -> None:
+    def __init__(
+        self, emit: Emit, clock: Clock, plan: PlanVersion, failed: ReportFault, wait_s: float = RELEASE_SETTLES_S
+    ) -> None:
+        self._wait_s = wait_s
+        # Of instances whose refusal is being worked on: the reservations that it reads.
+        self._epochs: dict[InstanceKey, int] = {}
         self._emit = emit
         self._failed = failed
         self._clock = clock
@@ -53,19 +66,26 @@ class InstancePlanner:
         self._jobs: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def place(self, effect: PlaceInstance, state: State) -> None:
-        """Answer InstancePlaced at once, or PlacementRefused when it is known what would fit."""
+        """Answer InstancePlaced or PlacementDelayed at once, or PlacementRefused when it is known what would fit."""
         found = find_instance(state, effect.instance)
         if found is None:
             return
         model, version, _ = found
-        needed = version.plan.upper_bytes
-        devices = place(state.devices, held_bytes(state, {}), needed_bytes=needed, replicas=1)
-        if devices:
-            placement = on_one_device(devices[0], needed)
-            self._emit(InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch))
-        else:
+        now_s, epoch = self._clock(), state.reservation_epoch
+        placement = _find_placement(version, version.plan, state)
+        if placement is not None:
+            self._emit(InstancePlaced(now_s, effect.instance, placement, epoch))
+        elif self._may_wait(effect, now_s) and _find_placement(version, version.plan, replace(state, measured=())):
+            self._emit(PlacementDelayed(now_s, effect.instance, _waiting_text(version, state), epoch))
+        elif self._epochs.get(effect.instance) != epoch:
+            self._epochs[effect.instance] = epoch
             job = contained(lambda: self._refuse(effect, model, version, state), partial(self._failed, effect.key))
             self._start(("place", str(effect.instance)), job)
+
+    def _may_wait(self, effect: PlaceInstance, now_s: float) -> bool:
+        """Whether an instance has time left until what was freed is measured as free."""
+        since_s = now_s if effect.waiting_since_s is None else effect.waiting_since_s
+        return now_s < since_s + self._wait_s
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:
         """Answer ReadingTaken; a reading of a device that has gone is dropped."""
@@ -105,15 +125,33 @@ class InstancePlanner:
             del self._jobs[key]
 
     async def _refuse(self, effect: PlaceInstance, model: Model, version: Version, state: State) -> None:
-        spec = replace(version.spec, shape=replace(version.spec.shape, replicas=1))
-        surge = model.rollout is not None and model.rollout.to_version == version.key.version
         try:
-            plan = await asyncio.to_thread(self._plan, PlanQuestion(spec, version.facts, surge), state)
+            answer = await self._answer_full(effect, model, version, state)
+        finally:
+            if self._epochs.get(effect.instance) == state.reservation_epoch:
+                del self._epochs[effect.instance]
+        self._emit(answer)
+
+    async def _answer_full(
+        self, effect: PlaceInstance, model: Model, version: Version, state: State
+    ) -> InstancePlaced | PlacementRefused:
+        """Find a shorter context that has room, where it may still be chosen; else say what would fit."""
+        surge = model.rollout is not None and model.rollout.to_version == version.key.version
+        replaced = replaced_context(model, version.key.version) if surge else 0
+        is_open = is_context_open(version)
+        shape = served_shape(version)
+        spec = replace(version.spec, shape=shape if is_open else replace(shape, replicas=1))
+        try:
+            question = PlanQuestion(spec, version.facts, surge, least_context=replaced)
+            plan = await asyncio.to_thread(self._plan, question, state)
         except EchoplaneError:
             # The checkpoint has gone meanwhile: the plan that was made of it is told, without what would fit instead.
-            plan = replace(version.plan, alternatives=(), surge=surge)
-        failure = unfit(_without_room(plan, version.plan.upper_bytes, state)).failure
-        self._emit(PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch))
+            plan = replace(version.plan, fits=False, alternatives=(), surge=surge)
+        placement = _find_placement(version, plan, state) if is_open and plan.fits else None
+        if placement is not None:
+            return InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch, plan)
+        failure = unfit(_without_room(plan, plan.upper_bytes if is_open else version.plan.upper_bytes, state)).failure
+        return PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch)
 
     async def _explain(self, effect: ExplainReading, version: Version, device: Device) -> None:
         taken = await asyncio.to_thread(_read, effect, version, device, self._clock())
@@ -126,9 +164,32 @@ def _log_lost(effect: ExplainReading, error: BaseException) -> None:
     log.error("reading.lost", instance=str(effect.instance), exc_info=error)
 
 
+def _find_placement(version: Version, plan: Plan, state: State) -> Placement | None:
+    """Return a place for one more instance of a version, by a plan and a state; None: there is no room."""
+    held = Counter(d for i in version.instances if i.placement is not None for d in i.placement.device_ids)
+    shares = seat(state.devices, held_bytes(state, {}), plan.rank_bytes, held)
+    return None if shares is None else Placement(LOCAL_NODE, shares)
+
+
+def _waiting_text(version: Version, state: State) -> str:
+    """Say what an instance waits for, device by device."""
+    needed, foreign = max(version.plan.rank_bytes), foreign_memory(state)
+    texts = [
+        f"{name} has {max(0, available_bytes(state, name))} of {needed} bytes measured as free,"
+        f" as {foreign_text(one.bytes, one.holders)}"
+        for name, one in foreign.items()
+    ]
+    return "memory is reserved by nobody, and not free yet: " + "; ".join(texts)
+
+
 def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
     """Return a plan of one instance with what found no room: the bound it was admitted with, whatever a newer calibration says."""
-    devices = tuple(DeviceFit(d.device_id, max(0, free_bytes(state, d.device_id)), needed_bytes) for d in state.devices)
+    foreign = foreign_memory(state)
+    devices = tuple(
+        DeviceFit(name, max(0, available_bytes(state, name)), needed_bytes, others.bytes, others.holders)
+        for name in (device.device_id for device in state.devices)
+        for others in (foreign.get(name, ForeignMemory(0)),)
+    )
     return replace(plan, fits=False, replicas=1, upper_bytes=needed_bytes, device_ids=(), devices=devices)
 
 

@@ -9,19 +9,32 @@ from pathlib import Path
 
 from echoplaned import _allocator
 from echoplaned.core.calibration import engine_key
+from echoplaned.core.contexts import least_context
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.plan import Alternative, Component, Device, DeviceFit, EvictionCandidate, Plan, Reservoir
+from echoplaned.core.memory import MemoryHolder
+from echoplaned.core.plan import (
+    Alternative,
+    Component,
+    Device,
+    DeviceFit,
+    EvictionCandidate,
+    Plan,
+    RankMemory,
+    Reservoir,
+)
 from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
 from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translated
 from echoplaned.planning.calibration import Calibrated, calibrate
+from echoplaned.planning.context import choose_context
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.offers import find_offer, served
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
+from echoplaned.planning.seats import seat_all
 from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
@@ -29,6 +42,14 @@ _RELOAD_BYTES_PER_SECOND = 1_000_000_000
 # Numbers of ranks that alternatives try.
 _SPLITS = (2, 4, 8)
 _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, and one state a stream"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignMemory:
+    """What others hold on a device, where that leaves less than what is reserved would. ``holders``: the largest of them."""
+
+    bytes: int
+    holders: tuple[MemoryHolder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +63,10 @@ class PlanRequest:
         surge: ``reserved_bytes`` holds the version that is replaced as well.
         candidates: what could make room.
         calibrated: the embedded engine's constants; the prior where None.
-        reserved_bytes: what instances hold on each device, by device id.
+        reserved_bytes: what instances hold on each device, by device id, and what others hold beyond what is kept for them.
         reservoir: changes to the reservoir's defaults.
+        least_context: where none is asked for, one that is at least so long, tokens, as far as the checkpoint allows.
+        foreign: what others hold on the devices where that counts, by device id.
         cpu_isa: what the embedded engine's matrix library computes with; the first device's where None.
     """
 
@@ -56,6 +79,8 @@ class PlanRequest:
     cpu_isa: CpuIsa | None = None
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
+    least_context: int = 0
+    foreign: Mapping[str, ForeignMemory] = field(default_factory=dict)
 
 
 def plan_load(request: PlanRequest) -> Plan:
@@ -67,16 +92,16 @@ def plan_load(request: PlanRequest) -> Plan:
         EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
     checkpoint = open_source(request.source)
-    sized = size_model(checkpoint, request.shape, constants=_constants(request), cpu_isa=_cpu_isa(request))
+    sized = _size(request, checkpoint)
     facts, shape = checkpoint.facts, sized.shape
     reservoir = plan_reservoir(facts.parameter_count, shape.max_concurrency, request.reservoir)
     components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
-    placed = _place_ranks(request, sized, upper_bytes)
+    placed = _place_ranks(request, sized, reservoir.total_bytes)
     alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
     context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
-    return Plan(
+    plan = Plan(
         fits=bool(placed),
         architecture=facts.architecture,
         parameter_count=facts.parameter_count,
@@ -88,7 +113,6 @@ def plan_load(request: PlanRequest) -> Plan:
         upper_bytes=upper_bytes,
         components=components,
         device_ids=placed,
-        devices=_fits(request, placed, upper_bytes),
         alternatives=alternatives,
         reservoir=reservoir,
         surge=request.surge,
@@ -109,6 +133,7 @@ def plan_load(request: PlanRequest) -> Plan:
         calibration=_calibrated(request, shape.engine).shown if _is_calibrated(shape.engine) else None,
         cpu_isa=_cpu_isa(request).value if _is_calibrated(shape.engine) else "",
     )
+    return replace(plan, devices=_fits(request, plan.placed_bytes(), upper_bytes))
 
 
 def _is_calibrated(engine: str) -> bool:
@@ -206,33 +231,58 @@ def _reservoir_component(reservoir: Reservoir, streams: int) -> Component:
     )
 
 
-def _fits(request: PlanRequest, placed: tuple[str, ...], upper_bytes: int) -> tuple[DeviceFit, ...]:
+def _fits(request: PlanRequest, placed: Mapping[str, int], upper_bytes: int) -> tuple[DeviceFit, ...]:
     """Return how each device stands: what its replicas need, or one replica where none is placed there."""
-    counts = Counter(placed)
-    return tuple(
-        DeviceFit(
-            device_id=device.device_id,
-            free_bytes=max(
-                0, device.capacity_bytes - device.reserve_bytes - request.reserved_bytes.get(device.device_id, 0)
-            ),
-            needed_bytes=upper_bytes * max(1, counts[device.device_id]),
-        )
-        for device in request.devices
+    return tuple(_fit(request, device, placed.get(device.device_id, upper_bytes)) for device in request.devices)
+
+
+def _fit(request: PlanRequest, device: Device, needed_bytes: int) -> DeviceFit:
+    free = device.capacity_bytes - device.reserve_bytes - request.reserved_bytes.get(device.device_id, 0)
+    foreign = request.foreign.get(device.device_id, ForeignMemory(0))
+    return DeviceFit(device.device_id, max(0, free), needed_bytes, foreign.bytes, foreign.holders)
+
+
+def _size(request: PlanRequest, checkpoint: Checkpoint) -> SizedModel:
+    """Size what was asked for; with the longest context that fits where none was."""
+
+    def size(context_length: int | None) -> SizedModel:
+        shape = replace(request.shape, context_length=context_length)
+        return size_model(checkpoint, shape, constants=_constants(request), cpu_isa=_cpu_isa(request))
+
+    def fits(sized: SizedModel) -> bool:
+        reservoir = plan_reservoir(checkpoint.facts.parameter_count, sized.shape.max_concurrency, request.reservoir)
+        return bool(_place_ranks(request, sized, reservoir.total_bytes))
+
+    asked = size(request.shape.context_length)
+    if request.shape.context_length is not None:
+        return asked
+    longest = asked.shape.context_length
+    chosen = choose_context(asked, least_context(longest, request.least_context), size, fits)
+    length = chosen.shape.context_length
+    if length == longest:
+        return chosen
+    text = (
+        f"no context_length was asked for: this plan is for {length} tokens, the {'most' if fits(chosen) else 'least'}"
+        f" that is offered here, of the {longest} that the checkpoint allows"
     )
+    return replace(chosen, warnings=(*chosen.warnings, text))
 
 
-def _place_ranks(request: PlanRequest, sized: SizedModel, upper_bytes: int) -> tuple[str, ...]:
+def _place_ranks(request: PlanRequest, sized: SizedModel, reservoir_bytes: int) -> tuple[str, ...]:
     """Return a device for each rank of each replica, ranks of one replica on different ones; empty where they do not fit."""
-    ranks = max(len(sized.ranks), 1)
-    count = sized.shape.replicas * ranks
-    placed = place(request.devices, request.reserved_bytes, needed_bytes=upper_bytes, replicas=count)
-    groups = [placed[at : at + ranks] for at in range(0, len(placed), ranks)]
-    return placed if all(len(set(group)) == len(group) for group in groups) else ()
+    ranks = sized.ranks if len(sized.ranks) > 1 else (RankMemory(sized.bytes, sized.upper_bytes),)
+    needs = [rank.upper_bytes + reservoir_bytes for rank in ranks]
+    replicas, largest = sized.shape.replicas, max(needs)
+    if len(needs) == 1:
+        return place(request.devices, request.reserved_bytes, needed_bytes=largest, replicas=replicas)
+    # Refuses what is no number of replicas.
+    place(request.devices, request.reserved_bytes, needed_bytes=largest, replicas=replicas)
+    return seat_all(request.devices, request.reserved_bytes, needs, replicas)
 
 
 def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir) -> tuple[int, int]:
     """Return what the device with the most free bytes would hold at most; the reservoir's share is set aside as it is."""
-    free = max((fit.free_bytes for fit in _fits(request, (), 0)), default=0)
+    free = max((fit.free_bytes for fit in _fits(request, {}, 0)), default=0)
     if not free:
         return 0, 0
     return fitting(

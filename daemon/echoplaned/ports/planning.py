@@ -36,12 +36,14 @@ class PlanQuestion:
         facts: what its files say.
         surge: it is served beside the version that it replaces, whose bytes the state has reserved already.
         taken_bytes: held on each device beside what the state reserves, by device id.
+        least_context: what a context that nobody asked for is at least, tokens; 0: what is offered to everybody.
     """
 
     spec: VersionSpec
     facts: ModelFacts
     surge: bool = False
     taken_bytes: Mapping[str, int] = field(default_factory=dict)
+    least_context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class SizeQuestion:
         reservoir: changes to the reservoir's defaults.
         surge: it would be served beside the version that it replaces.
         taken_bytes: held on each device beside what the state reserves, by device id.
+        least_context: what a context that nobody asked for is at least, tokens; 0: what is offered to everybody.
     """
 
     source_uri: str
@@ -61,6 +64,7 @@ class SizeQuestion:
     reservoir: ReservoirOverrides
     surge: bool = False
     taken_bytes: Mapping[str, int] = field(default_factory=dict)
+    least_context: int = 0
 
 
 class Planning(Protocol):
@@ -96,6 +100,10 @@ class Planning(Protocol):
         """
         ...
 
+    def look(self, state: State) -> State:
+        """Return a state with its devices as they are measured now."""
+        ...
+
     def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Plan a version's memory; one that does not fit comes back with ``fits`` false and alternatives.
 
@@ -118,7 +126,10 @@ class Planner(Protocol):
     """What the loop asks. Both methods return at once and read no file in their call; answers come as events."""
 
     def place(self, effect: PlaceInstance, state: State) -> None:
-        """Find a device for an instance. Answers InstancePlaced or PlacementRefused, with the reservation epoch that was read."""
+        """Find devices for an instance.
+
+        Answers InstancePlaced, PlacementDelayed or PlacementRefused, with the reservation epoch that was read.
+        """
         ...
 
     def explain_reading(self, effect: ExplainReading, state: State) -> None:

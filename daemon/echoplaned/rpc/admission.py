@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.budgets import Budget
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
+from echoplaned.core.contexts import replaced_context, served_context, served_shape
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
@@ -28,6 +29,7 @@ from echoplaned.core.errors import (
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
+from echoplaned.core.memory import RELEASE_SETTLES_S
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
@@ -50,6 +52,7 @@ from echoplaned.rpc.version_request import (
     new_spec,
     read_version_request,
     same_content,
+    with_longest,
 )
 
 _MAX_WAITING_DIGESTS: Final = 32
@@ -156,10 +159,17 @@ class Admission:
         except (SourceUnsupportedError, ArchitectureUnsupportedError, DtypeUnsupportedError):
             # Sound files have a size, whoever serves them.
             question = SizeQuestion(
-                asked.source_uri, asked.shape, asked.reservoir or ReservoirOverrides(), bool(asked.model), dict(taken)
+                asked.source_uri,
+                asked.shape,
+                asked.reservoir or ReservoirOverrides(),
+                bool(asked.model),
+                dict(taken),
+                self._replaced_context(asked.model, surge=True),
             )
-            return await self._read_headers(peer, partial(self._deps.planning.size, question, self._handle.state))
-        return await self._plan(PlanQuestion(spec, facts, surge=bool(asked.model), taken_bytes=dict(taken)))
+            planning = self._deps.planning
+            return await self._read_headers(peer, lambda: planning.size(question, planning.look(self._handle.state)))
+        least = self._replaced_context(asked.model, surge=True)
+        return await self._plan(PlanQuestion(spec, facts, bool(asked.model), dict(taken), least))
 
     def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.
@@ -189,12 +199,17 @@ class Admission:
             spec, facts = changed_spec(asked, known), known.facts
         else:
             spec, facts = await self._inspect_all(completed, peer)
-        version_id = asked.version or default_version_id(spec)
+        version_id = asked.version or self._default_id(asked.model, spec, facts)
         known = self._version(asked.model, version_id)
-        if known is not None and same_content(known.spec, spec):
+        if known is not None and same_content(known, spec):
             spec = known.spec
         plan = _unplanned(spec, facts)
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
+
+    def _default_id(self, model_id: str, spec: VersionSpec, facts: ModelFacts) -> str:
+        """Return the id of a version that the caller did not name; one that an older release loaded by this request keeps its own."""
+        older = default_version_id(with_longest(spec, facts))
+        return older if self._version(model_id, older) is not None else default_version_id(spec)
 
     async def _inspect(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
         found = await self._read_headers(peer, partial(self._deps.planning.inspect, asked.source_uri))
@@ -241,20 +256,41 @@ class Admission:
             plan = known.plan  # its bytes are reserved already
         else:
             surge = isinstance(event, UpdateModel)
-            plan = await self._plan(PlanQuestion(event.order.spec, event.order.facts, surge))
+            least = self._replaced_context(event.order.model, event.order.version, surge=surge)
+            spec = event.order.spec if known is None else replace(event.order.spec, shape=served_shape(known))
+            plan = await self._plan_or_wait(PlanQuestion(spec, event.order.facts, surge, least_context=least))
         if not plan.fits:
             self._tally.refused()
         return self._with_warnings(event, require_fit(plan))
 
-    async def _plan(self, question: PlanQuestion) -> Plan:
-        return await asyncio.to_thread(self._deps.planning.plan, question, self._handle.state)
+    async def _plan(self, question: PlanQuestion, *, measured: bool = True) -> Plan:
+        return await asyncio.to_thread(self._plan_now, question, measured)
+
+    def _plan_now(self, question: PlanQuestion, measured: bool) -> Plan:  # noqa: FBT001 - to_thread's argument
+        """Plan on the devices as they are measured now, or by what is reserved on them alone. Blocks."""
+        planning, state = self._deps.planning, self._handle.state
+        return planning.plan(question, planning.look(state) if measured else replace(state, measured=()))
+
+    async def _plan_or_wait(self, question: PlanQuestion) -> Plan:
+        """Plan a load. What an engine held that ended a moment ago counts as free: its instance waits until it is measured as free."""
+        plan = await self._plan(question)
+        released_s = self._handle.state.released_s
+        just_released = released_s is not None and self._handle.now_s() < released_s + RELEASE_SETTLES_S
+        if plan.fits or not just_released:
+            return plan
+        promised = await self._plan(question, measured=False)
+        return promised if promised.fits else plan
+
+    def _replaced_context(self, model_id: str, version_id: str = "", *, surge: bool) -> int:
+        """Return what a context that nobody asked for is at least: as much as the version answers that an update replaces."""
+        return replaced_context(self._handle.state.models.get(model_id), version_id) if surge and model_id else 0
 
     def _with_warnings(self, event: VersionEvent, plan: Plan) -> Plan:
         model = self._handle.state.models.get(event.order.model)
         serving = model.versions.get(model.serving_version) if model is not None else None
         if not isinstance(event, UpdateModel) or serving is None:
             return plan
-        context, served = event.order.spec.shape.context_length, serving.spec.shape.context_length
+        context, served = plan.context_length, served_context(serving)
         if context >= served:
             return plan
         text = (

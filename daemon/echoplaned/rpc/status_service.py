@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from echoplane.v1 import diagnostics_pb2, diagnostics_pb2_grpc, types_pb2
+from echoplaned.core.devices import memory_alarms
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import PageTokenInvalidError
 from echoplaned.core.queries import weight_ppm
@@ -62,7 +63,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             active_rollouts=[_rollout_summary(m.rollout) for m in models if m.rollout is not None],
             store_writable=self._deps.store_writable(),
             xds=self._xds(),
-            alarms=[*self._store_alarm(), *self._deps.alarms(), *_alarms(models)],
+            alarms=[*self._store_alarm(), *self._deps.alarms(), *memory_alarms(state), *_alarms(models)],
         )
 
     async def GetMetrics(  # noqa: N802 - the API's name

@@ -55,13 +55,13 @@ def read_version_request(message: VersionMessage) -> VersionRequest:
 
 
 def new_spec(request: VersionRequest, source_path: str, facts: ModelFacts, default_max_concurrency: int) -> VersionSpec:
-    """Return the specification of a request with its defaults filled in.
+    """Return the specification of a request with its defaults filled in; a context that nobody asked for stays open.
 
     Raises:
         FieldInvalidError: the context is longer than the checkpoint allows.
     """
     longest = facts.max_context_length
-    default = ServingShape(facts.stored_dtype, longest, default_max_concurrency, DEFAULT_KIND.name)
+    default = ServingShape(facts.stored_dtype, 0, default_max_concurrency, DEFAULT_KIND.name)
     shape = request.shape.complete(default)
     if shape.context_length > longest:
         raise FieldInvalidError(Violation("context_length", f"the checkpoint allows at most {longest} tokens"))
@@ -75,13 +75,21 @@ def changed_spec(request: VersionRequest, known: Version) -> VersionSpec:
     return replace(spec, shape=request.shape.complete(spec.shape), reservoir=request.reservoir or spec.reservoir)
 
 
-def same_content(known: VersionSpec, wanted: VersionSpec) -> bool:
-    """Whether two specifications ask for the same content and options, wherever the files lie."""
-    return known == replace(wanted, source_uri=known.source_uri, source_path=known.source_path)
+def same_content(known: Version, wanted: VersionSpec) -> bool:
+    """Whether a version is of the content and options that are wanted, wherever the files lie."""
+    here = replace(wanted, source_uri=known.spec.source_uri, source_path=known.spec.source_path)
+    return known.spec in {here, with_longest(here, known.facts)}
+
+
+def with_longest(spec: VersionSpec, facts: ModelFacts) -> VersionSpec:
+    """Return a specification as releases did that had no open context: where nobody asked for a context, with the checkpoint's longest."""
+    if spec.shape.context_length:
+        return spec
+    return replace(spec, shape=replace(spec.shape, context_length=facts.max_context_length))
 
 
 def default_version_id(spec: VersionSpec) -> str:
-    """Return a short digest of content and options: 12 hexadecimal digits, the same for the same request in every release."""
+    """Return a short digest of content and options, as asked for: 12 hexadecimal digits, the same for the same request."""
     shape = spec.shape
     parts: tuple[object, ...] = (
         spec.digest,

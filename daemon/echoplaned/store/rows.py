@@ -67,13 +67,13 @@ class Entity(Generic[T]):
         return document | {name: row[name] for name in self.columns}
 
 
-# ``progress``, ``faults``, ``hold`` and ``stale_subscribers`` are observed anew after a start; the other names left out are keys and child
-# rows.
+# ``progress``, ``faults``, ``waits``, ``hold`` and ``stale_subscribers`` are observed anew after a start; the other names left out are
+# keys and child rows.
 MODELS = Entity(
     schema.models,
     ("model_id",),
     ("serving_version", "deleting", "create_time_s", "update_time_s"),
-    Codec(Model, frozenset({"model_id", "versions", "rollout", "past_rollouts", "progress", "faults"})),
+    Codec(Model, frozenset({"model_id", "versions", "rollout", "past_rollouts", "progress", "faults", "waits"})),
 )
 VERSIONS = Entity(
     schema.versions,

@@ -18,6 +18,7 @@ from echoplaned.core.failure import Reason
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import GateVerdict, Model, OperationKind, State, Version
 from echoplaned.ports.traces import TraceCounts
+from echoplaned.telemetry.device_metrics import of_devices
 
 MAX_VERSIONS_SHOWN = 1000
 MAX_METHODS = 200
@@ -204,6 +205,7 @@ class _ReadCollector(Collector):
         """Yield every metric that is read."""
         state = self._readings.state()
         yield from _of_models(state)
+        yield from of_devices(state)
         yield from _of_xds(self._readings.xds())
         yield from _of_traces(self._readings.traces())
         yield from _of_faults(state, dict(self._readings.faults()))

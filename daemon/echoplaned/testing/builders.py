@@ -63,15 +63,21 @@ def plan(replicas: int = 1, upper_bytes: int = 128 * MIB) -> Plan:
 
 
 def order(
-    model: str = "m", version: str = "v1", *, replicas: int = 1, digest: str = "", width: int = 384
+    model: str = "m",
+    version: str = "v1",
+    *,
+    replicas: int = 1,
+    digest: str = "",
+    width: int = 384,
+    context_length: int = 512,
 ) -> VersionOrder:
-    """Return an order for a version whose content is named after it."""
+    """Return an order for a version whose content is named after it; a context of 0 is left open."""
     digest = digest or f"blake3:{version}"
     spec = VersionSpec(
         source_uri=f"file:{version}",
         source_path=f"/models/{version}",
         digest=digest,
-        shape=ServingShape(Dtype.FP32, context_length=512, max_concurrency=8, engine="torch", replicas=replicas),
+        shape=ServingShape(Dtype.FP32, context_length, max_concurrency=8, engine="torch", replicas=replicas),
     )
     return VersionOrder(model, version, spec, facts(digest, width), plan(replicas))
 

@@ -10,7 +10,7 @@ from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, Source
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
-from echoplaned.core.queries import free_bytes
+from echoplaned.core.queries import available_bytes
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
@@ -80,6 +80,10 @@ class FakePlanning:
         facts = self.inspect(question.source_uri).facts
         raise AssertionError(f"{facts.architecture} was not refused")
 
+    def look(self, state: State) -> State:
+        """Return the state: nobody measures here."""
+        return state
+
     def plan(self, question: PlanQuestion, state: State) -> Plan:
         """Place every replica on the first device that has room for all of them.
 
@@ -92,24 +96,25 @@ class FakePlanning:
         if shape.dtype in self.refused_dtypes:
             accepted = ", ".join(d.value for d in Dtype if d not in self.refused_dtypes)
             raise DtypeUnsupportedError(f"{shape.dtype.value} cannot be had", subject="dtype", accepted=accepted)
+        context = shape.context_length or facts.max_context_length
         size = facts.parameter_count * _BYTES[shape.dtype]
         upper = size * 11 // 10
         fits = tuple(
             DeviceFit(
                 device.device_id,
-                free_bytes(state, device.device_id) - question.taken_bytes.get(device.device_id, 0),
+                available_bytes(state, device.device_id) - question.taken_bytes.get(device.device_id, 0),
                 upper * shape.replicas,
             )
             for device in state.devices
         )
         placed = next((f.device_id for f in fits if f.fits), "")
-        smaller = Alternative(Dtype.INT8, shape.context_length, shape.max_concurrency, size // 4, "host", "INT8")
+        smaller = Alternative(Dtype.INT8, context, shape.max_concurrency, size // 4, "host", "INT8")
         return Plan(
             fits=bool(placed),
             architecture=facts.architecture,
             parameter_count=facts.parameter_count,
             dtype=shape.dtype,
-            context_length=shape.context_length,
+            context_length=context,
             max_concurrency=shape.max_concurrency,
             replicas=shape.replicas,
             bytes=size,

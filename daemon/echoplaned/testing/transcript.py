@@ -24,6 +24,7 @@ from echoplaned.core.endpoints import oip_target
 from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.spec import BehaviourChange
 from echoplaned.core.state import GateVerdict, State, Verdict
@@ -111,6 +112,7 @@ def _order(words: list[str], options: dict[str, str]) -> cmd.VersionOrder:
         replicas=int(options.get("replicas", "1")),
         digest=options.get("digest", ""),
         width=int(options.get("width", "384")),
+        context_length=int(options.get("context", "512")),
     )
 
 
@@ -185,6 +187,21 @@ def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> StepIn
     ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
     failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
     return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
+
+
+def _delayed(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
+    return ev.PlacementDelayed(
+        t.now_s, t.instance(words[0])[0], " ".join(words[1:]) or "memory is not free yet", ledger
+    )
+
+
+def _sampled(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
+    """Read ``host total=1000 free=400 own=100 by=trainer``: MiB, and who holds the rest; without ``own`` nobody tells whose they are."""
+    total, free = int(options["total"]) * MIB, int(options["free"]) * MIB
+    own = int(options["own"]) * MIB if "own" in options else None
+    holders = (MemoryHolder(options["by"], total - free - (own or 0)),) if "by" in options else ()
+    return ev.MemorySampled(t.now_s, tuple(MeasuredMemory(word, total, free, own, holders) for word in words))
 
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
@@ -289,6 +306,8 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "forget": _forget,
     "reserved": _reserved,
     "refused": _refused,
+    "delayed": _delayed,
+    "sampled": _sampled,
     "ready": _ready,
     "probes-passed": _told(ev.ProbesPassed),
     "probes-failed": _told(ev.ProbesFailed),
@@ -326,7 +345,8 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
         case fx.Persist():
             return f"persist e{effect.epoch}"
         case fx.PlaceInstance():
-            return f"plan {effect.instance} ledger={effect.reservation_epoch}"
+            look = f" look={effect.looks}" if effect.looks else ""
+            return f"plan {effect.instance} ledger={effect.reservation_epoch}{look}"
         case fx.StartEngine():
             return f"start {effect.instance}.{effect.generation} on {','.join(effect.placement.device_ids)}"
         case fx.ProbeEngine():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from echoplane.v1 import diagnostics_pb2, planning_pb2
 from echoplaned.core.plan import Device
-from echoplaned.core.queries import free_bytes, reserved_bytes
+from echoplaned.core.queries import available_bytes, find_measured, free_bytes, reserved_bytes
 from echoplaned.core.state import State
 from echoplaned.rpc.convert.common import DEVICE_KIND_TO_PB, key_name
+from echoplaned.rpc.convert.plans import holders_to_pb
 
 
 def device_to_pb(device: Device, state: State) -> planning_pb2.Device:
@@ -19,6 +20,8 @@ def device_to_pb(device: Device, state: State) -> planning_pb2.Device:
         reserve_bytes=device.reserve_bytes,
         reserved_bytes=reserved_bytes(state, device.device_id),
         free_bytes=max(0, free_bytes(state, device.device_id)),
+        available_bytes=max(0, available_bytes(state, device.device_id)),
+        measured=_measured_to_pb(device, state),
         reservations=[
             planning_pb2.Reservation(
                 version=key_name(version.key),
@@ -33,11 +36,27 @@ def device_to_pb(device: Device, state: State) -> planning_pb2.Device:
     )
 
 
+def _measured_to_pb(device: Device, state: State) -> planning_pb2.DeviceMemory | None:
+    measured, reserved = find_measured(state, device.device_id), reserved_bytes(state, device.device_id)
+    if measured is None:
+        return None
+    return planning_pb2.DeviceMemory(
+        total_bytes=measured.total_bytes,
+        free_bytes=measured.free_bytes,
+        own_bytes=measured.taken_bytes(reserved),
+        foreign_bytes=measured.foreign_bytes(reserved),
+        holders=holders_to_pb(measured.holders),
+    )
+
+
 def device_summary(device: Device, state: State) -> diagnostics_pb2.DeviceSummary:
     """Return a device in one line."""
+    measured, reserved = find_measured(state, device.device_id), reserved_bytes(state, device.device_id)
     return diagnostics_pb2.DeviceSummary(
         device_id=device.device_id,
         capacity_bytes=device.capacity_bytes,
-        reserved_bytes=reserved_bytes(state, device.device_id),
+        reserved_bytes=reserved,
         free_bytes=max(0, free_bytes(state, device.device_id)),
+        available_bytes=max(0, available_bytes(state, device.device_id)),
+        foreign_bytes=0 if measured is None else measured.foreign_bytes(reserved),
     )

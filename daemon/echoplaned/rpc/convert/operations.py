@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2
+from echoplaned.core.contexts import is_context_open, served_context
 from echoplaned.core.plan import Plan
 from echoplaned.core.state import InstanceState, Model, Operation, OperationKind, Phase, State, Version
 from echoplaned.ports.leaders import PidOf
@@ -72,7 +73,16 @@ def metadata_to_pb(operation: Operation, state: State) -> operations_pb2.Operati
         cache_hit=was_cache_hit(operation, version),
         request_id=operation.request_id,
         end_time=timestamp_or_none(operation.end_time_s),
+        waiting_reason=_waiting_reason(operation, model),
+        context_length=0 if version is None or is_context_open(version) else served_context(version),
     )
+
+
+def _waiting_reason(operation: Operation, model: Model | None) -> str:
+    """Say what the instances of an operation's version wait for, each reason once."""
+    waits = () if model is None or operation.done else model.waits
+    reasons = [one.reason for one in waits if one.instance.version.version == operation.version]
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def was_cache_hit(operation: Operation, version: Version | None) -> bool:

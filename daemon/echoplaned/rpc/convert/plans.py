@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echoplane.v1 import plans_pb2, types_pb2
+from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.plan import Alternative, Calibration, Component, DeviceFit, Plan, RankMemory, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB, timestamp
@@ -26,7 +27,12 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
         device_ids=plan.device_ids,
         devices=[
             plans_pb2.DeviceFit(
-                device_id=d.device_id, free_bytes=d.free_bytes, needed_bytes=d.needed_bytes, fits=d.fits
+                device_id=d.device_id,
+                free_bytes=d.free_bytes,
+                needed_bytes=d.needed_bytes,
+                fits=d.fits,
+                foreign_bytes=d.foreign_bytes,
+                holders=holders_to_pb(d.holders),
             )
             for d in plan.devices
         ],
@@ -61,7 +67,7 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         upper_bytes=message.upper_bytes,
         components=tuple(_component_from_pb(c) for c in message.components),
         device_ids=tuple(message.device_ids),
-        devices=tuple(DeviceFit(d.device_id, d.free_bytes, d.needed_bytes) for d in message.devices),
+        devices=tuple(_device_fit_from_pb(d) for d in message.devices),
         alternatives=tuple(_alternative_from_pb(a) for a in message.alternatives),
         reservoir=_reservoir_from_pb(message.reservoir) if message.HasField("reservoir") else None,
         surge=message.surge,
@@ -78,6 +84,16 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
         serves_reason=message.serves_reason,
         serves_detail=message.serves_detail,
     )
+
+
+def holders_to_pb(holders: tuple[MemoryHolder, ...]) -> list[plans_pb2.MemoryHolder]:
+    """Return processes that hold memory and are none of ours."""
+    return [plans_pb2.MemoryHolder(name=one.name, bytes=one.bytes) for one in holders]
+
+
+def _device_fit_from_pb(message: plans_pb2.DeviceFit) -> DeviceFit:
+    holders = tuple(MemoryHolder(one.name, one.bytes) for one in message.holders)
+    return DeviceFit(message.device_id, message.free_bytes, message.needed_bytes, message.foreign_bytes, holders)
 
 
 def calibration_to_pb(calibration: Calibration) -> plans_pb2.Calibration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.contexts import served_context
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
 from echoplaned.core.queries import observed_tier, version_state, weight_ppm
@@ -37,7 +38,7 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         source=models_pb2.Source(uri=spec.source_uri, digest=spec.digest),
         engine=models_pb2.Engine(kind=shape.engine, options=dict(shape.options)),
         facts=facts_to_pb(version.facts),
-        context_length=shape.context_length,
+        context_length=served_context(version),
         max_concurrency=shape.max_concurrency,
         replicas=shape.replicas,
         memory=_memory(version),
@@ -55,6 +56,7 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         update_time=timestamp(_changed_s(version)),
         weights_format=shape.weights_format,
         requested_tier=TIER_TO_PB[version.requested_tier],
+        requested_context_length=shape.context_length,
     )
 
 

@@ -150,7 +150,7 @@ def _require_served(planned: list[tuple[str, plans_pb2.Plan]]) -> None:
 
 
 def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) -> None:
-    """List the devices that hold models, with what is free on each."""
+    """List the devices that hold models, with what is free on each, and who else holds memory there."""
     with connected(address) as client:
         found = list(client.list_devices())
     if output is Output.JSON:
@@ -164,9 +164,15 @@ def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT)
             size(device.capacity_bytes),
             size(device.reserve_bytes),
             size(device.reserved_bytes),
-            size(device.free_bytes),
+            size(device.measured.foreign_bytes) if device.HasField("measured") else "not told",
+            size(device.available_bytes if device.HasField("measured") else device.free_bytes),
             str(len(device.reservations)),
         )
         for device in found
     ]
-    say(table(("device", "kind", "name", "capacity", "kept back", "reserved", "free", "instances"), rows))
+    headers = ("device", "kind", "name", "capacity", "kept back", "reserved", "foreign", "free", "instances")
+    say(table(headers, rows))
+    for device in found:
+        if device.measured.holders:
+            named = ", ".join(f"{one.name} {size(one.bytes)}" for one in device.measured.holders)
+            say(f"{device.device_id}: the largest of the others: {named}")

@@ -52,16 +52,20 @@ class GetStatusResponse(_message.Message):
     def __init__(self, daemon_version: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[DeviceSummary, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., open_operations: _Optional[_Iterable[str]] = ..., active_rollouts: _Optional[_Iterable[_Union[RolloutSummary, _Mapping]]] = ..., store_writable: bool = ..., xds: _Optional[_Union[XdsCounts, _Mapping]] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeviceSummary(_message.Message):
-    __slots__ = ("device_id", "capacity_bytes", "reserved_bytes", "free_bytes")
+    __slots__ = ("device_id", "capacity_bytes", "reserved_bytes", "free_bytes", "available_bytes", "foreign_bytes")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_BYTES_FIELD_NUMBER: _ClassVar[int]
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_BYTES_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     capacity_bytes: int
     reserved_bytes: int
     free_bytes: int
-    def __init__(self, device_id: _Optional[str] = ..., capacity_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+    available_bytes: int
+    foreign_bytes: int
+    def __init__(self, device_id: _Optional[str] = ..., capacity_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., available_bytes: _Optional[int] = ..., foreign_bytes: _Optional[int] = ...) -> None: ...
 
 class ModelSummary(_message.Message):
     __slots__ = ("name", "serving_version", "health", "version_count", "ready_instance_count", "rollout")

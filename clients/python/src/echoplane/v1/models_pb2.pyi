@@ -193,7 +193,7 @@ class VersionCache(_message.Message):
     def __init__(self, hit_count: _Optional[int] = ..., miss_count: _Optional[int] = ..., last_hit_tier: _Optional[_Union[_types_pb2.Tier, str]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time", "weights_format", "requested_tier")
+    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time", "weights_format", "requested_tier", "requested_context_length")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +218,7 @@ class ModelVersion(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_TIER_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: VersionState
     tier: _types_pb2.Tier
@@ -242,7 +243,8 @@ class ModelVersion(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     weights_format: str
     requested_tier: _types_pb2.Tier
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_format: _Optional[str] = ..., requested_tier: _Optional[_Union[_types_pb2.Tier, str]] = ...) -> None: ...
+    requested_context_length: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_format: _Optional[str] = ..., requested_tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., requested_context_length: _Optional[int] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
     __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "weights_format")

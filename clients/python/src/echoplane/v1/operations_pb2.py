@@ -26,17 +26,17 @@ from echoplane.v1 import plans_pb2 as echoplane_dot_v1_dot_plans__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63hoplane/v1/operations.proto\x12\x0c\x65\x63hoplane.v1\x1a\x18\x65\x63hoplane/v1/plans.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x03\n\x11OperationMetadata\x12\x0e\n\x06target\x18\x01 \x01(\t\x12+\n\x05phase\x18\x02 \x01(\x0e\x32\x1c.echoplane.v1.OperationPhase\x12\x12\n\ndone_bytes\x18\x03 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x15\x65stimated_finish_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04plan\x18\x07 \x01(\x0b\x32\x12.echoplane.v1.Plan\x12)\n\x04kind\x18\x08 \x01(\x0e\x32\x1b.echoplane.v1.OperationKind\x12\x0f\n\x07rollout\x18\t \x01(\t\x12\x11\n\tcache_hit\x18\n \x01(\x08\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xc4\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13OPERATION_KIND_LOAD\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x1f\n\x1bOPERATION_KIND_DELETE_MODEL\x10\x03\x12!\n\x1dOPERATION_KIND_DELETE_VERSION\x10\x04\x12\x1b\n\x17OPERATION_KIND_SET_TIER\x10\x05*\x9e\x02\n\x0eOperationPhase\x12\x1f\n\x1bOPERATION_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_PHASE_PENDING\x10\x01\x12\x1c\n\x18OPERATION_PHASE_PLANNING\x10\x02\x12\x1b\n\x17OPERATION_PHASE_LOADING\x10\x03\x12\x1b\n\x17OPERATION_PHASE_PROBING\x10\x04\x12\x1f\n\x1bOPERATION_PHASE_ROLLING_OUT\x10\x05\x12\x1d\n\x19OPERATION_PHASE_REVERTING\x10\x06\x12\x1c\n\x18OPERATION_PHASE_DRAINING\x10\x07\x12\x18\n\x14OPERATION_PHASE_DONE\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65\x63hoplane/v1/operations.proto\x12\x0c\x65\x63hoplane.v1\x1a\x18\x65\x63hoplane/v1/plans.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x03\n\x11OperationMetadata\x12\x0e\n\x06target\x18\x01 \x01(\t\x12+\n\x05phase\x18\x02 \x01(\x0e\x32\x1c.echoplane.v1.OperationPhase\x12\x12\n\ndone_bytes\x18\x03 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x15\x65stimated_finish_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04plan\x18\x07 \x01(\x0b\x32\x12.echoplane.v1.Plan\x12)\n\x04kind\x18\x08 \x01(\x0e\x32\x1b.echoplane.v1.OperationKind\x12\x0f\n\x07rollout\x18\t \x01(\t\x12\x11\n\tcache_hit\x18\n \x01(\x08\x12\x12\n\nrequest_id\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaiting_reason\x18\r \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x0e \x01(\x05*\xc4\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13OPERATION_KIND_LOAD\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x1f\n\x1bOPERATION_KIND_DELETE_MODEL\x10\x03\x12!\n\x1dOPERATION_KIND_DELETE_VERSION\x10\x04\x12\x1b\n\x17OPERATION_KIND_SET_TIER\x10\x05*\x9e\x02\n\x0eOperationPhase\x12\x1f\n\x1bOPERATION_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_PHASE_PENDING\x10\x01\x12\x1c\n\x18OPERATION_PHASE_PLANNING\x10\x02\x12\x1b\n\x17OPERATION_PHASE_LOADING\x10\x03\x12\x1b\n\x17OPERATION_PHASE_PROBING\x10\x04\x12\x1f\n\x1bOPERATION_PHASE_ROLLING_OUT\x10\x05\x12\x1d\n\x19OPERATION_PHASE_REVERTING\x10\x06\x12\x1c\n\x18OPERATION_PHASE_DRAINING\x10\x07\x12\x18\n\x14OPERATION_PHASE_DONE\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'echoplane.v1.operations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATIONKIND']._serialized_start=517
-  _globals['_OPERATIONKIND']._serialized_end=713
-  _globals['_OPERATIONPHASE']._serialized_start=716
-  _globals['_OPERATIONPHASE']._serialized_end=1002
+  _globals['_OPERATIONKIND']._serialized_start=565
+  _globals['_OPERATIONKIND']._serialized_end=761
+  _globals['_OPERATIONPHASE']._serialized_start=764
+  _globals['_OPERATIONPHASE']._serialized_end=1050
   _globals['_OPERATIONMETADATA']._serialized_start=107
-  _globals['_OPERATIONMETADATA']._serialized_end=514
+  _globals['_OPERATIONMETADATA']._serialized_end=562
 # @@protoc_insertion_point(module_scope)

@@ -45,7 +45,7 @@ OPERATION_PHASE_DRAINING: OperationPhase
 OPERATION_PHASE_DONE: OperationPhase
 
 class OperationMetadata(_message.Message):
-    __slots__ = ("target", "phase", "done_bytes", "total_bytes", "start_time", "estimated_finish_time", "plan", "kind", "rollout", "cache_hit", "request_id", "end_time")
+    __slots__ = ("target", "phase", "done_bytes", "total_bytes", "start_time", "estimated_finish_time", "plan", "kind", "rollout", "cache_hit", "request_id", "end_time", "waiting_reason", "context_length")
     TARGET_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,8 @@ class OperationMetadata(_message.Message):
     CACHE_HIT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
     target: str
     phase: OperationPhase
     done_bytes: int
@@ -70,4 +72,6 @@ class OperationMetadata(_message.Message):
     cache_hit: bool
     request_id: str
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, target: _Optional[str] = ..., phase: _Optional[_Union[OperationPhase, str]] = ..., done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., estimated_finish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., plan: _Optional[_Union[_plans_pb2.Plan, _Mapping]] = ..., kind: _Optional[_Union[OperationKind, str]] = ..., rollout: _Optional[str] = ..., cache_hit: bool = ..., request_id: _Optional[str] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    waiting_reason: str
+    context_length: int
+    def __init__(self, target: _Optional[str] = ..., phase: _Optional[_Union[OperationPhase, str]] = ..., done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., estimated_finish_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., plan: _Optional[_Union[_plans_pb2.Plan, _Mapping]] = ..., kind: _Optional[_Union[OperationKind, str]] = ..., rollout: _Optional[str] = ..., cache_hit: bool = ..., request_id: _Optional[str] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., waiting_reason: _Optional[str] = ..., context_length: _Optional[int] = ...) -> None: ...

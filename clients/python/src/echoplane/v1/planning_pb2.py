@@ -28,7 +28,7 @@ from echoplane.v1 import types_pb2 as echoplane_dot_v1_dot_types__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65\x63hoplane/v1/planning.proto\x12\x0c\x65\x63hoplane.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x63hoplane/v1/plans.proto\x1a\x18\x65\x63hoplane/v1/types.proto\x1a\x17google/rpc/status.proto\"\xdd\x01\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.echoplane.v1.DeviceKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x04 \x01(\x03\x12\x15\n\rreserve_bytes\x18\x05 \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\x06 \x01(\x03\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\x12/\n\x0creservations\x18\x08 \x03(\x0b\x32\x19.echoplane.v1.Reservation\">\n\x0bReservation\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"\xf9\x04\n\x10PlanModelRequest\x12=\n\x08model_id\x18\x01 \x01(\tB+\xbaH(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$\x12\x33\n\nsource_uri\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80 2\x13^[^\\x00-\\x1f\\x7f]*$\x12=\n\x06\x65ngine\x18\x03 \x01(\tB-\xbaH*r(2&^([a-z]([a-z0-9._-]{0,30}[a-z0-9])?)?$\x12z\n\x0e\x65ngine_options\x18\x04 \x03(\x0b\x32\x31.echoplane.v1.PlanModelRequest.EngineOptionsEntryB/\xbaH,\x9a\x01)\x10@\"\x1er\x1c\x32\x1a^[a-z]([a-z0-9_.-]{0,62})$*\x05r\x03\x18\x80\x08\x12,\n\x05\x64type\x18\x05 \x01(\x0e\x32\x13.echoplane.v1.DtypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12$\n\x0e\x63ontext_length\x18\x06 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80\x08(\x00\x12#\n\x0fmax_concurrency\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x1b\n\x08replicas\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12\x33\n\treservoir\x18\t \x01(\x0b\x32 .echoplane.v1.ReservoirOverrides\x12\x35\n\x0eweights_format\x18\n \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9._-]{0,64}$\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x16\x42\x61tchPlanModelsRequest\x12<\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.echoplane.v1.PlanModelRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"_\n\nPlanResult\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x12.echoplane.v1.PlanH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"D\n\x17\x42\x61tchPlanModelsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.echoplane.v1.PlanResult\"Q\n\x12ListDevicesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"U\n\x13ListDevicesResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.echoplane.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x01\n\x1dGetReservoirParametersRequest\x12)\n\x0fparameter_count\x18\x01 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01\x12#\n\x0fmax_concurrency\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x33\n\toverrides\x18\x03 \x01(\x0b\x32 .echoplane.v1.ReservoirOverrides*U\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_KIND_CUDA\x10\x01\x12\x14\n\x10\x44\x45VICE_KIND_HOST\x10\x02\x32\xe6\x02\n\x0fPlanningService\x12?\n\tPlanModel\x12\x1e.echoplane.v1.PlanModelRequest\x1a\x12.echoplane.v1.Plan\x12^\n\x0f\x42\x61tchPlanModels\x12$.echoplane.v1.BatchPlanModelsRequest\x1a%.echoplane.v1.BatchPlanModelsResponse\x12R\n\x0bListDevices\x12 .echoplane.v1.ListDevicesRequest\x1a!.echoplane.v1.ListDevicesResponse\x12^\n\x16GetReservoirParameters\x12+.echoplane.v1.GetReservoirParametersRequest\x1a\x17.echoplane.v1.Reservoirb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65\x63hoplane/v1/planning.proto\x12\x0c\x65\x63hoplane.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x18\x65\x63hoplane/v1/plans.proto\x1a\x18\x65\x63hoplane/v1/types.proto\x1a\x17google/rpc/status.proto\"\xa4\x02\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.echoplane.v1.DeviceKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x04 \x01(\x03\x12\x15\n\rreserve_bytes\x18\x05 \x01(\x03\x12\x16\n\x0ereserved_bytes\x18\x06 \x01(\x03\x12\x12\n\nfree_bytes\x18\x07 \x01(\x03\x12/\n\x0creservations\x18\x08 \x03(\x0b\x32\x19.echoplane.v1.Reservation\x12\x17\n\x0f\x61vailable_bytes\x18\t \x01(\x03\x12,\n\x08measured\x18\n \x01(\x0b\x32\x1a.echoplane.v1.DeviceMemory\"\x8e\x01\n\x0c\x44\x65viceMemory\x12\x13\n\x0btotal_bytes\x18\x01 \x01(\x03\x12\x12\n\nfree_bytes\x18\x02 \x01(\x03\x12\x11\n\town_bytes\x18\x03 \x01(\x03\x12\x15\n\rforeign_bytes\x18\x04 \x01(\x03\x12+\n\x07holders\x18\x05 \x03(\x0b\x32\x1a.echoplane.v1.MemoryHolder\">\n\x0bReservation\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"\xf9\x04\n\x10PlanModelRequest\x12=\n\x08model_id\x18\x01 \x01(\tB+\xbaH(r&2$^([a-z]([a-z0-9-]{0,61}[a-z0-9])?)?$\x12\x33\n\nsource_uri\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80 2\x13^[^\\x00-\\x1f\\x7f]*$\x12=\n\x06\x65ngine\x18\x03 \x01(\tB-\xbaH*r(2&^([a-z]([a-z0-9._-]{0,30}[a-z0-9])?)?$\x12z\n\x0e\x65ngine_options\x18\x04 \x03(\x0b\x32\x31.echoplane.v1.PlanModelRequest.EngineOptionsEntryB/\xbaH,\x9a\x01)\x10@\"\x1er\x1c\x32\x1a^[a-z]([a-z0-9_.-]{0,62})$*\x05r\x03\x18\x80\x08\x12,\n\x05\x64type\x18\x05 \x01(\x0e\x32\x13.echoplane.v1.DtypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12$\n\x0e\x63ontext_length\x18\x06 \x01(\x05\x42\x0c\xbaH\t\x1a\x07\x18\x80\x80\x80\x08(\x00\x12#\n\x0fmax_concurrency\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x1b\n\x08replicas\x18\x08 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18@(\x00\x12\x33\n\treservoir\x18\t \x01(\x0b\x32 .echoplane.v1.ReservoirOverrides\x12\x35\n\x0eweights_format\x18\n \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[A-Za-z0-9._-]{0,64}$\x1a\x34\n\x12\x45ngineOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x16\x42\x61tchPlanModelsRequest\x12<\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.echoplane.v1.PlanModelRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"_\n\nPlanResult\x12\"\n\x04plan\x18\x01 \x01(\x0b\x32\x12.echoplane.v1.PlanH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"D\n\x17\x42\x61tchPlanModelsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.echoplane.v1.PlanResult\"Q\n\x12ListDevicesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"U\n\x13ListDevicesResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.echoplane.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x01\n\x1dGetReservoirParametersRequest\x12)\n\x0fparameter_count\x18\x01 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x01\x12#\n\x0fmax_concurrency\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x80 (\x00\x12\x33\n\toverrides\x18\x03 \x01(\x0b\x32 .echoplane.v1.ReservoirOverrides*U\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_KIND_CUDA\x10\x01\x12\x14\n\x10\x44\x45VICE_KIND_HOST\x10\x02\x32\xe6\x02\n\x0fPlanningService\x12?\n\tPlanModel\x12\x1e.echoplane.v1.PlanModelRequest\x1a\x12.echoplane.v1.Plan\x12^\n\x0f\x42\x61tchPlanModels\x12$.echoplane.v1.BatchPlanModelsRequest\x1a%.echoplane.v1.BatchPlanModelsResponse\x12R\n\x0bListDevices\x12 .echoplane.v1.ListDevicesRequest\x1a!.echoplane.v1.ListDevicesResponse\x12^\n\x16GetReservoirParameters\x12+.echoplane.v1.GetReservoirParametersRequest\x1a\x17.echoplane.v1.Reservoirb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,28 +65,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRESERVOIRPARAMETERSREQUEST'].fields_by_name['parameter_count']._serialized_options = b'\272H\r\"\013\030\200\200\232\246\352\257\343\001(\001'
   _globals['_GETRESERVOIRPARAMETERSREQUEST'].fields_by_name['max_concurrency']._loaded_options = None
   _globals['_GETRESERVOIRPARAMETERSREQUEST'].fields_by_name['max_concurrency']._serialized_options = b'\272H\007\032\005\030\200 (\000'
-  _globals['_DEVICEKIND']._serialized_start=1667
-  _globals['_DEVICEKIND']._serialized_end=1752
+  _globals['_DEVICEKIND']._serialized_start=1883
+  _globals['_DEVICEKIND']._serialized_end=1968
   _globals['_DEVICE']._serialized_start=152
-  _globals['_DEVICE']._serialized_end=373
-  _globals['_RESERVATION']._serialized_start=375
-  _globals['_RESERVATION']._serialized_end=437
-  _globals['_PLANMODELREQUEST']._serialized_start=440
-  _globals['_PLANMODELREQUEST']._serialized_end=1073
-  _globals['_PLANMODELREQUEST_ENGINEOPTIONSENTRY']._serialized_start=1021
-  _globals['_PLANMODELREQUEST_ENGINEOPTIONSENTRY']._serialized_end=1073
-  _globals['_BATCHPLANMODELSREQUEST']._serialized_start=1075
-  _globals['_BATCHPLANMODELSREQUEST']._serialized_end=1161
-  _globals['_PLANRESULT']._serialized_start=1163
-  _globals['_PLANRESULT']._serialized_end=1258
-  _globals['_BATCHPLANMODELSRESPONSE']._serialized_start=1260
-  _globals['_BATCHPLANMODELSRESPONSE']._serialized_end=1328
-  _globals['_LISTDEVICESREQUEST']._serialized_start=1330
-  _globals['_LISTDEVICESREQUEST']._serialized_end=1411
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=1413
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=1498
-  _globals['_GETRESERVOIRPARAMETERSREQUEST']._serialized_start=1501
-  _globals['_GETRESERVOIRPARAMETERSREQUEST']._serialized_end=1665
-  _globals['_PLANNINGSERVICE']._serialized_start=1755
-  _globals['_PLANNINGSERVICE']._serialized_end=2113
+  _globals['_DEVICE']._serialized_end=444
+  _globals['_DEVICEMEMORY']._serialized_start=447
+  _globals['_DEVICEMEMORY']._serialized_end=589
+  _globals['_RESERVATION']._serialized_start=591
+  _globals['_RESERVATION']._serialized_end=653
+  _globals['_PLANMODELREQUEST']._serialized_start=656
+  _globals['_PLANMODELREQUEST']._serialized_end=1289
+  _globals['_PLANMODELREQUEST_ENGINEOPTIONSENTRY']._serialized_start=1237
+  _globals['_PLANMODELREQUEST_ENGINEOPTIONSENTRY']._serialized_end=1289
+  _globals['_BATCHPLANMODELSREQUEST']._serialized_start=1291
+  _globals['_BATCHPLANMODELSREQUEST']._serialized_end=1377
+  _globals['_PLANRESULT']._serialized_start=1379
+  _globals['_PLANRESULT']._serialized_end=1474
+  _globals['_BATCHPLANMODELSRESPONSE']._serialized_start=1476
+  _globals['_BATCHPLANMODELSRESPONSE']._serialized_end=1544
+  _globals['_LISTDEVICESREQUEST']._serialized_start=1546
+  _globals['_LISTDEVICESREQUEST']._serialized_end=1627
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=1629
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=1714
+  _globals['_GETRESERVOIRPARAMETERSREQUEST']._serialized_start=1717
+  _globals['_GETRESERVOIRPARAMETERSREQUEST']._serialized_end=1881
+  _globals['_PLANNINGSERVICE']._serialized_start=1971
+  _globals['_PLANNINGSERVICE']._serialized_end=2329
 # @@protoc_insertion_point(module_scope)

@@ -21,7 +21,7 @@ DEVICE_KIND_CUDA: DeviceKind
 DEVICE_KIND_HOST: DeviceKind
 
 class Device(_message.Message):
-    __slots__ = ("device_id", "kind", "name", "capacity_bytes", "reserve_bytes", "reserved_bytes", "free_bytes", "reservations")
+    __slots__ = ("device_id", "kind", "name", "capacity_bytes", "reserve_bytes", "reserved_bytes", "free_bytes", "reservations", "available_bytes", "measured")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,8 @@ class Device(_message.Message):
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RESERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     kind: DeviceKind
     name: str
@@ -38,7 +40,23 @@ class Device(_message.Message):
     reserved_bytes: int
     free_bytes: int
     reservations: _containers.RepeatedCompositeFieldContainer[Reservation]
-    def __init__(self, device_id: _Optional[str] = ..., kind: _Optional[_Union[DeviceKind, str]] = ..., name: _Optional[str] = ..., capacity_bytes: _Optional[int] = ..., reserve_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., reservations: _Optional[_Iterable[_Union[Reservation, _Mapping]]] = ...) -> None: ...
+    available_bytes: int
+    measured: DeviceMemory
+    def __init__(self, device_id: _Optional[str] = ..., kind: _Optional[_Union[DeviceKind, str]] = ..., name: _Optional[str] = ..., capacity_bytes: _Optional[int] = ..., reserve_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., reservations: _Optional[_Iterable[_Union[Reservation, _Mapping]]] = ..., available_bytes: _Optional[int] = ..., measured: _Optional[_Union[DeviceMemory, _Mapping]] = ...) -> None: ...
+
+class DeviceMemory(_message.Message):
+    __slots__ = ("total_bytes", "free_bytes", "own_bytes", "foreign_bytes", "holders")
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OWN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    total_bytes: int
+    free_bytes: int
+    own_bytes: int
+    foreign_bytes: int
+    holders: _containers.RepeatedCompositeFieldContainer[_plans_pb2.MemoryHolder]
+    def __init__(self, total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., own_bytes: _Optional[int] = ..., foreign_bytes: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[_plans_pb2.MemoryHolder, _Mapping]]] = ...) -> None: ...
 
 class Reservation(_message.Message):
     __slots__ = ("version", "ordinal", "bytes")

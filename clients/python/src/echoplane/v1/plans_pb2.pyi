@@ -41,17 +41,29 @@ class RankMemory(_message.Message):
     upper_bytes: int
     def __init__(self, bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ...) -> None: ...
 
+class MemoryHolder(_message.Message):
+    __slots__ = ("name", "bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    bytes: int
+    def __init__(self, name: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
+
 class DeviceFit(_message.Message):
-    __slots__ = ("device_id", "free_bytes", "needed_bytes", "fits")
+    __slots__ = ("device_id", "free_bytes", "needed_bytes", "fits", "foreign_bytes", "holders")
     DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
     NEEDED_BYTES_FIELD_NUMBER: _ClassVar[int]
     FITS_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     free_bytes: int
     needed_bytes: int
     fits: bool
-    def __init__(self, device_id: _Optional[str] = ..., free_bytes: _Optional[int] = ..., needed_bytes: _Optional[int] = ..., fits: bool = ...) -> None: ...
+    foreign_bytes: int
+    holders: _containers.RepeatedCompositeFieldContainer[MemoryHolder]
+    def __init__(self, device_id: _Optional[str] = ..., free_bytes: _Optional[int] = ..., needed_bytes: _Optional[int] = ..., fits: bool = ..., foreign_bytes: _Optional[int] = ..., holders: _Optional[_Iterable[_Union[MemoryHolder, _Mapping]]] = ...) -> None: ...
 
 class PlanAlternative(_message.Message):
     __slots__ = ("dtype", "context_length", "max_concurrency", "upper_bytes", "device_id", "warning", "action", "freed_bytes", "undo_seconds", "victims", "tensor_parallel")

@@ -1,0 +1,63 @@
+"""Looks at the devices again and again, and tells the loop what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from echoplaned.core.events import MemorySampled
+from echoplaned.core.state import State
+from echoplaned.planning.measuring import Meter, differs
+from echoplaned.ports.emit import Clock, Emit
+from echoplaned.runtime.faults import contain
+
+INTERVAL_S: Final = 0.5
+"""From one look to the next. A look takes about a millisecond, in a thread: a driver that hangs keeps nobody else."""
+
+
+class MemorySampler:
+    """Emits what devices hold, when it changed or when somebody waits for it.
+
+    Args:
+        meter: measures.
+        emit: takes the events.
+        clock: seconds since the epoch.
+        state: the newest.
+        failed: takes what a look raised that nobody foresaw.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        emit: Emit,
+        clock: Clock,
+        state: Callable[[], State],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._meter = meter
+        self._emit = emit
+        self._clock = clock
+        self._state = state
+        self._failed = failed
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once."""
+        with contain(self._failed):
+            found = await asyncio.to_thread(self._meter.measure)
+            state = self._state()
+            if differs(state.measured, found) or any(model.waits for model in state.models.values()):
+                self._emit(MemorySampled(self._clock(), found))
+
+    async def first(self) -> MemorySampled:
+        """Return the first look: nothing is planned on what is reserved alone."""
+        found: list[MemorySampled] = []
+        with contain(self._failed):
+            found.append(MemorySampled(self._clock(), await asyncio.to_thread(self._meter.measure)))
+        return found[0] if found else MemorySampled(self._clock(), ())
