@@ -9,7 +9,9 @@ from echoplaned.core.plan import EvictionCandidate
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning.batch import size_batch
 from echoplaned.planning.calibration import Calibrated, calibrate, explain
+from echoplaned.planning.cards import CARDS, devices_of
 from echoplaned.planning.devices import find_devices, host_device
+from echoplaned.planning.fleet import FleetOption, fit_fleet
 from echoplaned.planning.inspection import (
     DEFAULT_MAX_CONCURRENCY,
     Checkpoint,
@@ -25,10 +27,12 @@ from echoplaned.planning.reservoir import plan_reservoir, size_class
 from echoplaned.planning.sizing import SizedModel, fitting, size_model
 
 __all__ = [
+    "CARDS",
     "DEFAULT_MAX_CONCURRENCY",
     "Calibrated",
     "Checkpoint",
     "EvictionCandidate",
+    "FleetOption",
     "KvDtype",
     "PlanRequest",
     "ShapeRequest",
@@ -36,8 +40,10 @@ __all__ = [
     "WeightFormat",
     "architectures",
     "calibrate",
+    "devices_of",
     "explain",
     "find_devices",
+    "fit_fleet",
     "fitting",
     "host_device",
     "inspect_checkpoint",

@@ -98,9 +98,10 @@ def plan_load(request: PlanRequest) -> Plan:
     components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
     placed = _place_ranks(request, sized, reservoir.total_bytes)
-    alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
-    context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
+    # What the engine would not load in any shape has no shape that it would: the refusal names another engine where there is one.
+    alternatives = () if placed or not serves else _alternatives(request, checkpoint, sized, reservoir)
+    context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     plan = Plan(
         fits=bool(placed),
         architecture=facts.architecture,
@@ -187,15 +188,15 @@ def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | EchoplaneError, 
     return tuple(results)
 
 
-def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS) -> Plan:
-    """Plan a directory, a GGUF file or a ``config.json`` on this host's devices as if they were empty; needs no daemon.
+def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS, devices: tuple[Device, ...] = ()) -> Plan:
+    """Plan a directory, a GGUF file or a ``config.json`` on empty devices, this host's where none are given; needs no daemon.
 
     Raises:
         FieldInvalidError: an option that sizing does not know.
         EchoplaneError: what inspecting and sizing raise.
     """
     refuse_unknown_options(shape.options)
-    return plan_load(PlanRequest(path, find_devices(), shape))
+    return plan_load(PlanRequest(path, devices or find_devices(), shape))
 
 
 def place(

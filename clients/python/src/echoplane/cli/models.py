@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from echoplane.cli import show
 from echoplane.cli.escaping import escape, escape_lines
 from echoplane.cli.follow import follow_update, rollout_text
+from echoplane.cli.plan_text import plan_text
 from echoplane.cli.progress import describe, wait_shown
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
 from echoplane.cli.session import (
@@ -272,6 +273,6 @@ def _print_plan(operation: operations_pb2.Operation, output: Output) -> None:
         CommandError: the plan does not fit.
     """
     plan = read_metadata(operation).plan
-    say(to_json(to_plain(plan)) if output is Output.JSON else show.plan_text(plan))
+    say(to_json(to_plain(plan)) if output is Output.JSON else plan_text(plan))
     if not plan.fits:
         raise CommandError("it does not fit", "take one of the alternatives, or free memory (`echoplane devices`)")

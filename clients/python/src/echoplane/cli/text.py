@@ -20,6 +20,7 @@ from echoplane.errors import EchoplaneError
 from echoplane.v1 import plans_pb2, types_pb2
 
 Plain = dict[str, object]
+_LEAST_GIB: Final = 0.001
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 # proto3's JSON writes 64-bit integers as strings for JavaScript's sake; every other reader wants numbers.
 _LONG: Final = frozenset(
@@ -106,6 +107,16 @@ def size(count: int) -> str:
     while abs(value) >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
     return f"{count} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def gibibytes(count: int) -> str:
+    """Return bytes in GiB whatever their number, so that figures under each other compare: 14.96 GiB, 0.0846 GiB."""
+    value = count / 1024**3
+    if 0 < value < _LEAST_GIB:
+        return f"< {_LEAST_GIB} GiB"
+    if value >= 1000:
+        return f"{value:,.0f} GiB"
+    return f"{value:.1f} GiB" if value >= 100 else f"{value:.2f} GiB" if value >= 1 else f"{value:.3g} GiB"
 
 
 def percent(weight_ppm: int) -> str:

@@ -1,0 +1,89 @@
+"""What a machine of equal devices could serve of one model: for each split, how many replicas, and at which context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.plan import Device
+from echoplaned.core.spec import ShapeRequest
+from echoplaned.engine_kinds import find_kind
+from echoplaned.planning.inspection import Checkpoint
+from echoplaned.planning.reservoir import plan_reservoir
+from echoplaned.planning.sizing import fitting, size_model
+
+_SPLIT_OPTION = "tensor_parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOption:
+    """One way to use the devices.
+
+    Attributes:
+        ranks: devices that share one instance.
+        replicas: instances that all devices hold together; 0 where one does not fit at any context.
+        weights_bytes: of one rank.
+        max_concurrency: sequences at once that ``context_length`` is for.
+        context_length: longest at that concurrency; 0: none.
+        full_context_length: what was asked for, or the checkpoint's longest.
+        full_context_concurrency: most sequences at it; 0: none.
+        refusal: why the engine does not split like this; empty where it does.
+    """
+
+    ranks: int
+    replicas: int = 0
+    weights_bytes: int = 0
+    max_concurrency: int = 0
+    context_length: int = 0
+    full_context_length: int = 0
+    full_context_concurrency: int = 0
+    refusal: str = ""
+
+
+def fit_fleet(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> tuple[FleetOption, ...]:
+    """Return one option a split: one device an instance, two, four ... as many as there are.
+
+    Raises:
+        EchoplaneError: what sizing an unsplit model raises.
+    """
+    size_model(checkpoint, _split(shape, 1))
+    return tuple(_option(checkpoint, devices, shape, ranks) for ranks in _splits(checkpoint, devices, shape))
+
+
+def _splits(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> Iterator[int]:
+    """Yield the powers of two up to the number of devices; 1 alone for an engine that serves on one device."""
+    kind = find_kind(shape.engine or checkpoint.default_shape.engine)
+    ranks = 1
+    while ranks <= len(devices):
+        yield ranks
+        if kind is not None and not kind.is_split:
+            return
+        ranks *= 2
+
+
+def _split(shape: ShapeRequest, ranks: int) -> ShapeRequest:
+    rest = tuple((name, value) for name, value in shape.options if name != _SPLIT_OPTION)
+    return replace(shape, options=rest if ranks == 1 else (*rest, (_SPLIT_OPTION, str(ranks))))
+
+
+def _option(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest, ranks: int) -> FleetOption:
+    try:
+        sized = size_model(checkpoint, _split(shape, ranks))
+    except EchoplaneError as error:
+        return FleetOption(
+            ranks, refusal=error.failure.violations[0].description if error.failure.violations else str(error)
+        )
+    wanted = sized.shape
+    reservoir = plan_reservoir(checkpoint.facts.parameter_count, wanted.max_concurrency)
+    free = min(device.capacity_bytes - device.reserve_bytes for device in devices) - reservoir.total_bytes
+    context, sequences = fitting(checkpoint, sized, free)
+    return FleetOption(
+        ranks=ranks,
+        replicas=len(devices) // ranks if context or sequences else 0,
+        weights_bytes=sum(part.bytes for part in sized.components if part.name == "weights"),
+        max_concurrency=wanted.max_concurrency,
+        context_length=context,
+        full_context_length=wanted.context_length,
+        full_context_concurrency=sequences,
+    )
