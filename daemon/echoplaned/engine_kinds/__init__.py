@@ -34,4 +34,22 @@ def find_kind(name: str, kinds: tuple[EngineKind, ...] = KINDS) -> EngineKind | 
     return next((kind for kind in kinds if kind.name == wanted), None) or declared_name(wanted, kinds)
 
 
-__all__ = ["DEFAULT_KIND", "KINDS", "EngineKind", "Limits", "Option", "OptionType", "configure_kinds", "find_kind"]
+def sizing_name(engine: str) -> str:
+    """Return the name that an engine's memory is planned under: labels make no difference, and builds hardly any."""
+    kind = find_kind(engine)
+    if kind is None or kind.foreign is None:
+        return engine
+    return kind.sized_as or kind.name
+
+
+__all__ = [
+    "DEFAULT_KIND",
+    "KINDS",
+    "EngineKind",
+    "Limits",
+    "Option",
+    "OptionType",
+    "configure_kinds",
+    "find_kind",
+    "sizing_name",
+]
