@@ -22,10 +22,10 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
 from echoplaned.ports.traffic import Reporter
 from echoplaned.rpc.paging import Query, encode_token, paginate
-from echoplaned.worker.errors import CallError
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.requests import check_allowed, check_request
-from echoplaned.worker.screening import BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.errors import CallError
+from echoplaned.worker_contract.inference.requests import check_allowed, check_request
+from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
 from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord
 from echoplaned.xds.gateway import METADATA_KEY
 from echoplaned.xds.lrs import parse_report, read_reports

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
-from echoplaned.engines.family import Family, find_members, read_mark
+from echoplaned.worker_contract.family import Family, find_members, read_mark
 from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
@@ -152,7 +152,7 @@ def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLead
         if not entry.name.isdigit():
             continue
         arguments = _arguments(entry)
-        kind = next((one for one in kinds if one.command[-1] in arguments), None)
+        kind = next((one for one in kinds if one.command and one.command[-1] in arguments), None)
         worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
         pid = int(entry.name)
         start_ticks = read_start_ticks(pid) if worker_id else None

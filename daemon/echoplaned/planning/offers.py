@@ -7,7 +7,7 @@ from pathlib import Path
 from echoplaned.core.errors import SourceUnsupportedError
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds import find_kind, sizing_name
 from echoplaned.engine_kinds.only_sized import LLAMA_CPP, VLLM_METHODS
 from echoplaned.planning.inspection import Checkpoint, architectures, find_refusal
 
@@ -17,8 +17,12 @@ def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -
 
     An engine of ours is asked by what a load of it would do; one that is only sized, by the formats that it reads.
     """
-    if find_kind(engine) is None:
+    kind = find_kind(engine)
+    if kind is None:
         return _of_format(checkpoint, engine)
+    if kind.foreign is not None:
+        is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
+        return None if is_gguf and "gguf" in kind.formats else _of_format(checkpoint, sizing_name(engine))
     if isinstance(source, Checkpoint):
         return source.refusal
     return _with_hint(find_refusal(source, checkpoint), checkpoint)

@@ -12,7 +12,7 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ServingShape
-from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds import find_kind, sizing_name
 
 _NUMBERS: Final = (
     "tensor_parallel",
@@ -139,7 +139,7 @@ def native_request(
     options = read_options(shape.options)
     lora = (options.lora_adapters, options.lora_rank) if options.lora_adapters else None
     return _allocator.Request(
-        engine_name=shape.engine,
+        engine_name=sizing_name(shape.engine),
         dtype_name=weights_name(shape),
         context_length=max(shape.context_length, 0),
         max_concurrency=max(shape.max_concurrency, 0),

@@ -35,7 +35,7 @@ from echoplaned.planning.offers import find_offer, served
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.seats import seat_all
-from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, declared_bytes, fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
 _RELOAD_BYTES_PER_SECOND = 1_000_000_000
@@ -100,7 +100,8 @@ def plan_load(request: PlanRequest) -> Plan:
     placed = _place_ranks(request, sized, reservoir.total_bytes)
     serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
     # What the engine would not load in any shape has no shape that it would: the refusal names another engine where there is one.
-    alternatives = () if placed or not serves else _alternatives(request, checkpoint, sized, reservoir)
+    has_alternatives = serves and not placed and declared_bytes(shape) is None
+    alternatives = _alternatives(request, checkpoint, sized, reservoir) if has_alternatives else ()
     context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     plan = Plan(
         fits=bool(placed),
@@ -294,7 +295,7 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
 def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
     kind = find_kind(sized.shape.engine)
-    if checkpoint.is_served or kind is None:
+    if checkpoint.is_served or kind is None or kind.foreign is not None:
         return ()
     return (f"{kind.title} does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
 

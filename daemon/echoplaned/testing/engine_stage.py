@@ -22,7 +22,6 @@ from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.family import Family, Member, end_family, find_marked, find_members, read_mark
 from echoplaned.engines.instance import StuckLimits, Tracing
 from echoplaned.engines.inventory import family_of
 from echoplaned.engines.launcher import default_bytecode_cache
@@ -31,6 +30,7 @@ from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.worker_contract.family import Family, Member, end_family, find_marked, find_members, read_mark
 from echoplaned.worker_contract.mark import VARIABLE, read_state_dir_id
 from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
 
@@ -53,6 +53,7 @@ class Subject:
         broken: the same version as one that cannot be loaded.
         endless: the same version as one whose start never ends.
         lacks: what it does not have, by the names of ``Need``, each with the reason.
+        broken_reason: what the failure of ``broken`` says.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Subject:
     broken: VersionSpec
     endless: VersionSpec
     lacks: dict[str, str] = field(default_factory=dict)
+    broken_reason: str = "not finite"
 
 
 class Stage:

@@ -15,10 +15,10 @@ import structlog
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.fair_queue import FairQueue
-from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.step_times import StepTimes
+from echoplaned.worker_contract.inference.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 
 _SMALLEST_BUCKET: Final = 16
 _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands

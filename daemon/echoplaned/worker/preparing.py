@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.fair_queue import FairQueue
-from echoplaned.worker.errors import InvalidInputError, OverloadedError
+from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
 
 THREADS: Final = 4
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
