@@ -20,7 +20,7 @@ from echoplaned.core.errors import EchoplaneError
 from echoplaned.core.events import Recovered
 from echoplaned.core.queries import find_facts, owned_engines
 from echoplaned.core.state import State
-from echoplaned.engine_kinds import KINDS
+from echoplaned.engine_kinds import EngineKind, configure_kinds
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
 from echoplaned.engines.instance import Tracing
 from echoplaned.engines.launcher import default_bytecode_cache, leader_environment
@@ -50,7 +50,7 @@ from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
-from echoplaned.settings import Settings, SettingsInvalidError, load_settings
+from echoplaned.settings import Settings, SettingsInvalidError, load_settings, setting_violation
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
@@ -138,7 +138,10 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         reaches=reaches,
     )
     gates = _gates(settings, loop, metrics, gate_sources)
-    engine_versions = {kind.name: kind.version(leader_environment(engine_options.launch(kind))) for kind in KINDS}
+    kinds = {kind.name: kind for kind in engine_options.kinds if kind.is_configured}
+    engine_versions = {
+        name: kind.version(leader_environment(engine_options.launch(kind))) for name, kind in kinds.items()
+    }
     allocator = Allocator(settings.model_roots, engine_versions)
     planner = InstancePlanner(loop.emit, clock, allocator.plan, loop.faults.report)
     loop.connect(Dispatcher(planner, engines, traffic, gates, LoopObserver(engines)))
@@ -150,7 +153,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         handle=loop,
         planning=allocator,
         prober=prober,
-        engines={kind.name: kind for kind in KINDS},
+        engines=kinds,
         lifecycle=lifecycle,
         monotonic=time.monotonic,
         daemon_version=distribution_version("echoplaned"),
@@ -212,9 +215,22 @@ def _evidence_files(settings: Settings, state: State) -> EvidenceFiles:
 def _engine_options(settings: Settings) -> EngineProcessOptions:
     return EngineProcessOptions(
         settings.state_dir,
+        kinds=_kinds(settings),
         standby_count=settings.spare_workers,
         bytecode_cache=default_bytecode_cache(Path.home()),
     )
+
+
+def _kinds(settings: Settings) -> tuple[EngineKind, ...]:
+    """Return the kinds of engines; each that a setting names is looked at, so that a missing one is told before a port is bound.
+
+    Raises:
+        SettingsInvalidError: a setting is wrong, or there is no engine where it says.
+    """
+    try:
+        return configure_kinds(settings.engines)
+    except ValueError as error:
+        raise SettingsInvalidError(setting_violation("engines", str(error))) from error
 
 
 def _engines(
@@ -374,6 +390,8 @@ def _check(settings: Settings) -> None:
         for device in find_devices(host_memory_bytes=settings.host_memory_bytes):
             free = device.capacity_bytes - device.reserve_bytes
             print(f"device {device.device_id}: {device.name}, {device.capacity_bytes} bytes, {free} for models")  # noqa: T201 - as above
+        for kind in filter(lambda kind: kind.is_configured, _kinds(settings)):
+            print(f"engine {kind.name}: {kind.version({})}")  # noqa: T201 - as above
         if not settings.model_roots:
             print("warning: no --model-root, so nothing can be loaded")  # noqa: T201 - as above
 

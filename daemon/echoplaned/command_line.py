@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic.fields import FieldInfo
 
-from echoplaned.settings import ENVIRONMENT_PREFIX, Settings
+from echoplaned.settings import ENVIRONMENT_PREFIX, LIST_FLAGS, Settings
 
 _COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -20,7 +20,7 @@ _COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _FLAGS: Final[Mapping[str, str]] = MappingProxyType(
-    {name: "--model-root" if name == "model_roots" else "--" + name.replace("_", "-") for name in Settings.model_fields}
+    {name: LIST_FLAGS.get(name, "--" + name.replace("_", "-")) for name in Settings.model_fields}
 )
 
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 def _action(setting: str, field: FieldInfo) -> str:
     if field.annotation is bool:
         return "store_true"
-    return "append" if setting == "model_roots" else "store"
+    return "append" if setting in LIST_FLAGS else "store"
 
 
 def _help(setting: str, field: FieldInfo) -> str:

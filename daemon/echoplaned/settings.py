@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from types import MappingProxyType
+from typing import Annotated, Final, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -23,6 +24,10 @@ ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+
+
+LIST_FLAGS: Final[Mapping[str, str]] = MappingProxyType({"model_roots": "--model-root", "engines": "--engine"})
+"""Flags that are given once a value, and so are singular."""
 
 
 class SettingsInvalidError(FieldInvalidError):
@@ -73,8 +78,7 @@ class Address:
 
 
 def _flag(setting: str) -> str:
-    # The one flag that is given once a value, and so is singular.
-    return "--model-root" if setting == "model_roots" else "--" + setting.replace("_", "-")
+    return LIST_FLAGS.get(setting, "--" + setting.replace("_", "-"))
 
 
 class Settings(BaseSettings):
@@ -97,6 +101,11 @@ class Settings(BaseSettings):
     model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
         description=f"Directories that models may be loaded from; none: nothing may. In the environment separated by '{os.pathsep}'.",
+    )
+    engines: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Foreign engines, NAME=PREFIX: NAME is llama_cpp or command, or one of them with -LABEL behind it; PREFIX is"
+        " where the engine is installed, or for command its command line. In the environment one a line.",
     )
     host_memory_bytes: int | None = Field(
         default=None,
@@ -203,6 +212,11 @@ class Settings(BaseSettings):
             raise ValueError("; ".join(problems))
         return tuple(dict.fromkeys(_expanded(root).resolve() for root in value))
 
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _lines(cls, value: object) -> object:
+        return tuple(line.strip() for line in value.splitlines() if line.strip()) if isinstance(value, str) else value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -221,12 +235,17 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
         raise SettingsInvalidError(*_violations(error)) from error
 
 
+def setting_violation(setting: str, message: str) -> Violation:
+    """Return what is wrong with a setting, with its flag and its variable."""
+    return Violation(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})")
+
+
 def _violations(error: ValidationError) -> list[Violation]:
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         setting = str(detail["loc"][0]) if detail["loc"] else "settings"
         message = detail["msg"].removeprefix("Value error, ")
-        found.append(Violation(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})"))
+        found.append(setting_violation(setting, message))
     return found
 
 

@@ -1,18 +1,37 @@
 """What each kind of engine is, declared once for planner, admission and leaders: one file a kind."""
 
-from echoplaned.engine_kinds import embedded
+from echoplaned.engine_kinds import command, embedded, llama_cpp
+from echoplaned.engine_kinds.configured import configure, declared_name
 from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
 
-KINDS: tuple[EngineKind, ...] = (embedded.KIND,)
-"""Every kind of this release; the composition root iterates over them."""
+KINDS: tuple[EngineKind, ...] = (embedded.KIND, llama_cpp.KIND, command.KIND)
+"""Every declaration of this release; a foreign one can be started once a setting says where its engine is (``configure_kinds``)."""
 
 DEFAULT_KIND: EngineKind = embedded.KIND
 """The kind that is meant where none is named: by a caller, or by a record of contract 1."""
 
 
+def configure_kinds(settings: tuple[str, ...]) -> tuple[EngineKind, ...]:
+    """Return every kind that leaders may be adopted of: the declared ones, and those that settings (``NAME=PREFIX``) configure.
+
+    Raises:
+        ValueError: a setting is wrong; the message names it.
+    """
+    found = {kind.name: kind for kind in KINDS}
+    configured: set[str] = set()
+    for text in settings:
+        kind = configure(text, KINDS)
+        if kind.name in configured:
+            raise ValueError(f"{kind.name} is given twice: another build needs a name of its own, {kind.name}-LABEL")
+        configured.add(kind.name)
+        found[kind.name] = kind
+    return tuple(found.values())
+
+
 def find_kind(name: str, kinds: tuple[EngineKind, ...] = KINDS) -> EngineKind | None:
-    """Return the kind of a name, the default one for an empty name; None if there is none."""
-    return next((kind for kind in kinds if kind.name == (name or DEFAULT_KIND.name)), None)
+    """Return the kind of a name, the default one for an empty name; a name with a label that is not among them is its declaration's."""
+    wanted = name or DEFAULT_KIND.name
+    return next((kind for kind in kinds if kind.name == wanted), None) or declared_name(wanted, kinds)
 
 
-__all__ = ["DEFAULT_KIND", "KINDS", "EngineKind", "Limits", "Option", "OptionType", "find_kind"]
+__all__ = ["DEFAULT_KIND", "KINDS", "EngineKind", "Limits", "Option", "OptionType", "configure_kinds", "find_kind"]

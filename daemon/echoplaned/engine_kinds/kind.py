@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from echoplaned.core.facts import Task
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import Tier
+from echoplaned.engine_kinds.foreign import ForeignEngine
 
 PYTHON: Final = "{python}"
 """Stands for the interpreter in a command line."""
@@ -21,6 +24,8 @@ class OptionType(StrEnum):
 
     WHOLE_NUMBER = "WHOLE_NUMBER"
     TEXT = "TEXT"
+    FLAG = "FLAG"
+    """``1`` or ``0``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Option:
         maximum: largest value of a whole number.
         default: its text where the caller gives none.
         choices: the texts it may be; empty: any.
+        pattern: a regular expression that a text must match as a whole; empty: any text does.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Option:
     maximum: int = 0
     default: str = ""
     choices: tuple[str, ...] = ()
+    pattern: str = ""
 
     def problem(self, text: str) -> str:
         """Say what is wrong with a value; empty if nothing is."""
@@ -51,8 +58,12 @@ class Option:
             is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
             if not is_number or not self.minimum <= int(text) <= self.maximum:
                 return f"must be a whole number from {self.minimum} to {self.maximum}"
+        elif self.type is OptionType.FLAG:
+            return "" if text in {"0", "1"} else "must be 0 or 1"
         elif self.choices and text not in self.choices:
             return f"must be one of {', '.join(self.choices)}"
+        elif self.pattern and not re.fullmatch(self.pattern, text):
+            return f"must match {self.pattern}"
         return ""
 
 
@@ -96,6 +107,10 @@ class EngineKind:
         is_split: whether it may spread one instance over several devices.
         threads_option: the option that says how many threads one inference takes; empty: there is none.
         limits: how long it may take.
+        tasks: what it can serve models for.
+        foreign: how the supervisor handles it; None: it leads itself.
+        sized_as: the name that its memory is planned under; empty: its own.
+        memory_option: the option by which a load says what an instance takes, in bytes, where nothing is known of the engine; empty: none.
     """
 
     name: str
@@ -114,6 +129,15 @@ class EngineKind:
     is_split: bool = True
     threads_option: str = ""
     limits: Limits = Limits()
+    tasks: frozenset[Task] = frozenset(Task)
+    foreign: ForeignEngine | None = None
+    sized_as: str = ""
+    memory_option: str = ""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether leaders of it can be started here: a foreign kind needs a setting that says where its engine is."""
+        return bool(self.command)
 
     def check_options(self, given: Mapping[str, str]) -> tuple[Violation, ...]:
         """Return what is wrong with a caller's options; empty if nothing is."""

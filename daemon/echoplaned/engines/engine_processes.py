@@ -179,8 +179,9 @@ class EngineProcesses:
     async def _start(self, effect: StartEngine) -> None:
         key = (effect.instance, effect.generation)
         kind = find_kind(effect.spec.shape.engine, self._kinds)
-        if kind is None:
-            self._give_up(key, f"there is no engine {effect.spec.shape.engine!r} here")
+        if kind is None or not kind.is_configured or kind.name != (effect.spec.shape.engine or kind.name):
+            name = effect.spec.shape.engine
+            self._give_up(key, f"there is no engine {name!r} here: start the daemon with --engine {name}=PREFIX")
             return
         if len(effect.placement.shares) > 1:
             devices = ", ".join(effect.placement.device_ids)

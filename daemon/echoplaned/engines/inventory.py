@@ -152,7 +152,7 @@ def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLead
         if not entry.name.isdigit():
             continue
         arguments = _arguments(entry)
-        kind = next((one for one in kinds if one.command[-1] in arguments), None)
+        kind = next((one for one in kinds if one.command and one.command[-1] in arguments), None)
         worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
         pid = int(entry.name)
         start_ticks = read_start_ticks(pid) if worker_id else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.measure import Measure
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
@@ -55,14 +55,6 @@ class Counters:
     queued: int = 0
     overloaded: int = 0
     calls: int = 0
-
-
-class Measure(StrEnum):
-    """What a latency measures."""
-
-    FIRST_TOKEN = "FIRST_TOKEN"  # noqa: S105 - a measure, no password
-    INTER_TOKEN = "INTER_TOKEN"  # noqa: S105 - as above
-    END_TO_END = "END_TO_END"
 
 
 @dataclass(frozen=True, slots=True)
