@@ -8,11 +8,11 @@ from pathlib import Path
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Vector
 from echoplaned.worker.torch_model import TorchRuntime
+from echoplaned.worker_contract.inference.errors import LoadError
 
 
 def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dict[str, object]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from echoplaned.worker.batching import Batcher, bucket_of
-from echoplaned.worker.errors import ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token, Told, Vector
+from echoplaned.worker_contract.inference.errors import ModelFailedError, NotServingError, OverloadedError
 
 WAIT_S = 10
 

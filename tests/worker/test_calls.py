@@ -12,8 +12,8 @@ from grpc_health.v1._async import HealthServicer
 
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.worker.calls import CallCounter
-from echoplaned.worker.counters import Counters
+from echoplaned.worker_contract.inference.calls import CallCounter
+from echoplaned.worker_contract.inference.counters import Counters
 from echoplaned.worker_contract.server import SERVER_OPTIONS
 
 CONTROL = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name

@@ -14,8 +14,8 @@ from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.ids import InstanceKey
 from echoplaned.planning.inspection import inspect_checkpoint
 from echoplaned.worker.content import open_content
-from echoplaned.worker.errors import LoadError, SourceChangedError
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 
 WEIGHTS = "model.safetensors"
 

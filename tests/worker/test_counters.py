@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from echoplaned.worker.counters import Counters
-from echoplaned.worker.errors import Blame
+from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.errors import Blame
 
 
 def test_every_call_ends_exactly_once() -> None:

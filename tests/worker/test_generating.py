@@ -12,11 +12,11 @@ import torch
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.worker.batching import Batcher, Run
-from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.generating import GenerationRun, sample
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token
+from echoplaned.worker_contract.inference.errors import ModelFailedError
 from tests.models import Checkpoints
 
 pytestmark = pytest.mark.system

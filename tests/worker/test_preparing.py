@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from echoplaned.worker.errors import InvalidInputError, OverloadedError
 from echoplaned.worker.preparing import MAX_WAITING_BYTES, THREADS, Preparer
+from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
 
 
 async def test_results_and_errors_come_back() -> None:

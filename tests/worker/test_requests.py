@@ -11,10 +11,10 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.signature import signature_for
-from echoplaned.worker.errors import CallError, InvalidInputError, NotAllowedError, WrongModelError
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.requests import InferOrder, check_allowed, check_request, read_order
 from echoplaned.worker.sequences import Sampling
+from echoplaned.worker_contract.inference.errors import CallError, InvalidInputError, NotAllowedError, WrongModelError
+from echoplaned.worker_contract.inference.requests import InferOrder, check_allowed, check_request, read_order
 
 
 def options(task: Task = Task.GENERATION) -> LoadOptions:

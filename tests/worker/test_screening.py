@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.worker.screening import SMALL_BYTES, BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.screening import SMALL_BYTES, BatchLimits, Unread, reader
 
 LIMITS = BatchLimits(sequences=8, tokens=512)
 LARGEST = 4 * 1024 * 1024

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
+from echoplaned.worker_contract.inference.errors import LoadError
 
 
 def write(directory: Path, prompts: object, settings: object) -> Path:

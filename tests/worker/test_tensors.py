@@ -10,8 +10,8 @@ import pytest
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Task
 from echoplaned.core.signature import signature_for
-from echoplaned.worker.errors import InvalidInputError
-from echoplaned.worker.tensors import read_inputs, write_output
+from echoplaned.worker_contract.inference.errors import InvalidInputError
+from echoplaned.worker_contract.inference.tensors import read_inputs, write_output
 
 SIGNATURE = signature_for(Task.EMBEDDING, embedding_width=4)
 

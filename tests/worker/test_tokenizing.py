@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from echoplaned.worker.errors import InvalidInputError, ModelFailedError
 from echoplaned.worker.tokenizing import (
     TokenizerCost,
-    check_text_lengths,
     check_vocabulary,
     detokenize,
     highest_token,
     read_cost,
     tokenize,
 )
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError
+from echoplaned.worker_contract.inference.lengths import check_text_lengths
 
 
 def words(unknown: str | None = "[UNK]") -> Tokenizer:

@@ -7,9 +7,9 @@ import pytest
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.ports.traces import TraceFlag
-from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.sequences import Failure, Outcome, Sampling, Token, Vector
 from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, digest, features, short_name
+from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from echoplaned.planning import inspect_checkpoint
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.weight_files import INDEX_NAME, loadable, weight_files
+from echoplaned.worker_contract.inference.errors import LoadError
 from tests.planning.conftest import Draft, safetensors_file
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
-from echoplaned.engines.family import Family, find_members, read_mark
+from echoplaned.worker_contract.family import Family, find_members, read_mark
 from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,

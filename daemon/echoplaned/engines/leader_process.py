@@ -12,11 +12,11 @@ import structlog
 
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind
-from echoplaned.engines.family import Family, end_family
 from echoplaned.engines.inventory import FoundLeader
 from echoplaned.engines.launcher import LaunchOptions, last_log_lines, launch, standby_mark
 from echoplaned.engines.leader_client import LeaderClient
 from echoplaned.engines.processes import ExitInfo, WatchedProcess
+from echoplaned.worker_contract.family import Family, end_family
 from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
@@ -28,7 +28,7 @@ from echoplaned.worker_contract.record import (
 
 _RECORD_POLL_S: Final = 0.05
 _REPORT_INTERVAL_S: Final = 1.0
-_END_TIMEOUT_S: Final = 5.0
+_END_TIMEOUT_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ class LeaderProcess:
         """
         mark = mark or standby_mark(worker_id, options.state_dir)
         pid = launch(worker_id, options, urgent=urgent, mark=mark)
-        return cls(options.state_dir, worker_id, WatchedProcess(pid), options.kind, mark)
+        return cls(options.state_dir, worker_id, WatchedProcess(pid, spares_group=True), options.kind, mark)
 
     @classmethod
     def adopt(cls, state_dir: Path, found: FoundLeader) -> LeaderProcess:
@@ -91,7 +91,7 @@ class LeaderProcess:
         Raises:
             NoSuchProcessError: it has gone meanwhile.
         """
-        process = WatchedProcess(found.pid, found.family.start_ticks)
+        process = WatchedProcess(found.pid, found.family.start_ticks, spares_group=True)
         leader = cls(state_dir, found.worker_id, process, found.kind, found.family.mark)
         if found.record is not None and found.record.address:
             leader._listens_at(found.record)
@@ -127,8 +127,8 @@ class LeaderProcess:
         return await asyncio.shield(self._gone)
 
     def kill(self) -> None:
-        """End the leader and its group now; the rest of its engine ends when it has gone."""
-        self.process.kill_group()
+        """End the leader now; its engine ends when it has gone, in the order that leaves no shared memory behind."""
+        self.process.kill()
 
     async def wait_for_standby(self) -> None:
         """Return when the leader can take an order.

@@ -23,7 +23,6 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
-from echoplaned.engines.family import Family, end_family, find_marked
 from echoplaned.engines.instance import CounterSink, InstanceLimits, StuckLimits, Tracing, WatchedInstance
 from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, family_of, take_inventory
 from echoplaned.engines.jobs import log_error
@@ -33,6 +32,7 @@ from echoplaned.engines.pulse import FactsOf, Pulse
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
+from echoplaned.worker_contract.family import Family, end_family, find_marked
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
 from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, forget_record, read_boot_id, records_dir
 

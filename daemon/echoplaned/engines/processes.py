@@ -38,13 +38,15 @@ class WatchedProcess:
     Args:
         pid: the process, leader of its own session and process group.
         start_ticks: its start time as ``/proc/PID/stat`` has it; None: it was started just now by this process.
+        spares_group: leave its group alone when it has ended: somebody else ends that, in an order.
 
     Raises:
         NoSuchProcessError: it has gone already.
     """
 
-    def __init__(self, pid: int, start_ticks: int | None = None) -> None:
+    def __init__(self, pid: int, start_ticks: int | None = None, *, spares_group: bool = False) -> None:
         self.pid = pid
+        self._spares_group = spares_group
         try:
             self._pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -77,6 +79,10 @@ class WatchedProcess:
     def terminate(self) -> None:
         """Ask the process to end."""
         self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process now, and it alone."""
+        self._signal(signal.SIGKILL)
 
     def kill_group(self) -> None:
         """End the process and everything in its group, now."""
@@ -124,7 +130,7 @@ class WatchedProcess:
 
     def _reap(self) -> None:
         """The pidfd became readable: the process has ended."""
-        if _is_child(self._pidfd):
+        if not self._spares_group and _is_child(self._pidfd):
             # What it may have left in its group goes with it; its pid stays its own until it is reaped below.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)

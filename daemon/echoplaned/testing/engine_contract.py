@@ -27,13 +27,13 @@ from echoplaned.core.events import (
     ProbesPassed,
 )
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.engines.family import find_members, read_mark
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.testing.engine_case import Case, Need, Outcome
 from echoplaned.testing.engine_help import kill_and_wait, loads, put_record, report_of, until
 from echoplaned.testing.engine_stage import KEY, Stage, Subject, check, open_stage, was_killed
 from echoplaned.testing.garbage import GarbageServer
+from echoplaned.worker_contract.family import find_members, read_mark
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
 from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION

@@ -22,7 +22,6 @@ from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.family import Family, Member, end_family, find_marked, find_members, read_mark
 from echoplaned.engines.instance import StuckLimits, Tracing
 from echoplaned.engines.inventory import family_of
 from echoplaned.engines.launcher import default_bytecode_cache
@@ -31,6 +30,7 @@ from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.worker_contract.family import Family, Member, end_family, find_marked, find_members, read_mark
 from echoplaned.worker_contract.mark import VARIABLE, read_state_dir_id
 from echoplaned.worker_contract.record import WorkerRecord, read_records, records_dir
 

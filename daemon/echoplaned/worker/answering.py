@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
-from echoplaned.worker.errors import InvalidInputError
 from echoplaned.worker.ports import ServedModel
 from echoplaned.worker.preparing import Preparer
-from echoplaned.worker.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
 from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Scored, Scoring, Sequence, Token, Vector
-from echoplaned.worker.tensors import Tensor
-from echoplaned.worker.tokenizing import check_length, check_text_lengths, check_vocabulary
+from echoplaned.worker.tokenizing import check_vocabulary
 from echoplaned.worker.tracing import Origin, Tap, Tracer
+from echoplaned.worker_contract.inference.errors import InvalidInputError
+from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
+from echoplaned.worker_contract.inference.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
+from echoplaned.worker_contract.inference.tensors import Tensor
 
 INLINE_ELEMENTS: Final = 4096
 """Characters, or token ids, that the loop itself takes: about a millisecond; more goes to a thread, so that the loop stays free."""

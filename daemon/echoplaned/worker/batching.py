@@ -11,10 +11,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from echoplaned.worker.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 from echoplaned.worker.sequences import Failure, Sequence, Told
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.step_times import StepTimes
+from echoplaned.worker_contract.inference.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 
 _SMALLEST_BUCKET: Final = 16
 _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands

@@ -18,8 +18,8 @@ from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.facts import SourceContent, SourceFile
-from echoplaned.worker.errors import LoadError, SourceChangedError
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 
 _ANY_ROOT: Final = "/"
 _MAX_FILES: Final = 10_000

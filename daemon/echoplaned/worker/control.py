@@ -7,12 +7,12 @@ from typing import Final
 
 from echoplaned.core.failure import Reason
 from echoplaned.engine_kinds import embedded
-from echoplaned.worker.errors import LoadError, SourceChangedError
 from echoplaned.worker.memory import MemoryUse, read_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Serving, Worker
+from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder
 from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Report
 

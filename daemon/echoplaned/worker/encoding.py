@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from echoplaned.core.facts import Task
-from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.loading import LoadedModel
 from echoplaned.worker.sequences import Failure, Sequence, Told, Vector
+from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 
 class EncoderRun:

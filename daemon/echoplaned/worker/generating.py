@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache
 
-from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.loading import LoadedModel
 from echoplaned.worker.sequences import Failure, Sampling, Sequence, Token, Told
+from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 
 @dataclass(slots=True)

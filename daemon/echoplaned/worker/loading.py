@@ -25,7 +25,6 @@ from transformers import (
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.worker.content import open_content
 from echoplaned.worker.copying import own_weights
-from echoplaned.worker.errors import InvalidInputError, LoadError
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
@@ -33,6 +32,7 @@ from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
 from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
+from echoplaned.worker_contract.inference.errors import InvalidInputError, LoadError
 
 _MODEL_CLASSES: Final = {
     Task.EMBEDDING: AutoModel,

@@ -17,14 +17,14 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
-from echoplaned.worker.errors import Blame, CallError, InvalidInputError, NotServingError
-from echoplaned.worker.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
-from echoplaned.worker.screening import BatchLimits, Unread, reader
-from echoplaned.worker.tensors import Tensor, write_output
 from echoplaned.worker.tracing import Origin, short_name
 from echoplaned.worker.worker import Serving, Worker
 from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
+from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
+from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.tensors import Tensor, write_output
 
 VERSION_TRAILER: Final = "echoplane-version"
 CONVERSATION: Final = "echoplane-conversation"

@@ -9,8 +9,8 @@ from typing import Final
 
 import torch
 
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.small_json import read_json
+from echoplaned.worker_contract.inference.errors import LoadError
 
 _MODES: Final = {
     "pooling_mode_mean_tokens": "MEAN",

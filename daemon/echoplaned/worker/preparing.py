@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from echoplaned.worker.errors import InvalidInputError, OverloadedError
+from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
 
 THREADS: Final = 4
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024

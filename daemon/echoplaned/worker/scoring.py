@@ -11,9 +11,9 @@ import torch
 from transformers import DynamicCache
 
 from echoplaned.worker.encoding import pad_right
-from echoplaned.worker.errors import ModelFailedError
 from echoplaned.worker.loading import LoadedModel
 from echoplaned.worker.sequences import Failure, Scored, Sequence, Told
+from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 STRETCH_BYTES: Final = 16 * 1024 * 1024
 """FP32 logits that one step makes at most (and one token a row at least); some three times that is taken for a moment."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.small_json import read_json
+from echoplaned.worker_contract.inference.errors import LoadError
 
 _PROMPTS_NAME: Final = "config_sentence_transformers.json"
 _SETTINGS_NAME: Final = "sentence_bert_config.json"

@@ -8,24 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from echoplaned.worker.errors import CallError
+from echoplaned.worker_contract.inference.errors import CallError
+from echoplaned.worker_contract.inference.sampling import Sampling, Scoring
 
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen. ``temperature`` 0 is greedy; ``top_k`` 0 keeps all; ``seed`` None draws a fresh one."""
-
-    max_tokens: int = 16
-    temperature: float = 0.0
-    top_k: int = 0
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """Score the tokens as they stand and generate none. ``distributions``: the dtype to give the whole distributions in; None: not."""
-
-    distributions: type[np.float32 | np.float16] | None = None
+__all__ = [
+    "Failure", "Listener", "Outcome", "Sampling", "Scored", "Scoring", "Sequence", "Token", "Told", "Vector",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

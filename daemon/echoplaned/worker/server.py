@@ -16,14 +16,14 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
-from echoplaned.worker.calls import CallCounter
 from echoplaned.worker.control import EmbeddedLeader
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.oip_service import InferenceService, add_inference
 from echoplaned.worker.ports import ModelRuntime
 from echoplaned.worker.priority import background
 from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Worker
+from echoplaned.worker_contract.inference.calls import CallCounter
+from echoplaned.worker_contract.inference.errors import LoadError
 from echoplaned.worker_contract.record import RecordKeeper
 from echoplaned.worker_contract.server import LeaderServer
 from echoplaned.worker_contract.service import StopOrder

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from echoplaned.worker.errors import LoadError
+from echoplaned.worker_contract.inference.errors import LoadError
 
 _MAX_JSON_BYTES: Final = 1024 * 1024
 

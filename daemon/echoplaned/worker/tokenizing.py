@@ -10,15 +10,8 @@ from typing import Any, Final
 
 from tokenizers import Encoding, Tokenizer
 
-from echoplaned.worker.errors import InvalidInputError, ModelFailedError
-
-# Tokens have 4 to 5 characters on average; a caller must not keep a core busy with a text that cannot be answered anyway.
-_CHARACTERS_PER_TOKEN: Final = 64
-_MIN_CHARACTERS: Final = 4096
-_MAX_BYTES_PER_CHARACTER: Final = 4  # of UTF-8
-_MAX_GROWN: Final = (
-    1024 * 1024
-)  # characters that a tokenizer may make of a text; each takes some 20 bytes while it works
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError
+from echoplaned.worker_contract.inference.lengths import check_length
 
 # The library's native code panics (an expression went back and forth too often, say), and the class of that can be told by its name
 # alone. It is no Exception: uncaught, it ends neither the call nor the process, and the caller waits for ever.
@@ -112,47 +105,6 @@ def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
 def _is_of_tokenizer(error: BaseException) -> bool:
     """Whether an error is the library's: it raises plain exceptions for what it refuses, and panics for what it did not foresee."""
     return type(error) is Exception or type(error).__name__ == _PANIC
-
-
-def text_limit(context_length: int, growth: int) -> int:
-    """Return how many characters a text may have to be worth counting its tokens; ``growth``: what may become of each."""
-    limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
-    return limit if growth == 1 else min(limit, max(1, _MAX_GROWN // growth))
-
-
-def byte_limit(context_length: int) -> int:
-    """Return how many bytes a text may have to be worth decoding."""
-    return _MAX_BYTES_PER_CHARACTER * text_limit(context_length, 1)
-
-
-def check_text_lengths(texts: Sequence[str], context_length: int, growth: int = 1) -> None:
-    """Refuse texts that are too long to be worth counting the tokens of.
-
-    Raises:
-        InvalidInputError: names the first such text and the limit.
-    """
-    limit = text_limit(context_length, growth)
-    for index, text in enumerate(texts):
-        if len(text) > limit:
-            raise InvalidInputError(
-                f"sequence {index} has {len(text)} characters; this version's context_length is {context_length} tokens, "
-                f"and no text over {limit} characters is counted"
-            )
-
-
-def check_length(index: int, length: int, context_length: int) -> None:
-    """Refuse a sequence that is empty or longer than the version's context.
-
-    Raises:
-        InvalidInputError: names the row and the limit.
-    """
-    if length == 0:
-        raise InvalidInputError(f"sequence {index} has no tokens; at least 1 is needed")
-    if length > context_length:
-        raise InvalidInputError(
-            f"sequence {index} has {length} tokens; this version's context_length is {context_length} tokens "
-            "(nothing is ever cut off)"
-        )
 
 
 def check_vocabulary(rows: Sequence[Sequence[int]], vocabulary_size: int) -> None:

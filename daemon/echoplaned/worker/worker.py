@@ -13,12 +13,12 @@ import structlog
 
 from echoplaned.worker.answering import Answerer
 from echoplaned.worker.batching import Batcher
-from echoplaned.worker.counters import Counters
-from echoplaned.worker.errors import LoadError
 from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory, reset_peak
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
 from echoplaned.worker.tracing import Tracer
+from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.errors import LoadError
 from echoplaned.worker_contract.order import WrongPhaseError
 from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
 

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.worker.counters import Counters
+from echoplaned.worker_contract.inference.counters import Counters
 
 if TYPE_CHECKING:
     _Interceptor = grpc.aio.ServerInterceptor[Any, Any]

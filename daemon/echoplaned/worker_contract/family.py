@@ -18,6 +18,10 @@ from typing import Final
 from echoplaned.worker_contract.mark import VARIABLE, is_marked_by
 
 _PAUSE_S: Final = 0.02
+_TRACKER: Final = b"multiprocessing.resource_tracker"
+_TRACKER_S: Final = 6.0
+"""How long Python's resource tracker may take to unlink what the others shared; nobody else would, and it fills ``/dev/shm``."""
+
 _LOOKS: Final = 2
 """Looks in a row that must find nothing: a process that forks while it is looked for is found by the second."""
 
@@ -78,18 +82,31 @@ def find_marked(state_dir_id: str) -> tuple[tuple[Member, str], ...]:
 
 
 def end_family(family: Family, timeout_s: float) -> bool:
-    """Kill every process of a family, again and again until two looks in a row find none; whether that came in time. Blocking."""
+    """Kill every process of a family, again and again until two looks in a row find none; whether that came in time. Blocking.
+
+    Python's resource tracker ends by itself once the others have gone, and cleans up after them: it is killed only if it does not.
+    """
     deadline_s = time.monotonic() + timeout_s
+    tracker_s = deadline_s - timeout_s + min(_TRACKER_S, 0.8 * timeout_s)
     empty_looks = 0
     while empty_looks < _LOOKS:
         found = find_members(family)
         empty_looks = 0 if found else empty_looks + 1
+        spares = time.monotonic() < tracker_s
         for one in found:
-            kill_member(one)
+            if not (spares and _is_tracker(one.pid)):
+                kill_member(one)
         if found and time.monotonic() > deadline_s:
             return False
         time.sleep(_PAUSE_S)
     return True
+
+
+def _is_tracker(pid: int) -> bool:
+    try:
+        return _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def kill_member(member: Member) -> None:

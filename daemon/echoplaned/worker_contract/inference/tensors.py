@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, TensorSpec
-from echoplaned.worker.errors import InvalidInputError
+from echoplaned.worker_contract.inference.errors import InvalidInputError
 
 Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.float32 | np.float16] | list[bytes]
 InputTensor = oip.ModelInferRequest.InferInputTensor

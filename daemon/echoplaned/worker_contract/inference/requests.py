@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Signature, Task
-from echoplaned.worker.errors import InvalidInputError, NotAllowedError, WrongModelError
-from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Sampling, Scoring
-from echoplaned.worker.tensors import Inputs, InputTensor, Tensor, check_inputs, read_inputs
-from echoplaned.worker.tokenizing import byte_limit, check_length
+from echoplaned.core.ids import InstanceKey
+from echoplaned.worker_contract.inference.errors import InvalidInputError, NotAllowedError, WrongModelError
+from echoplaned.worker_contract.inference.lengths import byte_limit, check_length
+from echoplaned.worker_contract.inference.sampling import Sampling, Scoring
+from echoplaned.worker_contract.inference.tensors import Inputs, InputTensor, Tensor, check_inputs, read_inputs
 
 _GENERATION_PARAMETERS: Final[tuple[str, ...]] = ("max_tokens", "temperature", "top_k", "seed", "score")
 _SCORING_PARAMETERS: Final[tuple[str, ...]] = ("score", "distributions", "truncate", "requantised")
@@ -46,6 +46,30 @@ MAX_ID: Final = 256
 """Characters of a request's id, which is sent back."""
 
 _MAX_OUTPUTS: Final = 16  # more than there are; some clients name one twice
+
+
+class ServedShape(Protocol):
+    """What a request is checked against."""
+
+    @property
+    def instance(self) -> InstanceKey:
+        """Whose answer it is."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """What it is served for."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of one sequence, prompt and generated together."""
+        ...
+
+    @property
+    def max_concurrency(self) -> int:
+        """Sequences in one request."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +122,7 @@ class CheckedRequest:
         return replace(self.order, texts=texts, rows=rows)
 
 
-def check_request(request: oip.ModelInferRequest, options: LoadOptions, signature: Signature) -> CheckedRequest:
+def check_request(request: oip.ModelInferRequest, options: ServedShape, signature: Signature) -> CheckedRequest:
     """Check everything about a request that can be told without reading a value, in a time that does not depend on its size.
 
     Raises:
@@ -128,7 +152,7 @@ def check_request(request: oip.ModelInferRequest, options: LoadOptions, signatur
     return CheckedRequest(request, signature, order, max(math.prod(tensor.shape) for tensor in tensors.values()))
 
 
-def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: Signature) -> InferOrder:
+def read_order(request: oip.ModelInferRequest, options: ServedShape, signature: Signature) -> InferOrder:
     """Check everything about a request that can be told without a tokenizer.
 
     Raises:
@@ -138,7 +162,7 @@ def read_order(request: oip.ModelInferRequest, options: LoadOptions, signature: 
     return check_request(request, options, signature).read()
 
 
-def _check_sizes(tensors: Mapping[str, InputTensor], options: LoadOptions, order: InferOrder) -> None:
+def _check_sizes(tensors: Mapping[str, InputTensor], options: ServedShape, order: InferOrder) -> None:
     """Refuse a batch that has too many or too long sequences by its shapes, or that does not say what to compute once."""
     text, ids, mask = (tensors.get(name) for name in ("text", "input_ids", "attention_mask"))
     given = ids if text is None else text
@@ -170,7 +194,7 @@ def check_allowed(parameters: Mapping[str, oip.InferParameter]) -> None:
             raise NotAllowedError(f"parameter {name} is the daemon's own, for its checks of a version; leave it out")
 
 
-def check_model(model: str, version: str, options: LoadOptions) -> None:
+def check_model(model: str, version: str, options: ServedShape) -> None:
     """Refuse a name that is not this worker's; an empty version means whichever is here.
 
     Raises:
@@ -231,7 +255,7 @@ def _scored_outputs(scoring: Scoring) -> tuple[str, ...]:
     return ("token_ids", "logprobs") if scoring.distributions is None else ("token_ids", "logprobs", DISTRIBUTIONS)
 
 
-def _check_names(parameters: Mapping[str, oip.InferParameter], options: LoadOptions, scoring: Scoring | None) -> None:
+def _check_names(parameters: Mapping[str, oip.InferParameter], options: ServedShape, scoring: Scoring | None) -> None:
     """Refuse parameters that mean nothing here."""
     generates = options.task is Task.GENERATION
     known = _SCORING_PARAMETERS if scoring is not None else _GENERATION_PARAMETERS if generates else _ENCODER_PARAMETERS
@@ -240,7 +264,7 @@ def _check_names(parameters: Mapping[str, oip.InferParameter], options: LoadOpti
             raise InvalidInputError(f"there is no parameter {name[:64]!r}; accepted: {', '.join(known)}")
 
 
-def read_scoring(parameters: Mapping[str, oip.InferParameter], options: LoadOptions) -> Scoring | None:
+def read_scoring(parameters: Mapping[str, oip.InferParameter], options: ServedShape) -> Scoring | None:
     """Read whether, and how, to score the tokens as they stand; None: not at all.
 
     Raises:
@@ -258,7 +282,7 @@ def read_scoring(parameters: Mapping[str, oip.InferParameter], options: LoadOpti
     return Scoring(_DISTRIBUTION_DTYPES[name])
 
 
-def read_sampling(parameters: Mapping[str, oip.InferParameter], options: LoadOptions) -> Sampling:
+def read_sampling(parameters: Mapping[str, oip.InferParameter], options: ServedShape) -> Sampling:
     """Read how to generate from a request's parameters.
 
     Raises:

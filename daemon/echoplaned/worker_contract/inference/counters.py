@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from echoplaned.worker.errors import Blame
+from echoplaned.worker_contract.inference.errors import Blame
 
 
 class Call:

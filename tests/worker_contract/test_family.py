@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.engines.family import Family, Member, end_family, find_marked, find_members, kill_member, read_mark
+from echoplaned.worker_contract.family import (
+    Family,
+    Member,
+    end_family,
+    find_marked,
+    find_members,
+    kill_member,
+    read_mark,
+)
 from echoplaned.worker_contract.record import read_start_ticks
 
 MARK = "fedcba9876543210/m/v1#0/3"
