@@ -169,7 +169,7 @@ def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS) -> Plan:
         FieldInvalidError: an option that sizing does not know.
         EchoplaneError: what inspecting and sizing raise.
     """
-    refuse_unknown_options(shape.options)
+    refuse_unknown_options(shape.engine, shape.options)
     return plan_load(PlanRequest(path, find_devices(), shape))
 
 
@@ -243,7 +243,7 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
 def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
     kind = find_kind(sized.shape.engine)
-    if checkpoint.is_served or kind is None:
+    if checkpoint.is_served or kind is None or kind.foreign is not None:
         return ()
     return (f"{kind.title} does not serve {checkpoint.facts.architecture}: this is a size, not an offer",)
 
