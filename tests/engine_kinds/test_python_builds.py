@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.engine_kinds import KINDS, aphrodite, find_sized, sglang, sized_name, vllm
+from echoplaned.engine_kinds import KINDS, aphrodite, find_sized, sglang, sizing_name, vllm
 from echoplaned.engine_kinds.flags import Change, table, write_flags
 from echoplaned.engine_kinds.foreign import EngineMissingError, Listen
 from echoplaned.engine_kinds.python_builds import read_release
@@ -100,5 +100,9 @@ def test_a_flag_is_passed_while_a_release_has_it() -> None:
 def test_a_plan_goes_by_the_declaration() -> None:
     """By a kind's name, by one with a label, and by the name that its memory is planned under."""
     assert find_sized("llama.cpp") is find_sized("llama_cpp")
-    assert (sized_name("llama_cpp"), sized_name("vllm-next"), sized_name("abacus")) == ("llama.cpp", "vllm", "abacus")
+    assert (sizing_name("llama_cpp"), sizing_name("vllm-next"), sizing_name("abacus")) == (
+        "llama.cpp",
+        "vllm",
+        "abacus",
+    )
     assert all(find_sized(kind.name) is kind for kind in KINDS)

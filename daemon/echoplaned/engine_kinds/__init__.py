@@ -39,10 +39,12 @@ def find_sized(name: str) -> EngineKind | None:
     return find_kind(name) or next((kind for kind in KINDS if kind.sized_as and kind.sized_as == name), None)
 
 
-def sized_name(name: str) -> str:
-    """Return the name that an engine's memory is planned under; one that is not declared keeps its own, and is refused by whoever sizes."""
-    kind = find_sized(name)
-    return name if kind is None else kind.sized_as or kind.name
+def sizing_name(engine: str) -> str:
+    """Return the name that an engine's memory is planned under: labels make no difference, and builds hardly any."""
+    kind = find_kind(engine)
+    if kind is None or kind.foreign is None:
+        return engine
+    return kind.sized_as or kind.name
 
 
 __all__ = [
@@ -55,5 +57,5 @@ __all__ = [
     "configure_kinds",
     "find_kind",
     "find_sized",
-    "sized_name",
+    "sizing_name",
 ]

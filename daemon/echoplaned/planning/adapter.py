@@ -12,6 +12,7 @@ from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.core.state import State
 from echoplaned.planning.admission import plan_version, size_source
 from echoplaned.planning.checkpoints import CheckpointCache
+from echoplaned.planning.gguf import check_format, inspect_gguf
 from echoplaned.planning.hub import resolve_hub
 from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
 from echoplaned.planning.reservoir import plan_reservoir
@@ -33,13 +34,15 @@ class Allocator:
         self._engine_versions = dict(engine_versions or {})
         self._checkpoints = CheckpointCache()
 
-    def inspect(self, source_uri: str) -> InspectedSource:
+    def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
         """Read what a source's files say; every file must lie beneath the root that its directory lies in."""
         path = resolve_hub(resolve_source(source_uri, self._roots))
         root = next((root for root in self._roots if path.is_relative_to(os.path.realpath(root))), None)
-        checkpoint = inspect_checkpoint(path, allowed_root=root, with_digest=False)
+        is_gguf = check_format(path, engine)
+        inspect = inspect_gguf if is_gguf else inspect_checkpoint
+        checkpoint = inspect(path, allowed_root=root, with_digest=False)
         self._checkpoints.put(str(path), checkpoint)
-        return InspectedSource(str(path), checkpoint.facts)
+        return InspectedSource(str(path), checkpoint.facts, checkpoint.default_shape.weights_format if is_gguf else "")
 
     def digest(self, found: InspectedSource, stop: Stop) -> ModelFacts:
         """Read all of a source that was inspected, and return its facts with the digest of its content."""

@@ -12,7 +12,7 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ServingShape
-from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sized_name
+from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sizing_name
 from echoplaned.engine_kinds.sizing_options import KV_DTYPE, NUMBERS
 
 _NUMBERS: Final = {option.name: option for option in NUMBERS}
@@ -147,7 +147,7 @@ def native_request(
     options = read_options(shape.engine, shape.options)
     lora = (options.lora_adapters, options.lora_rank) if options.lora_adapters else None
     return _allocator.Request(
-        engine_name=sized_name(shape.engine),
+        engine_name=sizing_name(shape.engine),
         dtype_name=weights_name(shape),
         context_length=max(shape.context_length, 0),
         max_concurrency=max(shape.max_concurrency, 0),

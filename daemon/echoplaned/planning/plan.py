@@ -22,7 +22,7 @@ from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.offers import find_offer, served
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
-from echoplaned.planning.sizing import SizedModel, fitting, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, declared_bytes, fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
 _RELOAD_BYTES_PER_SECOND = 1_000_000_000
@@ -73,7 +73,9 @@ def plan_load(request: PlanRequest) -> Plan:
     components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
     placed = _place_ranks(request, sized, upper_bytes)
-    alternatives = () if placed else _alternatives(request, checkpoint, sized, reservoir)
+    alternatives = (
+        () if placed or declared_bytes(shape) is not None else _alternatives(request, checkpoint, sized, reservoir)
+    )
     context, concurrency = _fitting(request, checkpoint, sized, reservoir)
     serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
     return Plan(

@@ -8,9 +8,12 @@ from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
+from echoplaned.core.failure import Violation
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
+from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translated
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import native_request, weights_name
@@ -87,6 +90,9 @@ def size_model(
     """
     checkpoint = open_source(source)
     shape = complete_shape(checkpoint, asked)
+    declared = declared_bytes(shape)
+    if declared is not None:
+        return _declared(shape, declared)
     with translated():
         sized = _allocator.size(checkpoint.native, native_request(shape, constants, cpu_isa))
     return SizedModel(
@@ -119,10 +125,36 @@ def fitting(
         EchoplaneError: as `size_model` says.
     """
     checkpoint = open_source(source)
+    declared = declared_bytes(sized.shape)
+    if declared is not None:
+        return (sized.shape.context_length, sized.shape.max_concurrency) if declared <= free_bytes else (0, 0)
     with translated():
         request = native_request(sized.shape, constants, cpu_isa)
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0
+
+
+def declared_bytes(shape: ServingShape) -> int | None:
+    """Return what a load says that an instance takes, of an engine of which nothing else is known; None: the engine is known.
+
+    Raises:
+        FieldInvalidError: it does not say it.
+    """
+    kind = find_kind(shape.engine)
+    if kind is None or not kind.memory_option:
+        return None
+    text = dict(shape.options).get(kind.memory_option, "")
+    problem = next(one for one in kind.options if one.name == kind.memory_option).problem(text)
+    if problem:
+        field = f'engine_options["{kind.memory_option}"]'
+        raise FieldInvalidError(Violation(field, f"{problem}: nothing else says what one instance takes"))
+    return int(text)
+
+
+def _declared(shape: ServingShape, size: int) -> SizedModel:
+    part = Component("declared", size, "as the load says", (("bytes", size),), "engine_options", size)
+    warning = "the memory is what the load says: nothing is known of the engine"
+    return SizedModel(shape, (part,), size, size, 0.0, (warning,), is_verified=False)
 
 
 def _component(part: _allocator.Component) -> Component:

@@ -1,4 +1,4 @@
-"""Where a caller's checkpoint may come from: a directory beneath an allowed root, and nothing else.
+"""Where a caller's checkpoint may come from: a directory, or a GGUF file, beneath an allowed root, and nothing else.
 
 What is checked holds for the moment of the check: whoever can write beneath a root could exchange a file afterwards. The roots are
 the operator's, and so is the decision who writes there.
@@ -24,13 +24,14 @@ MAX_LENGTH = 4096
 MAX_ENTRIES = 10_000
 """Files and directories of one checkpoint. A real one has a few dozen."""
 
+_GGUF = ".gguf"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 # Letters and digits of any script, and what file names are made of besides. No percent sign: nothing is decoded, so nothing hides.
 _PATH = re.compile(r"[\w ./@+=,~()-]+")
 
 
 def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
-    """Return the directory that a source names, free of links, beneath one of ``roots``.
+    """Return the directory, or the GGUF file, that a source names, free of links, beneath one of ``roots``.
 
     ``file:///absolute``, ``file:relative`` (to the first root that has it) and plain absolute paths are understood. Errors repeat
     what the caller wrote and say nothing of what lies outside the roots, not even whether it is there. Blocks.
@@ -46,7 +47,7 @@ def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
         raise _not_allowed("no source is allowed: the daemon was started without --model-root")
     allowed = [Path(os.path.realpath(root)) for root in roots]
     directory = _find(path, allowed)
-    for name, target in _entries(directory, path):
+    for name, target in _entries(directory, path) if directory.is_dir() else ():
         if not _beneath(target, allowed):
             raise _not_allowed(f"{name!r:.200} in {str(path)!r} is a link that leads out of the allowed roots")
     return directory
@@ -88,7 +89,7 @@ def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
         found = Path(os.path.realpath(candidate))
         if not _beneath(found, allowed):
             outside = True
-        elif _is_directory(found, path):
+        elif _is_source(found, path):
             return found
     if outside:
         raise _not_allowed(f"{str(path)!r} is not beneath an allowed root")
@@ -97,15 +98,17 @@ def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
     )
 
 
-def _is_directory(found: Path, path: PurePosixPath) -> bool:
-    """Return whether it is one; False where there is nothing."""
+def _is_source(found: Path, path: PurePosixPath) -> bool:
+    """Return whether it is a directory or a GGUF file; False where there is nothing."""
     try:
         found.stat()
     except OSError:
         return False
-    if not found.is_dir():
+    if not found.is_dir() and not (found.is_file() and found.suffix.lower() == _GGUF):
         raise SourceCorruptError(
-            f"{str(path)!r} is not a directory", subject=FIELD, accepted="a checkpoint's directory"
+            f"{str(path)!r} is not a directory, and no GGUF file",
+            subject=FIELD,
+            accepted="a checkpoint's directory, or a GGUF file",
         )
     return True
 

@@ -19,12 +19,14 @@ class InspectedSource:
     """A source whose headers were read.
 
     Attributes:
-        path: its directory, free of links, beneath an allowed root.
+        path: its directory, or its GGUF file, free of links, beneath an allowed root.
         facts: what its files say, and which files they are; their digest is empty.
+        weights_format: how a GGUF file's weights are packed, where that is no dtype: they are served as they are; empty: as the dtype.
     """
 
     path: str
     facts: ModelFacts
+    weights_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,13 @@ class SizeQuestion:
 class Planning(Protocol):
     """What doors ask. Every method blocks, most of them read files: call them in a worker thread."""
 
-    def inspect(self, source_uri: str) -> InspectedSource:
+    def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
         """Find a source beneath the allowed roots, and read what its headers and configs say; no weight is read.
 
+        ``engine``: the kind that shall serve it; empty: the default one.
+
         Raises:
+            SourceUnsupportedError: the engine does not read files of this format.
             FieldInvalidError: the text is no source.
             SourceNotAllowedError: it leads out of the allowed roots.
             SourceCorruptError: a file is missing, cut short or disagrees with another one.

@@ -197,14 +197,18 @@ class Admission:
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     async def _inspect(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
-        found = await self._read_headers(peer, partial(self._deps.planning.inspect, asked.source_uri))
-        return new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency), found.facts
+        found = await self._read_headers(
+            peer, partial(self._deps.planning.inspect, asked.source_uri, asked.shape.engine)
+        )
+        return new_spec(asked, found, self._deps.limits.default_max_concurrency), found.facts
 
     async def _inspect_all(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
         """Inspect a source and read all of it for its digest, which makes a version what it is."""
-        found = await self._read_headers(peer, partial(self._deps.planning.inspect, asked.source_uri))
+        found = await self._read_headers(
+            peer, partial(self._deps.planning.inspect, asked.source_uri, asked.shape.engine)
+        )
         # What is wrong with the rest of the request is found before gigabytes are read for it.
-        spec = new_spec(asked, found.path, found.facts, self._deps.limits.default_max_concurrency)
+        spec = new_spec(asked, found, self._deps.limits.default_max_concurrency)
         stop = Stop()
         digest = partial(self._deps.planning.digest, found, stop)
         facts = await self._digests.run(digest, size=_bytes_of(found), give_up=stop.stop)

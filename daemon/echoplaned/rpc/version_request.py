@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec
 from echoplaned.core.state import Version
 from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.ports.planning import InspectedSource
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
 from echoplaned.rpc.convert.plans import overrides_from_pb
 
@@ -54,19 +54,23 @@ def read_version_request(message: VersionMessage) -> VersionRequest:
     return replace(request, version=message.version_id, tier=tier, pinned=message.pinned)
 
 
-def new_spec(request: VersionRequest, source_path: str, facts: ModelFacts, default_max_concurrency: int) -> VersionSpec:
+def new_spec(request: VersionRequest, found: InspectedSource, default_max_concurrency: int) -> VersionSpec:
     """Return the specification of a request with its defaults filled in.
 
     Raises:
-        FieldInvalidError: the context is longer than the checkpoint allows.
+        FieldInvalidError: the context is longer than the checkpoint allows, or another dtype is asked of a file that is served as it is.
     """
+    facts = found.facts
     longest = facts.max_context_length
+    if found.weights_format and request.shape.dtype is not None:
+        text = f"the file's weights are {found.weights_format} and are served as they are: leave dtype out"
+        raise FieldInvalidError(Violation("dtype", text))
     default = ServingShape(facts.stored_dtype, longest, default_max_concurrency, DEFAULT_KIND.name)
-    shape = request.shape.complete(default)
+    shape = request.shape.complete(replace(default, weights_format=found.weights_format))
     if shape.context_length > longest:
         raise FieldInvalidError(Violation("context_length", f"the checkpoint allows at most {longest} tokens"))
     reservoir = request.reservoir or ReservoirOverrides()
-    return VersionSpec(request.source_uri, source_path, facts.digest, shape, reservoir)
+    return VersionSpec(request.source_uri, found.path, facts.digest, shape, reservoir)
 
 
 def changed_spec(request: VersionRequest, known: Version) -> VersionSpec:

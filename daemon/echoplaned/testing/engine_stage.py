@@ -53,6 +53,7 @@ class Subject:
         broken: the same version as one that cannot be loaded.
         endless: the same version as one whose start never ends.
         lacks: what it does not have, by the names of ``Need``, each with the reason.
+        broken_reason: what the failure of ``broken`` says.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Subject:
     broken: VersionSpec
     endless: VersionSpec
     lacks: dict[str, str] = field(default_factory=dict)
+    broken_reason: str = "not finite"
 
 
 class Stage:

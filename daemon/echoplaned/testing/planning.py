@@ -44,7 +44,7 @@ class FakePlanning:
     planned: list[PlanQuestion] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
 
-    def inspect(self, source_uri: str) -> InspectedSource:
+    def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
         """Return the facts that were given.
 
         Raises:

@@ -23,12 +23,14 @@ class LeaderArguments:
         state_dir: the daemon's state directory.
         listen: ``host:port``, port 0 for any.
         urgent: somebody waits for it to stand by.
+        engine: ``NAME=PREFIX`` of what it leads; empty: it leads itself.
     """
 
     worker_id: str
     state_dir: Path
     listen: str
     urgent: bool
+    engine: str = ""
 
 
 def read_arguments(description: str, arguments: Sequence[str] | None = None) -> LeaderArguments:
@@ -40,9 +42,10 @@ def read_arguments(description: str, arguments: Sequence[str] | None = None) -> 
     parser.add_argument("--state-dir", required=True, type=Path, help="the daemon's state directory")
     parser.add_argument("--listen", default="127.0.0.1:0", help="host:port, port 0 for any")
     parser.add_argument("--urgent", action="store_true", help="get ready at normal priority: a load waits for it")
+    parser.add_argument("--engine", default="", help="NAME=PREFIX of the engine to lead, as in the daemon's settings")
     given = parser.parse_args(arguments)
     try:
         worker_id = check_worker_id(given.worker_id)
     except ValueError as error:
         parser.error(str(error))
-    return LeaderArguments(worker_id, given.state_dir, given.listen, given.urgent)
+    return LeaderArguments(worker_id, given.state_dir, given.listen, given.urgent, given.engine)

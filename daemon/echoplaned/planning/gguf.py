@@ -1,0 +1,70 @@
+"""GGUF files as the sources of versions: which engines read them, and which files one is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from echoplaned.core.errors import SourceCorruptError, SourceUnsupportedError
+from echoplaned.core.facts import SourceContent, SourceFile
+from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
+from echoplaned.planning.inspection import Checkpoint, digest_facts, survey_model
+from echoplaned.ports.stop import Stop
+
+SUFFIX: Final = ".gguf"
+
+_ANY_ROOT: Final = Path("/")
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a source is a GGUF file by its name."""
+    return path.suffix.lower() == SUFFIX
+
+
+def check_format(path: Path, engine: str) -> bool:
+    """Check that an engine reads a source's format; whether that is GGUF.
+
+    Raises:
+        SourceUnsupportedError: it does not.
+    """
+    kind = find_kind(engine) or DEFAULT_KIND
+    if not path.is_dir():
+        if "gguf" not in kind.formats:
+            takes = " and ".join(sorted(kind.formats))
+            raise SourceUnsupportedError(
+                f"GGUF: the engine {kind.name} reads {takes} (`--engine llama_cpp` reads GGUF)",
+                subject="general.architecture",
+                accepted=takes,
+            )
+        return True
+    if "safetensors" not in kind.formats:
+        raise SourceUnsupportedError(
+            f"config.json: the engine {kind.name} reads GGUF: give the file itself, {path.name}/NAME{SUFFIX}",
+            subject="source_uri",
+            accepted="a GGUF file beneath an allowed root",
+        )
+    return False
+
+
+def inspect_gguf(path: Path, *, allowed_root: Path | None = None, with_digest: bool = True) -> Checkpoint:
+    """Read what a GGUF file says, with its parts where it is split; without the digest its header alone is read.
+
+    Raises:
+        EchoplaneError: as `echoplaned.planning.survey_model` and `digest_facts` say.
+    """
+    checkpoint = survey_model(path, allowed_root=allowed_root)
+    root = (allowed_root or _ANY_ROOT).resolve()
+    content = SourceContent(str(root), tuple(_file(path.parent / name, root) for name in checkpoint.files))
+    facts = replace(checkpoint.facts, content=content)
+    return replace(checkpoint, facts=digest_facts(facts, Stop()) if with_digest else facts)
+
+
+def _file(path: Path, root: Path) -> SourceFile:
+    try:
+        real = path.resolve(strict=True)
+        status = real.stat()
+        beneath = real.relative_to(root)
+    except (OSError, ValueError) as error:
+        raise SourceCorruptError(f"{path.name} cannot be read: {error}", subject="source_uri") from error
+    return SourceFile(path.name, str(beneath), status.st_size, status.st_ino, status.st_ctime_ns)

@@ -1,0 +1,116 @@
+"""From an order to an engine's command line, environment and address."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echoplaned.engine_kinds import EngineKind
+from echoplaned.engine_kinds.foreign import (
+    MAX_SOCKET_PATH_BYTES,
+    Build,
+    ForeignEngine,
+    Launch,
+    Listen,
+    passed_environment,
+)
+from echoplaned.supervisor.http import Address
+from echoplaned.worker_contract.order import LoadFailedError, LoadOrder
+
+_PORTS: Final = (20_000, 32_000)
+"""Below the range that the kernel picks from (32768 by default): nobody gets a port by chance between our look and the engine's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is about to be started.
+
+    Attributes:
+        command: its command line.
+        environment: all of its environment but the mark.
+        address: where it will listen.
+        launch: what both were made from.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    address: Address
+    launch: Launch
+
+
+def prepare(order: LoadOrder, kind: EngineKind, build: Build, socket_path: Path) -> Prepared:
+    """Make an engine's command line.
+
+    Raises:
+        LoadFailedError: the engine cannot serve the order, or cannot listen.
+        ValueError: an option is unknown or out of range.
+    """
+    engine = engine_of(kind)
+    options = kind.read_options(order.engine_options)
+    if order.task not in kind.tasks:
+        tasks = ", ".join(sorted(task.value for task in kind.tasks))
+        raise LoadFailedError(f"engine {kind.name} serves {tasks}, not {order.task.value}")
+    if not order.source_path.exists():
+        raise LoadFailedError(f"{order.source_path} does not exist")
+    address = _address(engine, build, socket_path)
+    version = order.instance.version
+    cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echoplane" / kind.name
+    launch = Launch(
+        build=build,
+        model=order.source_path,
+        served_names=(version.model, f"{version.model}/{version.version}"),
+        task=order.task,
+        dtype=order.dtype,
+        context_length=order.context_length,
+        max_concurrency=order.max_concurrency,
+        device_id=order.device_id,
+        options=options,
+        socket=address.socket,
+        port=address.port,
+        cache_dir=cache_dir,
+        scratch_dir=socket_path.with_suffix(".source"),
+    )
+    environment = {**passed_environment(os.environ), **engine.variables(launch)}
+    return Prepared(engine.arguments(launch), environment, address, launch)
+
+
+def engine_of(kind: EngineKind) -> ForeignEngine:
+    """Return how a foreign kind is handled.
+
+    Raises:
+        ValueError: the kind leads itself.
+    """
+    if kind.foreign is None:
+        raise ValueError(f"engine {kind.name} leads itself")
+    return kind.foreign
+
+
+def _address(engine: ForeignEngine, build: Build, socket_path: Path) -> Address:
+    if (build.listens or engine.listens) is Listen.TCP:
+        return Address(port=_free_port())
+    size = len(os.fsencode(socket_path))
+    if size > MAX_SOCKET_PATH_BYTES:
+        raise LoadFailedError(
+            f"the engine's socket {socket_path} has a path of {size} bytes, and {MAX_SOCKET_PATH_BYTES} are possible: "
+            "give the daemon a --state-dir with a shorter path"
+        )
+    socket_path.unlink(missing_ok=True)  # an engine that was killed leaves it
+    return Address(socket=str(socket_path))
+
+
+def _free_port() -> int:
+    """Return a port that nobody listens on now; whoever takes it before the engine does makes the start fail, and another be tried."""
+    low, high = _PORTS
+    first = low + int.from_bytes(os.urandom(2), "little") % (high - low)
+    for port in (*range(first, high), *range(low, first)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(port)
+    raise LoadFailedError(f"every port from {low} to {high} is taken", retryable=True)

@@ -1,0 +1,192 @@
+"""llama-server's own API: token ids in and out, raw log-probabilities of each token.
+
+It leaves the log-probability of a token out that ends in the middle of a UTF-8 character, and has none of a prompt. Both are found by
+forcing: a bias of 1000 makes the wanted token certain, and what is told of it is its probability without the bias.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from echoplaned.supervisor.http import BadStatusError, EngineAwayError, EngineHttp
+from echoplaned.supervisor.translating import (
+    DEFAULT_MAX_TOKENS,
+    NO_TOKEN,
+    Generated,
+    Piece,
+    Prompt,
+    ScoredText,
+    error_message,
+    lacking,
+    number,
+    post,
+    refuse,
+)
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
+from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
+from echoplaned.worker_contract.inference.sampling import Sampling
+
+_FORCED: Final = 1000.0
+_PRINTABLE: Final = "a"
+_LOGPROB: Final = re.compile(rb'"logprob":(-?[0-9.eE+-]+)')
+_RANDOM_SEED: Final = -1
+
+
+class LlamaServer:
+    """Translates for one llama-server.
+
+    Args:
+        http: calls it.
+        context_length: tokens of one sequence.
+    """
+
+    def __init__(self, http: EngineHttp, context_length: int) -> None:
+        self._http = http
+        self._context_length = context_length
+        self._vocabulary = 0
+        self._printable = 0
+
+    async def open(self) -> None:
+        """Learn the size of its vocabulary, and a token that is a whole character."""
+        answer = await self._http.call("GET", "/v1/models", timeout_s=30.0)
+        found = answer.json()
+        try:
+            self._vocabulary = int(found["data"][0]["meta"]["n_vocab"])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ModelFailedError(
+                "llama-server does not tell the size of its vocabulary: is it older than b4000?"
+            ) from error
+        tokens = await post(self._http, "/tokenize", {"content": _PRINTABLE, "add_special": False})
+        self._printable = int(tokens["tokens"][0])
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
+        """Generate to the end."""
+        ids = await self._ids(prompt)
+        found = await post(self._http, "/completion", self._request(ids, sampling))
+        told, tokens = found.get("completion_probabilities"), found.get("tokens")
+        text = found.get("content")
+        if not isinstance(told, list) or not isinstance(tokens, list) or not isinstance(text, str):
+            raise lacking("tokens, content or completion_probabilities")
+        return Generated(text, tokens, await self._fill(ids, tokens, told))
+
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+        """Generate, and yield each token with its text; tokens within a character come with its last one."""
+        ids = await self._ids(prompt)
+        request = self._request(ids, sampling)
+        wanted = int(request["n_predict"])
+        try:
+            async with aclosing(self._http.lines("/completion", {**request, "stream": True})) as lines:
+                async for line in lines:
+                    found = _read_event(line)
+                    last = bool(found.get("stop"))
+                    if last or found.get("tokens"):
+                        piece = _piece(found, last=last or found.get("tokens_predicted") == wanted)
+                        yield piece
+                        if piece.last:
+                            return
+        except BadStatusError as error:
+            refuse(error.answer)
+        except EngineAwayError as error:
+            raise NotServingError(str(error)) from error
+        raise ModelFailedError("the engine's stream ended without its end")
+
+    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+        """Force each token after those before it, one by one."""
+        ids = await self._ids(prompt, truncate=truncate)
+        if len(ids) < 2:
+            raise InvalidInputError(
+                "a sequence of one token has nothing to score: each is scored given those before it"
+            )
+        logprobs = [await self._score_one(ids[:index], ids[index]) for index in range(1, len(ids))]
+        return ScoredText(ids[1:], logprobs)
+
+    async def _ids(self, prompt: Prompt, *, truncate: bool = False) -> list[int]:
+        """Return the tokens of a prompt, those that the model adds to every text included."""
+        if isinstance(prompt, str):
+            check_text_lengths([prompt], self._context_length)
+            found = await post(self._http, "/tokenize", {"content": prompt, "add_special": True})
+            ids = [int(one) for one in found.get("tokens", ())]
+        else:
+            ids = prompt
+            if min(ids, default=0) < 0 or max(ids, default=0) >= self._vocabulary:
+                raise InvalidInputError(f"input_ids holds an id outside 0..{self._vocabulary - 1}")
+        if truncate:
+            ids = ids[: self._context_length]
+        check_length(0, len(ids), self._context_length)
+        return ids
+
+    def _request(self, ids: list[int], sampling: Sampling) -> dict[str, Any]:
+        room = self._context_length - len(ids)
+        if sampling.max_tokens > room or room == 0:
+            raise InvalidInputError(
+                f"a prompt of {len(ids)} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
+                f"{self._context_length} tokens"
+            )
+        return {
+            "prompt": ids,
+            "n_predict": sampling.max_tokens or min(room, DEFAULT_MAX_TOKENS),
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "samplers": ["top_k", "temperature"],
+            "seed": _RANDOM_SEED if sampling.seed is None else sampling.seed % 2**32,
+            "n_probs": 1,
+            "return_tokens": True,
+            "cache_prompt": True,
+        }
+
+    async def _fill(self, prompt: list[int], tokens: list[int], told: list[Any]) -> list[float]:
+        """Return a log-probability for each token; those that were not told are asked for."""
+        left = [one for one in told if isinstance(one, dict)]
+        found: list[float] = []
+        for index, token in enumerate(tokens):
+            value = number(left[0].get("logprob")) if left and left[0].get("id") == token else None
+            if value is not None:
+                left.pop(0)
+            found.append(value if value is not None else await self._score_one([*prompt, *tokens[:index]], token))
+        return found
+
+    async def _score_one(self, before: list[int], token: int) -> float:
+        request = {"prompt": before, "n_predict": 1, "temperature": 0, "cache_prompt": True}
+        forced = {**request, "n_probs": 1, "logit_bias": [[token, _FORCED]]}
+        found = await post(self._http, "/completion", forced)
+        told = found.get("completion_probabilities")
+        if isinstance(told, list) and told and told[0].get("id") == token:
+            value = number(told[0].get("logprob"))
+            if value is not None:
+                return value
+        return await self._look_up({**request, "logit_bias": [[self._printable, _FORCED]]}, token)
+
+    async def _look_up(self, request: dict[str, Any], token: int) -> float:
+        """Find a token in the whole distribution: megabytes of JSON, of which one number is read."""
+        answer = await self._http.call("POST", "/completion", {**request, "n_probs": self._vocabulary})
+        if answer.status != 200:
+            refuse(answer)
+        start = answer.body.find(b'"top_logprobs"')
+        at = answer.body.find(b'"id":%d,' % token, max(0, start))
+        found = _LOGPROB.search(answer.body, at) if at >= 0 else None
+        value = number(float(found[1])) if found is not None else None
+        if value is None:
+            raise lacking(f"the log-probability of token {token}")
+        return value
+
+
+def _read_event(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ModelFailedError("the engine's stream holds what is no JSON") from error
+    # A stream that fails goes on with status 200.
+    if not isinstance(found, dict) or "error" in found:
+        raise ModelFailedError(error_message(found) or "the engine's stream failed")
+    return found
+
+
+def _piece(found: dict[str, Any], *, last: bool) -> Piece:
+    tokens, told = found.get("tokens") or [], found.get("completion_probabilities") or []
+    logprob = number(told[-1].get("logprob")) if told else None
+    token = int(tokens[-1]) if tokens and logprob is not None else NO_TOKEN
+    return Piece(str(found.get("content", "")), token, logprob if logprob is not None else 0.0, last)

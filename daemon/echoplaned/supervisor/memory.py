@@ -1,0 +1,80 @@
+"""Memory of an engine's processes together: proportional shares, so that a page that several map is counted once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from echoplaned.worker_contract.report import Memory
+
+_KIB: Final = 1024
+_TICK_S: Final = 1.0 / os.sysconf("SC_CLK_TCK")
+_USER_TICKS: Final = 11  # proc(5): utime of /proc/PID/stat, behind the command's name; the system's are next
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyUse:
+    """What processes use now. ``anon_bytes``: memory of their own, shared memory and ``/dev/shm`` included; ``cpu_s``: so far."""
+
+    anon_bytes: int = 0
+    file_bytes: int = 0
+    cpu_s: float = 0.0
+
+
+def read_use(pids: tuple[int, ...]) -> FamilyUse:
+    """Read what processes use; those that have ended meanwhile use nothing. Blocking."""
+    anon = file = 0
+    cpu_s = 0.0
+    for pid in pids:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        shares = dict(line.split(":", 1) for line in rollup.splitlines()[1:] if line.startswith("Pss"))
+        anon += sum(_bytes(shares.get(name, "")) for name in ("Pss_Anon", "Pss_Shmem"))
+        file += _bytes(shares.get("Pss_File", ""))
+        fields = stat.rpartition(")")[2].split()
+        cpu_s += _TICK_S * (int(fields[_USER_TICKS]) + int(fields[_USER_TICKS + 1]))
+    return FamilyUse(anon, file, cpu_s)
+
+
+def _bytes(text: str) -> int:
+    """Read ``  12 kB``."""
+    number = text.strip().partition(" ")[0]
+    return _KIB * int(number) if number.isdigit() else 0
+
+
+class MemoryMeter:
+    """Keeps the peaks of what was read: of the load until the engine serves, of serving since then."""
+
+    def __init__(self) -> None:
+        self._use = FamilyUse()
+        self._peak = 0
+        self._load_peak = 0
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of the family when it was read last."""
+        return self._use.cpu_s
+
+    def take(self, use: FamilyUse) -> None:
+        """Take a reading."""
+        self._use = use
+        self._peak = max(self._peak, use.anon_bytes + use.file_bytes)
+
+    def started(self) -> None:
+        """The engine serves from now on."""
+        self._load_peak, self._peak = self._peak, self._use.anon_bytes + self._use.file_bytes
+
+    def report(self) -> Memory:
+        """Return it as reports have it; there is no standby to subtract, and nothing is known of batches."""
+        return Memory(
+            rss_bytes=self._use.anon_bytes + self._use.file_bytes,
+            rss_anon_bytes=self._use.anon_bytes,
+            rss_file_bytes=self._use.file_bytes,
+            peak_rss_bytes=self._peak,
+            load_peak_rss_bytes=self._load_peak,
+        )

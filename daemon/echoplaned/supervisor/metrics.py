@@ -1,0 +1,114 @@
+"""An engine's Prometheus page read by what its declaration names; whatever else is there is not looked at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.worker_contract.report import Histogram
+
+_SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
+_LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
+_MAX_BUCKETS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of the page."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNumbers:
+    """What a page says, as far as it was asked for.
+
+    Attributes:
+        steps: totals that grow with progress, added up.
+        in_flight: requests running and waiting.
+        ok: requests that ended well.
+        client_errors: requests that were refused.
+        server_errors: requests that failed.
+        histograms: latencies.
+    """
+
+    steps: int = 0
+    in_flight: int = 0
+    ok: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    histograms: tuple[Histogram, ...] = ()
+
+
+def read_page(text: str, names: MetricNames) -> EngineNumbers:
+    """Read the numbers that are named; what the page lacks counts 0."""
+    wanted = _names(names)
+    samples = [one for one in _samples(text) if one.name in wanted]
+
+    def total(series: Iterable[Series]) -> int:
+        return int(sum(_sum(samples, one) for one in series))
+
+    return EngineNumbers(
+        steps=total(names.steps),
+        in_flight=total((*names.running, *names.waiting)),
+        ok=total(names.ok),
+        client_errors=total(names.client_errors),
+        server_errors=total(names.server_errors),
+        histograms=tuple(filter(None, (_histogram(samples, measure, name) for measure, name in names.histograms))),
+    )
+
+
+def _names(names: MetricNames) -> frozenset[str]:
+    series = (*names.steps, *names.running, *names.waiting, *names.ok, *names.client_errors, *names.server_errors)
+    parts = (f"{name}{suffix}" for _, name in names.histograms for suffix in ("_bucket", "_sum"))
+    return frozenset((*(one.name for one in series), *parts))
+
+
+def _samples(text: str) -> Iterator[Sample]:
+    for line in text.splitlines():
+        found = None if line.startswith("#") else _SAMPLE.match(line)
+        if found is None:
+            continue
+        try:
+            value = float(found[3])
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            yield Sample(found[1], dict(_LABEL.findall(found[2] or "")), value)
+
+
+def _sum(samples: list[Sample], series: Series) -> float:
+    return sum(
+        one.value
+        for one in samples
+        if one.name == series.name and all(one.labels.get(label) in values for label, values in series.labels)
+    )
+
+
+def _histogram(samples: list[Sample], measure: object, name: str) -> Histogram | None:
+    """Return a histogram whose buckets are cumulative on the page; several label sets are added up."""
+    cumulative: dict[float, float] = {}
+    for one in samples:
+        if one.name == f"{name}_bucket" and "le" in one.labels:
+            bound = float("inf") if one.labels["le"] in {"+Inf", "Inf"} else _bound(one.labels["le"])
+            cumulative[bound] = cumulative.get(bound, 0.0) + one.value
+    bounds = sorted(cumulative)
+    if not bounds or bounds[-1] != math.inf or len(bounds) > _MAX_BUCKETS:
+        return None
+    totals = [int(cumulative[bound]) for bound in bounds]
+    counts = tuple(max(0, high - low) for low, high in zip((0, *totals), totals, strict=False))
+    sum_s = sum(one.value for one in samples if one.name == f"{name}_sum")
+    return Histogram(measure, tuple(bounds[:-1]), counts, sum_s)  # type: ignore[arg-type]  # a Measure, as declared
+
+
+def _bound(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf

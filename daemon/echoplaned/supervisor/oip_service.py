@@ -1,0 +1,330 @@
+"""The Open Inference Protocol in front of an engine that does not speak it: the embedded engine's signature, requests and answers.
+
+``xds:///models/m`` reaches this service, and so do the daemon's prober and scorer; OpenAI's traffic goes to the engine itself.
+"""
+
+# ruff: noqa: N802 - the methods have the names of the service
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from typing import Any, Final, cast
+
+import grpc
+import numpy as np
+
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.facts import Signature, Task
+from echoplaned.core.ids import InstanceKey
+from echoplaned.supervisor.latencies import Latencies
+from echoplaned.supervisor.translating import NO_TOKEN, Generated, Prompt, ScoredText, Translator
+from echoplaned.worker_contract.control_key import opens
+from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
+from echoplaned.worker_contract.inference.requests import InferOrder, check_allowed, check_model, check_request
+from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.tensors import Tensor, write_output
+
+VERSION_TRAILER: Final = "echoplane-version"
+
+_ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
+_FINAL: Final = "triton_final_response"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the engine serves.
+
+    Attributes:
+        instance: whose answers they are.
+        task: what it is served for.
+        context_length: tokens of one sequence.
+        max_concurrency: sequences in one request.
+        signature: of requests and answers.
+        translator: speaks to the engine.
+        platform: the kind's name.
+    """
+
+    instance: InstanceKey
+    task: Task
+    context_length: int
+    max_concurrency: int
+    signature: Signature
+    translator: Translator
+    platform: str
+
+
+class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
+    """Answers inference by translation; every answer, errors included, names its version in the trailer ``echoplane-version``.
+
+    Args:
+        control_key: what a call must carry to count as the daemon's.
+        counters: of the calls that come this way.
+        latencies: theirs.
+    """
+
+    def __init__(self, control_key: str, counters: Counters, latencies: Latencies) -> None:
+        self._control_key = control_key
+        self._counters = counters
+        self._latencies = latencies
+        self.served: Served | None = None
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Add inference to a server: its requests are looked at before they are parsed."""
+        handlers = _Handlers()
+        oip_grpc.add_GRPCInferenceServiceServicer_to_server(self, cast("grpc.aio.Server", handlers))
+        read = reader(self._limits)
+        for method in ("ModelInfer", "ModelStreamInfer"):
+            handlers.by_method[method] = handlers.by_method[method]._replace(request_deserializer=read)
+        name = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers.by_method),))
+
+    async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
+        """The process answers, so it lives."""
+        del request, context
+        return oip.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: oip.ServerReadyRequest, context: Context) -> oip.ServerReadyResponse:
+        """Ready once the engine serves."""
+        del request, context
+        return oip.ServerReadyResponse(ready=self.served is not None)
+
+    async def ModelReady(self, request: oip.ModelReadyRequest, context: Context) -> oip.ModelReadyResponse:
+        """Ready if this very model (and version, where one is named) is served."""
+        del context
+        if self.served is None:
+            return oip.ModelReadyResponse(ready=False)
+        here = self.served.instance.version
+        return oip.ModelReadyResponse(ready=request.name == here.model and request.version in {"", here.version})
+
+    async def ServerMetadata(self, request: oip.ServerMetadataRequest, context: Context) -> oip.ServerMetadataResponse:
+        """Name, version and extensions."""
+        del request, context
+        return oip.ServerMetadataResponse(name="echoplane", version=distribution_version("echoplaned"))
+
+    async def ModelMetadata(self, request: oip.ModelMetadataRequest, context: Context) -> oip.ModelMetadataResponse:
+        """The model's tensors; ``text`` and ``input_ids`` are alternatives."""
+        try:
+            served = self._serving()
+            check_model(request.name, request.version, served)
+        except CallError as error:
+            await context.abort(error.code, str(error))
+        here = served.instance.version
+        response = oip.ModelMetadataResponse(
+            name=here.model, versions=[here.version], platform=f"echoplane_{served.platform}"
+        )
+        for spec in served.signature.inputs:
+            response.inputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        for spec in served.signature.outputs:
+            response.outputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+        return response
+
+    async def ModelInfer(self, request: oip.ModelInferRequest | Unread, context: Context) -> oip.ModelInferResponse:
+        """Answer one request; a failed one ends with a status other than OK."""
+        is_daemon = opens(self._control_key, context.invocation_metadata())
+        is_probe = is_daemon and PROBE_MARK in tuple(context.invocation_metadata() or ())
+        with self._counters.begin(probe=is_probe) as call:
+            began_s = self._latencies.now_s()
+            try:
+                served = self._serving()
+                context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
+                parsed = _parsed(request)
+                order = _read(parsed, served, is_daemon=is_daemon)
+                response = _response(parsed, served, order, await _answer(served, order))
+            except CallError as error:
+                call.fail(error.blame)
+                await context.abort(error.code, str(error))
+            except asyncio.CancelledError:
+                call.fail(_blame_of_cancel(context))
+                raise
+            call.succeed()
+            self._latencies.ended(began_s)
+            return response
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
+    ) -> AsyncIterator[oip.ModelStreamInferResponse]:
+        """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
+        is_daemon = opens(self._control_key, context.invocation_metadata())
+        async for request in request_iterator:
+            with self._counters.begin() as call:
+                began_s = self._latencies.now_s()
+                try:
+                    # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
+                    async with aclosing(self._stream_one(request, context, began_s, is_daemon=is_daemon)) as responses:
+                        async for response in responses:
+                            yield oip.ModelStreamInferResponse(infer_response=response)
+                except CallError as error:
+                    call.fail(error.blame)
+                    yield oip.ModelStreamInferResponse(
+                        error_message=f"{error.code.name}: {error}", infer_response=oip.ModelInferResponse()
+                    )
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.fail(_blame_of_cancel(context))
+                    raise
+                call.succeed()
+                self._latencies.ended(began_s)
+
+    async def RepositoryIndex(
+        self, request: oip.RepositoryIndexRequest, context: Context
+    ) -> oip.RepositoryIndexResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def RepositoryModelLoad(
+        self, request: oip.RepositoryModelLoadRequest, context: Context
+    ) -> oip.RepositoryModelLoadResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def RepositoryModelUnload(
+        self, request: oip.RepositoryModelUnloadRequest, context: Context
+    ) -> oip.RepositoryModelUnloadResponse:
+        """Refused: the repository is the daemon's."""
+        del request
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
+
+    async def _stream_one(
+        self, request: oip.ModelInferRequest | Unread, context: Context, began_s: float, *, is_daemon: bool
+    ) -> AsyncGenerator[oip.ModelInferResponse, None]:
+        served = self._serving()
+        context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
+        parsed = _parsed(request)
+        order = _read(parsed, served, is_daemon=is_daemon)
+        if order.scoring is not None:
+            response = _response(parsed, served, order, await _answer(served, order))
+            response.parameters[_FINAL].bool_param = True
+            yield response
+            return
+        prompts = _prompts(order)
+        if len(prompts) != 1:
+            raise InvalidInputError(f"a streamed generation takes one sequence a request, not {len(prompts)}")
+        token_s = 0.0
+        async with aclosing(served.translator.stream(prompts[0], order.sampling)) as pieces:
+            async for piece in pieces:
+                token_s = self._latencies.token(began_s, token_s)
+                generated = Generated(piece.text, [piece.token_id], [piece.logprob])
+                response = _response(parsed, served, order, _generation([generated]))
+                response.parameters[_FINAL].bool_param = piece.last
+                yield response
+
+    def _serving(self) -> Served:
+        if self.served is None:
+            raise NotServingError("this engine does not serve yet")
+        return self.served
+
+    def _limits(self) -> BatchLimits | None:
+        return None if self.served is None else BatchLimits(self.served.max_concurrency, self.served.context_length)
+
+
+class _Handlers:
+    """Stands for a server while the generated code adds a service, and keeps what it adds."""
+
+    def __init__(self) -> None:
+        self.by_method: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Leave out what comes by name as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        """Keep a service's handlers."""
+        del service
+        self.by_method.update(handlers)
+
+
+def _parsed(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
+    """Return a request that was parsed.
+
+    Raises:
+        InvalidInputError: it was not worth it.
+    """
+    if isinstance(request, Unread):
+        raise InvalidInputError(request.why)
+    return request
+
+
+def _read(request: oip.ModelInferRequest, served: Served, *, is_daemon: bool) -> InferOrder:
+    """Check a request and read it, by the rules of the embedded engine.
+
+    Raises:
+        CallError: it is not accepted.
+    """
+    if not is_daemon:
+        check_allowed(request.parameters)
+    order = check_request(request, served, served.signature).read()
+    if order.requantised:
+        raise InvalidInputError("this engine cannot answer as in INT8: only the embedded engine has the weights for it")
+    return order
+
+
+def _prompts(order: InferOrder) -> list[Prompt]:
+    return [*order.texts, *(list(row) for row in order.rows)]
+
+
+async def _answer(served: Served, order: InferOrder) -> dict[str, Tensor]:
+    """Run a request to its end: its sequences at once, as the engine batches them; the first failure ends it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            if order.scoring is not None:
+                score = served.translator.score
+                scored = [group.create_task(score(one, truncate=order.truncate)) for one in _prompts(order)]
+            else:
+                generate = served.translator.generate
+                made = [group.create_task(generate(one, order.sampling)) for one in _prompts(order)]
+    except* CallError as errors:
+        raise _first(errors) from None
+    if order.scoring is not None:
+        return _scores([one.result() for one in scored])
+    return _generation([one.result() for one in made])
+
+
+def _first(errors: BaseExceptionGroup[CallError]) -> CallError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _generation(rows: list[Generated]) -> dict[str, Tensor]:
+    tensors = _token_tensors([row.token_ids for row in rows], [row.logprobs for row in rows])
+    return {"text": [row.text.encode() for row in rows], **tensors}
+
+
+def _scores(rows: list[ScoredText]) -> dict[str, Tensor]:
+    """Return scores without whole distributions: no foreign engine gives them at a bearable cost."""
+    return _token_tensors([row.token_ids for row in rows], [row.logprobs for row in rows])
+
+
+def _token_tensors(ids: list[list[int]], logprobs: list[list[float]]) -> dict[str, Tensor]:
+    """Return rows of token ids, filled up with -1, and of their log-probabilities, filled up with 0."""
+    shape = (len(ids), max(map(len, ids)))
+    all_ids, all_logprobs = np.full(shape, NO_TOKEN, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+    for index, (row, values) in enumerate(zip(ids, logprobs, strict=True)):
+        all_ids[index, : len(row)] = row
+        all_logprobs[index, : len(values)] = values
+    return {"token_ids": all_ids, "logprobs": all_logprobs}
+
+
+def _response(
+    request: oip.ModelInferRequest, served: Served, order: InferOrder, tensors: dict[str, Tensor]
+) -> oip.ModelInferResponse:
+    """Write the wanted outputs in the form in which the inputs came."""
+    here = served.instance.version
+    response = oip.ModelInferResponse(model_name=here.model, model_version=here.version, id=request.id)
+    for name in order.outputs:
+        if name in tensors:  # whole distributions never are
+            write_output(response, name, tensors[name], raw=order.raw)
+    return response
+
+
+def _blame_of_cancel(context: Context) -> Blame:
+    """A deadline that passed was too short for the engine or its load; otherwise the caller went away."""
+    left_s = context.time_remaining()
+    return Blame.CLIENT if left_s is None or left_s > 0 else Blame.LOAD

@@ -1,0 +1,171 @@
+"""OpenAI's ``/v1/completions``, as far as engines agree on it; ids of tokens and scores where a declaration says that it has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from echoplaned.engine_kinds.foreign import ForeignEngine, Scoring
+from echoplaned.supervisor.http import BadStatusError, EngineAwayError, EngineHttp
+from echoplaned.supervisor.translating import (
+    DEFAULT_MAX_TOKENS,
+    NO_TOKEN,
+    Generated,
+    Piece,
+    Prompt,
+    ScoredText,
+    error_message,
+    lacking,
+    number,
+    post,
+    refuse,
+)
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
+from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
+from echoplaned.worker_contract.inference.sampling import Sampling
+
+_COMPLETIONS: Final = "/v1/completions"
+_DONE: Final = b"[DONE]"
+
+
+class OpenAi:
+    """Translates for one engine with OpenAI's API.
+
+    Args:
+        http: calls it.
+        engine: what it can.
+        name: what the model is called there.
+        context_length: tokens of one sequence.
+    """
+
+    def __init__(self, http: EngineHttp, engine: ForeignEngine, name: str, context_length: int) -> None:
+        self._http = http
+        self._engine = engine
+        self._name = name
+        self._context_length = context_length
+
+    async def open(self) -> None:
+        """Nothing needs to be known."""
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
+        """Generate to the end."""
+        found = await post(self._http, _COMPLETIONS, self._request(prompt, sampling))
+        choice = _choice(found)
+        tokens = _tokens(choice)
+        text = choice.get("text")
+        if not isinstance(text, str) or not tokens:
+            raise lacking("choices[0].text or choices[0].logprobs: without log-probabilities no answer can be judged")
+        return Generated(text, [token for token, _ in tokens], [logprob for _, logprob in tokens])
+
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+        """Generate, and yield what comes; a stream is good only if it says why it finished."""
+        try:
+            request = {**self._request(prompt, sampling), "stream": True}
+            async with aclosing(self._http.lines(_COMPLETIONS, request)) as lines:
+                async for line in lines:
+                    if line == _DONE:
+                        break
+                    choice = _choice(_read_event(line))
+                    tokens = _tokens(choice)
+                    last = bool(choice.get("finish_reason"))
+                    token, logprob = tokens[-1] if tokens else (NO_TOKEN, 0.0)
+                    yield Piece(str(choice.get("text") or ""), token, logprob, last)
+                    if last:
+                        return
+        except BadStatusError as error:
+            refuse(error.answer)
+        except EngineAwayError as error:
+            raise NotServingError(str(error)) from error
+        raise ModelFailedError("the engine's stream ended without a finish_reason")
+
+    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+        """Ask for the log-probabilities of the prompt itself."""
+        if self._engine.scoring is not Scoring.PROMPT_LOGPROBS:
+            raise InvalidInputError("this engine cannot score a text: it tells nothing of a prompt's tokens")
+        ids = await self._ids(prompt, truncate=truncate)
+        request = {
+            "model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0,
+        }  # fmt: skip
+        choice = _choice(await post(self._http, _COMPLETIONS, request))
+        told = choice.get("prompt_logprobs")
+        if not isinstance(told, list) or len(told) != len(ids):
+            raise lacking("choices[0].prompt_logprobs")
+        logprobs = [_logprob_of(one, token) for one, token in zip(told[1:], ids[1:], strict=True)]
+        return ScoredText(ids[1:], logprobs)
+
+    async def _ids(self, prompt: Prompt, *, truncate: bool) -> list[int]:
+        ids = prompt
+        if isinstance(ids, str):
+            check_text_lengths([ids], self._context_length)
+            request = {"model": self._name, "prompt": ids, "add_special_tokens": True}
+            ids = [int(one) for one in (await post(self._http, "/tokenize", request)).get("tokens", ())]
+        # One token is generated after it, and has to have room.
+        if truncate:
+            ids = ids[: self._context_length - 1]
+        check_length(0, len(ids), self._context_length - 1)
+        if len(ids) < 2:
+            raise InvalidInputError(
+                "a sequence of one token has nothing to score: each is scored given those before it"
+            )
+        return ids
+
+    def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+        if isinstance(prompt, str):
+            check_text_lengths([prompt], self._context_length)
+        request: dict[str, Any] = {
+            "model": self._name,
+            "prompt": prompt,
+            "max_tokens": sampling.max_tokens or min(self._context_length, DEFAULT_MAX_TOKENS),
+            "temperature": sampling.temperature,
+            "logprobs": 1,
+        }
+        if sampling.seed is not None:
+            request["seed"] = sampling.seed % 2**32
+        if sampling.top_k:
+            request["top_k"] = sampling.top_k
+        if self._engine.returns_token_ids:
+            request["return_token_ids"] = True
+        return request
+
+
+def _choice(found: dict[str, Any]) -> dict[str, Any]:
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise lacking("choices")
+    choice: dict[str, Any] = choices[0]
+    return choice
+
+
+def _tokens(choice: dict[str, Any]) -> list[tuple[int, float]]:
+    """Return token ids, -1 where they are not told, with log-probabilities: engines write them in two forms."""
+    told = choice.get("logprobs")
+    if not isinstance(told, dict):
+        return []
+    ids = choice.get("token_ids") or ()
+    if isinstance(told.get("content"), list):
+        pairs = [(one.get("id", NO_TOKEN), number(one.get("logprob"))) for one in told["content"]]
+    else:
+        pairs = [(NO_TOKEN, number(one)) for one in told.get("token_logprobs") or ()]
+    if len(ids) == len(pairs):
+        pairs = [(int(token), logprob) for token, (_, logprob) in zip(ids, pairs, strict=True)]
+    return [(int(token), logprob) for token, logprob in pairs if logprob is not None]
+
+
+def _logprob_of(one: object, token: int) -> float:
+    entry = one.get(str(token)) if isinstance(one, dict) else None
+    value = number(entry.get("logprob")) if isinstance(entry, dict) else None
+    if value is None:
+        raise lacking(f"the log-probability of token {token}")
+    return value
+
+
+def _read_event(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ModelFailedError("the engine's stream holds what is no JSON") from error
+    if not isinstance(found, dict) or "error" in found:
+        raise ModelFailedError(error_message(found) or "the engine's stream failed")
+    return found

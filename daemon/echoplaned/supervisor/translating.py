@@ -1,0 +1,132 @@
+"""What every translator of inference does: from prompts to an engine's requests, and from its answers to tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Protocol
+
+from echoplaned.supervisor.http import EngineAwayError, EngineHttp, EngineSlowError, HttpAnswer
+from echoplaned.worker_contract.inference.errors import (
+    CallError,
+    InvalidInputError,
+    ModelFailedError,
+    NotServingError,
+    OverloadedError,
+)
+from echoplaned.worker_contract.inference.sampling import Sampling
+
+NO_TOKEN: Final = -1
+"""Stands for a token whose id the engine does not tell, as it fills up shorter rows."""
+
+DEFAULT_MAX_TOKENS: Final = 64
+"""Of a generation whose caller names none, as the embedded engine has it."""
+
+_OVERLOADED: Final = frozenset({429, 503})
+_NOT_OURS: Final = frozenset({400, 404, 413, 422})
+_MAX_MESSAGE: Final = 500
+
+Prompt = str | list[int]
+"""A text, or its token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A finished generation. ``logprobs``: natural, one a token."""
+
+    text: str
+    token_ids: list[int]
+    logprobs: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a generation, as it comes. ``last``: none follows."""
+
+    text: str
+    token_id: int
+    logprob: float
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """Every token of a text but the first, given those before it, with natural log-probabilities."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+
+
+class Translator(Protocol):
+    """Speaks to one engine. Each method raises ``CallError``: for the caller's fault, the engine's, or too much load."""
+
+    async def open(self) -> None:
+        """Look at the engine once it is ready: what later calls need to know of it."""
+        ...
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
+        """Generate to the end."""
+        ...
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+        """Generate, and yield the tokens as they come."""
+        ...
+
+    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+        """Score a text as it stands."""
+        ...
+
+
+async def post(http: EngineHttp, path: str, body: object) -> Any:  # noqa: ANN401 - whatever the engine wrote
+    """Post a call, and return the JSON of a good answer.
+
+    Raises:
+        CallError: there is none.
+    """
+    try:
+        answer = await http.call("POST", path, body)
+    except EngineAwayError as error:
+        raise NotServingError(str(error)) from error
+    except EngineSlowError as error:
+        raise ModelFailedError(str(error)) from error
+    if answer.status != 200:
+        refuse(answer)
+    found = answer.json()
+    if not isinstance(found, dict):
+        raise ModelFailedError(f"the engine's answer to {path} is no JSON object")
+    if "error" in found:
+        refuse(answer)
+    return found
+
+
+def refuse(answer: HttpAnswer) -> NoReturn:
+    """Raise what an engine's error means to its caller.
+
+    Raises:
+        CallError: always.
+    """
+    message = error_message(answer.json()) or f"the engine answered with status {answer.status}"
+    if answer.status in _OVERLOADED:
+        raise OverloadedError(message)
+    if answer.status in _NOT_OURS:
+        raise InvalidInputError(message)
+    raise ModelFailedError(message)
+
+
+def error_message(found: object) -> str:
+    """Return the message of an engine's error, whichever of the usual envelopes it came in; empty: there is none."""
+    inner = found.get("error", found) if isinstance(found, dict) else found
+    text = inner.get("message", "") if isinstance(inner, dict) else inner
+    return str(text)[:_MAX_MESSAGE] if text and isinstance(text, (str, int)) else ""
+
+
+def number(value: object) -> float | None:
+    """Return a finite log-probability; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if -1e30 < value < 1e30 else None
+
+
+def lacking(what: str) -> CallError:
+    """Return the error of an answer that lacks something."""
+    return ModelFailedError(f"the engine's answer lacks {what}")

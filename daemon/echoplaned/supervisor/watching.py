@@ -1,0 +1,99 @@
+"""An engine under watch: its metrics and its memory, read now and then; what could not be read stays as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Final
+
+from echoplaned.engine_kinds.foreign import Build, ForeignEngine
+from echoplaned.supervisor.http import Address, EngineAwayError, EngineHttp, EngineSlowError
+from echoplaned.supervisor.memory import MemoryMeter, read_use
+from echoplaned.supervisor.metrics import EngineNumbers, read_page
+from echoplaned.supervisor.process import family_pids
+
+_BUSY_S: Final = 0.5
+_IDLE_S: Final = 1.0
+_TIMEOUT_S: Final = 5.0
+_MEMORY_START_S: Final = 0.5
+_MEMORY_SERVING_S: Final = 5.0
+
+
+class EngineWatch:
+    """Reads one engine from its first process on.
+
+    A page that does not come in time says nothing of the engine's health: a long step delays it. That an engine is stuck is told by
+    its steps, which then stand still.
+
+    Args:
+        engine: what its pages mean.
+        build: of the engine.
+        address: where it listens.
+        changed: told of what is worth a report.
+    """
+
+    def __init__(self, engine: ForeignEngine, build: Build, address: Address, changed: Callable[[], None]) -> None:
+        self._engine = engine
+        self._names = engine.metric_names(build.metrics_version)
+        self._http = EngineHttp(address)
+        self._changed = changed
+        self.memory = MemoryMeter()
+        self.numbers: EngineNumbers | None = None
+        self._active_s: float | None = None
+        self._serving = False
+        self._tasks = [asyncio.get_running_loop().create_task(self._measure(), name="memory")]
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether the engine itself tells how its requests ended."""
+        return self._names.counts_requests
+
+    async def started(self) -> None:
+        """The engine serves from now on."""
+        await self._measure_once()
+        self.memory.started()
+        self._serving = True
+        if self._engine.routes.metrics:
+            await self._scrape_once()
+            self._active_s = None
+            self._tasks.append(asyncio.get_running_loop().create_task(self._scrape(), name="metrics"))
+
+    def idle_s(self, since_call_s: float | None) -> float | None:
+        """Return seconds since a request was seen, here or by the engine itself; None: none was."""
+        since = [] if since_call_s is None else [since_call_s]
+        if self._active_s is not None:
+            since.append(time.monotonic() - self._active_s)
+        return min(since, default=None)
+
+    def close(self) -> None:
+        """Read no more."""
+        for task in self._tasks:
+            task.cancel()
+        self._http.close()
+
+    async def _measure(self) -> None:
+        while True:
+            await self._measure_once()
+            await asyncio.sleep(_MEMORY_SERVING_S if self._serving else _MEMORY_START_S)
+
+    async def _measure_once(self) -> None:
+        self.memory.take(await asyncio.to_thread(lambda: read_use(family_pids())))
+
+    async def _scrape(self) -> None:
+        while True:
+            with contextlib.suppress(EngineAwayError, EngineSlowError):
+                await self._scrape_once()
+            busy = self.numbers is not None and self.numbers.in_flight > 0
+            await asyncio.sleep(_BUSY_S if busy else _IDLE_S)
+
+    async def _scrape_once(self) -> None:
+        routes = self._engine.routes
+        answer = await self._http.call("GET", routes.metrics, timeout_s=_TIMEOUT_S)
+        if answer.status != 200:
+            return
+        numbers = read_page(answer.body.decode("utf-8", errors="replace"), self._names)
+        if self.numbers is not None and numbers.in_flight > 0:
+            self._active_s = time.monotonic()
+        self.numbers = numbers
