@@ -62,7 +62,8 @@ def _instance_effect(
         case InstanceState.PENDING:
             effect = PlaceInstance(key, reservation_epoch)
         case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
-            effect = StartEngine(key, generation, instance.placement, version.spec, version.facts)
+            cache_bytes = version.plan.kv_cache_bytes
+            effect = StartEngine(key, generation, instance.placement, version.spec, version.facts, cache_bytes)
         case InstanceState.PROBING:
             effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:
