@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
+# Engines of others, in an environment of their own.
+ENGINES ?= .venv-engines
 GRPCURL := $(BIN)/grpcurl
 GRPCURL_VERSION := v1.9.3
 CARGO_FUZZ := .cargo-fuzz/bin/cargo-fuzz
@@ -22,7 +24,7 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run demo check test soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run demo check test test-engines soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,13 +61,22 @@ check: lint  ## for every change, within three minutes: lint, and the tests that
 	@echo "== check: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== check: Python"
-	@$(PYTHON) -m pytest -m 'not system and not soak' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
+	@$(PYTHON) -m pytest -m 'not system and not soak and not engines' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
 
 test: setup  ## every test but the long ones; names the slowest ten
 	@echo "== test: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== test: Python"
-	@$(PYTHON) -m pytest -m 'not soak' -n 2 $(BY_FILE) --durations 10 $(ARGS)
+	@$(PYTHON) -m pytest -m 'not soak and not engines' -n 2 $(BY_FILE) --durations 10 $(ARGS)
+
+test-engines: setup $(ENGINES)/.installed  ## foreign engines that `make test` does not need: vLLM's, Aphrodite's and SGLang's parsers, and vLLM itself
+	@echo "== test-engines"
+	@ECHOPLANE_TEST_ENGINES="$(abspath $(ENGINES))" $(PYTHON) -m pytest -m engines --timeout 1200 --durations 5 $(ARGS)
+
+$(ENGINES)/.installed: tests/engine_kinds/install_engines.py | $(STAMP)
+	@echo "== test-engines: $(ENGINES) (first time: about two minutes and 7 GB)"
+	@$(PYTHON) -m tests.engine_kinds.install_engines $(ENGINES)
+	@touch $@
 
 soak: setup  ## the long forms of the system tests
 	@$(PYTHON) -m pytest -m soak -s $(ARGS)
@@ -73,7 +84,7 @@ soak: setup  ## the long forms of the system tests
 # Left out: exploration and simulation take the same functions ten thousand times over, and a tracer makes that minutes;
 # what runs in a worker's process is not measured.
 coverage: setup  ## share of the daemon's and the client's code that unit tests run, with its floor (pyproject.toml)
-	@$(PYTHON) -m pytest -m 'not soak and not system' -n 2 $(BY_FILE) --timeout 600 --ignore tests/worker \
+	@$(PYTHON) -m pytest -m 'not soak and not system and not engines' -n 2 $(BY_FILE) --timeout 600 --ignore tests/worker \
 		--ignore tests/core/test_exploration.py --ignore tests/gates/test_simulation.py --cov --cov-report term $(ARGS)
 
 # Without a sanitizer it builds with a stable compiler; the crates that are fuzzed forbid unsafe code.
@@ -133,4 +144,4 @@ constraints: check-tools  ## write constraints.txt anew from what the index serv
 		--output-file constraints.txt
 
 clean:  ## remove what setup and build made
-	rm -rf $(VENV) .venv-proto .cargo-fuzz dist .state .demo allocator_rs/target $(FUZZ)/target $(FUZZ)/grown .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-proto $(ENGINES) .cargo-fuzz dist .state .demo allocator_rs/target $(FUZZ)/target $(FUZZ)/grown .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from echoplaned.core.endpoints import Endpoint, EndpointProtocol, oip_endpoint, oip_target, tcp_endpoint
+from echoplaned.core.endpoints import (
+    Endpoint,
+    EndpointProtocol,
+    oip_endpoint,
+    oip_target,
+    openai_endpoint,
+    tcp_endpoint,
+)
 
 OIP, OPENAI = EndpointProtocol.OIP_GRPC, EndpointProtocol.OPENAI_HTTP
 
@@ -38,3 +45,4 @@ def test_the_oip_endpoint_is_found_among_others() -> None:
     assert oip_endpoint((openai, oip)) == oip
     assert oip_target((openai, oip)) == "127.0.0.1:2"
     assert (oip_endpoint((openai,)), oip_target(())) == (None, "")
+    assert (openai_endpoint((oip, openai)), openai_endpoint((oip,))) == (openai, None)

@@ -101,6 +101,8 @@ def test_an_order_comes_back() -> None:
         content=SourceContent(
             "/models", (SourceFile("1_Pooling/config.json", "m/1_Pooling/config.json", 5, 2**63, -1),)
         ),
+        kv_cache_bytes=2**33,
+        reserved_bytes=2**34,
     )
     assert read_order(write_order(order)) == order
     unnamed = replace(order, content=None, digest="")

@@ -77,6 +77,16 @@ def test_totals_stay_at_their_bound() -> None:
     assert totals.totals()[V1].in_flight == 0
 
 
+def test_both_clusters_of_a_version_make_one_report() -> None:
+    """Requests of the gRPC and of the OpenAI cluster are added up, those under way among them; others' names are none of ours."""
+    names = ["models/m/versions/v1/openai", "models/m/versions/v1", "models/m/openai", "models/m", "x/openai"]
+    local = load_report_pb2.UpstreamLocalityStats(total_successful_requests=3, total_requests_in_progress=2)
+    stats = [load_report_pb2.ClusterStats(cluster_name=name, upstream_locality_stats=[local]) for name in names]
+    (report,) = lrs.read_reports(stats, Reporter("n", 1), 1.0)
+    assert report.version == V1
+    assert (report.counts.ok, report.counts.in_flight, report.counts.origin) == (6, 4, CountedBy.LRS)
+
+
 def test_versions_that_do_not_exist_are_not_counted() -> None:
     """A hundred thousand made-up names leave nothing, and a version that is gone is forgotten when another one is counted."""
     there = {V1, VersionKey("m", "v2")}

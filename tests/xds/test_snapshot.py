@@ -194,3 +194,44 @@ def test_names_are_read_as_they_were_written(model: str, version: str) -> None:
 def test_other_names_say_nothing(name: str) -> None:
     """Names of others are none of ours."""
     assert parse_name(name) is None
+
+
+def with_openai(view: ClusterView, *addresses: str) -> ClusterView:
+    """Return the cluster with endpoints of OpenAI's API."""
+    return replace(view, openai=tuple(RouteEndpoint(each) for each in addresses))
+
+
+def test_openai_endpoints_add_a_cluster_and_a_route_of_the_gateway_alone() -> None:
+    """An HTTP/1.1 cluster and a first route for ``/v1/`` by the same weight; what gRPC clients are served stays byte for byte."""
+    old, new = cluster("v1", 950_000, "127.0.0.1:7001"), cluster("v2", 50_000, "127.0.0.1:7002")
+    without = snapshots.build({"m": routes_of(old, new)})
+    found = snapshots.build({"m": routes_of(old, with_openai(new, "127.0.0.1:8002", "unix:/run/e.sock"))})
+    changed = snapshots.diff(without, found).changed
+    name = "models/m/versions/v2/openai"
+    assert changed == {CDS: {name}, EDS: {name}, LDS: frozenset(), RDS: {GATEWAY}}
+    table, made, endpoints = found.get(RDS, GATEWAY), found.get(CDS, name), found.get(EDS, name)
+    assert table is not None
+    assert made is not None
+    assert endpoints is not None
+    assert table.clusters == ("models/m/versions/v1", "models/m/versions/v2", name)
+    first, second = route_pb2.RouteConfiguration.FromString(table.payload).virtual_hosts[0].routes
+    assert (first.match.prefix, second.match.prefix) == ("/v1/", "/")
+    assert [(each.name, each.weight.value) for each in first.route.weighted_clusters.clusters] == [(name, 50_000)]
+    options = cluster_pb2.Cluster.FromString(made.payload).typed_extension_protocol_options
+    assert b"http2" not in str(options).encode()
+    (locality,) = endpoint_pb2.ClusterLoadAssignment.FromString(endpoints.payload).endpoints
+    tcp, socket = (each.endpoint.address for each in locality.lb_endpoints)
+    assert (tcp.socket_address.port_value, socket.pipe.path) == (8002, "/run/e.sock")
+
+
+@pytest.mark.parametrize("address", ["unix:e.sock", "unix:/" + "a" * 107, "localhost:80", "unix:", "tcp://127.0.0.1:1"])
+def test_an_openai_endpoint_that_envoy_would_refuse_is_not_published(address: str) -> None:
+    """A socket's path is absolute and fits the kernel's room for it; a host is an IP address."""
+    with pytest.raises(SnapshotInconsistentError, match="neither IP:port nor unix:/PATH"):
+        snapshots.build({"m": routes_of(with_openai(cluster("v1", TOTAL, "127.0.0.1:7001"), address))})
+
+
+def test_sockets_are_for_gateways_only() -> None:
+    """A gRPC client of another machine is never told of a socket."""
+    with pytest.raises(SnapshotInconsistentError, match="not IP:port"):
+        snapshots.build({"m": routes_of(cluster("v1", TOTAL, "unix:/run/e.sock"))})

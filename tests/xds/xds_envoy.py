@@ -21,10 +21,11 @@ from tests.xds import xds_harness as h
 
 @dataclass
 class Envoy:
-    """A running Envoy. ``log``: what it wrote; ``channel``: to its gateway listener."""
+    """A running Envoy. ``log``: what it wrote; ``channel``: to its gateway listener; ``url``: of that listener."""
 
     log: Path
     channel: grpc.aio.Channel
+    url: str
 
     async def call(self, model: str) -> str:
         """Call the echo through the gateway; return the backend's name."""
@@ -105,7 +106,7 @@ async def envoy(folder: Path, address: str, *, delta: bool = False) -> AsyncIter
         )
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS) as channel:
-            yield Envoy(log, channel)
+            yield Envoy(log, channel, f"http://127.0.0.1:{port}")
     finally:
         if process.returncode is None:
             process.terminate()

@@ -64,7 +64,9 @@ def _instance_effect(
         case InstanceState.PENDING:
             effect = _place(model, key, reservation_epoch)
         case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
-            effect = StartEngine(key, generation, instance.placement, served_spec(version), version.facts)
+            cache_bytes = version.plan.kv_cache_bytes
+            spec = served_spec(version)
+            effect = StartEngine(key, generation, instance.placement, spec, version.facts, cache_bytes)
         case InstanceState.PROBING:
             effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:

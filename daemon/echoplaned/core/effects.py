@@ -42,13 +42,17 @@ class PlaceInstance:
 
 @dataclass(frozen=True, slots=True)
 class StartEngine:
-    """Start an engine process for an instance, or take the one that runs already for this generation."""
+    """Start an engine process for an instance, or take the one that runs already for this generation.
+
+    ``kv_cache_bytes``: what the plan gives the cache on each device; 0: it names none.
+    """
 
     instance: InstanceKey
     generation: int
     placement: Placement
     spec: VersionSpec
     facts: ModelFacts
+    kv_cache_bytes: int = 0
 
     @property
     def key(self) -> EffectKey:

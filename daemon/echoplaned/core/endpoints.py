@@ -70,6 +70,11 @@ def oip_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
     return next((each for each in endpoints if each.protocol is EndpointProtocol.OIP_GRPC), None)
 
 
+def openai_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
+    """Return the first endpoint that speaks OpenAI's API; None: there is none."""
+    return next((each for each in endpoints if each.protocol is EndpointProtocol.OPENAI_HTTP), None)
+
+
 def oip_target(endpoints: Iterable[Endpoint]) -> str:
     """Return what a gRPC client of an instance dials; empty: it has no such endpoint."""
     found = oip_endpoint(endpoints)

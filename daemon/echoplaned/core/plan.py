@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.facts import Dtype
 from echoplaned.core.memory import MemoryHolder
+
+_CACHES: Final = frozenset({"kv_cache", "state_cache", "cross_cache"})
+"""Components that are the engine's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,11 @@ class Plan:
     serves: bool = True
     serves_reason: str = ""
     serves_detail: str = ""
+
+    @property
+    def kv_cache_bytes(self) -> int:
+        """What the cache of keys, values and states takes on each of an instance's devices; 0 where the plan does not name it."""
+        return sum(part.bytes for part in self.components if part.name in _CACHES)
 
     def placed_bytes(self) -> Counter[str]:
         """Return what its replicas take by device id; nothing where they do not fit."""

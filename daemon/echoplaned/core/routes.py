@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from echoplaned.core.endpoints import oip_endpoint
+from echoplaned.core.endpoints import oip_endpoint, openai_endpoint
 from echoplaned.core.queries import is_ready, is_wanted
 from echoplaned.core.routes_view import ClusterView, RouteEndpoint
-from echoplaned.core.state import WEIGHT_TOTAL_PPM, InstanceState, Model, Phase, Rollout, Version
+from echoplaned.core.state import WEIGHT_TOTAL_PPM, Instance, InstanceState, Model, Phase, Rollout, Version
 
 # Weight 0 makes C-core drop the cluster and unsubscribe; 1 of 1,000,000 keeps the way back a mere change of weight.
 KEPT_ALIVE_PPM = 1
@@ -49,7 +49,7 @@ def desired_weights(model: Model) -> dict[str, int]:
     ready = {version: ppm for version, ppm in wanted.items() if is_ready(model, version)}
     if ready:
         return renormalise(ready)
-    served_once = model.routes is not None and any(c.routed for c in model.routes.clusters)
+    served_once = any(c.routed for c in _clusters(model))
     return {v: ppm for v, ppm in wanted.items() if v in model.versions} if served_once else {}
 
 
@@ -70,21 +70,42 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
     clusters = []
     for name, version in sorted(model.versions.items()):
         endpoints = ready_endpoints(version)
+        openai = _openai_endpoints(model, version)
         if name in weights:
-            clusters.append(ClusterView(name, weights[name], endpoints, routed=True))
+            clusters.append(ClusterView(name, weights[name], endpoints, routed=True, openai=openai))
         elif endpoints and is_wanted(version):
-            clusters.append(ClusterView(name, 0, endpoints, routed=False))
+            clusters.append(ClusterView(name, 0, endpoints, routed=False, openai=openai))
     return tuple(clusters)
 
 
 def ready_endpoints(version: Version) -> tuple[RouteEndpoint, ...]:
     """Return where xDS clients reach a version's READY instances: gRPC over TCP. Silent ones only where there is no other."""
-    ready = [i for i in version.instances if i.state is InstanceState.READY]
-    heard = [i for i in ready if not i.silent]
-    found = (oip_endpoint(i.endpoints) for i in heard or ready)
+    found = (oip_endpoint(i.endpoints) for i in _answering(version))
     return tuple(RouteEndpoint(each.target) for each in found if each is not None and each.is_tcp)
+
+
+def _openai_endpoints(model: Model, version: Version) -> tuple[RouteEndpoint, ...] | None:
+    """Return where a gateway reaches a version's READY instances by OpenAI's API, a socket of this machine among it.
+
+    A version that had such endpoints and has none now keeps its empty cluster: its callers shall hear that it is unavailable, and not
+    that there is no such model, and its share must not go to others while it starts again.
+    """
+    found = (openai_endpoint(i.endpoints) for i in _answering(version))
+    endpoints = tuple(RouteEndpoint(each.target) for each in found if each is not None)
+    had = any(c.version == version.key.version and c.openai is not None for c in _clusters(model))
+    return endpoints if endpoints or had else None
+
+
+def _answering(version: Version) -> list[Instance]:
+    """Return the READY instances; silent ones only where there is no other."""
+    ready = [i for i in version.instances if i.state is InstanceState.READY]
+    return [i for i in ready if not i.silent] or ready
+
+
+def _clusters(model: Model) -> tuple[ClusterView, ...]:
+    return model.routes.clusters if model.routes is not None else ()
 
 
 def has_version(model: Model, version_id: str) -> bool:
     """Whether a model's newest routes name a version in any way."""
-    return model.routes is not None and any(c.version == version_id for c in model.routes.clusters)
+    return any(c.version == version_id for c in _clusters(model))

@@ -1,10 +1,10 @@
 """What each kind of engine is, declared once for planner, admission and leaders: one file a kind."""
 
-from echoplaned.engine_kinds import command, embedded, llama_cpp
+from echoplaned.engine_kinds import aphrodite, command, embedded, llama_cpp, sglang, vllm
 from echoplaned.engine_kinds.configured import configure, declared_name
 from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
 
-KINDS: tuple[EngineKind, ...] = (embedded.KIND, llama_cpp.KIND, command.KIND)
+KINDS: tuple[EngineKind, ...] = (embedded.KIND, llama_cpp.KIND, vllm.KIND, aphrodite.KIND, sglang.KIND, command.KIND)
 """Every declaration of this release; a foreign one can be started once a setting says where its engine is (``configure_kinds``)."""
 
 DEFAULT_KIND: EngineKind = embedded.KIND
@@ -34,6 +34,11 @@ def find_kind(name: str, kinds: tuple[EngineKind, ...] = KINDS) -> EngineKind | 
     return next((kind for kind in kinds if kind.name == wanted), None) or declared_name(wanted, kinds)
 
 
+def find_sized(name: str) -> EngineKind | None:
+    """Return the declaration that a plan for an engine goes by: by its name, or by the one that it is sized under (``llama.cpp``)."""
+    return find_kind(name) or next((kind for kind in KINDS if kind.sized_as and kind.sized_as == name), None)
+
+
 def sizing_name(engine: str) -> str:
     """Return the name that an engine's memory is planned under: labels make no difference, and builds hardly any."""
     kind = find_kind(engine)
@@ -51,5 +56,6 @@ __all__ = [
     "OptionType",
     "configure_kinds",
     "find_kind",
+    "find_sized",
     "sizing_name",
 ]

@@ -93,6 +93,7 @@ class Launch:
         socket: path of the unix socket to listen on; empty: it is ``port``.
         port: on 127.0.0.1.
         kv_cache_bytes: of the plan, for each rank; 0: the plan names none.
+        memory_share_ppm: of the device's whole memory that the plan gives it, in millionths; 0: it is not known.
         cache_dir: of this user, for what is compiled; kept between starts.
         scratch_dir: of this instance, 0700; removed with it.
     """
@@ -109,6 +110,7 @@ class Launch:
     socket: str = ""
     port: int = 0
     kv_cache_bytes: int = 0
+    memory_share_ppm: int = 0
     cache_dir: Path = Path("/nonexistent")
     scratch_dir: Path = Path("/nonexistent")
 

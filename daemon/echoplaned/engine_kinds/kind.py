@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from echoplaned.core.facts import Task
+from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import Tier
 from echoplaned.engine_kinds.foreign import ForeignEngine
@@ -39,7 +39,7 @@ class Option:
         minimum: smallest value of a whole number.
         maximum: largest value of a whole number.
         default: its text where the caller gives none.
-        choices: the texts it may be; empty: any.
+        choices: the texts it may be, in capitals or not; empty: any.
         pattern: a regular expression that a text must match as a whole; empty: any text does.
     """
 
@@ -60,7 +60,7 @@ class Option:
                 return f"must be a whole number from {self.minimum} to {self.maximum}"
         elif self.type is OptionType.FLAG:
             return "" if text in {"0", "1"} else "must be 0 or 1"
-        elif self.choices and text not in self.choices:
+        elif self.choices and text.upper() not in {choice.upper() for choice in self.choices}:
             return f"must be one of {', '.join(self.choices)}"
         elif self.pattern and not re.fullmatch(self.pattern, text):
             return f"must match {self.pattern}"
@@ -110,6 +110,8 @@ class EngineKind:
         tasks: what it can serve models for.
         foreign: how the supervisor handles it; None: it leads itself.
         sized_as: the name that its memory is planned under; empty: its own.
+        packed: methods by which a checkpoint's weights may be packed, as its config names them.
+        dtypes: what weights may be cast to at a load.
         memory_option: the option by which a load says what an instance takes, in bytes, where nothing is known of the engine; empty: none.
     """
 
@@ -133,6 +135,8 @@ class EngineKind:
     foreign: ForeignEngine | None = None
     sized_as: str = ""
     memory_option: str = ""
+    packed: frozenset[str] = frozenset()
+    dtypes: frozenset[Dtype] = frozenset(Dtype)
 
     @property
     def is_configured(self) -> bool:
@@ -159,6 +163,17 @@ class EngineKind:
             return ()
         takes = ", ".join(sorted(filter(None, self.weights_formats))) or "none: leave it out"
         return (Violation("weights_format", f"engine {self.name} does not take {name[:64]!r}; it takes {takes}"),)
+
+    def check_dtype(self, dtype: Dtype | None) -> tuple[Violation, ...]:
+        """Return what is wrong with a dtype that weights shall be cast to; None: as they are stored, which is always right."""
+        if dtype is None or dtype in self.dtypes:
+            return ()
+        takes = ", ".join(sorted(self.dtypes))
+        return (
+            Violation(
+                "dtype", f"engine {self.name} does not load {dtype.value}; it loads {takes}: leave it out, or name one"
+            ),
+        )
 
     def read_options(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the text of every option, its default where the caller gives none.

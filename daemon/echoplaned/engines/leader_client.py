@@ -73,6 +73,8 @@ class LeaderClient:
             weights_format=shape.weights_format,
             digest=effect.spec.digest,
             content=effect.facts.content,
+            kv_cache_bytes=effect.kv_cache_bytes,
+            reserved_bytes=effect.placement.shares[0].bytes,
         )
         try:
             answer = await self._stub.Load(write_order(order), timeout=timeout_s, metadata=self.line.metadata)

@@ -21,7 +21,7 @@ from echoplaned.core.failure import Failure
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.engine_kinds.only_sized import LLAMA_CPP
+from echoplaned.engine_kinds.llama_cpp import KIND as GGUF_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.hub import resolve_hub
 from echoplaned.ports.stop import Stop
@@ -31,7 +31,7 @@ DEFAULT_MAX_CONCURRENCY: Final = 8
 
 _ANY_ROOT: Final = Path("/")
 _SOURCES: Final = "a checkpoint's directory, a GGUF file, or a config.json"
-_GGUF: Final = f"GGUF: the {DEFAULT_KIND.name} engine reads safetensors (`--engine {LLAMA_CPP}` reads GGUF)"
+_GGUF: Final = f"GGUF: the {DEFAULT_KIND.name} engine reads safetensors (`--engine {GGUF_KIND.sized_as}` reads GGUF)"
 _ADAPTER_NAME: Final = "adapter_config.json"
 _MODULES_NAME: Final = "modules.json"
 _KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})

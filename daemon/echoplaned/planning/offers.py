@@ -7,22 +7,20 @@ from pathlib import Path
 from echoplaned.core.errors import SourceUnsupportedError
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Failure, Reason
-from echoplaned.engine_kinds import find_kind, sizing_name
-from echoplaned.engine_kinds.only_sized import LLAMA_CPP, VLLM_METHODS
+from echoplaned.engine_kinds import EngineKind, find_sized
+from echoplaned.engine_kinds.llama_cpp import KIND as GGUF_KIND
+from echoplaned.engine_kinds.vllm import KIND as WIDEST_KIND
 from echoplaned.planning.inspection import Checkpoint, architectures, find_refusal
 
 
 def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -> Failure | None:
     """Return why an engine would not serve a checkpoint; None where it would.
 
-    An engine of ours is asked by what a load of it would do; one that is only sized, by the formats that it reads.
+    An engine of ours is asked by what a load of it would do; another, by the formats that its declaration names.
     """
-    kind = find_kind(engine)
-    if kind is None:
-        return _of_format(checkpoint, engine)
-    if kind.foreign is not None:
-        is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
-        return None if is_gguf and "gguf" in kind.formats else _of_format(checkpoint, sizing_name(engine))
+    kind = find_sized(engine)
+    if kind is not None and kind.foreign is not None:
+        return _of_format(checkpoint, kind)
     if isinstance(source, Checkpoint):
         return source.refusal
     return _with_hint(find_refusal(source, checkpoint), checkpoint)
@@ -41,22 +39,24 @@ def _with_hint(failure: Failure | None, checkpoint: Checkpoint) -> Failure | Non
         return None
     packed = failure.reason is Reason.SOURCE_UNSUPPORTED and bool(checkpoint.native.method)
     unfit = packed or failure.reason in {Reason.ARCHITECTURE_UNSUPPORTED, Reason.DTYPE_UNSUPPORTED}
-    if not unfit or _of_format(checkpoint, "vllm") is not None:
+    if not unfit or _of_format(checkpoint, WIDEST_KIND) is not None:
         return failure
-    return Failure(failure.reason, f"{failure.message} (`--engine vllm` serves it)", failure.violations)
+    return Failure(failure.reason, f"{failure.message} (`--engine {WIDEST_KIND.name}` serves it)", failure.violations)
 
 
-def _of_format(checkpoint: Checkpoint, engine: str) -> Failure | None:
-    """Return why an engine that is only sized does not read the files; None where it does."""
+def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> Failure | None:
+    """Return why a foreign engine does not read the files; None where it does."""
+    engine = kind.sized_as or kind.name
     is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
     method = checkpoint.native.method
     if checkpoint.native.asks_for_code:
         return _refused("config.json: auto_map", "it asks for the repository's own Python code, which is never run")
-    if engine == LLAMA_CPP:
-        return None if is_gguf else _refused("config.json", "llama.cpp reads GGUF: convert the checkpoint")
     if is_gguf:
-        return _refused("GGUF", f"{engine} is not offered with GGUF files here (`--engine llama.cpp` reads them)")
-    if method and method not in VLLM_METHODS:
+        other = f"{engine} is not offered with GGUF files here (`--engine {GGUF_KIND.sized_as}` reads them)"
+        return None if "gguf" in kind.formats else _refused("GGUF", other)
+    if "safetensors" not in kind.formats:
+        return _refused("config.json", f"{engine} reads GGUF: convert the checkpoint")
+    if method and method not in kind.packed:
         return _refused("config.json: quantization_config", f"{engine} does not read weights packed by {method}")
     if checkpoint.facts.task is not Task.GENERATION and checkpoint.facts.architecture not in architectures():
         return _refused(

@@ -12,16 +12,10 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Violation
 from echoplaned.core.spec import ServingShape
-from echoplaned.engine_kinds import find_kind, sizing_name
+from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sizing_name
+from echoplaned.engine_kinds.sizing_options import KV_DTYPE, NUMBERS
 
-_NUMBERS: Final = (
-    "tensor_parallel",
-    "pipeline_parallel",
-    "block_size",
-    "max_batched_tokens",
-    "lora_adapters",
-    "lora_rank",
-)
+_NUMBERS: Final = {option.name: option for option in NUMBERS}
 _MAX_DIGITS: Final = 15
 
 
@@ -74,8 +68,10 @@ class SizingOptions:
 _NO_OPTIONS: Final = SizingOptions()
 
 
-def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
+def read_options(engine: str, pairs: Sequence[tuple[str, str]]) -> SizingOptions:
     """Return what a shape's options say of its memory; a name that sizing does not know changes none of it.
+
+    An option that the engine's kind declares has that declaration's bounds, so that a plan takes what a load takes.
 
     Raises:
         FieldInvalidError: a value is not of its kind.
@@ -84,14 +80,17 @@ def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
     numbers: dict[str, int] = {}
     if not pairs:
         return _NO_OPTIONS
+    declared = _declared(engine)
     for name, text in pairs:
-        field = f'engine_options["{name}"]'
-        if name == "kv_dtype":
-            if text.upper() not in set(KvDtype):
-                raise FieldInvalidError(Violation(field, f"must be one of {', '.join(KvDtype)}"))
+        if name not in _NUMBERS and name != KV_DTYPE:
+            continue
+        problem = declared.get(name, _GENERAL[name]).problem(text)
+        if problem:
+            raise FieldInvalidError(Violation(f'engine_options["{name}"]', problem))
+        if name == KV_DTYPE:
             kv_dtype = KvDtype(text.upper())
-        elif name in _NUMBERS:
-            numbers[name] = _whole_number(field, text)
+        else:
+            numbers[name] = int(text)
     return SizingOptions(
         kv_dtype=kv_dtype,
         tensor_parallel=numbers.get("tensor_parallel", 1),
@@ -103,19 +102,28 @@ def read_options(pairs: Sequence[tuple[str, str]]) -> SizingOptions:
     )
 
 
+_GENERAL: Final = {**_NUMBERS, KV_DTYPE: Option(KV_DTYPE, "", OptionType.TEXT, choices=tuple(KvDtype))}
+"""Where an engine's kind does not declare them: all that sizing knows of."""
+
+
+def _declared(engine: str) -> dict[str, Option]:
+    kind = find_sized(engine)
+    return {} if kind is None else {option.name: option for option in kind.options}
+
+
 def _whole_number(field: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         raise FieldInvalidError(Violation(field, "must be a whole number"))
     return int(text)
 
 
-def refuse_unknown_options(pairs: Iterable[tuple[str, str]]) -> None:
-    """Check the names of options where no engine is there to know them.
+def refuse_unknown_options(engine: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Check the names of options where no load does.
 
     Raises:
-        FieldInvalidError: sizing does not know one.
+        FieldInvalidError: neither sizing nor the engine's kind knows one.
     """
-    known = ("kv_dtype", *_NUMBERS)
+    known = tuple(dict.fromkeys((*_GENERAL, *_declared(engine))))
     text = f"there is no such option; there are: {', '.join(known)}"
     unknown = [Violation(f'engine_options["{name}"]', text) for name, _ in pairs if name not in known]
     if unknown:
@@ -136,7 +144,7 @@ def native_request(
         FieldInvalidError: an option's value is not of its kind.
         AllocatorError: a name is unknown.
     """
-    options = read_options(shape.options)
+    options = read_options(shape.engine, shape.options)
     lora = (options.lora_adapters, options.lora_rank) if options.lora_adapters else None
     return _allocator.Request(
         engine_name=sizing_name(shape.engine),

@@ -196,7 +196,7 @@ def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS, devices: tuple[
         FieldInvalidError: an option that sizing does not know.
         EchoplaneError: what inspecting and sizing raise.
     """
-    refuse_unknown_options(shape.options)
+    refuse_unknown_options(shape.engine, shape.options)
     return plan_load(PlanRequest(path, devices or find_devices(), shape))
 
 

@@ -314,7 +314,11 @@ class Admission:
             kinds = ", ".join(sorted(self._deps.engines))
             raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
         shape = asked.shape
-        violations = (*kind.check_options(dict(shape.options)), *kind.check_weights_format(shape.weights_format))
+        violations = (
+            *kind.check_options(dict(shape.options)),
+            *kind.check_weights_format(shape.weights_format),
+            *kind.check_dtype(shape.dtype),
+        )
         if violations:
             raise FieldInvalidError(*violations)
         if asked.tier not in kind.tiers:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pynvml
+
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engine_kinds.foreign import (
     MAX_SOCKET_PATH_BYTES,
@@ -21,6 +23,8 @@ from echoplaned.engine_kinds.foreign import (
 from echoplaned.supervisor.http import Address
 from echoplaned.worker_contract.order import LoadFailedError, LoadOrder
 
+_GPU: Final = "cuda:"
+_WHOLE_PPM: Final = 1_000_000
 _PORTS: Final = (20_000, 32_000)
 """Below the range that the kernel picks from (32768 by default): nobody gets a port by chance between our look and the engine's."""
 
@@ -71,11 +75,32 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, socket_path: Path)
         options=options,
         socket=address.socket,
         port=address.port,
+        kv_cache_bytes=order.kv_cache_bytes,
+        memory_share_ppm=_memory_share_ppm(order),
         cache_dir=cache_dir,
         scratch_dir=socket_path.with_suffix(".source"),
     )
     environment = {**passed_environment(os.environ), **engine.variables(launch)}
     return Prepared(engine.arguments(launch), environment, address, launch)
+
+
+def _memory_share_ppm(order: LoadOrder) -> int:
+    """Return what the plan reserves of the device as a share of its whole memory, as NVML tells it; 0: it is no GPU, or not known.
+
+    Rounded up: an engine that is told a share looks whether as much is free, and what it is told of the cache it takes as it is.
+    """
+    if not order.device_id.startswith(_GPU) or not order.reserved_bytes:
+        return 0
+    try:
+        pynvml.nvmlInit()
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(order.device_id.removeprefix(_GPU)))
+            total_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return 0
+    return min(_WHOLE_PPM, -(-order.reserved_bytes * _WHOLE_PPM // total_bytes))
 
 
 def engine_of(kind: EngineKind) -> ForeignEngine:

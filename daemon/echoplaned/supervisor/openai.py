@@ -82,9 +82,11 @@ class OpenAi:
 
     async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
         """Ask for the log-probabilities of the prompt itself."""
-        if self._engine.scoring is not Scoring.PROMPT_LOGPROBS:
+        if self._engine.scoring not in {Scoring.PROMPT_LOGPROBS, Scoring.GENERATE_LOGPROBS}:
             raise InvalidInputError("this engine cannot score a text: it tells nothing of a prompt's tokens")
         ids = await self._ids(prompt, truncate=truncate)
+        if self._engine.scoring is Scoring.GENERATE_LOGPROBS:
+            return await self._generate_score(ids)
         request = {
             "model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0,
         }  # fmt: skip
@@ -94,6 +96,19 @@ class OpenAi:
             raise lacking("choices[0].prompt_logprobs")
         logprobs = [_logprob_of(one, token) for one, token in zip(told[1:], ids[1:], strict=True)]
         return ScoredText(ids[1:], logprobs)
+
+    async def _generate_score(self, ids: list[int]) -> ScoredText:
+        """Ask SGLang, whose own route tells of a prompt what its route of OpenAI's does not."""
+        request = {
+            "input_ids": ids, "sampling_params": {"max_new_tokens": 0, "temperature": 0}, "return_logprob": True,
+            "logprob_start_len": 0,
+        }  # fmt: skip
+        found = await post(self._http, "/generate", request)
+        meta = found.get("meta_info")
+        told = meta.get("input_token_logprobs") if isinstance(meta, dict) else None
+        if not isinstance(told, list) or len(told) != len(ids):
+            raise lacking("meta_info.input_token_logprobs")
+        return ScoredText(ids[1:], [_logprob_at(one, token) for one, token in zip(told[1:], ids[1:], strict=True)])
 
     async def _ids(self, prompt: Prompt, *, truncate: bool) -> list[int]:
         ids = prompt
@@ -156,6 +171,15 @@ def _tokens(choice: dict[str, Any]) -> list[tuple[int, float]]:
 def _logprob_of(one: object, token: int) -> float:
     entry = one.get(str(token)) if isinstance(one, dict) else None
     value = number(entry.get("logprob")) if isinstance(entry, dict) else None
+    if value is None:
+        raise lacking(f"the log-probability of token {token}")
+    return value
+
+
+def _logprob_at(one: object, token: int) -> float:
+    """Read ``[logprob, token id, text]``."""
+    pair = one[:2] if isinstance(one, list) and len(one) >= 2 else (None, None)
+    value = number(pair[0]) if pair[1] == token else None
     if value is None:
         raise lacking(f"the log-probability of token {token}")
     return value

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from echoplaned.engine_kinds.foreign import Build, ForeignEngine
@@ -88,12 +89,24 @@ class EngineWatch:
             busy = self.numbers is not None and self.numbers.in_flight > 0
             await asyncio.sleep(_BUSY_S if busy else _IDLE_S)
 
+    async def _load(self) -> int:
+        """Return how many requests the engine's HTTP service has under way.
+
+        Its gauges are written by the very process that may be stuck: one that stopped before a request came says 0.
+        """
+        answer = await self._http.call("GET", self._engine.routes.load, timeout_s=_TIMEOUT_S)
+        found = answer.json() if answer.status == 200 else None
+        count = found.get(self._engine.routes.load_field) if isinstance(found, dict) else None
+        return count if isinstance(count, int) and count > 0 else 0
+
     async def _scrape_once(self) -> None:
         routes = self._engine.routes
         answer = await self._http.call("GET", routes.metrics, timeout_s=_TIMEOUT_S)
         if answer.status != 200:
             return
         numbers = read_page(answer.body.decode("utf-8", errors="replace"), self._names)
+        if routes.load:
+            numbers = replace(numbers, in_flight=max(numbers.in_flight, await self._load()))
         if self.numbers is not None and numbers.in_flight > 0:
             self._active_s = time.monotonic()
         self.numbers = numbers

@@ -30,6 +30,8 @@ class LoadOrder:
         weights_format: of the stored weights, as the kind names it; empty: whatever is there.
         digest: of the content that is meant; empty: whatever is there.
         content: the files that hold it, as they were when it was ordered; None: they are not named.
+        kv_cache_bytes: what the plan gives the cache on each device; 0: it names none.
+        reserved_bytes: what the plan reserves of the device, the cache among it; 0: it is not known.
     """
 
     instance: InstanceKey
@@ -44,6 +46,8 @@ class LoadOrder:
     weights_format: str = ""
     digest: str = ""
     content: SourceContent | None = None
+    kv_cache_bytes: int = 0
+    reserved_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,8 @@ def read_order(request: worker_pb2.LoadRequest) -> LoadOrder:
         weights_format=request.weights_format,
         digest=request.source_digest,
         content=_read_content(request),
+        kv_cache_bytes=max(0, request.kv_cache_bytes),
+        reserved_bytes=max(0, request.reserved_bytes),
     )
 
 
@@ -140,6 +146,8 @@ def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
         device_id=order.device_id,
         weights_format=order.weights_format,
         source_digest=order.digest,
+        kv_cache_bytes=order.kv_cache_bytes,
+        reserved_bytes=order.reserved_bytes,
     )
     if order.content is not None:
         request.source_root = order.content.root

@@ -10,6 +10,9 @@ it is served one socket listener, ``echoplane-gateway``, which never changes whi
 drains its connections). An Envoy with a static listener asks for the route configuration ``echoplane-gateway`` alone.
 The route table sends a request to the weighted clusters of the model that its gRPC metadata names: ``echoplane-model:
 NAME``. A request without a known model is answered 404, which gRPC clients read as UNIMPLEMENTED.
+
+Paths under ``/v1/`` are OpenAI's: they go to those versions' HTTP/1.1 clusters, by the same weights, as far as the versions' engines
+speak it. Where none does, they go with the rest.
 """
 
 from __future__ import annotations
@@ -24,10 +27,19 @@ from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import duration_pb2
 
 from echoplaned.core.routes_view import ModelRoutes
-from echoplaned.xds.messages import connection_manager, packed, routed_clusters, serialise, weighted_action
+from echoplaned.xds.messages import (
+    connection_manager,
+    openai_action,
+    packed,
+    routed_clusters,
+    routed_openai,
+    serialise,
+    weighted_action,
+)
 from echoplaned.xds.names import GATEWAY
 
 MODEL_HEADER = "echoplane-model"
+OPENAI_PREFIX = "/v1/"
 METADATA_KEY = "echoplane.gateway"
 CONNECTION_MANAGER = "envoy.filters.network.http_connection_manager"
 STREAM_IDLE_TIMEOUT_S = 3600
@@ -53,11 +65,17 @@ def model_entry(routes: ModelRoutes) -> bytes:
     header = route_components_pb2.HeaderMatcher(
         name=MODEL_HEADER, string_match=string_pb2.StringMatcher(exact=routes.model)
     )
-    entry = route_components_pb2.Route(
-        match=route_components_pb2.RouteMatch(prefix="/", headers=[header]),
-        route=weighted_action(routes.model, routed),
-    )
-    return serialise(route_components_pb2.VirtualHost(routes=[entry]))
+    entries = [
+        route_components_pb2.Route(
+            match=route_components_pb2.RouteMatch(prefix="/", headers=[header]),
+            route=weighted_action(routes.model, routed),
+        )
+    ]
+    if openai := routed_openai(routes):
+        # The first route that matches is taken, so the longer prefix comes first.
+        match = route_components_pb2.RouteMatch(prefix=OPENAI_PREFIX, headers=[header])
+        entries.insert(0, route_components_pb2.Route(match=match, route=openai_action(routes.model, openai)))
+    return serialise(route_components_pb2.VirtualHost(routes=entries))
 
 
 def route_table(entries: Iterable[bytes]) -> route_pb2.RouteConfiguration:

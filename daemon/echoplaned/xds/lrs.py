@@ -26,7 +26,7 @@ from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds.budgets import XdsBudgets
-from echoplaned.xds.names import parse_name
+from echoplaned.xds.names import parse_cluster
 from echoplaned.xds.observer import LoadReport, XdsObserver
 from echoplaned.xds.requests import BadRequestError, parse, read_node_id
 
@@ -158,7 +158,10 @@ async def _end(context: Context, code: grpc.StatusCode, text: str) -> None:
 
 
 def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
-    """Yield one report for each cluster of ours that had requests, its localities added up.
+    """Yield one report for each version of ours that had requests: those of its clusters added up, and of their localities.
+
+    A version whose engines speak OpenAI's API has two clusters. One report for both, since the next one takes the place of what is
+    under way in it.
 
     A client may write any 64 bits: this is the one place where its numbers enter, so they are clamped here.
 
@@ -167,9 +170,10 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
         reporter: whose they are.
         measured_s: the interval where the client does not name it.
     """
+    found: dict[VersionKey, LoadReport] = {}
     for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
-        target = parse_name(stats.cluster_name)
-        if target is None or not target.version:
+        target = parse_cluster(stats.cluster_name)
+        if target is None:
             continue
         localities = stats.upstream_locality_stats
         if not localities:
@@ -187,4 +191,8 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
         )
         version = VersionKey(target.model, target.version)
         interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
-        yield LoadReport(version, reporter, counts, interval_s)
+        other = found.get(version)
+        if other is not None:
+            counts, interval_s = other.counts + counts, max(other.interval_s, interval_s)
+        found[version] = LoadReport(version, reporter, counts, interval_s)
+    yield from found.values()

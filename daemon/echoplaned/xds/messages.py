@@ -17,11 +17,14 @@ from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
-from echoplaned.xds.names import version_name
+from echoplaned.xds.names import openai_name, version_name
 
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ROUTER_FILTER = "envoy.filters.http.router"
 CONNECT_TIMEOUT_S = 5
+HTTP1_IDLE_TIMEOUT_S = 4
+"""Engines close an idle connection after 5 s (uvicorn, cpp-httplib); who closes it first never writes into one that is closing."""
+SOCKET_SCHEME = "unix:"
 MAX_CONCURRENT = 1_000_000
 """Requests and connections a cluster may have at once. Both kinds of client default to 1,024 and fail what is above."""
 
@@ -68,16 +71,35 @@ def routed_clusters(routes: ModelRoutes) -> tuple[ClusterView, ...]:
     return tuple(sorted(named, key=lambda cluster: cluster.version))
 
 
+def routed_openai(routes: ModelRoutes) -> tuple[ClusterView, ...]:
+    """Return those of the routed clusters whose engines speak OpenAI's API: the rest could only answer an error."""
+    return tuple(cluster for cluster in routed_clusters(routes) if cluster.openai is not None)
+
+
 def weighted_action(model: str, clusters: Iterable[ClusterView]) -> route_components_pb2.RouteAction:
-    """Return the action that spreads requests over a model's clusters. No route timeout: answers may be streams."""
-    weights = [
-        route_components_pb2.WeightedCluster.ClusterWeight(
-            name=version_name(model, each.version), weight=wrappers_pb2.UInt32Value(value=each.weight_ppm)
-        )
-        for each in clusters
+    """Return the action that spreads requests over a model's clusters."""
+    return _weighted((version_name(model, each.version), each.weight_ppm) for each in clusters)
+
+
+def openai_action(model: str, clusters: Iterable[ClusterView]) -> route_components_pb2.RouteAction:
+    """Return the action that spreads requests over a model's clusters for OpenAI's API.
+
+    What an engine may have begun is never repeated. A connection that it closed while the request was on its way is tried again.
+    """
+    action = _weighted((openai_name(model, each.version), each.weight_ppm) for each in clusters)
+    action.retry_policy.retry_on = "connect-failure,refused-stream,reset-before-request"
+    action.retry_policy.num_retries.value = 2
+    return action
+
+
+def _weighted(weights: Iterable[tuple[str, int]]) -> route_components_pb2.RouteAction:
+    """Return an action by weight. No route timeout: answers may be streams."""
+    clusters = [
+        route_components_pb2.WeightedCluster.ClusterWeight(name=name, weight=wrappers_pb2.UInt32Value(value=ppm))
+        for name, ppm in weights
     ]
     return route_components_pb2.RouteAction(
-        weighted_clusters=route_components_pb2.WeightedCluster(clusters=weights),
+        weighted_clusters=route_components_pb2.WeightedCluster(clusters=clusters),
         timeout=duration_pb2.Duration(seconds=0),
     )
 
@@ -99,12 +121,27 @@ def route_config(name: str, model: str, clusters: Iterable[ClusterView]) -> rout
 
 
 def cluster(name: str) -> cluster_pb2.Cluster:
-    """Return a cluster whose endpoints come by EDS and whose load is reported to this server."""
-    http2 = http_protocol_options_pb2.HttpProtocolOptions(
-        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
-            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
-        )
+    """Return a cluster of gRPC servers."""
+    explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
+        http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
     )
+    return _cluster(name, http_protocol_options_pb2.HttpProtocolOptions(explicit_http_config=explicit))
+
+
+def openai_cluster(name: str) -> cluster_pb2.Cluster:
+    """Return a cluster of HTTP/1.1 servers."""
+    explicit = http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions()
+    )
+    idle = protocol_pb2.HttpProtocolOptions(idle_timeout=duration_pb2.Duration(seconds=HTTP1_IDLE_TIMEOUT_S))
+    options = http_protocol_options_pb2.HttpProtocolOptions(
+        explicit_http_config=explicit, common_http_protocol_options=idle
+    )
+    return _cluster(name, options)
+
+
+def _cluster(name: str, protocol: http_protocol_options_pb2.HttpProtocolOptions) -> cluster_pb2.Cluster:
+    """Return a cluster whose endpoints come by EDS and whose load is reported to this server."""
     unlimited = wrappers_pb2.UInt32Value(value=MAX_CONCURRENT)
     return cluster_pb2.Cluster(
         name=name,
@@ -121,7 +158,7 @@ def cluster(name: str) -> cluster_pb2.Cluster:
         ),
         # gRPC clients never send to an unhealthy endpoint; Envoy does below 50 % healthy, unless told otherwise.
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(healthy_panic_threshold=percent_pb2.Percent(value=0)),
-        typed_extension_protocol_options={HTTP_PROTOCOL_OPTIONS: packed(http2)},
+        typed_extension_protocol_options={HTTP_PROTOCOL_OPTIONS: packed(protocol)},
     )
 
 
@@ -139,13 +176,15 @@ def assignment(name: str, endpoints: Iterable[RouteEndpoint]) -> endpoint_pb2.Cl
 
 
 def _lb_endpoint(endpoint: RouteEndpoint) -> endpoint_components_pb2.LbEndpoint:
-    host, _, port = endpoint.address.rpartition(":")
     status = health_check_pb2.HealthStatus
     return endpoint_components_pb2.LbEndpoint(
-        endpoint=endpoint_components_pb2.Endpoint(
-            address=address_pb2.Address(
-                socket_address=address_pb2.SocketAddress(address=host.strip("[]"), port_value=int(port))
-            )
-        ),
+        endpoint=endpoint_components_pb2.Endpoint(address=_address(endpoint.address)),
         health_status=status.HEALTHY if endpoint.healthy else status.UNHEALTHY,
     )
+
+
+def _address(address: str) -> address_pb2.Address:
+    if address.startswith(SOCKET_SCHEME):
+        return address_pb2.Address(pipe=address_pb2.Pipe(path=address.removeprefix(SOCKET_SCHEME)))
+    host, _, port = address.rpartition(":")
+    return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host.strip("[]"), port_value=int(port)))

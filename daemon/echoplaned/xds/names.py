@@ -12,12 +12,14 @@ GATEWAY = "echoplane-gateway"
 
 
 MAX_NAME_LENGTH: Final = 255
-"""Characters of any resource's name; the longest of ours has 143."""
+"""Characters of any resource's name; the longest of ours has 150."""
 
 # As the API has them: a name that is none of these can never be published, so nothing is kept for it but the name.
 _OURS: Final = re.compile(
     r"models/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:/versions/([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?))?"
 )
+_OPENAI: Final = "/openai"
+"""Ends the name of a version's cluster for OpenAI's API; no version's name holds a slash."""
 # Others' names are asked for too, where a client serves more than us: xdstp://…, a server's own listener. No space, no controls.
 _ANY: Final = re.compile(r"[!-~]+")
 
@@ -59,6 +61,17 @@ def model_name(model: str) -> str:
 def version_name(model: str, version: str) -> str:
     """Return the name of a version's listener, route configuration, cluster and endpoints."""
     return f"models/{model}/versions/{version}"
+
+
+def openai_name(model: str, version: str) -> str:
+    """Return the name of a version's cluster for OpenAI's API, and of that cluster's endpoints."""
+    return f"{version_name(model, version)}{_OPENAI}"
+
+
+def parse_cluster(name: str) -> Target | None:
+    """Return the version that a cluster of either kind belongs to; None for anything else."""
+    found = parse_name(name.removesuffix(_OPENAI))
+    return found if found is not None and found.version else None
 
 
 def parse_name(name: str) -> Target | None:

@@ -1,7 +1,8 @@
 """A model's routes as xDS resources, each serialised once.
 
 gRPC clients ask for the listener ``models/MODEL`` (all versions by weight) or ``models/MODEL/versions/VERSION`` (that
-version alone); route configurations, clusters and endpoints carry the same names. Versions of resources are digests of
+version alone); route configurations, clusters and endpoints carry the same names. A version whose engines speak OpenAI's API has one
+more cluster with endpoints, ``.../openai``, which the gateway's routes alone name. Versions of resources are digests of
 their content, so that they mean the same after a restart.
 """
 
@@ -13,7 +14,7 @@ from hashlib import blake2b
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.xds import gateway, messages
-from echoplaned.xds.names import GATEWAY, ResourceType, model_name, version_name
+from echoplaned.xds.names import GATEWAY, ResourceType, model_name, openai_name, version_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,19 @@ class Resource:
 class ModelResources:
     """Everything that is served for one model.
 
-    ``entry``: its entry in the gateway's route table, empty where no cluster is routed; ``part``: that entry's digest
-    and epoch.
+    Attributes:
+        routes: what it was made of.
+        resources: all but its share of the gateway's table.
+        entry: its entry in the gateway's route table; empty where no cluster is routed.
+        part: that entry's digest and epoch.
+        openai_clusters: the clusters for OpenAI's API that the entry names.
     """
 
     routes: ModelRoutes
     resources: tuple[Resource, ...]
     entry: bytes
     part: Part
+    openai_clusters: tuple[str, ...] = ()
 
 
 def digest(content: bytes) -> str:
@@ -86,14 +92,15 @@ def build_model(routes: ModelRoutes, previous: ModelResources | None = None) -> 
     part = Part(digest(entry), routes.epoch)
     if previous is not None and previous.part.digest == part.digest:
         part = previous.part
-    return ModelResources(routes, tuple(built), entry, part)
+    openai = tuple(openai_name(routes.model, each.version) for each in messages.routed_openai(routes))
+    return ModelResources(routes, tuple(built), entry, part, openai)
 
 
 def build_gateway(models: Iterable[ModelResources]) -> Resource:
     """Build the gateway's route table from every model's entry, in order of name."""
     routed = sorted((each for each in models if each.entry), key=lambda each: each.routes.model)
     payload = messages.serialise(gateway.route_table(each.entry for each in routed))
-    clusters = tuple(name for each in routed for name in _named(each.routes))
+    clusters = tuple(name for each in routed for name in (*_named(each.routes), *each.openai_clusters))
     parts = {each.routes.model: each.part for each in routed}
     return Resource(ResourceType.ROUTE, GATEWAY, digest(payload), payload, clusters, parts)
 
@@ -120,6 +127,10 @@ def _drafts(routes: ModelRoutes) -> Iterator[_Draft]:
         yield _Draft(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.endpoints))
         yield _Draft(ResourceType.LISTENER, name, messages.listener(name))
         yield _Draft(ResourceType.ROUTE, name, messages.route_config(name, routes.model, (alone,)), (name,))
+        if cluster.openai is not None:
+            name = openai_name(routes.model, cluster.version)
+            yield _Draft(ResourceType.CLUSTER, name, messages.openai_cluster(name))
+            yield _Draft(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.openai))
     if routed := messages.routed_clusters(routes):
         name = model_name(routes.model)
         yield _Draft(ResourceType.LISTENER, name, messages.listener(name))

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.state import WEIGHT_TOTAL_PPM
-from echoplaned.xds.messages import routed_clusters
+from echoplaned.xds.messages import SOCKET_SCHEME, routed_clusters
 from echoplaned.xds.names import GATEWAY, ResourceType, model_name
 from echoplaned.xds.resources import ModelResources, Resource, build_gateway, build_model, digest
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _SEGMENT = re.compile(r"[^/\s*]+")
+_MAX_SOCKET_BYTES = 107
+"""Of a socket's path: unix(7) has room for 108 with the zero at its end, and Envoy refuses all endpoints with one that is longer."""
 
 
 class SnapshotInconsistentError(ValueError):
@@ -116,6 +118,13 @@ def is_ip_port(address: str) -> bool:
     return _PORT.fullmatch(port) is not None and 0 < int(port) < 65536 and (":" not in host or host.startswith("["))
 
 
+def is_socket(address: str) -> bool:
+    """Return whether an address is ``unix:/PATH`` and short enough for a socket."""
+    path = address.removeprefix(SOCKET_SCHEME)
+    fits = len(path.encode(errors="surrogatepass")) <= _MAX_SOCKET_BYTES
+    return address.startswith(SOCKET_SCHEME) and path.startswith("/") and path.isprintable() and fits
+
+
 def check_routes(model: str, routes: ModelRoutes) -> None:
     """Check one model's routes before resources are made of them.
 
@@ -132,16 +141,24 @@ def check_routes(model: str, routes: ModelRoutes) -> None:
             raise SnapshotInconsistentError(f"{cluster.version!r} of {model} is no version's name")
         if cluster.weight_ppm < 0:
             raise SnapshotInconsistentError(f"version {cluster.version} of {model} has a negative weight")
-        addresses = [each.address for each in cluster.endpoints]
-        if len(set(addresses)) != len(addresses):
-            raise SnapshotInconsistentError(f"an endpoint of {model}/{cluster.version} appears twice: {addresses}")
-        for address in addresses:
-            if not is_ip_port(address):
-                raise SnapshotInconsistentError(f"{address!r} is not IP:port, which is all that xDS clients take")
+        _check_addresses(model, cluster)
     routed = routed_clusters(routes)
     total = sum(each.weight_ppm for each in routed)
     if routed and total != WEIGHT_TOTAL_PPM:
         raise SnapshotInconsistentError(f"weights of {model} add up to {total}, not {WEIGHT_TOTAL_PPM}")
+
+
+def _check_addresses(model: str, cluster: ClusterView) -> None:
+    for endpoints in (cluster.endpoints, cluster.openai or ()):
+        addresses = [each.address for each in endpoints]
+        if len(set(addresses)) != len(addresses):
+            raise SnapshotInconsistentError(f"an endpoint of {model}/{cluster.version} appears twice: {addresses}")
+    for each in cluster.endpoints:
+        if not is_ip_port(each.address):
+            raise SnapshotInconsistentError(f"{each.address!r} is not IP:port, which is all that xDS clients take")
+    for each in cluster.openai or ():
+        if not is_ip_port(each.address) and not is_socket(each.address):
+            raise SnapshotInconsistentError(f"{each.address!r} is neither IP:port nor unix:/PATH of 107 bytes at most")
 
 
 def check(snapshot: Snapshot) -> None:

@@ -131,7 +131,8 @@ class Stream(ABC):
         """Return whether the client has the snapshot's routes of a model, as far as it subscribed to it.
 
         It has them when it accepted the route configuration and, of every cluster that the route names, the cluster and
-        its endpoints. It has accepted that a model is gone when it holds neither its listener nor its gateway entry.
+        its endpoints; a gateway's route names those for OpenAI's API too. It has accepted that a model is gone when it
+        holds neither its listener nor its gateway entry.
         """
         wanted = self.snapshot.route_of(model)
         if wanted is None:
@@ -144,7 +145,8 @@ class Stream(ABC):
             return False
         if by_gateway and not self._accepted_entry(model):
             return False
-        return self._accepted_clusters(wanted.clusters)
+        openai = self.snapshot.models[model].openai_clusters if by_gateway else ()
+        return self._accepted_clusters((*wanted.clusters, *openai))
 
     def models(self, published: Collection[str]) -> set[str]:
         """Return those of the published models whose own target the client named.

