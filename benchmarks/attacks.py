@@ -1,6 +1,6 @@
 """Honest clients beside one attacker, against the same clients beside the same bytes at the same rate, benign: ten kinds, by turns.
 
-python -m benchmarks.attacks [--rounds 5] [--seconds 6] [--connections 1000] [--rate 50] [--kind NAME …]
+python -m benchmarks.attacks [--rounds 5] [--seconds 5] [--connections 1000] [--rate 50] [--kind NAME …]
 
 A round measures each kind once with the attack and once without, the order by turns; a kind's figure is the median of its rounds' ratios
 of the 99th percentiles, over inference and the daemon's answers together. An honest call that fails counts, whatever it was.
@@ -54,7 +54,7 @@ class Scale:
     """
 
     rounds: int = 5
-    seconds: float = 6.0
+    seconds: float = 5.0
     connections: int = 1000
     rate: float = 50.0
 
