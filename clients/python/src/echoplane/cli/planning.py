@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from echoplane.cli import show
+from echoplane.cli.escaping import escape
 from echoplane.cli.offline import plan_here
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, note, say
@@ -174,5 +175,5 @@ def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT)
     say(table(headers, rows))
     for device in found:
         if device.measured.holders:
-            named = ", ".join(f"{one.name} {size(one.bytes)}" for one in device.measured.holders)
+            named = ", ".join(f"{escape(one.name)} {size(one.bytes)}" for one in device.measured.holders)
             say(f"{device.device_id}: the largest of the others: {named}")
