@@ -15,6 +15,7 @@ from typer.testing import Result
 
 from echoplane import Client
 from echoplane.cli import follow, text
+from echoplane.cli.progress import describe
 from echoplane.googleapis import error_details_pb2, operations_pb2
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2, types_pb2
@@ -274,7 +275,29 @@ def test_devices(daemon: Any, cli: Any) -> None:
     )
     daemon.on("ListDevices", planning_pb2.ListDevicesResponse(devices=[device]))
     assert "6.0 GiB" in ok(cli("devices"))
+    assert "not told" in ok(cli("devices"))
     assert json.loads(ok(cli("devices", "-o", "json")))[0]["free_bytes"] == 6 << 30
+
+
+def test_devices_that_others_use(daemon: Any, cli: Any) -> None:
+    """What is free is the smaller count; who else holds memory is named, with control characters out."""
+    device = planning_pb2.Device(
+        device_id="cuda:0", capacity_bytes=8 << 30, free_bytes=6 << 30, available_bytes=1 << 30
+    )
+    device.measured.foreign_bytes = 5 << 30
+    device.measured.holders.add(name="evil\x1b[31m (pid 7)", bytes=5 << 30)
+    daemon.on("ListDevices", planning_pb2.ListDevicesResponse(devices=[device]))
+    shown = ok(cli("devices"))
+    assert "1.0 GiB" in shown
+    assert "6.0 GiB" not in shown
+    assert "\x1b[31m" not in shown
+    assert "(pid 7) 5.0 GiB" in shown
+
+
+def test_progress_says_what_is_waited_for() -> None:
+    """A load that waits for memory tells it on its line."""
+    waiting = metadata_pb2.OperationMetadata(target="models/m", waiting_reason="cuda:0 is not free yet")
+    assert describe(waiting).endswith("waits: cuda:0 is not free yet")
 
 
 def test_health_is_the_exit_code(daemon: Any, cli: Any) -> None:

@@ -108,13 +108,12 @@ async def test_what_is_reserved_is_not_waited_for() -> None:
     assert isinstance(await Asked(unfit).place(small), PlacementRefused)
 
 
-@pytest.mark.parametrize(("replicas", "serving", "least"), [(1, 0, 0), (3, 0, 0)])
-async def test_an_open_context_gets_shorter(replicas: int, serving: int, least: int) -> None:
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_an_open_context_gets_shorter(replicas: int) -> None:
     """Before the first reservation a shorter context may be chosen, for all replicas at once."""
-    del serving
 
     def shorter(question: PlanQuestion) -> Plan:
-        assert (question.spec.shape.context_length, question.least_context) == (0, least)
+        assert (question.spec.shape.context_length, question.least_context) == (0, 0)
         assert question.spec.shape.replicas == replicas
         return replace(builders.plan(replicas, 64 * MIB), context_length=256)
 

@@ -15,6 +15,7 @@ from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.events import InstancePlaced
 from echoplaned.core.facts import Dtype, Signature, TensorSpec
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
@@ -73,6 +74,7 @@ RESERVOIRS = st.builds(
     seed=BYTES,
     block_density=REALS,
 )
+HOLDERS = st.lists(st.builds(MemoryHolder, WORDS, BYTES), max_size=2).map(tuple)
 PLANS = st.builds(
     Plan,
     fits=st.booleans(),
@@ -89,7 +91,7 @@ PLANS = st.builds(
         max_size=2,
     ).map(tuple),
     device_ids=st.lists(WORDS, max_size=2).map(tuple),
-    devices=st.lists(st.builds(DeviceFit, WORDS, BYTES, BYTES), max_size=2).map(tuple),
+    devices=st.lists(st.builds(DeviceFit, WORDS, BYTES, BYTES, BYTES, HOLDERS), max_size=2).map(tuple),
     alternatives=st.lists(st.builds(Alternative, DTYPES, COUNTS, COUNTS, BYTES, WORDS, WORDS), max_size=2).map(tuple),
     reservoir=st.none() | RESERVOIRS,
     surge=st.booleans(),

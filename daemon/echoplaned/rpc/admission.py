@@ -26,6 +26,7 @@ from echoplaned.core.errors import (
     SourceUnsupportedError,
     VersionNotFoundError,
 )
+from echoplaned.core.events import MemorySampled
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
@@ -267,22 +268,24 @@ class Admission:
             self._tally.refused()
         return self._with_warnings(event, require_fit(plan))
 
-    async def _plan(self, question: PlanQuestion, *, measured: bool = True) -> Plan:
-        return await asyncio.to_thread(self._plan_now, question, measured)
-
-    def _plan_now(self, question: PlanQuestion, measured: bool) -> Plan:  # noqa: FBT001 - to_thread's argument
-        """Plan on the devices as they are measured now, or by what is reserved on them alone. Blocks."""
+    async def _plan(self, question: PlanQuestion) -> Plan:
+        """Plan on the devices as they are measured now."""
         planning, state = self._deps.planning, self._handle.state
-        return planning.plan(question, planning.look(state) if measured else replace(state, measured=()))
+        return await asyncio.to_thread(lambda: planning.plan(question, planning.look(state)))
 
     async def _plan_or_wait(self, question: PlanQuestion) -> Plan:
         """Plan a load. What an engine held that ended a moment ago counts as free: its instance waits until it is measured as free."""
-        plan = await self._plan(question)
-        released_s = self._handle.state.released_s
+        planning, state = self._deps.planning, self._handle.state
+        looked = await asyncio.to_thread(planning.look, state)
+        if looked.measured != state.measured:
+            # Ahead of the command, so that the loop places the instance on what it was planned on.
+            self._deps.emit(MemorySampled(self._handle.now_s(), looked.measured))
+        plan = await asyncio.to_thread(planning.plan, question, looked)
+        released_s = state.released_s
         just_released = released_s is not None and self._handle.now_s() < released_s + RELEASE_SETTLES_S
         if plan.fits or not just_released:
             return plan
-        promised = await self._plan(question, measured=False)
+        promised = await asyncio.to_thread(planning.plan, question, replace(state, measured=()))
         return promised if promised.fits else plan
 
     def _replaced_context(self, model_id: str, version_id: str = "", *, surge: bool) -> int:

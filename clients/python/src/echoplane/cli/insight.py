@@ -161,9 +161,16 @@ def _status_text(found: diagnostics.GetStatusResponse) -> str:
     parts = [head]
     if found.devices:
         rows = [
-            (d.device_id, size(d.capacity_bytes), size(d.reserved_bytes), size(d.free_bytes)) for d in found.devices
+            (
+                d.device_id,
+                size(d.capacity_bytes),
+                size(d.reserved_bytes),
+                size(d.foreign_bytes) if d.foreign_bytes else "",
+                size(d.available_bytes if d.foreign_bytes else d.free_bytes),
+            )
+            for d in found.devices
         ]
-        parts.append(table(("device", "capacity", "reserved", "free"), rows))
+        parts.append(table(("device", "capacity", "reserved", "foreign", "free"), rows))
     if found.models:
         models = [
             (

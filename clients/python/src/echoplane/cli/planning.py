@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from echoplane.cli import plan_options, plan_text
+from echoplane.cli.escaping import escape
 from echoplane.cli.offline import Here, plan_here
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
 from echoplane.cli.session import (
@@ -176,5 +177,5 @@ def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT)
     say(table(headers, rows))
     for device in found:
         if device.measured.holders:
-            named = ", ".join(f"{one.name} {size(one.bytes)}" for one in device.measured.holders)
+            named = ", ".join(f"{escape(one.name)} {size(one.bytes)}" for one in device.measured.holders)
             say(f"{device.device_id}: the largest of the others: {named}")

@@ -25,7 +25,8 @@ def describe(metadata: metadata_pb2.OperationMetadata) -> str:
     """Return an operation's progress on one line."""
     phase = word(metadata_pb2.OperationPhase.Name(metadata.phase), "OPERATION_PHASE").lower().replace("_", " ")
     done = f", {size(metadata.done_bytes)} of {size(metadata.total_bytes)}" if metadata.total_bytes else ""
-    return escape(f"{metadata.target}: {phase or 'accepted'}{done}")
+    waits = f", waits: {metadata.waiting_reason}" if metadata.waiting_reason else ""
+    return escape(f"{metadata.target}: {phase or 'accepted'}{done}{waits}")
 
 
 @contextmanager
@@ -35,12 +36,13 @@ def reporting() -> Iterator[Progress]:
         with Console(stderr=True).status("waiting") as status:
             yield lambda metadata: status.update(Text(describe(metadata)))
         return
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int, bool]] = set()
 
     def line(metadata: metadata_pb2.OperationMetadata) -> None:
         step = metadata.done_bytes * _STEPS // metadata.total_bytes if metadata.total_bytes else 0
-        if (metadata.phase, step) not in seen:
-            seen.add((metadata.phase, step))
+        key = (metadata.phase, step, bool(metadata.waiting_reason))
+        if key not in seen:
+            seen.add(key)
             note(describe(metadata))
 
     yield line

@@ -9,7 +9,7 @@ import typer
 from echoplane.cli.values import DtypeName
 
 Dtype = Annotated[DtypeName | None, typer.Option("--dtype", help="Weight dtype; left out: as stored.")]
-Context = Annotated[int, typer.Option("--context-length", min=0, help="Tokens; 0: what the checkpoint allows.")]
+Context = Annotated[int, typer.Option("--context-length", min=0, help="Tokens; 0: as many as fit.")]
 Concurrency = Annotated[
     int, typer.Option("--max-concurrency", min=0, help="Sequences at once; 0: the engine's default.")
 ]

@@ -81,6 +81,11 @@ def tensors(specs: Iterable[types_pb2.TensorSpec]) -> str:
     return ", ".join(f"{spec.name} {spec.datatype}{list(spec.shape)}" for spec in specs)
 
 
+def _context(version: models.ModelVersion) -> str:
+    chosen = "" if version.requested_context_length else ", chosen: nobody asked for a number"
+    return f"{version.context_length} tokens{chosen}" if version.context_length else ""
+
+
 def version_text(version: models.ModelVersion) -> str:
     """Return one version with its instances."""
     memory = version.memory
@@ -95,7 +100,7 @@ def version_text(version: models.ModelVersion) -> str:
             ("architecture", version.facts.architecture),
             ("parameters", f"{version.facts.parameter_count:,}" if version.facts.parameter_count else ""),
             ("dtype", dtype(version.dtype)),
-            ("context", f"{version.context_length} tokens" if version.context_length else ""),
+            ("context", _context(version)),
             ("at once", str(version.max_concurrency or "")),
             ("predicted", f"{size(memory.predicted_bytes)}, at most {size(memory.upper_bytes)}"),
             ("measured", size(memory.measured.increment_bytes) if memory.HasField("measured") else ""),
