@@ -168,6 +168,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         traffic=counts,
         limits=_limits(settings),
         xds=lambda: _xds_totals(publisher),
+        latencies=worker_totals.latencies,
         refusals=traffic.refusals.of_model,
         pid_of=engines.pid_of,
         emit=loop.emit,

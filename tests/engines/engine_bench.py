@@ -17,6 +17,7 @@ from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopE
 from echoplaned.core.events import EngineReady, Event
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape, VersionSpec
@@ -109,6 +110,9 @@ async def open_bench(
         def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
             """Pass on."""
             bench.update(version, process, counts)
+
+        def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+            """Nobody asks."""
 
         def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
             """Leave it: every counter of these engines is looked at itself."""

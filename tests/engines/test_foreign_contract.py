@@ -18,7 +18,11 @@ from tests.engines.llama_parts import command_kind, llama_facts, llama_kind, lla
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 LIMITS = Limits(start_quiet_s=8.0, start_silence_s=20.0)
-NO_TRACES: dict[str, str] = {Need.TRACES: "the engine does not tell what requests said"}
+UNHEARD: dict[str, str] = {
+    Need.TRACES: "the engine does not tell what requests said",
+    Need.COUNTERS: "the engine counts no requests, and those that go to its own port pass nobody of ours",
+    Need.HISTOGRAMS: "the engine counts no latencies",
+}
 
 
 def half_a_model(folder: Path) -> Path:
@@ -41,7 +45,7 @@ def llama_cpp(folder: Path) -> Subject:
         llama_facts(),
         broken=llama_spec(kind, half_a_model(folder)),
         endless=llama_spec(kind, pipe),
-        lacks=NO_TRACES,
+        lacks=UNHEARD,
         broken_reason="model",
     )
 
@@ -57,7 +61,7 @@ def command(folder: Path) -> Subject:
         llama_facts(),
         broken=llama_spec(kind, folder / "missing.gguf"),
         endless=with_options(spec, health_route="/nowhere"),
-        lacks={**NO_TRACES, Need.SCORING: "nothing is known of a command but OpenAI's API, which scores no prompt"},
+        lacks={**UNHEARD, Need.SCORING: "nothing is known of a command but OpenAI's API, which scores no prompt"},
         broken_reason="does not exist",
     )
 

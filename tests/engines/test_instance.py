@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.engine_kinds import Limits
 from echoplaned.engines.instance import InstanceLimits, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
@@ -47,6 +48,9 @@ class Desk:
         """Take counters."""
         assert (version, process) == (KEY.version, "w1")
         self.told.append(counts)
+
+    def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+        """Nobody asks."""
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters there are."""

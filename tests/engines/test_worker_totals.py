@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.measure import Histogram, Measure
 from echoplaned.engines.worker_totals import MAX_ENDED, WorkerTotals
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
@@ -55,3 +56,17 @@ def test_the_daemons_own_requests_are_no_clients() -> None:
         totals.probe_answered(V1)
     assert totals.clients.totals() == {V1: RequestCounts(calls=1)}
     assert totals.totals()[V1].arrivals == 20
+
+
+def test_latencies_are_those_of_all_engines() -> None:
+    """What an engine took that has gone stays in the version's histograms; another version has its own."""
+    totals = WorkerTotals()
+    first = Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (3, 1, 0), 1.5)
+    for worker in ("a", "b"):
+        totals.update(V1, worker, RequestCounts())
+        totals.timed(V1, worker, (first,))
+    both = Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (6, 2, 0), 3.0)
+    assert totals.latencies(V1) == (both,)
+    totals.ended(V1, "a")
+    assert totals.latencies(V1) == (both,)
+    assert totals.latencies(VersionKey("m", "v2")) == ()

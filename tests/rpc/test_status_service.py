@@ -9,6 +9,7 @@ from echoplane.v1 import diagnostics_pb2, models_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.events import AdapterFailed, EngineLost, MemoryMeasured
 from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.state import GateVerdict
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
@@ -195,6 +196,23 @@ async def test_explain(world: World) -> None:
         "operations/nobody": Reason.OPERATION_NOT_FOUND,
     }.items():
         await failed(explain(diagnostics_pb2.ExplainRequest(name=name)), reason, CODE.NOT_FOUND)
+
+
+async def test_latencies_are_shown_by_version(world: World) -> None:
+    """GetMetrics has the histograms that engines count, Explain says in words what half and nearly all took; without any, neither does."""
+    await world.load("fp32")
+    asked = diagnostics_pb2.GetMetricsRequest(model="minilm")
+    name = diagnostics_pb2.ExplainRequest(name="models/minilm/versions/fp32")
+    (before,) = (await world.stubs.status.GetMetrics(asked)).versions
+    assert not before.latencies
+    assert "first token" not in (await world.stubs.status.Explain(name)).summary
+    world.latencies[VersionKey("minilm", "fp32")] = (Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (90, 9, 1), 20.5),)
+    (after,) = (await world.stubs.status.GetMetrics(asked)).versions
+    (shown,) = after.latencies
+    assert shown.measure == diagnostics_pb2.LATENCY_MEASURE_FIRST_TOKEN
+    assert (list(shown.upper_bounds_s), list(shown.counts), shown.sum_s) == ([0.1, 1.0], [90, 9, 1], 20.5)
+    said = (await world.stubs.status.Explain(name)).summary
+    assert "time to the first token: half took at most 0.1 s, 99 % at most 1 s (100 counted)" in said
 
 
 async def test_explain_shows_what_subscribers_refused(world: World) -> None:

@@ -27,7 +27,8 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.core.failure import Reason
-from echoplaned.core.ids import InstanceKey
+from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.engine_kinds import KINDS
 from echoplaned.ports.probing import LastProbe
 from echoplaned.ports.request_counts import CountedBy
@@ -143,6 +144,7 @@ class World:
         self.store_writable = True
         self.traffic: dict[CountedBy, TrafficSource] = {}
         self.refusals = RefusalLog()
+        self.latencies: dict[VersionKey, tuple[Histogram, ...]] = {}
         self.stubs: Stubs
 
     @property
@@ -163,6 +165,7 @@ class World:
             start_time_s=self.handle.now_s(),
             traffic=self.traffic,
             limits=self.limits,
+            latencies=lambda version: self.latencies.get(version, ()),
             refusals=self.refusals.of_model,
             pid_of=lambda leader_id: int(leader_id.removeprefix("leader-")),
             store_writable=lambda: self.store_writable,

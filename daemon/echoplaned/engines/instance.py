@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.engine_kinds import Limits
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.progress import HangLimits, Longest, Progress
@@ -39,6 +40,10 @@ class CounterSink(Protocol):
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Which counters an engine has: one that it lacks reads as 0, which is no evidence."""
+        ...
+
+    def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+        """The newest latencies of an engine; they begin at zero with it."""
         ...
 
     def ended(self, version: VersionKey, process: str) -> None:
@@ -333,6 +338,8 @@ class WatchedInstance:
             self._origin = replace(counts, in_flight=0)
         told = _minus(counts, self._origin, self._probes_sent, self._probes_failed)
         self._sink.update(self.key[0].version, self.leader.worker_id, told)
+        if report.histograms:
+            self._sink.timed(self.key[0].version, self.leader.worker_id, report.histograms)
 
 
 def _declared(flags: CounterFlags) -> EngineCounters:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.measure import Histogram, add_histograms
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
@@ -30,6 +31,8 @@ class WorkerTotals:
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
         self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
+        self._latencies: dict[tuple[VersionKey, str], tuple[Histogram, ...]] = {}
+        self._ended_latencies: dict[VersionKey, tuple[Histogram, ...]] = {}
         self._probes: Counter[VersionKey] = Counter()
         self.clients = _WithoutProbes(self, self._probes)
         """The same without what the daemon's own probes and scorings add: what clients may have sent (a ``TrafficSource``)."""
@@ -43,6 +46,15 @@ class WorkerTotals:
         """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
         self._counters[version, process] = counters
 
+    def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+        """Take a worker's newest latencies."""
+        self._latencies[version, process] = latencies
+
+    def latencies(self, version: VersionKey) -> tuple[Histogram, ...]:
+        """Return how long a version's requests took since the daemon started watching its workers, one histogram a measure."""
+        live = (one for (key, _), found in self._latencies.items() if key == version for one in found)
+        return add_histograms((*self._ended_latencies.get(version, ()), *live))
+
     def probe_answered(self, version: VersionKey) -> None:
         """A worker of a version has answered a request of the daemon's own, and counts it like any other."""
         self._probes[version] += 1
@@ -50,12 +62,14 @@ class WorkerTotals:
     def ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
         self._counters.pop((version, process), None)
+        timed = self._latencies.pop((version, process), ())
         last = self._live.pop((version, process), None)
         arrivals = self._arrivals.pop((version, process), None)
         if last is not None and arrivals is not None:
             whole = replace(last, unreported=max(0, arrivals[-1] - arrivals[0]))
             # Put last, so that the first is the one whose workers have been gone for longest.
             self._ended[version] = (self._ended.pop(version, RequestCounts()) + whole).at_rest()
+            self._ended_latencies[version] = add_histograms((*self._ended_latencies.get(version, ()), *timed))
             self._forget_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
@@ -79,6 +93,7 @@ class WorkerTotals:
             oldest = next((version for version in self._ended if version not in live), None)
             if oldest is not None:
                 del self._ended[oldest]
+                self._ended_latencies.pop(oldest, None)
                 self._probes.pop(oldest, None)
 
 

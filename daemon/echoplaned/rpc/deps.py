@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.emit import Emit
 from echoplaned.ports.handle import Handle
@@ -74,7 +76,7 @@ class NoObserver:
 class RpcDeps:
     """Everything that servicers call.
 
-    ``engines``: by kind, as callers name them.
+    ``engines``: by kind, as callers name them. ``latencies``: of a version, one histogram a measure.
     ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
     ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
     ``pid_of``: the process that leads an instance's engine. ``emit``: takes facts, a probe that failed among them. ``last_probe``: what
@@ -92,6 +94,7 @@ class RpcDeps:
     traffic: Mapping[CountedBy, TrafficSource] = field(default_factory=dict)
     limits: RpcLimits = RpcLimits()
     xds: Callable[[], XdsTotals] = XdsTotals
+    latencies: Callable[[VersionKey], tuple[Histogram, ...]] = lambda _version: ()
     refusals: Callable[[str], tuple[RecordedRefusal, ...]] = lambda _model: ()
     pid_of: PidOf = no_pid
     store_writable: Callable[[], bool] = lambda: True

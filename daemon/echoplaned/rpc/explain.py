@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
+from echoplaned.core.ids import VersionKey
+from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.queries import version_state
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
@@ -32,13 +34,21 @@ from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, pa
 DECISIONS_SHOWN = 100
 _ANNOUNCES_READ = 2000
 _READ_TIMEOUT_S = 2.0
+_MEASURES = {
+    Measure.FIRST_TOKEN: "time to the first token",
+    Measure.INTER_TOKEN: "time from one token to the next",
+    Measure.END_TO_END: "time of a whole request",
+}
 
 Decisions = list[diagnostics_pb2.Decision]
 Refusals = tuple[RecordedRefusal, ...]
 
 
 async def explain(
-    handle: Handle, name: str, refusals: Callable[[str], Refusals] = lambda _model: ()
+    handle: Handle,
+    name: str,
+    refusals: Callable[[str], Refusals] = lambda _model: (),
+    latencies: Callable[[VersionKey], tuple[Histogram, ...]] = lambda _version: (),
 ) -> diagnostics_pb2.ExplainResponse:
     """Explain a model, a version, a rollout or an operation by its name.
 
@@ -46,6 +56,7 @@ async def explain(
         handle: the state and what was announced.
         name: of the resource.
         refusals: returns what subscribers refused of a model's routes, the latest first.
+        latencies: returns how long a version's requests took.
 
     Raises:
         EchoplaneError: there is no such resource.
@@ -57,7 +68,7 @@ async def explain(
         answer.refusals.extend(_of_operation(state, parse_operation(name), refusals))
     elif "/versions/" in name:
         model, version = find_version(state, parse_version(name))
-        answer = _version(model, version, announces)
+        answer = _version(model, version, announces, latencies(version.key))
         answer.refusals.extend(_refusal(r) for r in refusals(model.model_id) if key_name(version.key) in r.resources)
     elif "/rollouts/" in name:
         model, rollout = find_rollout(state, *parse_rollout(name))
@@ -114,12 +125,15 @@ def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainRe
     return answer
 
 
-def _version(model: Model, version: Version, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
+def _version(
+    model: Model, version: Version, announces: list[Announce], latencies: tuple[Histogram, ...]
+) -> diagnostics_pb2.ExplainResponse:
     name = key_name(version.key)
     weight = published_weights(model).get(version.key.version, 0)
     parts = [
         f"{name} is {version_state(version).value}: {ready_count(version)} of {version.spec.shape.replicas} instances answer",
         f"it has {weight / 1e4:g} % of the traffic",
+        *(_took(one) for one in latencies),
         "" if version.failure is None else version.failure.message,
         *(f"instance {i.key.ordinal} does not end" for i in version.instances if i.alarm),
         *(fault.alarm for i in version.instances for fault in model.faults if fault.key[1] == str(i.key)),
@@ -136,6 +150,16 @@ def _version(model: Model, version: Version, announces: list[Announce]) -> diagn
         if version.key.version in {rollout.from_version, rollout.to_version}:
             decisions += _history(rollout)
     return _answer(name, parts, decisions)
+
+
+def _took(histogram: Histogram) -> str:
+    """Say how long half of all took, and nearly all; empty where nothing was counted."""
+    if not histogram.count:
+        return ""
+    half, most = (histogram.bound_s(share) for share in (0.5, 0.99))
+    above = f"more than {histogram.bounds_s[-1]:g} s" if histogram.bounds_s else "unknown"
+    shown = [above if bound is None else f"at most {bound:g} s" for bound in (half, most)]
+    return f"{_MEASURES[histogram.measure]}: half took {shown[0]}, 99 % {shown[1]} ({histogram.count} counted)"
 
 
 def _rollout(model: Model, rollout: Rollout) -> diagnostics_pb2.ExplainResponse:

@@ -23,6 +23,7 @@ from echoplaned.rpc.convert.common import (
 )
 from echoplaned.rpc.convert.devices import device_summary
 from echoplaned.rpc.convert.events import event_to_pb, sequence_of
+from echoplaned.rpc.convert.latencies import histogram_to_pb
 from echoplaned.rpc.convert.rollouts import PHASE_TO_PB
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.explain import explain
@@ -107,7 +108,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         self, request: diagnostics_pb2.ExplainRequest, context: Context
     ) -> diagnostics_pb2.ExplainResponse:
         """Say why something is as it is."""
-        return await explain(self._handle, request.name, self._deps.refusals)
+        return await explain(self._handle, request.name, self._deps.refusals, self._deps.latencies)
 
     async def WatchEvents(  # noqa: N802 - the API's name
         self, request: diagnostics_pb2.WatchEventsRequest, context: Context
@@ -156,6 +157,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             cache_miss_count=version.cache.misses,
             load_duration=None if version.load_duration_s is None else duration(version.load_duration_s),
             restart_count=sum(i.generation - 1 for i in version.instances),
+            latencies=[histogram_to_pb(one) for one in self._deps.latencies(version.key)],
         )
 
     def _requests(self, version: Version) -> list[diagnostics_pb2.RequestCounts]:

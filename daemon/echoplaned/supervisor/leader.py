@@ -37,6 +37,17 @@ EXIT_LOST: Final = 70
 """Exit code of a supervisor whose engine ended unasked, whatever the engine's own code was."""
 
 
+def _flags(kind: EngineKind, build: Build | None) -> CounterFlags:
+    """Return what the counters of a report hold: unset is not zero, and gates abstain by name where they do not hold all requests.
+
+    Of an engine that counts none, only what is translated here is known. What goes to its own port passes nobody of ours: whoever
+    routes it has to tell of it, and would be called a liar if what came through here were said to be all.
+    """
+    names = engine_of(kind).metric_names("" if build is None else build.metrics_version)
+    counts = names.counts_requests
+    return CounterFlags(counts_arrivals=counts, counts_errors=counts, has_histograms=bool(names.histograms))
+
+
 class Supervisor:
     """A leader whose engine is a child of another make. Everything happens on one event loop.
 
@@ -105,7 +116,7 @@ class Supervisor:
         return Report(
             phase=self._keeper.record.phase,
             counters=counters,
-            flags=CounterFlags(counts_arrivals=True, counts_errors=True, has_histograms=True),
+            flags=_flags(self._kind, self._build),
             idle_s=watch.idle_s(calls.seconds_since_last_arrival) if watch is not None else None,
             progress=(numbers.steps if numbers is not None else 0) + calls.ok,
             memory=watch.memory.report() if watch is not None else Report(WorkerPhase.SPARE).memory,

@@ -17,6 +17,7 @@ class Need(StrEnum):
     SCORING = "SCORING"
     TRACES = "TRACES"
     HISTOGRAMS = "HISTOGRAMS"
+    COUNTERS = "COUNTERS"
 
 
 @dataclass(frozen=True, slots=True)

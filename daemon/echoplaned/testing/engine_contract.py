@@ -351,7 +351,7 @@ GOOD_LIFE: tuple[Case, ...] = (
     Case("start, ready, the same order again", starts),
     Case("golden probes", passes_probes),
     Case("memory after the probes", measures_memory, Need.MEMORY),
-    Case("requests are counted", counts_requests),
+    Case("requests are counted", counts_requests, Need.COUNTERS),
     Case("a golden text is scored", scores, Need.SCORING),
     Case("traces", traces, Need.TRACES),
     Case("latency histograms", has_histograms, Need.HISTOGRAMS),

@@ -18,6 +18,7 @@ from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopE
 from echoplaned.core.events import EngineReady, EngineStopped, Event
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.measure import Histogram
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import VersionSpec
 from echoplaned.engine_kinds import EngineKind
@@ -94,6 +95,9 @@ class Stage:
         """Take an engine's counters."""
         if version == KEY.version:
             self.counts[process] = counts
+
+    def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+        """Nobody asks."""
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters an engine has."""

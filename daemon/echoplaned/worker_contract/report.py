@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.cpu_isa import CpuIsa
-from echoplaned.core.measure import Measure
+from echoplaned.core.measure import Histogram
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
@@ -55,29 +55,6 @@ class Counters:
     queued: int = 0
     overloaded: int = 0
     calls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Latencies of requests that ended.
-
-    Attributes:
-        measure: what is measured.
-        bounds_s: upper bounds of the buckets in seconds, increasing.
-        counts: one more than bounds: the last is above them all.
-        sum_s: all latencies added up, in seconds.
-    """
-
-    measure: Measure
-    bounds_s: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum_s: float
-
-    def __post_init__(self) -> None:
-        if len(self.counts) != len(self.bounds_s) + 1:
-            raise ValueError(
-                f"{len(self.bounds_s)} bounds make {len(self.bounds_s) + 1} buckets, not {len(self.counts)}"
-            )
 
 
 @dataclass(frozen=True, slots=True)

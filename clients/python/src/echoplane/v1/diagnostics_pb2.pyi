@@ -19,9 +19,20 @@ class CountSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COUNT_SOURCE_UNSPECIFIED: _ClassVar[CountSource]
     COUNT_SOURCE_LRS: _ClassVar[CountSource]
     COUNT_SOURCE_WORKER: _ClassVar[CountSource]
+
+class LatencyMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LATENCY_MEASURE_UNSPECIFIED: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_FIRST_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_INTER_TOKEN: _ClassVar[LatencyMeasure]
+    LATENCY_MEASURE_END_TO_END: _ClassVar[LatencyMeasure]
 COUNT_SOURCE_UNSPECIFIED: CountSource
 COUNT_SOURCE_LRS: CountSource
 COUNT_SOURCE_WORKER: CountSource
+LATENCY_MEASURE_UNSPECIFIED: LatencyMeasure
+LATENCY_MEASURE_FIRST_TOKEN: LatencyMeasure
+LATENCY_MEASURE_INTER_TOKEN: LatencyMeasure
+LATENCY_MEASURE_END_TO_END: LatencyMeasure
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -166,7 +177,7 @@ class RequestCounts(_message.Message):
     def __init__(self, source: _Optional[_Union[CountSource, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., report_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overload_count: _Optional[int] = ...) -> None: ...
 
 class VersionMetrics(_message.Message):
-    __slots__ = ("version", "weight_ppm", "requests", "predicted_bytes", "upper_bytes", "measured_bytes", "cache_hit_count", "cache_miss_count", "load_duration", "restart_count")
+    __slots__ = ("version", "weight_ppm", "requests", "predicted_bytes", "upper_bytes", "measured_bytes", "cache_hit_count", "cache_miss_count", "load_duration", "restart_count", "latencies")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_PPM_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +188,7 @@ class VersionMetrics(_message.Message):
     CACHE_MISS_COUNT_FIELD_NUMBER: _ClassVar[int]
     LOAD_DURATION_FIELD_NUMBER: _ClassVar[int]
     RESTART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LATENCIES_FIELD_NUMBER: _ClassVar[int]
     version: str
     weight_ppm: int
     requests: _containers.RepeatedCompositeFieldContainer[RequestCounts]
@@ -187,7 +199,20 @@ class VersionMetrics(_message.Message):
     cache_miss_count: int
     load_duration: _duration_pb2.Duration
     restart_count: int
-    def __init__(self, version: _Optional[str] = ..., weight_ppm: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[RequestCounts, _Mapping]]] = ..., predicted_bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., measured_bytes: _Optional[int] = ..., cache_hit_count: _Optional[int] = ..., cache_miss_count: _Optional[int] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_count: _Optional[int] = ...) -> None: ...
+    latencies: _containers.RepeatedCompositeFieldContainer[LatencyHistogram]
+    def __init__(self, version: _Optional[str] = ..., weight_ppm: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[RequestCounts, _Mapping]]] = ..., predicted_bytes: _Optional[int] = ..., upper_bytes: _Optional[int] = ..., measured_bytes: _Optional[int] = ..., cache_hit_count: _Optional[int] = ..., cache_miss_count: _Optional[int] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., restart_count: _Optional[int] = ..., latencies: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ...) -> None: ...
+
+class LatencyHistogram(_message.Message):
+    __slots__ = ("measure", "upper_bounds_s", "counts", "sum_s")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    UPPER_BOUNDS_S_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    SUM_S_FIELD_NUMBER: _ClassVar[int]
+    measure: LatencyMeasure
+    upper_bounds_s: _containers.RepeatedScalarFieldContainer[float]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    sum_s: float
+    def __init__(self, measure: _Optional[_Union[LatencyMeasure, str]] = ..., upper_bounds_s: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., sum_s: _Optional[float] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("name",)
