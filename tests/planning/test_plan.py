@@ -72,7 +72,8 @@ def test_a_surge_copy_that_has_no_room(request_minilm: PlanRequest) -> None:
 
 def test_alternatives_fit_and_say_their_price(request_minilm: PlanRequest) -> None:
     """Each alternative, asked for by itself, fits with the bytes it promised; the least costly comes first."""
-    tight = replace(request_minilm, devices=(device("host", 230 * MIB),))
+    shape = ShapeRequest(context_length=512)
+    tight = replace(request_minilm, shape=shape, devices=(device("host", 230 * MIB),))
     plan = plan_load(tight)
     assert not plan.fits
     assert [part.dtype for part in plan.alternatives[:2]] == [Dtype.FP32, Dtype.FP32]

@@ -113,7 +113,7 @@ def test_minilm_by_component(minilm: Path) -> None:
     assert checkpoint.facts.parameter_count == 22_713_216
     kept = ("weights", "quantisation_zero_points", "buffers")
     full = size_model(checkpoint)
-    assert (full.shape.dtype, full.shape.context_length, full.shape.max_concurrency) == (Dtype.FP32, 512, 8)
+    assert (full.shape.dtype, full.shape.context_length, full.shape.max_concurrency) == (Dtype.FP32, 256, 8)
     assert sum(component(full, name) for name in kept) == 90_861_056
     quantised = size_model(checkpoint, ShapeRequest(dtype=Dtype.INT8))
     assert sum(component(quantised, name) for name in kept) == 58_673_792

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.errors import (
-    ArchitectureUnsupportedError,
     EchoplaneError,
     SourceCorruptError,
     SourceNotFoundError,
@@ -24,6 +22,7 @@ from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.engine_kinds.llama_cpp import KIND as GGUF_KIND
 from echoplaned.planning._translate import translated
 from echoplaned.planning.hub import resolve_hub
+from echoplaned.planning.sentences import check_sentences, max_seq_length
 from echoplaned.ports.stop import Stop
 
 DEFAULT_MAX_CONCURRENCY: Final = 8
@@ -33,11 +32,6 @@ _ANY_ROOT: Final = Path("/")
 _SOURCES: Final = "a checkpoint's directory, a GGUF file, or a config.json"
 _GGUF: Final = f"GGUF: the {DEFAULT_KIND.name} engine reads safetensors (`--engine {GGUF_KIND.sized_as}` reads GGUF)"
 _ADAPTER_NAME: Final = "adapter_config.json"
-_MODULES_NAME: Final = "modules.json"
-_KNOWN_MODULES: Final = frozenset({"Transformer", "Pooling", "Normalize"})
-_POOLING_DIRECTORIES: Final = ("", "1_Pooling")
-"""The only places of a pooling's config that are part of a version's content."""
-_MAX_JSON_BYTES: Final = 1024 * 1024
 _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -100,8 +94,8 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
         refuse_adapter(path)
         native = _allocator.inspect(path, root)
         if native.task == Task.EMBEDDING:
-            _check_modules(path)
-    checkpoint = _checkpoint(native, "")
+            check_sentences(path, _read)
+    checkpoint = _with_sentence_length(_checkpoint(native, ""), path)
     content = SourceContent(str(root), tuple(SourceFile(*one) for one in native.contents))
     facts = replace(checkpoint.facts, content=content)
     return replace(checkpoint, facts=digest_facts(facts, Stop()) if with_digest else facts)
@@ -156,7 +150,8 @@ def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
         if path.is_file() and path.suffix.lower() != ".gguf":
             return inspect_config(path)
         directory = resolve_hub(path)
-        return _checkpoint(_allocator.survey(directory, allowed_root), "")
+        checkpoint = _checkpoint(_allocator.survey(directory, allowed_root), "")
+        return _with_sentence_length(checkpoint, directory) if directory.is_dir() else checkpoint
 
 
 def find_refusal(path: Path, checkpoint: Checkpoint) -> Failure | None:
@@ -228,27 +223,13 @@ def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
     )
 
 
-def _check_modules(directory: Path) -> None:
-    """Refuse sentence embeddings that are more than pooling and normalising: their vectors would be wrong."""
-    path = directory / _MODULES_NAME
-    if not path.is_file():
-        return
-    try:
-        modules: Any = json.loads(_read(path, _MAX_JSON_BYTES))
-        types = [str(module["type"]).rpartition(".")[2] for module in modules]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise SourceCorruptError(f"{_MODULES_NAME} is not a list of modules", subject="source_uri") from error
-    misplaced = [str(one.get("path", "")) for one in modules if str(one["type"]).endswith("Pooling")]
-    if any(name.rstrip("/") not in _POOLING_DIRECTORIES for name in misplaced):
-        message = (
-            f"{_MODULES_NAME}: pooling is configured in {misplaced[0]!r:.80}; supported is {_POOLING_DIRECTORIES[1]!r}"
-        )
-        raise ArchitectureUnsupportedError(message, subject=_MODULES_NAME, accepted=_POOLING_DIRECTORIES[1])
-    unknown = sorted(set(types) - _KNOWN_MODULES)
-    if unknown:
-        known = ", ".join(sorted(_KNOWN_MODULES))
-        message = f"{_MODULES_NAME}: modules of type {', '.join(unknown)} are not supported; supported are {known}"
-        raise ArchitectureUnsupportedError(message, subject=_MODULES_NAME, accepted=known)
+def _with_sentence_length(checkpoint: Checkpoint, directory: Path) -> Checkpoint:
+    """Return an embedding whose default context is as long as sentence-transformers would leave its texts; a caller may ask for more."""
+    longest = max_seq_length(directory, _read) if checkpoint.facts.task is Task.EMBEDDING else None
+    shape = checkpoint.default_shape
+    if longest is None or longest >= shape.context_length:
+        return checkpoint
+    return replace(checkpoint, default_shape=replace(shape, context_length=longest))
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -10,6 +10,7 @@ from echoplaned.worker.small_json import read_json
 from echoplaned.worker_contract.inference.errors import LoadError
 
 _PROMPTS_NAME: Final = "config_sentence_transformers.json"
+_POOLING_NAME: Final = "1_Pooling/config.json"
 _SETTINGS_NAME: Final = "sentence_bert_config.json"
 
 
@@ -35,7 +36,7 @@ def read_sentence_options(source: Path) -> SentenceOptions:
     """Read the two files of settings; nothing is done where there are none.
 
     Raises:
-        LoadError: a file is damaged, or its default prompt is not among its prompts.
+        LoadError: a file is damaged, its default prompt is not among its prompts, or that is to be left out of the vector.
     """
     settings = _read_object(source / _SETTINGS_NAME)
     prompts = _read_object(source / _PROMPTS_NAME)
@@ -47,6 +48,8 @@ def read_sentence_options(source: Path) -> SentenceOptions:
         if not isinstance(found, str):
             raise LoadError(f"{_PROMPTS_NAME}: default_prompt_name is {name!r}, which is not among its prompts")
         prompt = found
+    if prompt and _read_object(source / _POOLING_NAME).get("include_prompt") is False:
+        raise LoadError(f"{_POOLING_NAME}: include_prompt: the default prompt's tokens are not left out of the vector")
     return SentenceOptions(prompt=prompt, lower_case=settings.get("do_lower_case") is True)
 
 
