@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -221,7 +222,7 @@ def test_host_memory_that_others_take(start_wrapped: StartWrapped, made: e.Check
             assert (host.capacity_bytes, host.measured.total_bytes) == (1600 * MIB, 1600 * MIB)
             plan = plan_of(system, 200 * MIB)
             assert plan.fits
-            big = {"max_concurrency": plan.max_concurrency}
+            big: dict[str, Any] = {"max_concurrency": plan.max_concurrency}
             size = host.measured.free_bytes - plan.upper_bytes // 2
             with held_memory(size, inside) as pid:
                 with e.refused("MEMORY_INSUFFICIENT", grpc.StatusCode.RESOURCE_EXHAUSTED) as caught:
