@@ -20,12 +20,12 @@ import numpy as np
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
-from echoplaned.core.measure import Measure
+from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.signature import signature_for
 from echoplaned.worker_contract.golden import PROBE_MARK
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
 from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
-from echoplaned.worker_contract.report import CounterFlags, Counters, Histogram, Report, StartProgress
+from echoplaned.worker_contract.report import CounterFlags, Counters, Report, StartProgress
 from echoplaned.worker_contract.server import lead
 from echoplaned.worker_contract.service import TraceOutlet
 

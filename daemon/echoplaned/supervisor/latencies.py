@@ -6,8 +6,7 @@ import bisect
 from collections.abc import Callable
 from typing import Final
 
-from echoplaned.core.measure import Measure
-from echoplaned.worker_contract.report import Histogram
+from echoplaned.core.measure import Histogram, Measure
 
 # As vLLM's, so that versions on different engines are compared bucket by bucket.
 _FIRST_S: Final = (
