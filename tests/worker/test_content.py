@@ -13,8 +13,8 @@ import pytest
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.ids import InstanceKey
 from echoplaned.planning.inspection import inspect_checkpoint
-from echoplaned.worker.content import open_content
 from echoplaned.worker.options import LoadOptions
+from echoplaned.worker_contract.content import open_content
 from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 
 WEIGHTS = "model.safetensors"
@@ -58,7 +58,7 @@ def test_the_files_are_those_that_were_ordered(source: Path, tmp_path: Path) -> 
     """A loader finds each file by its name, in a private directory that goes with the load."""
     options, facts = ordered(source)
     links = tmp_path / "w1.source"
-    with open_content(replace(options, links_dir=links)) as content:
+    with open_content(options, links) as content:
         assert facts.content is not None
         assert content.files == facts.content.files
         assert content.directory == links
@@ -185,7 +185,7 @@ def test_what_may_not_be_read_is_not_said_to_have_changed(source: Path, monkeypa
     def refuse(root: str, path: str) -> int:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr("echoplaned.worker.content._allocator.open_beneath", refuse)
+    monkeypatch.setattr("echoplaned.worker_contract.content._allocator.open_beneath", refuse)
     with pytest.raises(LoadError, match="Permission denied") as caught, open_content(options):
         pytest.fail("it was opened")
     assert not isinstance(caught.value, SourceChangedError)

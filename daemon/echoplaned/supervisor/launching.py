@@ -46,7 +46,22 @@ class Prepared:
     launch: Launch
 
 
-def prepare(order: LoadOrder, kind: EngineKind, build: Build, socket_path: Path) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths of one instance.
+
+    Attributes:
+        model: the checkpoint as it was opened and compared.
+        socket: where the engine may listen.
+        scratch: a directory of its own.
+    """
+
+    model: Path
+    socket: Path
+    scratch: Path
+
+
+def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) -> Prepared:
     """Make an engine's command line.
 
     Raises:
@@ -58,14 +73,15 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, socket_path: Path)
     if order.task not in kind.tasks:
         tasks = ", ".join(sorted(task.value for task in kind.tasks))
         raise LoadFailedError(f"engine {kind.name} serves {tasks}, not {order.task.value}")
-    if not order.source_path.exists():
+    if not places.model.exists():
         raise LoadFailedError(f"{order.source_path} does not exist")
-    address = _address(engine, build, socket_path)
+    address = _address(engine, build, places.socket)
+    places.scratch.mkdir(mode=0o700, exist_ok=True)
     version = order.instance.version
     cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echoplane" / kind.name
     launch = Launch(
         build=build,
-        model=order.source_path,
+        model=places.model,
         served_names=(version.model, f"{version.model}/{version.version}"),
         task=order.task,
         dtype=order.dtype,
@@ -78,7 +94,7 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, socket_path: Path)
         kv_cache_bytes=order.kv_cache_bytes,
         memory_share_ppm=_memory_share_ppm(order),
         cache_dir=cache_dir,
-        scratch_dir=socket_path.with_suffix(".source"),
+        scratch_dir=places.scratch,
     )
     environment = {**passed_environment(os.environ), **engine.variables(launch)}
     return Prepared(engine.arguments(launch), environment, address, launch)

@@ -12,21 +12,26 @@ from typing import Final
 import grpc
 
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
+from echoplaned.core.failure import Reason
 from echoplaned.core.signature import signature_for
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engine_kinds.foreign import Build, EngineMissingError
 from echoplaned.supervisor.latencies import Latencies
-from echoplaned.supervisor.launching import Prepared, engine_of, prepare
+from echoplaned.supervisor.launching import Places, Prepared, engine_of, prepare
 from echoplaned.supervisor.log import EngineLog
 from echoplaned.supervisor.oip_service import InferenceService, Served
 from echoplaned.supervisor.process import EngineProcess
 from echoplaned.supervisor.starting import start_engine
 from echoplaned.supervisor.watching import EngineWatch
+from echoplaned.worker_contract.content import Content, open_content
 from echoplaned.worker_contract.inference.counters import Counters as CallCounters
+from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
 from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Counters, Report, StartProgress
 from echoplaned.worker_contract.service import TraceOutlet
+
+GGUF: Final = ".gguf"
 
 EXIT_LOST: Final = 70
 """Exit code of a supervisor whose engine ended unasked, whatever the engine's own code was."""
@@ -73,6 +78,7 @@ class Supervisor:
         self._prepared: Prepared | None = None
         self._engine: EngineProcess | None = None
         self._watch: EngineWatch | None = None
+        self._sources = contextlib.ExitStack()
         self._failure = ""
         self._draining = False
         self._stopping = False
@@ -155,6 +161,7 @@ class Supervisor:
             self._loading.cancel()
         if self._engine is not None:
             await self._engine.end(engine_of(self._kind).stop_grace_s if serves else 0.0)
+        self._sources.close()
         self._remove_socket()
 
     # --- the start ---
@@ -185,7 +192,12 @@ class Supervisor:
             self._build = await asyncio.to_thread(engine.find_build, self._prefix)
         except EngineMissingError as error:
             raise LoadFailedError(str(error)) from error
-        prepared = prepare(order, self._kind, self._build, self._keeper.links_dir.with_suffix(".sock"))
+        content = await asyncio.to_thread(self._open_content, order)
+        model = order.source_path if content is None else content.directory
+        if content is not None and order.source_path.suffix == GGUF:
+            model /= order.source_path.name
+        places = Places(model, self._keeper.socket_path, self._keeper.scratch_dir)
+        prepared = prepare(order, self._kind, self._build, places)
         self._prepared = prepared
         self._log.note(f"starting {' '.join(prepared.command)}"[:1500])
         try:
@@ -194,6 +206,8 @@ class Supervisor:
             raise LoadFailedError(f"{prepared.command[0]} cannot be started: {error}") from error
         self._watch = EngineWatch(engine, self._build, prepared.address, self._tell)
         translator = await start_engine(engine, prepared, self._engine, self._log)
+        if content is not None:
+            await asyncio.to_thread(_check_unchanged, content)
         self._log.started()
         await self._watch.started()
         return Served(
@@ -205,6 +219,21 @@ class Supervisor:
             translator,
             self._kind.name,
         )
+
+    def _open_content(self, order: LoadOrder) -> Content | None:
+        """Open what was ordered, and keep it open as long as the engine lives: it may read a file again. None: nothing was named.
+
+        Raises:
+            LoadFailedError: it is not what was ordered, or cannot be read.
+        """
+        if order.content is None:
+            return None
+        try:
+            return self._sources.enter_context(open_content(order, self._keeper.links_dir))
+        except SourceChangedError as error:
+            raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error
+        except LoadError as error:
+            raise LoadFailedError(str(error), retryable=error.retryable) from error
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         own = tuple(one for one in self._keeper.record.endpoints if one.protocol is EndpointProtocol.OIP_GRPC)
@@ -241,3 +270,15 @@ class Supervisor:
         """Wake whoever waits for a change, and begin to wait for the next."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _check_unchanged(content: Content) -> None:
+    """Compare what the engine has read with what was opened.
+
+    Raises:
+        LoadFailedError: a file was written meanwhile.
+    """
+    try:
+        content.check_unchanged()
+    except SourceChangedError as error:
+        raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error

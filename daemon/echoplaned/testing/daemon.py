@@ -17,6 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from echoplane.channels import DIRECT_OPTIONS
 
+_LEADERS = {"echoplaned.worker", "echoplaned.supervisor"}
+
 
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment."""
@@ -110,14 +112,14 @@ class DaemonProcess:
         )
 
     def engines(self) -> list[psutil.Process]:
-        """Return every live worker process of this state directory."""
+        """Return the leader of every engine of this state directory."""
         found = []
         for process in psutil.process_iter():
             try:
                 words = process.cmdline()
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-            if "echoplaned.worker" in words and str(self.state_dir) in words:
+            if _LEADERS & set(words) and str(self.state_dir) in words:
                 found.append(process)
         return found
 

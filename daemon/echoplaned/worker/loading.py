@@ -23,7 +23,6 @@ from transformers import (
 )
 
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.worker.content import open_content
 from echoplaned.worker.copying import own_weights
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
@@ -32,6 +31,7 @@ from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
 from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
+from echoplaned.worker_contract.content import open_content
 from echoplaned.worker_contract.inference.errors import InvalidInputError, LoadError
 
 _MODEL_CLASSES: Final = {
@@ -77,7 +77,7 @@ def load_model(options: LoadOptions) -> LoadedModel:
         SourceChangedError: the files are not those that were ordered, or changed while they were read.
         LoadError: the files are missing, damaged or of a kind that this engine does not serve; the message says which.
     """
-    with open_content(options) as content:
+    with open_content(options, options.links_dir) as content:
         loaded = _load(options, content.directory)
         content.check_unchanged()
     return loaded

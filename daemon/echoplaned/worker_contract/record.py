@@ -27,6 +27,9 @@ _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
 _FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
 _LINKS: Final = ".source"
+_SCRATCH: Final = ".scratch"
+_FOLDERS: Final = (_LINKS, _SCRATCH)
+_SOCKET: Final = ".sock"
 _MAX_RECORD_BYTES: Final = 64 * 1024
 _OTHERS: Final = 0o077  # permission bits of the group and of everybody
 _MAX_NUMBER: Final = 2**63 - 1
@@ -208,6 +211,16 @@ class RecordKeeper:
         """A directory of this leader's own for links to the files of a checkpoint while it is loaded."""
         return self._path.with_suffix(_LINKS)
 
+    @property
+    def scratch_dir(self) -> Path:
+        """A directory of this leader's own for whatever its engine writes; removed with the record."""
+        return self._path.with_suffix(_SCRATCH)
+
+    @property
+    def socket_path(self) -> Path:
+        """Where its engine may listen."""
+        return self._path.with_suffix(_SOCKET)
+
     def update(
         self,
         phase: WorkerPhase,
@@ -234,7 +247,9 @@ class RecordKeeper:
     def release(self) -> None:
         """Remove the record and let go of the lock."""
         self._path.unlink(missing_ok=True)
-        shutil.rmtree(self.links_dir, ignore_errors=True)
+        for suffix in _FOLDERS:
+            shutil.rmtree(self._path.with_suffix(suffix), ignore_errors=True)
+        self._path.with_suffix(_SOCKET).unlink(missing_ok=True)
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
@@ -278,8 +293,9 @@ def forget_record(state_dir: Path, worker_id: str) -> None:
     path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    shutil.rmtree(path.with_suffix(_LINKS), ignore_errors=True)
-    for suffix in (".lock", ".tmp"):
+    for suffix in _FOLDERS:
+        shutil.rmtree(path.with_suffix(suffix), ignore_errors=True)
+    for suffix in (".lock", ".tmp", _SOCKET):
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 

@@ -14,17 +14,35 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from echoplaned import _allocator
 from echoplaned.core.facts import SourceContent, SourceFile
-from echoplaned.worker.options import LoadOptions
 from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 
 _ANY_ROOT: Final = "/"
 _MAX_FILES: Final = 10_000
 _NS: Final = 1_000_000_000
 _ADVICE: Final = "a version keeps its content: put the file back and load the version again, or load what is there now as another version"
+
+
+class OrderedSource(Protocol):
+    """The part of an order that says what is to be read."""
+
+    @property
+    def source_path(self) -> Path:
+        """The checkpoint."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of the content that is meant; empty: whatever is there."""
+        ...
+
+    @property
+    def content(self) -> SourceContent | None:
+        """The files that hold it, as they were when it was ordered; None: they are not named."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +82,10 @@ class Content:
 
 
 @contextmanager
-def open_content(options: LoadOptions) -> Iterator[Content]:
+def open_content(options: OrderedSource, links_dir: Path | None = None) -> Iterator[Content]:
     """Open the files of an order and make sure that they hold what was ordered.
+
+    ``links_dir``: where links to the open files are while they are read, by this process or another one; None: in a new directory.
 
     Raises:
         SourceChangedError: they do not, or one of them has gone.
@@ -73,13 +93,13 @@ def open_content(options: LoadOptions) -> Iterator[Content]:
     """
     ordered = _named_files(options)
     opened: list[_Opened] = []
-    directory = _private_directory(options.links_dir)
+    directory = _private_directory(links_dir)
     try:
         for file in ordered.files:
             opened.append(_open(ordered.root, file, is_ordered=bool(options.digest)))
             link = directory / file.name
             link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            link.symlink_to(f"/proc/self/fd/{opened[-1].descriptor}")
+            link.symlink_to(f"/proc/{os.getpid()}/fd/{opened[-1].descriptor}")
         content = Content(directory, tuple(opened))
         if options.digest:
             _check_ordered(options, content)
@@ -90,7 +110,7 @@ def open_content(options: LoadOptions) -> Iterator[Content]:
             os.close(one.descriptor)
 
 
-def _named_files(options: LoadOptions) -> SourceContent:
+def _named_files(options: OrderedSource) -> SourceContent:
     """Return the files that an order names; for one of an earlier release those that an engine reads; else all that are there."""
     if options.content is not None:
         return options.content
@@ -136,7 +156,7 @@ def _identify(name: str, path: str, descriptor: int) -> SourceFile:
     return SourceFile(name, path, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
-def _check_ordered(options: LoadOptions, content: Content) -> None:
+def _check_ordered(options: OrderedSource, content: Content) -> None:
     """Compare with the order: by identity, and by the digest of the content where one file's identity is another one.
 
     Raises:

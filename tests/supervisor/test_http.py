@@ -1,0 +1,144 @@
+"""HTTP to an engine: connections used again, closed meanwhile, broken, slow, and what is no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from echoplaned.supervisor.http import Address, BadStatusError, EngineAwayError, EngineHttp, EngineSlowError
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def engine(serve: Serve) -> AsyncIterator[EngineHttp]:
+    """Serve connections, and yield a client of them."""
+    handling: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handling.add(task)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await serve(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    http = EngineHttp(Address(port=server.sockets[0].getsockname()[1]))
+    try:
+        yield http
+    finally:
+        http.close()
+        server.close()
+        await asyncio.wait(handling, timeout=5)
+
+
+def answer(body: bytes, *, status: int = 200) -> bytes:
+    """Return an answer of a known length."""
+    return b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """Read one request with its body."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    return head + await reader.readexactly(length)
+
+
+async def test_connections_are_used_again() -> None:
+    """Ten calls one after the other take one connection."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            request = await read_request(reader)
+            writer.write(answer(request.partition(b"\r\n\r\n")[2]))
+
+    async with engine(serve) as http:
+        for number in range(10):
+            assert (await http.call("POST", "/", {"n": number})).json() == {"n": number}
+    assert connections == 1
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    """An engine may close an idle connection at any time: the call is made on another one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(b"1"))
+        writer.close()
+
+    async with engine(serve) as http:
+        assert (await http.call("GET", "/")).body == b"1"
+        assert (await http.call("GET", "/")).body == b"1"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n1234", b"\x00" * 64]
+)
+async def test_what_breaks_off_or_is_no_http_is_away(said: bytes) -> None:
+    """Nothing of it reaches a caller as an answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(said)
+        writer.close()
+
+    async with engine(serve) as http:
+        with pytest.raises(EngineAwayError):
+            await http.call("GET", "/")
+
+
+async def test_nobody_there_is_away() -> None:
+    """A port that nobody listens on, and a socket that is not there."""
+    with pytest.raises(EngineAwayError):
+        await EngineHttp(Address(port=1)).call("GET", "/")
+    with pytest.raises(EngineAwayError):
+        await EngineHttp(Address(socket="/nonexistent.sock")).call("GET", "/")
+
+
+async def test_an_answer_that_does_not_come_is_slow() -> None:
+    """The time is the caller's."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del writer
+        await reader.read()
+
+    async with engine(serve) as http:
+        with pytest.raises(EngineSlowError):
+            await http.call("GET", "/", timeout_s=0.05)
+
+
+async def test_streams_leave_comments_out() -> None:
+    """Lines that begin with a colon keep the connection alive, and are no data."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\n: ping\n\ndata: {}\n\nda")
+        await writer.drain()
+        writer.write(b"ta: [DONE]\n\n")
+        writer.close()
+
+    async with engine(serve) as http:
+        assert [line async for line in http.lines("/", {})] == [b"{}", b"[DONE]"]
+
+
+async def test_a_stream_that_is_refused_says_so() -> None:
+    """Its status and its body are told."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer(b'{"error": {"message": "no"}}', status=400))
+
+    async with engine(serve) as http:
+        with pytest.raises(BadStatusError) as caught:
+            _ = [line async for line in http.lines("/", {})]
+    assert caught.value.answer.status == 400

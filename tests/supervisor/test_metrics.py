@@ -1,0 +1,52 @@
+"""Pages of metrics, by what a declaration names."""
+
+from __future__ import annotations
+
+from echoplaned.core.measure import Measure
+from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.engine_kinds.llama_cpp import METRICS
+from echoplaned.supervisor.metrics import read_page
+
+LLAMA = """# HELP llamacpp:n_decode_total x
+llamacpp:prompt_tokens_total 13
+llamacpp:n_decode_total 4
+llamacpp:requests_processing 1
+llamacpp:requests_deferred 2
+llamacpp:predicted_tokens_seconds 13.4793
+"""
+VLLM = """vllm:request_success_total{engine="0",finished_reason="stop",model_name="a\\"b"} 3.0
+vllm:request_success_total{engine="0",finished_reason="error",model_name="m"} 2.0
+vllm:request_success_total{engine="1",finished_reason="length",model_name="m"} 1.0
+vllm:ttft_bucket{le="0.1",engine="0"} 1.0
+vllm:ttft_bucket{le="0.5",engine="0"} 3.0
+vllm:ttft_bucket{le="+Inf",engine="0"} 4.0
+vllm:ttft_sum{engine="0"} 1.75
+vllm:broken NaN
+not a line
+"""
+
+
+def test_llama_servers_page() -> None:
+    """Steps and requests; it counts none that ended."""
+    numbers = read_page(LLAMA, METRICS(""))
+    assert (numbers.steps, numbers.in_flight, numbers.ok) == (17, 3, 0)
+    assert not METRICS("").counts_requests
+
+
+def test_labels_choose_and_label_sets_are_added() -> None:
+    """As vLLM writes them, with several engines on one page."""
+    names = MetricNames(
+        ok=(Series("vllm:request_success_total", (("finished_reason", ("stop", "length")),)),),
+        server_errors=(Series("vllm:request_success_total", (("finished_reason", ("error",)),)),),
+        histograms=((Measure.FIRST_TOKEN, "vllm:ttft"), (Measure.END_TO_END, "vllm:missing")),
+    )
+    numbers = read_page(VLLM, names)
+    assert (numbers.ok, numbers.server_errors) == (4, 2)
+    (histogram,) = numbers.histograms
+    assert (histogram.bounds_s, histogram.counts, histogram.sum_s) == ((0.1, 0.5), (1, 2, 1), 1.75)
+
+
+def test_a_page_that_is_none_counts_nothing() -> None:
+    """Whatever an engine writes there."""
+    for text in ("", "\0" * 100, "<html>", "llamacpp:n_decode_total nope", 'llamacpp:n_decode_total{x="1"'):
+        assert read_page(text, METRICS("")).steps == 0
