@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from echoplaned.worker.errors import LoadError
 
 from echoplaned.core.errors import EchoplaneError, FieldInvalidError
 from echoplaned.core.spec import ShapeRequest
@@ -15,6 +14,7 @@ from echoplaned.planning import inspect_checkpoint, plan_offline, size_model, su
 from echoplaned.testing import checkpoints
 from echoplaned.worker.pooling import read_pooling
 from echoplaned.worker.sentences import read_sentence_options
+from echoplaned.worker_contract.inference.errors import LoadError
 
 MODULES = [
     {"type": "sentence_transformers.models.Transformer", "path": ""},

@@ -18,7 +18,15 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
-from echoplaned.core.spec import BehaviourChange, EchoPolicy, OnExpire, ReservoirOverrides, RolloutPolicy, Tier
+from echoplaned.core.spec import (
+    BehaviourChange,
+    EchoPolicy,
+    EchoPreset,
+    OnExpire,
+    ReservoirOverrides,
+    RolloutPolicy,
+    Tier,
+)
 from echoplaned.core.state import (
     TERMINAL_PHASES,
     EntryKind,
@@ -106,7 +114,14 @@ POLICIES = st.builds(
     on_expire=st.sampled_from(OnExpire),
     probe_count=st.integers(1, 10_000),
     echo=st.builds(
-        EchoPolicy, st.booleans(), st.none() | REALS, st.none() | REALS, REALS, st.integers(1, 10_000), st.booleans()
+        EchoPolicy,
+        st.booleans(),
+        st.none() | REALS,
+        st.none() | REALS,
+        REALS,
+        st.integers(1, 10_000),
+        st.booleans(),
+        st.none() | st.sampled_from(EchoPreset),
     ),
     **{
         f.name: REALS

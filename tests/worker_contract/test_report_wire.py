@@ -18,13 +18,7 @@ from echoplaned.core.numbers import MAX_COUNT
 from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker_contract.order import LoadOrder, read_order, write_order
 from echoplaned.worker_contract.record import WorkerPhase
-from echoplaned.worker_contract.report import (
-    CounterFlags,
-    Counters,
-    Memory,
-    Report,
-    StartProgress,
-)
+from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Report, StartProgress
 from echoplaned.worker_contract.report_wire import MAX_BUCKETS, MAX_SECONDS, MAX_TEXT, read_report, write_report
 from echoplaned.worker_contract.trace_flags import WireTraceFlag
 

@@ -138,6 +138,14 @@ class OnExpire(StrEnum):
     HOLD = "HOLD"
 
 
+class EchoPreset(StrEnum):
+    """What a new version is of the old one, and so how far apart their answers may be; ``gates.echo.margins`` has the numbers."""
+
+    SAME_WEIGHTS = "SAME_WEIGHTS"
+    QUANTISED = "QUANTISED"
+    FINE_TUNED = "FINE_TUNED"
+
+
 @dataclass(frozen=True, slots=True)
 class EchoPolicy:
     """How a change of behaviour is judged.
@@ -145,7 +153,7 @@ class EchoPolicy:
     ``max_kl_nats``: margin of the mean KL divergence a token (or a class answer), None to measure it; ``max_distance``: of the mean
     cosine distance of embeddings, None likewise. ``alpha``: chance of calling equal behaviour different, over the whole rollout.
     ``prompt_count``: golden texts scored on both versions at the first stage and at each extended one. ``required``: hold, rather than
-    go on, where the versions cannot be compared.
+    go on, where the versions cannot be compared. ``preset``: gives the margins that are not named, and nothing is measured then.
     """
 
     enabled: bool = True
@@ -154,6 +162,7 @@ class EchoPolicy:
     alpha: float = 0.002
     prompt_count: int = 48
     required: bool = False
+    preset: EchoPreset | None = None
 
 
 DEFAULT_ACK_TIMEOUT_S = 10.0

@@ -27,6 +27,7 @@ from echoplaned.core.failure import Failure, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
+from echoplaned.engines.device_turns import DeviceTurns
 from echoplaned.engines.instance import StuckLimits, WatchedInstance
 from echoplaned.engines.jobs import LOADING, Jobs
 from echoplaned.engines.launcher import LaunchOptions
@@ -95,6 +96,7 @@ class EngineProcesses:
         }
         self._leaders = Leaders(LeaderHome(options.state_dir.resolve(), options.stuck), self._pools, sinks, clocks)
         self._jobs = Jobs(sinks.failed, self._job_ended)
+        self._turns = DeviceTurns()
         self._closing = False
 
     # --- the adapter's own life ---
@@ -191,6 +193,12 @@ class EngineProcesses:
             devices = ", ".join(effect.placement.device_ids)
             self._give_up(key, f"the engine {kind.name} runs on one device, not on {devices}")
             return
+        devices = effect.placement.device_ids
+        async with self._turns.start(kind, devices, is_running=self._leaders.get(key) is not None):
+            await self._spawn_and_load(effect, kind)
+
+    async def _spawn_and_load(self, effect: StartEngine, kind: EngineKind) -> None:
+        key = (effect.instance, effect.generation)
         watched = self._leaders.get(key)
         try:
             if watched is None:

@@ -55,6 +55,8 @@ class Subject:
         endless: the same version as one whose start never ends.
         lacks: what it does not have, by the names of ``Need``, each with the reason.
         broken_reason: what the failure of ``broken`` says.
+        start_wait_s: how long a test waits for its start.
+        kv_cache_bytes: what the plan gives its cache; 0: nothing is said.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Subject:
     endless: VersionSpec
     lacks: dict[str, str] = field(default_factory=dict)
     broken_reason: str = "not finite"
+    start_wait_s: float = WAIT_S
+    kv_cache_bytes: int = 0
 
 
 class Stage:
@@ -114,7 +118,7 @@ class Stage:
         """Return a serving instance: the one that there is, or a new generation."""
         if self.ready is None:
             await self.begin()
-            self.ready = await self.wait_for(EngineReady)
+            self.ready = await self.wait_for(EngineReady, self.subject.start_wait_s)
         return self.ready
 
     async def begin(self, spec: VersionSpec | None = None) -> None:
@@ -162,9 +166,9 @@ class Stage:
 
     def start_effect(self, spec: VersionSpec | None = None) -> StartEngine:
         """Return the effect that starts this generation."""
-        return StartEngine(
-            KEY, self.generation, on_one_device("host", 0), spec or self.subject.spec, self.subject.facts
-        )
+        subject, placement = self.subject, on_one_device("host", 0)
+        order = (KEY, self.generation, placement, spec or subject.spec, subject.facts)
+        return StartEngine(*order, kv_cache_bytes=subject.kv_cache_bytes)
 
     def probe_effect(self) -> ProbeEngine:
         """Return the effect that probes this generation."""

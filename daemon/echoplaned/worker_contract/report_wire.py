@@ -12,14 +12,7 @@ from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.core.text import escape, escape_lines
 from echoplaned.worker_contract.record import WorkerPhase
-from echoplaned.worker_contract.report import (
-    FLAGS_OF_CONTRACT_1,
-    CounterFlags,
-    Counters,
-    Memory,
-    Report,
-    StartProgress,
-)
+from echoplaned.worker_contract.report import FLAGS_OF_CONTRACT_1, CounterFlags, Counters, Memory, Report, StartProgress
 from echoplaned.worker_contract.version import FIRST_CONTRACT
 
 MAX_TEXT: Final = 4000

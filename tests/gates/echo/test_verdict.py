@@ -11,7 +11,7 @@ import pytest
 
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
-from echoplaned.core.spec import BehaviourChange, EchoPolicy
+from echoplaned.core.spec import BehaviourChange, EchoPolicy, EchoPreset
 from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo import margins, verdict
@@ -130,6 +130,21 @@ def test_margins() -> None:
     margin, source = margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY)
     assert margin == pytest.approx(math.sqrt(4 * MARGIN / math.pi))
     assert "0.004 nats" in source
+
+
+@pytest.mark.parametrize(("preset", "nats"), [("SAME_WEIGHTS", 0.001), ("QUANTISED", 0.1), ("FINE_TUNED", 0.5)])
+def test_a_preset_states_its_margin(preset: str, nats: float) -> None:
+    """What was declared of the version gives the margin, and not what INT8 does; a number of the policy's own is above it."""
+    policy = EchoPolicy(preset=EchoPreset(preset))
+    told = Int8Baseline("KL", 0.01, 16)
+    assert margins.margin_of(policy, Measure.KL, told) == (nats, f"the preset {preset}")
+    margin, source = margins.margin_of(policy, Measure.LOG_PROBABILITY, told)
+    assert margin == pytest.approx(math.sqrt(4 * nats / math.pi))
+    assert source == f"the preset {preset} ({nats:g} nats) as a difference of log-probabilities"
+    assert margins.margin_of(policy, Measure.COSINE)[0] == nats / 2
+    assert margins.margin_of(replace(policy, max_kl_nats=0.7), Measure.KL)[0] == 0.7
+    assert not margins.is_open(policy, Task.GENERATION)
+    assert not margins.is_open(policy, Task.EMBEDDING)
 
 
 def test_a_measured_margin_is_used_by_its_own_measure() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from echoplane.v1 import rollouts_pb2
 from echoplaned.core.behaviour import BehaviourReport
-from echoplaned.core.spec import EchoPolicy
+from echoplaned.core.spec import EchoPolicy, EchoPreset
+
+_PRESET: Final = "ECHO_PRESET_"
 
 
 def echo_policy_to_pb(policy: EchoPolicy) -> rollouts_pb2.EchoPolicy:
@@ -18,13 +21,15 @@ def echo_policy_to_pb(policy: EchoPolicy) -> rollouts_pb2.EchoPolicy:
         alpha=policy.alpha,
         prompt_count=policy.prompt_count,
         required=policy.required,
+        preset=None if policy.preset is None else f"{_PRESET}{policy.preset.value}",
     )
 
 
 def echo_policy_from_pb(message: rollouts_pb2.EchoPolicy) -> EchoPolicy:
     """Return a caller's policy; what is not set has its default."""
     given = {f.name: getattr(message, f.name) for f in message.DESCRIPTOR.fields if message.HasField(f.name)}
-    return replace(EchoPolicy(), **given)
+    name = rollouts_pb2.EchoPreset.Name(given.pop("preset", rollouts_pb2.ECHO_PRESET_UNSPECIFIED)).removeprefix(_PRESET)
+    return replace(EchoPolicy(), preset=EchoPreset(name) if name in set(EchoPreset) else None, **given)
 
 
 def behaviour_to_pb(report: BehaviourReport) -> rollouts_pb2.BehaviourReport:

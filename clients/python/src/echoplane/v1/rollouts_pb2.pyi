@@ -17,6 +17,13 @@ class OnExpire(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ON_EXPIRE_ROLL_BACK: _ClassVar[OnExpire]
     ON_EXPIRE_HOLD: _ClassVar[OnExpire]
 
+class EchoPreset(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ECHO_PRESET_UNSPECIFIED: _ClassVar[EchoPreset]
+    ECHO_PRESET_SAME_WEIGHTS: _ClassVar[EchoPreset]
+    ECHO_PRESET_QUANTISED: _ClassVar[EchoPreset]
+    ECHO_PRESET_FINE_TUNED: _ClassVar[EchoPreset]
+
 class RolloutPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROLLOUT_PHASE_UNSPECIFIED: _ClassVar[RolloutPhase]
@@ -39,6 +46,10 @@ class RolloutOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 ON_EXPIRE_UNSPECIFIED: OnExpire
 ON_EXPIRE_ROLL_BACK: OnExpire
 ON_EXPIRE_HOLD: OnExpire
+ECHO_PRESET_UNSPECIFIED: EchoPreset
+ECHO_PRESET_SAME_WEIGHTS: EchoPreset
+ECHO_PRESET_QUANTISED: EchoPreset
+ECHO_PRESET_FINE_TUNED: EchoPreset
 ROLLOUT_PHASE_UNSPECIFIED: RolloutPhase
 ROLLOUT_PHASE_PREPARING: RolloutPhase
 ROLLOUT_PHASE_SHIFTING: RolloutPhase
@@ -93,20 +104,22 @@ class RolloutPolicy(_message.Message):
     def __init__(self, name: _Optional[str] = ..., stages_percent: _Optional[_Iterable[int]] = ..., extended_stages_percent: _Optional[_Iterable[int]] = ..., stage_min_s: _Optional[float] = ..., stage_max_s: _Optional[float] = ..., soak_s: _Optional[float] = ..., max_error_increase: _Optional[float] = ..., confidence: _Optional[float] = ..., alpha: _Optional[float] = ..., slo_error_rate: _Optional[float] = ..., probe_count: _Optional[int] = ..., ack_timeout_s: _Optional[float] = ..., revert_timeout_s: _Optional[float] = ..., drain_timeout_s: _Optional[float] = ..., prepare_timeout_s: _Optional[float] = ..., on_expire: _Optional[_Union[OnExpire, str]] = ..., echo: _Optional[_Union[EchoPolicy, _Mapping]] = ...) -> None: ...
 
 class EchoPolicy(_message.Message):
-    __slots__ = ("enabled", "max_kl_nats", "max_distance", "alpha", "prompt_count", "required")
+    __slots__ = ("enabled", "max_kl_nats", "max_distance", "alpha", "prompt_count", "required", "preset")
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     MAX_KL_NATS_FIELD_NUMBER: _ClassVar[int]
     MAX_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     max_kl_nats: float
     max_distance: float
     alpha: float
     prompt_count: int
     required: bool
-    def __init__(self, enabled: bool = ..., max_kl_nats: _Optional[float] = ..., max_distance: _Optional[float] = ..., alpha: _Optional[float] = ..., prompt_count: _Optional[int] = ..., required: bool = ...) -> None: ...
+    preset: EchoPreset
+    def __init__(self, enabled: bool = ..., max_kl_nats: _Optional[float] = ..., max_distance: _Optional[float] = ..., alpha: _Optional[float] = ..., prompt_count: _Optional[int] = ..., required: bool = ..., preset: _Optional[_Union[EchoPreset, str]] = ...) -> None: ...
 
 class Verdict(_message.Message):
     __slots__ = ("gate", "verdict", "reason", "confidence", "counts", "evidence", "stage", "window", "time", "behaviour")
