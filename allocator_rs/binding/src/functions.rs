@@ -132,8 +132,15 @@ pub fn alternatives(
         let beside = choice.max_concurrency.checked_mul(sequence_bytes)?.checked_add(fixed_bytes)?;
         totals.upper_bytes.checked_add(beside)
     };
-    let situation =
-        whatif::Situation { wanted, replicas, devices: &devices, victims: &victims, splits: &splits, reload_seconds };
+    let situation = whatif::Situation {
+        wanted,
+        replicas,
+        devices: &devices,
+        victims: &victims,
+        dtypes: request.engine.smaller_dtypes(request.dtype),
+        splits: &splits,
+        reload_seconds,
+    };
     let found = detach(python, || whatif::alternatives(&situation, upper_bytes))?;
     Ok(found.into_iter().map(Into::into).collect())
 }

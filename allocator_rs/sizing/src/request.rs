@@ -45,6 +45,19 @@ impl Engine {
     pub fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(_, engine)| *engine == self).map_or("", |(name, _)| name)
     }
+
+    /// Dtypes with fewer bytes a weight that the engine makes of weights in `dtype` while it loads them, the largest first. FP16 and
+    /// BF16 are the same size; BF16 has FP32's range. llama.cpp takes a GGUF file as it is, and nobody repacks what is packed.
+    #[must_use]
+    pub const fn smaller_dtypes(self, dtype: WeightDtype) -> &'static [WeightDtype] {
+        match (self, dtype) {
+            (Self::Torch, WeightDtype::Fp32) => &[WeightDtype::Bf16, WeightDtype::Int8],
+            (Self::Torch, WeightDtype::Bf16 | WeightDtype::Fp16) => &[WeightDtype::Int8],
+            (Self::Vllm | Self::Aphrodite | Self::Sglang, WeightDtype::Fp32) => &[WeightDtype::Bf16, WeightDtype::Fp8],
+            (Self::Vllm | Self::Aphrodite | Self::Sglang, WeightDtype::Bf16 | WeightDtype::Fp16) => &[WeightDtype::Fp8],
+            _ => &[],
+        }
+    }
 }
 
 /// The dtype of keys and values.

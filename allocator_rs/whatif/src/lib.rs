@@ -11,7 +11,6 @@ mod victims;
 use std::collections::BTreeMap;
 
 use placement::{Device, place};
-use sizing::WeightDtype;
 
 pub use situation::{Action, Alternative, Choice, Situation, Victim};
 
@@ -100,7 +99,7 @@ where
         })
     };
     let mut found = Vec::new();
-    for dtype in std::iter::once(wanted.dtype).chain(smaller_dtypes(wanted.dtype)) {
+    for dtype in std::iter::once(wanted.dtype).chain(situation.dtypes.iter().copied()) {
         let same = Choice { dtype, ..wanted };
         if let Some(whole) = fit(Action::SmallerDtype, same) {
             found.extend((dtype != wanted.dtype).then_some(whole));
@@ -121,16 +120,6 @@ where
         found.extend(fewer.into_iter().chain(shorter));
     }
     found
-}
-
-/// Dtypes with fewer bytes a weight. FP16 and BF16 are the same size; BF16 has FP32's range.
-fn smaller_dtypes(dtype: WeightDtype) -> impl Iterator<Item = WeightDtype> {
-    let smaller: &[WeightDtype] = match dtype {
-        WeightDtype::Fp32 => &[WeightDtype::Bf16, WeightDtype::Int8],
-        WeightDtype::Bf16 | WeightDtype::Fp16 => &[WeightDtype::Int8],
-        _ => &[],
-    };
-    smaller.iter().copied()
 }
 
 /// The answer for the largest multiple of `step` (or 1) below `limit` that fits, by bisection.
@@ -196,11 +185,14 @@ mod tests {
     const WANTED: Choice =
         Choice { dtype: WeightDtype::Fp32, context_length: 512, max_concurrency: 8, tensor_parallel: 1 };
 
+    const SMALLER: [WeightDtype; 2] = [WeightDtype::Bf16, WeightDtype::Int8];
+
     fn alternatives<F>(wanted: Choice, replicas: u64, devices: &[Device], cost: F) -> Vec<Alternative>
     where
         F: Fn(Choice) -> Option<u64>,
     {
-        let situation = Situation { wanted, replicas, devices, victims: &[], splits: &[], reload_seconds: 7.0 };
+        let situation =
+            Situation { wanted, replicas, devices, victims: &[], dtypes: &SMALLER, splits: &[], reload_seconds: 7.0 };
         super::alternatives(&situation, cost)
     }
 
@@ -253,6 +245,7 @@ mod tests {
             replicas: 1,
             devices: &full,
             victims: &victims,
+            dtypes: &SMALLER,
             splits: &[2],
             reload_seconds: 7.0,
         };
@@ -278,6 +271,7 @@ mod tests {
             replicas: 1,
             devices: &devices,
             victims: &[],
+            dtypes: &SMALLER,
             splits: &[1, 2, 4],
             reload_seconds: 7.0,
         };

@@ -62,6 +62,8 @@ pub struct Situation<'a> {
     pub devices: &'a [Device],
     /// What may be parked or evicted: nothing that serves, nothing pinned.
     pub victims: &'a [Victim],
+    /// Dtypes with fewer bytes a weight that the engine makes of these weights while it loads them, the largest first.
+    pub dtypes: &'a [WeightDtype],
     /// Numbers of ranks that the engine could share the model between.
     pub splits: &'a [u64],
     /// Seconds that loading the model itself takes.

@@ -37,8 +37,11 @@ def _with_hint(failure: Failure | None, checkpoint: Checkpoint) -> Failure | Non
     """Name the engine that would serve what this one does not."""
     if failure is None:
         return None
-    packed = failure.reason is Reason.SOURCE_UNSUPPORTED and bool(checkpoint.native.method)
-    unfit = packed or failure.reason in {Reason.ARCHITECTURE_UNSUPPORTED, Reason.DTYPE_UNSUPPORTED}
+    foreign = bool(checkpoint.native.method) or "auto_map" in failure.message
+    unfit = (foreign and failure.reason is Reason.SOURCE_UNSUPPORTED) or failure.reason in {
+        Reason.ARCHITECTURE_UNSUPPORTED,
+        Reason.DTYPE_UNSUPPORTED,
+    }
     if not unfit or _of_format(checkpoint, WIDEST_KIND) is not None:
         return failure
     return Failure(failure.reason, f"{failure.message} (`--engine {WIDEST_KIND.name}` serves it)", failure.violations)
@@ -49,7 +52,8 @@ def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> Failure | None:
     engine = kind.sized_as or kind.name
     is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
     method = checkpoint.native.method
-    if checkpoint.native.asks_for_code:
+    # Code that is asked for and not run: engines have classes of their own for what the catalogue knows, as transformers has.
+    if checkpoint.native.asks_for_code and checkpoint.facts.architecture not in architectures():
         return _refused("config.json: auto_map", "it asks for the repository's own Python code, which is never run")
     if is_gguf:
         other = f"{engine} is not offered with GGUF files here (`--engine {GGUF_KIND.sized_as}` reads them)"

@@ -241,13 +241,21 @@ impl Tape {
         let [bytes, upper_bytes] = [self.peak, self.upper_peak.max(self.peak)].map(|peak| u64::try_from(peak.max(0)));
         let overflow = |_| SizingError::Overflow { what: "the activations" };
         let (bytes, upper_bytes) = (bytes.map_err(overflow)?, upper_bytes.map_err(overflow)?);
-        let mut text = String::new();
-        for (at, (size, count)) in
-            self.held.iter().flat_map(|[_, then]| then).filter(|(_, count)| *count != 0).enumerate()
-        {
-            let _ = write!(text, "{}{}", if at > 0 { " + " } else { "" }, size.text(*count));
-        }
+        let text = self.formula();
         Ok(([bytes, upper_bytes], Cow::Owned(text)))
+    }
+
+    /// How the peak is made up: what is added first, then what is not there, and nothing that has no bytes.
+    fn formula(&self) -> String {
+        let mut text = String::new();
+        let terms = || self.held.iter().flat_map(|[_, then]| then).filter(|(size, _)| self.bytes(*size) != 0);
+        for (size, count) in terms().filter(|(_, count)| *count > 0) {
+            let _ = write!(text, "{}{}", if text.is_empty() { "" } else { " + " }, size.text(*count));
+        }
+        for (size, count) in terms().filter(|(_, count)| *count < 0) {
+            let _ = write!(text, " - {}", size.text(count.saturating_neg()));
+        }
+        text
     }
 
     /// The dimensions that a formula may name; none where it is not told.
