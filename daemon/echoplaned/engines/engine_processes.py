@@ -189,11 +189,10 @@ class EngineProcesses:
             name = effect.spec.shape.engine
             self._give_up(key, f"there is no engine {name!r} here: start the daemon with --engine {name}=PREFIX")
             return
-        if len(effect.placement.shares) > 1:
-            devices = ", ".join(effect.placement.device_ids)
-            self._give_up(key, f"the engine {kind.name} runs on one device, not on {devices}")
-            return
         devices = effect.placement.device_ids
+        if len(devices) > 1:
+            self._give_up(key, f"the engine {kind.name} runs on one device, not on {', '.join(devices)}")
+            return
         async with self._turns.start(kind, devices, is_running=self._leaders.get(key) is not None):
             await self._spawn_and_load(effect, kind)
 
