@@ -13,7 +13,7 @@ import pytest
 
 from echoplaned.core.errors import EchoplaneError, SourceNotFoundError
 from echoplaned.core.spec import ShapeRequest
-from echoplaned.planning import inspect_checkpoint, plan_offline, survey_model
+from echoplaned.planning import architectures, devices_of, inspect_checkpoint, plan_offline, survey_model
 from tests.planning.conftest import Draft
 
 PACKED = {"quant_method": "fp8", "weight_block_size": [128, 128]}
@@ -65,6 +65,60 @@ def test_the_engine_that_serves_it_is_named(tmp_path: Path, write_config: Any) -
     assert len(sizes) == 1
     gguf = plan_offline(path, ShapeRequest(engine="llama.cpp"))
     assert (gguf.serves, gguf.serves_reason) == (False, "SOURCE_UNSUPPORTED")
+
+
+def test_what_is_refused_has_no_alternatives(write_config: Any) -> None:
+    """No shape of what the engine does not load fits; what it loads is offered in dtypes that it makes, and in no others."""
+    shape = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "intermediate_size": 14336}
+    words = {"vocab_size": 32000, "max_position_embeddings": 4096, "torch_dtype": "bfloat16"}
+    small = devices_of("16GiB")
+    packed = write_config(architectures=["LlamaForCausalLM"], quantization_config=PACKED, **shape, **words)
+    refused = plan_offline(packed, ShapeRequest(max_concurrency=64), small)
+    assert (refused.fits, refused.serves, refused.alternatives) == (False, False, ())
+    path = write_config(architectures=["LlamaForCausalLM"], **shape, **words)
+    plan = plan_offline(path, ShapeRequest(engine="vllm", max_concurrency=1, context_length=512), small)
+    warnings = " ".join(one.warning for one in plan.alternatives)
+    assert not plan.fits
+    # vLLM makes FP8 of 16 bit while it loads, and no INT8.
+    assert "FP8 weights instead of BF16" in warnings
+    assert "INT8" not in warnings
+
+
+def test_code_that_others_do_not_need(write_config: Any) -> None:
+    """The embedded engine refuses `auto_map`; where the catalogue knows the class, the engine that has one of its own is named."""
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    words = {
+        "vocab_size": 256,
+        "max_position_embeddings": 64,
+        "torch_dtype": "bfloat16",
+        "auto_map": {"AutoModel": "a.B"},
+    }
+    path = write_config(architectures=["LlamaForCausalLM"], **shape, **words)
+    here = plan_offline(path)
+    assert (here.serves, here.serves_reason) == (False, "SOURCE_UNSUPPORTED")
+    assert "auto_map" in here.serves_detail
+    assert "`--engine vllm` serves it" in here.serves_detail
+    assert plan_offline(path, ShapeRequest(engine="vllm")).serves
+
+
+def test_the_nearest_names_are_told(write_config: Any) -> None:
+    """A class that is not in the catalogue is told the few that are most alike, and how many there are."""
+    with pytest.raises(EchoplaneError, match=r"Qwen3ForCausalLM.*") as caught:
+        plan_offline(write_config(architectures=["Qwen4ForCausalLM"]))
+    assert f"of {len(architectures())} known ones" in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_formulas_say_what_there_is(write_config: Any) -> None:
+    """A step's sum has no term of nothing, and what is taken away is taken away."""
+    shape = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    words = {"intermediate_size": 256, "vocab_size": 512, "max_position_embeddings": 512, "torch_dtype": "bfloat16"}
+    for architecture in ("LlamaForCausalLM", "Qwen3ForCausalLM"):
+        plan = plan_offline(write_config(architectures=[architecture], **shape, **words))
+        (formula,) = [part.formula for part in plan.components if part.name == "activations"]
+        terms = re.split(r" [+-] ", formula)
+        assert "0" not in terms, formula
+        assert "-1*" not in formula, formula
 
 
 def test_a_config_alone_is_read_for_what_a_load_would_refuse(write_config: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 from echoplaned import _allocator
 from echoplaned.planning import inspect_config
 from tests.planning.drawn import DRAWS, TOKENS
+from tests.planning.drawn_wrappers import WRAPPERS
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -24,16 +25,17 @@ pytestmark = [
     # The libraries' own sources warn while they are compiled.
     pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
+ALL = {**DRAWS, **WRAPPERS}
 SERVED = [name for name, served in _allocator.architectures() if served]
 
 
 def test_every_architecture_is_compared() -> None:
-    """There is a draw for every row of the catalogue, and at least 80 rows."""
-    assert {name for name, _ in _allocator.architectures()} == set(DRAWS)
-    assert len(DRAWS) >= 80
+    """There is a draw for every row of the catalogue, and at least 90 rows."""
+    assert {name for name, _ in _allocator.architectures()} == set(ALL)
+    assert len(ALL) >= 90
 
 
-@pytest.mark.parametrize("architecture", sorted(DRAWS))
+@pytest.mark.parametrize("architecture", sorted(ALL))
 def test_counts_are_the_engines_own(architecture: str, record_property: Callable[[str, object], None]) -> None:
     """Parameters equal those of the class that transformers builds, from a whole config and from what differs from defaults."""
     seed = random.randrange(2**32)
@@ -41,7 +43,7 @@ def test_counts_are_the_engines_own(architecture: str, record_property: Callable
     rng = random.Random(seed)
     model_class = getattr(transformers, architecture)
     for number in range(COUNT):
-        config = model_class.config_class(**TOKENS, **DRAWS[architecture](rng))
+        config = model_class.config_class(**TOKENS, **ALL[architecture](rng))
         with torch.device("meta"):
             model = model_class(config)
         fields = config.to_dict() if number % 2 else config.to_diff_dict()

@@ -108,6 +108,11 @@ pub trait FamilyRules: Sync {
     fn anchor(&self) -> Option<&'static str> {
         None
     }
+
+    /// Whether a text model stands beside a tower: files tell the size where the config leaves one of both out.
+    fn is_wrapper(&self) -> bool {
+        false
+    }
 }
 
 /// A peak of temporary memory. `verified`: equal to the byte with the allocator's events where this term is the largest.

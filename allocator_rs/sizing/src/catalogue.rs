@@ -3,10 +3,12 @@
 use crate::families::decoder::Decoder;
 use crate::families::encoder::Encoder;
 use crate::families::foreign::Foreign;
+use crate::families::multimodal::Multimodal;
 use crate::families::opt::Opt;
 use crate::families::recurrent::Recurrent;
 use crate::families::seq2seq::{Bart, T5};
 use crate::families::style;
+use crate::families::towers::Tower;
 use crate::families::{bert::Bert, distilbert::DistilBert, gpt2::Gpt2, llama::Llama};
 use crate::{Result, SizingError};
 
@@ -188,12 +190,33 @@ pub static OTHERS: [Architecture; 28] = [
     classifier("CamembertForSequenceClassification", Head::DenseClassifier, &Bert { padding_offset: true }),
 ];
 
+macro_rules! wrappers {
+    ($($name:literal: $text:literal, $tied:literal, $tower:ident;)*) => { [$(sized($name, Task::Generation, Head::LanguageModel, {
+        static RULES: Multimodal = Multimodal { text: $text, tied: $tied, tower: Tower::$tower };
+        &RULES
+    })),*] };
+}
+
+/// A text model of the catalogue beside a vision tower: its default class, whether its embeddings are tied unless it says so, its tower.
+pub static WRAPPERS: [Architecture; 10] = wrappers! {
+    "Qwen2VLForConditionalGeneration": "Qwen2ForCausalLM", false, Qwen2;
+    "Qwen2_5_VLForConditionalGeneration": "Qwen2ForCausalLM", false, Qwen2_5;
+    "Qwen3VLForConditionalGeneration": "Qwen3ForCausalLM", false, Qwen3;
+    "Qwen3VLMoeForConditionalGeneration": "Qwen3MoeForCausalLM", false, Qwen3;
+    "Llama4ForConditionalGeneration": "Llama4ForCausalLM", false, Llama4;
+    "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM", true, Gemma3;
+    "PaliGemmaForConditionalGeneration": "GemmaForCausalLM", true, PaliGemma;
+    "Mistral3ForConditionalGeneration": "MistralForCausalLM", false, Mistral3;
+    "LlavaForConditionalGeneration": "LlamaForCausalLM", false, Llava;
+    "Idefics3ForConditionalGeneration": "LlamaForCausalLM", false, Idefics3;
+};
+
 /// Whatever the catalogue does not have: sized by its tensors.
 pub static FOREIGN: Architecture = sized("", Task::Generation, Head::LanguageModel, &Foreign);
 
 /// All rows.
 pub fn all() -> impl Iterator<Item = &'static Architecture> {
-    SERVED.iter().chain(&DECODERS).chain(&OTHERS)
+    SERVED.iter().chain(&DECODERS).chain(&OTHERS).chain(&WRAPPERS)
 }
 
 /// Look an architecture that is served up by the config's class name.
@@ -212,9 +235,50 @@ pub fn find_any(name: &str) -> Result<&'static Architecture> {
     all().find(|known| known.name == name).ok_or_else(|| unknown(name, all()))
 }
 
+/// Names of the catalogue that an unknown one is told.
+const NEAREST: usize = 3;
+
 fn unknown(name: &str, known: impl Iterator<Item = &'static Architecture>) -> SizingError {
+    let name: String = name.chars().take(80).collect();
+    let mut names: Vec<_> = known.map(|known| (distance(&name, known.name), known.name)).collect();
+    names.sort_unstable();
     SizingError::ArchitectureUnknown {
-        name: name.chars().take(80).collect(),
-        accepted: known.map(|known| known.name).collect::<Vec<_>>().join(", "),
+        known: names.len(),
+        nearest: names.iter().take(NEAREST).map(|(_, name)| *name).collect::<Vec<_>>().join(", "),
+        name,
+    }
+}
+
+/// Letters that must be changed, put in or left out to make one name of another (Levenshtein), whatever their case.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.to_lowercase().chars().enumerate() {
+        let mut diagonal = at;
+        let mut left = at.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (slot, expected) in row.iter_mut().skip(1).zip(&other) {
+            let changed = diagonal.saturating_add(usize::from(letter != *expected));
+            diagonal = *slot;
+            left = changed.min(left.saturating_add(1)).min(diagonal.saturating_add(1));
+            *slot = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{distance, find_any};
+
+    #[test]
+    fn the_nearest_names_are_told_and_not_all() {
+        assert_eq!((distance("kitten", "Sitting"), distance("", "abc"), distance("abc", "")), (3, 3, 3));
+        let Err(error) = find_any("Qwen4ForCausalLM") else { panic!("it is not in the catalogue") };
+        let text = error.to_string();
+        assert!(text.contains("Qwen3ForCausalLM") && text.contains("Qwen2ForCausalLM"), "{text}");
+        assert!(!text.contains("BertModel") && text.len() < 250, "{text}");
     }
 }

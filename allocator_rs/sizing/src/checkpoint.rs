@@ -40,6 +40,8 @@ pub struct Checkpoint {
     pub held_bytes: u64,
     /// Parameters that are stored packed.
     pub packed_parameters: u64,
+    /// Outputs and inputs that share a scale where weights are stored packed; 0: a whole matrix's side does.
+    pub stored_block: (u64, u64),
     /// Elements of an output embedding that the config ties and the files keep apart: the torch engine holds it, vLLM does not.
     pub separate_head: u64,
     /// Whether there are files, or a config only.
@@ -115,6 +117,7 @@ pub fn inspect(directory: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         stored_bytes: tensors.values().try_fold(0, |acc, tensor| sum("the stored bytes", &[acc, tensor.bytes()]))?,
         held_bytes: held_bytes(architecture, &tensors, &left_out)?,
         packed_parameters: 0,
+        stored_block: (0, 0),
         separate_head,
         has_weights: true,
         put_together: found.put_together,
@@ -162,6 +165,7 @@ pub(crate) fn estimate(architecture: &'static Architecture, model: Model) -> Res
         stored_bytes: product("the stored bytes", &[tally.parameters, element])?,
         held_bytes: product("the stored bytes", &[tally.parameters, element])?,
         packed_parameters: 0,
+        stored_block: (0, 0),
         separate_head: 0,
         has_weights: false,
         put_together: false,
@@ -338,7 +342,7 @@ fn modern_name(name: &str) -> String {
 
 fn tensor_name(rule: &Rule, prefix: &str, layer: u64) -> String {
     match rule.place {
-        Place::Head => rule.name.clone().into_owned(),
+        Place::Head | Place::Tower => rule.name.clone().into_owned(),
         Place::Base => format!("{prefix}{}", rule.name),
         Place::Layer => format!("{prefix}{}", rule.name.replace("{}", &layer.to_string())),
     }

@@ -177,6 +177,14 @@ impl Fields {
         }
     }
 
+    /// These fields with another value in one of them.
+    #[must_use]
+    pub(crate) fn with(&self, field: &str, value: Value) -> Self {
+        let mut map = self.map.clone();
+        map.insert(field.to_owned(), value);
+        Self { map }
+    }
+
     /// True or false; `default` where the field is missing.
     ///
     /// # Errors

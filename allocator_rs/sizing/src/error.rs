@@ -223,12 +223,14 @@ pub enum SizingError {
         value: String,
     },
     /// The architecture is not in the catalogue.
-    #[error("architecture {name:?} is not supported; supported are {accepted}")]
+    #[error("architecture {name:?} is not supported; the nearest of {known} known ones are {nearest}")]
     ArchitectureUnknown {
         /// What the config says.
         name: String,
-        /// The catalogue.
-        accepted: String,
+        /// Names in the catalogue.
+        known: usize,
+        /// Those that are most alike.
+        nearest: String,
     },
     /// The config and the tensors disagree.
     #[error("{field}: config.json gives {config} and tensor {tensor} has {found}")]

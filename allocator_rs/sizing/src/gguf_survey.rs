@@ -146,6 +146,7 @@ pub fn from_gguf(header: &Header) -> Result<Checkpoint> {
         stored_bytes: stored,
         held_bytes: stored,
         packed_parameters: packed,
+        stored_block: (0, 0),
         separate_head: 0,
         has_weights: true,
         put_together: false,

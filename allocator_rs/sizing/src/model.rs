@@ -42,6 +42,8 @@ pub enum Place {
     Layer,
     /// Beside the base model: a head.
     Head,
+    /// Before the base model: a tower that reads pictures.
+    Tower,
 }
 
 /// How tensor parallelism divides a parameter over its ranks.
@@ -100,18 +102,23 @@ impl Rule {
         matches!(self.role, Role::Linear | Role::Experts)
     }
 
-    /// As [`Rule::matrix`], what one of several ranks holds of `each` elements: ranks share the inputs of what writes to the residual
-    /// stream and the outputs of everything else (vLLM's `RowParallelLinear` and `ColumnParallelLinear`).
+    /// Whether ranks share the inputs: of what writes to the residual stream (vLLM's `RowParallelLinear`). They share the outputs of
+    /// everything else (`ColumnParallelLinear`).
+    #[must_use]
+    pub fn shares_inputs(&self) -> bool {
+        let [.., last, first] = self.axes.as_slice() else { return false };
+        ["hidden_size", "dim"].contains(&last.field) && last.field != first.field
+    }
+
+    /// As [`Rule::matrix`], what one of several ranks holds of `each` elements.
     #[must_use]
     pub fn held_matrix(&self, each: u64, ranks: u64) -> (u64, u64, u64) {
         let (output, input, many) = self.matrix();
         if ranks == 1 || self.split == Split::Whole {
             return (output, input, many);
         }
-        let [.., last, first] = self.axes.as_slice() else { return (output, input, many) };
-        let writes = ["hidden_size", "dim"].contains(&last.field) && last.field != first.field;
         let of_one = |other: u64| each.checked_div(other.saturating_mul(many)).unwrap_or(0);
-        if writes { (output, of_one(output), many) } else { (of_one(input), input, many) }
+        if self.shares_inputs() { (output, of_one(output), many) } else { (of_one(input), input, many) }
     }
 
     /// Outputs and inputs of a matrix, and how many of it there are (experts).

@@ -210,11 +210,12 @@ fn mlx(fields: &Fields, bits: u64) -> Result<(WeightDtype, u64, Scheming, bool)>
 fn torch_ao(fields: &Fields) -> (WeightDtype, u64, Scheming, bool) {
     let text =
         fields.value("quant_type").map(Value::to_string).unwrap_or_default().to_ascii_lowercase().replace('_', "");
-    let rows = Scheme { row_bytes: 4, ..Scheme::plain(8) };
+    // A scale of 4 bytes a row; integers have a zero point of one byte beside (`Int8Tensor` of torchao 0.18).
+    let rows = |row_bytes| Scheme { row_bytes, ..Scheme::plain(8) };
     if text.contains("int8weightonly") || text.contains("int8dynamicactivationint8weight") {
-        (WeightDtype::Packed("INT8_ROWS"), 8, Ok(rows), false)
+        (WeightDtype::Packed("INT8_ROWS"), 8, Ok(rows(5)), false)
     } else if text.contains("float8") {
-        (WeightDtype::Fp8, 8, Ok(rows), false)
+        (WeightDtype::Fp8, 8, Ok(rows(4)), false)
     } else {
         (WeightDtype::Packed("PACKED"), 4, Err("this quant_type is told by the files alone".to_owned()), false)
     }

@@ -18,6 +18,14 @@ const NESTED: [&str; 5] = ["text_config", "language_config", "llm_config", "thin
 /// Fields that hold a quantisation, by preference: transformers', llm-compressor's old one, MLX's.
 const FIELDS: [&str; 3] = ["quantization_config", "compression_config", "quantization"];
 
+/// Where a text model's modules are in a wrapper: today's name, and older ones.
+const WRAPPED: [&str; 3] = ["model.language_model.", "language_model.model.", "model."];
+
+/// Where a head is, beside a base model of this prefix.
+fn without_base(prefix: &str) -> &str {
+    if prefix == "language_model.model." { "language_model." } else { "" }
+}
+
 /// A quantisation that is written in a file of its own.
 pub(crate) fn beside(source: &Source) -> Result<Option<(&'static str, Fields)>> {
     for name in ["hf_quant_config.json", "quantize_config.json", "quant_config.json"] {
@@ -74,9 +82,14 @@ impl Quantisation {
     pub fn estimate(&self, model: &Model, prefix: &str, element: u64) -> Result<(u64, u64)> {
         const WHAT: &str = "the stored bytes";
         let scheme = self.scheme.as_ref().map_err(|why| self.refusal(why))?;
+        let towers = model.rules.iter().filter(|rule| rule.place == Place::Tower);
+        if !scheme.experts_only && towers.clone().any(|rule| !self.keeps_tower(&rule.name)) {
+            return Err(self.refusal("whether the vision tower is packed is told by the files alone"));
+        }
+        let prefixes: &[&str] = if towers.count() > 0 { &WRAPPED } else { &[prefix] };
         let (mut covered, mut bytes) = (0, 0);
         for rule in &model.rules {
-            let (layers, packed) = self.packed_layers(rule, model, prefix, scheme)?;
+            let (layers, packed) = self.packed_layers(rule, model, prefixes, scheme)?;
             let each = rule.elements()?;
             let plain = product(WHAT, &[layers.saturating_sub(packed), each, element])?;
             covered = sum(WHAT, &[covered, product(WHAT, &[packed, each])?])?;
@@ -89,8 +102,17 @@ impl Quantisation {
         Ok((covered, bytes))
     }
 
+    /// Outputs and inputs that share a scale; 0: a whole side of the matrix does, or it is not known.
+    #[must_use]
+    pub fn block(&self) -> (u64, u64) {
+        match &self.scheme {
+            Ok(scheme) if !scheme.experts_only => scheme.block.unwrap_or((0, scheme.group)),
+            _ => (0, 0),
+        }
+    }
+
     /// How often a rule's parameter is there, and how often packed.
-    fn packed_layers(&self, rule: &Rule, model: &Model, prefix: &str, scheme: &Scheme) -> Result<(u64, u64)> {
+    fn packed_layers(&self, rule: &Rule, model: &Model, prefixes: &[&str], scheme: &Scheme) -> Result<(u64, u64)> {
         let count = model.shape.layers;
         let layers = if rule.place == Place::Layer { rule.layers.count(0, count) } else { 1 };
         let converts = match rule.role {
@@ -109,21 +131,36 @@ impl Quantisation {
             return Ok((layers, layers));
         }
         if rule.place != Place::Layer {
-            return Ok((layers, u64::from(self.converts(rule, prefix, 0))));
+            return Ok((layers, u64::from(self.converts(rule, prefixes, 0))));
         }
         if count > MAX_LAYERS {
             return Err(self.refusal("it names modules of more than 4096 layers"));
         }
         let packed =
-            (0..count).filter(|layer| rule.layers.holds(*layer) && self.converts(rule, prefix, *layer)).count();
+            (0..count).filter(|layer| rule.layers.holds(*layer) && self.converts(rule, prefixes, *layer)).count();
         Ok((layers, u64::try_from(packed).unwrap_or(u64::MAX)))
     }
 
-    fn converts(&self, rule: &Rule, prefix: &str, layer: u64) -> bool {
+    fn converts(&self, rule: &Rule, prefixes: &[&str], layer: u64) -> bool {
         let name = rule.name.strip_suffix(".weight").unwrap_or(&rule.name).replace("{}", &layer.to_string());
-        let prefix = if rule.place == Place::Head { "" } else { prefix };
-        let module = format!("{prefix}{name}");
-        !self.kept.hold(&module) && self.only.as_ref().is_none_or(|only| only.hold(&module))
+        let modules: Vec<_> = prefixes
+            .iter()
+            .map(|prefix| if rule.place == Place::Head { without_base(prefix) } else { prefix })
+            .map(|prefix| format!("{prefix}{name}"))
+            .collect();
+        let named = |those: &Modules| modules.iter().any(|module| those.hold(module));
+        !named(&self.kept) && self.only.as_ref().is_none_or(named)
+    }
+
+    /// Whether a tower's module stays as it is, under any of the names that it has had.
+    fn keeps_tower(&self, name: &str) -> bool {
+        let layer = name.strip_prefix("visual.").unwrap_or(name);
+        let names =
+            ["visual", "vision_tower", "vision_model", "vision_encoder"].map(|tower| format!("{tower}.{layer}"));
+        names
+            .iter()
+            .chain([&name.to_owned()])
+            .any(|name| self.kept.hold(name) || self.kept.hold(&format!("model.{name}")))
     }
 
     fn refusal(&self, why: &str) -> SizingError {

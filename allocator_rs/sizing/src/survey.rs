@@ -52,6 +52,7 @@ fn estimate_of(fields: &Fields, beside: Option<(&'static str, Fields)>) -> Resul
     if let Some(found) = Quantisation::of(fields, beside)? {
         checkpoint.stored_dtype = found.format;
         checkpoint.method.clone_from(&found.method);
+        checkpoint.stored_block = found.block();
         let prefix = if architecture.prefix.is_empty() { "model." } else { architecture.prefix };
         let element = checkpoint.element_bytes(found.format);
         let (packed, bytes) = found.estimate(&checkpoint.model, prefix, element)?;
@@ -98,9 +99,8 @@ fn from_tensors(
     (shards, tensors): (&Shards, &Tensors),
 ) -> Result<Checkpoint> {
     let name = fields.architecture()?;
-    let known = find_any(name);
+    let (known, mut model) = build_any(name, fields)?;
     let architecture: &'static Architecture = known.as_ref().map_or(&FOREIGN, |row| *row);
-    let mut model = architecture.family.build(architecture, fields)?;
     let task = task_in(source, known.as_ref().map_or_else(|_| task_of(name), |row| row.task), &mut model);
     let left_out = LeftOut::of(&model, source, shards, tensors)?;
     let found = Found::of(architecture, tensors, &left_out, quantisation.map(|found| found.bits))?;
@@ -140,6 +140,7 @@ fn from_tensors(
         stored_bytes: found.bytes,
         held_bytes: held_bytes(architecture, tensors, &left_out)?,
         packed_parameters: found.packed,
+        stored_block: quantisation.map_or((0, 0), Quantisation::block),
         separate_head: found.separate_head,
         has_weights: true,
         put_together: is_put_together(architecture, &model, tensors),
@@ -151,6 +152,20 @@ fn from_tensors(
         tokenizer: None,
         model,
     })
+}
+
+/// The model by the catalogue's rules, or by the usual fields where it has none, or where a wrapper's config leaves a part out.
+fn build_any(name: &str, fields: &Fields) -> Result<(Result<&'static Architecture>, Model)> {
+    let known = match find_any(name) {
+        Ok(row) => match row.family.build(row, fields) {
+            Ok(model) => return Ok((Ok(row), model)),
+            Err(error) if row.family.is_wrapper() => Err(error),
+            Err(error) => return Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    let model = FOREIGN.family.build(&FOREIGN, fields)?;
+    Ok((known, model))
 }
 
 /// Whether the files keep the second part of a parameter in a tensor of its own.

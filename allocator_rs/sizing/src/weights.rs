@@ -3,7 +3,7 @@
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::model::{Model, Place, Rule, Split, Tally};
-use crate::request::Request;
+use crate::request::{Engine, Request};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
 const WHAT: &str = "the weights";
@@ -159,6 +159,7 @@ pub fn rank_tally(model: &Model, request: &Request, stage: Stage) -> Result<Tall
         let copies = match rule.place {
             Place::Layer => rule.layers.count(stage.begin, stage.end),
             Place::Head => u64::from(stage.last),
+            Place::Tower => u64::from(stage.first),
             // Embeddings lie first, norms and whatever else stands alone last; a tied embedding is needed at both ends.
             Place::Base => {
                 let embeds = rule.role == crate::model::Role::Embedding;
@@ -203,7 +204,8 @@ fn padded_vocabulary(rule: &Rule, ranks: u64) -> Result<u64> {
 ///
 /// # Errors
 /// [`SizingError::SplitInvalid`].
-pub fn check_split(model: &Model, request: &Request) -> Result<()> {
+pub fn check_split(checkpoint: &Checkpoint, request: &Request) -> Result<()> {
+    let model = &checkpoint.model;
     let (ranks, count) = (request.tensor_parallel, request.pipeline_parallel);
     let shape = &model.shape;
     let refuse = |what, value, detail| Err(SizingError::SplitInvalid { what, value, detail });
@@ -221,6 +223,30 @@ pub fn check_split(model: &Model, request: &Request) -> Result<()> {
     }
     if count > shape.layers {
         return refuse("pipeline_parallel", count, "there are fewer layers than stages");
+    }
+    if ranks > 1 && request.engine != Engine::LlamaCpp { check_matrices(checkpoint, request) } else { Ok(()) }
+}
+
+/// Refuse a split that leaves a part of a matrix over, or cuts through what shares a scale: vLLM's `divide`, its fused experts, and its
+/// checks of blocks and groups (`validate_fp8_block_shape`, `create_weights` of GPTQ and AWQ).
+fn check_matrices(checkpoint: &Checkpoint, request: &Request) -> Result<()> {
+    let ranks = request.tensor_parallel;
+    let (rows, columns) = if checkpoint.holds(request.dtype) { checkpoint.stored_block } else { (0, 0) };
+    for rule in checkpoint.model.rules.iter().filter(|rule| rule.is_matrix() && rule.split == Split::Even) {
+        let (outputs, inputs, _) = rule.matrix();
+        let (side, scaled) = if rule.shares_inputs() { (inputs, columns) } else { (outputs, rows) };
+        // Fused halves (gate and input of an MLP in one tensor) are shared out one by one.
+        let halves = if rule.name.contains("gate_up") && !rule.shares_inputs() { 2 } else { 1 };
+        let (each, rest) = (side.checked_div(halves).unwrap_or(side), side.checked_rem(halves));
+        let mine = each.checked_div(ranks).unwrap_or(0);
+        let detail = if rest != Some(0) || each.checked_rem(ranks) != Some(0) {
+            "it must divide the widths of the MLP and of the experts"
+        } else if scaled > 0 && mine.checked_rem(scaled) != Some(0) {
+            "it cuts through weights that share a scale (blocks or groups of the checkpoint's format)"
+        } else {
+            continue;
+        };
+        return Err(SizingError::SplitInvalid { what: "tensor_parallel", value: ranks, detail });
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ fn plain(architecture: &str) -> Map<String, Value> {
     // Mamba-2's heads are bound to its width: 16 * 4 / 16.
     config.insert("head_dim".to_owned(), json!(16));
     config.insert("n_positions".to_owned(), json!(64));
+    // Towers have their classes' defaults.
+    config.insert("vision_config".to_owned(), json!({}));
     config
 }
 
@@ -134,6 +136,73 @@ fn every_row_reads_a_plain_config_and_adds_up() {
             assert!(sized.components.iter().all(|part| part.bytes <= part.upper_bytes && !part.formula.is_empty()));
         }
     }
+}
+
+/// A Mixture's config in FP8 blocks, or another quantisation; its experts are 768 wide.
+fn experts(quantisation: &Value) -> Value {
+    json!({
+        "architectures": ["Qwen3MoeForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 32,
+        "num_key_value_heads": 4, "head_dim": 128, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 4,
+        "num_experts_per_tok": 2, "decoder_sparse_step": 1, "vocab_size": 512, "max_position_embeddings": 64,
+        "torch_dtype": "bfloat16", "quantization_config": quantisation
+    })
+}
+
+fn split(config: &Value, tensor_parallel: u64) -> Result<u64, String> {
+    let checkpoint = survey_config(config.to_string().as_bytes()).unwrap();
+    let dtype = checkpoint.stored_dtype;
+    let request = Request { engine: Engine::Vllm, tensor_parallel, ..Request::torch(dtype, 8, 1) };
+    totals_for(&checkpoint, &request).map(|totals| totals.bytes).map_err(|error| error.to_string())
+}
+
+#[test]
+fn splits_that_vllm_refuses_are_refused() {
+    let blocks = experts(&json!({"quant_method": "fp8", "weight_block_size": [128, 128]}));
+    // 768 / 2 is three blocks, 768 / 4 one and a half, 768 / 8 less than one.
+    assert!(split(&blocks, 2).is_ok());
+    for ranks in [4, 8] {
+        assert!(split(&blocks, ranks).unwrap_err().contains("share a scale"), "{ranks}");
+    }
+    // Without blocks the experts divide by eight; groups of 128 inputs do not.
+    assert!(split(&experts(&Value::Null), 8).is_ok());
+    let groups = experts(&json!({"quant_method": "gptq", "bits": 4, "group_size": 128}));
+    assert!(split(&groups, 8).unwrap_err().contains("share a scale"));
+    let mut odd = experts(&Value::Null);
+    odd["moe_intermediate_size"] = json!(770);
+    assert!(split(&odd, 4).unwrap_err().contains("widths"));
+}
+
+#[test]
+fn a_packed_wrapper_is_told_by_its_files_unless_its_tower_is_kept() {
+    let config = |kept: Value| {
+        let text = json!({
+            "model_type": "qwen3_vl_text", "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 64, "intermediate_size": 512, "vocab_size": 512, "max_position_embeddings": 64
+        });
+        json!({
+            "architectures": ["Qwen3VLForConditionalGeneration"], "torch_dtype": "bfloat16", "text_config": text,
+            "vision_config": {}, "quantization_config": {"quant_method": "fp8", "modules_to_not_convert": kept}
+        })
+    };
+    let read = |kept| survey_config(config(kept).to_string().as_bytes());
+    assert!(read(json!(["lm_head"])).unwrap_err().to_string().contains("vision tower"));
+    let plain = survey_config(
+        config(json!([]))
+            .as_object()
+            .map(|map| {
+                let mut map = map.clone();
+                map.remove("quantization_config");
+                Value::Object(map).to_string()
+            })
+            .unwrap_or_default()
+            .as_bytes(),
+    )
+    .unwrap();
+    // Every linear layer but the head loses a byte a value; those named by a wrapper's longer names keep it.
+    let whole = read(json!(["visual", "lm_head"])).unwrap();
+    assert!(whole.stored_bytes < plain.stored_bytes);
+    let kept = read(json!(["model.visual", "lm_head", "model.language_model.layers.1.mlp"])).unwrap();
+    assert_eq!(whole.packed_parameters - kept.packed_parameters, 3 * 256 * 512);
 }
 
 #[test]
@@ -317,7 +386,7 @@ proptest! {
     #[test]
     fn more_ranks_never_need_more_each(log in 0_u32..4, context in 1_u64..64, sequences in 1_u64..9) {
         let mut config = plain("LlamaForCausalLM");
-        for (field, value) in [("num_attention_heads", 16), ("num_key_value_heads", 4), ("hidden_size", 64)] {
+        for (field, value) in [("num_attention_heads", 16), ("num_key_value_heads", 4), ("hidden_size", 64), ("intermediate_size", 128)] {
             config.insert(field.to_owned(), json!(value));
         }
         let checkpoint = read(&config).unwrap();

@@ -48,7 +48,7 @@ pub fn size(checkpoint: &Checkpoint, dtype: WeightDtype, context_length: u64, ma
 pub fn totals_for(checkpoint: &Checkpoint, request: &Request) -> Result<Totals> {
     if request.pipeline_parallel == 1 {
         request.check(checkpoint.model.shape.max_context)?;
-        check_split(&checkpoint.model, request)?;
+        check_split(checkpoint, request)?;
         let mut totals = Totals::default();
         bill(checkpoint, request, whole(checkpoint), &mut totals)?;
         return Ok(totals);
@@ -64,7 +64,7 @@ const fn whole(checkpoint: &Checkpoint) -> Stage {
 /// Totals of every rank, and the stage that needs the most. Ranks of one stage are alike.
 fn rank_totals(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Totals>, Stage)> {
     request.check(checkpoint.model.shape.max_context)?;
-    check_split(&checkpoint.model, request)?;
+    check_split(checkpoint, request)?;
     let mut ranks = Vec::new();
     let mut worst = (0, whole(checkpoint));
     for stage in stages(checkpoint.model.shape.layers, request.pipeline_parallel) {

@@ -33,7 +33,10 @@ pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage:
     } else {
         rank_tally(&checkpoint.model, request, stage)?
     };
-    if checkpoint.holds(request.dtype) {
+    // llama.cpp maps the file: vectors that are in FP32 beside matrices in 16 bit stay so.
+    let mapped =
+        request.engine == Engine::LlamaCpp && checkpoint.has_weights && request.dtype == checkpoint.stored_dtype;
+    if checkpoint.holds(request.dtype) || mapped {
         stored_weights(checkpoint, request, stage, ledger)?;
     } else {
         weights::add(ledger, checkpoint, request.dtype, &tally, true)?;
@@ -83,7 +86,8 @@ fn stored_weights<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: 
     ledger.add("weights", bytes, upper, || {
         let numbers = [("stored", checkpoint.held_bytes), ("ranks", ranks), ("layers", mine), ("all_layers", layers)];
         let source = if checkpoint.has_weights { "the files' headers" } else { "config.json, by the format's layout" };
-        Detail::new("stored*layers/all_layers/ranks", &numbers, source)
+        let formula = if split { "stored*layers/all_layers/ranks" } else { "stored" };
+        Detail::new(formula, &numbers, source)
     })
 }
 

@@ -9,10 +9,12 @@ pub mod foreign;
 mod foreign_layers;
 pub mod gpt2;
 pub mod llama;
+pub mod multimodal;
 pub mod opt;
 pub mod recurrent;
 pub mod seq2seq;
 pub mod style;
+pub mod towers;
 
 use std::borrow::Cow;
 
