@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.devices import memory_alarms
-from echoplaned.core.events import InstancePlaced, MemorySampled, PlacementDelayed
+from echoplaned.core.events import InstancePlaced, DeviceMemoryMeasured, PlacementDelayed
 from echoplaned.core.fit import unfit
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
@@ -29,7 +29,7 @@ def holding(*measured: MeasuredMemory) -> State:
     """Return a state in which ``m/v1#0`` holds 128 MiB of 16 GiB, and devices were measured."""
     state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), builders.order()))
     placed = InstancePlaced(0.0, KEY, on_one_device("host", 128 * MIB), state.reservation_epoch)
-    return builders.run(state, placed, MemorySampled(1.0, measured))
+    return builders.run(state, placed, DeviceMemoryMeasured(1.0, measured))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_broken_promise_is_an_alarm() -> None:
 
 def test_without_reservations_nobody_is_promised_anything() -> None:
     """A full device on which nothing of ours lies is no alarm."""
-    state = builders.run(builders.empty_state(), MemorySampled(0.0, (MeasuredMemory("host", 16 * GIB, 0, 0),)))
+    state = builders.run(builders.empty_state(), DeviceMemoryMeasured(0.0, (MeasuredMemory("host", 16 * GIB, 0, 0),)))
     assert memory_alarms(state) == ()
 
 

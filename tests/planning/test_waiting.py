@@ -10,7 +10,7 @@ import pytest
 
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.effects import PlaceInstance
-from echoplaned.core.events import Event, InstancePlaced, MemorySampled, PlacementDelayed, PlacementRefused
+from echoplaned.core.events import Event, InstancePlaced, DeviceMemoryMeasured, PlacementDelayed, PlacementRefused
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
@@ -69,7 +69,7 @@ def waiting(*measured: MeasuredMemory, context_length: int = 512) -> State:
     """Return a state in which ``m/v1#0`` wants 128 MiB, and devices were measured."""
     order = builders.order(context_length=context_length)
     state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
-    return builders.run(state, MemorySampled(0.0, measured))
+    return builders.run(state, DeviceMemoryMeasured(0.0, measured))
 
 
 async def test_an_instance_waits_for_what_is_not_free_yet() -> None:
@@ -119,7 +119,7 @@ async def test_an_open_context_gets_shorter(replicas: int) -> None:
 
     order = builders.order(context_length=0, replicas=replicas)
     state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
-    state = builders.run(state, MemorySampled(0.0, (FULL,)))
+    state = builders.run(state, DeviceMemoryMeasured(0.0, (FULL,)))
     event = await Asked(shorter).place(state, looks=60, since_s=-30.0)
     assert isinstance(event, InstancePlaced)
     assert event.placement == on_one_device("host", 64 * MIB)

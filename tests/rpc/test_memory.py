@@ -8,7 +8,7 @@ import grpc
 
 from echoplane.googleapis import operations_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2
-from echoplaned.core.events import MemorySampled, PlacementDelayed
+from echoplaned.core.events import DeviceMemoryMeasured, PlacementDelayed
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
@@ -26,7 +26,7 @@ FULL = MeasuredMemory("host", 16 * GIB, 20 * MIB, 0, (TRAINER,))
 
 def sample(world: World, *measured: MeasuredMemory) -> None:
     """Let the devices be measured."""
-    world.handle.emit(MemorySampled(world.handle.now_s(), measured))
+    world.handle.emit(DeviceMemoryMeasured(world.handle.now_s(), measured))
 
 
 async def host(world: World) -> planning_pb2.Device:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from echoplaned.core.events import MemorySampled, PlacementDelayed
+from echoplaned.core.events import DeviceMemoryMeasured, PlacementDelayed
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, foreign_text
 from echoplaned.core.queries import find_instance, find_measured, reserved_bytes
@@ -13,7 +13,7 @@ from echoplaned.core.state import InstanceState, MemoryWait, Model, State
 from echoplaned.core.transaction import Transaction
 
 
-def on_sampled(transaction: Transaction, event: MemorySampled) -> None:
+def on_sampled(transaction: Transaction, event: DeviceMemoryMeasured) -> None:
     """Keep what was measured; tell of promises that others broke, and have the planner look again for whoever waits."""
     known = {device.device_id for device in transaction.state.devices}
     measured = tuple(one for one in event.devices if one.device_id in known)

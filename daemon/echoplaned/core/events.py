@@ -61,7 +61,7 @@ class PlacementDelayed:
 
 
 @dataclass(frozen=True, slots=True)
-class MemorySampled:
+class DeviceMemoryMeasured:
     """Devices were looked at; those that could not be are left out."""
 
     now_s: float
@@ -344,7 +344,7 @@ Event = (
     | Int8BaselineMeasured
     | TrafficEvent
     | GatesJudged
-    | MemorySampled
+    | DeviceMemoryMeasured
     | AdapterFailed
     | Tick
     | Recovered

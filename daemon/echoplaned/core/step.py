@@ -219,7 +219,7 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.InstancePlaced: instances.on_placed,
         events.PlacementRefused: instances.on_placement_refused,
         events.PlacementDelayed: devices.on_delayed,
-        events.MemorySampled: devices.on_sampled,
+        events.DeviceMemoryMeasured: devices.on_sampled,
         events.EngineReady: instances.on_engine_event,
         events.ProbesPassed: instances.on_engine_event,
         events.ProbesFailed: instances.on_engine_event,

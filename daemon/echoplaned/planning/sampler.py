@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from echoplaned.core.events import MemorySampled
+from echoplaned.core.events import DeviceMemoryMeasured
 from echoplaned.core.state import State
 from echoplaned.planning.measuring import Meter, differs
 from echoplaned.ports.emit import Clock, Emit
@@ -53,11 +53,11 @@ class MemorySampler:
             found = await asyncio.to_thread(self._meter.measure)
             state = self._state()
             if differs(state.measured, found) or any(model.waits for model in state.models.values()):
-                self._emit(MemorySampled(self._clock(), found))
+                self._emit(DeviceMemoryMeasured(self._clock(), found))
 
-    async def first(self) -> MemorySampled:
+    async def first(self) -> DeviceMemoryMeasured:
         """Return the first look: nothing is planned on what is reserved alone."""
-        found: list[MemorySampled] = []
+        found: list[DeviceMemoryMeasured] = []
         with contain(self._failed):
-            found.append(MemorySampled(self._clock(), await asyncio.to_thread(self._meter.measure)))
-        return found[0] if found else MemorySampled(self._clock(), ())
+            found.append(DeviceMemoryMeasured(self._clock(), await asyncio.to_thread(self._meter.measure)))
+        return found[0] if found else DeviceMemoryMeasured(self._clock(), ())

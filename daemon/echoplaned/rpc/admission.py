@@ -26,7 +26,7 @@ from echoplaned.core.errors import (
     SourceUnsupportedError,
     VersionNotFoundError,
 )
-from echoplaned.core.events import MemorySampled
+from echoplaned.core.events import DeviceMemoryMeasured
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import Violation
 from echoplaned.core.fit import require_fit
@@ -279,7 +279,7 @@ class Admission:
         looked = await asyncio.to_thread(planning.look, state)
         if looked.measured != state.measured:
             # Ahead of the command, so that the loop places the instance on what it was planned on.
-            self._deps.emit(MemorySampled(self._handle.now_s(), looked.measured))
+            self._deps.emit(DeviceMemoryMeasured(self._handle.now_s(), looked.measured))
         plan = await asyncio.to_thread(planning.plan, question, looked)
         released_s = state.released_s
         just_released = released_s is not None and self._handle.now_s() < released_s + RELEASE_SETTLES_S

@@ -201,7 +201,7 @@ def _sampled(t: Transcript, words: list[str], options: dict[str, str]) -> StepIn
     total, free = int(options["total"]) * MIB, int(options["free"]) * MIB
     own = int(options["own"]) * MIB if "own" in options else None
     holders = (MemoryHolder(options["by"], total - free - (own or 0)),) if "by" in options else ()
-    return ev.MemorySampled(t.now_s, tuple(MeasuredMemory(word, total, free, own, holders) for word in words))
+    return ev.DeviceMemoryMeasured(t.now_s, tuple(MeasuredMemory(word, total, free, own, holders) for word in words))
 
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
