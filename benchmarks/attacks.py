@@ -27,7 +27,7 @@ from rich.console import Console
 
 from benchmarks.peers.attack_kinds import kinds
 from benchmarks.reporting import Row, machine, percentile, show, write
-from benchmarks.world import daemon, hear, minilm, peer, say, scratch, wait_for_spares
+from benchmarks.world import daemon, hear, minilm, peer, say, scratch, wait_for_standby
 from echoplane import Client
 from echoplane.v1 import models_pb2
 
@@ -157,10 +157,10 @@ def stage(scale: Scale) -> Iterator[Stage]:
     source = minilm()
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
-        process = stack.enter_context(daemon(spares=1, roots=(source.parent,)))
+        process = stack.enter_context(daemon(standby=1, roots=(source.parent,)))
         request = load_request(source)
         with Client(process.address) as client:
-            wait_for_spares(process, 1)
+            wait_for_standby(process, 1)
             client.wait(client.load_model(request), 120)
             instance = client.get_version(f"{MODEL}/v1").instances[0]
         load = folder / "load.bin"

@@ -36,7 +36,7 @@ def measure() -> list[Row]:
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         source = make_encoder(folder / "models" / MODEL)
-        process = stack.enter_context(daemon(spares=0, roots=(source.parent,)))
+        process = stack.enter_context(daemon(standby=0, roots=(source.parent,)))
         echo = f"127.0.0.1:{hear(stack.enter_context(peer('echo_server')))}"
         with Client(process.address) as client:
             request = models_pb2.LoadModelRequest(model_id=MODEL, version_id="v1", source_uri=f"file:{source}")

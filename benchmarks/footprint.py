@@ -21,7 +21,7 @@ _SETTLE_S = 2.0
 def measure() -> list[Row]:
     """Start a daemon a few times on one state directory, then look at its memory before and with the streams."""
     with ExitStack() as stack:
-        process = stack.enter_context(daemon(spares=0))
+        process = stack.enter_context(daemon(standby=0))
         starts = [restart(process) for _ in range(STARTS)]
         time.sleep(_SETTLE_S)
         idle = rss_mb(process)

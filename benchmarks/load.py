@@ -1,4 +1,4 @@
-"""LoadModel from the RPC to READY with a warm spare, against a bare load and first forward in a warm process, by turns."""
+"""LoadModel from the RPC to READY with a worker on standby, against a bare load and first forward in a warm process, by turns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 
 from benchmarks.reporting import Row
-from benchmarks.world import daemon, hear, minilm, peer, say, wait_for_spares
+from benchmarks.world import daemon, hear, minilm, peer, say, wait_for_standby
 from echoplane import Client
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
@@ -54,8 +54,8 @@ def measure() -> list[Row]:
     with peer("bare_load", str(source)) as loader:
         hear(loader)
         for number in range(ROUNDS):
-            with daemon(spares=1, roots=(source.parent,)) as process, Client(process.address) as client:
-                wait_for_spares(process, 1)
+            with daemon(standby=1, roots=(source.parent,)) as process, Client(process.address) as client:
+                wait_for_standby(process, 1)
                 plan_once(client, source)  # the first call of a process compiles its rules; thrown away
                 plans.append(plan_once(client, source))
                 say(loader, "load")
@@ -76,10 +76,10 @@ def load_once(client: Client, process: DaemonProcess, source: Path, version: str
         operation = operations_pb2_grpc.OperationsStub(channel).WaitOperation(wait, timeout=60)
     total_s = time.perf_counter() - began
     read_completed(operation)
-    return Load(total_s, rpc_s, *told(process, version))
+    return Load(total_s, rpc_s, *read_load_times(process, version))
 
 
-def told(process: DaemonProcess, version: str) -> tuple[float, float]:
+def read_load_times(process: DaemonProcess, version: str) -> tuple[float, float]:
     """Read from the logs how long the worker loaded, and how much later the daemon called the instance ready."""
     ready = next(line for line in log_lines([process.log_path]) if is_ready(line, version))
     workers = log_lines((process.state_dir / "logs").glob("*.log"))

@@ -22,7 +22,7 @@ import grpc
 import psutil
 
 from benchmarks.reporting import RESULTS, machine
-from benchmarks.world import minilm, scratch, wait_for_spares
+from benchmarks.world import minilm, scratch, wait_for_standby
 from echoplane import Client
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
@@ -53,11 +53,11 @@ class Load:
 def load_once(python: str, source: Path, replicas: int) -> Load:
     """Start a daemon with as many standby workers as replicas, load once, and end it."""
     with scratch() as folder:
-        process = DaemonProcess(folder / "state", (source.parent,), ("--spare-workers", str(replicas)), python=python)
+        process = DaemonProcess(folder / "state", (source.parent,), ("--standby-workers", str(replicas)), python=python)
         try:
             process.start(120.0)
             with Client(process.address) as client:
-                wait_for_spares(process, replicas, _WAIT_S)
+                wait_for_standby(process, replicas, _WAIT_S)
                 return measure_load(client, process, source, replicas)
         finally:
             process.clean()

@@ -37,7 +37,7 @@ def measure() -> list[Row]:
         first = make_encoder(models / "v0")
         sources = [perturb(first, models / f"v{number + 1}", scale=1e-6, seed=number) for number in range(ROUNDS)]
         # No spares: the load comes before the stages and is not what is measured; a spare that warms up would disturb them.
-        with daemon(spares=0, roots=(models,)) as process, Client(process.address, _OPTIONS) as client:
+        with daemon(standby=0, roots=(models,)) as process, Client(process.address, _OPTIONS) as client:
             request = models_pb2.LoadModelRequest(model_id=MODEL, version_id="v0", source_uri=f"file:{first}")
             client.wait(client.load_model(request), 120)
             timed = [roll_out(client, source) for source in sources]

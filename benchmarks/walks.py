@@ -84,7 +84,7 @@ async def _running(folder: Path) -> AsyncIterator[str]:
     """Run a daemon in this process, as ``echoplaned serve`` does; yield its address."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     flags = {"listen": f"127.0.0.1:{free_port()}", "state_dir": folder / "state", "model_roots": (folder / "models",)}
-    settings = load_settings({**flags, "spare_workers": 0, "shutdown_grace_s": 0})
+    settings = load_settings({**flags, "standby_workers": 0, "shutdown_grace_s": 0})
     prepare_state_dir(settings.state_dir)
     with contextlib.closing(SqlStore.open(settings.state_dir)) as store:
         task = asyncio.create_task(root.run(root.assemble(settings, store)))

@@ -31,10 +31,10 @@ def scratch() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def daemon(*, spares: int, roots: tuple[Path, ...] = ()) -> Iterator[DaemonProcess]:
+def daemon(*, standby: int, roots: tuple[Path, ...] = ()) -> Iterator[DaemonProcess]:
     """Run a daemon on an empty state; neither it nor an engine of its outlives the block."""
     with scratch() as folder:
-        process = DaemonProcess(folder / "state", roots, ("--spare-workers", str(spares)))
+        process = DaemonProcess(folder / "state", roots, ("--standby-workers", str(standby)))
         try:
             process.start(_START_S)
             yield process
@@ -77,9 +77,9 @@ def hear(process: subprocess.Popen[str]) -> str:
     return line.strip()
 
 
-def wait_for_spares(process: DaemonProcess, count: int, timeout_s: float = 180.0) -> None:
+def wait_for_standby(process: DaemonProcess, count: int, timeout_s: float = 180.0) -> None:
     """Wait until so many workers are warm and nothing else warms up, so that nothing disturbs what is measured."""
-    wait_until(lambda: _phases(process).count(WorkerPhase.SPARE) >= count, timeout_s, "no spare became warm")
+    wait_until(lambda: _phases(process).count(WorkerPhase.STANDBY) >= count, timeout_s, "no spare became warm")
     time.sleep(_POLL_S)
 
 

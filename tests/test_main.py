@@ -60,7 +60,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings_for(state_dir: Path, **more: object) -> Settings:
     """Return the settings of a daemon that starts no engine by itself."""
     listen = f"127.0.0.1:{free_port()}"
-    return load_settings({"listen": listen, "state_dir": state_dir, "spare_workers": 0, "shutdown_grace_s": 0, **more})
+    return load_settings(
+        {"listen": listen, "state_dir": state_dir, "standby_workers": 0, "shutdown_grace_s": 0, **more}
+    )
 
 
 @asynccontextmanager
@@ -208,20 +210,20 @@ def test_an_empty_database_beside_workers_is_no_start(tmp_path: Path, capsys: py
 
 def test_check_says_every_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``check`` prints what the daemon would run with, and warns of what it could not do."""
-    assert root.main(["check", "--state-dir", str(tmp_path / "state"), "--spare-workers", "3"]) == 0
+    assert root.main(["check", "--state-dir", str(tmp_path / "state"), "--standby-workers", "3"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert {line.partition(":")[0] for line in said} >= set(Settings.model_fields)
-    assert "spare_workers: 3" in said
+    assert "standby_workers: 3" in said
     assert any(line.startswith("device host:") for line in said)
     assert any("no --model-root" in line for line in said)
 
 
 def test_wrong_settings_are_all_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Code 2, and a line for each setting that is wrong."""
-    assert root.main(["serve", "--listen", "everywhere", "--spare-workers", "-1"]) == 2
+    assert root.main(["serve", "--listen", "everywhere", "--standby-workers", "-1"]) == 2
     said = capsys.readouterr().err
     assert "--listen" in said
-    assert "--spare-workers" in said
+    assert "--standby-workers" in said
 
 
 def test_a_state_directory_of_a_running_daemon_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,13 +44,13 @@ def test_defaults_are_safe() -> None:
 def test_flags_come_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A flag wins over its variable; a flag that was not given leaves the variable."""
     monkeypatch.setenv("ECHOPLANE_LISTEN", "127.0.0.1:1")
-    monkeypatch.setenv("ECHOPLANE_SPARE_WORKERS", "3")
+    monkeypatch.setenv("ECHOPLANE_STANDBY_WORKERS", "3")
     monkeypatch.setenv("ECHOPLANE_LOG_LEVEL", "warning")
     monkeypatch.setenv("ECHOPLANE_METRICS_LISTEN", "")
-    settings = load_settings({"listen": "[::1]:2", "spare_workers": None, "state_dir": tmp_path / "s"})
+    settings = load_settings({"listen": "[::1]:2", "standby_workers": None, "state_dir": tmp_path / "s"})
     assert settings.listen == Address("::1", 2)
     assert str(settings.listen) == "[::1]:2"
-    assert settings.spare_workers == 3
+    assert settings.standby_workers == 3
     assert settings.log_level is LogLevel.WARNING
     assert settings.metrics_listen is None
     assert settings.state_dir == tmp_path / "s"
@@ -73,7 +73,7 @@ def test_all_errors_come_at_once_with_flag_and_variable(monkeypatch: pytest.Monk
         listen="0.0.0.0:8470",
         metrics_listen="nowhere",
         model_roots=(str(tmp_path / "gone"), str(tmp_path / "file")),
-        spare_workers=-1,
+        standby_workers=-1,
         log_level="LOUD",
         state_dir="a\0b",
         max_modles=3,
@@ -82,7 +82,7 @@ def test_all_errors_come_at_once_with_flag_and_variable(monkeypatch: pytest.Monk
         "listen",
         "metrics_listen",
         "model_roots",
-        "spare_workers",
+        "standby_workers",
         "log_level",
         "state_dir",
         "max_modles",
@@ -160,7 +160,7 @@ def test_settings_do_not_change() -> None:
     """Settings are read once and stay."""
     settings = load_settings({})
     with pytest.raises(ValueError, match="frozen"):
-        settings.spare_workers = 2
+        settings.standby_workers = 2
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -31,7 +31,7 @@ from echoplaned.worker.loading import LoadedModel
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling
 from echoplaned.worker.sentences import SentenceOptions
-from echoplaned.worker.sequences import Sampling, Sequence
+from echoplaned.worker.sequences import Sampling, TokenSequence
 
 TORCH_DTYPES: Final = {Dtype.FP32: torch.float32, Dtype.FP16: torch.float16, Dtype.BF16: torch.bfloat16}
 WITHOUT_INT8: Final = frozenset({"GPT2LMHeadModel", "MixtralForCausalLM"})
@@ -44,7 +44,7 @@ CARRIED: Final = (
     (Dtype.INT8, Dtype.BF16),
 )
 """What weights are held in, and what they were stored in."""
-KEPT: Final = frozenset({"activations", "kv_cache"})
+HELD_COMPONENTS: Final = frozenset({"activations", "kv_cache"})
 FAMILIES: Final = (
     "BertModel",
     "RobertaModel",
@@ -86,7 +86,7 @@ def step_peak(loaded: LoadedModel, rows: list[list[int]]) -> int:
     run = GenerationRun if loaded.options.task is Task.GENERATION else EncoderRun
 
     def step() -> object:
-        begun = run(loaded, [Sequence(list(row), Sampling(max_tokens=4), lambda _: None) for row in rows])
+        begun = run(loaded, [TokenSequence(list(row), Sampling(max_tokens=4), lambda _: None) for row in rows])
         begun.step()
         return begun
 
@@ -138,7 +138,7 @@ def planned(shape: Shape, dtypes: tuple[Dtype, Dtype], cpu_isa: CpuIsa = CpuIsa.
             ),
             cpu_isa=cpu_isa,
         )
-    parts = [part for part in sized.components if part.name in KEPT]
+    parts = [part for part in sized.components if part.name in HELD_COMPONENTS]
     return Planned(
         sum(part.bytes for part in parts),
         sum(part.upper_bytes for part in parts),

@@ -22,7 +22,7 @@ from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Sampling, Sequence
+from echoplaned.worker.sequences import Sampling, TokenSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def _step(loaded: LoadedModel, shape: tuple[int, int]) -> None:
     if len(ids) > 1:
         # What is planned is a padded batch: with rows of one length there is no mask, and nothing made of it.
         ids[-1].pop()
-    rows = [Sequence(row, Sampling(max_tokens=1), lambda _outcome: None) for row in ids]
+    rows = [TokenSequence(row, Sampling(max_tokens=1), lambda _outcome: None) for row in ids]
     run = GenerationRun(loaded, rows) if loaded.options.task is Task.GENERATION else EncoderRun(loaded, rows)
     run.step()
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.allocator.checkpoints import Recipe, remove_checkpoint, write_checkpoint
-from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, spare_worker
+from benchmarks.allocator.workers import Order, Taken, WorkerFailedError, standby_worker
 from benchmarks.world import minilm
-from echoplaned.core.calibration import MemoryUsage, Reading
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.calibration import MemorySample, MemoryUsage
+from echoplaned.core.errors import DaemonError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import SizedModel, explain, inspect_checkpoint, size_model
@@ -214,7 +214,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
     """Measure one case and size it.
 
     Raises:
-        EchoplaneError: it cannot be sized.
+        DaemonError: it cannot be sized.
         WorkerFailedError: it cannot be served.
     """
     checkpoint = inspect_checkpoint(source, with_digest=False)
@@ -223,7 +223,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
     )
     vocabulary = checkpoint.native.vocabulary_size
     order = Order(source, checkpoint.facts.task.value, case.dtype, case.sequences, case.tokens, vocabulary)
-    with spare_worker(exact_memory=case.trimmed) as worker:
+    with standby_worker(exact_memory=case.trimmed) as worker:
         taken = worker.measure(order, calls=_CALLS)
     traced = calls.trace(order) if case.trimmed else None
     return {
@@ -244,7 +244,7 @@ def run(case: Case, source: Path, calls: Tracer) -> dict[str, Any]:
     }
 
 
-def reading(name: str, taken: Taken, sized: SizedModel, stored_bytes: int) -> Reading:
+def reading(name: str, taken: Taken, sized: SizedModel, stored_bytes: int) -> MemorySample:
     """Return what the daemon would learn of the run."""
     usage = MemoryUsage(
         engine_version=taken.engine_version,
@@ -282,7 +282,7 @@ def main() -> None:
                 continue
             try:
                 row = run(case, checkpoints.path(case.recipe), calls)
-            except (EchoplaneError, WorkerFailedError) as error:
+            except (DaemonError, WorkerFailedError) as error:
                 print(f"{case.name}: {error}", file=sys.stderr)
                 continue
             with out.open("a", encoding="utf-8") as file:

@@ -19,7 +19,7 @@ from scipy import stats
 
 from benchmarks.reporting import RESULTS
 from echoplaned import _allocator
-from echoplaned.core.calibration import Reading
+from echoplaned.core.calibration import MemorySample
 from echoplaned.planning.calibration import BESIDE, TEMPORARY, WEIGHTS
 
 mpl.use("svg")
@@ -43,7 +43,7 @@ class Run:
     exact: int
     unsure: int
     tokenizer: int
-    reading: Reading
+    reading: MemorySample
     serving: int
     loading: int
     storage_error: int
@@ -69,7 +69,7 @@ def read(line: str) -> Run:
         exact=weights + temporary + beside,
         unsure=row["unsure"],
         tokenizer=parts.get("tokenizer", 0),
-        reading=Reading(**row["reading"]),
+        reading=MemorySample(**row["reading"]),
         serving=taken["serving_peak_bytes"],
         loading=taken["load_peak_bytes"],
         storage_error=taken["tensor_bytes"] - weights,

@@ -1,4 +1,4 @@
-"""Real worker processes under measurement: warm spare, load, full batches, and the figures that they report."""
+"""Real worker processes under measurement: warm standby, load, full batches, and the figures that they report."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Taken:
     exercised_sequences: int
     exercised_tokens: int
     engine_version: str
-    spare_bytes: int
+    standby_bytes: int
     load_s: float
 
 
@@ -60,7 +60,7 @@ class WorkerFailedError(RuntimeError):
 
 
 @contextmanager
-def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
+def standby_worker(*, exact_memory: bool) -> Iterator[StandbyWorker]:
     """Start a worker, wait until it is warm, and end it afterwards. ``exact_memory``: its heap hands freed blocks back at once."""
     with tempfile.TemporaryDirectory(prefix="measured-") as folder:
         options = LaunchOptions(
@@ -70,7 +70,7 @@ def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
         try:
             record = _listening_record(Path(folder))
             with grpc.insecure_channel(record.address, DIRECT_OPTIONS) as channel:
-                worker = SpareWorker(Path(folder), channel, key_metadata(record.control_key))
+                worker = StandbyWorker(Path(folder), channel, key_metadata(record.control_key))
                 worker.wait_for_standby()
                 yield worker
         finally:
@@ -78,7 +78,7 @@ def spare_worker(*, exact_memory: bool) -> Iterator[SpareWorker]:
             os.waitpid(pid, 0)
 
 
-class SpareWorker:
+class StandbyWorker:
     """A warm worker with no model yet.
 
     Args:
@@ -94,7 +94,7 @@ class SpareWorker:
         self._key = key
 
     def wait_for_standby(self) -> None:
-        """Return when it is a spare.
+        """Return when it is a standby.
 
         Raises:
             WorkerFailedError: it is not going to be.
@@ -122,16 +122,16 @@ class SpareWorker:
             raise WorkerFailedError(f"{error}\n{last_log_lines(self._state_dir, 'w1', 10)}") from error
         report = self._report()
         memory = report.memory
-        spare = memory.spare_rss_anon_bytes + memory.spare_rss_file_bytes
+        standby = memory.spare_rss_anon_bytes + memory.spare_rss_file_bytes
         return Taken(
             tensor_bytes=loaded.tensor_bytes,
-            load_peak_bytes=memory.load_peak_rss_bytes - spare,
-            serving_peak_bytes=memory.peak_rss_bytes - spare,
+            load_peak_bytes=memory.load_peak_rss_bytes - standby,
+            serving_peak_bytes=memory.peak_rss_bytes - standby,
             file_bytes=memory.rss_file_bytes - memory.spare_rss_file_bytes,
             exercised_sequences=memory.exercised_sequences,
             exercised_tokens=memory.exercised_tokens,
             engine_version=report.engine_version,
-            spare_bytes=spare,
+            standby_bytes=standby,
             load_s=loaded.load_s,
         )
 

@@ -25,7 +25,7 @@ STEPS: Final = (20, 40, 80)
 """Each number of steps is twice the one before."""
 _REFERENCE: Final = ("radau-iia5", 400)
 """So many steps of order 5 with an error constant of 1/7200 are exact to rounding."""
-_MOST_ITERATIONS: Final = 100
+_MAX_ITERATIONS: Final = 100
 
 Values = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def solve(tableau: Tableau, problem: Problem, steps: int) -> Values:
     h, y = TIME / steps, np.array([problem.start])
     for _ in range(steps):
         stages = np.repeat(problem.slope(y), len(b), axis=0)
-        for _ in range(_MOST_ITERATIONS):
+        for _ in range(_MAX_ITERATIONS):
             before, stages = stages, problem.slope(y + h * (a @ stages))
             if np.array_equal(before, stages):
                 break

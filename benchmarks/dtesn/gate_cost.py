@@ -26,10 +26,10 @@ from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.dtesn import SIZE_CLASSES
 from echoplaned.dtesn.trees import default_tree
 from echoplaned.gates.echo import description, encoding, evidence, features, verdict
-from echoplaned.gates.echo.evidence import BehaviourSeen, EchoEvidence, Fitted
+from echoplaned.gates.echo.evidence import BehaviourObservation, EchoEvidence, FitResult
 from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
-from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.matching import TracedRequest
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
 from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
@@ -63,23 +63,26 @@ def traces(count: int, tokens: int, seed: int) -> list[RequestTrace]:
     ]
 
 
-def requests(told: list[RequestTrace]) -> tuple[Request, ...]:
+def requests(told: list[RequestTrace]) -> tuple[TracedRequest, ...]:
     """Return telemetry as the gate takes it."""
     return tuple(
-        Request(trace.version == _NEW, stratum_of(trace), sequence_of(trace), trace.conversation) for trace in told
+        TracedRequest(trace.version == _NEW, stratum_of(trace), sequence_of(trace), trace.conversation)
+        for trace in told
     )
 
 
 def gathered(tokens: int, network: Network) -> EchoEvidence:
     """Return evidence that has what the listeners are to be fitted on."""
     told = requests(traces(2 * CALIBRATION_WANTED, tokens, 0))
-    seen = BehaviourSeen(calibration=tuple(one for one in told if not one.is_new))
+    seen = BehaviourObservation(calibration=tuple(one for one in told if not one.is_new))
     return evidence.observe(evidence.begin(replace(_SUBJECT, network=network)), seen)
 
 
 def calibrated(known: EchoEvidence) -> EchoEvidence:
     """Return evidence whose listeners are fitted."""
-    return evidence.observe(known, BehaviourSeen(fitted=Fitted(features.fit(known.live.to_fit, known.subject.network))))
+    return evidence.observe(
+        known, BehaviourObservation(fit_result=FitResult(features.fit(known.live.to_fit, known.subject.network)))
+    )
 
 
 def cpu_s(work: Callable[[], object]) -> float:
@@ -92,7 +95,7 @@ def cpu_s(work: Callable[[], object]) -> float:
 def listened(known: EchoEvidence, told: list[RequestTrace]) -> EchoEvidence:
     """Take requests in, tick by tick, with a verdict after each."""
     for first in range(0, len(told), REQUESTS_A_TICK):
-        known = evidence.observe(known, BehaviourSeen(requests=requests(told[first : first + REQUESTS_A_TICK])))
+        known = evidence.observe(known, BehaviourObservation(requests=requests(told[first : first + REQUESTS_A_TICK])))
         verdict.decide(known)
     return known
 
@@ -107,7 +110,7 @@ def measure(tokens: int, rounds: int) -> list[Row]:
         kept.append(REQUESTS // REQUESTS_A_TICK * cpu_s(lambda known=known: encoding.encode(known)))  # type: ignore[misc]
         described.append(cpu_s(lambda known=known: description.describe(known.live.newest)))  # type: ignore[misc]
     written = f"evidence written {REQUESTS // REQUESTS_A_TICK} times, without the disk"
-    one = f"one description (MMD) of {description.MOST_PAIRS} pairs"
+    one = f"one description (MMD) of {description.MAX_PAIRS} pairs"
     return [
         *rows,
         Row(written, statistics.median(kept), "s of CPU"),

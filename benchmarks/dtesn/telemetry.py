@@ -24,7 +24,7 @@ from benchmarks.reporting import Row
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
-from echoplaned.engines.channels import Line
+from echoplaned.engines.channels import EngineChannel
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache, launch
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import WatchedProcess
@@ -117,14 +117,14 @@ async def rate(stub: oip_grpc.GRPCInferenceServiceStub, pid: int, rounds: int) -
     return Rate(tokens / took_s, used_s / tokens * 1e6)
 
 
-async def watch(line: Line, fraction: float) -> None:
+async def watch(line: EngineChannel, fraction: float) -> None:
     """Read traces, as the daemon does, until cancelled; a fraction of 0 switches them off and returns."""
     control = worker_pb2_grpc.WorkerServiceStub(line.channel)
     async for _ in control.WatchTraces(worker_pb2.WatchTracesRequest(fraction=fraction), metadata=line.metadata):
         pass
 
 
-async def compare(line: Line, pid: int, pairs: int) -> Cost:
+async def compare(line: EngineChannel, pid: int, pairs: int) -> Cost:
     """Measure in pairs, each in the other order than the one before."""
     stub = oip_grpc.GRPCInferenceServiceStub(line.channel)
     await rate(stub, pid, ROUNDS)

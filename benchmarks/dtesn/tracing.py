@@ -28,8 +28,8 @@ from echoplaned.testing.checkpoints import make_decoder
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Outcome, Sampling, Sequence
-from echoplaned.worker.tracing import Origin, Tracer
+from echoplaned.worker.sequences import Outcome, Sampling, TokenSequence
+from echoplaned.worker.tracing import TraceOrigin, Tracer
 
 _PROMPT_TOKENS = 16
 
@@ -44,11 +44,11 @@ class Batch:
         )
         self._run = GenerationRun(loaded, [self._sequence(row) for row in rows.tolist()])
 
-    def _sequence(self, row: list[int]) -> Sequence:
+    def _sequence(self, row: list[int]) -> TokenSequence:
         sampling, listener = Sampling(max_tokens=TOKENS), _forget
         if self._tracer is not None:
-            listener = self._tracer.tap(Origin(), row, sampling, listener)
-        return Sequence(row, sampling, listener, traced=self._tracer is not None)
+            listener = self._tracer.tap(TraceOrigin(), row, sampling, listener)
+        return TokenSequence(row, sampling, listener, traced=self._tracer is not None)
 
     @property
     def done(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.reporting import Row
-from echoplaned.dtesn import SIZE_CLASSES, Settings, TreeReservoir
+from echoplaned.dtesn import SIZE_CLASSES, ReservoirSettings, TreeReservoir
 
 SEEDS: Final = 20
 TOLERANCE: Final = 1e-5
@@ -22,7 +22,10 @@ def measure() -> list[Row]:
 
 def _class(size_class: str) -> list[Row]:
     given = TreeReservoir.of_class(size_class, 4).washout(TOLERANCE)
-    met = [steps_until_met(TreeReservoir.of_class(size_class, 4, Settings(seed=seed)), seed) for seed in range(SEEDS)]
+    met = [
+        steps_until_met(TreeReservoir.of_class(size_class, 4, ReservoirSettings(seed=seed)), seed)
+        for seed in range(SEEDS)
+    ]
     name, rate = f"washout of the {size_class} class to {TOLERANCE:g}", "what the rate gives"
     return [
         Row(f"{name}, most of {SEEDS} seeds", max(met), "steps", rate, given, given, rate),

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates.simulation import Ending, Outcome, Traffic, simulate
+from echoplaned.gates.simulation import SimulatedTraffic, SimulationEnding, SimulationOutcome, simulate
 from echoplaned.gates.statistics.noninferiority import (
     Rate,
     difference_upper_bound,
@@ -77,7 +77,7 @@ class Case:
     name: str
     group: str
     policy: RolloutPolicy
-    traffic: Traffic
+    traffic: SimulatedTraffic
     bar: str = ""
     meets: Callable[[Row], bool | None] | None = None
     last_stage: int | None = None
@@ -107,7 +107,7 @@ def cases() -> list[Case]:
             f"equal versions, {rate:g} requests/s, {error:.1%} errors",
             "equal",
             STANDARD,
-            Traffic(rate, new_error=error, old_error=error),
+            SimulatedTraffic(rate, new_error=error, old_error=error),
             "rolled back <= 1 %",
             _rolled_back_at_most_one_percent,
         )
@@ -115,22 +115,23 @@ def cases() -> list[Case]:
     ]
     for rate in (10.0, 20.0, 50.0, 100.0):
         for error, most in ((1.0, 5), (0.2, 50), (0.05, 350)):
-            traffic = Traffic(rate, new_error=error, old_error=0.005)
+            traffic = SimulatedTraffic(rate, new_error=error, old_error=0.005)
             name = f"{error:.0%} errors at 5 %, {rate:g} requests/s"
             bar, meets = f"p95 <= {most} requests", _requests_at_most(most)
             asked.append(Case(name, "found", STANDARD, traffic, bar, meets, last_stage=1, share=0.3))
     short = replace(STANDARD, stage_max_s=30.0)
-    silent = Traffic(0.0, probes_fail_new=1.0, probes_fail_old=1.0)
+    silent = SimulatedTraffic(0.0, probes_fail_new=1.0, probes_fail_old=1.0)
     asked.append(
         Case("no traffic, no probe answered", "silent", short, silent, "none promoted in these runs", _never_promotes)
     )
-    asked.append(Case("no traffic, probes pass", "silent", STANDARD, Traffic(0.0), share=0.02))
-    unreachable = Traffic(50.0, reachable=False)
+    asked.append(Case("no traffic, probes pass", "silent", STANDARD, SimulatedTraffic(0.0), share=0.02))
+    unreachable = SimulatedTraffic(50.0, reachable=False)
     asked.append(Case("nobody reaches the new version, 50 requests/s", "silent", STANDARD, unreachable, share=0.05))
     asked += [
-        Case(f"demo: good, {rate:g} requests/s", "demo", DEMO, Traffic(rate), share=0.05) for rate in (20.0, 35.0, 50.0)
+        Case(f"demo: good, {rate:g} requests/s", "demo", DEMO, SimulatedTraffic(rate), share=0.05)
+        for rate in (20.0, 35.0, 50.0)
     ]
-    cut = Traffic(20.0, new_error=0.1, client_errors=True)
+    cut = SimulatedTraffic(20.0, new_error=0.1, client_errors=True)
     asked += [
         Case(f"demo: 10 % refused, {rate:g} requests/s", "demo", DEMO, replace(cut, rate_per_s=rate), share=0.2)
         for rate in (20.0, 35.0, 50.0)
@@ -141,23 +142,24 @@ def cases() -> list[Case]:
 def run(case: Case, runs: int, first: int, interval_s: float) -> Row:
     """Simulate one case; run number n always has the same seed."""
     count = max(1, round(runs * case.share))
-    outcomes: list[Outcome] = []
+    outcomes: list[SimulationOutcome] = []
     for n in range(first, first + count):
         random = Random(SEED + n)
         outcomes.append(simulate(case.policy, case.traffic, random, interval_s=interval_s, last_stage=case.last_stage))
     endings = [outcome.ending for outcome in outcomes]
     found = case.group == "found"
     requests = sorted(
-        math.inf if found and outcome.ending is not Ending.FAILED else outcome.new_requests for outcome in outcomes
+        math.inf if found and outcome.ending is not SimulationEnding.FAILED else outcome.new_requests
+        for outcome in outcomes
     )
     times = sorted(outcome.time_s for outcome in outcomes)
     late = min(count - 1, int(0.95 * count))
     row = Row(
         case.name,
         count,
-        endings.count(Ending.PROMOTED),
-        endings.count(Ending.FAILED),
-        endings.count(Ending.EXPIRED),
+        endings.count(SimulationEnding.PROMOTED),
+        endings.count(SimulationEnding.FAILED),
+        endings.count(SimulationEnding.EXPIRED),
         None if math.isinf(requests[count // 2]) else int(requests[count // 2]),
         None if math.isinf(requests[late]) else int(requests[late]),
         times[count // 2],

@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 
 from echoplaned.command_line import parse
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import DaemonError
 from echoplaned.core.events import Recovered
 from echoplaned.core.queries import find_facts, owned_engines
 from echoplaned.core.state import State
@@ -61,7 +61,7 @@ from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.logging import configure_logging
 from echoplaned.telemetry.loop_observer import LoopObserver
 from echoplaned.telemetry.measured import MeasuredStore, counting_emit
-from echoplaned.telemetry.metrics import Metrics, Readings, XdsReading, XdsTypeReading
+from echoplaned.telemetry.metrics import Metrics, MetricSources, XdsCounts, XdsTypeCounts
 from echoplaned.xds import ads, lrs
 from echoplaned.xds.ads import AdsService
 from echoplaned.xds.budgets import XdsBudgets
@@ -110,9 +110,9 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     clock = clock or steady_clock(settings)
     trace_store = TraceStore()
     metrics = Metrics(
-        Readings(
+        MetricSources(
             lambda: loop.state,
-            lambda: _xds_reading(publisher),
+            lambda: _xds_counts(publisher),
             lambda: loop.event_count,
             trace_store.counts,
             lambda: loop.faults.counts,
@@ -225,7 +225,7 @@ def _engine_options(settings: Settings) -> EngineProcessOptions:
     return EngineProcessOptions(
         settings.state_dir,
         kinds=_kinds(settings),
-        standby_count=settings.spare_workers,
+        standby_count=settings.standby_workers,
         bytecode_cache=default_bytecode_cache(Path.home()),
     )
 
@@ -245,7 +245,7 @@ def _kinds(settings: Settings) -> tuple[EngineKind, ...]:
 def _engines(
     settings: Settings, options: EngineProcessOptions, loop: Loop, totals: WorkerTotals, traces: TraceStore
 ) -> EngineProcesses:
-    tracing = Tracing(traces, settings.traces, loop.now_s)
+    tracing = Tracing(traces, settings.trace_sampling_ratio, loop.now_s)
     sinks = EngineSinks(loop.emit, totals, loop.faults.report, tracing, lambda key: find_facts(loop.state, key))
     return EngineProcesses(options, sinks, Clocks(loop.now_s, time.monotonic), lambda: f"w-{new_id()}")
 
@@ -282,10 +282,10 @@ def _xds_totals(publisher: Publisher) -> XdsTotals:
     )
 
 
-def _xds_reading(publisher: Publisher) -> XdsReading:
+def _xds_counts(publisher: Publisher) -> XdsCounts:
     stats = publisher.stats
-    types = tuple(XdsTypeReading(each.type.name, each.pushes, each.acks, each.nacks) for each in stats.by_type)
-    return XdsReading(stats.streams_open, types)
+    types = tuple(XdsTypeCounts(each.type.name, each.pushes, each.acks, each.nacks) for each in stats.by_type)
+    return XdsCounts(stats.streams_open, types)
 
 
 async def run(daemon: Daemon) -> None:
@@ -308,7 +308,7 @@ async def run(daemon: Daemon) -> None:
         asyncio.create_task(HeapTrimmer(GlibcHeap()).run(), name="heap"),
         asyncio.create_task(daemon.sampler.run(), name="memory"),
     ]
-    stopping = asyncio.create_task(_signalled(), name="signals")
+    stopping = asyncio.create_task(_wait_for_signal(), name="signals")
     await daemon.server.start()
     log.info("daemon.serving", address=f"{settings.listen.host}:{port}", state_dir=str(settings.state_dir))
     try:
@@ -332,7 +332,7 @@ async def recover(daemon: Daemon) -> None:
     found = await daemon.engines.adopt()
     await daemon.loop.handle(await daemon.sampler.first())
     if daemon.clock_shift_s:
-        log.warning("clock.was_set", seconds=daemon.clock_shift_s)
+        log.warning("clock.set", seconds=daemon.clock_shift_s)
     await daemon.loop.handle(Recovered(daemon.clock(), found, daemon.clock_shift_s))
     killed = await daemon.engines.sweep(owned_engines(daemon.loop.state))
     daemon.xds.traffic.open()
@@ -362,7 +362,7 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     log.info("daemon.stopped")
 
 
-async def _signalled() -> None:
+async def _wait_for_signal() -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -442,7 +442,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 asyncio.run(_stop_engines(settings))
     except SettingsInvalidError as error:
         return _say(2, str(error))
-    except (ListenError, UnownedEnginesError, CoreFaultError, EchoplaneError) as error:
+    except (ListenError, UnownedEnginesError, CoreFaultError, DaemonError) as error:
         return _say(1, str(error))
     return 0
 

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 
 ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         le=600,
         description="Seconds that a load waits at most until memory that is reserved by nobody is measured as free.",
     )
-    spare_workers: int = Field(
+    standby_workers: int = Field(
         default=1, ge=0, le=16, description="Warm engine processes kept ready, so that a load needs only its own time."
     )
     sweep_unowned: bool = Field(
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         default=None,
         description="For tests: the wall clock is ahead by as many seconds as this file says, a number, whenever it is read.",
     )
-    traces: float = Field(
+    trace_sampling_ratio: float = Field(
         default=1.0,
         ge=0,
         le=1,
@@ -241,12 +241,12 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
         raise SettingsInvalidError(*_violations(error)) from error
 
 
-def setting_violation(setting: str, message: str) -> Violation:
+def setting_violation(setting: str, message: str) -> InvalidField:
     """Return what is wrong with a setting, with its flag and its variable."""
-    return Violation(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})")
+    return InvalidField(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})")
 
 
-def _violations(error: ValidationError) -> list[Violation]:
+def _violations(error: ValidationError) -> list[InvalidField]:
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         setting = str(detail["loc"][0]) if detail["loc"] else "settings"

@@ -241,7 +241,7 @@ def test_rollout_of_a_model_that_had_none(daemon: Any, cli: Any) -> None:
     assert "SUCCEEDED" in ok(cli("rollout", "ls", "minilm"))
 
 
-def test_rollout_steering(daemon: Any, cli: Any) -> None:
+def test_rollout_commands(daemon: Any, cli: Any) -> None:
     """Pause, resume, promote and abort reach the rollout with their reasons; a promotion names the stage that was seen."""
     for method in ("GetRollout", "PauseRollout", "ResumeRollout", "PromoteRollout", "AbortRollout"):
         daemon.on(method, rollout(2))

@@ -274,11 +274,11 @@ def test_outage_ends_after_the_reconnect_time() -> None:
     outage, away = Outage(options), errors.UnavailableError(errors.STREAM_ENDED)
     assert outage.delay_s(away) == pytest.approx(0.1)
     now[0] = 59.0
-    outage.opened()
+    outage.on_call()
     assert outage.delay_s(away) is not None
     now[0] = 61.0
     assert outage.delay_s(away) is None
-    outage.answered()
+    outage.on_answer()
     assert outage.delay_s(away) is not None
     assert outage.delay_s(errors.NotFoundError(errors.STREAM_ENDED)) is None
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoplaned.core.budgets import SMALL_HOLDING, Budget, BudgetExceededError, Holding
+from echoplaned.core.budgets import SMALL_SHARE, Budget, BudgetExceededError, BudgetShare
 
 
 def fill(budget: Budget, peer: str) -> int:
     """Let a peer take all that it can; return how much that was."""
     with contextlib.suppress(BudgetExceededError):
         while True:
-            budget.take(peer)
+            budget.acquire(peer)
     return budget.held(peer)
 
 
@@ -24,7 +24,7 @@ def test_one_peer_gets_its_share() -> None:
     budget = Budget("watchers", 100, 30)
     assert fill(budget, "greedy") == 30
     with pytest.raises(BudgetExceededError, match="30 watchers"):
-        budget.take("greedy")
+        budget.acquire("greedy")
     assert fill(Budget("watchers", 100), "greedy") == 50
 
 
@@ -33,17 +33,17 @@ def test_many_greedy_peers_leave_half_for_the_small_ones() -> None:
     budget = Budget("watchers", 1000, 250)
     assert [fill(budget, f"greedy-{number}") for number in range(2)] == [250, 250]
     small = [fill(budget, f"small-{number}") for number in range(60)]
-    assert small[:50] == [SMALL_HOLDING] * 50
+    assert small[:50] == [SMALL_SHARE] * 50
     assert budget.used == 1000
     with pytest.raises(BudgetExceededError, match="call again later"):
-        budget.take("late")
+        budget.acquire("late")
 
 
 def test_a_crowd_of_small_ones_does_not_shut_a_large_one_out() -> None:
     """Sixty that hold ten each fill their own half, and a fifth of the other one: the rest of that is for whoever wants more."""
     budget = Budget("watchers", 1000)
     for number in range(60):
-        fill_up_to(budget, f"small-{number}", SMALL_HOLDING)
+        fill_up_to(budget, f"small-{number}", SMALL_SHARE)
     assert fill(budget, "large") == 400
     assert budget.used == 1000
 
@@ -51,7 +51,7 @@ def test_a_crowd_of_small_ones_does_not_shut_a_large_one_out() -> None:
 def fill_up_to(budget: Budget, peer: str, count: int) -> None:
     """Let a peer take so much, one by one."""
     for _ in range(count):
-        budget.take(peer)
+        budget.acquire(peer)
 
 
 @pytest.mark.parametrize("total", [0, 1, 2, 9])
@@ -63,7 +63,7 @@ def test_small_totals(total: int) -> None:
 def test_a_holding_gives_everything_back() -> None:
     """It grows and shrinks as a whole; where it may not grow it stays as it was; closed, nothing of the peer is left."""
     budget = Budget("names", 100, 40)
-    holding = Holding(budget, "p")
+    holding = BudgetShare(budget, "p")
     holding.resize(40)
     with pytest.raises(BudgetExceededError):
         holding.resize(41)
@@ -80,10 +80,10 @@ def test_books_balance(moves: list[tuple[str, int, bool]]) -> None:
     budget = Budget("x", 200, 60)
     for peer, count, gives in moves:
         if gives:
-            budget.give(peer, min(count, budget.held(peer)))
+            budget.release(peer, min(count, budget.held(peer)))
         else:
             with contextlib.suppress(BudgetExceededError):
-                budget.take(peer, count)
+                budget.acquire(peer, count)
         assert budget.used == sum(map(budget.held, "abcd")) <= 200
         assert all(budget.held(each) <= 60 for each in "abcd")
-        assert budget._large == sum(held for held in map(budget.held, "abcd") if held > SMALL_HOLDING)
+        assert budget._large == sum(held for held in map(budget.held, "abcd") if held > SMALL_SHARE)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.devices import memory_alarms
-from echoplaned.core.events import InstancePlaced, DeviceMemoryMeasured, PlacementDelayed
-from echoplaned.core.fit import unfit
+from echoplaned.core.events import DeviceMemoryMeasured, InstancePlaced, PlacementDelayed
+from echoplaned.core.fit import fit_error
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.core.placement import on_one_device
@@ -91,7 +91,7 @@ def test_a_refusal_names_the_others() -> None:
         fits=False,
         devices=(DeviceFit("cuda:0", 5, 10, 9 * GIB, (TRAINER,)), DeviceFit("cuda:1", 7, 10)),
     )
-    text = str(unfit(plan))
+    text = str(fit_error(plan))
     assert f"cuda:0 has 5 of 10 bytes free, as other processes hold {9 * GIB} bytes (the largest: trainer" in text
     assert "cuda:1 has 7 of 10 bytes free;" not in text
     assert "cuda:1 has 7 of 10 bytes free)" in text

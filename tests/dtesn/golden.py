@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoplaned.dtesn import SIZE_CLASSES, Settings, TreeReservoir
+from echoplaned.dtesn import SIZE_CLASSES, ReservoirSettings, TreeReservoir
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
@@ -28,7 +28,7 @@ def main() -> None:
     """Write the file; 9 digits tell two float32 apart."""
     golden = {}
     for size_class in SIZE_CLASSES:
-        reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=7))
+        reservoir = TreeReservoir.of_class(size_class, 4, ReservoirSettings(seed=7))
         rows = [[float(f"{value:.9g}") for value in row] for row in states(reservoir)]
         golden[size_class] = {"fingerprint": reservoir.fingerprint, "states": rows}
     GOLDEN.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")

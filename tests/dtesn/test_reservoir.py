@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.dtesn import SIZE_CLASSES, Settings, Streams, TreeReservoir, errors, givens_layers
+from echoplaned.dtesn import SIZE_CLASSES, ReservoirSettings, Streams, TreeReservoir, errors, givens_layers
 from echoplaned.planning import plan_reservoir
 from tests.dtesn.golden import GOLDEN, states, telemetry
 
@@ -22,7 +22,7 @@ from tests.dtesn.golden import GOLDEN, states, telemetry
 def test_golden_vectors(size_class: str) -> None:
     """States on this machine are within 1e-6 of those that are checked in."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[size_class]
-    reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=7))
+    reservoir = TreeReservoir.of_class(size_class, 4, ReservoirSettings(seed=7))
     assert reservoir.fingerprint == golden["fingerprint"]
     assert np.max(np.abs(states(reservoir) - np.array(golden["states"]))) <= 1e-6
 
@@ -44,7 +44,7 @@ def test_the_plan_and_the_network_agree(size_class: str, parameters: int) -> Non
 def test_a_block_has_the_density_that_was_asked_for(layers: int) -> None:
     """A model's block density gives the network's layers, and the plan has the bytes of what they take."""
     density = 2.0**layers / 64
-    settings = Settings(givens_layers=givens_layers(density))
+    settings = ReservoirSettings(givens_layers=givens_layers(density))
     assert settings.block_density == density
     reservoir = TreeReservoir.of_class("small", 4, settings)
     assert np.count_nonzero(reservoir.block(7)) == 64 * 64 * density
@@ -75,7 +75,7 @@ def test_two_starts_meet(size_class: str) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_bound_holds(size_class: str, seed: int) -> None:
     """Two random starts meet no later than the proven bound, and not at once: the measured washout lies between."""
-    reservoir = TreeReservoir.of_class(size_class, 4, Settings(seed=seed))
+    reservoir = TreeReservoir.of_class(size_class, 4, ReservoirSettings(seed=seed))
     random = np.random.default_rng(seed)
     bound = reservoir.washout_bound(1e-5)
     inputs = random.standard_normal((bound, 4)).astype(np.float32)
@@ -87,7 +87,7 @@ def test_the_bound_holds(size_class: str, seed: int) -> None:
 
 def test_blocks_have_their_norm_by_construction() -> None:
     """Spectral radius and 2-norm of each block are the setting."""
-    reservoir = TreeReservoir.of_class("small", 1, Settings(spectral_radius=0.6, givens_layers=4))
+    reservoir = TreeReservoir.of_class("small", 1, ReservoirSettings(spectral_radius=0.6, givens_layers=4))
     for membrane in range(8):
         block = reservoir.block(membrane).astype(np.float64)
         assert np.linalg.norm(block, 2) == pytest.approx(0.6, abs=1e-6)
@@ -168,18 +168,18 @@ def test_half_stores_round_as_numpy_does() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(spectral_radius=1.0),
-        Settings(spectral_radius=1.5),
-        Settings(spectral_radius=math.nan),
-        Settings(leak=0.0),
-        Settings(leak=math.inf),
-        Settings(input_scale=-1.0),
-        Settings(bias_scale=math.nan),
-        Settings(coupling_scale=-0.1),
-        Settings(givens_layers=7),
+        ReservoirSettings(spectral_radius=1.0),
+        ReservoirSettings(spectral_radius=1.5),
+        ReservoirSettings(spectral_radius=math.nan),
+        ReservoirSettings(leak=0.0),
+        ReservoirSettings(leak=math.inf),
+        ReservoirSettings(input_scale=-1.0),
+        ReservoirSettings(bias_scale=math.nan),
+        ReservoirSettings(coupling_scale=-0.1),
+        ReservoirSettings(givens_layers=7),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: Settings) -> None:
+def test_settings_out_of_range_are_refused(settings: ReservoirSettings) -> None:
     """What has no echo state property, or no meaning, is named."""
     with pytest.raises(errors.SettingInvalidError, match="must be"):
         TreeReservoir.of_class("small", 1, settings)

@@ -169,13 +169,13 @@ class System:
         """Delete a model and wait until its engines have gone."""
         self.finish(self.client.delete_model(model, force=True, allow_missing=True), 60.0)
 
-    def wait_spare(self, timeout_s: float = 60.0) -> None:
+    def wait_standby(self, timeout_s: float = 60.0) -> None:
         """Wait until a worker that serves nothing is warm: a load then takes its own time."""
 
         def warm() -> bool:
-            return any(record.phase is WorkerPhase.SPARE for record in read_records(self.daemon.state_dir))
+            return any(record.phase is WorkerPhase.STANDBY for record in read_records(self.daemon.state_dir))
 
-        eventually(warm, timeout_s, "a warm spare")
+        eventually(warm, timeout_s, "a worker on standby")
 
     def listing(self) -> list[bytes]:
         """Return everything that there is, for a comparison before and after."""

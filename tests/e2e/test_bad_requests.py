@@ -208,7 +208,7 @@ def test_two_updates_at_once(serving: e.System) -> None:
 
 def test_loads_that_do_not_fit_together(own_system: e.MakeSystem) -> None:
     """One load fits, two do not, nor an update beside it: each refusal has a plan with bytes and what would fit, and changes nothing."""
-    system = own_system("--host-memory-bytes", str(1400 * MIB), "--spare-workers", "0")
+    system = own_system("--host-memory-bytes", str(1400 * MIB), "--standby-workers", "0")
     free = next(iter(system.client.list_devices())).free_bytes
     concurrency = _concurrency_for(system, 0.6 * free)
     big: dict[str, Any] = {"max_concurrency": concurrency}

@@ -134,7 +134,7 @@ def without_rights(made: e.Checkpoints, tmp_path: Path) -> Iterator[e.System]:
     """A daemon to which the modes of files apply, though root may have started it."""
     wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
     state_dir = tmp_path / "state"
-    daemon = DaemonProcess(state_dir, (made.root,), ("--spare-workers", "0"), wrapper=wrapper)
+    daemon = DaemonProcess(state_dir, (made.root,), ("--standby-workers", "0"), wrapper=wrapper)
     try:
         daemon.start()
         with Client(daemon.address, e.ONCE) as client:

@@ -55,7 +55,7 @@ def test_daemon_away_for_a_minute(own_system: e.MakeSystem, start_load: e.MakeLo
 
 def test_daemon_killed_between_spawn_and_report(own_system: e.MakeSystem) -> None:
     """Killed while the engine starts: the next daemon finds it or starts another; one engine serves, none is left over."""
-    system = own_system("--spare-workers", "0")
+    system = own_system("--standby-workers", "0")
     system.client.load_model(system.load_request("m"))
     e.eventually(system.daemon.engines, 20.0, "an engine's process")
     system.daemon.kill()
@@ -78,7 +78,7 @@ def test_daemon_killed_between_spawn_and_report(own_system: e.MakeSystem) -> Non
 
 def test_stopped_in_the_middle_of_a_load(own_system: e.MakeSystem) -> None:
     """SIGTERM while a version loads: the operation is known to the next daemon and ends well."""
-    system = own_system("--spare-workers", "0")
+    system = own_system("--standby-workers", "0")
     operation = system.client.load_model(system.load_request("m"))
     assert system.daemon.stop() == 0
     system.daemon.start()
@@ -94,12 +94,12 @@ def test_a_worker_killed_under_traffic(own_system: e.MakeSystem, start_load: e.M
     system.load("m", replicas=2)
     load = start_load(system, "m", processes=2, rate=40.0)
     version = next(iter(system.client.list_versions("m")))
-    victim = version.instances[0].pid
-    os.kill(victim, signal.SIGKILL)
+    killed_pid = version.instances[0].pid
+    os.kill(killed_pid, signal.SIGKILL)
 
     def seen() -> bool:
         instances = next(iter(system.client.list_versions("m"))).instances
-        return all(instance.pid != victim for instance in instances)
+        return all(instance.pid != killed_pid for instance in instances)
 
     e.eventually(seen, 10.0, "the death to be seen")
 
@@ -158,7 +158,7 @@ def test_delete_in_the_middle_of_a_rollout(system: e.System) -> None:
 
 def test_engines_of_a_stopped_daemon_can_be_ended(own_system: e.MakeSystem) -> None:
     """A stopped daemon leaves its engine serving; ``stop-engines`` ends it."""
-    system = own_system("--spare-workers", "0")
+    system = own_system("--standby-workers", "0")
     system.load("m")
     assert system.daemon.stop() == 0
     assert len(system.daemon.engines()) == 1

@@ -130,7 +130,7 @@ def metadata(system: e.System, operation: str) -> operations_pb2.OperationMetada
 
 def test_a_card_that_others_fill(cards: Cards, start_wrapped: StartWrapped) -> None:
     """Planned on an empty card, refused once a process holds it; the error, the list and the plan name that process."""
-    system = start_wrapped(cards.wrapper, ("--spare-workers", "0"))
+    system = start_wrapped(cards.wrapper, ("--standby-workers", "0"))
     first = system.client.plan_model(plan_request(system))
     assert (first.fits, list(first.device_ids)) == (True, ["cuda:0"])
     cards.say(LEFT, os.getpid())
@@ -158,7 +158,7 @@ def test_a_load_waits_for_what_was_released(cards: Cards, start_wrapped: StartWr
 
     There is no GPU here: an engine that is placed on one cannot start, and that it is tried shows that the wait is over.
     """
-    system = start_wrapped(cards.wrapper, ("--spare-workers", "0", "--memory-wait-s", "20"))
+    system = start_wrapped(cards.wrapper, ("--standby-workers", "0", "--memory-wait-s", "20"))
 
     def load(version: str) -> str:
         return system.client.load_model(system.load_request("m", version)).name
@@ -216,7 +216,7 @@ def test_host_memory_that_others_take(start_wrapped: StartWrapped, made: e.Check
     """A process takes the memory that a plan counted with: refused by its name; once it has ended, the same load comes true."""
     made.path("encoder")
     with own_cgroup(1600 * MIB) as inside:
-        system = start_wrapped(inside, ("--spare-workers", "0"))
+        system = start_wrapped(inside, ("--standby-workers", "0"))
         try:
             (host,) = devices(system)
             assert (host.capacity_bytes, host.measured.total_bytes) == (1600 * MIB, 1600 * MIB)

@@ -150,7 +150,7 @@ def settings(tmp_path: Path, made: e.Checkpoints, bytecode: Path) -> Iterator[Se
             "listen": f"127.0.0.1:{free_port()}",
             "state_dir": state_dir,
             "model_roots": [made.root],
-            "spare_workers": 1,
+            "standby_workers": 1,
             "shutdown_grace_s": 0,
         }
     )

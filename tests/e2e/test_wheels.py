@@ -73,7 +73,7 @@ def test_the_daemon_serves_from_them(installed: Path, tmp_path: Path) -> None:
     port = free_port()
     address = f"127.0.0.1:{port}"
     command = [str(installed / "echoplaned"), "serve", "--listen", address, "--model-root", str(models)]
-    command += ["--state-dir", str(tmp_path / "state"), "--spare-workers", "0"]
+    command += ["--state-dir", str(tmp_path / "state"), "--standby-workers", "0"]
     log = (tmp_path / "daemon.log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path) as daemon:
         try:

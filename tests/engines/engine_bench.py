@@ -27,7 +27,7 @@ from echoplaned.engines.instance import StuckLimits, Tracing
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
-from echoplaned.engines.pulse import FactsOf
+from echoplaned.engines.serving_prober import FactsOf
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.runtime.faults import AdapterFaults
@@ -51,7 +51,7 @@ class Bench:
         assert version == KEY.version
         self.counts[process] = counts
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """Take the end of a worker, as a ``CounterSink``."""
         assert version == KEY.version
         self.ended_processes.append(process)
@@ -117,9 +117,9 @@ async def open_bench(
         def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
             """Leave it: every counter of these engines is looked at itself."""
 
-        def ended(self, version: VersionKey, process: str) -> None:
+        def on_ended(self, version: VersionKey, process: str) -> None:
             """Pass on."""
-            bench.ended(version, process)
+            bench.on_ended(version, process)
 
     clocks = Clocks(time.time, time.monotonic)
     options = EngineProcessOptions(state_dir, kinds, standby_count, default_bytecode_cache(Path.home()), stuck)

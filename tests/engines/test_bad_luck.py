@@ -17,7 +17,7 @@ import pytest
 from echoplaned.core.effects import ProbeEngine, StartEngine, StopEngine
 from echoplaned.core.events import EngineGaveUp, EngineLost, EngineReady, EngineStopped, EngineStuck, ProbesPassed
 from echoplaned.core.placement import on_one_device
-from echoplaned.engine_kinds import KINDS, EngineKind, Limits
+from echoplaned.engine_kinds import KINDS, EngineKind, KindLimits
 from echoplaned.engine_kinds.configured import configure
 from echoplaned.engines.inventory import family_of
 from echoplaned.supervisor.log import MAX_LOG_BYTES
@@ -31,7 +31,7 @@ from tests.engines.llama_parts import llama_facts, llama_spec
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 ENGINE = Path(__file__).with_name("odd_engine.py")
-LIMITS = Limits(start_quiet_s=6.0, start_silence_s=20.0)
+LIMITS = KindLimits(start_quiet_s=6.0, start_silence_s=20.0)
 
 
 def odd_kind(how: str) -> EngineKind:

@@ -11,9 +11,9 @@ import pytest
 
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import VersionSpec
-from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind, Limits, Option
+from echoplaned.engine_kinds import DEFAULT_KIND, EngineKind, KindLimits, Option
 from echoplaned.engine_kinds.kind import PYTHON
-from echoplaned.testing.engine_case import Case, Need
+from echoplaned.testing.engine_case import Case, CaseNeed
 from echoplaned.testing.engine_contract import DEATHS, FAILURES, GOOD_LIFE, run_suite
 from echoplaned.testing.engine_stage import Subject, with_option
 from tests.engines import tiny_leader
@@ -22,7 +22,7 @@ from tests.models import Checkpoints
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-LIMITS = Limits(start_quiet_s=8.0, start_silence_s=20.0)
+LIMITS = KindLimits(start_quiet_s=8.0, start_silence_s=20.0)
 
 
 def embedded(checkpoints: Checkpoints, folder: Path) -> Subject:
@@ -39,8 +39,8 @@ def embedded(checkpoints: Checkpoints, folder: Path) -> Subject:
         broken=start(checkpoints.poisoned).spec,
         endless=replace(start(endless).spec, digest="blake3:0"),
         lacks={
-            Need.CHILDREN: "the engine is its own leader and has no children",
-            Need.HISTOGRAMS: "it does not count latencies yet",
+            CaseNeed.CHILDREN: "the engine is its own leader and has no children",
+            CaseNeed.HISTOGRAMS: "it does not count latencies yet",
         },
     )
 
@@ -68,7 +68,7 @@ def tiny(checkpoints: Checkpoints, folder: Path) -> Subject:
         facts(Task.EMBEDDING, tiny_leader.WIDTH),
         broken=with_option(spec, "broken"),
         endless=with_option(spec, "endless"),
-        lacks={Need.MEMORY: "it does not measure", Need.TRACES: "it does not tell what requests said"},
+        lacks={CaseNeed.MEMORY: "it does not measure", CaseNeed.TRACES: "it does not tell what requests said"},
     )
 
 

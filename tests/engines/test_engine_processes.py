@@ -179,16 +179,16 @@ async def test_a_bad_checkpoint_is_given_up_and_its_worker_ends(checkpoints: Che
 async def test_a_leader_on_standby_is_kept_taken_refilled_and_adopted(
     checkpoints: Checkpoints, state_dir: Path
 ) -> None:
-    """A load takes the spare; no new one comes while refills are held; a warming spare is adopted, a surplus one ended."""
+    """A load takes the standby; no new one comes while refills are held; a warming standby is adopted, a surplus one ended."""
     async with open_bench(state_dir, standby_count=1) as bench:
         bench.engine.open()
         await until(lambda: len(bench.workers()) == 1)
-        (spare,) = bench.workers()
+        (standby,) = bench.workers()
         await until(lambda: bench.engine.standby_count, 100)
         bench.engine.hold_refill(held=True)
         bench.engine.start(start(checkpoints.encoder))
         await bench.wait_for(EngineReady, 10)
-        assert bench.workers() == [spare]
+        assert bench.workers() == [standby]
         bench.engine.hold_refill(held=False)
         await until(lambda: len(bench.workers()) == 2)
         bench.engine.stop(stop())

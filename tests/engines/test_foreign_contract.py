@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.engine_kinds import Limits
-from echoplaned.testing.engine_case import Case, Need
+from echoplaned.engine_kinds import KindLimits
+from echoplaned.testing.engine_case import Case, CaseNeed
 from echoplaned.testing.engine_contract import DEATHS, FAILURES, GOOD_LIFE, run_suite
 from echoplaned.testing.engine_stage import Subject
 from tests.engines.llama_parts import command_kind, llama_facts, llama_kind, llama_spec, model_file, with_options
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-LIMITS = Limits(start_quiet_s=8.0, start_silence_s=20.0)
+LIMITS = KindLimits(start_quiet_s=8.0, start_silence_s=20.0)
 UNHEARD: dict[str, str] = {
-    Need.TRACES: "the engine does not tell what requests said",
-    Need.COUNTERS: "the engine counts no requests, and those that go to its own port pass nobody of ours",
-    Need.HISTOGRAMS: "the engine counts no latencies",
+    CaseNeed.TRACES: "the engine does not tell what requests said",
+    CaseNeed.COUNTERS: "the engine counts no requests, and those that go to its own port pass nobody of ours",
+    CaseNeed.HISTOGRAMS: "the engine counts no latencies",
 }
 
 
@@ -61,7 +61,7 @@ def command(folder: Path) -> Subject:
         llama_facts(),
         broken=llama_spec(kind, folder / "missing.gguf"),
         endless=with_options(spec, health_route="/nowhere"),
-        lacks={**UNHEARD, Need.SCORING: "nothing is known of a command but OpenAI's API, which scores no prompt"},
+        lacks={**UNHEARD, CaseNeed.SCORING: "nothing is known of a command but OpenAI's API, which scores no prompt"},
         broken_reason="does not exist",
     )
 

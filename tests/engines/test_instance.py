@@ -9,7 +9,7 @@ import pytest
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram
-from echoplaned.engine_kinds import Limits
+from echoplaned.engine_kinds import KindLimits
 from echoplaned.engines.instance import InstanceLimits, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.ports.request_counts import RequestCounts
@@ -20,7 +20,7 @@ from tests.engines.engine_bench import KEY
 
 READY = Report(WorkerPhase.READY)
 LOADING = Report(WorkerPhase.LOADING)
-LIMITS = InstanceLimits(Limits(start_s=1000.0, start_quiet_s=100.0, start_silence_s=20.0))
+LIMITS = InstanceLimits(KindLimits(start_s=1000.0, start_quiet_s=100.0, start_silence_s=20.0))
 MIB = 1024 * 1024
 
 
@@ -57,7 +57,7 @@ class Desk:
         assert (version, process) == (KEY.version, "w1")
         self.declared.append(counters)
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """Take the end."""
         assert (version, process) == (KEY.version, "w1")
         self.ended_count += 1
@@ -223,7 +223,7 @@ def test_an_adopted_worker_counts_from_its_first_report() -> None:
     desk.instance._take(replace(READY, counters=Counters(ok=10, server_errors=4, arrivals=15, in_flight=1)))
     desk.instance._take(replace(READY, counters=Counters(ok=12, server_errors=5, arrivals=17, in_flight=0)))
     assert desk.told == [RequestCounts(in_flight=1), RequestCounts(ok=2, server_errors=1, arrivals=2)]
-    desk.instance.ended()
+    desk.instance.on_ended()
     assert desk.ended_count == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Task
 from echoplaned.core.signature import signature_for
-from echoplaned.engines.messages import Answer, BadAnswerError, difference, golden_request, read_answer
+from echoplaned.engines.messages import BadAnswerError, ProbeAnswer, difference, golden_request, read_answer
 from echoplaned.worker_contract.golden import GOLDEN_TEXTS, GOLDEN_TOKENS, golden_text
 from tests.engines.engine_bench import KEY
 
@@ -51,13 +51,13 @@ def test_a_request_names_the_version_and_bounds_a_generation() -> None:
 def test_a_good_answer_is_read() -> None:
     """Numbers and token ids come out, text is only required to be there."""
     embedding = read_answer(answer(("embedding", "FP32", [1, 2], vector(0.5, -1))), EMBEDDING)
-    assert embedding == Answer((0.5, -1.0), ())
+    assert embedding == ProbeAnswer((0.5, -1.0), ())
     generation = answer(
         ("text", "BYTES", [1], b"\1\0\0\0x"),
         ("token_ids", "INT64", [1, 2], struct.pack("<2q", 5, 6)),
         ("logprobs", "FP32", [1, 2], vector(-1, -2)),
     )
-    assert read_answer(generation, GENERATION) == Answer((-1.0, -2.0), (5, 6))
+    assert read_answer(generation, GENERATION) == ProbeAnswer((-1.0, -2.0), (5, 6))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,6 @@ def test_a_bad_answer_is_refused(response: oip.ModelInferResponse, says: str) ->
 
 def test_the_difference_of_answers() -> None:
     """The largest difference of a number; infinite where the shapes differ."""
-    assert difference(Answer((1.0, 2.0), ()), Answer((1.5, 2.25), ())) == 0.5
-    assert difference(Answer((), ()), Answer((), ())) == 0.0
-    assert math.isinf(difference(Answer((1.0,), ()), Answer((1.0, 2.0), ())))
+    assert difference(ProbeAnswer((1.0, 2.0), ()), ProbeAnswer((1.5, 2.25), ())) == 0.5
+    assert difference(ProbeAnswer((), ()), ProbeAnswer((), ())) == 0.0
+    assert math.isinf(difference(ProbeAnswer((1.0,), ()), ProbeAnswer((1.0, 2.0), ())))

@@ -14,7 +14,7 @@ import pytest
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-from echoplaned.engines.channels import Line, open_channel
+from echoplaned.engines.channels import EngineChannel, open_channel
 from echoplaned.engines.probing import REPEATED, ProbeFailedError, probe_all
 from echoplaned.worker_contract.golden import GOLDEN_TEXTS, PROBE_MARK
 from tests.engines.engine_bench import KEY, facts
@@ -74,7 +74,7 @@ async def test_every_prompt_goes_out_some_twice_and_all_at_once() -> None:
     engine = Engine(lambda call: 0.5 + 1e-4 * call, together=SENT)
     announced: list[int] = []
     async with channel_to(engine) as channel:
-        count = await probe_all(Line(channel), KEY.version, FACTS, lambda: announced.append(len(engine.texts)))
+        count = await probe_all(EngineChannel(channel), KEY.version, FACTS, lambda: announced.append(len(engine.texts)))
     assert count == COUNT
     assert announced == [0] * SENT
     assert len(set(engine.texts)) == COUNT
@@ -88,16 +88,16 @@ async def test_the_same_answer_to_every_text_fails() -> None:
     for number in (0.0, 0.5):
         async with channel_to(Engine(lambda _, number=number: number)) as channel:  # type: ignore[misc] # a default
             with pytest.raises(ProbeFailedError, match="all 12 golden prompts were answered alike"):
-                await probe_all(Line(channel), KEY.version, FACTS, lambda: None)
+                await probe_all(EngineChannel(channel), KEY.version, FACTS, lambda: None)
 
 
 async def test_another_answer_the_second_time_fails() -> None:
     """Rounding passes; an answer that differs by more than that does not."""
     async with channel_to(Engine(lambda call: 0.5 + 1e-3 * call / COUNT)) as channel:
-        assert await probe_all(Line(channel), KEY.version, FACTS, lambda: None) == COUNT
+        assert await probe_all(EngineChannel(channel), KEY.version, FACTS, lambda: None) == COUNT
     async with channel_to(Engine(float)) as channel:
         with pytest.raises(ProbeFailedError, match="answered differently the second time"):
-            await probe_all(Line(channel), KEY.version, FACTS, lambda: None)
+            await probe_all(EngineChannel(channel), KEY.version, FACTS, lambda: None)
 
 
 async def test_a_failed_probe_leaves_none_behind() -> None:
@@ -105,5 +105,5 @@ async def test_a_failed_probe_leaves_none_behind() -> None:
     engine = Engine(lambda call: float("nan") if call == 0 else 0.5, together=SENT)
     async with channel_to(engine) as channel:
         with pytest.raises(ProbeFailedError, match="NaN or an infinity"):
-            await probe_all(Line(channel), KEY.version, FACTS, lambda: None)
+            await probe_all(EngineChannel(channel), KEY.version, FACTS, lambda: None)
         assert engine.ended == SENT

@@ -124,7 +124,7 @@ async def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert await asyncio.gather(*waiters) == [ExitInfo(-9), ExitInfo(-9)]
     process.terminate()
     process.kill_group()
-    process.forget()
+    process.detach()
 
 
 async def test_who_waits_may_be_cancelled() -> None:

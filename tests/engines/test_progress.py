@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from echoplaned.engines.progress import HangLimits, Progress
+from echoplaned.engines.progress import HangLimits, StepProgress
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import Counters, Report
 
@@ -17,10 +17,10 @@ class Engine:
     steps: int = 0
     calls: int = 0
     expected_s: float = 0.0
-    progress: Progress = field(init=False)
+    progress: StepProgress = field(init=False)
 
     def __post_init__(self) -> None:
-        self.progress = Progress(HangLimits(), 0.0)
+        self.progress = StepProgress(HangLimits(), 0.0)
         self.progress.is_probed = True
         self.go(0.5, steps=2)
 
@@ -145,7 +145,7 @@ def test_an_engine_that_nobody_probes_has_a_minute() -> None:
     engine.progress.is_probed = False
     assert not engine.go(59)
     assert engine.go(2)
-    adopted = Progress(HangLimits(), 0.0)
+    adopted = StepProgress(HangLimits(), 0.0)
     adopted.is_probed = True
     adopted.take(Report(WorkerPhase.READY, Counters(in_flight=1), progress=700), 0.5)
     assert adopted.limit_s(0.5) == 60

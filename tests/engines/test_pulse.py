@@ -10,11 +10,11 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from echoplaned.engines import pulse as pulses
-from echoplaned.engines.channels import Line
+from echoplaned.engines import serving_prober as pulses
+from echoplaned.engines.channels import EngineChannel
 from echoplaned.engines.instance import WatchedInstance
-from echoplaned.engines.progress import HangLimits, Progress
-from echoplaned.engines.pulse import Pulse
+from echoplaned.engines.progress import HangLimits, StepProgress
+from echoplaned.engines.serving_prober import ServingProber
 from echoplaned.ports.probing import LastProbe
 from echoplaned.worker_contract.golden import GOLDEN_TEXTS
 from tests.engines.engine_bench import KEY, facts
@@ -25,7 +25,7 @@ from tests.engines.test_probing import Engine, channel_to
 class Client:
     """Stands where a leader's control client stands; only its line is asked for."""
 
-    line: Line
+    line: EngineChannel
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Watched:
     key: tuple[Any, int] = (KEY, 1)
     stopping: bool = False
     last_probe: LastProbe | None = None
-    progress: Progress = field(default_factory=lambda: Progress(HangLimits(), 0.0))
+    progress: StepProgress = field(default_factory=lambda: StepProgress(HangLimits(), 0.0))
     outcomes: list[bool] = field(default_factory=list)
 
     def wants_probe(self, *, now: bool = False) -> bool:
@@ -74,9 +74,9 @@ async def beat(engine: Engine, monkeypatch: pytest.MonkeyPatch, enough: Callable
     monkeypatch.setattr(pulses, "_LOOK_S", 0.01)
     why: list[str] = []
     async with channel_to(engine) as channel:
-        watched = Watched(Leader(Client(Line(channel))))
+        watched = Watched(Leader(Client(EngineChannel(channel))))
         real = cast("WatchedInstance", watched)
-        pulse = Pulse(real, lambda _: facts(width=1), lambda: 5.0, lambda _, text: why.append(text))
+        pulse = ServingProber(real, lambda _: facts(width=1), lambda: 5.0, lambda _, text: why.append(text))
         task = asyncio.create_task(pulse.run())
         async with asyncio.timeout(20):
             while not task.done() and not enough(watched):

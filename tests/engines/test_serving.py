@@ -15,8 +15,8 @@ import pytest
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine
 from echoplaned.core.events import (
     EngineDrained,
-    EngineHeard,
     EngineReady,
+    EngineReporting,
     EngineSilent,
     EngineStopped,
     EngineStuck,
@@ -83,7 +83,7 @@ async def test_a_stopped_process_is_silent_at_once_and_stuck_soon(checkpoints: C
         await engine.bench.wait_for(EngineSilent, 30)
         silent_s = time.monotonic() - began_s
         os.kill(engine.pid, signal.SIGCONT)
-        await engine.bench.wait_for(EngineHeard, 30)
+        await engine.bench.wait_for(EngineReporting, 30)
         os.kill(engine.pid, signal.SIGSTOP)
         began_s = time.monotonic()
         assert "no report" in (await engine.bench.wait_for(EngineStuck, 40)).detail

@@ -57,8 +57,8 @@ def test_what_workers_dropped_is_counted() -> None:
     store.take(V1, "w1", traces(V1, 1), 6)
     store.take(V1, "w2", (), 1)
     assert store.dropped_count(V1) == 7
-    store.ended(V1, "w1")
-    store.ended(V2, "w9")
+    store.on_ended(V1, "w1")
+    store.on_ended(V2, "w9")
     assert store.counts() == {V1: TraceCounts(received=1, dropped=7)}
 
 

@@ -49,6 +49,6 @@ def test_others_are_no_reason(tmp_path: Path, process: subprocess.Popen[bytes]) 
     """Nothing at all, one on standby, and the record of a process that has gone: the daemon starts."""
     refuse_unowned(tmp_path)
     serving = record_of(process.pid)
-    write(tmp_path, replace(serving, instance="", generation=0, phase=WorkerPhase.SPARE))
+    write(tmp_path, replace(serving, instance="", generation=0, phase=WorkerPhase.STANDBY))
     write(tmp_path, replace(serving, worker_id="w2", start_ticks=serving.start_ticks + 1))
     refuse_unowned(tmp_path)

@@ -12,7 +12,7 @@ from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.engine_kinds import KINDS
 from echoplaned.engine_kinds.configured import configure
 from echoplaned.testing.checkpoints import DecoderShape, make_decoder
-from echoplaned.testing.engine_case import Case, Need
+from echoplaned.testing.engine_case import Case, CaseNeed
 from echoplaned.testing.engine_contract import DEATHS, GOOD_LIFE, run_suite
 from echoplaned.testing.engine_stage import Subject
 from tests.engines.engine_bench import facts
@@ -39,7 +39,7 @@ def vllm(folder: Path) -> Subject:
         facts(Task.GENERATION),
         broken=spec,
         endless=spec,
-        lacks={Need.TRACES: "the engine does not tell what requests said"},
+        lacks={CaseNeed.TRACES: "the engine does not tell what requests said"},
         start_wait_s=1500.0,
         kv_cache_bytes=64 * MIB,
     )

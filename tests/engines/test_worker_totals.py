@@ -16,8 +16,8 @@ def test_totals_never_fall_when_a_worker_goes() -> None:
     totals = WorkerTotals()
     totals.update(V1, "a", RequestCounts(ok=3, arrivals=5, in_flight=2))
     totals.update(V1, "b", RequestCounts(ok=1, arrivals=1))
-    totals.ended(V1, "a")
-    totals.ended(V1, "a")
+    totals.on_ended(V1, "a")
+    totals.on_ended(V1, "a")
     assert totals.totals() == {V1: RequestCounts(ok=4, arrivals=6, unreported=5)}
 
 
@@ -30,7 +30,7 @@ def test_a_version_counts_what_all_of_its_workers_count() -> None:
     totals.declare(V1, "b", EngineCounters(counts_errors=True))
     assert totals.engine_counters(V1) == EngineCounters(counts_errors=True)
     assert totals.engine_counters(VersionKey("m", "v2")) is None
-    totals.ended(V1, "b")
+    totals.on_ended(V1, "b")
     assert totals.engine_counters(V1) == everything
 
 
@@ -38,12 +38,12 @@ def test_versions_that_are_gone_are_forgotten_one_day() -> None:
     """Totals of versions without a worker are bounded: the one that has been at rest for longest goes first, a live one never."""
     totals = WorkerTotals()
     totals.update(V1, "old", RequestCounts(ok=1))
-    totals.ended(V1, "old")
+    totals.on_ended(V1, "old")
     totals.update(V1, "new", RequestCounts(ok=1))
     for number in range(MAX_ENDED + 100):
         version = VersionKey("m", f"n{number}")
         totals.update(version, "w", RequestCounts(ok=1))
-        totals.ended(version, "w")
+        totals.on_ended(version, "w")
     assert len(totals.totals()) <= MAX_ENDED
     assert totals.totals()[V1].ok == 2
 
@@ -67,6 +67,6 @@ def test_latencies_are_those_of_all_engines() -> None:
         totals.timed(V1, worker, (first,))
     both = Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (6, 2, 0), 3.0)
     assert totals.latencies(V1) == (both,)
-    totals.ended(V1, "a")
+    totals.on_ended(V1, "a")
     assert totals.latencies(V1) == (both,)
     assert totals.latencies(VersionKey("m", "v2")) == ()

@@ -24,10 +24,10 @@ from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.signature import signature_for
 from echoplaned.worker_contract.golden import PROBE_MARK
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
-from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
+from echoplaned.worker_contract.record import RecordFile, WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Counters, Report, StartProgress
 from echoplaned.worker_contract.server import lead
-from echoplaned.worker_contract.service import TraceOutlet
+from echoplaned.worker_contract.service import TraceRecorder
 
 KIND = "tiny"
 VERSION = "tiny 1.0"
@@ -38,10 +38,10 @@ _ENGINE_DIED = 70
 class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
     """Leads one child; counts requests and their latency, and tells neither traces nor memory."""
 
-    traces: TraceOutlet | None = None
+    traces: TraceRecorder | None = None
 
-    def __init__(self, keeper: RecordKeeper) -> None:
-        self._keeper = keeper
+    def __init__(self, record_file: RecordFile) -> None:
+        self._record_file = record_file
         self._spoilers = Path(sys.argv[sys.argv.index("--state-dir") + 1])
         self._order: LoadOrder | None = None
         self._engine: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
         now_s = asyncio.get_running_loop().time()
         order = self._order
         return Report(
-            phase=self._keeper.record.phase,
+            phase=self._record_file.record.phase,
             counters=Counters(ok=self._ok, arrivals=self._ok),
             flags=CounterFlags(counts_arrivals=True, counts_errors=True, has_histograms=True),
             idle_s=None if self._last_arrival_s is None else now_s - self._last_arrival_s,
@@ -93,7 +93,7 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
 
     async def _start(self, order: LoadOrder) -> None:
         self._order = order
-        self._keeper.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
+        self._record_file.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
         self._step = StartProgress("starting the child", 1)
         # One child in this session, and one that makes a session of its own, as engines do.
         child = await asyncio.create_subprocess_exec("/bin/sleep", "3600")
@@ -102,9 +102,9 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
         if "endless" in order.engine_options:
             await asyncio.Event().wait()
         if "broken" in order.engine_options:
-            self._keeper.update(WorkerPhase.FAILED)
+            self._record_file.update(WorkerPhase.FAILED)
             raise LoadFailedError("the weights are not finite")
-        self._keeper.update(WorkerPhase.READY)
+        self._record_file.update(WorkerPhase.READY)
         self._changed.set()
 
     async def _end_with(self, child: asyncio.subprocess.Process) -> None:

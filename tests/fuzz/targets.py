@@ -21,7 +21,7 @@ from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
 from echoplaned.ports.traffic import Reporter
-from echoplaned.rpc.paging import Query, encode_token, paginate
+from echoplaned.rpc.paging import PageQuery, encode_token, paginate
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker_contract.inference.errors import CallError
 from echoplaned.worker_contract.inference.requests import check_allowed, check_request
@@ -156,7 +156,7 @@ def _load_report() -> Callable[[bytes], object]:
         reporter = Reporter(read_node_id(message.node, _PEER), 1, _PEER)
         for report in read_reports(message.cluster_stats, reporter, 1.0):
             totals.add(report)
-        totals.ended(reporter)
+        totals.on_ended(reporter)
         if len(totals.totals()) > 1:
             raise AssertionError(f"totals of versions that do not exist are kept: {list(totals.totals())[:3]}")
 
@@ -179,7 +179,7 @@ def _discovery(*, delta: bool) -> Callable[[bytes], object]:
                 asked = read(message)
                 if asked is None:
                     return
-                connection.most_names(asked)
+                connection.max_name_count(asked)
                 connection.receive(asked)
                 for answer in connection.responses():
                     message.response_nonce = response.FromString(answer).nonce
@@ -216,7 +216,7 @@ def record_seeds() -> tuple[bytes, ...]:
     return record.to_json().encode(), json.dumps(old).encode()
 
 
-_QUERY = Query("ListOperations", "done=true")
+_QUERY = PageQuery("ListOperations", "done=true")
 _ITEMS = tuple((-float(number), f"op-{number}") for number in range(50))
 
 

@@ -65,7 +65,7 @@ class Seen:
 def fuzzed(start_system: Any) -> Iterator[e.System]:
     """A daemon of this file's own, with a worker that serves ``m/v1``."""
     with ExitStack() as stack:
-        running = start_system(stack, ("--spare-workers", "0"))
+        running = start_system(stack, ("--standby-workers", "0"))
         running.load("m")
         yield running
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from echoplaned.core.state import GateVerdict, Model, Rollout, Verdict
 from echoplaned.gates import evaluation
-from echoplaned.gates.evaluation import RolloutEvidence, Weighed
+from echoplaned.gates.evaluation import GateResults, RolloutEvidence
 from echoplaned.gates.gate import MakePairs, Source, Start
 from echoplaned.gates.standard import list_gates
 from echoplaned.gates.window import Window
@@ -26,16 +26,16 @@ def evidence_of(evidence: RolloutEvidence, kind: type[EvidenceT]) -> EvidenceT:
     return next(record.evidence for record in evidence.records if isinstance(record.evidence, kind))
 
 
-def verdict(weighed: Weighed, gate: str) -> Verdict:
+def verdict(weighed: GateResults, gate: str) -> Verdict:
     """Return the verdict of one gate."""
     return next(v for v in weighed.verdicts if v.gate == gate)
 
 
-def passes(weighed: Weighed) -> bool:
+def passes(weighed: GateResults) -> bool:
     """Whether the stage passes."""
     return all(v.verdict is GateVerdict.PASS for v in weighed.verdicts)
 
 
-def asks_for_pairs(weighed: Weighed) -> bool:
+def asks_for_pairs(weighed: GateResults) -> bool:
     """Whether paired probes are to be made."""
     return any(isinstance(ask, MakePairs) for ask in weighed.asks)

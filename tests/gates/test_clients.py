@@ -9,11 +9,11 @@ from random import Random
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import GateVerdict, Verdict
-from echoplaned.gates.books import Account, Books
+from echoplaned.gates.claim_audit import ClaimAudit, VersionClaims
 from echoplaned.gates.clients import evidence as clients
-from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
+from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients.collector import ClientsCollector
-from echoplaned.gates.clients.evidence import IDLE_S, MAX_CLIENTS, ClientsEvidence, ClientsSeen
+from echoplaned.gates.clients.evidence import IDLE_S, MAX_CLIENTS, ClientsEvidence, ClientsObservation
 from echoplaned.gates.clients.gate import ClientsWindow
 from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
 from echoplaned.gates.gate import Observation, Source
@@ -46,13 +46,15 @@ def reports(random: Random, weight: float, odd: dict[int, Interval], count: int 
     return tuple((reporter(n), odd.get(n) or drawn(random, 10, weight)) for n in range(count))
 
 
-def rollout(seconds: Iterator[Reports], weight: float, steered: frozenset[Caller]) -> tuple[RolloutEvidence, float]:
+def rollout(
+    seconds: Iterator[Reports], weight: float, route_only_clients: frozenset[Caller]
+) -> tuple[RolloutEvidence, float]:
     """Observe a stage of a rollout until its clients fail it or time is up; return the evidence and the time."""
     evidence = begin(Window(RolloutPolicy(), 1, 1, 0.0), (LRS,))
     now_s = 0.0
     for now_s, told in enumerate(seconds, start=1):
         total = sum((interval for _, interval in told), Interval())
-        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), (ClientReports(told, steered),))
+        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), (ClientReports(told, route_only_clients),))
         evidence = observe(evidence, seen)
         if evidence_of(evidence, ClientsWindow).clients.failed is not None:
             break
@@ -148,7 +150,7 @@ def test_equal_versions_are_not_failed_by_any_client() -> None:
         evidence = ClientsEvidence()
         for second in range(60):
             told = tuple((reporter(n), equal(weight)) for n in range(30))
-            seen = ClientsSeen(float(second), told, weight, ALL)
+            seen = ClientsObservation(float(second), told, weight, ALL)
             evidence = clients.observe(evidence, seen, TEST, soaking=False)
         failed += evidence.failed is not None
     assert failed == 0
@@ -156,7 +158,7 @@ def test_equal_versions_are_not_failed_by_any_client() -> None:
 
 def test_what_a_client_reports_first_is_left_out() -> None:
     """A client that comes back tells what it did under older weights; that is no silence at the new version."""
-    seen = ClientsSeen(
+    seen = ClientsObservation(
         1.0, ((reporter(1), Interval(RequestCounts(), RequestCounts(ok=5000, arrivals=5000))),), 0.5, ALL
     )
     evidence = clients.observe(ClientsEvidence(), seen, TEST, soaking=False)
@@ -173,9 +175,9 @@ def test_memory_is_bounded() -> None:
     """However many clients there are, the first 64 are judged; those that fall silent make room, at a higher price."""
     interval = Interval(RequestCounts(ok=1, arrivals=1), RequestCounts(ok=1, arrivals=1))
     told = tuple((reporter(n), interval) for n in range(1000))
-    evidence = clients.observe(ClientsEvidence(), ClientsSeen(0.0, told, 0.5), TEST, soaking=False)
+    evidence = clients.observe(ClientsEvidence(), ClientsObservation(0.0, told, 0.5), TEST, soaking=False)
     assert list(evidence.known) == [reporter(n) for n in range(MAX_CLIENTS)]
-    later = ClientsSeen(IDLE_S + 1.0, told[500:], 0.5)
+    later = ClientsObservation(IDLE_S + 1.0, told[500:], 0.5)
     evidence = clients.observe(evidence, later, TEST, soaking=False)
     assert len(evidence.known) == MAX_CLIENTS
     assert evidence.known[reporter(500)].number == MAX_CLIENTS + 1
@@ -184,9 +186,9 @@ def test_memory_is_bounded() -> None:
 
 @dataclass
 class Audited:
-    """Books that a test sets."""
+    """ClaimAudit that a test sets."""
 
-    books: Books = field(default_factory=Books)
+    claim_audit: ClaimAudit = field(default_factory=ClaimAudit)
 
 
 class Reported:
@@ -200,7 +202,7 @@ class Reported:
         """Return what was set."""
         return self.counts.get(version, {})
 
-    def steered(self, model: str) -> frozenset[Caller]:
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
         """Return every client, and count the calls."""
         assert model == "m"
         self.asked += 1
@@ -231,17 +233,17 @@ def test_who_is_steered_is_looked_up_where_that_is_asked() -> None:
     source = Reported()
     collector = ClientsCollector(source, Audited(), VersionKey("m", "v2"), VersionKey("m", "v1"))
 
-    def steered() -> frozenset[Caller]:
+    def route_only_clients() -> frozenset[Caller]:
         part = collector.add_to(Observation(1.0)).part(ClientReports)
         assert part is not None
-        return part.steered
+        return part.route_only_clients
 
-    assert steered() == frozenset()
+    assert route_only_clients() == frozenset()
     assert source.asked == 0
-    collector.take((LookUpSteered(),))
-    assert steered() == ALL
+    collector.take((LookUpRouteOnlyClients(),))
+    assert route_only_clients() == ALL
     collector.enter()
-    assert steered() == frozenset()
+    assert route_only_clients() == frozenset()
     assert source.asked == 1
 
 
@@ -261,19 +263,19 @@ def test_what_a_client_reports_waits_until_all_claims_are_shown() -> None:
 
     report(1)
     assert told() == ()
-    audited.books = Books(new=Account(claimed=RequestCounts(server_errors=1)))
+    audited.claim_audit = ClaimAudit(new=VersionClaims(claimed=RequestCounts(server_errors=1)))
     report(3)
     assert told() == ()
-    audited.books = Books()
+    audited.claim_audit = ClaimAudit()
     assert told() == (3,)
     report(4)
     assert told() == ()
-    audited.books = Books(new=Account(claimed=RequestCounts(server_errors=1), waived=1))
+    audited.claim_audit = ClaimAudit(new=VersionClaims(claimed=RequestCounts(server_errors=1), waived=1))
     assert told() == ()
     report(6)
     assert told() == ()
     assert told() == (2,)
     report(7)
     told()
-    audited.books = Books(left_out="too many")
+    audited.claim_audit = ClaimAudit(left_out="too many")
     assert told() == ()

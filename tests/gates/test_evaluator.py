@@ -21,7 +21,7 @@ from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Ver
 from echoplaned.gates.collector import Collector, Job, RolloutContext
 from echoplaned.gates.counting import CountingOptions, CountsCollector
 from echoplaned.gates.evaluator import GateDependencies
-from echoplaned.gates.gate import Ask, Gate, Judgement, Moment, Need, Observation, Start
+from echoplaned.gates.gate import Ask, Gate, JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import RequestCounts
@@ -60,7 +60,7 @@ class Remembering:
         self.hook(seen)
         return (*evidence, *(f"+{interval.requests}" for _, interval in seen.intervals if interval.requests))
 
-    def judge(self, evidence: Entries, moment: Moment) -> Judgement:
+    def judge(self, evidence: Entries, moment: JudgeContext) -> Judgement:
         """Tell all of it."""
         assert moment.asked == ()
         return Judgement(Verdict(self.name, GateVerdict.HOLD, " ".join(evidence)))

@@ -11,14 +11,14 @@ from random import Random
 import pytest
 
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.gates.simulation import Ending, Liars, Outcome, Traffic, simulate
+from echoplaned.gates.simulation import FalseReporters, SimulatedTraffic, SimulationEnding, SimulationOutcome, simulate
 
 POLICY = RolloutPolicy()
 ROLLOUTS = int(os.environ.get("ECHOPLANE_LIAR_ROLLOUTS", "4"))
 NODES = (1, 2, 10)
 
 
-def runs(traffic: Traffic) -> list[Outcome]:
+def runs(traffic: SimulatedTraffic) -> list[SimulationOutcome]:
     """Return seeded rollouts, each to the end of its first stage."""
     return [simulate(POLICY, traffic, Random(seed), last_stage=1) for seed in range(ROLLOUTS)]
 
@@ -32,8 +32,8 @@ def quantile(values: list[int], part: float) -> int:
 @pytest.mark.parametrize("rates", [(5.0, 0.0, 0.0), (0.0, 0.0, 60.0)], ids=["errors", "silence"])
 def test_liars_roll_nothing_back(rates: tuple[float, float, float], nodes: int) -> None:
     """Made-up errors, and made-up requests that never reach the new version, by any number of ids: a good version passes its stage."""
-    ended = runs(Traffic(20.0, 0.005, 0.005, liars=Liars(nodes, *rates)))
-    assert {outcome.ending for outcome in ended} == {Ending.PROMOTED}
+    ended = runs(SimulatedTraffic(20.0, 0.005, 0.005, false_reporters=FalseReporters(nodes, *rates)))
+    assert {outcome.ending for outcome in ended} == {SimulationEnding.PROMOTED}
     assert all(outcome.left_out for outcome in ended)
 
 
@@ -41,12 +41,12 @@ def test_liars_roll_nothing_back(rates: tuple[float, float, float], nodes: int) 
 @pytest.mark.parametrize(("error", "requests"), [(1.0, 5), (0.2, 50)], ids=["dead", "a fifth"])
 def test_made_up_successes_hide_no_fault(error: float, requests: int, nodes: int) -> None:
     """Beside 100,000 made-up successes a second a bad version is rolled back as soon as without them."""
-    ended = runs(Traffic(20.0, error, 0.005, liars=Liars(nodes, new_ok_per_s=1e5)))
-    assert {outcome.ending for outcome in ended} == {Ending.FAILED}
+    ended = runs(SimulatedTraffic(20.0, error, 0.005, false_reporters=FalseReporters(nodes, new_ok_per_s=1e5)))
+    assert {outcome.ending for outcome in ended} == {SimulationEnding.FAILED}
     assert quantile([outcome.new_requests for outcome in ended], 0.95) <= requests
 
 
 def test_a_liar_beside_clients_that_report_nothing() -> None:
     """Where nobody else calls, made-up reports are all that there is: probes decide, and the version passes."""
-    ended = runs(Traffic(0.0, liars=Liars(1, new_errors_per_s=5.0)))
-    assert {(outcome.ending, outcome.probe_stages) for outcome in ended} == {(Ending.PROMOTED, 1)}
+    ended = runs(SimulatedTraffic(0.0, false_reporters=FalseReporters(1, new_errors_per_s=5.0)))
+    assert {(outcome.ending, outcome.probe_stages) for outcome in ended} == {(SimulationEnding.PROMOTED, 1)}

@@ -62,7 +62,7 @@ class World:
     now_s: float = 1000.0
     probed: list[tuple[VersionKey, str, int]] = field(default_factory=list)
     running: int = 0
-    most_running: int = 0
+    max_running: int = 0
     told: list[GatesJudged] = field(default_factory=list)
     counts: dict[VersionKey, RequestCounts] = field(default_factory=dict)
     broken: bool = False
@@ -112,7 +112,7 @@ class World:
         """Answer as the script says (the port ``Prober``)."""
         assert facts.architecture
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
+        self.max_running = max(self.max_running, self.running)
         await asyncio.sleep(0)
         self.running -= 1
         self.probed.append((version, address, index))
@@ -195,7 +195,7 @@ class Clients:
             return {fine: RequestCounts(ok=19 * n, arrivals=19 * n), odd: RequestCounts(ok=19 * n, arrivals=19 * n)}
         return {fine: RequestCounts(ok=n, arrivals=n), odd: RequestCounts(server_errors=n, arrivals=n)}
 
-    def steered(self, model: str) -> frozenset[Caller]:
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
         """Return both."""
         assert model == "m"
         return frozenset({Caller("fine"), Caller("odd")})
@@ -220,7 +220,7 @@ async def test_without_traffic_paired_probes_decide() -> None:
         await world.until(lambda: bool(world.told) and world.last()[0] is GateVerdict.PASS)
     assert world.last()[1].startswith("PROBES_DECIDED")
     assert world.last("probes")[0] is GateVerdict.PASS
-    assert world.most_running <= 2
+    assert world.max_running <= 2
     assert {index for key, _, index in world.probed if key == NEW} == {i for key, _, i in world.probed if key == OLD}
     assert {address for key, address, _ in world.probed if key == NEW} == {"new:1", "new:2"}
     counts = dict(world.told[-1].verdicts[0].counts)

@@ -25,7 +25,7 @@ class LoadReporter:
         call = lrs_pb2_grpc.LoadReportingServiceStub(channel or self._own).StreamLoadStats(self._outgoing())
         self._reader = threading.Thread(target=self._read, args=(call,), daemon=True)
         self._reader.start()
-        self._told_s = time.monotonic()
+        self._reported_s = time.monotonic()
         first = lrs_pb2.LoadStatsRequest()
         first.node.id = node
         self._requests.put(first)
@@ -35,11 +35,11 @@ class LoadReporter:
         now_s = time.monotonic()
         request = lrs_pb2.LoadStatsRequest()
         stats = request.cluster_stats.add(cluster_name=version)
-        stats.load_report_interval.FromMilliseconds(max(1, round(1000 * min(4.0, now_s - self._told_s))))
+        stats.load_report_interval.FromMilliseconds(max(1, round(1000 * min(4.0, now_s - self._reported_s))))
         stats.upstream_locality_stats.add(
             total_successful_requests=ok, total_error_requests=errors, total_issued_requests=ok + errors
         )
-        self._told_s = now_s
+        self._reported_s = now_s
         self._requests.put(request)
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ def attacked(bare: e.System) -> Bare:
 def bare(start_system: Any) -> Iterator[e.System]:
     """A daemon of this file's own, without an engine: nothing but callers can make it grow."""
     with ExitStack() as stack:
-        yield start_system(stack, ("--spare-workers", "0", "--max-watchers", "200"))
+        yield start_system(stack, ("--standby-workers", "0", "--max-watchers", "200"))
 
 
 def rss_mib(system: e.System) -> float:

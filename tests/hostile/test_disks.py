@@ -81,7 +81,7 @@ def pids(system: e.System) -> set[int]:
 def system(start_system: Any) -> Iterator[e.System]:
     """One daemon for these tests, with a model that is loaded once: they end the daemon, and its worker goes on."""
     with ExitStack() as stack:
-        made = start_system(stack, ("--spare-workers", "0"))
+        made = start_system(stack, ("--standby-workers", "0"))
         made.load("m")
         yield made
 
@@ -112,7 +112,7 @@ def test_files_that_go_under_a_running_daemon(system: e.System) -> None:
 
 def test_damage_is_called_damage(own_system: e.MakeSystem) -> None:
     """A database with a page overwritten: exit 1, "cannot be read" and no word of trying again."""
-    system = own_system("--spare-workers", "0")
+    system = own_system("--standby-workers", "0")
     assert system.daemon.stop() == 0
     database = system.daemon.state_dir / DATABASE
     content = bytearray(database.read_bytes())

@@ -27,7 +27,7 @@ LOAD = "/echoplane.v1.ModelService/LoadModel"
 def bare(start_system: Any) -> Iterator[e.System]:
     """A daemon of this file's own, without an engine."""
     with ExitStack() as stack:
-        yield start_system(stack, ("--spare-workers", "0"))
+        yield start_system(stack, ("--standby-workers", "0"))
 
 
 def unclean(method: str) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.spec import ShapeRequest
-from echoplaned.planning import fitting, inspect_checkpoint, size_batch, size_model
+from echoplaned.planning import find_fitting, inspect_checkpoint, size_batch, size_model
 
 IMPOSSIBLE = 2**64 - 1
 
@@ -44,7 +44,7 @@ def test_what_fits_into_so_many_bytes(minilm: Path) -> None:
     checkpoint = inspect_checkpoint(minilm, with_digest=False)
     sized = size_model(checkpoint, ShapeRequest(context_length=128, max_concurrency=1))
     free = size_model(checkpoint, ShapeRequest(context_length=128, max_concurrency=11)).upper_bytes
-    context, concurrency = fitting(checkpoint, sized, free)
+    context, concurrency = find_fitting(checkpoint, sized, free)
     assert concurrency == 11
     assert 128 <= context <= 512
-    assert fitting(checkpoint, sized, 0) == (0, 0)
+    assert find_fitting(checkpoint, sized, 0) == (0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.facts import Dtype
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import PlanRequest, calibrate, explain, host_device, plan_load, size_model
@@ -15,10 +15,10 @@ MIB = 1024 * 1024
 KEY = EngineKey("torch", "torch 2.15.0", "host memory")
 
 
-def _readings(count: int, *, base_mib: float = 5, slack: float = 0.02) -> list[Reading]:
+def _readings(count: int, *, base_mib: float = 5, slack: float = 0.02) -> list[MemorySample]:
     sizes = [20 * MIB * (number + 1) for number in range(count)]
     return [
-        Reading(f"m/v#{n}.1", float(n), size, round(base_mib * MIB + slack * size), 2 * size, 3 * MIB)
+        MemorySample(f"m/v#{n}.1", float(n), size, round(base_mib * MIB + slack * size), 2 * size, 3 * MIB)
         for n, size in enumerate(sizes)
     ]
 
@@ -56,7 +56,7 @@ def test_a_plan_shows_and_uses_what_it_was_calibrated_with(minilm: Path) -> None
 def test_small_batches_do_not_lower_a_full_plan(minilm: Path) -> None:
     """Idle processes teach the base; what a full batch keeps stays as believed."""
     devices = (host_device(8 * 1024 * MIB),)
-    idle = [Reading(f"m/v#{n}.1", 0.0, 1_000, 5 * MIB, 0, 0) for n in range(50)]
+    idle = [MemorySample(f"m/v#{n}.1", 0.0, 1_000, 5 * MIB, 0, 0) for n in range(50)]
     believed, after = calibrate(KEY, ()), calibrate(KEY, idle)
     assert after.shown.heap_slack == pytest.approx(believed.shown.heap_slack, abs=0.01)
     plan = plan_load(PlanRequest(minilm, devices, calibrated=after))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from echoplaned import _allocator
-from echoplaned.core.errors import EchoplaneError, FieldInvalidError, SourceCorruptError
+from echoplaned.core.errors import DaemonError, FieldInvalidError, SourceCorruptError
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import size_model, survey_model
@@ -90,7 +90,7 @@ def test_a_file_that_is_cut(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 3, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(EchoplaneError):
+        with pytest.raises(DaemonError):
             survey_model(path)
 
 

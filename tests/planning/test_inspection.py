@@ -13,8 +13,8 @@ import pytest
 
 from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
+    DaemonError,
     DtypeUnsupportedError,
-    EchoplaneError,
     LimitExceededError,
     SourceChangedError,
     SourceCorruptError,
@@ -167,7 +167,7 @@ def _spoil_file(name: str, text: str) -> Callable[[Draft], None]:
     ],
 )
 def test_what_is_wrong_is_named(
-    draft: Draft, tmp_path: Path, spoil: Callable[[Draft], None], error: type[EchoplaneError], words: str
+    draft: Draft, tmp_path: Path, spoil: Callable[[Draft], None], error: type[DaemonError], words: str
 ) -> None:
     """Each kind of damage has its reason, and the message names what is wrong."""
     spoil(draft)

@@ -12,12 +12,12 @@ import pytest
 
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.commands import LoadVersion, Request
-from echoplaned.core.effects import ExplainReading, PlaceInstance
+from echoplaned.core.effects import ExplainMemory, PlaceInstance
 from echoplaned.core.errors import SourceCorruptError
-from echoplaned.core.events import Event, InstancePlaced, PlacementRefused, ReadingTaken
+from echoplaned.core.events import Event, InstancePlaced, MemorySampled, PlacementRefused
 from echoplaned.core.failure import Reason
 from echoplaned.core.fault import EffectKey
-from echoplaned.core.fit import unfit
+from echoplaned.core.fit import fit_error
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Plan
@@ -125,7 +125,7 @@ async def test_a_refusal_is_planned_in_a_thread(bench: Bench) -> None:
     assert plan is not None
     assert (plan.fits, plan.replicas, plan.upper_bytes) == (False, 1, 128 * builders.MIB)
     assert event.failure.reason is Reason.MEMORY_INSUFFICIENT
-    assert event.failure.message == str(unfit(plan))
+    assert event.failure.message == str(fit_error(plan))
     free = builders.MIB - builders.MIB // 10
     assert f"host has {free} of {128 * builders.MIB} bytes free" in event.failure.message
 
@@ -166,7 +166,7 @@ async def test_closing_gives_up_what_is_open(bench: Bench) -> None:
 async def test_an_instance_that_has_gone_is_not_answered(bench: Bench) -> None:
     """The state has nobody by that name any more."""
     bench.planner.place(PlaceInstance(KEY, 0), builders.empty_state())
-    bench.planner.explain_reading(ExplainReading(KEY, 1, MemoryUsage("t", 0, 0, 0, 1, 1)), builders.empty_state())
+    bench.planner.explain_memory(ExplainMemory(KEY, 1, MemoryUsage("t", 0, 0, 0, 1, 1)), builders.empty_state())
     assert (bench.events, bench.planner.open_jobs) == ([], 0)
 
 
@@ -177,17 +177,17 @@ async def test_a_reading_is_explained_in_a_thread(bench: Bench, minilm: Path) ->
     state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
     state = builders.run(state, InstancePlaced(0.0, KEY, on_one_device("host", builders.MIB), state.reservation_epoch))
     usage = MemoryUsage("torch 1", 0, 500 * builders.MIB, 90 * builders.MIB, 8, 128)
-    bench.planner.explain_reading(ExplainReading(KEY, 1, usage), state)
+    bench.planner.explain_memory(ExplainMemory(KEY, 1, usage), state)
     assert bench.events == []
     event = await bench.answer()
-    assert isinstance(event, ReadingTaken)
+    assert isinstance(event, MemorySampled)
     assert (event.key.engine, event.key.engine_version, event.key.device) == (
         "torch",
         "torch 1, UNKNOWN",
         "host memory",
     )
-    assert event.reading.subject == "m/v1#0.1"
-    assert event.reading.temporary_bytes > 0
+    assert event.sample.subject == "m/v1#0.1"
+    assert event.sample.temporary_bytes > 0
 
 
 async def test_loop_and_doors_plan_on_one_path(minilm: Path) -> None:
@@ -214,4 +214,4 @@ async def test_loop_and_doors_plan_on_one_path(minilm: Path) -> None:
         await done.wait()
     (event,) = events
     assert isinstance(event, PlacementRefused)
-    assert event.failure == unfit(told).failure
+    assert event.failure == fit_error(told).failure

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from echoplaned import _allocator
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import DaemonError
 from echoplaned.planning import _translate
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_every_exception_has_a_reason() -> None:
     # A mistake of the module is one of ours, not of the caller: it is told as any other exception that nobody foresaw.
     assert classes - {_allocator.NativePanicError} == set(_translate._TABLE)
     for native in _translate._TABLE:
-        with pytest.raises(EchoplaneError, match="what happened") as caught, _translate.translated():
+        with pytest.raises(DaemonError, match="what happened") as caught, _translate.translate_errors():
             raise native("what happened")
         assert caught.value.failure.reason == caught.value.reason
 
@@ -83,7 +83,7 @@ def test_a_panic_is_an_exception(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Exception, match="a mistake in the native module: no such thing") as caught:
         _allocator.panic_with("no such thing")
     assert isinstance(caught.value, _allocator.NativePanicError)
-    with pytest.raises(_allocator.NativePanicError), _translate.translated():
+    with pytest.raises(_allocator.NativePanicError), _translate.translate_errors():
         _allocator.panic_with("translated")
     assert "no such thing" in capfd.readouterr().err
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from echoplaned.core.errors import EchoplaneError, SourceNotFoundError
+from echoplaned.core.errors import DaemonError, SourceNotFoundError
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import architectures, devices_of, inspect_checkpoint, plan_offline, survey_model
 from tests.planning.conftest import Draft
@@ -43,7 +43,7 @@ def test_a_plan_says_what_a_load_would_say(tmp_path: Path, draft: Draft, name: s
     if not reason:
         assert inspect_checkpoint(directory).facts.parameter_count == plan.parameter_count
         return
-    with pytest.raises(EchoplaneError) as caught:
+    with pytest.raises(DaemonError) as caught:
         inspect_checkpoint(directory)
     assert caught.value.failure.reason.value == reason
     assert plan.serves_detail.startswith(caught.value.failure.message)
@@ -103,7 +103,7 @@ def test_code_that_others_do_not_need(write_config: Any) -> None:
 
 def test_the_nearest_names_are_told(write_config: Any) -> None:
     """A class that is not in the catalogue is told the few that are most alike, and how many there are."""
-    with pytest.raises(EchoplaneError, match=r"Qwen3ForCausalLM.*") as caught:
+    with pytest.raises(DaemonError, match=r"Qwen3ForCausalLM.*") as caught:
         plan_offline(write_config(architectures=["Qwen4ForCausalLM"]))
     assert f"of {len(architectures())} known ones" in str(caught.value)
     assert len(str(caught.value)) < 250
@@ -140,7 +140,7 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path: Path, draft: Draft) -> Non
     """The weights were not fetched; nothing is wrong with them."""
     directory = draft.write(tmp_path / "model")
     (directory / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(EchoplaneError, match="Git LFS pointer") as caught:
+    with pytest.raises(DaemonError, match="Git LFS pointer") as caught:
         survey_model(directory)
     assert caught.value.failure.reason.value == "SOURCE_INCOMPLETE"
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from echoplaned import _allocator
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.planning.placement import Fleet, Gpu, Item, Limits, Move, Node, Place, place_items
+from echoplaned.planning.placement import Fleet, FleetNode, Gpu, Item, Move, Place, RepackLimits, place_items
 
 GIB = 2**30
 
 
-def node(node_id: str, *models: str) -> Node:
+def node(node_id: str, *models: str) -> FleetNode:
     """Return a node with 64 cores, 512 GiB and GPUs of 80 GiB."""
-    return Node(node_id, 64_000, 512 * GIB, tuple(Gpu(model, 80 * GIB) for model in models))
+    return FleetNode(node_id, 64_000, 512 * GIB, tuple(Gpu(model, 80 * GIB) for model in models))
 
 
 def item(item_id: str, gib: int, ranks: int = 1) -> Item:
@@ -75,8 +75,8 @@ def test_a_repack_is_a_plan_with_its_costs() -> None:
     assert move.gain_milli == plan.before_milli - plan.after_milli > 0
     assert fleet.whereabouts(move.item_id) == move.origin
     assert fleet.place(item("whole", 80)) is None
-    assert fleet.repack(Limits(max_cost_s=1.4)).moves == ()
-    assert fleet.repack(Limits(max_moves=0)).moves == ()
+    assert fleet.repack(RepackLimits(max_cost_s=1.4)).moves == ()
+    assert fleet.repack(RepackLimits(max_moves=0)).moves == ()
     fleet.apply(plan.moves)
     assert fleet.fragmented_milli + fleet.stranded_milli == plan.after_milli
     assert fleet.place(item("whole", 80)) == move.origin
@@ -85,7 +85,7 @@ def test_a_repack_is_a_plan_with_its_costs() -> None:
     assert isinstance(caught.value.__cause__, _allocator.PlaceInvalidError)
 
 
-def test_room_and_victims() -> None:
+def test_room_and_preemption() -> None:
     """Room is made by moving what is cheap; of those of lower priority the cheapest would go; a pinned item does neither."""
     fleet = Fleet([node("a", "A"), node("b", "A")])
     fleet.put(replace(item("slow", 30), reload_s=9.0), Place("a", (0,)))
@@ -95,15 +95,15 @@ def test_room_and_victims() -> None:
     assert found is not None
     place, moves = found
     assert (place, [move.item_id for move in moves]) == (Place("b", (0,)), ["quick"])
-    assert fleet.make_room(wanted, Limits(max_cost_s=1.0)) is None
-    victims = fleet.victims(wanted)
-    assert victims is not None
-    assert (victims.node_id, victims.item_ids, victims.cost_s) == ("b", ("quick",), 1.5)
-    batch = fleet.place_all([wanted], Limits())
+    assert fleet.make_room(wanted, RepackLimits(max_cost_s=1.0)) is None
+    preemption = fleet.find_preemption(wanted)
+    assert preemption is not None
+    assert (preemption.node_id, preemption.item_ids, preemption.cost_s) == ("b", ("quick",), 1.5)
+    batch = fleet.place_all([wanted], RepackLimits())
     assert (batch.places, batch.moves) == ((place,), moves)
     pinned = Fleet([node("a", "A")])
     pinned.put(replace(item("1", 30), pinned=True), Place("a", (0,)))
-    assert pinned.victims(wanted) is None
+    assert pinned.find_preemption(wanted) is None
     assert pinned.make_room(wanted) is None
 
 
@@ -128,7 +128,7 @@ def test_a_batch_on_empty_nodes() -> None:
         ([node("a", "A")], [replace(item("1", 1), node_id="z")], "node z is unknown"),
     ],
 )
-def test_nonsense_is_refused(nodes: list[Node], placed: list[Item], match: str) -> None:
+def test_nonsense_is_refused(nodes: list[FleetNode], placed: list[Item], match: str) -> None:
     """Each has its message, and its own native class as the cause."""
 
     def run() -> None:
@@ -184,7 +184,7 @@ def test_batches_never_overcommit(sizes: list[tuple[int, int, int]], seed: int) 
         for number, (ranks, gib, cpu) in enumerate(sizes)
     ]
     nodes = [node("a", "A", "A"), node("b", "A", "B", "B")]
-    limits = Limits(max_moves=3, seed=seed)
+    limits = RepackLimits(max_moves=3, seed=seed)
     batch = Fleet(nodes, expected=items).place_all(items, limits)
     assert batch == Fleet(nodes, expected=items).place_all(items, limits)
     for one in nodes:

@@ -67,7 +67,7 @@ def test_what_fades_is_forgotten() -> None:
     """Rates fall with time, and a model that nobody used for long is dropped."""
     seen = usage(m=1)
     assert seen.rate("m", now_s=NOW_S) > seen.rate("m", now_s=NOW_S + 600) > 0
-    assert seen.forget(now_s=NOW_S + 1e8) == 1
+    assert seen.prune(now_s=NOW_S + 1e8) == 1
     assert seen.rate("m", now_s=NOW_S) == 0.0
 
 

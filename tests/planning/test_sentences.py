@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from echoplaned.core.errors import EchoplaneError, FieldInvalidError
+from echoplaned.core.errors import DaemonError, FieldInvalidError
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning import inspect_checkpoint, plan_offline, size_model, survey_model
 from echoplaned.testing import checkpoints
@@ -72,7 +72,7 @@ def test_what_a_load_refuses_a_plan_refuses(encoder: Path, name: str) -> None:
     change(encoder, {"modules.json": MODULES, **files})
     with pytest.raises(LoadError):
         read_pooling(encoder), read_sentence_options(encoder)
-    with pytest.raises(EchoplaneError) as caught:
+    with pytest.raises(DaemonError) as caught:
         inspect_checkpoint(encoder, with_digest=False)
     assert text in str(caught.value)
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from echoplaned.core.errors import (
-    EchoplaneError,
+    DaemonError,
     FieldInvalidError,
     SourceCorruptError,
     SourceNotAllowedError,
@@ -58,7 +58,7 @@ def roots(tree: Path) -> tuple[Path, ...]:
     return (tree / "one", tree / "two")
 
 
-def failure(uri: str, allowed: Sequence[Path]) -> EchoplaneError:
+def failure(uri: str, allowed: Sequence[Path]) -> DaemonError:
     """Resolve what must not resolve, and return why."""
     with pytest.raises((FieldInvalidError, SourceNotAllowedError, SourceNotFoundError, SourceCorruptError)) as caught:
         resolve_source(uri, allowed)

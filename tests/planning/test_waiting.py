@@ -10,7 +10,7 @@ import pytest
 
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.effects import PlaceInstance
-from echoplaned.core.events import Event, InstancePlaced, DeviceMemoryMeasured, PlacementDelayed, PlacementRefused
+from echoplaned.core.events import DeviceMemoryMeasured, Event, InstancePlaced, PlacementDelayed, PlacementRefused
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder

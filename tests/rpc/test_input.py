@@ -14,7 +14,7 @@ from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Reason
-from echoplaned.rpc.paging import Query
+from echoplaned.rpc.paging import PageQuery
 from echoplaned.rpc.validate import MAX_ENTRIES, MAX_REQUEST_BYTES, MAX_SHORT_REQUEST_BYTES, check
 
 from .world import World, failed
@@ -22,7 +22,7 @@ from .world import World, failed
 CODE = grpc.StatusCode
 # Tokens of the right list whose place is no number, or one that no place has.
 NUMBERS_THAT_ARE_NONE = [
-    base64.urlsafe_b64encode(f'["{Query("ListModels").digest}",{place}]'.encode()).decode().rstrip("=")
+    base64.urlsafe_b64encode(f'["{PageQuery("ListModels").digest}",{place}]'.encode()).decode().rstrip("=")
     for place in ("NaN", "-Infinity", "1e999", "[]", "null", "true")
 ]
 

@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from echoplane.v1 import models_pb2, operations_pb2, plans_pb2, types_pb2
 from echoplaned.core.errors import ArchitectureUnsupportedError, SourceUnsafeError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.rpc.deps import RpcLimits
 
 from .reading import get, metadata, version_in
@@ -68,7 +68,7 @@ async def test_version_on_its_way_is_the_same_operation(world: World) -> None:
 
 async def test_version_at_rest_is_loaded_again(world: World) -> None:
     """A version that failed is loaded again by the next load."""
-    world.script.start_failure = Failure(Reason.ENGINE_START_FAILED, "no such file: tokenizer.json")
+    world.script.start_failure = FailureDetail(Reason.ENGINE_START_FAILED, "no such file: tokenizer.json")
     first = await world.load("fp32")
     world.script.start_failure = None
     second = await world.load("fp32")
@@ -134,7 +134,7 @@ async def test_view_of_a_version(world: World) -> None:
 async def test_failure_of_the_engine_is_in_the_operation(world: World) -> None:
     """An engine that gives up ends the operation with its reason, its words and when to try again."""
     lines = (("log_tail", "ValueError: bad header"),)
-    world.script.start_failure = Failure(Reason.ENGINE_START_FAILED, "bad header", metadata=lines)
+    world.script.start_failure = FailureDetail(Reason.ENGINE_START_FAILED, "bad header", metadata=lines)
     started = await world.load("fp32")
     name = started.name.removeprefix("operations/")
     operation = await world.stubs.operations.GetOperation(get(name))

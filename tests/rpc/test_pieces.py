@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from echoplane.v1 import models_pb2
 from echoplaned.core.errors import FieldInvalidError, PageTokenInvalidError, RequestIdReusedError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import ReservoirOverrides, ServingShape, VersionSpec
 from echoplaned.core.state import Operation, OperationKind, State
 from echoplaned.rpc.convert.events import resume_token, sequence_of
-from echoplaned.rpc.loads import LoadTally, LoadTotals
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
+from echoplaned.rpc.load_outcomes import LoadOutcomeCounter, LoadOutcomeCounts
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
-from echoplaned.rpc.paging import Query, paginate
-from echoplaned.rpc.repeats import RequestMemory, digest_of
+from echoplaned.rpc.paging import PageQuery, paginate
 from echoplaned.rpc.version_request import default_version_id
 
-QUERY = Query("ListThings", "a")
+QUERY = PageQuery("ListThings", "a")
 
 
 @given(st.lists(st.integers(0, 99), unique=True, max_size=40), st.integers(1, 7))
@@ -53,7 +53,7 @@ def test_a_token_of_another_scope() -> None:
     """A token of one parent is none of another's, nor of another list."""
     token = paginate([1, 2], lambda i: (i,), QUERY, 1, "").next_page_token
     assert paginate([1, 2], lambda i: (i,), QUERY, 1, token).items == (2,)
-    for other in (Query("ListThings", "b"), Query("ListOthers", "a")):
+    for other in (PageQuery("ListThings", "b"), PageQuery("ListOthers", "a")):
         with pytest.raises(PageTokenInvalidError):
             paginate([1, 2], lambda i: (i,), other, 1, token)
 
@@ -107,16 +107,16 @@ def test_a_default_version_id_names_what_was_asked_for() -> None:
 
 def test_memory_of_requests() -> None:
     """A call is made once; one that failed may be made again; the oldest are forgotten."""
-    memory = RequestMemory(limit=2)
+    memory = RequestDeduplicator(limit=2)
 
     def call(request_id: str, digest: str) -> bool:
-        with memory.once(State(), request_id, digest) as first:
+        with memory.first_call(State(), request_id, digest) as first:
             return first
 
     assert [call("r1", "a"), call("r1", "a"), call("", "a"), call("", "a")] == [True, False, True, True]
     with pytest.raises(RequestIdReusedError):
         call("r1", "b")
-    with pytest.raises(ZeroDivisionError), memory.once(State(), "r2", "a"):
+    with pytest.raises(ZeroDivisionError), memory.first_call(State(), "r2", "a"):
         raise ZeroDivisionError
     assert call("r2", "a")
     assert call("r3", "a")
@@ -129,7 +129,7 @@ def test_loads_are_counted_once() -> None:
     def load(
         number: int, reason: Reason | None = None, took_s: float = 1.0, kind: OperationKind = OperationKind.LOAD
     ) -> Operation:
-        failure = None if reason is None else Failure(reason, "no")
+        failure = None if reason is None else FailureDetail(reason, "no")
         begin = 100.0
         return Operation(
             f"o{number}", kind, "m", create_time_s=begin, end_time_s=begin + took_s, done=True, failure=failure
@@ -145,10 +145,10 @@ def test_loads_are_counted_once() -> None:
         Operation("o7", OperationKind.LOAD, "m", create_time_s=100.0),
         Operation("o8", OperationKind.LOAD, "m", create_time_s=1.0, end_time_s=2.0, done=True),
     ]
-    tally = LoadTally(since_s=50.0)
+    tally = LoadOutcomeCounter(since_s=50.0)
     state = State(operations={o.operation_id: o for o in loads})
-    tally.refused()
-    expected = LoadTotals(succeeded=1, failed=1, refused=2, cancelled=1, cached=1)
+    tally.count_refused()
+    expected = LoadOutcomeCounts(succeeded=1, failed=1, refused=2, cancelled=1, cached=1)
     assert tally.observe(state) == expected
     assert tally.observe(state) == expected
     assert tally.observe(State()) == expected

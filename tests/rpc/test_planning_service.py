@@ -9,7 +9,7 @@ import pytest
 
 from echoplane.v1 import planning_pb2, plans_pb2, types_pb2
 from echoplaned.core.failure import Reason
-from echoplaned.core.fit import unfit
+from echoplaned.core.fit import fit_error
 from echoplaned.rpc.convert.plans import plan_from_pb
 from echoplaned.testing.builders import GIB
 
@@ -107,7 +107,7 @@ async def test_nothing_is_read_on_the_event_loop(world: World) -> None:
 async def test_one_text_says_that_it_does_not_fit(world: World) -> None:
     """A load, its dry run and an error of the loop say the same words of the same plan."""
     plan = await world.stubs.planning.PlanModel(planning_pb2.PlanModelRequest(source_uri="file:huge"))
-    said = str(unfit(plan_from_pb(plan)))
+    said = str(fit_error(plan_from_pb(plan)))
     for dry in (False, True):
         found = await failed(world.load("huge", validate_only=dry), Reason.MEMORY_INSUFFICIENT, CODE.RESOURCE_EXHAUSTED)
         assert found.message == said

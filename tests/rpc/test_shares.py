@@ -21,14 +21,14 @@ def test_a_connection_has_half() -> None:
     shares, state = OperationShares(40), State()
     ids = [f"o{number}" for number in range(20)]
     for name in ids:
-        with shares.one_more(state, name, "greedy"):
+        with shares.reserve(state, name, "greedy"):
             state = with_open(state, *state.operations, name)
-    with pytest.raises(LimitExceededError, match="20 operations"), shares.one_more(state, "more", "greedy"):
+    with pytest.raises(LimitExceededError, match="20 operations"), shares.reserve(state, "more", "greedy"):
         raise AssertionError("was let in")
-    with shares.one_more(state, "small", "small"):
+    with shares.reserve(state, "small", "small"):
         pass
     state = with_open(state, *ids[:5])
-    with shares.one_more(state, "again", "greedy"):
+    with shares.reserve(state, "again", "greedy"):
         pass
     assert shares._budget.used == 6
 
@@ -37,20 +37,20 @@ def test_calls_that_are_taken_in_count() -> None:
     """Those whose operation is not in the state yet count too, so that many at once do not slip through together."""
     shares, state = OperationShares(1), State()
     with (
-        shares.one_more(state, "first", "a"),
+        shares.reserve(state, "first", "a"),
         pytest.raises(LimitExceededError),
-        shares.one_more(state, "second", "b"),
+        shares.reserve(state, "second", "b"),
     ):
         raise AssertionError("was let in")
-    with shares.one_more(state, "third", "b"):
+    with shares.reserve(state, "third", "b"):
         pass
 
 
 def test_what_an_earlier_daemon_left_open_counts() -> None:
     """Nobody's operations are within the total, and in no connection's share."""
     shares, state = OperationShares(4), with_open(State(), "x", "y", "z")
-    with shares.one_more(state, "o", "a"):
+    with shares.reserve(state, "o", "a"):
         pass
     state = with_open(state, "x", "y", "z", "o")
-    with pytest.raises(LimitExceededError, match="4 of 4"), shares.one_more(state, "p", "b"):
+    with pytest.raises(LimitExceededError, match="4 of 4"), shares.reserve(state, "p", "b"):
         raise AssertionError("was let in")

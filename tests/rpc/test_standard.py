@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.events import EngineLost
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.rpc.reflection import V1, V1ALPHA
 from echoplaned.rpc.server import CHANNELZ, OUR_SERVICES
@@ -188,7 +188,7 @@ async def test_repository_errors(world: World) -> None:
         service.RepositoryModelLoad(loading("A/b", source_uri="file:fp32")), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT
     )
     assert found.fields == {"model_id"}
-    world.script.start_failure = Failure(Reason.ENGINE_START_FAILED, "no tokenizer")
+    world.script.start_failure = FailureDetail(Reason.ENGINE_START_FAILED, "no tokenizer")
     call = service.RepositoryModelLoad(loading(source_uri="file:fp32"))
     found = await failed(call, Reason.ENGINE_START_FAILED, CODE.FAILED_PRECONDITION)
     assert found.message == "no tokenizer"

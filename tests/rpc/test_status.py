@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2
 from echoplane.v1 import plans_pb2
 from echoplaned.core import errors
 from echoplaned.core.facts import Dtype
-from echoplaned.core.failure import Failure, Reason, Resource, Violation
+from echoplaned.core.failure import FailureDetail, InvalidField, Reason, ResourceRef
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan
 from echoplaned.rpc.status import DOMAIN, TABLE, TRAILER_BYTES, code_of, to_status, to_trailer
 from echoplaned.testing.builders import plan
@@ -57,8 +57,8 @@ API: dict[Reason, tuple[grpc.StatusCode, set[type[Message]]]] = {
 }
 
 # One of each, as the code raises them; reasons that only operations end with are given as failures.
-RAISED: list[Failure] = [
-    errors.FieldInvalidError(Violation("a", "wrong"), Violation("b", "wrong too")).failure,
+RAISED: list[FailureDetail] = [
+    errors.FieldInvalidError(InvalidField("a", "wrong"), InvalidField("b", "wrong too")).failure,
     errors.RequestIdReusedError("r1").failure,
     errors.PageTokenInvalidError().failure,
     errors.SourceNotAllowedError("no", subject="source_uri", accepted="roots").failure,
@@ -76,18 +76,18 @@ RAISED: list[Failure] = [
     errors.SurgeInfeasibleError("no", plan()).failure,
     errors.RolloutActiveError("models/m/rollouts/r").failure,
     errors.EtagMismatchError("models/m", "abc").failure,
-    Failure(Reason.ROLLED_BACK, "back", resource=Resource("echoplane.v1.Rollout", "models/m/rollouts/r")),
-    Failure(Reason.CANCELLED, "cancelled"),
+    FailureDetail(Reason.ROLLED_BACK, "back", resource=ResourceRef("echoplane.v1.Rollout", "models/m/rollouts/r")),
+    FailureDetail(Reason.CANCELLED, "cancelled"),
     errors.ModelNotFoundError("models/m").failure,
     errors.VersionNotFoundError("models/m/versions/v").failure,
     errors.RolloutNotFoundError("models/m/rollouts/r").failure,
     errors.OperationNotFoundError("operations/o").failure,
     errors.VersionExistsError("models/m/versions/v").failure,
-    Failure(Reason.ENGINE_START_FAILED, "no"),
-    Failure(Reason.ENGINE_CRASH_LOOP, "no"),
-    Failure(Reason.PROBE_FAILED, "no"),
+    FailureDetail(Reason.ENGINE_START_FAILED, "no"),
+    FailureDetail(Reason.ENGINE_CRASH_LOOP, "no"),
+    FailureDetail(Reason.PROBE_FAILED, "no"),
     errors.LimitExceededError("models", "full").failure,
-    Failure(Reason.ADAPTER_FAILED, "no"),
+    FailureDetail(Reason.ADAPTER_FAILED, "no"),
     errors.StoreUnavailableError("full").failure,
     errors.NotImplementedHereError("use another").failure,
 ]
@@ -105,7 +105,7 @@ def test_the_table_covers_every_reason() -> None:
 
 
 @pytest.mark.parametrize("failure", RAISED, ids=lambda failure: failure.reason.value)
-def test_details(failure: Failure) -> None:
+def test_details(failure: FailureDetail) -> None:
     """Each error has ErrorInfo first and exactly the details of its row."""
     status = to_status(failure)
     code, expected = API[failure.reason]
@@ -125,7 +125,7 @@ def test_every_reason_is_raised_once() -> None:
 
 def test_every_error_class_has_its_reason() -> None:
     """Each exception class carries a reason of its own, and each is in the table."""
-    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.EchoplaneError)]
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.DaemonError)]
     reasons = [c.reason for c in classes if "reason" in vars(c)]
     assert len(reasons) == len(set(reasons))
     assert set(reasons) <= set(TABLE)
@@ -168,7 +168,7 @@ def test_plans_fit_into_trailers(components: int, alternatives: int, devices: in
 
 def test_the_cut_says_how_much_is_missing() -> None:
     """Of a hundred violations the first are told, then how many more there are."""
-    violations = [Violation(f"labels[{i}]", "d" * 300) for i in range(100)]
+    violations = [InvalidField(f"labels[{i}]", "d" * 300) for i in range(100)]
     status = to_trailer(errors.FieldInvalidError(*violations).failure)
     bad = D.BadRequest()
     assert status.details[1].Unpack(bad)

@@ -7,7 +7,7 @@ import pytest
 
 from echoplane.v1 import diagnostics_pb2, models_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.events import AdapterFailed, EngineLost, MemoryMeasured
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.state import GateVerdict
@@ -71,7 +71,7 @@ async def test_routes_that_cannot_be_published(world: World) -> None:
 
 async def test_alarms(world: World) -> None:
     """A version that was given up and a store that cannot be written are alarms."""
-    world.script.start_failure = Failure(Reason.ENGINE_CRASH_LOOP, "died five times")
+    world.script.start_failure = FailureDetail(Reason.ENGINE_CRASH_LOOP, "died five times")
     await world.load("fp32")
     world.store_writable = False
     status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())

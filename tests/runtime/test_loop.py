@@ -68,7 +68,7 @@ class Recorder:
         del state
         self.done.append(effect)
 
-    def explain_reading(self, effect: fx.ExplainReading, state: State) -> None:
+    def explain_memory(self, effect: fx.ExplainMemory, state: State) -> None:
         """Record."""
         del state
         self.done.append(effect)
@@ -109,7 +109,7 @@ class Recorder:
     def open(self) -> None:
         """Record nothing."""
 
-    def forget(self, what: object) -> None:
+    def remove(self, what: object) -> None:
         """Record nothing."""
 
     def end(self, rollout_id: str) -> None:
@@ -121,14 +121,14 @@ class Recorder:
         del state
         self.done.append(effect)
 
-    def announced(self, announce: fx.Announce) -> None:
+    def on_announced(self, announce: fx.Announce) -> None:
         """Record."""
         self.done.append(announce)
 
-    def changed(self, before: State, after: State) -> None:
+    def on_changed(self, before: State, after: State) -> None:
         """Nothing to record."""
 
-    def finished(self, effect: fx.FinishOperation, state: State) -> None:
+    def on_finished(self, effect: fx.FinishOperation, state: State) -> None:
         """Record."""
         del state
         self.done.append(effect)

@@ -18,7 +18,7 @@ from echoplaned.core.placement import on_one_device
 from echoplaned.core.state import State
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
-from echoplaned.runtime.faults import MAX_DETAIL, AdapterFaults, contain, contained, describe
+from echoplaned.runtime.faults import MAX_DETAIL, AdapterFaults, contain, describe, run_contained
 from echoplaned.runtime.loop import Loop
 from echoplaned.testing import builders
 
@@ -73,7 +73,7 @@ class Adapters:
         assert effect.instance.version.model in state.models
         self._do("place")
 
-    def explain_reading(self, effect: fx.ExplainReading, state: State) -> None:
+    def explain_memory(self, effect: fx.ExplainMemory, state: State) -> None:
         """Explain."""
         assert effect.instance.version.model in state.models
         self._do("explain")
@@ -120,7 +120,7 @@ class Adapters:
     def open(self) -> None:
         """Let nobody in."""
 
-    def forget(self, what: object) -> None:
+    def remove(self, what: object) -> None:
         """Forget a model's routes."""
         assert what
         self._do("forget")
@@ -135,17 +135,17 @@ class Adapters:
         assert effect.rollout.model in state.models
         self._do("gates")
 
-    def announced(self, announce: fx.Announce) -> None:
+    def on_announced(self, announce: fx.Announce) -> None:
         """Hear an announcement."""
         assert announce.text
         self._do("announced")
 
-    def changed(self, before: State, after: State) -> None:
+    def on_changed(self, before: State, after: State) -> None:
         """See a new state."""
         assert before is not after
         self._do("changed")
 
-    def finished(self, effect: fx.FinishOperation, state: State) -> None:
+    def on_finished(self, effect: fx.FinishOperation, state: State) -> None:
         """Hear of an operation's end."""
         assert effect.operation.operation_id in state.operations
         self._do("finished")
@@ -298,10 +298,10 @@ async def test_a_job_that_raises_is_told() -> None:
         raise error
 
     key = ("start", "m/v1#0", 3)
-    await contained(lambda: job(SystemExit(2)), lambda error: faults.report(key, error))
+    await run_contained(lambda: job(SystemExit(2)), lambda error: faults.report(key, error))
     assert told == [ev.AdapterFailed(7.0, key, "engines", "SystemExit: 2")]
     with pytest.raises(asyncio.CancelledError):
-        await contained(lambda: job(asyncio.CancelledError()), lambda error: faults.report(key, error))
+        await run_contained(lambda: job(asyncio.CancelledError()), lambda error: faults.report(key, error))
     assert len(told) == 1
 
 

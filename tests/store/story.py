@@ -15,7 +15,7 @@ from types import MappingProxyType
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task, TensorSpec
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Component, Plan
@@ -132,7 +132,7 @@ def _rollout(number: int, stage: int, phase: Phase) -> Rollout:
 
 def _operation(number: int, epoch: int) -> Operation:
     done = number < epoch // STAGES
-    failure = Failure(Reason.ROLLED_BACK, "worse") if done and number % 2 else None
+    failure = FailureDetail(Reason.ROLLED_BACK, "worse") if done and number % 2 else None
     return Operation(
         f"op-{number}",
         OperationKind.UPDATE,

@@ -19,8 +19,8 @@ def test_what_is_saved_is_there_for_another_daemon(tmp_path: Path) -> None:
     assert EvidenceFiles(tmp_path).load("r1") == b"new"
     (path,) = (tmp_path / FOLDER).iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    files.forget("r1")
-    files.forget("r1")
+    files.delete("r1")
+    files.delete("r1")
     assert list((tmp_path / FOLDER).iterdir()) == []
 
 

@@ -79,7 +79,7 @@ def test_every_field_comes_over(store: SqlStore) -> None:
         ),
     )
     assert [reserved_bytes(state, name) for name in ("host", "cuda:0")] == [(128 + 128 + 64 + 32 + 32) * MIB, 96 * MIB]
-    assert [(w.key.device, w.readings[0].subject) for w in state.calibrations] == [("host memory", "m/v1#0.1")]
+    assert [(w.key.device, w.samples[0].subject) for w in state.calibrations] == [("host memory", "m/v1#0.1")]
     assert state.operations["op1"].request_id == "first-load"
     store.close()
 

@@ -22,7 +22,7 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.failure import Reason
 from echoplaned.core.state import State
 from echoplaned.store import SqlStore, StoreCorruptError
-from echoplaned.store.store import DATABASE_NAME, KEPT_ANNOUNCES
+from echoplaned.store.store import ANNOUNCES_RETAINED, DATABASE_NAME
 
 NOBODY = 65534
 
@@ -292,7 +292,7 @@ def test_errors_show_no_path_and_no_value(store: SqlStore, state_dir: Path, stor
 def test_announces_are_kept_for_those_who_come_back(store: SqlStore) -> None:
     """The newest 10,000 announces stay, in order, and are read in pieces from any sequence on."""
     state = store.load()
-    for start in range(1, KEPT_ANNOUNCES + 2_001, 4_000):
+    for start in range(1, ANNOUNCES_RETAINED + 2_001, 4_000):
         batch = tuple(Announce(n, n / 8, "models/m", "STAGE", f"n {n}\n") for n in range(start, start + 4_000))
         after = replace(state, store_epoch=state.store_epoch + 1, announce_sequence=start + 3_999)
         store.commit(state, after, batch)
@@ -300,7 +300,7 @@ def test_announces_are_kept_for_those_who_come_back(store: SqlStore) -> None:
     assert [announce.sequence for announce in store.announces_after(0, 3)] == [2_001, 2_002, 2_003]
     assert store.announces_after(11_999, 10) == (Announce(12_000, 1_500.0, "models/m", "STAGE", "n 12000\n"),)
     assert store.announces_after(12_000, 10) == ()
-    assert len(store.announces_after(0, 20_000)) == KEPT_ANNOUNCES
+    assert len(store.announces_after(0, 20_000)) == ANNOUNCES_RETAINED
 
 
 def story_process(state_dir: Path, *options: str) -> subprocess.Popen[str]:
@@ -322,7 +322,7 @@ def test_kill_9_in_the_middle_of_commits_leaves_whole_states(state_dir: Path, st
                 acknowledged = int(line)
         store = SqlStore.open(state_dir)
         found = store.load()
-        announced = store.announces_after(0, KEPT_ANNOUNCES)
+        announced = store.announces_after(0, ANNOUNCES_RETAINED)
         store.close()
         assert found.store_epoch in {acknowledged, acknowledged + 1}
         assert found == story.state_at(found.store_epoch)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoplaned.core.behaviour import Int8Baseline
-from echoplaned.core.calibration import EngineKey, Reading, with_reading
+from echoplaned.core.calibration import EngineKey, MemorySample, with_sample
 from echoplaned.core.commands import LoadVersion, Request
-from echoplaned.core.events import Int8BaselineMeasured, ReadingTaken
+from echoplaned.core.events import Int8BaselineMeasured, MemorySampled
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import State
 from echoplaned.core.step import step
@@ -24,15 +24,15 @@ def test_readings_come_back(tmp_path: Path) -> None:
     store = SqlStore.open(tmp_path / "state")
     state = store.load()
     for number, key in enumerate((HOST, CARD, HOST)):
-        after = step(state, ReadingTaken(1.0, key, Reading(f"m/v#{number}.1", float(number), 1, 2, 3, -4))).state
+        after = step(state, MemorySampled(1.0, key, MemorySample(f"m/v#{number}.1", float(number), 1, 2, 3, -4))).state
         store.commit(state, after, ())
         state = after
-    again = step(state, ReadingTaken(2.0, HOST, Reading("m/v#0.1", 9.0, 5, 6, 7, 8))).state
+    again = step(state, MemorySampled(2.0, HOST, MemorySample("m/v#0.1", 9.0, 5, 6, 7, 8))).state
     store.commit(state, again, ())
     store.close()
     reopened = SqlStore.open(tmp_path / "state")
     assert reopened.load().calibrations == again.calibrations
-    assert [len(window.readings) for window in again.calibrations] == [1, 2]
+    assert [len(window.samples) for window in again.calibrations] == [1, 2]
     reopened.close()
 
 
@@ -57,7 +57,7 @@ def test_a_window_that_lost_a_reading_is_stored_as_it_is(tmp_path: Path) -> None
     """A reading that left the window leaves the store."""
     store = SqlStore.open(tmp_path / "state")
     first = store.load()
-    windows = with_reading((), HOST, Reading("m/v#0.1", 1.0, 1, 2, 3, 4))
+    windows = with_sample((), HOST, MemorySample("m/v#0.1", 1.0, 1, 2, 3, 4))
     full = replace(first, calibrations=windows, store_epoch=first.store_epoch + 1)
     store.commit(first, full, ())
     empty: State = replace(full, calibrations=(), store_epoch=full.store_epoch + 1)

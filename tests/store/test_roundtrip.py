@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from echoplaned.core.calibration import EngineKey, Reading, Window
+from echoplaned.core.calibration import EngineKey, MemorySample, SampleWindow
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import DeviceShare, Placement
@@ -91,9 +91,9 @@ INSTANCES = st.lists(
 )
 ROLLOUTS = named(Rollout, history=ENTRIES, stale_subscribers=NOTHING, hold=st.none(), stage=st.integers(0, 2**31 - 1))
 
-READINGS = st.lists(values(Reading), min_size=1, max_size=3, unique_by=lambda reading: reading.subject).map(tuple)
+READINGS = st.lists(values(MemorySample), min_size=1, max_size=3, unique_by=lambda reading: reading.subject).map(tuple)
 CALIBRATIONS = st.dictionaries(values(EngineKey), READINGS, max_size=2).map(
-    lambda windows: tuple(Window(key, windows[key]) for key in sorted(windows))
+    lambda windows: tuple(SampleWindow(key, windows[key]) for key in sorted(windows))
 )
 
 

@@ -14,7 +14,7 @@ from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged, Tick
 from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Plan
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
@@ -37,9 +37,9 @@ from echoplaned.telemetry.metrics import (
     MAX_VERSIONS_SHOWN,
     OTHER,
     Metrics,
-    Readings,
-    XdsReading,
-    XdsTypeReading,
+    MetricSources,
+    XdsCounts,
+    XdsTypeCounts,
 )
 
 
@@ -75,8 +75,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 def test_gauges_are_read_from_the_newest_state() -> None:
     """Weights and bytes follow the state; nothing stays of a version that has gone."""
     states = [state(version("a"), version("b"), stale_event_count=3)]
-    xds = XdsReading(2, (XdsTypeReading("CLUSTER", 5, 4, 1),))
-    metrics = Metrics(Readings(lambda: states[-1], lambda: xds, lambda: 17))
+    xds = XdsCounts(2, (XdsTypeCounts("CLUSTER", 5, 4, 1),))
+    metrics = Metrics(MetricSources(lambda: states[-1], lambda: xds, lambda: 17))
     assert value(metrics, "echoplane_traffic_weight_ratio", model="m", version="a") == 0.7
     assert value(metrics, "echoplane_traffic_weight_ratio", model="m", version="b") == 0.3
     assert value(metrics, "echoplane_predicted_bytes", model="m", version="a") == 100
@@ -93,7 +93,7 @@ def test_gauges_are_read_from_the_newest_state() -> None:
 
 
 def operation(
-    name: str, *, done: bool, failure: Failure | None = None, kind: OperationKind = OperationKind.LOAD
+    name: str, *, done: bool, failure: FailureDetail | None = None, kind: OperationKind = OperationKind.LOAD
 ) -> Operation:
     """Return an operation."""
     return Operation(name, kind, "m", done=done, failure=failure)
@@ -107,7 +107,7 @@ def with_operations(base: State, *operations: Operation) -> State:
 def test_traces_are_counted_by_version() -> None:
     """What engines sent, and what no gate saw of it."""
     counts = {VersionKey("m", "v1"): TraceCounts(received=9, dropped=2)}
-    metrics = Metrics(Readings(traces=lambda: counts))
+    metrics = Metrics(MetricSources(traces=lambda: counts))
     labels = {"model": "m", "version": "v1"}
     assert metrics.registry.get_sample_value("echoplane_traces_received_total", labels) == 9
     assert metrics.registry.get_sample_value("echoplane_traces_dropped_total", labels) == 2
@@ -116,7 +116,7 @@ def test_traces_are_counted_by_version() -> None:
 def test_loads_are_counted_once_by_outcome() -> None:
     """A load operation counts when it ends, with its reason, and not again in the states that follow; updates do not count."""
     metrics = Metrics()
-    broken = Failure(Reason.PROBE_FAILED, "no")
+    broken = FailureDetail(Reason.PROBE_FAILED, "no")
     begun = with_operations(State(), operation("1", done=False))
     ended = with_operations(
         State(),
@@ -206,7 +206,7 @@ def test_verdicts_are_counted_on_their_way_to_the_loop() -> None:
 def test_labels_from_outside_stay_few() -> None:
     """Whatever methods are called and however many versions there are, the number of series is bounded and the rest is counted together."""
     versions = tuple(version(f"v{number}") for number in range(MAX_VERSIONS_SHOWN + 5))
-    metrics = Metrics(Readings(lambda: state(*versions)))
+    metrics = Metrics(MetricSources(lambda: state(*versions)))
     for number in range(MAX_METHODS + 7):
         metrics.rpc_ended(f"/made.Up/M{number}", "UNIMPLEMENTED", 0.001)
     metrics.rpc_ended("/made.Up/M0", "OK", 0.001)
@@ -225,7 +225,9 @@ def test_labels_from_outside_stay_few() -> None:
 
 def test_names_follow_the_rules() -> None:
     """One prefix, lower case, base units, no unit abbreviated; counters end in _total; the OpenMetrics writer accepts all."""
-    metrics = Metrics(Readings(lambda: state(version("a")), lambda: XdsReading(1, (XdsTypeReading("ROUTE", 1, 1, 0),))))
+    metrics = Metrics(
+        MetricSources(lambda: state(version("a")), lambda: XdsCounts(1, (XdsTypeCounts("ROUTE", 1, 1, 0),)))
+    )
     metrics.rpc_ended("/a.B/C", "OK", 0.1)
     for metric in metrics.registry.collect():
         assert re.fullmatch(r"echoplane_[a-z]+(_[a-z]+)*", metric.name), metric.name

@@ -10,7 +10,7 @@ from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Vector
+from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, TokenSequence, Vector
 from echoplaned.worker.torch_model import TorchRuntime
 from echoplaned.worker_contract.inference.errors import LoadError
 
@@ -25,11 +25,11 @@ def outcome_of(runtime: TorchRuntime, source: str, task: str, dtype: str) -> dic
         return {"error": str(error)}
     got: list[Outcome] = []
     release_free_memory()  # as a worker does when it has loaded
-    run = model.start_run([Sequence(model.tokenize(["the river"])[0], Sampling(max_tokens=2), got.append)])
+    run = model.start_run([TokenSequence(model.tokenize(["the river"])[0], Sampling(max_tokens=2), got.append)])
     while not run.done:
         for sequence, outcome in run.step():
-            sequence.tell(outcome)
-    failed = [str(outcome.error) for outcome in got if isinstance(outcome, Failure)]
+            sequence.deliver(outcome)
+    failed = [str(outcome.error) for outcome in got if isinstance(outcome, RowFailure)]
     vectors = [outcome.values.tolist() for outcome in got if isinstance(outcome, Vector)]
     return {
         "bytes": model.tensor_bytes,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from echoplaned.worker.batching import Batcher, bucket_of
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token, Told, Vector
+from echoplaned.worker.sequences import Outcome, RowFailure, RowOutcome, Sampling, Token, TokenSequence, Vector
 from echoplaned.worker_contract.inference.errors import ModelFailedError, NotServingError, OverloadedError
 
 WAIT_S = 10
@@ -27,7 +27,7 @@ class HeldModel:
         self.poison: set[int] = set()
         self.refused_starts: set[int] = set()
 
-    def start_run(self, rows: list[Sequence]) -> HeldRun:
+    def start_run(self, rows: list[TokenSequence]) -> HeldRun:
         """Remember the batch by the lengths of its rows."""
         if any(self.refused_starts.intersection(row.token_ids) for row in rows):
             raise ValueError("made to fail")
@@ -38,7 +38,7 @@ class HeldModel:
 class HeldRun:
     """One batch: rows whose sampling asks for several tokens take several steps."""
 
-    def __init__(self, model: HeldModel, rows: list[Sequence], steps: int = 0) -> None:
+    def __init__(self, model: HeldModel, rows: list[TokenSequence], steps: int = 0) -> None:
         self._model = model
         self._steps = steps
         self.rows = rows
@@ -48,7 +48,7 @@ class HeldRun:
         """Whether no row is left."""
         return not self.rows
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Wait for the test, then answer one token, or a vector, a row."""
         self._model.entered.release()
         assert self._model.may_step.acquire(timeout=WAIT_S)
@@ -58,7 +58,7 @@ class HeldRun:
             raise RuntimeError("made to fail by a row")
         self._steps += 1
         rows = [row for row in self.rows if not row.cancelled]
-        told: list[Told] = []
+        told: list[RowOutcome] = []
         for row in rows:
             last = self._steps >= row.sampling.max_tokens
             told.append(
@@ -67,7 +67,7 @@ class HeldRun:
         self.rows = [row for row in rows if self._steps < row.sampling.max_tokens]
         return told
 
-    def alone(self, row: Sequence) -> HeldRun:
+    def alone(self, row: TokenSequence) -> HeldRun:
         """Go on with one row where the batch stood."""
         self._model.batches.append([len(row.token_ids)])
         return HeldRun(self._model, [row], self._steps)
@@ -89,10 +89,10 @@ class Bench:
             clock=lambda: self.now_s,
         )
 
-    def row(self, name: str, length: int = 4, tokens: int = 1, peer: str = "") -> Sequence:
+    def row(self, name: str, length: int = 4, tokens: int = 1, peer: str = "") -> TokenSequence:
         """Return a row that reports under a name, and came on a connection."""
         sampling = Sampling(max_tokens=tokens)
-        return Sequence([1] * length, sampling, lambda outcome: self.got.put_nowait((name, outcome)), peer=peer)
+        return TokenSequence([1] * length, sampling, lambda outcome: self.got.put_nowait((name, outcome)), peer=peer)
 
     async def next(self) -> tuple[str, Outcome]:
         """Return what came next."""
@@ -266,7 +266,7 @@ async def test_a_failing_model_ends_its_batch_only() -> None:
     bench.batcher.start()
     name, outcome = await bench.next()
     assert name == "a"
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RowFailure)
     assert isinstance(outcome.error, ModelFailedError)
     bench.model.error = None
     bench.batcher.submit([bench.row("b")])
@@ -280,7 +280,7 @@ async def test_one_row_fails_one_row() -> None:
     """A batch that fails goes on row by row, each from where it stood: the bad row alone gets INTERNAL, the others all their tokens."""
     bench = Bench()
     bench.model.poison = {7}
-    bad = Sequence([7] * 4, Sampling(max_tokens=3), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bad = TokenSequence([7] * 4, Sampling(max_tokens=3), lambda outcome: bench.got.put_nowait(("bad", outcome)))
     bench.batcher.submit([bench.row("a", tokens=3), bad, bench.row("b", tokens=3)])
     bench.model.may_step.release(100)
     bench.batcher.start()
@@ -291,7 +291,7 @@ async def test_one_row_fails_one_row() -> None:
     assert told["a"] == told["b"] == [Token(1, 0.0, False), Token(2, 0.0, False), Token(3, 0.0, True)]
     assert told["bad"][0] == Token(1, 0.0, False)
     (failure,) = told["bad"][1:]
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, RowFailure)
     assert isinstance(failure.error, ModelFailedError)
     assert bench.model.batches == [[4, 4, 4], [4], [4], [4]]
     assert not bench.died.is_set()
@@ -302,13 +302,13 @@ async def test_a_row_that_cannot_be_begun_fails_alone() -> None:
     """What fails before the first step is tried row by row too, and does not end the thread."""
     bench = Bench()
     bench.model.refused_starts = {7}
-    bad = Sequence([7] * 4, Sampling(max_tokens=1), lambda outcome: bench.got.put_nowait(("bad", outcome)))
+    bad = TokenSequence([7] * 4, Sampling(max_tokens=1), lambda outcome: bench.got.put_nowait(("bad", outcome)))
     bench.batcher.submit([bench.row("a"), bad])
     bench.model.may_step.release(100)
     bench.batcher.start()
     told = dict([await bench.next(), await bench.next()])
     assert isinstance(told["a"], Vector)
-    assert isinstance(told["bad"], Failure)
+    assert isinstance(told["bad"], RowFailure)
     assert not bench.died.is_set()
     bench.batcher.close(WAIT_S)
 
@@ -323,7 +323,7 @@ async def test_a_listener_that_fails_keeps_nothing_from_others() -> None:
     def fail(outcome: Outcome) -> None:
         raise LookupError(outcome)
 
-    bench.batcher.submit([Sequence([1] * 4, Sampling(max_tokens=1), fail), bench.row("a")])
+    bench.batcher.submit([TokenSequence([1] * 4, Sampling(max_tokens=1), fail), bench.row("a")])
     bench.model.may_step.release(1)
     bench.batcher.start()
     assert (await bench.next())[0] == "a"
@@ -337,7 +337,7 @@ async def test_closing_fails_what_waits_and_refuses_more() -> None:
     bench.batcher.submit([bench.row("a")])
     bench.batcher.close(WAIT_S)
     _, outcome = await bench.next()
-    assert isinstance(outcome, Failure)
+    assert isinstance(outcome, RowFailure)
     assert isinstance(outcome.error, NotServingError)
     with pytest.raises(NotServingError):
         bench.batcher.submit([bench.row("b")])

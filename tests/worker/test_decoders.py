@@ -24,7 +24,7 @@ from echoplaned.testing.checkpoints import make_decoder
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Outcome, Sampling, Sequence, Token
+from echoplaned.worker.sequences import Outcome, Sampling, Token, TokenSequence
 from tests.worker.live import live_worker, rows
 
 pytestmark = [
@@ -104,10 +104,10 @@ def served(loaded: LoadedModel, prompts: list[list[int]], lengths: list[int]) ->
     """Generate as a worker does: rows in one cohort, each leaving when it has its tokens."""
     got: list[list[Outcome]] = [[] for _ in prompts]
     limits = zip(prompts, lengths, got, strict=True)
-    run = GenerationRun(loaded, [Sequence(list(row), Sampling(count), told.append) for row, count, told in limits])
+    run = GenerationRun(loaded, [TokenSequence(list(row), Sampling(count), told.append) for row, count, told in limits])
     while not run.done:
         for sequence, outcome in run.step():
-            sequence.tell(outcome)
+            sequence.deliver(outcome)
     tokens = [[outcome for outcome in row if isinstance(outcome, Token)] for row in got]
     return [Generated([token.token_id for token in row], [token.logprob for token in row]) for row in tokens]
 

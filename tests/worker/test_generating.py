@@ -15,7 +15,7 @@ from echoplaned.worker.batching import Batcher, Run
 from echoplaned.worker.generating import GenerationRun, sample
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence, Token
+from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, Token, TokenSequence
 from echoplaned.worker_contract.inference.errors import ModelFailedError
 from tests.models import Checkpoints
 
@@ -54,7 +54,7 @@ async def generate(loaded: LoadedModel, prompts: tuple[list[int], ...] = PROMPTS
     told: list[list[Outcome]] = [[] for _ in prompts]
     ended = asyncio.Event()
 
-    def start(rows: list[Sequence]) -> Run:
+    def start(rows: list[TokenSequence]) -> Run:
         return GenerationRun(loaded, rows)
 
     def listener(row: int) -> Any:
@@ -67,7 +67,8 @@ async def generate(loaded: LoadedModel, prompts: tuple[list[int], ...] = PROMPTS
 
     batcher = Batcher(start, slots=4, queue_limit=8, on_death=ended.set)
     rows = [
-        Sequence(list(ids), how, listener(at)) for at, (ids, how) in enumerate(zip(prompts, SAMPLINGS, strict=True))
+        TokenSequence(list(ids), how, listener(at))
+        for at, (ids, how) in enumerate(zip(prompts, SAMPLINGS, strict=True))
     ]
     batcher.submit(rows)
     batcher.start()
@@ -101,7 +102,7 @@ async def test_a_row_that_breaks_every_batch_fails_alone(loaded: LoadedModel) ->
     expected = token_ids(await generate(loaded))
     found = await generate(loaded, (PROMPTS[0], [*PROMPTS[1], loaded.vocabulary_size], PROMPTS[2]))
     (failure,) = found[1]
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, RowFailure)
     assert isinstance(failure.error, ModelFailedError)
     assert [token_ids(found)[row] for row in (0, 2)] == [expected[row] for row in (0, 2)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from echoplaned.worker.quiet import leave_out_enum_registrations
+from echoplaned.worker.log_filters import leave_out_enum_registrations
 from tests.worker.live import stray_lines
 
 ROOT = Path(__file__).parents[2]

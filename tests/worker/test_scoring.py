@@ -15,7 +15,7 @@ from echoplaned.worker.generating import entropies
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.scoring import ScoringRun
-from echoplaned.worker.sequences import Outcome, Sampling, Scored, Scoring, Sequence
+from echoplaned.worker.sequences import Outcome, Sampling, Scored, Scoring, TokenSequence
 from tests.models import Checkpoints
 
 ROWS = ([5, 70, 301, 44, 9, 12, 250, 7], [300, 8, 17], [11, 12])
@@ -28,9 +28,9 @@ def loaded(checkpoints: Checkpoints) -> LoadedModel:
     return load_model(LoadOptions(instance, 1, checkpoints.decoder, Task.GENERATION, Dtype.FP32, 64, 4))
 
 
-def sequences(got: list[Outcome]) -> list[Sequence]:
+def sequences(got: list[Outcome]) -> list[TokenSequence]:
     """Return the rows, to be scored with whole distributions."""
-    return [Sequence(list(row), Sampling(), got.append, scoring=Scoring(np.float32)) for row in ROWS]
+    return [TokenSequence(list(row), Sampling(), got.append, scoring=Scoring(np.float32)) for row in ROWS]
 
 
 def run_to_end(run: ScoringRun) -> list[Scored]:

@@ -7,8 +7,8 @@ import pytest
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.ports.traces import TraceFlag
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Token, Vector
-from echoplaned.worker.tracing import TRACE_TOKENS, Origin, Tap, TraceChannel, Tracer, digest, features, short_name
+from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, Token, Vector
+from echoplaned.worker.tracing import TRACE_TOKENS, Tap, TraceChannel, TraceOrigin, Tracer, digest, features, short_name
 from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 PROMPT = [5, 6, 7, 8, 9, 10, 11]
@@ -21,7 +21,7 @@ def numbered(number: int, tokens: int = 1) -> worker_pb2.Trace:
 
 def tapped(tracer: Tracer, *outcomes: Outcome, sampled: bool = False) -> Tap:
     """Return a tap that has heard some outcomes."""
-    tap = tracer.tap(Origin("talk", probe=True), PROMPT, Sampling(9, float(sampled)), lambda _: None)
+    tap = tracer.tap(TraceOrigin("talk", probe=True), PROMPT, Sampling(9, float(sampled)), lambda _: None)
     for outcome in outcomes:
         tap(outcome)
     return tap
@@ -55,7 +55,7 @@ def test_a_trace_of_tokens() -> None:
     """Every token's log-probability and entropy, how it ended, and whose it is."""
     tracer = Tracer(lambda: 5.0)
     heard: list[Outcome] = []
-    tap = tracer.tap(Origin("talk", prompt_class="tale"), PROMPT, Sampling(9, 1.0), heard.append)
+    tap = tracer.tap(TraceOrigin("talk", prompt_class="tale"), PROMPT, Sampling(9, 1.0), heard.append)
     outcomes = [Token(4, -0.5, last=False, entropy=1.0), Token(0, -0.25, last=True, entropy=2.0, stopped=True)]
     for outcome in outcomes:
         tap(outcome)
@@ -72,7 +72,7 @@ def test_an_answer_that_breaks_off_keeps_its_tokens(leaves: bool) -> None:
     tracer = Tracer(lambda: 0.0)
     tap = tapped(tracer, Token(1, -1.0, last=False, entropy=0.5))
     if not leaves:
-        tap(Failure(ModelFailedError("made to fail")))
+        tap(RowFailure(ModelFailedError("made to fail")))
     tap.leave()
     (trace,) = tracer.channel.take()
     assert trace.flags == (TraceFlag.CANCELLED if leaves else TraceFlag.FAILED)
@@ -83,7 +83,7 @@ def test_an_answer_that_breaks_off_keeps_its_tokens(leaves: bool) -> None:
 def test_a_request_that_got_nothing_has_no_trace() -> None:
     """Without a token there is nothing to say about the model's behaviour."""
     tracer = Tracer(lambda: 0.0)
-    tapped(tracer, Failure(ModelFailedError("made to fail"))).leave()
+    tapped(tracer, RowFailure(ModelFailedError("made to fail"))).leave()
     tapped(tracer).leave()
     assert tracer.channel.take() == []
 

@@ -13,12 +13,12 @@ import pytest
 
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.worker_contract.record import (
-    RecordKeeper,
+    RecordFile,
     RecordTakenError,
     WorkerPhase,
     WorkerRecord,
     check_worker_id,
-    forget_record,
+    delete_record,
     is_alive,
     read_boot_id,
     read_record,
@@ -99,32 +99,32 @@ def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
 def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is there from the first moment, whole after each change, and gone in the end."""
     monkeypatch.setenv("ECHOPLANE_INSTANCE", "0123456789abcdef/w1/0")
-    keeper = RecordKeeper(state_dir, "w1", "kind")
+    record_file = RecordFile(state_dir, "w1", "kind")
     (record,) = read_records(state_dir)
     assert (record.pid, record.phase, record.boot_id) == (os.getpid(), WorkerPhase.WARMING, read_boot_id())
     assert (record.kind, record.contract, record.mark) == ("kind", CONTRACT_VERSION, "0123456789abcdef/w1/0")
-    keeper.update(WorkerPhase.WARMING, address="127.0.0.1:5")
-    keeper.update(WorkerPhase.LOADING, instance="m/v#0", generation=2)
+    record_file.update(WorkerPhase.WARMING, address="127.0.0.1:5")
+    record_file.update(WorkerPhase.LOADING, instance="m/v#0", generation=2)
     (record,) = read_records(state_dir)
     assert (record.address, record.instance, record.generation) == ("127.0.0.1:5", "m/v#0", 2)
     assert [one.target for one in record.endpoints] == ["127.0.0.1:5"]
-    (keeper.links_dir / "1_Pooling").mkdir(parents=True)
-    keeper.release()
+    (record_file.links_dir / "1_Pooling").mkdir(parents=True)
+    record_file.release()
     assert list(records_dir(state_dir).iterdir()) == []
 
 
 def test_a_record_is_for_its_own_user_alone(state_dir: Path) -> None:
     """The key is drawn anew by every leader, in a file and a directory that nobody else may read, and shown by no repr."""
     records_dir(state_dir).mkdir(mode=0o755)
-    keeper = RecordKeeper(state_dir, "w1", "kind")
-    keeper.update(WorkerPhase.SPARE)
+    record_file = RecordFile(state_dir, "w1", "kind")
+    record_file.update(WorkerPhase.STANDBY)
     path = records_dir(state_dir) / "w1.json"
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    key = keeper.record.control_key
+    key = record_file.record.control_key
     assert read_records(state_dir)[0].control_key == key
-    assert key not in repr(keeper.record)
-    keeper.release()
-    again = RecordKeeper(state_dir, "w1", "kind")
+    assert key not in repr(record_file.record)
+    record_file.release()
+    again = RecordFile(state_dir, "w1", "kind")
     assert again.record.control_key not in {key, ""}
     again.release()
 
@@ -139,22 +139,22 @@ def test_a_damaged_key_damages_the_record(key: str) -> None:
 
 def test_what_a_leader_left_in_the_middle_of_a_load_is_forgotten_with_it(state_dir: Path) -> None:
     """Links to the files of a checkpoint go with the record of a leader that was killed."""
-    keeper = RecordKeeper(state_dir, "w1", "kind")
-    keeper.links_dir.mkdir()
-    (keeper.links_dir / "config.json").symlink_to("/proc/self/fd/99")
-    forget_record(state_dir, "w1")
+    record_file = RecordFile(state_dir, "w1", "kind")
+    record_file.links_dir.mkdir()
+    (record_file.links_dir / "config.json").symlink_to("/proc/self/fd/99")
+    delete_record(state_dir, "w1")
     assert list(records_dir(state_dir).iterdir()) == []
-    keeper.release()
+    record_file.release()
 
 
 def test_an_id_is_claimed_once(state_dir: Path) -> None:
     """A second process with the same id is refused by the lock."""
-    keeper = RecordKeeper(state_dir, "w1", "kind")
+    record_file = RecordFile(state_dir, "w1", "kind")
     with pytest.raises(RecordTakenError):
-        RecordKeeper(state_dir, "w1", "kind")
+        RecordFile(state_dir, "w1", "kind")
     command = [sys.executable, "-m", "echoplaned.worker", "--worker-id", "w1", "--state-dir", str(state_dir)]
     assert subprocess.run(command, check=False, capture_output=True, timeout=30).returncode == 3
-    keeper.release()
+    record_file.release()
 
 
 @pytest.mark.parametrize("worker_id", ["", "..", "a/b", "A", "a" * 64, "a\n", "-a"])

@@ -52,7 +52,7 @@ class World:
                 counts = RequestCounts(count, 0, 0, count, origin=CountedBy.LRS)
                 report = LoadReport(V1, Reporter(caller.node, 1, caller.peer), counts, 1.0)
                 self.claims.add(report)
-                self.confirmed.took(report)
+                self.confirmed.on_report(report)
 
     def busy(self) -> Busy:
         """Return who is busy."""
@@ -108,7 +108,7 @@ def test_the_same_id_on_another_connection_is_another_client() -> None:
         world.second(10, a=10)
     borrowed = Caller(HONEST.node, "ipv4:127.0.0.1:9")
     assert world.confirmed.busy("m", (HONEST, borrowed)).callers == {HONEST}
-    world.confirmed.ended(HONEST)
+    world.confirmed.on_ended(HONEST)
     assert world.busy() == Busy()
 
 
@@ -128,5 +128,5 @@ def test_memory_is_bounded() -> None:
     world = World()
     for n in range(MAX_ENTRIES + 10):
         reporter = Reporter(f"node-{n}", n, "peer")
-        world.confirmed.took(LoadReport(V1, reporter, RequestCounts(1, 0, 0, 1), 1.0))
+        world.confirmed.on_report(LoadReport(V1, reporter, RequestCounts(1, 0, 0, 1), 1.0))
     assert len(world.confirmed._recent) == MAX_ENTRIES

@@ -18,7 +18,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf import json_format
 
 from echoplane.channels import DIRECT_OPTIONS
-from echoplaned.core.budgets import SMALL_HOLDING
+from echoplaned.core.budgets import SMALL_SHARE
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.text import is_clean
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
@@ -353,8 +353,8 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         for call in calls[:2] + calls[3:]:
             await call.read()
         await plane.observer.until(lambda: len(plane.publisher.subscribers()) == 6)
-        assert {each.node for each in plane.publisher.steered("m")} == {"a", "gateway"}
-        assert {each.node for each in plane.publisher.steered("n")} == {"c"}
+        assert {each.node for each in plane.publisher.route_only_clients("m")} == {"a", "gateway"}
+        assert {each.node for each in plane.publisher.route_only_clients("n")} == {"c"}
         for call in calls:
             call.cancel()
         await channel.close(None)
@@ -536,9 +536,9 @@ async def test_a_connection_has_a_share_of_the_names(*, delta: bool) -> None:
             await first.read()
             await second.write(hello(0, 51))
             assert await refused(second) is grpc.StatusCode.RESOURCE_EXHAUSTED
-            await other.write(hello(0, SMALL_HOLDING))
+            await other.write(hello(0, SMALL_SHARE))
             await other.read()
-            assert budgets.names.used == 150 + SMALL_HOLDING
+            assert budgets.names.used == 150 + SMALL_SHARE
             assert publisher._tracker._tracks.keys() == {"m"}
             for call in (first, other):
                 call.cancel()

@@ -55,7 +55,7 @@ async def test_load_reports_come_on_the_connection_of_the_routes() -> None:
         ):
             assert await one.count(3) == await two.count(3) == {"v1": 3}
             await plane.observer.until(lambda: len(plane.observer.reporters) == 2)
-            assert plane.publisher.steered("m") == plane.observer.reporters
+            assert plane.publisher.route_only_clients("m") == plane.observer.reporters
             assert {caller.node for caller in plane.observer.reporters} == {"a"}
 
 
@@ -123,7 +123,7 @@ async def test_a_version_has_a_target_of_its_own() -> None:
             assert await alone.count(20) == {"v2": 20}
             waiting = asyncio.ensure_future(early.count(1))
             async with asyncio.timeout(20):
-                while not plane.publisher.steered("n"):  # nobody is told of names that do not exist
+                while not plane.publisher.route_only_clients("n"):  # nobody is told of names that do not exist
                     await asyncio.sleep(0.01)
             plane.publisher.publish_model(h.routes("n", 1, v1=(TOTAL, [v1])))
             await plane.observer.until(lambda: "acknowledged n e1 1/1" in plane.observer.lines)

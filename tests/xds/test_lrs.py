@@ -61,7 +61,7 @@ def test_any_report_can_be_added_up_and_shown(
         )
         assert shown.ok_count >= 0
         assert 0.0 <= both.share <= 1.0
-        totals.ended(Reporter("n", stream))
+        totals.on_ended(Reporter("n", stream))
     assert totals.totals().get(V1, RequestCounts()).in_flight == 0
 
 
@@ -73,7 +73,7 @@ def test_totals_stay_at_their_bound() -> None:
         totals.add(LoadReport(V1, Reporter("n", stream), full, 1.0))
     assert totals.totals()[V1].server_errors == MAX_COUNT
     for stream in range(3):
-        totals.ended(Reporter("n", stream))
+        totals.on_ended(Reporter("n", stream))
     assert totals.totals()[V1].in_flight == 0
 
 

@@ -6,7 +6,13 @@ from echoplaned.core.events import Event, RoutesRefused
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.xds.observer import Nack, Refusal
-from echoplaned.xds.refusals import MOST_CHARACTERS, MOST_OF_A_NODE, MOST_REFUSALS, MOST_RESOURCES, RefusalLog
+from echoplaned.xds.refusals import (
+    MAX_REFUSAL_CHARACTERS,
+    MAX_REFUSALS,
+    MAX_REFUSALS_PER_NODE,
+    MAX_REFUSED_RESOURCES,
+    RefusalLog,
+)
 from echoplaned.xds.traffic import Traffic
 
 
@@ -31,16 +37,20 @@ def test_bounds() -> None:
     """Neither many refusals nor long ones take memory without end, and one client does not push out the others."""
     log = RefusalLog()
     log.record(refused("quiet", "bad", 0.0))
-    for n in range(10 * MOST_REFUSALS):
+    for n in range(10 * MAX_REFUSALS):
         log.record(refused("loud", f"bad {n}", float(n)))
-    assert [each.node for each in log.of_model("m")] == ["loud"] * MOST_OF_A_NODE + ["quiet"]
-    for n in range(10 * MOST_REFUSALS):
+    assert [each.node for each in log.of_model("m")] == ["loud"] * MAX_REFUSALS_PER_NODE + ["quiet"]
+    for n in range(10 * MAX_REFUSALS):
         log.record(refused(f"node {n}", "bad", float(n)))
-    assert len(log.of_model("m")) == MOST_REFUSALS
+    assert len(log.of_model("m")) == MAX_REFUSALS
     names = tuple(f"models/m/versions/v{n}" for n in range(100))
     log.record(RecordedRefusal("n" * 999, "t", names, frozenset({"m"}), "x" * 9999, True, 1.0, 1.0))
     long = log.of_model("m")[0]
-    assert (len(long.node), len(long.resources), len(long.detail)) == (200, MOST_RESOURCES, MOST_CHARACTERS)
+    assert (len(long.node), len(long.resources), len(long.detail)) == (
+        200,
+        MAX_REFUSED_RESOURCES,
+        MAX_REFUSAL_CHARACTERS,
+    )
 
 
 def test_a_deleted_model_takes_its_refusals_along() -> None:
@@ -48,7 +58,7 @@ def test_a_deleted_model_takes_its_refusals_along() -> None:
     log = RefusalLog()
     log.record(refused("a", "bad", 1.0))
     log.record(refused("a", "worse", 2.0, frozenset({"m", "n"})))
-    log.forget("m")
+    log.remove("m")
     assert [each.detail for each in log.of_model("n")] == ["worse"]
     assert [each.detail for each in log.of_model("m")] == ["worse"]
 

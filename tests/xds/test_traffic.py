@@ -32,8 +32,8 @@ def test_requests_under_way_add_up_over_clients() -> None:
     totals.add(load(1, 5, 0, 1))
     assert totals.totals()[V1] == counts(35, 1, 36, 4)
     assert totals.by_client(V1)[Reporter("shared", 1)] == counts(15, 0, 15, 1)
-    totals.ended(Reporter("shared", 2))
-    totals.ended(Reporter("shared", 2))
+    totals.on_ended(Reporter("shared", 2))
+    totals.on_ended(Reporter("shared", 2))
     assert set(totals.by_client(V1)) == {Reporter("shared", 1)}
     assert totals.totals()[V1] == counts(35, 1, 36, 1)
     assert totals.report_count == 3
@@ -44,7 +44,7 @@ def test_a_forgotten_model_leaves_nothing() -> None:
     totals = ClientRequestTotals()
     totals.add(load(1, 10, 0, 4))
     totals.add(load(1, 10, 0, 4, model="other"))
-    totals.forget("m")
+    totals.remove("m")
     assert set(totals.totals()) == {VersionKey("other", "v1")}
     totals.add(load(1, 1, 0, 2))
     assert totals.totals()[V1] == counts(1, 0, 1, 2)

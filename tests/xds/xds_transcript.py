@@ -123,7 +123,7 @@ class Player:
         known: dict[str, str] = {}
         for each in options.get("known", "").split(","):
             name, _, which = each.partition(":")
-            served = peer.connection.stream.served(kind, _long(name)) if name else None
+            served = peer.connection.stream.find_served(kind, _long(name)) if name else None
             if name:
                 known[_long(name)] = served.version if served and which == "current" else which
         return DeltaRequest(

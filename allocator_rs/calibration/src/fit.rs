@@ -11,7 +11,7 @@ const TUKEY: f64 = 4.685;
 const MAD: f64 = 1.482_6;
 const ROUNDS: usize = 30;
 /// Largest share of a factor's noise that the scale may shrink to: no set of readings makes a formula exact.
-const LEAST_SCALE: f64 = 0.05;
+const MIN_SCALE: f64 = 0.05;
 
 /// One measurement. Bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,7 +150,7 @@ fn scale(distances: &[f64], prior_weight: f64) -> f64 {
     let count = sizes.len() as f64;
     let spread = median * MAD;
     let pooled = (prior_weight + count * spread * spread) / (prior_weight + count);
-    pooled.sqrt().max(LEAST_SCALE)
+    pooled.sqrt().max(MIN_SCALE)
 }
 
 /// The normal equations of both constants, prior included.

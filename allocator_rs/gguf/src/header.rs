@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use crate::reader::Reader;
-use crate::value::{KEPT_ARRAY_ITEMS, KEPT_STRING_BYTES};
+use crate::value::{MAX_RETAINED_ARRAY_ITEMS, MAX_RETAINED_STRING_BYTES};
 use crate::{GgufError, Kind, Result, Value};
 
 const MAGIC: [u8; 4] = *b"GGUF";
@@ -99,7 +99,7 @@ fn read_name<R: Read>(reader: &mut Reader<R>, what: &'static str) -> Result<Stri
 
 fn read_value<R: Read>(reader: &mut Reader<R>, key: &str, kind: u32) -> Result<Value> {
     match kind {
-        8 => Ok(match reader.text("a string", KEPT_STRING_BYTES)? {
+        8 => Ok(match reader.text("a string", MAX_RETAINED_STRING_BYTES)? {
             Ok(text) => Value::Text(text),
             Err(length) => Value::Skipped(length),
         }),
@@ -146,7 +146,7 @@ fn read_array<R: Read>(reader: &mut Reader<R>, key: &str, depth: u32) -> Result<
     let least = width(kind).unwrap_or(8);
     let length = reader.count("an array's length", least, MAX_ARRAY_ITEMS)?;
     match (width(kind), kind) {
-        (Some(_), _) if length <= KEPT_ARRAY_ITEMS => {
+        (Some(_), _) if length <= MAX_RETAINED_ARRAY_ITEMS => {
             let mut numbers = Vec::new();
             for _ in 0..length {
                 numbers.push(read_number(reader, key, kind)?);

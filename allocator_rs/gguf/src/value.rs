@@ -1,9 +1,9 @@
 //! Values of keys: what is small is kept, the rest is counted.
 
 /// Longest string that is kept; longer ones are skipped.
-pub(crate) const KEPT_STRING_BYTES: u64 = 1024;
+pub(crate) const MAX_RETAINED_STRING_BYTES: u64 = 1024;
 /// Longest array of numbers that is kept; longer ones are skipped.
-pub(crate) const KEPT_ARRAY_ITEMS: u64 = 1024;
+pub(crate) const MAX_RETAINED_ARRAY_ITEMS: u64 = 1024;
 
 /// A key's value.
 #[derive(Debug, Clone, PartialEq)]

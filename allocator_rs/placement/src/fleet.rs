@@ -24,7 +24,7 @@ use crate::spec::{Affinity, Item, Models, NodeSpec, Shape};
 /// Fragmentation counts in steps of this many thousandths of a GPU.
 pub const STEP_MILLI: i64 = 50;
 /// Shapes whose judgements are kept; when there are more, all are forgotten.
-const MAX_KEPT_SHAPES: usize = 1_024;
+const MAX_RETAINED_SHAPES: usize = 1_024;
 /// Growth of stranded capacity in thousandths of a GPU, then of fragmented capacity in steps.
 type Spoiled = (i32, i32);
 /// Siblings and what is spoiled, node, GPUs.
@@ -264,7 +264,7 @@ impl Fleet {
 
     /// The judgements of a shape, to be put back after use.
     fn judged(&mut self, shape: &Shape) -> Vec<Judgement> {
-        if self.judgements.len() >= MAX_KEPT_SHAPES && !self.judgements.contains_key(shape) {
+        if self.judgements.len() >= MAX_RETAINED_SHAPES && !self.judgements.contains_key(shape) {
             self.judgements.clear();
         }
         let unknown = Judgement { version: 0, spoiled: NO_ROOM, gpus: 0 };

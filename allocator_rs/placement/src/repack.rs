@@ -1,5 +1,5 @@
 //! Bounded local search: fewer useless GPUs by a few moves, room for one item by a few moves or by pushing others out, and a
-//! whole batch at once. [`Fleet::repack`], [`Fleet::make_room`] and [`Fleet::victims`] answer with
+//! whole batch at once. [`Fleet::repack`], [`Fleet::make_room`] and [`Fleet::find_preemption`] answer with
 //! plans; nothing changes until [`Fleet::apply`].
 //!
 //! Moves are make-before-break and in order: at each of them the item has its new place before it leaves the old one.
@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, Place, Resident};
 use crate::spec::{Item, Shape};
 
 /// A move that gains less than this many thousandths of a GPU is not worth a reload.
-pub const LEAST_GAIN_MILLI: i64 = 50;
+pub const MIN_GAIN_MILLI: i64 = 50;
 /// Items that one round looks at.
 const CANDIDATES: usize = 4_096;
 /// Rounds of a search.
@@ -76,7 +76,7 @@ pub struct Batch {
 
 /// Items of lower priority that would have to go for another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Victims {
+pub struct Preemption {
     /// The node that they leave.
     pub node: String,
     /// The items, the cheapest to bring back first.
@@ -176,7 +176,7 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Fleet::place`].
-    pub fn victims(&self, item: &Item) -> Result<Option<Victims>, PlacementError> {
+    pub fn find_preemption(&self, item: &Item) -> Result<Option<Preemption>, PlacementError> {
         let shape = self.admit(item)?;
         let mut fleet = self.clone();
         if fleet.place(item)?.is_some() {
@@ -186,7 +186,7 @@ impl Fleet {
         for (number, leaving, cost_ms) in self.clearings(item, &shape, lower) {
             let gone: Vec<_> = leaving.iter().filter_map(|id| fleet.evict(id)).collect();
             if fleet.place(item)?.is_some() {
-                return Ok(Some(Victims { node: self.names[number].clone(), items: leaving, cost_ms }));
+                return Ok(Some(Preemption { node: self.names[number].clone(), items: leaving, cost_ms }));
             }
             for one in gone {
                 fleet.settle(one.item, one.shape, one.node, one.gpus);
@@ -254,7 +254,7 @@ impl Fleet {
         let options: Vec<(usize, u32)> = away.into_iter().chain(here.map(|gpus| (*from, gpus))).collect();
         let gains = options.into_iter().map(|(node, gpus)| (self.gain(&resident, node, gpus), node, gpus));
         let (gain_milli, node, gpus) = gains.max_by_key(|(gain, node, gpus)| (*gain, Reverse((*node, *gpus))))?;
-        (gain_milli >= LEAST_GAIN_MILLI).then(|| (self.describe_move(&resident, node, gpus, gain_milli), node, gpus))
+        (gain_milli >= MIN_GAIN_MILLI).then(|| (self.describe_move(&resident, node, gpus, gain_milli), node, gpus))
     }
 
     fn describe_move(&self, resident: &Resident, node: usize, gpus: u32, gain_milli: i64) -> Move {

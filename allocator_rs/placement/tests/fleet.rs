@@ -165,11 +165,11 @@ fn victims_are_of_lower_priority_and_the_cheapest() {
     fleet.put(&item("1", 1, 30), &at("b", &[0])).unwrap();
     fleet.put(&Item { reload_ms: 500, ..item("2", 1, 30) }, &at("b", &[0])).unwrap();
     let important = |gib| Item { priority: 5, ..item("important", 1, gib) };
-    let found = fleet.victims(&important(50)).unwrap().unwrap();
+    let found = fleet.find_preemption(&important(50)).unwrap().unwrap();
     assert_eq!((found.node.as_str(), found.items, found.cost_ms), ("b", vec!["2".to_owned()], 500));
-    assert_eq!(fleet.victims(&important(80)).unwrap().unwrap().items, ["2", "1"]);
-    assert_eq!(fleet.victims(&important(5)).unwrap(), None, "it has room without");
-    assert_eq!(fleet.victims(&item("equal", 1, 50)).unwrap(), None);
+    assert_eq!(fleet.find_preemption(&important(80)).unwrap().unwrap().items, ["2", "1"]);
+    assert_eq!(fleet.find_preemption(&important(5)).unwrap(), None, "it has room without");
+    assert_eq!(fleet.find_preemption(&item("equal", 1, 50)).unwrap(), None);
 }
 
 #[test]

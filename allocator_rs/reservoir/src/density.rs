@@ -5,9 +5,9 @@ use crate::ReservoirError;
 /// Units of a membrane: a row of its block has so many entries.
 const WIDTH: f64 = 64.0;
 /// With so many layers no entry is zero.
-const MOST_LAYERS: u32 = 6;
+const MAX_LAYERS: u32 = 6;
 /// The densities, by layers: each layer doubles the non-zeros of a row.
-const DENSITIES: [f64; MOST_LAYERS as usize + 1] =
+const DENSITIES: [f64; MAX_LAYERS as usize + 1] =
     [1.0 / WIDTH, 2.0 / WIDTH, 4.0 / WIDTH, 8.0 / WIDTH, 16.0 / WIDTH, 32.0 / WIDTH, 1.0];
 
 /// Layers of Givens rotations, 0 to 6, whose products have this share of non-zeros in a block of 64 x 64.

@@ -16,7 +16,7 @@ pub use trees::default_tree;
 /// Units of one membrane.
 pub const UNITS_PER_MEMBRANE: u64 = 64;
 /// No time constant is longer, in tokens: a request's state starts anew, so it has only its own tokens to remember.
-pub const LONGEST_TIME_CONSTANT: f64 = 32.0;
+pub const MAX_TIME_CONSTANT: f64 = 32.0;
 /// Each level remembers this much longer than the one above.
 const LEVEL_RATIO: f64 = 0.6;
 /// Inputs: log-probability, entropy, and two event flags.
@@ -139,8 +139,8 @@ pub fn reservoir(parameter_count: u64, streams: u64, settings: Settings) -> Resu
 
 /// Time constants by level: the root's gives `leak` at one token a step; each level's is longer by 1/0.6, up to 32 tokens.
 fn time_constants(leak: f64, depth: u32) -> Vec<f64> {
-    let root = (-1.0 / (-leak).ln_1p()).min(LONGEST_TIME_CONSTANT);
-    let next = |tau: &f64| Some((tau / LEVEL_RATIO).min(LONGEST_TIME_CONSTANT));
+    let root = (-1.0 / (-leak).ln_1p()).min(MAX_TIME_CONSTANT);
+    let next = |tau: &f64| Some((tau / LEVEL_RATIO).min(MAX_TIME_CONSTANT));
     std::iter::successors(Some(root), next).zip(0..depth).map(|(tau, _)| tau).collect()
 }
 

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 
 use placement::{Item, NodeSpec};
 
-const MOST_CPU_MILLI: f64 = 128_000.0;
-const MOST_GPU_MILLI: f64 = 8_000.0;
+const MAX_CPU_MILLI: f64 = 128_000.0;
+const MAX_GPU_MILLI: f64 = 8_000.0;
 const WHOLE: u64 = 1_000;
 
 /// A rule that orders nodes; ties go to the first.
@@ -184,8 +184,8 @@ impl Baseline {
             return (None, None);
         }
         let partial = pod.number == 1 && pod.milli < WHOLE;
-        let cores = (machine.cpu as f64 / MOST_CPU_MILLI, pod.cpu as f64 / MOST_CPU_MILLI);
-        let shares = (machine.free() as f64 / MOST_GPU_MILLI, (pod.milli * pod.number) as f64 / MOST_GPU_MILLI);
+        let cores = (machine.cpu as f64 / MAX_CPU_MILLI, pod.cpu as f64 / MAX_CPU_MILLI);
+        let shares = (machine.free() as f64 / MAX_GPU_MILLI, (pod.milli * pod.number) as f64 / MAX_GPU_MILLI);
         let fitting = || (0..machine.gpus.len()).filter(|at| machine.gpus[*at] >= pod.milli);
         let least_left = || fitting().min_by_key(|at| machine.gpus[*at]).filter(|_| partial);
         match self.rule {

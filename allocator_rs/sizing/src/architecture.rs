@@ -93,7 +93,7 @@ pub trait FamilyRules: Sync {
     }
 
     /// Whether a tensor belongs to a head of another task, or is a second copy of a tied one: left out, and said so.
-    fn is_spare(&self, _tensor: &str) -> bool {
+    fn is_unused(&self, _tensor: &str) -> bool {
         false
     }
 

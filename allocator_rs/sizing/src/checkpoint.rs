@@ -209,7 +209,7 @@ struct Matched {
     parameters: u64,
     bytes_by_dtype: BTreeMap<StoredDtype, u64>,
     missing_optional: bool,
-    spare: u64,
+    unused: u64,
     put_together: bool,
 }
 
@@ -223,7 +223,7 @@ impl Matched {
             parameters: 0,
             bytes_by_dtype: BTreeMap::new(),
             missing_optional: false,
-            spare: 0,
+            unused: 0,
             put_together: false,
         };
         let mut used = BTreeSet::new();
@@ -249,11 +249,11 @@ impl Matched {
             if named(name) {
                 continue;
             }
-            if !architecture.family.is_spare(name) {
+            if !architecture.family.is_unused(name) {
                 let architecture = architecture.name.to_owned();
                 return Err(SizingError::TensorUnexpected { tensor: name.clone(), architecture });
             }
-            matched.spare = matched.spare.saturating_add(1);
+            matched.unused = matched.unused.saturating_add(1);
         }
         Ok(matched)
     }
@@ -310,9 +310,9 @@ impl Matched {
             let dtype = self.stored_dtype();
             warnings.push(format!("the files mix {}; all is loaded as {dtype}", names.join(" and ")));
         }
-        if self.spare > 0 {
+        if self.unused > 0 {
             warnings
-                .push(format!("{} tensors of the files are no parameters of this model and are left out", self.spare));
+                .push(format!("{} tensors of the files are no parameters of this model and are left out", self.unused));
         }
         warnings
     }

@@ -23,7 +23,7 @@ const LOOPS_CODE: [u64; 2] = [1_200_000, 1_800_000];
 const UNMEASURED_CODE_UPPER: u64 = 8_000_000;
 
 /// Write the embedded engine's components down.
-pub(crate) fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {
+pub(crate) fn itemise<L: Ledger>(checkpoint: &Checkpoint, request: &Request, ledger: &mut L) -> Result<()> {
     let dtype = request.dtype;
     let packed = checkpoint.holds(dtype);
     if !packed {

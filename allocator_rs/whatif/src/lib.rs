@@ -6,13 +6,13 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 mod situation;
-mod victims;
+mod eviction;
 
 use std::collections::BTreeMap;
 
 use placement::{Device, place};
 
-pub use situation::{Action, Alternative, Choice, Situation, Victim};
+pub use situation::{Action, Alternative, Choice, Situation, EvictionCandidate};
 
 /// No more answers than a person reads.
 const MAX_ALTERNATIVES: usize = 8;
@@ -30,7 +30,7 @@ where
     let wanted_bytes = upper_bytes(situation.wanted);
     let mut found = Vec::new();
     if let Some(bytes) = wanted_bytes {
-        found.extend(victims::alternatives(situation, bytes));
+        found.extend(eviction::alternatives(situation, bytes));
     }
     found.extend(splits(situation, &upper_bytes));
     found.extend(narrower(situation, wanted_bytes.unwrap_or(u64::MAX), &upper_bytes));
@@ -166,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
     use sizing::WeightDtype;
 
-    use super::{Action, Alternative, Choice, Situation, Victim};
+    use super::{Action, Alternative, Choice, Situation, EvictionCandidate};
 
     fn device(capacity_bytes: u64) -> [Device; 1] {
         [Device { id: "d".to_owned(), capacity_bytes, reserve_bytes: 0, reserved_bytes: 0 }]
@@ -192,12 +192,12 @@ mod tests {
         F: Fn(Choice) -> Option<u64>,
     {
         let situation =
-            Situation { wanted, replicas, devices, victims: &[], dtypes: &SMALLER, splits: &[], reload_seconds: 7.0 };
+            Situation { wanted, replicas, devices, candidates: &[], dtypes: &SMALLER, splits: &[], reload_seconds: 7.0 };
         super::alternatives(&situation, cost)
     }
 
-    fn victim(name: &str, bytes: u64, wake_seconds: Option<f64>, reload_seconds: f64) -> Victim {
-        Victim {
+    fn candidate(name: &str, bytes: u64, wake_seconds: Option<f64>, reload_seconds: f64) -> EvictionCandidate {
+        EvictionCandidate {
             name: name.to_owned(),
             device_id: "d".to_owned(),
             bytes,
@@ -235,16 +235,16 @@ mod tests {
     #[test]
     fn others_make_room_the_cheapest_ones_first() {
         let full = [Device { id: "d".to_owned(), capacity_bytes: 10_000, reserve_bytes: 0, reserved_bytes: 6_000 }];
-        let victims = [
-            victim("slow", 4_200, None, 90.0),
-            victim("quick", 4_200, Some(0.5), 30.0),
-            victim("small", 10, Some(0.1), 1.0),
+        let candidates = [
+            candidate("slow", 4_200, None, 90.0),
+            candidate("quick", 4_200, Some(0.5), 30.0),
+            candidate("small", 10, Some(0.1), 1.0),
         ];
         let situation = Situation {
             wanted: WANTED,
             replicas: 1,
             devices: &full,
-            victims: &victims,
+            candidates: &candidates,
             dtypes: &SMALLER,
             splits: &[2],
             reload_seconds: 7.0,
@@ -270,7 +270,7 @@ mod tests {
             wanted: WANTED,
             replicas: 1,
             devices: &devices,
-            victims: &[],
+            candidates: &[],
             dtypes: &SMALLER,
             splits: &[1, 2, 4],
             reload_seconds: 7.0,

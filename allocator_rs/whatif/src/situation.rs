@@ -61,7 +61,7 @@ pub struct Situation<'a> {
     /// Devices as they stand.
     pub devices: &'a [Device],
     /// What may be parked or evicted: nothing that serves, nothing pinned.
-    pub victims: &'a [Victim],
+    pub candidates: &'a [EvictionCandidate],
     /// Dtypes with fewer bytes a weight that the engine makes of these weights while it loads them, the largest first.
     pub dtypes: &'a [WeightDtype],
     /// Numbers of ranks that the engine could share the model between.
@@ -93,7 +93,7 @@ pub struct Alternative {
 
 /// Something that holds memory and could give it back.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Victim {
+pub struct EvictionCandidate {
     /// Its name.
     pub name: String,
     /// Where it is.

@@ -13,7 +13,7 @@ from benchmarks.dtesn.drift import listening, power, probes, variants
 from benchmarks.dtesn.drift.probes import PROBED, Probes
 from echoplaned.gates.echo import bounded
 from echoplaned.gates.echo.features import Listener
-from echoplaned.gates.echo.paired import Measure, PairedTest
+from echoplaned.gates.echo.paired import DistanceMeasure, PairedTest
 
 MARGIN_OF: Final = "int8"
 MARGIN_FACTOR: Final = 3.0
@@ -51,7 +51,9 @@ def distances(new: Probes, old: Probes) -> dict[str, list[NDArray[np.float64]]]:
     return found
 
 
-def decided(told: list[NDArray[np.float64]], margin: float, measure: Measure) -> list[tuple[int, float, float, int]]:
+def decided(
+    told: list[NDArray[np.float64]], margin: float, measure: DistanceMeasure
+) -> list[tuple[int, float, float, int]]:
     """Return, for each number of texts, the parts beyond and within the margin, and the repeats."""
     rng, asked = np.random.default_rng(9), PairedTest(measure, margin, power.ALPHA / 2.0, PASS_ALPHA)
     rows = []
@@ -66,7 +68,7 @@ def decided(told: list[NDArray[np.float64]], margin: float, measure: Measure) ->
 
 
 def measure() -> None:
-    """Measure, print and keep."""
+    """DistanceMeasure, print and keep."""
     old, reference = probes.load(variants.OLD), probes.load(MARGIN_OF)
     factors = {"LOG_PROBABILITY": math.sqrt(MARGIN_FACTOR)}
     margins = {
@@ -79,7 +81,9 @@ def measure() -> None:
         kls[variant.name] = facts(new)
         print(f"{variant.title:30} KL a token {kls[variant.name]}", flush=True)
         for test, told in distances(new, old).items():
-            kind = {"KL": Measure.KL, "LOG_PROBABILITY": Measure.LOG_PROBABILITY}.get(test, Measure.COSINE)
+            kind = {"KL": DistanceMeasure.KL, "LOG_PROBABILITY": DistanceMeasure.LOG_PROBABILITY}.get(
+                test, DistanceMeasure.COSINE
+            )
             for count, beyond, within, repeats in decided(told, margins[test], kind):
                 disjoint = min(repeats, len(told) // count)
                 middle = (beyond * disjoint + 2.0) / (disjoint + 4.0)

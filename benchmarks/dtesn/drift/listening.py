@@ -16,21 +16,21 @@ from benchmarks.dtesn.drift.pools import Pool
 from echoplaned.gates.echo import features
 from echoplaned.gates.echo.features import FeatureModel, Listener, Network
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.sequences import AnswerSequence
 
 Features = dict[Listener, NDArray[np.float64]]
 CALIBRATED_ON: Final = CALIBRATION_WANTED
 """The first requests of the old version's pool; no test draws them."""
 
 
-def sequences(log_probability: NDArray[np.float32], entropy: NDArray[np.float32]) -> tuple[Sequence, ...]:
+def sequences(log_probability: NDArray[np.float32], entropy: NDArray[np.float32]) -> tuple[AnswerSequence, ...]:
     """Return requests as the gate sees them, from arrays [requests, tokens] with NaN behind each end."""
     lengths = np.isfinite(log_probability).sum(axis=1)
     tokens = np.stack([log_probability, entropy], axis=2)
-    return tuple(Sequence(row[:length], np.ones(length)) for row, length in zip(tokens, lengths, strict=True))
+    return tuple(AnswerSequence(row[:length], np.ones(length)) for row, length in zip(tokens, lengths, strict=True))
 
 
-def of_pool(pool: Pool) -> tuple[Sequence, ...]:
+def of_pool(pool: Pool) -> tuple[AnswerSequence, ...]:
     """Return a pool's requests as the gate sees them."""
     return sequences(pool.log_probability, pool.entropy)
 

@@ -22,8 +22,8 @@ from echoplaned.gates.echo import matching, wager
 from echoplaned.gates.echo.description import MAX_PAIRS, PairFeatures, describe
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
-from echoplaned.gates.echo.matching import Request, Waiting
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.matching import TracedRequest, Waiting
+from echoplaned.gates.echo.sequences import AnswerSequence
 
 ROLLOUTS_PER_KIND: Final = 200
 LEVELS: Final = (0.05, 0.2)
@@ -136,13 +136,13 @@ KINDS_OF_ROLLOUT: Final[Mapping[str, Callable[[Source, np.random.Generator], Tra
 def paired(traffic: Traffic) -> NDArray[np.int64]:
     """Let the gate's matching pair the requests: [pairs, 2], indices of new and old."""
     told = [
-        None if lost else Sequence(stopped=float(index))
+        None if lost else AnswerSequence(stopped=float(index))
         for index, lost in zip(traffic.index, traffic.lost, strict=True)
     ]
     of = traffic.conversation
     names = [""] * len(told) if of is None else [str(each) for each in of]
     requests = tuple(
-        Request(bool(is_new), "drawn", sequence, name)
+        TracedRequest(bool(is_new), "drawn", sequence, name)
         for is_new, sequence, name in zip(traffic.is_new, told, names, strict=True)
     )
     _, pairs = matching.match(Waiting(), requests)

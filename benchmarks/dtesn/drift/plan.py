@@ -17,8 +17,8 @@ from benchmarks.dtesn.drift.train import Tokens
 
 PROMPT_LENGTHS: Final = (8, 12, 16, 24)
 ANSWER_LENGTHS: Final = tuple(range(16, 49, 4))
-LONGEST: Final = max(ANSWER_LENGTHS)
-REQUESTS_LEAST: Final = 20_000
+MAX_ANSWER_LENGTH: Final = max(ANSWER_LENGTHS)
+MIN_REQUESTS: Final = 20_000
 _LENGTH_CLASSES: Final = 3
 
 
@@ -44,7 +44,7 @@ GROUPS: Final = tuple(
         (kind, prompt, answer) for kind in KINDS for prompt in PROMPT_LENGTHS for answer in ANSWER_LENGTHS
     )
 )
-GROUP_SIZE: Final = -(-REQUESTS_LEAST // len(GROUPS))
+GROUP_SIZE: Final = -(-MIN_REQUESTS // len(GROUPS))
 
 
 def prompts(group: Group, tokens: dict[str, Tokens], rng: np.random.Generator) -> NDArray[np.int64]:

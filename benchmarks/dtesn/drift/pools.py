@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from benchmarks.dtesn.drift import plan, sampling, train, variants
 from benchmarks.dtesn.drift.llama import Llama
-from benchmarks.dtesn.drift.plan import GROUPS, LONGEST
+from benchmarks.dtesn.drift.plan import GROUPS, MAX_ANSWER_LENGTH
 from benchmarks.dtesn.drift.sampling import Answers, Batch, Drawing
 from benchmarks.dtesn.drift.variants import VARIANTS, Variant
 
-_PROMPT_LONGEST = max(plan.PROMPT_LENGTHS)
+_MAX_PROMPT_LENGTH = max(plan.PROMPT_LENGTHS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,10 +114,12 @@ def _answered(variant: Variant, model: Llama, prompts: list[NDArray[np.int64]], 
 def _save(path: Path, prompts: list[NDArray[np.int64]], answers: list[Answers], number: int) -> None:
     order = np.random.default_rng([4, number]).permutation(sum(map(len, prompts)))
     arrays = {
-        "log_probability": _stacked([a.log_probabilities.numpy() for a in answers], LONGEST, np.nan, np.float16),
-        "entropy": _stacked([a.entropies.numpy() for a in answers], LONGEST, np.nan, np.float16),
-        "tokens": _stacked([a.tokens.numpy() for a in answers], LONGEST, -1, np.int16),
-        "prompts": _stacked(prompts, _PROMPT_LONGEST, -1, np.int16),
+        "log_probability": _stacked(
+            [a.log_probabilities.numpy() for a in answers], MAX_ANSWER_LENGTH, np.nan, np.float16
+        ),
+        "entropy": _stacked([a.entropies.numpy() for a in answers], MAX_ANSWER_LENGTH, np.nan, np.float16),
+        "tokens": _stacked([a.tokens.numpy() for a in answers], MAX_ANSWER_LENGTH, -1, np.int16),
+        "prompts": _stacked(prompts, _MAX_PROMPT_LENGTH, -1, np.int16),
         "group": np.repeat(np.arange(len(prompts)), [len(asked) for asked in prompts]).astype(np.int16),
     }
     unfinished = path.with_suffix(".new.npz")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.dtesn.drift import plan, pools, sampling, train, variants
 from benchmarks.dtesn.drift.llama import Llama
-from benchmarks.dtesn.drift.plan import GROUPS, LONGEST, Group
+from benchmarks.dtesn.drift.plan import GROUPS, MAX_ANSWER_LENGTH, Group
 from benchmarks.dtesn.drift.pools import Pool
 from benchmarks.dtesn.drift.sampling import Drawing
 from benchmarks.dtesn.drift.variants import VARIANTS, Variant
@@ -66,7 +66,9 @@ def load(name: str) -> Probes:
         with np.load(path) as stored:
             for key in _KEYS:
                 found = stored[f"{name}-{key}"]
-                parts[key].append(np.pad(found, ((0, 0), (0, LONGEST - found.shape[1])), constant_values=np.nan))
+                parts[key].append(
+                    np.pad(found, ((0, 0), (0, MAX_ANSWER_LENGTH - found.shape[1])), constant_values=np.nan)
+                )
             parts["served_kl"].append(stored[f"{name}-served_kl"])
             parts["served_kl_back"].append(stored[f"{name}-served_kl_back"])
             parts["group"].append(np.full(len(parts["kl"][-1]), int(path.stem[5:8])))

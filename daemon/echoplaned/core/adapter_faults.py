@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.events import AdapterFailed, EngineGaveUp
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault, EffectKey, fail, subject_of
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import give_up_pending, on_engine_event
@@ -46,7 +46,7 @@ def _follow(transaction: Transaction, model_id: str, fault: AdapterFault) -> Non
 def _give_up(transaction: Transaction, fault: AdapterFault) -> None:
     instance = InstanceKey.parse(str(fault.key[1]))
     message = f"{fault.text}; the daemon's log has more. Load the version again to try anew"
-    failure = Failure(Reason.ADAPTER_FAILED, message, retry_delay_s=RETRY_GIVEN_UP_S)
+    failure = FailureDetail(Reason.ADAPTER_FAILED, message, retry_delay_s=RETRY_GIVEN_UP_S)
     if fault.key[0] == "place":
         give_up_pending(transaction, instance, failure)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SMALL_HOLDING: Final = 10
+SMALL_SHARE: Final = 10
 """Up to so many a peer may hold out of the half that is kept."""
 
 
@@ -29,7 +29,7 @@ class Budget:
         small: up to how much a peer may hold out of the half that is kept.
     """
 
-    def __init__(self, what: str, total: int, share: int | None = None, small: int = SMALL_HOLDING) -> None:
+    def __init__(self, what: str, total: int, share: int | None = None, small: int = SMALL_SHARE) -> None:
         self.what = what
         self.total = total
         self.share = total // 2 if share is None else share
@@ -47,7 +47,7 @@ class Budget:
         """Return what a peer holds."""
         return self._held.get(peer, 0)
 
-    def take(self, peer: str, count: int = 1) -> None:
+    def acquire(self, peer: str, count: int = 1) -> None:
         """Let a peer hold so much more.
 
         Raises:
@@ -63,9 +63,9 @@ class Budget:
         if self._used + count > self.total or (not small and self._large_after(held, after) > self._open_half):
             kept = "" if small else f", and the rest is kept for connections that hold at most {self._small_holding}"
             raise BudgetExceededError(f"{self._used} of {self.total} {self.what} are taken{kept}: call again later")
-        self.hold(peer, count)
+        self.adjust(peer, count)
 
-    def hold(self, peer: str, count: int = 1) -> None:
+    def adjust(self, peer: str, count: int = 1) -> None:
         """Note what a peer holds already, whether it may or not; less than 0: what it gives back."""
         held = self.held(peer)
         after = held + count
@@ -76,9 +76,9 @@ class Budget:
         else:
             self._held.pop(peer, None)
 
-    def give(self, peer: str, count: int = 1) -> None:
+    def release(self, peer: str, count: int = 1) -> None:
         """Take back what a peer held."""
-        self.hold(peer, -count)
+        self.adjust(peer, -count)
 
     @property
     def _open_half(self) -> int:
@@ -94,7 +94,7 @@ class Budget:
         return count if count > self._small_holding else 0
 
 
-class Holding:
+class BudgetShare:
     """What one stream of a peer holds of a budget, given back as a whole when it ends.
 
     Args:
@@ -114,9 +114,9 @@ class Holding:
             BudgetExceededError: it is more than the peer may hold; it holds what it held.
         """
         if count > self._count:
-            self._budget.take(self._peer, count - self._count)
+            self._budget.acquire(self._peer, count - self._count)
         elif count < self._count:
-            self._budget.give(self._peer, self._count - count)
+            self._budget.release(self._peer, self._count - count)
         self._count = count
 
     def close(self) -> None:

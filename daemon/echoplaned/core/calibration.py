@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.plan import Device
 
-WINDOW = 256
-"""Readings kept of one engine on one device; the oldest go first."""
+SAMPLES_RETAINED = 256
+"""Samples kept of one engine on one device; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,10 +39,10 @@ class MemoryUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MemorySample:
     """One process's measurement beside what the formulas give for the batch that it computed. Bytes.
 
-    ``subject``: instance and generation; a later reading of the same takes its place. ``temporary_bytes``: computed temporaries;
+    ``subject``: instance and generation; a later sample of the same takes its place. ``temporary_bytes``: computed temporaries;
     ``beyond_bytes``: measured beyond them and the weights that were touched. ``loaded_bytes``: stored bytes and weights that a cast has
     beside each other, 0 where a load only copies; ``load_beyond_bytes``: measured beyond them.
     """
@@ -56,11 +56,11 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The newest readings of one engine on one device, oldest first."""
+class SampleWindow:
+    """The newest samples of one engine on one device, oldest first."""
 
     key: EngineKey
-    readings: tuple[Reading, ...] = ()
+    samples: tuple[MemorySample, ...] = ()
 
 
 def engine_key(engine: str, engine_version: str, device: Device | None, cpu_isa: CpuIsa | None = None) -> EngineKey:
@@ -74,14 +74,14 @@ def engine_key(engine: str, engine_version: str, device: Device | None, cpu_isa:
     return EngineKey(engine, engine_version, device.name if device is not None else "")
 
 
-def with_reading(windows: Iterable[Window], key: EngineKey, reading: Reading) -> tuple[Window, ...]:
-    """Return the windows with one more reading, in the order of their keys."""
-    known = {window.key: window.readings for window in windows}
-    others = tuple(one for one in known.get(key, ()) if one.subject != reading.subject)
-    known[key] = (*others, reading)[-WINDOW:]
-    return tuple(Window(each, known[each]) for each in sorted(known))
+def with_sample(windows: Iterable[SampleWindow], key: EngineKey, sample: MemorySample) -> tuple[SampleWindow, ...]:
+    """Return the windows with one more sample, in the order of their keys."""
+    known = {window.key: window.samples for window in windows}
+    others = tuple(one for one in known.get(key, ()) if one.subject != sample.subject)
+    known[key] = (*others, sample)[-SAMPLES_RETAINED:]
+    return tuple(SampleWindow(each, known[each]) for each in sorted(known))
 
 
-def readings_of(windows: Iterable[Window], key: EngineKey) -> tuple[Reading, ...]:
-    """Return the readings of a key; empty: there are none."""
-    return next((window.readings for window in windows if window.key == key), ())
+def samples_of(windows: Iterable[SampleWindow], key: EngineKey) -> tuple[MemorySample, ...]:
+    """Return the samples of a key; empty: there are none."""
+    return next((window.samples for window in windows if window.key == key), ())

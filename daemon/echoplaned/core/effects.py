@@ -115,7 +115,7 @@ class StopEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainReading:
+class ExplainMemory:
     """Set a process's peaks beside what the formulas give. One that is lost in a crash is no harm: the process is measured again."""
 
     instance: InstanceKey
@@ -182,4 +182,4 @@ class Announce:
 
 
 KeyedEffect = PlaceInstance | StartEngine | ProbeEngine | DrainEngine | StopEngine | PublishRoutes | EvaluateGates
-Effect = Persist | KeyedEffect | UndrainEngine | ExplainReading | FinishOperation | Reply | Announce
+Effect = Persist | KeyedEffect | UndrainEngine | ExplainMemory | FinishOperation | Reply | Announce

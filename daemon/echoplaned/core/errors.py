@@ -1,61 +1,63 @@
-"""The error tree: one class a reason. Each carries a ``Failure``; ``rpc/status.py`` maps reasons to gRPC codes and details."""
+"""The error tree: one class a reason. Each carries a ``FailureDetail``; ``rpc/status.py`` maps reasons to gRPC codes and details."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import ClassVar
 
-from echoplaned.core.failure import Failure, Reason, Resource, Violation
+from echoplaned.core.failure import FailureDetail, InvalidField, Reason, ResourceRef
 from echoplaned.core.plan import Plan
 
 
-class EchoplaneError(Exception):
+class DaemonError(Exception):
     """Base of every error that a caller may see. ``failure`` says what happened and what to do."""
 
     reason: ClassVar[Reason]
 
-    def __init__(self, message: str, failure: Failure | None = None) -> None:
+    def __init__(self, message: str, failure: FailureDetail | None = None) -> None:
         super().__init__(message)
-        self.failure = failure if failure is not None else Failure(self.reason, message)
+        self.failure = failure if failure is not None else FailureDetail(self.reason, message)
 
 
-class FieldInvalidError(EchoplaneError):
+class FieldInvalidError(DaemonError):
     """One or more fields of a request break their rules; ``violations`` has them all."""
 
     reason = Reason.FIELD_INVALID
 
-    def __init__(self, *violations: Violation) -> None:
+    def __init__(self, *violations: InvalidField) -> None:
         message = "; ".join(f"{v.field}: {v.description}" for v in violations)
-        super().__init__(message, Failure(self.reason, message, violations=violations))
+        super().__init__(message, FailureDetail(self.reason, message, violations=violations))
 
 
-class RequestIdReusedError(EchoplaneError):
+class RequestIdReusedError(DaemonError):
     """The request id came before with another body."""
 
     reason = Reason.REQUEST_ID_REUSED
 
     def __init__(self, request_id: str) -> None:
         message = f"request_id {request_id!r} was used with another body: take a new id, or send the same body again"
-        violation = Violation("request_id", "was used with another body")
-        super().__init__(message, Failure(self.reason, message, violations=(violation,)))
+        violation = InvalidField("request_id", "was used with another body")
+        super().__init__(message, FailureDetail(self.reason, message, violations=(violation,)))
 
 
-class PageTokenInvalidError(EchoplaneError):
+class PageTokenInvalidError(DaemonError):
     """The page token is not one of ours, or belongs to another query."""
 
     reason = Reason.PAGE_TOKEN_INVALID
 
     def __init__(self) -> None:
         message = "page_token is not valid for this query: leave it empty to start from the first page"
-        super().__init__(message, Failure(self.reason, message, violations=(Violation("page_token", "not valid"),)))
+        super().__init__(
+            message, FailureDetail(self.reason, message, violations=(InvalidField("page_token", "not valid"),))
+        )
 
 
-class _PreconditionError(EchoplaneError):
+class _PreconditionError(DaemonError):
     """An error whose details are a precondition: what it is about and what would be accepted."""
 
     def __init__(self, message: str, *, subject: str = "", accepted: str = "") -> None:
-        violations = (Violation(subject, accepted or message),)
-        super().__init__(message, Failure(self.reason, message, violations=violations))
+        violations = (InvalidField(subject, accepted or message),)
+        super().__init__(message, FailureDetail(self.reason, message, violations=violations))
 
 
 class SourceNotAllowedError(_PreconditionError):
@@ -124,11 +126,11 @@ class StateInvalidError(_PreconditionError):
     reason = Reason.STATE_INVALID
 
 
-class _PlanError(EchoplaneError):
+class _PlanError(DaemonError):
     """An error that carries the plan which says what would fit."""
 
     def __init__(self, message: str, plan: Plan | None) -> None:
-        super().__init__(message, Failure(self.reason, message, plan=plan))
+        super().__init__(message, FailureDetail(self.reason, message, plan=plan))
 
 
 class MemoryInsufficientError(_PlanError):
@@ -143,14 +145,14 @@ class SurgeInfeasibleError(_PlanError):
     reason = Reason.SURGE_INFEASIBLE
 
 
-class _ResourceError(EchoplaneError):
+class _ResourceError(DaemonError):
     """An error about one resource."""
 
     kind: ClassVar[str]
 
     def __init__(self, name: str, message: str = "") -> None:
         text = message or f"{name} does not exist"
-        super().__init__(text, Failure(self.reason, text, resource=Resource(self.kind, name)))
+        super().__init__(text, FailureDetail(self.reason, text, resource=ResourceRef(self.kind, name)))
 
 
 class ModelNotFoundError(_ResourceError):
@@ -206,27 +208,29 @@ class EtagMismatchError(_ResourceError):
         self.failure = replace(self.failure, metadata=(("etag", current),))
 
 
-class LimitExceededError(EchoplaneError):
+class LimitExceededError(DaemonError):
     """A limit of the daemon is reached; try later."""
 
     reason = Reason.LIMIT_EXCEEDED
 
     def __init__(self, subject: str, message: str, retry_delay_s: float = 1.0) -> None:
-        failure = Failure(self.reason, message, violations=(Violation(subject, message),), retry_delay_s=retry_delay_s)
+        failure = FailureDetail(
+            self.reason, message, violations=(InvalidField(subject, message),), retry_delay_s=retry_delay_s
+        )
         super().__init__(message, failure)
 
 
-class StoreUnavailableError(EchoplaneError):
+class StoreUnavailableError(DaemonError):
     """The store cannot be written; nothing was changed."""
 
     reason = Reason.STORE_UNAVAILABLE
 
     def __init__(self, detail: str) -> None:
         message = f"the store cannot be written ({detail}); nothing was changed: try again"
-        super().__init__(message, Failure(self.reason, message, retry_delay_s=1.0))
+        super().__init__(message, FailureDetail(self.reason, message, retry_delay_s=1.0))
 
 
-class NotImplementedHereError(EchoplaneError):
+class NotImplementedHereError(DaemonError):
     """The method exists in the API and not yet in this daemon."""
 
     reason = Reason.NOT_IMPLEMENTED

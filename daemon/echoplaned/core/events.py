@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echoplaned.core.behaviour import Int8Baseline
-from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.endpoints import Endpoint
-from echoplaned.core.failure import Failure
+from echoplaned.core.failure import FailureDetail
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.memory import MeasuredMemory
@@ -41,7 +41,7 @@ class PlacementRefused:
 
     now_s: float
     instance: InstanceKey
-    failure: Failure
+    failure: FailureDetail
     reservation_epoch: int
 
 
@@ -137,7 +137,7 @@ class EngineSilent:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineHeard:
+class EngineReporting:
     """A process that was silent reports again."""
 
     now_s: float
@@ -152,7 +152,7 @@ class EngineGaveUp:
     now_s: float
     instance: InstanceKey
     generation: int
-    failure: Failure
+    failure: FailureDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +186,12 @@ class MemoryMeasured:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingTaken:
+class MemorySampled:
     """A process's peaks beside what the formulas give for the batch that it computed."""
 
     now_s: float
     key: EngineKey
-    reading: Reading
+    sample: MemorySample
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,7 @@ EngineEvent = (
     | EngineLost
     | EngineStuck
     | EngineSilent
-    | EngineHeard
+    | EngineReporting
     | EngineGaveUp
     | EngineDrained
     | EngineStopped
@@ -340,7 +340,7 @@ TrafficEvent = RoutesProgressed | RoutesRefused | RoutesHeld
 Event = (
     PlacementEvent
     | EngineEvent
-    | ReadingTaken
+    | MemorySampled
     | Int8BaselineMeasured
     | TrafficEvent
     | GatesJudged

@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Violation:
+class InvalidField:
     """One thing that is wrong with a request. ``field``: the path of a field; empty for a precondition's subject."""
 
     field: str
@@ -54,7 +54,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class ResourceRef:
     """The resource that a failure is about. ``kind``: ``echoplane.v1.Model`` and so on; ``name``: its full name."""
 
     kind: str
@@ -62,13 +62,13 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailureDetail:
     """A reason with everything a caller needs to act: what is wrong, what about, what would work, when to try again."""
 
     reason: Reason
     message: str
-    violations: tuple[Violation, ...] = ()
-    resource: Resource | None = None
+    violations: tuple[InvalidField, ...] = ()
+    resource: ResourceRef | None = None
     plan: Plan | None = None
     retry_delay_s: float | None = None
     metadata: tuple[tuple[str, str], ...] = ()

@@ -7,7 +7,7 @@ from echoplaned.core.memory import foreign_text
 from echoplaned.core.plan import DeviceFit, Plan
 
 
-def unfit(plan: Plan) -> MemoryInsufficientError | SurgeInfeasibleError:
+def fit_error(plan: Plan) -> MemoryInsufficientError | SurgeInfeasibleError:
     """Return the error of a plan that does not fit, with the bytes needed and free, what would fit, and the plan itself."""
     text = _text(plan)
     return SurgeInfeasibleError(text, plan) if plan.surge else MemoryInsufficientError(text, plan)
@@ -21,7 +21,7 @@ def require_fit(plan: Plan) -> Plan:
         MemoryInsufficientError: it does not.
     """
     if not plan.fits:
-        raise unfit(plan)
+        raise fit_error(plan)
     return plan
 
 

@@ -13,13 +13,13 @@ from echoplaned.core.state import Instance, Model
 CALLS_S: Final = 5.0
 """Calls in flight have so long from the moment in which the instance left the routes."""
 
-LONGEST_S: Final = 10.0
+MAX_HOLD_S: Final = 10.0
 """Whatever is in flight, and whoever has not acknowledged the routes: a process that is of no use holds memory."""
 
 
 def is_held(instance: Instance, now_s: float) -> bool:
     """Whether the end of a stopping instance's process is held back."""
-    return instance.held_since_s is not None and now_s < instance.held_since_s + LONGEST_S
+    return instance.held_since_s is not None and now_s < instance.held_since_s + MAX_HOLD_S
 
 
 def may_be_called(model: Model) -> bool:

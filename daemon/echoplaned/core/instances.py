@@ -7,15 +7,15 @@ from dataclasses import replace
 from echoplaned.core.contexts import is_context_open
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.devices import end_wait
-from echoplaned.core.effects import ExplainReading, UndrainEngine
+from echoplaned.core.effects import ExplainMemory, UndrainEngine
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
     EngineDrained,
     EngineEvent,
     EngineGaveUp,
-    EngineHeard,
     EngineLost,
     EngineReady,
+    EngineReporting,
     EngineSilent,
     EngineStopped,
     EngineStuck,
@@ -25,7 +25,7 @@ from echoplaned.core.events import (
     ProbesFailed,
     ProbesPassed,
 )
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
@@ -45,7 +45,7 @@ _SIGNALS: dict[type[EngineEvent], InstanceSignal] = {
     EngineLost: InstanceSignal.LOST,
     EngineStuck: InstanceSignal.STUCK,
     EngineSilent: InstanceSignal.SILENT,
-    EngineHeard: InstanceSignal.HEARD,
+    EngineReporting: InstanceSignal.REPORTING,
     EngineGaveUp: InstanceSignal.GAVE_UP,
     EngineDrained: InstanceSignal.DRAINED,
     EngineStopped: InstanceSignal.STOPPED,
@@ -97,7 +97,7 @@ def on_placement_refused(transaction: Transaction, event: PlacementRefused) -> N
     return None
 
 
-def give_up_pending(transaction: Transaction, key: InstanceKey, failure: Failure) -> None:
+def give_up_pending(transaction: Transaction, key: InstanceKey, failure: FailureDetail) -> None:
     """Give up an instance that has no place yet, and its version with it."""
     found = find_instance(transaction.state, key)
     if found is not None:
@@ -116,7 +116,7 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
         if event.usage is not None and event.usage.cpu_isa is not None:
             _note_isa(transaction, instance, event.usage.cpu_isa)
         if event.usage is not None and event.usage.tokens:
-            transaction.extra_effects.append(ExplainReading(event.instance, event.generation, event.usage))
+            transaction.extra_effects.append(ExplainMemory(event.instance, event.generation, event.usage))
         return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes))
     event, signal = _signal_of(instance, event)
     cell = INSTANCE_TABLE[instance.state].get(signal)
@@ -151,13 +151,16 @@ def _signal_of(instance: Instance, event: EngineEvent) -> tuple[EngineEvent, Ins
 def _crash_loop(event: EngineLost) -> EngineGaveUp:
     message = f"the engine died {MAX_FAILURES} times in a row; the last time: {event.detail}. Load the version again to try anew"
     return EngineGaveUp(
-        event.now_s, event.instance, event.generation, Failure(Reason.ENGINE_CRASH_LOOP, message, retry_delay_s=60.0)
+        event.now_s,
+        event.instance,
+        event.generation,
+        FailureDetail(Reason.ENGINE_CRASH_LOOP, message, retry_delay_s=60.0),
     )
 
 
 def _apply(transaction: Transaction, instance: Instance, cell: InstanceCell, event: EngineEvent) -> None:
     match cell.action:
-        case InstanceAction.FORGET:
+        case InstanceAction.REMOVE:
             _gone(transaction, instance)
         case InstanceAction.RESTART:
             _restart(transaction, instance, event)
@@ -263,21 +266,21 @@ def _announce_cut(transaction: Transaction, instance: Instance, event: EngineEve
         transaction.announce(_subject(instance), "instance.cut", text)
 
 
-def _failure_of(event: EngineEvent) -> Failure | None:
+def _failure_of(event: EngineEvent) -> FailureDetail | None:
     match event:
         case EngineGaveUp():
             return event.failure
         case ProbesFailed():
-            return Failure(Reason.PROBE_FAILED, f"a probe failed: {event.detail}")
+            return FailureDetail(Reason.PROBE_FAILED, f"a probe failed: {event.detail}")
         case EngineStuck():
-            return Failure(
+            return FailureDetail(
                 Reason.ENGINE_START_FAILED, f"the engine made no progress: {event.detail}", retry_delay_s=60.0
             )
         case _:
             return None
 
 
-def _fail_version(transaction: Transaction, instance: Instance, failure: Failure) -> None:
+def _fail_version(transaction: Transaction, instance: Instance, failure: FailureDetail) -> None:
     version = transaction.version(instance.key.version)
     transaction.put_version(replace(version, failure=failure))
     transaction.announce(_subject(instance), "version.failed", failure.message)
@@ -289,7 +292,7 @@ def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAU
     A client that has not found the daemon again since its start still routes by what it had: it is waited for.
     """
     cell = INSTANCE_TABLE[instance.state][InstanceSignal.DRAIN]
-    if cell.action is InstanceAction.FORGET:
+    if cell.action is InstanceAction.REMOVE:
         _gone(transaction, instance)
     elif cell.action is InstanceAction.STOP:
         transaction.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))

@@ -44,7 +44,7 @@ def is_complete(version: Version) -> bool:
     return ready >= version.spec.shape.replicas
 
 
-def at_rest(model: Model, version_id: str) -> bool:
+def is_at_rest(model: Model, version_id: str) -> bool:
     """Whether a version has no instance, alive or dying."""
     version = model.versions.get(version_id)
     return version is None or not version.instances
@@ -56,7 +56,7 @@ def is_lost_for_good(model: Model, version_id: str) -> bool:
     return version is None or (not version.instances and version.failure is not None)
 
 
-def is_wanted(version: Version) -> bool:
+def needs_instances(version: Version) -> bool:
     """Whether instances of a version shall exist."""
     return version.desired_tier is not Tier.COLD
 

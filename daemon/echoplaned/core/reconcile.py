@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from echoplaned.core import instances
 from echoplaned.core.effects import FinishOperation
-from echoplaned.core.failure import Failure, Reason, Resource
+from echoplaned.core.failure import FailureDetail, Reason, ResourceRef
 from echoplaned.core.ids import InstanceKey
-from echoplaned.core.queries import is_complete, is_wanted
+from echoplaned.core.queries import is_complete, needs_instances
 from echoplaned.core.rollouts import advance, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
@@ -29,7 +29,7 @@ from echoplaned.core.transaction import Transaction
 # A rollout's chain of moves within one step is bounded by its phases; more means that two rules undo each other.
 MAX_MOVES = 40
 ACK_DEADLINE_S = 30.0
-FINISHED_OPERATIONS_KEPT = 1000
+FINISHED_OPERATIONS_RETAINED = 1000
 
 
 class ReconcileLoopError(AssertionError):
@@ -49,12 +49,12 @@ def reconcile(transaction: Transaction, model_id: str) -> None:
             break
     else:
         raise ReconcileLoopError(f"model {model_id} does not come to rest")
-    _forget_model(transaction, model_id)
+    _remove_model(transaction, model_id)
     _finish_operations(transaction, model_id)
 
 
 def _reconcile_version(transaction: Transaction, version: Version) -> None:
-    if is_wanted(version):
+    if needs_instances(version):
         _revive(transaction, version)
         _add_missing(transaction, version)
         return
@@ -72,7 +72,7 @@ def _reconcile_version(transaction: Transaction, version: Version) -> None:
             instances.drain(transaction, instance, _drain_timeout_s(model))
         elif instance.state is InstanceState.STOPPING and instance.outcome is StopOutcome.RESTART:
             transaction.put_instance(replace(instance, outcome=StopOutcome.GONE))
-    _forget_version(transaction, version)
+    _remove_version(transaction, version)
 
 
 def _is_quiet(transaction: Transaction, model: Model, version_id: str) -> bool:
@@ -118,7 +118,7 @@ def _counts(instance: Instance) -> bool:
     return instance.state is not InstanceState.STOPPING or instance.outcome is StopOutcome.RESTART
 
 
-def _forget_version(transaction: Transaction, version: Version) -> None:
+def _remove_version(transaction: Transaction, version: Version) -> None:
     current = transaction.version(version.key)
     if not current.delete_when_stopped or current.instances:
         return
@@ -145,7 +145,7 @@ def _sync_routes(transaction: Transaction, model_id: str) -> None:
     transaction.put_model(replace(model, routes=routes, progress=progress))
 
 
-def _forget_model(transaction: Transaction, model_id: str) -> None:
+def _remove_model(transaction: Transaction, model_id: str) -> None:
     model = transaction.state.models.get(model_id)
     if model is not None and model.deleting and not model.versions and model.rollout is None:
         transaction.drop_model(model_id)
@@ -180,9 +180,11 @@ def _outcome(transaction: Transaction, operation: Operation) -> Operation | None
 def _load_outcome(model: Model | None, operation: Operation) -> Operation | None:
     version = model.versions.get(operation.version) if model is not None else None
     if operation.cancelled:
-        return replace(operation, failure=Failure(Reason.CANCELLED, "the load was cancelled"))
-    if version is None or not is_wanted(version):
-        return replace(operation, failure=Failure(Reason.CANCELLED, "the version was unloaded while it was loading"))
+        return replace(operation, failure=FailureDetail(Reason.CANCELLED, "the load was cancelled"))
+    if version is None or not needs_instances(version):
+        return replace(
+            operation, failure=FailureDetail(Reason.CANCELLED, "the version was unloaded while it was loading")
+        )
     if version.failure is not None:
         return replace(operation, failure=version.failure)
     return operation if is_complete(version) else None
@@ -190,7 +192,7 @@ def _load_outcome(model: Model | None, operation: Operation) -> Operation | None
 
 def _update_outcome(model: Model | None, operation: Operation) -> Operation | None:
     if model is None:
-        return replace(operation, failure=Failure(Reason.ROLLED_BACK, "the model was deleted"))
+        return replace(operation, failure=FailureDetail(Reason.ROLLED_BACK, "the model was deleted"))
     if model.rollout is not None and model.rollout.rollout_id == operation.rollout_id:
         return None
     rollout = next((r for r in model.past_rollouts if r.rollout_id == operation.rollout_id), None)
@@ -198,21 +200,21 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
         return operation
     name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
     if operation.cancelled:
-        return replace(operation, failure=Failure(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
-    ending = rollout.ending or Failure(Reason.ROLLED_BACK, "rolled back")
+        return replace(operation, failure=FailureDetail(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
+    ending = rollout.ending or FailureDetail(Reason.ROLLED_BACK, "rolled back")
     if rollout.phase is Phase.FAILED and ending.reason is not Reason.ROLLED_BACK:
         return replace(operation, failure=ending)
     message = f"{name} was rolled back: {ending.message}"
-    failure = Failure(Reason.ROLLED_BACK, message, resource=Resource("echoplane.v1.Rollout", name))
+    failure = FailureDetail(Reason.ROLLED_BACK, message, resource=ResourceRef("echoplane.v1.Rollout", name))
     return replace(operation, failure=failure)
 
 
 def trim_operations(transaction: Transaction) -> None:
     """Forget the oldest finished operations beyond the newest 1,000."""
     done = [o for o in transaction.state.operations.values() if o.done]
-    if len(done) <= FINISHED_OPERATIONS_KEPT:
+    if len(done) <= FINISHED_OPERATIONS_RETAINED:
         return
     done.sort(key=lambda o: o.end_time_s or 0.0)
-    surplus = {o.operation_id for o in done[: len(done) - FINISHED_OPERATIONS_KEPT]}
+    surplus = {o.operation_id for o in done[: len(done) - FINISHED_OPERATIONS_RETAINED]}
     kept = {name: o for name, o in transaction.state.operations.items() if name not in surplus}
     transaction.state = replace(transaction.state, operations=kept)

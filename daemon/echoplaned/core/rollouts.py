@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S
-from echoplaned.core.queries import is_wanted
+from echoplaned.core.queries import needs_instances
 from echoplaned.core.signals import VOID, is_refused_by_idle, pending_signal, publish_fault
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import (
@@ -23,7 +23,7 @@ from echoplaned.core.state import (
 from echoplaned.core.tables import ROLLOUT_TABLE, RolloutAction, RolloutCell, RolloutSignal
 from echoplaned.core.transaction import Transaction
 
-PAST_ROLLOUTS_KEPT = 100
+PAST_ROLLOUTS_RETAINED = 100
 _STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED, Hold.REFUSED_BY_IDLE})
 """Holds that a verdict does not end."""
 
@@ -41,7 +41,7 @@ def advance(transaction: Transaction, model_id: str) -> bool:
     return True
 
 
-def fire(transaction: Transaction, rollout: Rollout, signal: RolloutSignal, why: Failure | None = None) -> None:
+def fire(transaction: Transaction, rollout: Rollout, signal: RolloutSignal, why: FailureDetail | None = None) -> None:
     """Apply a signal that the table has a cell for.
 
     Raises:
@@ -202,7 +202,7 @@ def _finish(transaction: Transaction, rollout: Rollout, phase: Phase, *, serving
     )
     noted = transaction.note(ended, f"ended: {phase.value}", rollout.verdicts)
     model = transaction.model(rollout.model)
-    past = (*model.past_rollouts, noted)[-PAST_ROLLOUTS_KEPT:]
+    past = (*model.past_rollouts, noted)[-PAST_ROLLOUTS_RETAINED:]
     transaction.put_model(
         replace(model, rollout=None, past_rollouts=past, serving_version=serving, update_time_s=transaction.now_s)
     )
@@ -211,7 +211,7 @@ def _finish(transaction: Transaction, rollout: Rollout, phase: Phase, *, serving
 def _want(transaction: Transaction, model_id: str, version_id: str, *, wanted: bool) -> None:
     model = transaction.model(model_id)
     version = model.versions.get(version_id)
-    if version is None or is_wanted(version) == wanted:
+    if version is None or needs_instances(version) == wanted:
         return
     changed = replace(version, desired_tier=version.requested_tier if wanted else Tier.COLD)
     versions = {**model.versions, version_id: changed}
@@ -233,7 +233,7 @@ def apply_verdicts(transaction: Transaction, rollout: Rollout, verdicts: tuple[V
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     rollout = replace(rollout, verdicts=verdicts)
     if failed is not None:
-        why = Failure(Reason.ROLLED_BACK, f"gate {failed.gate}: {failed.reason}")
+        why = FailureDetail(Reason.ROLLED_BACK, f"gate {failed.gate}: {failed.reason}")
         return fire(transaction, rollout, RolloutSignal.FAIL, why)
     passed = bool(verdicts) and all(v.verdict is GateVerdict.PASS for v in verdicts)
     since = rollout.observe_since_s
@@ -256,7 +256,7 @@ def pass_signal(rollout: Rollout) -> RolloutSignal:
     return RolloutSignal.PASS_LAST if last else RolloutSignal.PASS
 
 
-def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> Failure | None:
+def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> FailureDetail | None:
     """Say why a rollout turned back, for its operation and its history; None for signals that lead forward."""
     model = transaction.model(rollout.model)
     new = model.versions.get(rollout.to_version)
@@ -265,12 +265,12 @@ def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> F
             return new.failure
         case RolloutSignal.NEW_LOST:
             cause = new.failure.message if new is not None and new.failure is not None else "its last engine was lost"
-            return Failure(Reason.ROLLED_BACK, f"the new version is down: {cause}")
+            return FailureDetail(Reason.ROLLED_BACK, f"the new version is down: {cause}")
         case RolloutSignal.EXPIRED:
             held = rollout.held_reason or "no verdict"
-            return Failure(Reason.ROLLED_BACK, f"stage {rollout.stage} could not be decided in time ({held})")
+            return FailureDetail(Reason.ROLLED_BACK, f"stage {rollout.stage} could not be decided in time ({held})")
         case RolloutSignal.OLD_GONE | RolloutSignal.BOTH_GONE:
-            return Failure(Reason.ROLLED_BACK, "the old version is down for good")
+            return FailureDetail(Reason.ROLLED_BACK, "the old version is down for good")
         case _:
             return None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from echoplaned.core.endpoints import oip_endpoint, openai_endpoint
-from echoplaned.core.queries import is_ready, is_wanted
+from echoplaned.core.queries import is_ready, needs_instances
 from echoplaned.core.routes_view import ClusterView, RouteEndpoint
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, Instance, InstanceState, Model, Phase, Rollout, Version
 
 # Weight 0 makes C-core drop the cluster and unsubscribe; 1 of 1,000,000 keeps the way back a mere change of weight.
-KEPT_ALIVE_PPM = 1
+KEEP_ALIVE_PPM = 1
 
 
 def stage_weights(model: Model) -> dict[str, int]:
@@ -23,9 +23,9 @@ def stage_weights(model: Model) -> dict[str, int]:
         case Phase.SHIFTING | Phase.OBSERVING:
             share = _stage_ppm(rollout)
         case Phase.SOAKING:
-            share = WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM
+            share = WEIGHT_TOTAL_PPM - KEEP_ALIVE_PPM
         case Phase.REVERTING:
-            share = KEPT_ALIVE_PPM
+            share = KEEP_ALIVE_PPM
         case Phase.RELEASING:
             return {new: WEIGHT_TOTAL_PPM}
         case _:  # PREPARING, CLEANING: the old version alone
@@ -35,9 +35,9 @@ def stage_weights(model: Model) -> dict[str, int]:
 
 def _stage_ppm(rollout: Rollout) -> int:
     if not rollout.cluster_acknowledged:
-        return KEPT_ALIVE_PPM
+        return KEEP_ALIVE_PPM
     percent = rollout.policy.stages_percent[rollout.stage - 1]
-    return min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM)
+    return min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEEP_ALIVE_PPM)
 
 
 def desired_weights(model: Model) -> dict[str, int]:
@@ -58,7 +58,7 @@ def renormalise(weights: dict[str, int]) -> dict[str, int]:
     total = sum(weights.values())
     if total == WEIGHT_TOTAL_PPM:
         return dict(weights)
-    scaled = {v: max(KEPT_ALIVE_PPM, ppm * WEIGHT_TOTAL_PPM // total) for v, ppm in weights.items()}
+    scaled = {v: max(KEEP_ALIVE_PPM, ppm * WEIGHT_TOTAL_PPM // total) for v, ppm in weights.items()}
     biggest = max(scaled, key=lambda v: (scaled[v], v))
     scaled[biggest] += WEIGHT_TOTAL_PPM - sum(scaled.values())
     return scaled
@@ -73,7 +73,7 @@ def desired_clusters(model: Model) -> tuple[ClusterView, ...]:
         openai = _openai_endpoints(model, version)
         if name in weights:
             clusters.append(ClusterView(name, weights[name], endpoints, routed=True, openai=openai))
-        elif endpoints and is_wanted(version):
+        elif endpoints and needs_instances(version):
             clusters.append(ClusterView(name, 0, endpoints, routed=False, openai=openai))
     return tuple(clusters)
 

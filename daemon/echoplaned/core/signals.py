@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from echoplaned.core.fault import AdapterFault
-from echoplaned.core.queries import at_rest, is_complete, is_lost_for_good, is_ready, is_wanted
+from echoplaned.core.queries import is_at_rest, is_complete, is_lost_for_good, is_ready, needs_instances
 from echoplaned.core.spec import OnExpire
 from echoplaned.core.state import Hold, Model, Phase, Rollout
 from echoplaned.core.tables import InstanceSignal, RolloutSignal
@@ -17,7 +17,7 @@ VOID = frozenset({Hold.OLD_LOST, Hold.BOTH_LOST})
 """Holds under which what gates gather says nothing: a version is missing."""
 
 
-class Origin(StrEnum):
+class SignalOrigin(StrEnum):
     """Who causes a signal."""
 
     PLANNER = "planner"
@@ -31,66 +31,80 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class From:
+class SignalSource:
     """Who causes a signal, and when it comes."""
 
-    origin: Origin
+    origin: SignalOrigin
     when: str
 
 
-INSTANCE_ORIGINS: Mapping[InstanceSignal, From] = MappingProxyType(
+INSTANCE_ORIGINS: Mapping[InstanceSignal, SignalSource] = MappingProxyType(
     {
-        InstanceSignal.RESERVED: From(Origin.PLANNER, "there is a place with room"),
-        InstanceSignal.REFUSED: From(Origin.PLANNER, "there is no room, or the planner raised too often"),
-        InstanceSignal.READY: From(Origin.ENGINES, "the version is loaded and the engine listens"),
-        InstanceSignal.PROBES_PASSED: From(Origin.ENGINES, "real inferences came back right"),
-        InstanceSignal.PROBES_FAILED: From(Origin.ENGINES, "a real inference failed or came back wrong"),
-        InstanceSignal.LOST: From(Origin.ENGINES, "the process is known to be dead, or was not there at the start"),
-        InstanceSignal.STUCK: From(Origin.ENGINES, "the process lives and makes no progress"),
-        InstanceSignal.SILENT: From(Origin.ENGINES, "the process has not reported for longer than it usually does"),
-        InstanceSignal.HEARD: From(Origin.ENGINES, "its reports come again"),
-        InstanceSignal.GAVE_UP: From(
-            Origin.ENGINES, "trying again will not help; the fifth failure in a row; the adapter raised too often"
+        InstanceSignal.RESERVED: SignalSource(SignalOrigin.PLANNER, "there is a place with room"),
+        InstanceSignal.REFUSED: SignalSource(SignalOrigin.PLANNER, "there is no room, or the planner raised too often"),
+        InstanceSignal.READY: SignalSource(SignalOrigin.ENGINES, "the version is loaded and the engine listens"),
+        InstanceSignal.PROBES_PASSED: SignalSource(SignalOrigin.ENGINES, "real inferences came back right"),
+        InstanceSignal.PROBES_FAILED: SignalSource(SignalOrigin.ENGINES, "a real inference failed or came back wrong"),
+        InstanceSignal.LOST: SignalSource(
+            SignalOrigin.ENGINES, "the process is known to be dead, or was not there at the start"
         ),
-        InstanceSignal.DRAINED: From(Origin.ENGINES, "no call is in flight, or the deadline came"),
-        InstanceSignal.STOPPED: From(Origin.ENGINES, "the process has gone and its memory is back"),
-        InstanceSignal.RESTARTED: From(Origin.ENGINES, "the same, of an instance that shall have another process"),
-        InstanceSignal.DRAIN: From(Origin.STATE, "its version is not wanted, and no route leads to it"),
-        InstanceSignal.UNDRAIN: From(Origin.STATE, "its version is wanted again"),
+        InstanceSignal.STUCK: SignalSource(SignalOrigin.ENGINES, "the process lives and makes no progress"),
+        InstanceSignal.SILENT: SignalSource(
+            SignalOrigin.ENGINES, "the process has not reported for longer than it usually does"
+        ),
+        InstanceSignal.REPORTING: SignalSource(SignalOrigin.ENGINES, "its reports come again"),
+        InstanceSignal.GAVE_UP: SignalSource(
+            SignalOrigin.ENGINES, "trying again will not help; the fifth failure in a row; the adapter raised too often"
+        ),
+        InstanceSignal.DRAINED: SignalSource(SignalOrigin.ENGINES, "no call is in flight, or the deadline came"),
+        InstanceSignal.STOPPED: SignalSource(SignalOrigin.ENGINES, "the process has gone and its memory is back"),
+        InstanceSignal.RESTARTED: SignalSource(
+            SignalOrigin.ENGINES, "the same, of an instance that shall have another process"
+        ),
+        InstanceSignal.DRAIN: SignalSource(SignalOrigin.STATE, "its version is not wanted, and no route leads to it"),
+        InstanceSignal.UNDRAIN: SignalSource(SignalOrigin.STATE, "its version is wanted again"),
     }
 )
 
-ROLLOUT_ORIGINS: Mapping[RolloutSignal, From] = MappingProxyType(
+ROLLOUT_ORIGINS: Mapping[RolloutSignal, SignalSource] = MappingProxyType(
     {
-        RolloutSignal.NEW_READY: From(
-            Origin.STATE, "every instance of the new version is READY, and the old one serves"
+        RolloutSignal.NEW_READY: SignalSource(
+            SignalOrigin.STATE, "every instance of the new version is READY, and the old one serves"
         ),
-        RolloutSignal.NEW_FAILED: From(Origin.STATE, "the new version failed before it had traffic"),
-        RolloutSignal.INTRODUCED: From(Origin.STATE, "the new cluster is acknowledged at weight 1"),
-        RolloutSignal.ACKNOWLEDGED: From(Origin.STATE, "the stage's weights are acknowledged"),
-        RolloutSignal.PASS: From(Origin.GATES, "every gate says PASS after the stage's minimum; or a caller promotes"),
-        RolloutSignal.PASS_LAST: From(Origin.GATES, "the same in the last stage"),
-        RolloutSignal.FAIL: From(Origin.GATES, "a gate says FAIL"),
-        RolloutSignal.ABORT: From(Origin.CALLERS, "AbortRollout, or the operation is cancelled"),
-        RolloutSignal.DELETE: From(Origin.CALLERS, "DeleteModel with force"),
-        RolloutSignal.REFUSED: From(Origin.XDS, "a subscriber with traffic refused what the rollout changed"),
-        RolloutSignal.EXPIRED: From(Origin.STATE, "the phase's longest time is over"),
-        RolloutSignal.OVERDUE: From(Origin.STATE, "the same, where the policy says on_expire HOLD"),
-        RolloutSignal.NEW_LOST: From(Origin.STATE, "the new version's last READY instance is gone"),
-        RolloutSignal.OLD_LOST: From(Origin.STATE, "the old version's last READY instance is gone"),
-        RolloutSignal.BOTH_LOST: From(Origin.STATE, "neither version has a READY instance"),
-        RolloutSignal.BACK: From(Origin.STATE, "both versions are READY again"),
-        RolloutSignal.OLD_GONE: From(Origin.STATE, "the old version is down for good"),
-        RolloutSignal.BOTH_GONE: From(Origin.STATE, "both versions are down for good"),
-        RolloutSignal.SOAKED: From(Origin.STATE, "the soak time is over, and the routes are acknowledged"),
-        RolloutSignal.REVERTED: From(
-            Origin.STATE, "the way back is acknowledged, or its deadline came; the old one is READY"
+        RolloutSignal.NEW_FAILED: SignalSource(SignalOrigin.STATE, "the new version failed before it had traffic"),
+        RolloutSignal.CLUSTER_ACKNOWLEDGED: SignalSource(
+            SignalOrigin.STATE, "the new cluster is acknowledged at weight 1"
         ),
-        RolloutSignal.OLD_AT_REST: From(Origin.STATE, "the old version has no instance left"),
-        RolloutSignal.CLEANED_UP: From(Origin.STATE, "the new version has no instance left"),
-        RolloutSignal.CLEANED_UP_FAILED: From(Origin.STATE, "the same, of a rollout that failed"),
-        RolloutSignal.CLEANED_UP_DELETED: From(Origin.STATE, "the same, of a model that is deleted"),
-        RolloutSignal.RECOVERED: From(Origin.START, "the daemon started with a rollout under way"),
+        RolloutSignal.ACKNOWLEDGED: SignalSource(SignalOrigin.STATE, "the stage's weights are acknowledged"),
+        RolloutSignal.PASS: SignalSource(
+            SignalOrigin.GATES, "every gate says PASS after the stage's minimum; or a caller promotes"
+        ),
+        RolloutSignal.PASS_LAST: SignalSource(SignalOrigin.GATES, "the same in the last stage"),
+        RolloutSignal.FAIL: SignalSource(SignalOrigin.GATES, "a gate says FAIL"),
+        RolloutSignal.ABORT: SignalSource(SignalOrigin.CALLERS, "AbortRollout, or the operation is cancelled"),
+        RolloutSignal.DELETE: SignalSource(SignalOrigin.CALLERS, "DeleteModel with force"),
+        RolloutSignal.REFUSED: SignalSource(
+            SignalOrigin.XDS, "a subscriber with traffic refused what the rollout changed"
+        ),
+        RolloutSignal.EXPIRED: SignalSource(SignalOrigin.STATE, "the phase's longest time is over"),
+        RolloutSignal.OVERDUE: SignalSource(SignalOrigin.STATE, "the same, where the policy says on_expire HOLD"),
+        RolloutSignal.NEW_LOST: SignalSource(SignalOrigin.STATE, "the new version's last READY instance is gone"),
+        RolloutSignal.OLD_LOST: SignalSource(SignalOrigin.STATE, "the old version's last READY instance is gone"),
+        RolloutSignal.BOTH_LOST: SignalSource(SignalOrigin.STATE, "neither version has a READY instance"),
+        RolloutSignal.BACK: SignalSource(SignalOrigin.STATE, "both versions are READY again"),
+        RolloutSignal.OLD_GONE: SignalSource(SignalOrigin.STATE, "the old version is down for good"),
+        RolloutSignal.BOTH_GONE: SignalSource(SignalOrigin.STATE, "both versions are down for good"),
+        RolloutSignal.SOAKED: SignalSource(
+            SignalOrigin.STATE, "the soak time is over, and the routes are acknowledged"
+        ),
+        RolloutSignal.REVERTED: SignalSource(
+            SignalOrigin.STATE, "the way back is acknowledged, or its deadline came; the old one is READY"
+        ),
+        RolloutSignal.OLD_AT_REST: SignalSource(SignalOrigin.STATE, "the old version has no instance left"),
+        RolloutSignal.CLEANED_UP: SignalSource(SignalOrigin.STATE, "the new version has no instance left"),
+        RolloutSignal.CLEANED_UP_FAILED: SignalSource(SignalOrigin.STATE, "the same, of a rollout that failed"),
+        RolloutSignal.CLEANED_UP_DELETED: SignalSource(SignalOrigin.STATE, "the same, of a model that is deleted"),
+        RolloutSignal.RECOVERED: SignalSource(SignalOrigin.START, "the daemon started with a rollout under way"),
     }
 )
 
@@ -126,14 +140,14 @@ def pending_signal(model: Model, rollout: Rollout, now_s: float) -> RolloutSigna
         case Phase.REVERTING:
             return _reverting(model, rollout, now_s)
         case Phase.CLEANING:
-            return _cleaned_up(rollout) if at_rest(model, rollout.to_version) else None
+            return _cleaned_up(rollout) if is_at_rest(model, rollout.to_version) else None
         case _:
             return None
 
 
 def _preparing(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
     new = model.versions.get(rollout.to_version)
-    if new is None or new.failure is not None or not is_wanted(new):
+    if new is None or new.failure is not None or not needs_instances(new):
         return RolloutSignal.NEW_FAILED
     if is_complete(new) and is_ready(model, rollout.from_version):
         return RolloutSignal.NEW_READY
@@ -167,7 +181,7 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
         soaked = in_phase_s >= rollout.policy.soak_s and model.progress.acknowledged and not rollout.paused
         return RolloutSignal.SOAKED if soaked else None
     if rollout.phase is Phase.SHIFTING and model.progress.acknowledged and not refused:
-        return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else RolloutSignal.INTRODUCED
+        return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else RolloutSignal.CLUSTER_ACKNOWLEDGED
     if publish_fault(model) is not None or rollout.paused or rollout.hold is Hold.EXPIRED:
         return None
     if in_phase_s < rollout.policy.stage_max_s:
@@ -176,7 +190,7 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
 
 
 def _releasing(model: Model, rollout: Rollout) -> RolloutSignal | None:
-    if at_rest(model, rollout.from_version):
+    if is_at_rest(model, rollout.from_version):
         return RolloutSignal.OLD_AT_REST
     if is_ready(model, rollout.to_version):
         return None

@@ -8,10 +8,10 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from echoplaned.core.behaviour import BehaviourReport, Int8Baseline
-from echoplaned.core.calibration import Window
+from echoplaned.core.calibration import SampleWindow
 from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.facts import ModelFacts
-from echoplaned.core.failure import Failure
+from echoplaned.core.failure import FailureDetail
 from echoplaned.core.fault import AdapterFault
 from echoplaned.core.ids import LOCAL_PRINCIPAL, InstanceKey, VersionKey
 from echoplaned.core.memory import MeasuredMemory
@@ -71,7 +71,7 @@ class Instance:
     ready_since_s: float | None = None
     drain_deadline_s: float | None = None
     measured_bytes: int = 0
-    failure: Failure | None = None
+    failure: FailureDetail | None = None
     alarm: bool = False
     silent: bool = False
     held_since_s: float | None = None
@@ -132,7 +132,7 @@ class Version:
     delete_when_stopped: bool = False
     instances: tuple[Instance, ...] = ()
     next_ordinal: int = 0
-    failure: Failure | None = None
+    failure: FailureDetail | None = None
     cache: CacheCounts = CacheCounts()
     create_time_s: float = 0.0
     load_started_s: float = 0.0
@@ -259,7 +259,7 @@ class Rollout:
     observe_since_s: float | None = None
     end_time_s: float | None = None
     outcome: Phase | None = None
-    ending: Failure | None = None
+    ending: FailureDetail | None = None
     verdicts: tuple[Verdict, ...] = ()
     history: tuple[RolloutEntry, ...] = ()
     stale_subscribers: tuple[str, ...] = ()
@@ -354,7 +354,7 @@ class Operation:
     create_time_s: float = 0.0
     end_time_s: float | None = None
     done: bool = False
-    failure: Failure | None = None
+    failure: FailureDetail | None = None
     cancelled: bool = False
     principal: str = LOCAL_PRINCIPAL
 
@@ -373,7 +373,7 @@ class State:
     devices: tuple[Device, ...] = ()
     models: Mapping[str, Model] = field(default_factory=lambda: MappingProxyType({}))
     operations: Mapping[str, Operation] = field(default_factory=lambda: MappingProxyType({}))
-    calibrations: tuple[Window, ...] = ()
+    calibrations: tuple[SampleWindow, ...] = ()
     store_epoch: int = 0
     reservation_epoch: int = 0
     route_epoch: int = 0

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from echoplaned.core import adapter_faults, devices, events, instances, recovery
-from echoplaned.core.calibration import with_reading
+from echoplaned.core.calibration import with_sample
 from echoplaned.core.commands import Command
 from echoplaned.core.commands.model import ConfigureModel, DeleteModel, on_configure, on_delete_model
 from echoplaned.core.commands.operation import CancelOperation, DeleteOperation, on_cancel, on_delete_operation
@@ -27,7 +27,7 @@ from echoplaned.core.commands.version import DeleteVersion, LoadVersion, on_dele
 from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.effects import Effect, KeyedEffect, Persist
 from echoplaned.core.events import Event
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
 from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
@@ -151,7 +151,7 @@ def _on_refused_routes(transaction: Transaction, event: events.RoutesRefused) ->
         return transaction.count_stale()
     if not accepts(rollout, RolloutSignal.REFUSED):
         return transaction.count_stale()
-    why = Failure(Reason.ROLLED_BACK, f"subscriber {event.node} refused the routes: {event.detail}")
+    why = FailureDetail(Reason.ROLLED_BACK, f"subscriber {event.node} refused the routes: {event.detail}")
     fire(transaction, rollout, RolloutSignal.REFUSED, why)
     return None
 
@@ -180,8 +180,8 @@ def _on_judged(transaction: Transaction, event: events.GatesJudged) -> None:
     return None
 
 
-def _on_reading(transaction: Transaction, event: events.ReadingTaken) -> None:
-    windows = with_reading(transaction.state.calibrations, event.key, event.reading)
+def _on_memory_sample(transaction: Transaction, event: events.MemorySampled) -> None:
+    windows = with_sample(transaction.state.calibrations, event.key, event.sample)
     transaction.state = replace(transaction.state, calibrations=windows)
 
 
@@ -226,12 +226,12 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.EngineLost: instances.on_engine_event,
         events.EngineStuck: instances.on_engine_event,
         events.EngineSilent: instances.on_engine_event,
-        events.EngineHeard: instances.on_engine_event,
+        events.EngineReporting: instances.on_engine_event,
         events.EngineGaveUp: instances.on_engine_event,
         events.EngineDrained: instances.on_engine_event,
         events.EngineStopped: instances.on_engine_event,
         events.MemoryMeasured: instances.on_engine_event,
-        events.ReadingTaken: _on_reading,
+        events.MemorySampled: _on_memory_sample,
         events.Int8BaselineMeasured: _on_int8_baseline,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,

@@ -24,7 +24,7 @@ class InstanceSignal(StrEnum):
     LOST = "LOST"
     STUCK = "STUCK"
     SILENT = "SILENT"
-    HEARD = "HEARD"
+    REPORTING = "REPORTING"
     GAVE_UP = "GAVE_UP"
     DRAIN = "DRAIN"
     UNDRAIN = "UNDRAIN"
@@ -61,7 +61,7 @@ class InstanceAction(StrEnum):
     ALARM = "ALARM"
     """Somebody has to look: its process does not end."""
     STAY = "STAY"
-    FORGET = "FORGET"
+    REMOVE = "REMOVE"
     """It is dropped, and its bytes are free."""
 
 
@@ -93,8 +93,8 @@ INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceCell]] = 
     {
         I.PENDING: {
             S.RESERVED: C(I.STARTING, A.RESERVE),
-            S.REFUSED: C(I.GONE, A.FORGET),
-            S.DRAIN: C(I.GONE, A.FORGET),
+            S.REFUSED: C(I.GONE, A.REMOVE),
+            S.DRAIN: C(I.GONE, A.REMOVE),
         },
         I.STARTING: {
             S.READY: C(I.PROBING, A.LISTEN),
@@ -117,7 +117,7 @@ INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceCell]] = 
             S.LOST: C(I.STARTING, A.RESTART),
             S.STUCK: _SOFT_RESTART,
             S.SILENT: C(I.READY, A.AVOID),
-            S.HEARD: C(I.READY, A.TRUST),
+            S.REPORTING: C(I.READY, A.TRUST),
             S.GAVE_UP: _SOFT_FAILED,
             S.DRAIN: C(I.DRAINING, A.DRAIN),
         },
@@ -132,7 +132,7 @@ INSTANCE_TABLE: Mapping[InstanceState, Mapping[InstanceSignal, InstanceCell]] = 
             S.LOST: C(I.STOPPING, A.RELEASE),
             S.DRAINED: C(I.STOPPING, A.RELEASE),
             S.GAVE_UP: C(I.STOPPING, A.ALARM),
-            S.STOPPED: C(I.GONE, A.FORGET),
+            S.STOPPED: C(I.GONE, A.REMOVE),
             S.RESTARTED: C(I.STARTING, A.RESTART),
         },
         I.GONE: {},
@@ -145,7 +145,7 @@ class RolloutSignal(StrEnum):
 
     NEW_READY = "NEW_READY"
     NEW_FAILED = "NEW_FAILED"
-    INTRODUCED = "INTRODUCED"
+    CLUSTER_ACKNOWLEDGED = "CLUSTER_ACKNOWLEDGED"
     ACKNOWLEDGED = "ACKNOWLEDGED"
     PASS = "PASS"  # noqa: S105 - a signal, not a password
     PASS_LAST = "PASS_LAST"  # noqa: S105 - as above
@@ -251,7 +251,7 @@ ROLLOUT_TABLE: Mapping[Phase, Mapping[RolloutSignal, RolloutCell]] = MappingProx
         },
         P.SHIFTING: {
             **_traffic(P.SHIFTING),
-            R.INTRODUCED: K(P.SHIFTING, D.FIRST_SHARE),
+            R.CLUSTER_ACKNOWLEDGED: K(P.SHIFTING, D.FIRST_SHARE),
             R.ACKNOWLEDGED: K(P.OBSERVING, D.OBSERVE),
             R.BACK: K(P.SHIFTING, D.STAGE_AGAIN),
             R.RECOVERED: K(P.SHIFTING, D.STAGE_AGAIN),

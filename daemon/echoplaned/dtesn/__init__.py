@@ -20,7 +20,7 @@ from echoplaned.dtesn.errors import DtesnError
 from echoplaned.dtesn.estimator import EchoStateRegressor
 from echoplaned.dtesn.psystem import Alarms, Applied, Configuration, Event, HealthAlgebra, MembraneState, System
 from echoplaned.dtesn.readout import RecursiveLeastSquares, Ridge
-from echoplaned.dtesn.reservoir import SIZE_CLASSES, Settings, Streams, TreeReservoir, givens_layers
+from echoplaned.dtesn.reservoir import SIZE_CLASSES, ReservoirSettings, Streams, TreeReservoir, givens_layers
 
 __all__ = [
     "METHODS",
@@ -36,11 +36,11 @@ __all__ = [
     "MembraneState",
     "NullPlan",
     "RecursiveLeastSquares",
+    "ReservoirSettings",
     "Ridge",
     "RootedTree",
     "Series",
     "SeriesCache",
-    "Settings",
     "Streams",
     "Surd",
     "System",

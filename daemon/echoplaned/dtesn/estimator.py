@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from echoplaned.dtesn._arrays import rows
 from echoplaned.dtesn.errors import SettingInvalidError, ShapeInvalidError
 from echoplaned.dtesn.readout import Ridge
-from echoplaned.dtesn.reservoir import Settings, TreeReservoir
+from echoplaned.dtesn.reservoir import ReservoirSettings, TreeReservoir
 
-_DEFAULTS = Settings()
+_DEFAULTS = ReservoirSettings()
 
 
 @dataclass(slots=True)
 class EchoStateRegressor:
-    """A tree reservoir with a ridge readout; parameters are as in `Settings`, `TreeReservoir` and `Ridge`.
+    """A tree reservoir with a ridge readout; parameters are as in `ReservoirSettings`, `TreeReservoir` and `Ridge`.
 
     Attributes:
         size_class: ``small`` (512 units), ``medium`` (1,024) or ``large`` (2,048); not used where there is a tree.
@@ -115,7 +115,7 @@ class EchoStateRegressor:
         return float(1.0 - np.sum(residual**2) / np.sum((wanted - wanted.mean(axis=0)) ** 2))
 
     def _make(self, inputs: int) -> TreeReservoir:
-        settings = Settings(**{name: getattr(self, name) for name in asdict(_DEFAULTS)})
+        settings = ReservoirSettings(**{name: getattr(self, name) for name in asdict(_DEFAULTS)})
         if self.tree is not None:
             return TreeReservoir(self.tree, inputs, settings)
         return TreeReservoir.of_class(self.size_class, inputs, settings)

@@ -37,7 +37,7 @@ Store: TypeAlias = Literal["fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ReservoirSettings:
     """What a reservoir's weights and time constants follow from.
 
     Attributes:
@@ -89,12 +89,12 @@ class TreeReservoir:
     __slots__ = ("_native", "settings")
 
     @whole_numbers
-    def __init__(self, tree: Sequence[int], inputs: int, settings: Settings | None = None) -> None:
-        self.settings = Settings() if settings is None else settings
+    def __init__(self, tree: Sequence[int], inputs: int, settings: ReservoirSettings | None = None) -> None:
+        self.settings = ReservoirSettings() if settings is None else settings
         self._native = _allocator.TreeNetwork(list(tree), inputs, **asdict(self.settings))
 
     @classmethod
-    def of_class(cls, size_class: str, inputs: int, settings: Settings | None = None) -> TreeReservoir:
+    def of_class(cls, size_class: str, inputs: int, settings: ReservoirSettings | None = None) -> TreeReservoir:
         """Return the reservoir of a size class: ``small`` (512 units), ``medium`` (1,024) or ``large`` (2,048).
 
         Raises:

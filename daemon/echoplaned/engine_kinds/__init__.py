@@ -2,7 +2,7 @@
 
 from echoplaned.engine_kinds import aphrodite, command, embedded, llama_cpp, sglang, vllm
 from echoplaned.engine_kinds.configured import configure, declared_name
-from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
+from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
 KINDS: tuple[EngineKind, ...] = (embedded.KIND, llama_cpp.KIND, vllm.KIND, aphrodite.KIND, sglang.KIND, command.KIND)
 """Every declaration of this release; a foreign one can be started once a setting says where its engine is (``configure_kinds``)."""
@@ -51,7 +51,7 @@ __all__ = [
     "DEFAULT_KIND",
     "KINDS",
     "EngineKind",
-    "Limits",
+    "KindLimits",
     "Option",
     "OptionType",
     "configure_kinds",

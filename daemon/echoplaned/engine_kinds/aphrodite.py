@@ -8,7 +8,7 @@ from echoplaned.core.facts import Task
 from echoplaned.engine_kinds import vllm_family as family
 from echoplaned.engine_kinds.flags import Change, Changes, table
 from echoplaned.engine_kinds.foreign import Build, Dialect, ForeignEngine, Launch, Listen, MetricNames, Routes, Scoring
-from echoplaned.engine_kinds.kind import EngineKind, Limits
+from echoplaned.engine_kinds.kind import EngineKind, KindLimits
 from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build
 
 NAME: Final = "aphrodite"
@@ -65,7 +65,7 @@ KIND: Final = EngineKind(
     dtypes=family.DTYPES,
     measures_free_memory=True,
     threads_option=family.THREADS,
-    limits=Limits(standby_s=60.0, start_quiet_s=600.0),
+    limits=KindLimits(standby_s=60.0, start_quiet_s=600.0),
     tasks=frozenset({Task.GENERATION}),
     foreign=ForeignEngine(
         find_build=find_build,

@@ -23,7 +23,7 @@ from echoplaned.engine_kinds.foreign import (
     MetricNames,
     Routes,
 )
-from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
+from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
 NAME: Final = "command"
 MEMORY: Final = "memory_bytes"
@@ -99,7 +99,7 @@ KIND: Final = EngineKind(
     ),
     formats=frozenset({"safetensors", "gguf"}),
     is_split=False,
-    limits=Limits(standby_s=60.0),
+    limits=KindLimits(standby_s=60.0),
     tasks=frozenset({Task.GENERATION}),
     memory_option=MEMORY,
     foreign=ForeignEngine(

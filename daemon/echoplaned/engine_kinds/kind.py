@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.spec import Tier
 from echoplaned.engine_kinds.foreign import ForeignEngine
 
@@ -68,7 +68,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class KindLimits:
     """How long an engine of a kind may take, in seconds.
 
     Attributes:
@@ -130,7 +130,7 @@ class EngineKind:
     is_calibrated: bool = False
     is_split: bool = True
     threads_option: str = ""
-    limits: Limits = Limits()
+    limits: KindLimits = KindLimits()
     tasks: frozenset[Task] = frozenset(Task)
     foreign: ForeignEngine | None = None
     sized_as: str = ""
@@ -143,34 +143,34 @@ class EngineKind:
         """Whether leaders of it can be started here: a foreign kind needs a setting that says where its engine is."""
         return bool(self.command)
 
-    def check_options(self, given: Mapping[str, str]) -> tuple[Violation, ...]:
+    def check_options(self, given: Mapping[str, str]) -> tuple[InvalidField, ...]:
         """Return what is wrong with a caller's options; empty if nothing is."""
         known = {option.name: option for option in self.options}
         takes = ", ".join(sorted(known)) or "none"
-        found: list[Violation] = []
+        found: list[InvalidField] = []
         for name, text in given.items():
             option = known.get(name)
             problem = f"engine {self.name} has no such option; its options: {takes}"
             if option is not None:
                 problem = option.problem(text)
             if problem:
-                found.append(Violation(f'engine_options["{name}"]', problem))
+                found.append(InvalidField(f'engine_options["{name}"]', problem))
         return tuple(found)
 
-    def check_weights_format(self, name: str) -> tuple[Violation, ...]:
+    def check_weights_format(self, name: str) -> tuple[InvalidField, ...]:
         """Return what is wrong with a weights' format; empty if nothing is."""
         if name in self.weights_formats:
             return ()
         takes = ", ".join(sorted(filter(None, self.weights_formats))) or "none: leave it out"
-        return (Violation("weights_format", f"engine {self.name} does not take {name[:64]!r}; it takes {takes}"),)
+        return (InvalidField("weights_format", f"engine {self.name} does not take {name[:64]!r}; it takes {takes}"),)
 
-    def check_dtype(self, dtype: Dtype | None) -> tuple[Violation, ...]:
+    def check_dtype(self, dtype: Dtype | None) -> tuple[InvalidField, ...]:
         """Return what is wrong with a dtype that weights shall be cast to; None: as they are stored, which is always right."""
         if dtype is None or dtype in self.dtypes:
             return ()
         takes = ", ".join(sorted(self.dtypes))
         return (
-            Violation(
+            InvalidField(
                 "dtype", f"engine {self.name} does not load {dtype.value}; it loads {takes}: leave it out, or name one"
             ),
         )

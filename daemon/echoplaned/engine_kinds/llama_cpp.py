@@ -21,7 +21,7 @@ from echoplaned.engine_kinds.foreign import (
     Scoring,
     Series,
 )
-from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
+from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
 NAME: Final = "llama_cpp"
 PROGRAM: Final = "llama-server"
@@ -147,7 +147,7 @@ KIND: Final = EngineKind(
     formats=frozenset({"gguf"}),
     is_split=False,
     threads_option=THREADS,
-    limits=Limits(standby_s=60.0),
+    limits=KindLimits(standby_s=60.0),
     tasks=frozenset({Task.GENERATION}),
     sized_as="llama.cpp",
     foreign=ForeignEngine(

@@ -19,7 +19,7 @@ from echoplaned.engine_kinds.foreign import (
     Scoring,
     Series,
 )
-from echoplaned.engine_kinds.kind import EngineKind, Limits, Option, OptionType
+from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build, read_release
 from echoplaned.engine_kinds.sizing_options import (
     BLOCK_SIZE,
@@ -196,7 +196,7 @@ KIND: Final = EngineKind(
     packed=PACKED,
     dtypes=frozenset(_DTYPE_NAMES),
     measures_free_memory=True,
-    limits=Limits(standby_s=60.0, start_quiet_s=600.0),
+    limits=KindLimits(standby_s=60.0, start_quiet_s=600.0),
     tasks=frozenset({Task.GENERATION}),
     foreign=ForeignEngine(
         find_build=find_build,

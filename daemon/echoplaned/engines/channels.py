@@ -38,7 +38,7 @@ def answer_details(error: grpc.aio.AioRpcError) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EngineChannel:
     """How the daemon itself calls an engine.
 
     Attributes:
@@ -98,9 +98,9 @@ class Channels:
         known.used_s = now_s
         return known.channel
 
-    def line(self, address: str) -> Line:
+    def engine_channel(self, address: str) -> EngineChannel:
         """Return how the daemon calls an engine now: another leader may listen there than the last time."""
-        return Line(self.to(address), key_metadata(self._key_at(address)))
+        return EngineChannel(self.to(address), key_metadata(self._key_at(address)))
 
     async def close(self) -> None:
         """Close every channel."""

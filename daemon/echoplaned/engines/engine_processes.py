@@ -23,7 +23,7 @@ from echoplaned.core.events import (
     ProbesFailed,
     ProbesPassed,
 )
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
@@ -218,7 +218,7 @@ class EngineProcesses:
 
     def _load_failed(self, watched: WatchedInstance, error: LeaderRefusedError) -> None:
         if error.reason is Reason.SOURCE_CHANGED:
-            self._emit(EngineGaveUp(self._now_s(), *watched.key, Failure(error.reason, str(error))))
+            self._emit(EngineGaveUp(self._now_s(), *watched.key, FailureDetail(error.reason, str(error))))
         elif error.code in _FINAL_CODES:
             tail = watched.leader.log_tail()
             self._give_up(watched.key, f"the engine cannot load the version: {error}\nits last lines:\n{tail}")
@@ -256,7 +256,7 @@ class EngineProcesses:
         self._emit(ProbesPassed(self._now_s(), *key, f"{count}/{count}"))
         report = await watched.next_report()
         watched.measured_bytes = report.memory.model_bytes
-        watched.told_tokens = report.usage.sequences * report.usage.tokens if report.usage else 0
+        watched.reported_tokens = report.usage.sequences * report.usage.tokens if report.usage else 0
         self._emit(MemoryMeasured(self._now_s(), *key, watched.measured_bytes, report.usage))
 
     # --- drain and stop ---
@@ -316,7 +316,7 @@ class EngineProcesses:
         self._emit(EngineLost(self._now_s(), *key, detail))
 
     def _give_up(self, key: Key, message: str) -> None:
-        self._emit(EngineGaveUp(self._now_s(), *key, Failure(Reason.ENGINE_START_FAILED, message)))
+        self._emit(EngineGaveUp(self._now_s(), *key, FailureDetail(Reason.ENGINE_START_FAILED, message)))
 
 
 async def _load(watched: WatchedInstance, effect: StartEngine) -> None:

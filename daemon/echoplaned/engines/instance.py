@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram
-from echoplaned.engine_kinds import Limits
+from echoplaned.engine_kinds import KindLimits
 from echoplaned.engines.leader_process import LeaderProcess
-from echoplaned.engines.progress import HangLimits, Longest, Progress
+from echoplaned.engines.progress import HangLimits, RecentMaximum, StepProgress
 from echoplaned.engines.traces import TraceReader
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.probing import LastProbe
@@ -46,7 +46,7 @@ class CounterSink(Protocol):
         """The newest latencies of an engine; they begin at zero with it."""
         ...
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """The leader has gone."""
         ...
 
@@ -58,7 +58,7 @@ class TraceSink(Protocol):
         """Traces in the order in which their requests ended. ``dropped``: how many the leader dropped since it began."""
         ...
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """The leader has gone."""
         ...
 
@@ -102,7 +102,7 @@ class InstanceLimits:
         stuck: while it serves.
     """
 
-    kind: Limits = field(default_factory=Limits)
+    kind: KindLimits = field(default_factory=KindLimits)
     stuck: StuckLimits = field(default_factory=StuckLimits)
 
 
@@ -150,11 +150,11 @@ class WatchedInstance:
         self.stopping = False
         self.stuck = False
         self.measured_bytes: int | None = None
-        self.told_tokens = 0
+        self.reported_tokens = 0
         self.is_accepted = False
         self.was_silent = False
         self.last_probe: LastProbe | None = None
-        self.progress = Progress(limits.stuck.hang, clock())
+        self.progress = StepProgress(limits.stuck.hang, clock())
         self._sink = sink
         self._clock = clock
         self._start_limits = limits.kind
@@ -164,9 +164,9 @@ class WatchedInstance:
         self._origin: RequestCounts | None = RequestCounts()
         self._probes_sent = 0
         self._probes_failed = 0
-        self._heard_s = clock()
+        self._last_report_s = clock()
         self._silent_looks = 0
-        self._gaps = Longest(limits.stuck.hang.window_s, limits.stuck.silent_s / limits.stuck.silent_factor)
+        self._gaps = RecentMaximum(limits.stuck.hang.window_s, limits.stuck.silent_s / limits.stuck.silent_factor)
         self._checked_s = clock()
         self._fresh = asyncio.Event()
 
@@ -227,7 +227,7 @@ class WatchedInstance:
         gap_s, self._checked_s = now_s - self._checked_s, now_s
         if gap_s > self._limits.loop_gap_s:
             self._forgive(gap_s)
-        silent_s = now_s - self._heard_s
+        silent_s = now_s - self._last_report_s
         if self._start is not None:
             return self._why_start_stuck(self._start, now_s)
         if self._last is None:
@@ -250,14 +250,14 @@ class WatchedInstance:
             return False
         now_s, limits = self._clock(), self._limits
         usual_s = limits.silent_factor * self._gaps.value_s(now_s)
-        silent = now_s - self._heard_s > min(limits.silence_s, max(limits.silent_s, usual_s))
+        silent = now_s - self._last_report_s > min(limits.silence_s, max(limits.silent_s, usual_s))
         self._silent_looks = self._silent_looks + 1 if silent else 0
         return self._silent_looks >= _SILENT_LOOKS
 
     def _why_start_stuck(self, start: _Start, now_s: float) -> str:
         limits = self._start_limits
-        if now_s - self._heard_s > limits.start_silence_s:
-            return f"no report for {now_s - self._heard_s:.0f} s in its start"
+        if now_s - self._last_report_s > limits.start_silence_s:
+            return f"no report for {now_s - self._last_report_s:.0f} s in its start"
         if now_s - start.progressed_s > limits.start_quiet_s:
             step = self._last.start.step if self._last is not None and self._last.start is not None else ""
             where = f" at {step!r}" if step else ""
@@ -268,7 +268,7 @@ class WatchedInstance:
 
     def _forgive(self, gap_s: float) -> None:
         """Take the time that the daemon itself was not running off every account."""
-        self._heard_s += gap_s
+        self._last_report_s += gap_s
         self.progress.forgive(gap_s)
         if self._start is not None:
             self._start.progressed_s += gap_s
@@ -308,23 +308,25 @@ class WatchedInstance:
         now = self._last.memory.model_bytes
         grown = now > self.measured_bytes * (1 + _GROWN_SHARE) and now - self.measured_bytes >= _GROWN_BYTES
         usage = self._last.usage
-        if not grown and (usage is None or usage.sequences * usage.tokens < _GROWN_BATCH * max(1, self.told_tokens)):
+        if not grown and (
+            usage is None or usage.sequences * usage.tokens < _GROWN_BATCH * max(1, self.reported_tokens)
+        ):
             return None
-        self.told_tokens = usage.sequences * usage.tokens if usage else 0
+        self.reported_tokens = usage.sequences * usage.tokens if usage else 0
         self.measured_bytes = now
         return now
 
-    def ended(self) -> None:
+    def on_ended(self) -> None:
         """The process has gone: its counters are final."""
-        self._sink.ended(self.key[0].version, self.leader.worker_id)
+        self._sink.on_ended(self.key[0].version, self.leader.worker_id)
 
     def _take(self, report: Report) -> None:
         now_s = self._clock()
         before = self._last
         # Reports are late while weights are read; that says nothing of how often they come once it serves.
         if before is not None and self.is_accepted:
-            self._gaps.note(now_s - self._heard_s, now_s)
-        self._heard_s = now_s
+            self._gaps.note(now_s - self._last_report_s, now_s)
+        self._last_report_s = now_s
         self.progress.take(report, now_s)
         if self._start is not None:
             self._start.take(report, now_s)

@@ -48,7 +48,7 @@ class FoundLeader:
     def is_standby(self) -> bool:
         """Whether it has no instance yet, and may get one."""
         return self.record is None or (
-            not self.record.instance and self.record.phase in {WorkerPhase.WARMING, WorkerPhase.SPARE}
+            not self.record.instance and self.record.phase in {WorkerPhase.WARMING, WorkerPhase.STANDBY}
         )
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from echoplaned.core.fault import EffectKey
 from echoplaned.ports.faults import ReportFault
-from echoplaned.runtime.faults import contained
+from echoplaned.runtime.faults import run_contained
 
 LOADING: Final = frozenset({"start", "probe"})
 """Kinds of jobs that a load waits for."""
@@ -41,7 +41,7 @@ class Jobs:
         """Run one job, unless it runs already."""
         if key in self._jobs or self._closing:
             return
-        job = contained(work, lambda error: self._raised(key, error))
+        job = run_contained(work, lambda error: self._raised(key, error))
         task = asyncio.create_task(job, name=" ".join(map(str, key)))
         self._jobs[key] = task
         task.add_done_callback(lambda done: self._finished(key, done))

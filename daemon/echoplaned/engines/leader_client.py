@@ -12,7 +12,7 @@ import structlog
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
 from echoplaned.core.failure import Reason
-from echoplaned.engines.channels import Line, answer_details, open_channel
+from echoplaned.engines.channels import EngineChannel, answer_details, open_channel
 from echoplaned.worker_contract.control_key import key_metadata
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
@@ -49,7 +49,7 @@ class LeaderClient:
 
     def __init__(self, address: str, key: str = "") -> None:
         self.address = address
-        self.line = Line(open_channel(address), key_metadata(key))
+        self.line = EngineChannel(open_channel(address), key_metadata(key))
         stub = worker_pb2_grpc.WorkerServiceStub(self.line.channel)
         self._stub = cast("worker_pb2_grpc.WorkerServiceAsyncStub", stub)
 

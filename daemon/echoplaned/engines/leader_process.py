@@ -20,7 +20,7 @@ from echoplaned.worker_contract.family import Family, end_family
 from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
-    forget_record,
+    delete_record,
     read_record,
     read_start_ticks,
     records_dir,
@@ -161,7 +161,7 @@ class LeaderProcess:
 
     async def let_go(self) -> None:
         """Stop watching and close the channel; the process goes on."""
-        self.process.forget()
+        self.process.detach()
         if self._burial is not None:
             self._burial.cancel()
         self._gone.cancel()
@@ -206,7 +206,7 @@ class LeaderProcess:
     async def _bury(self, info: ExitInfo) -> None:
         """End what the leader left behind; only then its memory is free, and its record worth nothing."""
         while not await asyncio.to_thread(end_family, self.family, _END_TIMEOUT_S):
-            log.warning("engine.outlives_its_leader", worker=self.worker_id, leader=self.family.leader_pid)
-        forget_record(self._state_dir, self.worker_id)
+            log.warning("engine.outlived_leader", worker=self.worker_id, leader=self.family.leader_pid)
+        delete_record(self._state_dir, self.worker_id)
         if not self._gone.done():
             self._gone.set_result(info)

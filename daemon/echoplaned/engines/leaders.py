@@ -12,8 +12,8 @@ import structlog
 
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import (
-    EngineHeard,
     EngineLost,
+    EngineReporting,
     EngineSilent,
     EngineStopped,
     EngineStuck,
@@ -28,13 +28,13 @@ from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, 
 from echoplaned.engines.jobs import log_error
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
-from echoplaned.engines.pulse import FactsOf, Pulse
+from echoplaned.engines.serving_prober import FactsOf, ServingProber
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.worker_contract.family import Family, end_family, find_marked
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, forget_record, read_boot_id, records_dir
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, delete_record, read_boot_id, records_dir
 
 _CHECK_INTERVAL_S: Final = 0.25
 _LATE_SWEEP_S: Final = 5.0
@@ -221,7 +221,7 @@ class Leaders:
         limits = InstanceLimits(leader.kind.limits, self._stuck)
         watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, limits)
         self._instances[key] = watched
-        pulse = Pulse(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
+        pulse = ServingProber(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
         probing = self._pulses[key] = self.spawn(pulse.run())
         followers = [self.spawn(watched.follow()), probing]
         if self._sinks.tracing is not None:
@@ -238,9 +238,9 @@ class Leaders:
         """An instance's leader has gone: nothing more is to be heard; the rest of its engine is being ended."""
         for follower in followers:
             follower.cancel()
-        watched.ended()
+        watched.on_ended()
         if self._sinks.tracing is not None:
-            self._sinks.tracing.sink.ended(watched.key[0].version, watched.leader.worker_id)
+            self._sinks.tracing.sink.on_ended(watched.key[0].version, watched.leader.worker_id)
 
     def _gone(self, watched: WatchedInstance, info: ExitInfo) -> None:
         """No process of an instance is left."""
@@ -269,7 +269,7 @@ class Leaders:
         silent = watched.look_for_silence()
         if silent is not watched.was_silent:
             watched.was_silent = silent
-            kind = EngineSilent if silent else EngineHeard
+            kind = EngineSilent if silent else EngineReporting
             self._sinks.emit(kind(self._clocks.wall(), *watched.key))
         grown = watched.grown_memory()
         if grown is not None:
@@ -310,14 +310,14 @@ class Leaders:
         boot_id = read_boot_id()
         for record in dead:
             if record.boot_id != boot_id or end_family(family_of(record), _END_TIMEOUT_S):
-                self._forget_record(record.worker_id)
+                self._delete_record(record.worker_id)
 
-    def _forget_record(self, worker_id: str) -> None:
+    def _delete_record(self, worker_id: str) -> None:
         """Remove a record; on a disk that may only be read it stays, and says nothing wrong: its process has gone."""
         try:
-            forget_record(self._state_dir, worker_id)
+            delete_record(self._state_dir, worker_id)
         except OSError as error:
-            log.warning("record.left", worker=worker_id, detail=str(error))
+            log.warning("record.not_deleted", worker=worker_id, detail=str(error))
 
     async def _end_orphans(self) -> int:
         """Kill what belongs to this state directory and to no instance, no pool and no foreign record; return how many engines."""
@@ -329,7 +329,7 @@ class Leaders:
                 continue
             log.warning("orphan.ended", worker=found.worker_id, pid=found.pid)
             await asyncio.to_thread(end_family, found.family, _END_TIMEOUT_S)
-            self._forget_record(found.worker_id)
+            self._delete_record(found.worker_id)
             killed += 1
         return killed + await self._end_marked(inventory)
 
@@ -339,7 +339,7 @@ class Leaders:
             state_dir_id = read_state_dir_id(records_dir(self._state_dir))
         except OSError as error:
             # It has none yet, and none can be written: then no process carries it.
-            log.warning("marks.not_looked_for", detail=str(error))
+            log.warning("orphan_scan.failed", detail=str(error))
             return 0
         before = self._marks()
         found = await asyncio.to_thread(find_marked, state_dir_id)

@@ -23,7 +23,7 @@ class BadAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeAnswer:
     """A checked answer: every number of its FP32 outputs, all finite, and the token ids of a generation."""
 
     numbers: tuple[float, ...]
@@ -52,7 +52,7 @@ def checked_message(response: object) -> oip.ModelInferResponse:
     return response
 
 
-def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Answer:
+def read_answer(response: oip.ModelInferResponse, signature: Signature) -> ProbeAnswer:
     """Check an answer to one prompt against the signature.
 
     Raises:
@@ -84,7 +84,7 @@ def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Answe
             numbers.extend(values)
     if not all(math.isfinite(number) for number in numbers):
         raise BadAnswerError("the answer holds NaN or an infinity")
-    return Answer(tuple(numbers), tuple(token_ids))
+    return ProbeAnswer(tuple(numbers), tuple(token_ids))
 
 
 def _numbers(spec: TensorSpec, raw: bytes) -> array[float] | array[int]:
@@ -103,13 +103,13 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return all(size > 0 and want in {-1, size} for size, want in zip(shape[1:], wanted[1:], strict=True))
 
 
-def is_same(one: Answer, other: Answer) -> bool:
+def is_same(one: ProbeAnswer, other: ProbeAnswer) -> bool:
     """Say whether two answers are the same but for rounding: to different texts, they are none."""
     largest = max(map(abs, one.numbers), default=0.0)
     return one.token_ids == other.token_ids and difference(one, other) <= _SAME * (1.0 + largest)
 
 
-def difference(one: Answer, other: Answer) -> float:
+def difference(one: ProbeAnswer, other: ProbeAnswer) -> float:
     """Return how far two answers to the same prompt are apart: the largest difference of a number; infinity if their shapes differ."""
     if len(one.numbers) != len(other.numbers):
         return math.inf

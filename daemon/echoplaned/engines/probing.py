@@ -11,10 +11,10 @@ import grpc
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
-from echoplaned.engines.channels import Channels, KeyAt, Line, answer_details
+from echoplaned.engines.channels import Channels, EngineChannel, KeyAt, answer_details
 from echoplaned.engines.messages import (
-    Answer,
     BadAnswerError,
+    ProbeAnswer,
     checked_message,
     difference,
     golden_request,
@@ -64,12 +64,12 @@ class ProbeFailedError(Exception):
 
 
 async def infer_golden(
-    line: Line,
+    line: EngineChannel,
     version: VersionKey,
     facts: ModelFacts,
     index: int,
     timeout_s: float | None = PROBE_DEADLINE_S,
-) -> Answer:
+) -> ProbeAnswer:
     """Send one golden prompt and check the answer.
 
     Raises:
@@ -87,7 +87,9 @@ async def infer_golden(
         raise ProbeFailedError(f"prompt {index}: {error}") from error
 
 
-async def probe_all(line: Line, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]) -> int:
+async def probe_all(
+    line: EngineChannel, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]
+) -> int:
     """Send every golden prompt, some of them twice to compare; return how many prompts there were.
 
     The texts differ, so an engine that answers all of them alike (zeros are the plainest case) has not read them.
@@ -110,12 +112,12 @@ async def probe_all(line: Line, version: VersionKey, facts: ModelFacts, before_c
 
 
 async def _infer_all(
-    line: Line,
+    line: EngineChannel,
     version: VersionKey,
     facts: ModelFacts,
     before_call: Callable[[], None],
     indices: Sequence[int],
-) -> list[Answer]:
+) -> list[ProbeAnswer]:
     """Send golden prompts, all together: one by one they are most of a small model's load.
 
     The queue of any worker has room for them. One that computes them one after the other has the time for each of them.
@@ -125,7 +127,7 @@ async def _infer_all(
     for index in indices:
         before_call()
         calls.append(infer_golden(line, version, facts, index, timeout_s))
-    answers: list[Answer] = []
+    answers: list[ProbeAnswer] = []
     # All are waited for, so that none goes on after a failure beside it.
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(outcome, BaseException):
@@ -168,7 +170,7 @@ class OipProber:
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
-        line = self._channels.line(address)
+        line = self._channels.engine_channel(address)
         began_s = self._clock()
         try:
             await infer_golden(line, version, facts, index)

@@ -110,7 +110,7 @@ class WatchedProcess:
                 raised = False
         return raised
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """Stop watching; the process goes on."""
         if self.alive:
             self._loop.remove_reader(self._pidfd)
@@ -121,7 +121,7 @@ class WatchedProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.forget()
+        self.detach()
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:

@@ -35,7 +35,7 @@ class HangLimits:
     idle_counted_s: float = 2.5
 
 
-class Longest:
+class RecentMaximum:
     """The longest of some times within a window.
 
     Args:
@@ -67,7 +67,7 @@ _STEPS_KNOWN: Final = 2
 """Steps after which it is known how long they take; the first one may have begun before anybody looked."""
 
 
-class Progress:
+class StepProgress:
     """The steps of one engine, by its reports and by the daemon's own probes.
 
     Args:
@@ -89,7 +89,7 @@ class Progress:
         self._probed_s = now_s
         self._expected_s = 0.0
         # Quick ones do not move the limit.
-        self._slow = Longest(limits.window_s, limits.no_step_s / limits.step_factor)
+        self._slow = RecentMaximum(limits.window_s, limits.no_step_s / limits.step_factor)
         self.is_probed = False
 
     def take(self, report: Report, now_s: float) -> None:

@@ -53,16 +53,16 @@ class OipScorer:
         return SCORING_TEXTS[index % len(SCORING_TEXTS)]
 
     async def score(
-        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, as_int8: bool = False
     ) -> ScoreOutcome:
         """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
 
-        ``requantised``: as the version in INT8 would score it.
+        ``as_int8``: as the version in INT8 would score it.
         """
-        line = self._channels.line(address)
+        line = self._channels.engine_channel(address)
         stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(line.channel))
         request = score_request(version, facts.task, index)
-        if requantised:
+        if as_int8:
             request.parameters["requantised"].bool_param = True
         try:
             response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))

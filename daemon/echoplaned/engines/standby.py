@@ -137,7 +137,7 @@ class StandbyPool:
             if not tried and not all(hurries):
                 tried = True
                 if self._spawn(urgent=True, mark=mark):
-                    log.info("standby.urgent_beside", worker=born[0].leader.worker_id)
+                    log.info("standby.started_urgently", worker=born[0].leader.worker_id)
                     born.append(self._leave(self._waiting[-1]))
                     going.append(born[-1])
             await asyncio.wait(
@@ -225,7 +225,7 @@ class StandbyPool:
             async with asyncio.timeout(_END_TIMEOUT_S):
                 await leader.wait_until_gone()
         except TimeoutError:
-            log.warning("standby.does_not_die", worker=leader.worker_id, pid=leader.process.pid)
+            log.warning("standby.not_stopped", worker=leader.worker_id, pid=leader.process.pid)
 
     async def _end(self, leaving: list[_Standby]) -> None:
         for one in leaving:

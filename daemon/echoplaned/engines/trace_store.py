@@ -19,7 +19,7 @@ MAX_VERSIONS: Final = 64
 
 
 @dataclass(slots=True)
-class _Kept:
+class _VersionTraces:
     """One version's traces. ``dropped_by``: what each of its workers says that it dropped."""
 
     waiting: deque[RequestTrace] = field(default_factory=deque)
@@ -47,28 +47,28 @@ class TraceStore:
     """Takes traces from the engines and is a ``TraceSource`` for the gates. Event loop only; counts may be read from any thread."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[VersionKey, _Kept] = OrderedDict()
+        self._by_version: OrderedDict[VersionKey, _VersionTraces] = OrderedDict()
 
     def take(self, version: VersionKey, process: str, traces: tuple[RequestTrace, ...], dropped: int) -> None:
         """Take a worker's traces. ``dropped``: how many it dropped in all; ``process`` names one life of one worker."""
-        kept = self._kept.setdefault(version, _Kept())
-        self._kept.move_to_end(version)
-        kept.dropped_by[process] = dropped
+        of_version = self._by_version.setdefault(version, _VersionTraces())
+        self._by_version.move_to_end(version)
+        of_version.dropped_by[process] = dropped
         for trace in traces:
-            kept.put(trace)
-        while len(self._kept) > MAX_VERSIONS:
-            self._kept.popitem(last=False)
+            of_version.put(trace)
+        while len(self._by_version) > MAX_VERSIONS:
+            self._by_version.popitem(last=False)
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """A worker has gone: what it dropped is added up for good."""
-        kept = self._kept.get(version)
-        if kept is not None:
-            kept.dropped += kept.dropped_by.pop(process, 0)
+        of_version = self._by_version.get(version)
+        if of_version is not None:
+            of_version.dropped += of_version.dropped_by.pop(process, 0)
 
     def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
         """Return what came since the last call, in the order of arrival, and forget it."""
-        kept = self._kept.get(version)
-        return () if kept is None else kept.take()
+        of_version = self._by_version.get(version)
+        return () if of_version is None else of_version.take()
 
     def dropped_count(self, version: VersionKey) -> int:
         """Return how many traces of a version were dropped, here or in its workers."""
@@ -77,6 +77,6 @@ class TraceStore:
     def counts(self) -> Mapping[VersionKey, TraceCounts]:
         """Return the counts of every version that is kept."""
         return {
-            version: TraceCounts(kept.received, kept.dropped + sum(tuple(kept.dropped_by.values())))
-            for version, kept in tuple(self._kept.items())
+            version: TraceCounts(of_version.received, of_version.dropped + sum(tuple(of_version.dropped_by.values())))
+            for version, of_version in tuple(self._by_version.items())
         }

@@ -14,10 +14,10 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
-LONGEST_STEP: Final = 1_000_000
+MAX_STEP: Final = 1_000_000
 """Tokens between two samples of one answer at most; more is a mistake, not a pause."""
 
-_LARGEST: Final = 1e6  # nats, or a feature's magnitude; beyond it float32 statistics mean nothing
+_MAX_MAGNITUDE: Final = 1e6  # nats, or a feature's magnitude; beyond it float32 statistics mean nothing
 _ROUNDING: Final = 1e-3  # a log-probability of a certain token may come out a little above 0
 _CLOCK_SLACK_S: Final = 5.0
 _MAX_NAME: Final = 64
@@ -99,13 +99,18 @@ def _samples(trace: worker_pb2.Trace) -> _Samples:
         return _Samples(_NONE, _NONE, np.zeros(0, np.int32), TraceFlag.MALFORMED)
     flags = TraceFlag.NONE
     steps = np.diff(positions, prepend=-1)
-    broken = np.flatnonzero((steps < 1) | (steps > LONGEST_STEP) | (positions > np.iinfo(np.int32).max))
+    broken = np.flatnonzero((steps < 1) | (steps > MAX_STEP) | (positions > np.iinfo(np.int32).max))
     if broken.size:
         first = int(broken[0])
         logprobs, entropies, positions = logprobs[:first], entropies[:first], positions[:first]
         flags |= TraceFlag.BAD_STEP
     # NaN compares false with everything.
-    good = (logprobs <= _ROUNDING) & (logprobs > -_LARGEST) & (entropies >= -_ROUNDING) & (entropies < _LARGEST)
+    good = (
+        (logprobs <= _ROUNDING)
+        & (logprobs > -_MAX_MAGNITUDE)
+        & (entropies >= -_ROUNDING)
+        & (entropies < _MAX_MAGNITUDE)
+    )
     if not good.all():
         logprobs, entropies, positions = logprobs[good], entropies[good], positions[good]
         flags |= TraceFlag.NOT_FINITE
@@ -117,6 +122,6 @@ def _samples(trace: worker_pb2.Trace) -> _Samples:
 def _features(trace: worker_pb2.Trace) -> tuple[npt.NDArray[np.float32], TraceFlag]:
     """Return a vector's features, none if one of them cannot be used."""
     features = np.array(trace.features, np.float32)
-    if not (np.abs(features) < _LARGEST).all():
+    if not (np.abs(features) < _MAX_MAGNITUDE).all():
         return _NONE, TraceFlag.NOT_FINITE
     return features, TraceFlag.NONE

@@ -59,7 +59,7 @@ class WorkerTotals:
         """A worker of a version has answered a request of the daemon's own, and counts it like any other."""
         self._probes[version] += 1
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
         self._counters.pop((version, process), None)
         timed = self._latencies.pop((version, process), ())
@@ -70,7 +70,7 @@ class WorkerTotals:
             # Put last, so that the first is the one whose workers have been gone for longest.
             self._ended[version] = (self._ended.pop(version, RequestCounts()) + whole).at_rest()
             self._ended_latencies[version] = add_histograms((*self._ended_latencies.get(version, ()), *timed))
-            self._forget_oldest()
+            self._drop_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started watching."""
@@ -87,7 +87,7 @@ class WorkerTotals:
                 found = counters if found is None else found & counters
         return found
 
-    def _forget_oldest(self) -> None:
+    def _drop_oldest(self) -> None:
         if len(self._ended) > MAX_ENDED:
             live = {version for version, _ in self._live}
             oldest = next((version for version in self._ended if version not in live), None)

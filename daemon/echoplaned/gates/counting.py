@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.gates.books import Account, Books
+from echoplaned.gates.claim_audit import ClaimAudit, VersionClaims
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.gate import Ask, Lack, Need, Observation, Source
 from echoplaned.gates.history import CountHistory
@@ -29,7 +29,7 @@ OWED_FOR_S = 10.0
 
 
 @dataclass(slots=True)
-class _Owed:
+class _OwedProbes:
     """Probes that a source will count, or has counted, and that are not traffic; taken off as soon as such counts come."""
 
     arrivals: int = 0
@@ -58,7 +58,9 @@ class TotalsReader:
         self._sources = dict(sources)
         self._versions = (new, old)
         self._last = {name: dict(source.totals()) for name, source in self._sources.items()}
-        self._owed = {(name, key): _Owed() for name in self._sources if name in probes_counted_by for key in (new, old)}
+        self._owed = {
+            (name, key): _OwedProbes() for name in self._sources if name in probes_counted_by for key in (new, old)
+        }
 
     def has_reported(self, name: str) -> bool:
         """Whether a source has counted any request of this model so far."""
@@ -76,23 +78,23 @@ class TotalsReader:
 
     def probe_sent(self, version: VersionKey, now_s: float) -> None:
         """A probe goes out; it will be counted as an arrival and, as is usual, as a good answer."""
-        for owed in self._owed_of(version):
+        for owed in self._owed_probes_of(version):
             owed.arrivals += 1
             owed.ok += 1
             owed.last_s = now_s
 
     def probe_failed(self, version: VersionKey) -> None:
         """The probe that went out last was no good answer after all."""
-        for owed in self._owed_of(version):
+        for owed in self._owed_probes_of(version):
             owed.ok -= 1
             owed.failed += 1
 
     def probe_refused(self, version: VersionKey) -> None:
         """The probe that went out last found no room: it is no answer, and no error either."""
-        for owed in self._owed_of(version):
+        for owed in self._owed_probes_of(version):
             owed.ok -= 1
 
-    def _owed_of(self, version: VersionKey) -> list[_Owed]:
+    def _owed_probes_of(self, version: VersionKey) -> list[_OwedProbes]:
         return [owed for (_, key), owed in self._owed.items() if key == version]
 
     def _read(self, name: str, source: TrafficSource, now_s: float) -> Interval:
@@ -142,7 +144,7 @@ class CountsCollector:
         self._live_until_s = 0.0
         self._overloaded_until_s = 0.0
         self._rollout_id = context.rollout.rollout_id
-        self._books = Books(self._open_account(context.new), self._open_account(context.old))
+        self._claim_audit = ClaimAudit(self._open_claims(context.new), self._open_claims(context.old))
 
     @property
     def is_overloaded(self) -> bool:
@@ -150,14 +152,14 @@ class CountsCollector:
         return self._clock() < self._overloaded_until_s
 
     @property
-    def books(self) -> Books:
+    def claim_audit(self) -> ClaimAudit:
         """What clients claimed against what the workers counted, after the last reading."""
-        return self._books
+        return self._claim_audit
 
     @property
     def left_out(self) -> str:
         """Why clients' load reports are not believed; empty: they are."""
-        return self._books.left_out
+        return self._claim_audit.left_out
 
     @property
     def is_live(self) -> bool:
@@ -187,11 +189,11 @@ class CountsCollector:
 
     def probe_unreached(self, version: VersionKey) -> None:
         """A probe of ours found no connection to a version: clients may report the same without a counterpart."""
-        self._books = self._books.unreached(self._clock(), new=version == self._versions[0])
+        self._claim_audit = self._claim_audit.unreached(self._clock(), new=version == self._versions[0])
 
     def versions_to_reach(self) -> tuple[VersionKey, ...]:
         """Return the versions of which clients report errors that no worker counted: can they be reached at all?"""
-        accounts = zip(self._versions, (self._books.new, self._books.old), strict=True)
+        accounts = zip(self._versions, (self._claim_audit.new, self._claim_audit.old), strict=True)
         return tuple(key for key, account in accounts if account.waiting_errors and not self.left_out)
 
     def take(self, asks: tuple[Ask, ...]) -> None:
@@ -204,9 +206,9 @@ class CountsCollector:
         """Nothing to do between two readings."""
         return {}
 
-    def _open_account(self, version: VersionKey) -> Account:
+    def _open_claims(self, version: VersionKey) -> VersionClaims:
         history, now = self._options.history, self.reader.last(CountedBy.WORKER, version)
-        return Account() if history is None else Account(counted=history.claimable(version, now))
+        return VersionClaims() if history is None else VersionClaims(counted=history.claimable(version, now))
 
     def _audit(self, now_s: float, intervals: dict[str, Interval]) -> dict[str, Interval]:
         """Replace what clients claim by what of it the workers' counters show."""
@@ -216,11 +218,11 @@ class CountsCollector:
         claims = intervals[CountedBy.LRS] if now_s >= history.complete_from_s else Interval()
         has = tuple(self._has(key) for key in self._versions)
         before = self.left_out
-        self._books, shown = self._books.add(
+        self._claim_audit, shown = self._claim_audit.add(
             now_s, claims, intervals.get(CountedBy.WORKER, Interval()), (has[0], has[1])
         )
         if self.left_out and not before:
-            _log.warning("gates.claims_left_out", rollout=self._rollout_id, detail=self.left_out)
+            _log.warning("claims.excluded", rollout=self._rollout_id, detail=self.left_out)
         return {**intervals, CountedBy.LRS.value: shown}
 
     def _has(self, version: VersionKey) -> EngineCounters:
@@ -251,7 +253,7 @@ class CountsCollector:
         return tuple(found)
 
 
-def _without_probes(counts: RequestCounts, owed: _Owed, now_s: float) -> RequestCounts:
+def _without_probes(counts: RequestCounts, owed: _OwedProbes, now_s: float) -> RequestCounts:
     """Take off the probes that these counts can hold; what is left is owed by the next ones."""
     if now_s - owed.last_s > OWED_FOR_S:
         owed.arrivals = owed.ok = owed.failed = 0

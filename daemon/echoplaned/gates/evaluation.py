@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from echoplaned.core.state import GateVerdict, Verdict
 from echoplaned.gates.codes import Code
-from echoplaned.gates.gate import Ask, Gate, Judgement, JudgeProbes, Lack, Moment, Need, Observation, Start
+from echoplaned.gates.gate import Ask, Gate, JudgeContext, Judgement, JudgeProbes, Lack, Need, Observation, Start
 from echoplaned.gates.window import Window
 
 EvidenceT = TypeVar("EvidenceT")
@@ -40,7 +40,7 @@ class GateRecord(Generic[EvidenceT]):
         """Add what an interval brought."""
         return replace(self, evidence=self.gate.observe(self.evidence, seen))
 
-    def weigh(self, moment: Moment, lacks: tuple[Lack, ...]) -> Judgement:
+    def weigh(self, moment: JudgeContext, lacks: tuple[Lack, ...]) -> Judgement:
         """Have the gate judge, or abstain where it misses what it needs."""
         missing = tuple(lack for lack in lacks if lack.need in self.gate.needs())
         unseen = next((lack for lack in missing if not lack.replaced), None)
@@ -66,7 +66,7 @@ class RolloutEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class GateResults:
     """What all gates say of a window at one time.
 
     Attributes:
@@ -96,7 +96,7 @@ def observe(evidence: RolloutEvidence, seen: Observation) -> RolloutEvidence:
     return replace(evidence, records=tuple(record.observe(seen) for record in evidence.records), lacks=seen.lacks)
 
 
-def weigh(evidence: RolloutEvidence, now_s: float) -> Weighed:
+def weigh(evidence: RolloutEvidence, now_s: float) -> GateResults:
     """Have every gate judge the window, each knowing what those before it ask for.
 
     The stage passes when every verdict is PASS; any FAIL rolls back.
@@ -104,12 +104,12 @@ def weigh(evidence: RolloutEvidence, now_s: float) -> Weighed:
     verdicts: list[Verdict] = []
     asks: list[Ask] = []
     for record in evidence.records:
-        said = record.weigh(Moment(now_s, tuple(asks)), evidence.lacks)
+        said = record.weigh(JudgeContext(now_s, tuple(asks)), evidence.lacks)
         verdicts += [said.verdict] if said.verdict is not None else []
         asks += said.asks
     if any(verdict.verdict is GateVerdict.FAIL for verdict in verdicts):
         asks = [ask for ask in asks if not ask.decides]
-    return Weighed(tuple(verdicts), tuple(asks))
+    return GateResults(tuple(verdicts), tuple(asks))
 
 
 def hold_uncounted(said: Judgement, lack: Lack) -> Judgement:

@@ -20,14 +20,14 @@ from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Ver
 from echoplaned.gates import evaluation
 from echoplaned.gates.collector import Collector, RolloutContext
 from echoplaned.gates.counting import CountsCollector
-from echoplaned.gates.evaluation import RolloutEvidence, Weighed
+from echoplaned.gates.evaluation import GateResults, RolloutEvidence
 from echoplaned.gates.gate import Gate, Observation, Start
 from echoplaned.gates.persistence import EvidencePersistence, persistent_gates
 from echoplaned.gates.window import Window
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.evidence import EvidenceStore
 from echoplaned.ports.faults import ReportFault
-from echoplaned.runtime.faults import contained
+from echoplaned.runtime.faults import run_contained
 
 JUDGED = frozenset({Phase.OBSERVING, Phase.SOAKING})
 WEIGHED = JUDGED | {Phase.PREPARING, Phase.SHIFTING}
@@ -141,7 +141,7 @@ class RolloutEvaluator:
         self._stopped = [task for task in (*self._stopped, *self._tasks) if not task.done()]
         self._tasks = ()
 
-    async def ended(self) -> None:
+    async def wait_until_ended(self) -> None:
         """Wait until stopped tasks are gone."""
         await asyncio.gather(*self._stopped, return_exceptions=True)
 
@@ -168,7 +168,7 @@ class RolloutEvaluator:
         name = f"gates {self.rollout.rollout_id}"
         jobs = [(f"{name} {job}", run) for each in self._collectors for job, run in each.jobs().items()]
         self._tasks = tuple(
-            asyncio.create_task(contained(run, self._broke), name=job) for job, run in ((name, self._run), *jobs)
+            asyncio.create_task(run_contained(run, self._broke), name=job) for job, run in ((name, self._run), *jobs)
         )
 
     def _broke(self, error: BaseException) -> None:
@@ -221,7 +221,7 @@ class RolloutEvaluator:
         self._report(evidence, weighed, is_saved=is_saved)
         return True
 
-    async def _weigh(self, now_s: float) -> tuple[RolloutEvidence, Weighed]:
+    async def _weigh(self, now_s: float) -> tuple[RolloutEvidence, GateResults]:
         """Add in a thread what was read, in its order, and weigh it."""
         steps = tuple(self._steps)
         self._steps.clear()
@@ -236,7 +236,7 @@ class RolloutEvaluator:
         self._evidence = evidence
         return evidence, weighed
 
-    def _advance(self, steps: tuple[Step, ...], *, now_s: float) -> tuple[RolloutEvidence, Weighed]:
+    def _advance(self, steps: tuple[Step, ...], *, now_s: float) -> tuple[RolloutEvidence, GateResults]:
         """Runs in a thread: changes nothing here."""
         evidence = self._evidence
         for step in steps:
@@ -260,7 +260,7 @@ class RolloutEvaluator:
             seen = collector.add_to(seen)
         return seen
 
-    def _report(self, evidence: RolloutEvidence, weighed: Weighed, *, is_saved: bool) -> None:
+    def _report(self, evidence: RolloutEvidence, weighed: GateResults, *, is_saved: bool) -> None:
         current = self._current()
         if current is None:
             return

@@ -156,7 +156,7 @@ class MakePairs(Ask):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class JudgeContext:
     """When a window is judged.
 
     Attributes:
@@ -210,7 +210,7 @@ class Gate(Protocol[EvidenceT]):
         """Add what an interval brought."""
         ...
 
-    def judge(self, evidence: EvidenceT, moment: Moment) -> Judgement:
+    def judge(self, evidence: EvidenceT, moment: JudgeContext) -> Judgement:
         """Say what the evidence means for the window."""
         ...
 

@@ -1,4 +1,4 @@
-"""What the workers had counted a while ago: where the books of a rollout begin."""
+"""What the workers had counted a while ago: where the audit of a rollout begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.gates.books import SLACK_S
+from echoplaned.gates.claim_audit import SLACK_S
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.request_counts import NOTHING, RequestCounts
 from echoplaned.ports.traffic import TrafficSource
@@ -19,7 +19,7 @@ SAMPLE_S = 0.5
 class CountHistory:
     """Running totals of the last few seconds.
 
-    A request that was answered just before a rollout is reported just after its begin. So the books begin with what ended
+    A request that was answered just before a rollout is reported just after its begin. So the audit begins with what ended
     ``SLACK_S`` before: all that came since, and what was under way then, may still be claimed.
 
     Args:

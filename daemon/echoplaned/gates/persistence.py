@@ -42,7 +42,7 @@ class EvidencePersistence:
                 return evidence
             known = record.gate.restore(record.evidence, content, evidence.window)
         except (OSError, EvidenceUnreadableError) as error:
-            _log.warning("gates.evidence_lost", rollout=self._rollout_id, error=str(error))
+            _log.warning("evidence.unreadable", rollout=self._rollout_id, error=str(error))
             return evidence
         records = (replace(each, evidence=known) if each.gate is record.gate else each for each in evidence.records)
         return replace(evidence, records=tuple(records))
@@ -64,7 +64,7 @@ class EvidencePersistence:
             try:
                 self._store.save(self._rollout_id, content)
             except OSError as error:
-                _log.warning("gates.evidence_unsaved", rollout=self._rollout_id, error=str(error))
+                _log.warning("evidence.not_saved", rollout=self._rollout_id, error=str(error))
                 return False
             self._saved = record.gate.durable(record.evidence)
         return True
@@ -76,9 +76,9 @@ class EvidencePersistence:
         with self._writing:
             self._deleted = True
             try:
-                self._store.forget(self._rollout_id)
+                self._store.delete(self._rollout_id)
             except OSError as error:
-                _log.warning("gates.evidence_left", rollout=self._rollout_id, error=str(error))
+                _log.warning("evidence.not_deleted", rollout=self._rollout_id, error=str(error))
 
 
 def persistent_gates(evidence: RolloutEvidence) -> frozenset[str]:

@@ -16,7 +16,7 @@ OutcomeT = TypeVar("OutcomeT", ProbeOutcome, ScoreOutcome)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ReadyVersion:
     """A version and its engines that can be asked; at least one."""
 
     version: Version
@@ -27,7 +27,7 @@ class Ready:
         return oip_target(self.instances[index % len(self.instances)].endpoints)
 
 
-def ready_pair(model: Model, rollout: Rollout) -> tuple[Ready, Ready] | None:
+def ready_pair(model: Model, rollout: Rollout) -> tuple[ReadyVersion, ReadyVersion] | None:
     """Return the new and the old version; None if either has no engine that is ready."""
     new, old = _ready(model, rollout.to_version), _ready(model, rollout.from_version)
     return None if new is None or old is None else (new, old)
@@ -39,12 +39,12 @@ def addresses_of(model: Model, version_id: str) -> tuple[str, ...]:
     return () if found is None else tuple(oip_target(instance.endpoints) for instance in found.instances)
 
 
-def _ready(model: Model, version_id: str) -> Ready | None:
+def _ready(model: Model, version_id: str) -> ReadyVersion | None:
     version = model.versions.get(version_id)
     if version is None:
         return None
     ready = tuple(i for i in version.instances if i.state is InstanceState.READY and oip_target(i.endpoints))
-    return Ready(version, ready) if ready else None
+    return ReadyVersion(version, ready) if ready else None
 
 
 async def answer_within(timeout_s: float, asked: Awaitable[OutcomeT], late: OutcomeT) -> OutcomeT:

@@ -59,7 +59,7 @@ class GateRunner:
         evaluators, self._evaluators = tuple(self._evaluators.values()), {}
         for known in evaluators:
             known.stop()
-        await asyncio.gather(*(known.ended() for known in evaluators))
+        await asyncio.gather(*(known.wait_until_ended() for known in evaluators))
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown)

@@ -1,8 +1,8 @@
 """Whole rollouts in virtual time: what a policy promises under a given traffic, found by trying.
 
 The real gates run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
-reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace. Liars report what
-never happened.
+reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace.
+False reporters report what never happened.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import Evidence, GateVerdict, Model, Rollout, Verdict
 from echoplaned.gates import evaluation
-from echoplaned.gates.books import Books
+from echoplaned.gates.claim_audit import ClaimAudit
 from echoplaned.gates.clients.collector import ClientsCollector
-from echoplaned.gates.evaluation import RolloutEvidence, Weighed
+from echoplaned.gates.evaluation import GateResults, RolloutEvidence
 from echoplaned.gates.gate import MakePairs, Observation, Source, Start
 from echoplaned.gates.probes.collector import PAIRS_PER_S_IDLE, PAIRS_PER_S_LIVE
 from echoplaned.gates.standard import list_gates
@@ -43,7 +43,7 @@ _NEW, _OLD = VersionKey("m", "v2"), VersionKey("m", "v1")
 
 
 @dataclass(frozen=True, slots=True)
-class Liars:
+class FalseReporters:
     """Clients that report what they never sent, in all so many requests a second.
 
     Attributes:
@@ -60,12 +60,12 @@ class Liars:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class SimulatedTraffic:
     """What clients send and how the versions answer; probabilities of an error for each request.
 
     ``rate_per_s``: of the model, both versions. ``client_errors``: errors are the callers' own (INVALID_ARGUMENT). ``reachable``: the
     new version accepts connections; else its share is seen by nobody. ``probes_fail_new``, ``probes_fail_old``: for each probe.
-    ``share_factor``: real share of the new version by its weight. ``liars``: who reports beside those who send.
+    ``share_factor``: real share of the new version by its weight. ``false_reporters``: who reports beside those who send.
     """
 
     rate_per_s: float
@@ -76,10 +76,10 @@ class Traffic:
     probes_fail_new: float = 0.0
     probes_fail_old: float = 0.0
     share_factor: float = 1.0
-    liars: Liars | None = None
+    false_reporters: FalseReporters | None = None
 
 
-class Ending(StrEnum):
+class SimulationEnding(StrEnum):
     """How a simulated rollout ended."""
 
     PROMOTED = "PROMOTED"
@@ -88,14 +88,14 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationOutcome:
     """The end of a simulated rollout. ``stage``: the last one, from 1. ``new_requests``: live requests that the new version answered.
 
     ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that failed.
     ``durations_s``: of the stages that passed. ``left_out``: why load reports were not believed in the end; empty: they were.
     """
 
-    ending: Ending
+    ending: SimulationEnding
     stage: int
     time_s: float
     new_requests: int
@@ -106,60 +106,65 @@ class Outcome:
 
 
 def simulate(
-    policy: RolloutPolicy, traffic: Traffic, random: Random, *, interval_s: float = 0.5, last_stage: int | None = None
-) -> Outcome:
+    policy: RolloutPolicy,
+    traffic: SimulatedTraffic,
+    random: Random,
+    *,
+    interval_s: float = 0.5,
+    last_stage: int | None = None,
+) -> SimulationOutcome:
     """Run one rollout; ``last_stage``: stop there (its expiry is the end), for questions about early stages only."""
     run = _Run(policy, traffic, random, interval_s)
     for stage in range(1, (last_stage or len(policy.stages_percent)) + 1):
         ending = run.stage(stage)
         if ending is not None:
             return run.outcome(ending, stage)
-    return run.outcome(Ending.PROMOTED, last_stage or len(policy.stages_percent))
+    return run.outcome(SimulationEnding.PROMOTED, last_stage or len(policy.stages_percent))
 
 
 class _Reports:
-    """What clients have reported so far, each for itself: one that sends, and liars (the port ``ClientSource``)."""
+    """What clients have reported so far, each for itself: one that sends, and false_reporters (the port ``ClientSource``)."""
 
-    def __init__(self, liars: Liars | None) -> None:
-        self._liars = liars
+    def __init__(self, false_reporters: FalseReporters | None) -> None:
+        self._false_reporters = false_reporters
         self._honest = Reporter("honest", 0)
-        self._told: dict[VersionKey, dict[Reporter, RequestCounts]] = {_NEW: {}, _OLD: {}}
+        self._reported: dict[VersionKey, dict[Reporter, RequestCounts]] = {_NEW: {}, _OLD: {}}
         self._made_up = 0.0
-        self.books = Books()
+        self.claim_audit = ClaimAudit()
 
     def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
         """Return running totals."""
-        return self._told[version]
+        return self._reported[version]
 
-    def steered(self, model: str) -> frozenset[Caller]:
-        """Return everybody: liars have opened a stream of routes as well."""
-        return frozenset(reporter.caller for told in self._told.values() for reporter in told)
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
+        """Return everybody: false_reporters have opened a stream of routes as well."""
+        return frozenset(reporter.caller for reported in self._reported.values() for reporter in reported)
 
     def take(self, now_s: float, sent: Interval, counted: Interval) -> Interval:
-        """Take a report of what was sent and what liars add; return what is shown of all that was reported so far."""
+        """Take a report of what was sent and what false_reporters add; return what is shown of all that was reported so far."""
         claims = sent
         self._tell(self._honest, sent)
-        liars = self._liars
-        if liars is not None:
+        false_reporters = self._false_reporters
+        if false_reporters is not None:
             span_s, self._made_up = now_s - self._made_up, now_s
-            for number in range(1, liars.nodes + 1):
-                each = _lie(liars, span_s)
+            for number in range(1, false_reporters.nodes + 1):
+                each = _lie(false_reporters, span_s)
                 self._tell(Reporter(f"liar-{number}", number), each)
                 claims += each
-        self.books, shown = self.books.add(now_s, claims, counted)
+        self.claim_audit, shown = self.claim_audit.add(now_s, claims, counted)
         return shown
 
     def _tell(self, reporter: Reporter, said: Interval) -> None:
         for version, counts in ((_NEW, said.new), (_OLD, said.old)):
-            told = self._told[version]
-            told[reporter] = told.get(reporter, NOTHING) + counts
+            reported = self._reported[version]
+            reported[reporter] = reported.get(reporter, NOTHING) + counts
 
 
-def _lie(liars: Liars, span_s: float) -> Interval:
-    """Return what one of the liars reports for a span: its part of all that is made up, rounded up."""
+def _lie(false_reporters: FalseReporters, span_s: float) -> Interval:
+    """Return what one of the false_reporters reports for a span: its part of all that is made up, rounded up."""
     errors, new, old = (
-        math.ceil(rate * span_s / liars.nodes)
-        for rate in (liars.new_errors_per_s, liars.new_ok_per_s, liars.old_ok_per_s)
+        math.ceil(rate * span_s / false_reporters.nodes)
+        for rate in (false_reporters.new_errors_per_s, false_reporters.new_ok_per_s, false_reporters.old_ok_per_s)
     )
     return Interval(
         RequestCounts(ok=new, server_errors=errors, arrivals=new + errors, origin=CountedBy.LRS),
@@ -170,7 +175,7 @@ def _lie(liars: Liars, span_s: float) -> Interval:
 class _Run:
     """One rollout in virtual time."""
 
-    def __init__(self, policy: RolloutPolicy, traffic: Traffic, random: Random, interval_s: float) -> None:
+    def __init__(self, policy: RolloutPolicy, traffic: SimulatedTraffic, random: Random, interval_s: float) -> None:
         self._policy = policy
         self._traffic = traffic
         self._random = random
@@ -178,7 +183,7 @@ class _Run:
         self._now_s = 0.0
         self._evidence: RolloutEvidence | None = None
         self._lrs_waiting = [_NOTHING, _NOTHING]
-        self._reports = _Reports(traffic.liars)
+        self._reports = _Reports(traffic.false_reporters)
         self._clients = ClientsCollector(self._reports, self._reports, _NEW, _OLD)
         self._ticks = 0
         self._pairs_due = 0.0
@@ -189,7 +194,7 @@ class _Run:
         self._durations: list[float] = []
         self._failed: Verdict | None = None
 
-    def stage(self, stage: int) -> Ending | None:
+    def stage(self, stage: int) -> SimulationEnding | None:
         """Run a stage to its end; None if it passed."""
         window = Window(self._policy, stage, stage, self._now_s)
         known = self._evidence
@@ -204,16 +209,16 @@ class _Run:
             verdicts, wanted = weighed.verdicts, _asks_for_pairs(weighed)
             self._failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
             if self._failed is not None:
-                return Ending.FAILED
+                return SimulationEnding.FAILED
             if all(v.verdict is GateVerdict.PASS for v in verdicts):
                 self._probe_stages += verdicts[0].evidence is Evidence.PROBES
                 self._durations.append(self._now_s - window.began_s)
                 return None
-        return Ending.EXPIRED
+        return SimulationEnding.EXPIRED
 
-    def outcome(self, ending: Ending, stage: int) -> Outcome:
+    def outcome(self, ending: SimulationEnding, stage: int) -> SimulationOutcome:
         """Say how it ended."""
-        return Outcome(
+        return SimulationOutcome(
             ending,
             stage,
             self._now_s,
@@ -221,7 +226,7 @@ class _Run:
             self._probe_stages,
             tuple(self._durations),
             self._failed,
-            self._reports.books.left_out,
+            self._reports.claim_audit.left_out,
         )
 
     def _begin(self, window: Window) -> RolloutEvidence:
@@ -244,7 +249,7 @@ class _Run:
         sent = Interval(_as_lrs(report.new), _as_lrs(report.old))
         lrs = self._reports.take(self._now_s, sent, worker)
         pairs = self._pairs() if probing else ()
-        left_out = (("LRS", self._reports.books.left_out),) if self._reports.books.left_out else ()
+        left_out = (("LRS", self._reports.claim_audit.left_out),) if self._reports.claim_audit.left_out else ()
         seen = Observation(self._now_s, (("LRS", lrs), ("WORKER", worker)), weight, 1, 0, pairs, left_out=left_out)
         return self._clients.add_to(seen)
 
@@ -280,5 +285,5 @@ def _as_lrs(counts: RequestCounts) -> RequestCounts:
     return RequestCounts(counts.ok, 0, counts.errors, counts.arrivals, origin=CountedBy.LRS)
 
 
-def _asks_for_pairs(weighed: Weighed) -> bool:
+def _asks_for_pairs(weighed: GateResults) -> bool:
     return any(isinstance(ask, MakePairs) for ask in weighed.asks)

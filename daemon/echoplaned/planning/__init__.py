@@ -8,7 +8,7 @@ from echoplaned.core.fit import require_fit
 from echoplaned.core.plan import EvictionCandidate
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.planning.batch import size_batch
-from echoplaned.planning.calibration import Calibrated, calibrate, explain
+from echoplaned.planning.calibration import CalibratedConstants, calibrate, explain
 from echoplaned.planning.cards import CARDS, devices_of
 from echoplaned.planning.devices import find_devices, host_device
 from echoplaned.planning.fleet import FleetOption, fit_fleet
@@ -24,12 +24,12 @@ from echoplaned.planning.inspection import (
 from echoplaned.planning.options import KvDtype, WeightFormat
 from echoplaned.planning.plan import PlanRequest, place, plan_batch, plan_load, plan_offline
 from echoplaned.planning.reservoir import plan_reservoir, size_class
-from echoplaned.planning.sizing import SizedModel, fitting, size_model
+from echoplaned.planning.sizing import SizedModel, find_fitting, size_model
 
 __all__ = [
     "CARDS",
     "DEFAULT_MAX_CONCURRENCY",
-    "Calibrated",
+    "CalibratedConstants",
     "Checkpoint",
     "EvictionCandidate",
     "FleetOption",
@@ -43,8 +43,8 @@ __all__ = [
     "devices_of",
     "explain",
     "find_devices",
+    "find_fitting",
     "fit_fleet",
-    "fitting",
     "host_device",
     "inspect_checkpoint",
     "inspect_config",

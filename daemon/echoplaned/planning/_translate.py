@@ -10,8 +10,8 @@ from typing import Final
 from echoplaned import _allocator
 from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
+    DaemonError,
     DtypeUnsupportedError,
-    EchoplaneError,
     FieldInvalidError,
     LimitExceededError,
     SourceChangedError,
@@ -21,52 +21,52 @@ from echoplaned.core.errors import (
     SourceUnsafeError,
     SourceUnsupportedError,
 )
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 
 
-def _corrupt(text: str) -> EchoplaneError:
+def _corrupt(text: str) -> DaemonError:
     return SourceCorruptError(text, subject="source_uri", accepted="a complete checkpoint whose files agree")
 
 
-def _changed(text: str) -> EchoplaneError:
+def _changed(text: str) -> DaemonError:
     return SourceChangedError(
         text, subject="source_uri", accepted="files that nobody writes: try again when they are complete"
     )
 
 
-def _stopped(text: str) -> EchoplaneError:
+def _stopped(text: str) -> DaemonError:
     return LimitExceededError("digests", text)
 
 
-def _unsafe(text: str) -> EchoplaneError:
+def _unsafe(text: str) -> DaemonError:
     return SourceUnsafeError(text, subject="source_uri", accepted="safetensors weights")
 
 
-def _incomplete(text: str) -> EchoplaneError:
+def _incomplete(text: str) -> DaemonError:
     return SourceIncompleteError(text, subject="source_uri", accepted="the files themselves")
 
 
-def _unsupported(text: str) -> EchoplaneError:
+def _unsupported(text: str) -> DaemonError:
     return SourceUnsupportedError(text, subject=": ".join(text.split(": ")[:2]))
 
 
-def _outside(text: str) -> EchoplaneError:
+def _outside(text: str) -> DaemonError:
     return SourceNotAllowedError(text, subject="source_uri", accepted="files beneath an allowed root, links followed")
 
 
-def _architecture(text: str) -> EchoplaneError:
+def _architecture(text: str) -> DaemonError:
     return ArchitectureUnsupportedError(text, subject="config.json", accepted="an architecture of the catalogue")
 
 
-def _dtype(text: str) -> EchoplaneError:
+def _dtype(text: str) -> DaemonError:
     return DtypeUnsupportedError(text, subject="dtype", accepted="FP32, FP16 or BF16; INT8 of models made of nn.Linear")
 
 
-def _field(field: str) -> Callable[[str], EchoplaneError]:
-    return lambda text: FieldInvalidError(Violation(field, text))
+def _field(field: str) -> Callable[[str], DaemonError]:
+    return lambda text: FieldInvalidError(InvalidField(field, text))
 
 
-_TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneError]]] = {
+_TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], DaemonError]]] = {
     _allocator.FileMissingError: _corrupt,
     _allocator.FileUnreadableError: _corrupt,
     _allocator.FileTooLargeError: _corrupt,
@@ -134,7 +134,7 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], EchoplaneErr
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn every exception of the native module into the error that carries its reason; a mistake of its own stays one.
 
     A file that may not be looked at (its directory has no rights for this user) is told like one that cannot be read.

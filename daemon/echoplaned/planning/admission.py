@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from echoplaned.core.calibration import engine_key, readings_of
+from echoplaned.core.calibration import engine_key, samples_of
 from echoplaned.core.plan import Plan
 from echoplaned.core.queries import available_bytes, free_bytes, reserved_bytes
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import State
 from echoplaned.engine_kinds import DEFAULT_KIND
-from echoplaned.planning.calibration import Calibrated, calibrate
+from echoplaned.planning.calibration import CalibratedConstants, calibrate
 from echoplaned.planning.candidates import candidates_of
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.plan import ForeignMemory, PlanRequest, plan_load
@@ -88,8 +88,8 @@ def _displaced_bytes(state: State, device_id: str) -> int:
     return 0 if not state.measured else max(0, free_bytes(state, device_id) - available_bytes(state, device_id))
 
 
-def _calibrated(engine: str, state: State, engine_versions: Mapping[str, str]) -> Calibrated:
+def _calibrated(engine: str, state: State, engine_versions: Mapping[str, str]) -> CalibratedConstants:
     """Return the constants of the engine on the first device: a host has one kind of memory, and so have a node's GPUs as a rule."""
     device = state.devices[0] if state.devices else None
     key = engine_key(engine, engine_versions.get(engine, ""), device)
-    return calibrate(key, readings_of(state.calibrations, key))
+    return calibrate(key, samples_of(state.calibrations, key))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from echoplaned import _allocator
 from echoplaned.core.spec import ALL_DEFAULTS, ShapeRequest
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.options import native_request
 from echoplaned.planning.sizing import complete_shape, open_source
@@ -35,5 +35,5 @@ def size_batch(
     """
     checkpoint = open_source(source)
     shape = replace(complete_shape(checkpoint, asked), context_length=1, max_concurrency=1)
-    with translated():
+    with translate_errors():
         return _allocator.size_batch(checkpoint.native, native_request(shape), context_lengths, max_concurrencies)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from echoplaned import _allocator
-from echoplaned.core.calibration import EngineKey, MemoryUsage, Reading
+from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.plan import Calibration
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.sizing import SizedModel
 
 WEIGHTS: Final = frozenset({"weights", "quantisation_zero_points", "buffers"})
@@ -24,39 +24,39 @@ BESIDE: Final = frozenset({"dequantised_copy", "tokenizer", "matrix_packing", "k
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
+class CalibratedConstants:
     """Constants for plans, and what they come from."""
 
     shown: Calibration
     native: _allocator.Constants
 
 
-def calibrate(key: EngineKey, readings: Sequence[Reading]) -> Calibrated:
-    """Fit the constants of an engine on a device to readings; without any, the prior answers and says so.
+def calibrate(key: EngineKey, samples: Sequence[MemorySample]) -> CalibratedConstants:
+    """Fit the constants of an engine on a device to samples; without any, the prior answers and says so.
 
     Raises:
-        FieldInvalidError: a reading's size is negative.
+        FieldInvalidError: a memory sample's size is negative.
     """
-    serving = [(float(one.temporary_bytes), float(one.beyond_bytes)) for one in readings]
+    serving = [(float(one.temporary_bytes), float(one.beyond_bytes)) for one in samples]
     # A load that only copies tells nothing of casts.
-    loading = [(float(one.loaded_bytes), float(one.load_beyond_bytes)) for one in readings if one.loaded_bytes]
-    with translated():
+    loading = [(float(one.loaded_bytes), float(one.load_beyond_bytes)) for one in samples if one.loaded_bytes]
+    with translate_errors():
         native = _allocator.calibrate(serving, loading)
     shown = Calibration(
         engine=key.engine,
         engine_version=key.engine_version,
         device=key.device,
-        sample_count=len(readings),
-        time_s=max((one.time_s for one in readings), default=0.0),
+        sample_count=len(samples),
+        time_s=max((one.time_s for one in samples), default=0.0),
         overhead_bytes=round(native.overhead_bytes),
         heap_slack=native.heap_slack,
         load_overhead_bytes=round(native.load_overhead_bytes),
         load_slack=native.load_slack,
     )
-    return Calibrated(shown, native)
+    return CalibratedConstants(shown, native)
 
 
-def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, stored_bytes: int) -> Reading:
+def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, stored_bytes: int) -> MemorySample:
     """Return a process's report beside what the formulas give for the batch that it computed.
 
     Args:
@@ -69,7 +69,7 @@ def explain(subject: str, time_s: float, usage: MemoryUsage, sized: SizedModel, 
     weights = _sum(sized, WEIGHTS)
     temporary, beside = _sum(sized, TEMPORARY), _sum(sized, BESIDE)
     loaded = 0 if sized.is_copied else stored_bytes + weights
-    return Reading(
+    return MemorySample(
         subject=subject,
         time_s=time_s,
         temporary_bytes=temporary,

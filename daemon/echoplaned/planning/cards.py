@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.plan import Device
 from echoplaned.planning.devices import reserve_bytes
 
@@ -76,4 +76,4 @@ def _card(text: str) -> tuple[str, int]:
 
 
 def _invalid(description: str) -> FieldInvalidError:
-    return FieldInvalidError(Violation(FIELD, description))
+    return FieldInvalidError(InvalidField(FIELD, description))

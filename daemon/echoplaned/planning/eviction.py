@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from echoplaned import _allocator
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 
 _MS_PER_S = 1000
 DEFAULT_HALF_LIFE_S = 600.0
@@ -85,7 +85,7 @@ class Usage:
         """Return the expected uses per second."""
         return self._native.rate(model_id, _ms(now_s))
 
-    def forget(self, *, now_s: float, least_uses: float = 0.001) -> int:
+    def prune(self, *, now_s: float, least_uses: float = 0.001) -> int:
         """Drop models whose uses have all but faded; return how many."""
         return self._native.forget(least_uses, _ms(now_s))
 
@@ -101,7 +101,7 @@ class Usage:
         natives = [
             (one.model_id, one.bytes, _ms(one.reload_s), _ms(one.since_s), one.pinned, one.serving) for one in residents
         ]
-        with translated():
+        with translate_errors():
             found = self._native.choose(natives, native, _ms(rules.min_residency_s), rules.advantage, _ms(now_s))
         model_ids, cost, worth, missing_bytes = found
         return Eviction(None if model_ids is None else tuple(model_ids), cost, worth, missing_bytes)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import DaemonError
 from echoplaned.core.plan import Device
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.engine_kinds import find_kind
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.reservoir import plan_reservoir
-from echoplaned.planning.sizing import fitting, size_model
+from echoplaned.planning.sizing import find_fitting, size_model
 
 _SPLIT_OPTION = "tensor_parallel"
 
@@ -45,7 +45,7 @@ def fit_fleet(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeR
     """Return one option a split: one device an instance, two, four ... as many as there are.
 
     Raises:
-        EchoplaneError: what sizing an unsplit model raises.
+        DaemonError: what sizing an unsplit model raises.
     """
     size_model(checkpoint, _split(shape, 1))
     return tuple(_option(checkpoint, devices, shape, ranks) for ranks in _splits(checkpoint, devices, shape))
@@ -70,14 +70,14 @@ def _split(shape: ShapeRequest, ranks: int) -> ShapeRequest:
 def _option(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest, ranks: int) -> FleetOption:
     try:
         sized = size_model(checkpoint, _split(shape, ranks))
-    except EchoplaneError as error:
+    except DaemonError as error:
         return FleetOption(
             ranks, refusal=error.failure.violations[0].description if error.failure.violations else str(error)
         )
     wanted = sized.shape
     reservoir = plan_reservoir(checkpoint.facts.parameter_count, wanted.max_concurrency)
     free = min(device.capacity_bytes - device.reserve_bytes for device in devices) - reservoir.total_bytes
-    context, sequences = fitting(checkpoint, sized, free)
+    context, sequences = find_fitting(checkpoint, sized, free)
     return FleetOption(
         ranks=ranks,
         replicas=len(devices) // ranks if context or sequences else 0,

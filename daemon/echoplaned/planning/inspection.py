@@ -9,18 +9,18 @@ from typing import Final
 
 from echoplaned import _allocator
 from echoplaned.core.errors import (
-    EchoplaneError,
+    DaemonError,
     SourceCorruptError,
     SourceNotFoundError,
     SourceUnsupportedError,
 )
 from echoplaned.core.facts import Dtype, ModelFacts, SourceContent, SourceFile, Task
-from echoplaned.core.failure import Failure
+from echoplaned.core.failure import FailureDetail
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.engine_kinds.llama_cpp import KIND as GGUF_KIND
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.hub import resolve_hub
 from echoplaned.planning.sentences import check_sentences, max_seq_length
 from echoplaned.ports.stop import Stop
@@ -60,7 +60,7 @@ class Checkpoint:
     is_served: bool = True
     weight_format: str = ""
     mtp_parameter_count: int = 0
-    refusal: Failure | None = None
+    refusal: FailureDetail | None = None
 
 
 def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts:
@@ -87,10 +87,10 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
 
     Raises:
         SourceChangedError: a file was written or replaced while it was read.
-        EchoplaneError: as `inspect_model` says.
+        DaemonError: as `inspect_model` says.
     """
     root = allowed_root.absolute() if allowed_root is not None else _ANY_ROOT  # engines run elsewhere
-    with translated():
+    with translate_errors():
         refuse_adapter(path)
         native = _allocator.inspect(path, root)
         if native.task == Task.EMBEDDING:
@@ -114,7 +114,7 @@ def digest_facts(facts: ModelFacts, stop: Stop) -> ModelFacts:
     flag = _allocator.StopFlag()
     stop.on_stop(flag.stop)
     files = [(file.name, file.path, file.size_bytes, file.inode, file.change_time_ns) for file in facts.content.files]
-    with translated():
+    with translate_errors():
         return replace(facts, digest=f"blake3:{_allocator.digest_known(facts.content.root, files, flag)}")
 
 
@@ -127,7 +127,7 @@ def inspect_config(path: Path) -> Checkpoint:
         DtypeUnsupportedError: the config gives a dtype that is not known.
     """
     text = _read(path, _MAX_CONFIG_BYTES)
-    with translated():
+    with translate_errors():
         return _checkpoint(_allocator.survey_config(text), "")
 
 
@@ -144,7 +144,7 @@ def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
         ArchitectureUnsupportedError: the catalogue has no rules for the model, and there are no tensors.
         DtypeUnsupportedError: weights of a dtype that is unknown.
     """
-    with translated():
+    with translate_errors():
         if not path.exists():
             raise SourceNotFoundError(f"{path.absolute()} does not exist", subject="source_uri", accepted=_SOURCES)
         if path.is_file() and path.suffix.lower() != ".gguf":
@@ -154,12 +154,12 @@ def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
         return _with_sentence_length(checkpoint, directory) if directory.is_dir() else checkpoint
 
 
-def find_refusal(path: Path, checkpoint: Checkpoint) -> Failure | None:
+def find_refusal(path: Path, checkpoint: Checkpoint) -> FailureDetail | None:
     """Return why the embedded engine would not load what was surveyed: what the load itself would say, found by the same functions."""
     try:
         if path.suffix.lower() == ".gguf" or any(name.endswith(".gguf") for name in checkpoint.files):
             raise SourceUnsupportedError(_GGUF, subject="general.architecture", accepted="safetensors")
-        with translated():
+        with translate_errors():
             directory = resolve_hub(path)
             if checkpoint.has_weights:
                 inspect_checkpoint(directory, with_digest=False)
@@ -167,7 +167,7 @@ def find_refusal(path: Path, checkpoint: Checkpoint) -> Failure | None:
                 refuse_adapter(directory)
                 config = directory if path.is_file() else directory / "config.json"
                 _allocator.inspect_config(_read(config, _MAX_CONFIG_BYTES))
-    except EchoplaneError as error:
+    except DaemonError as error:
         return error.failure
     return None
 

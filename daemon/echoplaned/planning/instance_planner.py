@@ -13,10 +13,10 @@ import structlog
 
 from echoplaned.core.calibration import engine_key
 from echoplaned.core.contexts import is_context_open, replaced_context, served_shape
-from echoplaned.core.effects import ExplainReading, PlaceInstance
-from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.events import InstancePlaced, PlacementDelayed, PlacementRefused, ReadingTaken
-from echoplaned.core.fit import unfit
+from echoplaned.core.effects import ExplainMemory, PlaceInstance
+from echoplaned.core.errors import DaemonError
+from echoplaned.core.events import InstancePlaced, MemorySampled, PlacementDelayed, PlacementRefused
+from echoplaned.core.fit import fit_error
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import RELEASE_SETTLES_S, foreign_text
 from echoplaned.core.placement import LOCAL_NODE, Placement
@@ -33,7 +33,7 @@ from echoplaned.planning.sizing import size_model
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.ports.planning import PlanQuestion
-from echoplaned.runtime.faults import contained
+from echoplaned.runtime.faults import run_contained
 
 HOST_KIND = "host"
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class InstancePlanner:
             self._emit(PlacementDelayed(now_s, effect.instance, _waiting_text(version, state), epoch))
         elif self._epochs.get(effect.instance) != epoch:
             self._epochs[effect.instance] = epoch
-            job = contained(lambda: self._refuse(effect, model, version, state), partial(self._failed, effect.key))
+            job = run_contained(lambda: self._refuse(effect, model, version, state), partial(self._failed, effect.key))
             self._start(("place", str(effect.instance)), job)
 
     def _may_wait(self, effect: PlaceInstance, now_s: float) -> bool:
@@ -87,8 +87,8 @@ class InstancePlanner:
         since_s = now_s if effect.waiting_since_s is None else effect.waiting_since_s
         return now_s < since_s + self._wait_s
 
-    def explain_reading(self, effect: ExplainReading, state: State) -> None:
-        """Answer ReadingTaken; a reading of a device that has gone is dropped."""
+    def explain_memory(self, effect: ExplainMemory, state: State) -> None:
+        """Answer MemorySampled; a memory sample of a device that has gone is dropped."""
         found = find_instance(state, effect.instance)
         placement = found[2].placement if found is not None else None
         held = [one for one in state.devices if placement is not None and one.device_id in placement.device_ids]
@@ -96,7 +96,7 @@ class InstancePlanner:
         if found is None or len(held) != 1 or held[0].kind != HOST_KIND:
             return
         version, device = found[1], held[0]
-        job = contained(lambda: self._explain(effect, version, device), partial(_log_lost, effect))
+        job = run_contained(lambda: self._explain(effect, version, device), partial(_log_lost, effect))
         self._start(("explain", str(effect.instance)), job)
 
     @property
@@ -144,24 +144,26 @@ class InstancePlanner:
         try:
             question = PlanQuestion(spec, version.facts, surge, least_context=replaced)
             plan = await asyncio.to_thread(self._plan, question, state)
-        except EchoplaneError:
+        except DaemonError:
             # The checkpoint has gone meanwhile: the plan that was made of it is told, without what would fit instead.
             plan = replace(version.plan, fits=False, alternatives=(), surge=surge)
         placement = _find_placement(version, plan, state) if is_open and plan.fits else None
         if placement is not None:
             return InstancePlaced(self._clock(), effect.instance, placement, state.reservation_epoch, plan)
-        failure = unfit(_without_room(plan, plan.upper_bytes if is_open else version.plan.upper_bytes, state)).failure
+        failure = fit_error(
+            _without_room(plan, plan.upper_bytes if is_open else version.plan.upper_bytes, state)
+        ).failure
         return PlacementRefused(self._clock(), effect.instance, failure, state.reservation_epoch)
 
-    async def _explain(self, effect: ExplainReading, version: Version, device: Device) -> None:
+    async def _explain(self, effect: ExplainMemory, version: Version, device: Device) -> None:
         taken = await asyncio.to_thread(_read, effect, version, device, self._clock())
         if taken is not None:
             self._emit(taken)
 
 
-def _log_lost(effect: ExplainReading, error: BaseException) -> None:
-    """Nothing waits for a reading; the process is measured again."""
-    log.error("reading.lost", instance=str(effect.instance), exc_info=error)
+def _log_lost(effect: ExplainMemory, error: BaseException) -> None:
+    """Nothing waits for a memory sample; the process is measured again."""
+    log.error("memory_sample.lost", instance=str(effect.instance), exc_info=error)
 
 
 def _find_placement(version: Version, plan: Plan, state: State) -> Placement | None:
@@ -193,15 +195,15 @@ def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
     return replace(plan, fits=False, replicas=1, upper_bytes=needed_bytes, device_ids=(), devices=devices)
 
 
-def _read(effect: ExplainReading, version: Version, device: Device, now_s: float) -> ReadingTaken | None:
+def _read(effect: ExplainMemory, version: Version, device: Device, now_s: float) -> MemorySampled | None:
     """Read a checkpoint's headers and size the very batch that was exercised; None where the checkpoint has gone."""
     spec, usage = version.spec, effect.usage
     exercised = replace(request_of(spec.shape), context_length=usage.tokens, max_concurrency=usage.sequences)
     try:
         checkpoint = survey_model(Path(spec.source_path))
         sized = size_model(checkpoint, exercised, cpu_isa=usage.cpu_isa or device.cpu_isa)
-    except EchoplaneError:
+    except DaemonError:
         return None
     subject = f"{effect.instance}.{effect.generation}"
-    reading = explain(subject, now_s, usage, sized, checkpoint.facts.weights_bytes)
-    return ReadingTaken(now_s, engine_key(spec.shape.engine, usage.engine_version, device, usage.cpu_isa), reading)
+    sample = explain(subject, now_s, usage, sized, checkpoint.facts.weights_bytes)
+    return MemorySampled(now_s, engine_key(spec.shape.engine, usage.engine_version, device, usage.cpu_isa), sample)

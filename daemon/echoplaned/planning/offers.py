@@ -6,14 +6,14 @@ from pathlib import Path
 
 from echoplaned.core.errors import SourceUnsupportedError
 from echoplaned.core.facts import Task
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.engine_kinds import EngineKind, find_sized
 from echoplaned.engine_kinds.llama_cpp import KIND as GGUF_KIND
 from echoplaned.engine_kinds.vllm import KIND as WIDEST_KIND
 from echoplaned.planning.inspection import Checkpoint, architectures, find_refusal
 
 
-def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -> Failure | None:
+def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -> FailureDetail | None:
     """Return why an engine would not serve a checkpoint; None where it would.
 
     An engine of ours is asked by what a load of it would do; another, by the formats that its declaration names.
@@ -26,14 +26,14 @@ def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -
     return _with_hint(find_refusal(source, checkpoint), checkpoint)
 
 
-def served(plan_refusal: Failure | None) -> tuple[bool, str, str]:
-    """Return a plan's three fields: whether it is served, the stable reason, and what is wrong."""
+def serving_fields(plan_refusal: FailureDetail | None) -> tuple[bool, str, str]:
+    """Return a plan's three fields: whether it is serving_fields, the stable reason, and what is wrong."""
     if plan_refusal is None:
         return True, "", ""
     return False, plan_refusal.reason.value, plan_refusal.message
 
 
-def _with_hint(failure: Failure | None, checkpoint: Checkpoint) -> Failure | None:
+def _with_hint(failure: FailureDetail | None, checkpoint: Checkpoint) -> FailureDetail | None:
     """Name the engine that would serve what this one does not."""
     if failure is None:
         return None
@@ -44,10 +44,12 @@ def _with_hint(failure: Failure | None, checkpoint: Checkpoint) -> Failure | Non
     }
     if not unfit or _of_format(checkpoint, WIDEST_KIND) is not None:
         return failure
-    return Failure(failure.reason, f"{failure.message} (`--engine {WIDEST_KIND.name}` serves it)", failure.violations)
+    return FailureDetail(
+        failure.reason, f"{failure.message} (`--engine {WIDEST_KIND.name}` serves it)", failure.violations
+    )
 
 
-def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> Failure | None:
+def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> FailureDetail | None:
     """Return why a foreign engine does not read the files; None where it does."""
     engine = kind.sized_as or kind.name
     is_gguf = any(name.endswith(".gguf") for name in checkpoint.files)
@@ -69,5 +71,5 @@ def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> Failure | None:
     return None
 
 
-def _refused(field: str, detail: str) -> Failure:
+def _refused(field: str, detail: str) -> FailureDetail:
     return SourceUnsupportedError(f"{field}: {detail}", subject=field).failure

@@ -10,7 +10,7 @@ from typing import Final
 from echoplaned import _allocator
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sizing_name
 from echoplaned.engine_kinds.sizing_options import KV_DTYPE, NUMBERS
@@ -86,7 +86,7 @@ def read_options(engine: str, pairs: Sequence[tuple[str, str]]) -> SizingOptions
             continue
         problem = declared.get(name, _GENERAL[name]).problem(text)
         if problem:
-            raise FieldInvalidError(Violation(f'engine_options["{name}"]', problem))
+            raise FieldInvalidError(InvalidField(f'engine_options["{name}"]', problem))
         if name == KV_DTYPE:
             kv_dtype = KvDtype(text.upper())
         else:
@@ -113,7 +113,7 @@ def _declared(engine: str) -> dict[str, Option]:
 
 def _whole_number(field: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise FieldInvalidError(Violation(field, "must be a whole number"))
+        raise FieldInvalidError(InvalidField(field, "must be a whole number"))
     return int(text)
 
 
@@ -125,7 +125,7 @@ def refuse_unknown_options(engine: str, pairs: Iterable[tuple[str, str]]) -> Non
     """
     known = tuple(dict.fromkeys((*_GENERAL, *_declared(engine))))
     text = f"there is no such option; there are: {', '.join(known)}"
-    unknown = [Violation(f'engine_options["{name}"]', text) for name, _ in pairs if name not in known]
+    unknown = [InvalidField(f'engine_options["{name}"]', text) for name, _ in pairs if name not in known]
     if unknown:
         raise FieldInvalidError(*unknown)
 

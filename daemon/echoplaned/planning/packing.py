@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoplaned import _allocator
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,6 @@ def pack_vectors(
         FieldInvalidError: no dimension, shapes that do not agree, arrays not in C order, an item larger than a bin.
         TypeError: arrays of another type or number of dimensions.
     """
-    with translated():
+    with translate_errors():
         bins, count, lower_bound = _allocator.pack(sizes, capacity, rounds, seed)
     return Packing(bins, count, lower_bound)

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from echoplaned import _allocator
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 
 _NativePlace = tuple[str, list[int]]
 _NativeMove = tuple[str, _NativePlace, _NativePlace, int, int]
 _MS_PER_S = 1000
-_MOST = 2**63 - 1
+_MAX_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class FleetNode:
     """One machine: ``cpu_milli`` thousandths of a core, ``host_bytes`` of memory, at most 32 GPUs."""
 
     node_id: str
@@ -57,7 +57,7 @@ class Item:
         apart: see ``group``.
         node_id: the one node that it may be on.
         pinned: never moved, never pushed out.
-        priority: a higher one is placed first, and may push out a lower one (`Fleet.victims`).
+        priority: a higher one is placed first, and may push out a lower one (`Fleet.find_preemption`).
         surge: keep room for one more copy of it, as a rolling update needs.
         reload_s: what moving it costs, seconds until it serves again.
     """
@@ -87,7 +87,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RepackLimits:
     """How far a search may go: moves, seconds of reload of all of them, and a seed (equal seeds, equal answers)."""
 
     max_moves: int = 8
@@ -124,7 +124,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Victims:
+class Preemption:
     """Items of lower priority on one node that would have to go, and the seconds of reload that this costs."""
 
     node_id: str
@@ -144,7 +144,7 @@ class Fleet:
     __slots__ = ("_native",)
 
     def __init__(
-        self, nodes: Iterable[Node], *, expected: Iterable[Item] = (), expected_share_percent: int = 95
+        self, nodes: Iterable[FleetNode], *, expected: Iterable[Item] = (), expected_share_percent: int = 95
     ) -> None:
         """Make an empty fleet.
 
@@ -154,23 +154,23 @@ class Fleet:
                 looked at.
             expected_share_percent: how much of ``expected`` counts; the rarest are left out.
         """
-        with translated():
+        with translate_errors():
             self._native = _allocator.Fleet([_native_node(node) for node in nodes])
             self._native.expect([_native_item(item) for item in expected], expected_share_percent)
 
     def place(self, item: Item) -> Place | None:
         """Find the best place for an item and take it; None: no room."""
-        with translated():
+        with translate_errors():
             return _optional(self._native.place(_native_item(item)))
 
     def put(self, item: Item, place: Place) -> None:
         """Enter an item that lies somewhere already; only capacity is checked."""
-        with translated():
+        with translate_errors():
             self._native.put(_native_item(item), place.node_id, list(place.gpus))
 
     def remove(self, item_id: str) -> None:
         """Take an item away."""
-        with translated():
+        with translate_errors():
             self._native.remove(item_id)
 
     def whereabouts(self, item_id: str) -> Place | None:
@@ -179,37 +179,37 @@ class Fleet:
 
     def has_room(self, item: Item) -> bool:
         """Return whether some node has what the item needs, whatever else speaks against it."""
-        with translated():
+        with translate_errors():
             return self._native.has_room(_native_item(item))
 
-    def place_all(self, items: Sequence[Item], limits: Limits = Limits(max_moves=0)) -> Batch:
+    def place_all(self, items: Sequence[Item], limits: RepackLimits = RepackLimits(max_moves=0)) -> Batch:
         """Place a batch: higher priorities first, then larger items; moves, within limits, where one finds no room."""
-        with translated():
+        with translate_errors():
             natives = [_native_item(item) for item in items]
             places, moves = self._native.place_all(natives, *_native_limits(limits))
         return Batch(tuple(_optional(place) for place in places), _moves(moves))
 
-    def repack(self, limits: Limits = Limits()) -> Repack:
+    def repack(self, limits: RepackLimits = RepackLimits()) -> Repack:
         """Plan moves that make free capacity useful, the most useful per second of reload first; nothing moves twice."""
         moves, before_milli, after_milli = self._native.repack(*_native_limits(limits))
         return Repack(_moves(moves), before_milli, after_milli)
 
     def apply(self, moves: Iterable[Move]) -> None:
         """Make the moves of a plan, in order; each has its new place before it leaves the old one."""
-        with translated():
+        with translate_errors():
             self._native.apply([_native_move(move) for move in moves])
 
-    def make_room(self, item: Item, limits: Limits = Limits()) -> tuple[Place, tuple[Move, ...]] | None:
+    def make_room(self, item: Item, limits: RepackLimits = RepackLimits()) -> tuple[Place, tuple[Move, ...]] | None:
         """Plan the cheapest moves found after which an item fits, and where; None: none within the limits."""
-        with translated():
+        with translate_errors():
             found = self._native.make_room(_native_item(item), *_native_limits(limits))
         return None if found is None else (_place(found[0]), _moves(found[1]))
 
-    def victims(self, item: Item) -> Victims | None:
+    def find_preemption(self, item: Item) -> Preemption | None:
         """Return who of lower priority would have to go, the cheapest; None: it has room, or nothing helps."""
-        with translated():
-            found = self._native.victims(_native_item(item))
-        return None if found is None else Victims(found[0], tuple(found[1]), found[2] / _MS_PER_S)
+        with translate_errors():
+            found = self._native.find_preemption(_native_item(item))
+        return None if found is None else Preemption(found[0], tuple(found[1]), found[2] / _MS_PER_S)
 
     @property
     def free_milli(self) -> int:
@@ -231,7 +231,7 @@ class Fleet:
         return len(self._native)
 
 
-def place_items(nodes: Iterable[Node], items: Sequence[Item]) -> tuple[Place | None, ...]:
+def place_items(nodes: Iterable[FleetNode], items: Sequence[Item]) -> tuple[Place | None, ...]:
     """Place items on empty nodes, all at once; they are also what is expected to arrive.
 
     Items that find no room make the others move over, as none of them has been started yet.
@@ -240,10 +240,10 @@ def place_items(nodes: Iterable[Node], items: Sequence[Item]) -> tuple[Place | N
         FieldInvalidError: two nodes or items of one name, an item that asks for what cannot be.
     """
     fleet = Fleet(nodes, expected=items)
-    return fleet.place_all(items, Limits(max_moves=len(items))).places
+    return fleet.place_all(items, RepackLimits(max_moves=len(items))).places
 
 
-def _native_node(node: Node) -> tuple[str, int, int, list[tuple[str, int, int]]]:
+def _native_node(node: FleetNode) -> tuple[str, int, int, list[tuple[str, int, int]]]:
     gpus = [(gpu.model, gpu.memory_bytes, gpu.compute_milli) for gpu in node.gpus]
     return node.node_id, node.cpu_milli, node.host_bytes, gpus
 
@@ -267,8 +267,8 @@ def _native_item(item: Item) -> _allocator.Item:
     )
 
 
-def _native_limits(limits: Limits) -> tuple[int, int, int]:
-    cost_ms = _MOST if math.isinf(limits.max_cost_s) else round(limits.max_cost_s * _MS_PER_S)
+def _native_limits(limits: RepackLimits) -> tuple[int, int, int]:
+    cost_ms = _MAX_INT64 if math.isinf(limits.max_cost_s) else round(limits.max_cost_s * _MS_PER_S)
     return limits.max_moves, cost_ms, limits.seed
 
 

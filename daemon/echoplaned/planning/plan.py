@@ -11,7 +11,7 @@ from echoplaned import _allocator
 from echoplaned.core.calibration import engine_key
 from echoplaned.core.contexts import least_context
 from echoplaned.core.cpu_isa import CpuIsa
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import DaemonError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.plan import (
@@ -26,16 +26,16 @@ from echoplaned.core.plan import (
 )
 from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
 from echoplaned.engine_kinds import find_kind
-from echoplaned.planning._translate import translated
-from echoplaned.planning.calibration import Calibrated, calibrate
+from echoplaned.planning._translate import translate_errors
+from echoplaned.planning.calibration import CalibratedConstants, calibrate
 from echoplaned.planning.context import choose_context
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
-from echoplaned.planning.offers import find_offer, served
+from echoplaned.planning.offers import find_offer, serving_fields
 from echoplaned.planning.options import native_request, refuse_unknown_options
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.seats import seat_all
-from echoplaned.planning.sizing import SizedModel, declared_bytes, fitting, open_source, size_model
+from echoplaned.planning.sizing import SizedModel, declared_bytes, find_fitting, open_source, size_model
 
 # What a load from a disk's cache reaches; only the order of alternatives depends on it.
 _RELOAD_BYTES_PER_SECOND = 1_000_000_000
@@ -75,7 +75,7 @@ class PlanRequest:
     shape: ShapeRequest = ALL_DEFAULTS
     surge: bool = False
     candidates: tuple[EvictionCandidate, ...] = ()
-    calibrated: Calibrated | None = None
+    calibrated: CalibratedConstants | None = None
     cpu_isa: CpuIsa | None = None
     reserved_bytes: Mapping[str, int] = field(default_factory=dict)
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
@@ -89,7 +89,7 @@ def plan_load(request: PlanRequest) -> Plan:
     The same request gives the same plan. Nothing is reserved: that is for whoever owns the state.
 
     Raises:
-        EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
+        DaemonError: what inspecting and sizing raise. Not find_fitting is an answer (``fits`` is false), not an error.
     """
     checkpoint = open_source(request.source)
     sized = _size(request, checkpoint)
@@ -98,7 +98,7 @@ def plan_load(request: PlanRequest) -> Plan:
     components = (*sized.components, _reservoir_component(reservoir, shape.max_concurrency))
     upper_bytes = sized.upper_bytes + reservoir.total_bytes
     placed = _place_ranks(request, sized, reservoir.total_bytes)
-    serves, reason, detail = served(find_offer(request.source, checkpoint, shape.engine))
+    serves, reason, detail = serving_fields(find_offer(request.source, checkpoint, shape.engine))
     # What the engine would not load in any shape has no shape that it would: the refusal names another engine where there is one.
     has_alternatives = serves and not placed and declared_bytes(shape) is None
     alternatives = _alternatives(request, checkpoint, sized, reservoir) if has_alternatives else ()
@@ -149,7 +149,7 @@ def _is_split(engine: str) -> bool:
     return kind is None or kind.is_split
 
 
-def _calibrated(request: PlanRequest, engine: str) -> Calibrated:
+def _calibrated(request: PlanRequest, engine: str) -> CalibratedConstants:
     """Return the request's constants, or the prior."""
     return request.calibrated or calibrate(engine_key(engine, "", _first_device(request)), ())
 
@@ -168,20 +168,20 @@ def _constants(request: PlanRequest) -> _allocator.Constants | None:
     return request.calibrated.native if request.calibrated else None
 
 
-def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | EchoplaneError, ...]:
+def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | DaemonError, ...]:
     """Plan several models in order, each as if those before it that fit were placed.
 
     The result has one entry a request: its plan, or the error that planning it raised. What is placed counts on the devices of the
     requests behind it, by device id, beside their own ``reserved_bytes``.
     """
     taken: Counter[str] = Counter()
-    results: list[Plan | EchoplaneError] = []
+    results: list[Plan | DaemonError] = []
     for request in requests:
         held = {device.device_id: request.reserved_bytes.get(device.device_id, 0) for device in request.devices}
         both = {device: held.get(device, 0) + taken[device] for device in {*held, *taken}}
         try:
             plan = plan_load(replace(request, reserved_bytes=both))
-        except EchoplaneError as error:
+        except DaemonError as error:
             results.append(error)
             continue
         taken += plan.placed_bytes()
@@ -194,7 +194,7 @@ def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS, devices: tuple[
 
     Raises:
         FieldInvalidError: an option that sizing does not know.
-        EchoplaneError: what inspecting and sizing raise.
+        DaemonError: what inspecting and sizing raise.
     """
     refuse_unknown_options(shape.engine, shape.options)
     return plan_load(PlanRequest(path, devices or find_devices(), shape))
@@ -210,7 +210,7 @@ def place(
     Raises:
         FieldInvalidError: fewer than one replica, or two devices of one name.
     """
-    with translated():
+    with translate_errors():
         found = _allocator.place(_native_devices(devices, reserved_bytes), needed_bytes, max(replicas, 0))
     return tuple(found or ())
 
@@ -287,7 +287,7 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
     free = max((fit.free_bytes for fit in _fits(request, {}, 0)), default=0)
     if not free:
         return 0, 0
-    return fitting(
+    return find_fitting(
         checkpoint, sized, free - reservoir.total_bytes, constants=_constants(request), cpu_isa=_cpu_isa(request)
     )
 
@@ -305,7 +305,7 @@ def _alternatives(
 ) -> tuple[Alternative, ...]:
     """Return nearby plans that fit, the least costly first."""
     shape = sized.shape
-    with translated():
+    with translate_errors():
         found = _allocator.alternatives(
             checkpoint.native,
             native_request(shape, _constants(request), _cpu_isa(request)),
@@ -313,7 +313,7 @@ def _alternatives(
             replicas=shape.replicas * max(len(sized.ranks), 1),
             fixed_bytes=reservoir.total_bytes - shape.max_concurrency * reservoir.bytes_per_stream,
             sequence_bytes=reservoir.bytes_per_stream,
-            victim_tuples=[
+            candidate_tuples=[
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
                 for one in request.candidates
             ],

@@ -7,7 +7,7 @@ from typing import Final
 from echoplaned import _allocator
 from echoplaned.core.plan import Reservoir
 from echoplaned.core.spec import ReservoirOverrides
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 
 DEFAULT_SPECTRAL_RADIUS: Final = 0.85
 DEFAULT_LEAK: Final = 0.3
@@ -37,7 +37,7 @@ def plan_reservoir(parameter_count: int, streams: int, overrides: ReservoirOverr
     leak = DEFAULT_LEAK if chosen.leak is None else chosen.leak
     input_scale = DEFAULT_INPUT_SCALE if chosen.input_scale is None else chosen.input_scale
     density = DEFAULT_BLOCK_DENSITY if chosen.block_density is None else chosen.block_density
-    with translated():
+    with translate_errors():
         native = _allocator.reservoir(
             parameter_count,
             streams,

@@ -10,11 +10,11 @@ from echoplaned import _allocator
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.plan import Component, RankMemory
 from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
 from echoplaned.engine_kinds import find_kind
-from echoplaned.planning._translate import translated
+from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.planning.options import native_request, weights_name
 
@@ -93,7 +93,7 @@ def size_model(
     declared = declared_bytes(shape)
     if declared is not None:
         return _declared(shape, declared)
-    with translated():
+    with translate_errors():
         sized = _allocator.size(checkpoint.native, native_request(shape, constants, cpu_isa))
     return SizedModel(
         shape=shape,
@@ -109,7 +109,7 @@ def size_model(
     )
 
 
-def fitting(
+def find_fitting(
     source: Path | Checkpoint,
     sized: SizedModel,
     free_bytes: int,
@@ -128,7 +128,7 @@ def fitting(
     declared = declared_bytes(sized.shape)
     if declared is not None:
         return (sized.shape.context_length, sized.shape.max_concurrency) if declared <= free_bytes else (0, 0)
-    with translated():
+    with translate_errors():
         request = native_request(sized.shape, constants, cpu_isa)
         context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
     return context or 0, concurrency or 0
@@ -147,7 +147,7 @@ def declared_bytes(shape: ServingShape) -> int | None:
     problem = next(one for one in kind.options if one.name == kind.memory_option).problem(text)
     if problem:
         field = f'engine_options["{kind.memory_option}"]'
-        raise FieldInvalidError(Violation(field, f"{problem}: nothing else says what one instance takes"))
+        raise FieldInvalidError(InvalidField(field, f"{problem}: nothing else says what one instance takes"))
     return int(text)
 
 

@@ -17,7 +17,7 @@ from echoplaned.core.errors import (
     SourceNotAllowedError,
     SourceNotFoundError,
 )
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 
 FIELD = "source_uri"
 MAX_LENGTH = 4096
@@ -156,7 +156,7 @@ def _unreadable(path: PurePosixPath, error: OSError) -> SourceCorruptError:
 
 
 def _invalid(description: str) -> FieldInvalidError:
-    return FieldInvalidError(Violation(FIELD, description))
+    return FieldInvalidError(InvalidField(FIELD, description))
 
 
 def _not_allowed(message: str) -> SourceNotAllowedError:

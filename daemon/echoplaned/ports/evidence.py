@@ -24,7 +24,7 @@ class EvidenceStore(Protocol):
         """
         ...
 
-    def forget(self, rollout_id: str) -> None:
+    def delete(self, rollout_id: str) -> None:
         """Remove a rollout's evidence, if there is any.
 
         Raises:

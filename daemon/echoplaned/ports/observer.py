@@ -11,14 +11,14 @@ from echoplaned.core.state import State
 class Observer(Protocol):
     """Metrics and log: is told of everything, answers nothing."""
 
-    def announced(self, announce: Announce) -> None:
+    def on_announced(self, announce: Announce) -> None:
         """Something worth telling happened."""
         ...
 
-    def changed(self, before: State, after: State) -> None:
+    def on_changed(self, before: State, after: State) -> None:
         """The state changed."""
         ...
 
-    def finished(self, effect: FinishOperation, state: State) -> None:
+    def on_finished(self, effect: FinishOperation, state: State) -> None:
         """An operation ended."""
         ...

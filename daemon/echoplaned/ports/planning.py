@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from echoplaned.core.effects import ExplainReading, PlaceInstance
+from echoplaned.core.effects import ExplainMemory, PlaceInstance
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.plan import Plan, Reservoir
 from echoplaned.core.spec import ReservoirOverrides, ShapeRequest, VersionSpec
@@ -137,6 +137,6 @@ class Planner(Protocol):
         """
         ...
 
-    def explain_reading(self, effect: ExplainReading, state: State) -> None:
+    def explain_memory(self, effect: ExplainMemory, state: State) -> None:
         """Set a process's peaks beside the formulas. Answers ReadingTaken, or nothing where the checkpoint has gone."""
         ...

@@ -18,6 +18,6 @@ class Routes(Protocol):
         """Begin to answer streams: the whole recovered state is published."""
         ...
 
-    def forget(self, model: str) -> None:
+    def remove(self, model: str) -> None:
         """Drop what is left of a deleted model."""
         ...

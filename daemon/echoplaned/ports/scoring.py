@@ -44,10 +44,10 @@ class Scorer(Protocol):
         ...
 
     async def score(
-        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, as_int8: bool = False
     ) -> ScoreOutcome:
         """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
 
-        ``requantised``: as the version in INT8 would score it; an engine that cannot tell says so.
+        ``as_int8``: as the version in INT8 would score it; an engine that cannot tell says so.
         """
         ...

@@ -71,7 +71,7 @@ class ClientSource(Protocol):
         """Return the totals of every client that reports at present, since its stream of reports began."""
         ...
 
-    def steered(self, model: str) -> frozenset[Caller]:
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
         """Return the clients of which every stream follows the model's routes and dials none of its versions by itself."""
         ...
 

@@ -17,8 +17,8 @@ from echoplaned.core.contexts import replaced_context, served_context, served_sh
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
     ArchitectureUnsupportedError,
+    DaemonError,
     DtypeUnsupportedError,
-    EchoplaneError,
     FieldInvalidError,
     LimitExceededError,
     ModelNotFoundError,
@@ -28,7 +28,7 @@ from echoplaned.core.errors import (
 )
 from echoplaned.core.events import DeviceMemoryMeasured
 from echoplaned.core.facts import ModelFacts
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.fit import require_fit
 from echoplaned.core.memory import RELEASE_SETTLES_S
 from echoplaned.core.plan import Plan
@@ -41,11 +41,11 @@ from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
 from echoplaned.rpc.convert.rollouts import policy_from_pb
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_operation
 from echoplaned.rpc.deps import RpcDeps
-from echoplaned.rpc.loads import LoadTally
-from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.rpc.fair_semaphore import FairSemaphore
+from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
 from echoplaned.rpc.shares import OperationShares
-from echoplaned.rpc.turns import Turns
 from echoplaned.rpc.version_request import (
     VersionRequest,
     changed_spec,
@@ -73,14 +73,14 @@ class Accepted:
 class Admission:
     """Plans versions that callers ask for, and admits loads and updates of them."""
 
-    def __init__(self, deps: RpcDeps, memory: RequestMemory, tally: LoadTally) -> None:
+    def __init__(self, deps: RpcDeps, memory: RequestDeduplicator, tally: LoadOutcomeCounter) -> None:
         self._deps = deps
         self._handle = deps.handle
         self._memory = memory
         self._tally = tally
         limits = deps.limits
         waiting = Budget("calls that wait to be planned", limits.max_waiting_inspections)
-        self._turns = Turns(limits.inspections, waiting)
+        self._turns = FairSemaphore(limits.inspections, waiting)
         self._headers = BlockingCalls("inspections", limits.inspections, limits.max_waiting_inspections)
         self._digests = BlockingCalls("digests", limits.inspections, _MAX_WAITING_DIGESTS)
         self._shares = OperationShares(limits.max_open_operations)
@@ -89,9 +89,9 @@ class Admission:
         """Admit a load that a connection asks for.
 
         Raises:
-            EchoplaneError: it is refused; nothing changed.
+            DaemonError: it is refused; nothing changed.
         """
-        came_before = self.known(request)
+        came_before = self.find_repeat(request)
         if came_before is not None:
             return Accepted(came_before)
         order = await self._order(read_version_request(request), peer)
@@ -103,9 +103,9 @@ class Admission:
         """Admit an update that a connection asks for.
 
         Raises:
-            EchoplaneError: it is refused; nothing changed.
+            DaemonError: it is refused; nothing changed.
         """
-        came_before = self.known(request)
+        came_before = self.find_repeat(request)
         if came_before is not None:
             return Accepted(came_before)
         asked = read_version_request(request)
@@ -128,23 +128,23 @@ class Admission:
         """Plan a version and change nothing: a batch of one.
 
         Raises:
-            EchoplaneError: the source cannot be planned, or the model is not there.
+            DaemonError: the source cannot be planned, or the model is not there.
         """
         (result,) = await self.plan_batch((request,), peer)
-        if isinstance(result, EchoplaneError):
+        if isinstance(result, DaemonError):
             raise result
         return result
 
     async def plan_batch(
         self, requests: Iterable[planning_pb2.PlanModelRequest], peer: str
-    ) -> list[Plan | EchoplaneError]:
+    ) -> list[Plan | DaemonError]:
         """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
         taken: Counter[str] = Counter()
-        results: list[Plan | EchoplaneError] = []
+        results: list[Plan | DaemonError] = []
         for request in requests:
             try:
                 plan = await self._plan_one(read_version_request(request), taken, peer)
-            except EchoplaneError as error:
+            except DaemonError as error:
                 results.append(error)
                 continue
             taken += plan.placed_bytes()
@@ -172,7 +172,7 @@ class Admission:
         least = self._replaced_context(asked.model, surge=True)
         return await self._plan(PlanQuestion(spec, facts, bool(asked.model), dict(taken), least))
 
-    def known(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
+    def find_repeat(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Operation | None:
         """Return the operation of the same request that came before.
 
         Raises:
@@ -204,7 +204,7 @@ class Admission:
         known = self._version(asked.model, version_id)
         if known is not None and same_content(known, spec):
             spec = known.spec
-        plan = _unplanned(spec, facts)
+        plan = _empty_plan(spec, facts)
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     def _default_id(self, model_id: str, spec: VersionSpec, facts: ModelFacts) -> str:
@@ -233,9 +233,9 @@ class Admission:
     async def _read_headers(self, peer: str, read: Callable[[], T]) -> T:
         """Read a source's headers in a connection's turn.
 
-        Turns are fair between connections, and end with the caller; a thread's place lasts until what it reads is read.
+        FairSemaphore are fair between connections, and end with the caller; a thread's place lasts until what it reads is read.
         """
-        async with self._turns.turn(peer):
+        async with self._turns.acquire(peer):
             return await self._headers.run(read)
 
     async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
@@ -244,9 +244,9 @@ class Admission:
         operation = _answer(step(state, event))
         known = self._version(event.order.model, event.order.version)
         with contextlib.ExitStack() as stack:
-            # A call that is answered by a known operation takes nothing.
+            # A call that is require_operation by a known operation takes nothing.
             if operation.operation_id == event.request.operation_id:
-                stack.enter_context(self._shares.one_more(state, operation.operation_id, peer))
+                stack.enter_context(self._shares.reserve(state, operation.operation_id, peer))
                 self._check_limits(event.order)
                 plan = await self._plan_for(event, known)
                 event = replace(event, order=replace(event.order, plan=plan))
@@ -254,7 +254,7 @@ class Admission:
             if validate_only:
                 return Accepted(operation, operation.plan or event.order.plan)
             self._tally.observe(self._handle.state)
-            return Accepted(answered(await self._handle.submit(event)))
+            return Accepted(require_operation(await self._handle.submit(event)))
 
     async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
         if known is not None and known.instances:
@@ -265,7 +265,7 @@ class Admission:
             spec = event.order.spec if known is None else replace(event.order.spec, shape=served_shape(known))
             plan = await self._plan_or_wait(PlanQuestion(spec, event.order.facts, surge, least_context=least))
         if not plan.fits:
-            self._tally.refused()
+            self._tally.count_refused()
         return self._with_warnings(event, require_fit(plan))
 
     async def _plan(self, question: PlanQuestion) -> Plan:
@@ -315,7 +315,7 @@ class Admission:
         kind = self._deps.engines.get(name)
         if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
-            raise FieldInvalidError(Violation("engine", f"there is no engine of this kind; there are: {kinds}"))
+            raise FieldInvalidError(InvalidField("engine", f"there is no engine of this kind; there are: {kinds}"))
         shape = asked.shape
         violations = (
             *kind.check_options(dict(shape.options)),
@@ -341,7 +341,7 @@ class Admission:
             raise LimitExceededError(f"models/{order.model}/versions", text, 60.0)
 
 
-def answered(operation: Operation | None) -> Operation:
+def require_operation(operation: Operation | None) -> Operation:
     """Return the operation that answers an event which the core always answers with one."""
     if operation is None:
         raise AssertionError("the core took a command and named no operation for it")
@@ -361,7 +361,7 @@ def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
     return replace(asked, source_uri=spec.source_uri, shape=request_of(spec.shape), reservoir=spec.reservoir)
 
 
-def _unplanned(spec: VersionSpec, facts: ModelFacts) -> Plan:
+def _empty_plan(spec: VersionSpec, facts: ModelFacts) -> Plan:
     return Plan(
         fits=False,
         architecture=facts.architecture,

@@ -26,13 +26,13 @@ class BlockingCalls:
     Args:
         name: of the threads, and of what a caller is told that there are too many of.
         at_once: calls at a time.
-        most_waiting: more are refused.
+        max_waiting: more are refused.
     """
 
-    def __init__(self, name: str, at_once: int, most_waiting: int) -> None:
+    def __init__(self, name: str, at_once: int, max_waiting: int) -> None:
         self._name = name
         self._free = at_once
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
@@ -63,7 +63,7 @@ class BlockingCalls:
             self._free -= 1
             return
         waiting = sum(not turn.done() for _, _, turn in self._queue)
-        if waiting >= self._most_waiting:
+        if waiting >= self._max_waiting:
             text = f"{waiting} calls wait for {self._name}: try again later"
             raise LimitExceededError(self._name, text, 5.0)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

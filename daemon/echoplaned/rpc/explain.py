@@ -121,7 +121,7 @@ def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainRe
     for known in rollouts:
         decisions += _history(known)
     answer = _answer(name, parts, decisions)
-    answer.MergeFrom(_heard(max(rollouts, key=lambda r: r.create_time_s, default=None)))
+    answer.MergeFrom(_behaviour_of(max(rollouts, key=lambda r: r.create_time_s, default=None)))
     return answer
 
 
@@ -173,11 +173,11 @@ def _rollout(model: Model, rollout: Rollout) -> diagnostics_pb2.ExplainResponse:
         _waits(model) if active else "",
     ]
     answer = _answer(name, parts, _history(rollout))
-    answer.MergeFrom(_heard(rollout))
+    answer.MergeFrom(_behaviour_of(rollout))
     return answer
 
 
-def _heard(rollout: Rollout | None) -> diagnostics_pb2.ExplainResponse:
+def _behaviour_of(rollout: Rollout | None) -> diagnostics_pb2.ExplainResponse:
     """Return what the gate ``echo`` measured last in a rollout, by itself."""
     if rollout is None:
         return diagnostics_pb2.ExplainResponse()

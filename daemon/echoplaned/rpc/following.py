@@ -70,17 +70,17 @@ class Watchers:
         self._budget = Budget(what, limit)
 
     @contextmanager
-    def one_more(self, peer: str) -> Iterator[None]:
+    def reserve(self, peer: str) -> Iterator[None]:
         """Count a stream of a connection while it lasts.
 
         Raises:
             LimitExceededError: the connection, or all of them together, have as many as are allowed.
         """
         try:
-            self._budget.take(peer)
+            self._budget.acquire(peer)
         except BudgetExceededError as refused:
             raise LimitExceededError(self._budget.what, str(refused), 5.0) from None
         try:
             yield
         finally:
-            self._budget.give(peer)
+            self._budget.release(peer)

@@ -59,7 +59,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Send a service's status now and after each change; a name that is not known yet is SERVICE_UNKNOWN."""
         name = request.service
-        with self._watchers.one_more(context.peer()):
+        with self._watchers.reserve(context.peer()):
             try:
                 async with closing(
                     follow(self._handle, self._lifecycle, lambda state: self._status(state, name))

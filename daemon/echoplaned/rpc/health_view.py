@@ -21,7 +21,7 @@ def version_health(version: Version) -> types_pb2.HealthState:
     return types_pb2.HEALTH_STATE_SERVING if ready >= version.spec.shape.replicas else types_pb2.HEALTH_STATE_DEGRADED
 
 
-def carriers(model: Model) -> tuple[Version, ...]:
+def traffic_versions(model: Model) -> tuple[Version, ...]:
     """Return the versions that requests reach; where there are none yet, the one that shall serve."""
     clusters = model.routes.clusters if model.routes is not None else ()
     names = [c.version for c in clusters if c.routed and c.weight_ppm] or [model.serving_version]
@@ -30,7 +30,7 @@ def carriers(model: Model) -> tuple[Version, ...]:
 
 def model_health(model: Model) -> types_pb2.HealthState:
     """Return a model's health: that of the versions with traffic together; UNSPECIFIED while its first version is loaded."""
-    versions = carriers(model)
+    versions = traffic_versions(model)
     states = {version_health(version) for version in versions}
     if states == {types_pb2.HEALTH_STATE_SERVING} and publish_fault(model) is not None:
         return types_pb2.HEALTH_STATE_DEGRADED  # clients may still follow the routes before these, or have none
@@ -49,7 +49,7 @@ def why_not(model: Model) -> str:
     if model.deleting:
         return "the model is being deleted"
     fault = publish_fault(model)
-    parts = ["" if fault is None else fault.alarm, *(_version_reason(version) for version in carriers(model))]
+    parts = ["" if fault is None else fault.alarm, *(_version_reason(version) for version in traffic_versions(model))]
     return "; ".join(part for part in parts if part) or "no version of it was loaded"
 
 

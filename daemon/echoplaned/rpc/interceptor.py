@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from echoplane.googleapis import error_details_pb2, status_pb2
-from echoplaned.core.errors import EchoplaneError, FieldInvalidError
+from echoplaned.core.errors import DaemonError, FieldInvalidError
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing
@@ -81,14 +81,14 @@ class ApiInterceptor(_Interceptor):
                 request = _read(method, handler, raw, context)
                 answer: Message = await behaviour(request, context)
             except asyncio.CancelledError:
-                ended.told(grpc.StatusCode.CANCELLED.name)
+                ended.record(grpc.StatusCode.CANCELLED.name)
                 raise
             except grpc.aio.AbortError:
-                ended.told(_code_name(context))
+                ended.record(_code_name(context))
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing of an error may leave but its status
                 await _abort(context, error, ended)
-            ended.told("OK")
+            ended.record("OK")
             return answer
 
         return grpc.unary_unary_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
@@ -104,14 +104,14 @@ class ApiInterceptor(_Interceptor):
                     async for answer in answers:
                         yield answer
             except (asyncio.CancelledError, GeneratorExit):
-                ended.told(grpc.StatusCode.CANCELLED.name)
+                ended.record(grpc.StatusCode.CANCELLED.name)
                 raise
             except grpc.aio.AbortError:
-                ended.told(_code_name(context))
+                ended.record(_code_name(context))
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 await _abort(context, error, ended)
-            ended.told("OK")
+            ended.record("OK")
 
         return grpc.unary_stream_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
 
@@ -125,7 +125,7 @@ class _Ended:
         self._monotonic = monotonic
         self._began = monotonic()
 
-    def told(self, code: str, reason: str = "") -> None:
+    def record(self, code: str, reason: str = "") -> None:
         """Note the call's end."""
         seconds = self._monotonic() - self._began
         self._observer.rpc_ended(self._method, code, seconds)
@@ -143,7 +143,9 @@ def _both_ways(method: str, handler: Handler) -> Handler:
                 try:
                     request = parse(raw, handler.request_deserializer, method)
                 except FieldInvalidError as error:
-                    log.info("rpc", method=method, peer=context.peer(), code="INVALID_ARGUMENT", reason=str(error))
+                    log.info(
+                        "rpc.ended", method=method, peer=context.peer(), code="INVALID_ARGUMENT", reason=str(error)
+                    )
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
                 yield request
 
@@ -182,18 +184,18 @@ def _code_name(context: Context) -> str:
 
 
 async def _abort(context: Context, error: Exception, ended: _Ended) -> NoReturn:
-    if isinstance(error, EchoplaneError):
+    if isinstance(error, DaemonError):
         status = to_trailer(error.failure)
-        ended.told(_NAMES[status.code], error.failure.reason.value)
+        ended.record(_NAMES[status.code], error.failure.reason.value)
     elif isinstance(error, DaemonStoppingError):
         status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="the daemon stops: call again")
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(1.0)))
-        ended.told("UNAVAILABLE")
+        ended.record("UNAVAILABLE")
     else:
-        log.error("rpc failed unexpectedly", exc_info=error)
+        log.error("rpc.failed", exc_info=error)
         status = status_pb2.Status(
             code=grpc.StatusCode.INTERNAL.value[0], message="internal error: the daemon's log says more"
         )
-        ended.told("INTERNAL")
+        ended.record("INTERNAL")
     await cast(Any, context).abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status always raises")  # for the type checker: the stub says that it returns

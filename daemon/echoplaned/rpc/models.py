@@ -9,20 +9,20 @@ from echoplane.v1 import models_pb2, models_pb2_grpc, operations_pb2
 from echoplaned.core import commands
 from echoplaned.core.commands import Request
 from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
-from echoplaned.rpc.admission import Accepted, Admission, answered
+from echoplaned.rpc.admission import Accepted, Admission, require_operation
 from echoplaned.rpc.convert.common import key_name, model_name, version_name
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
 from echoplaned.rpc.convert.versions import version_to_pb
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_operation
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
-from echoplaned.rpc.paging import Query, paginate
-from echoplaned.rpc.probing import HealthBook
-from echoplaned.rpc.repeats import RequestMemory, digest_of, find_operation
+from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.probing import HealthChecker
 
 _NOT_YET = frozenset({"tier", "max_concurrency"})
 DeleteRequest = models_pb2.DeleteModelRequest | models_pb2.DeleteModelVersionRequest
@@ -33,7 +33,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     """Turns requests into events and snapshots into answers."""
 
     def __init__(
-        self, handle: Handle, admission: Admission, memory: RequestMemory, health: HealthBook, pid_of: PidOf
+        self, handle: Handle, admission: Admission, memory: RequestDeduplicator, health: HealthChecker, pid_of: PidOf
     ) -> None:
         self._handle = handle
         self._admission = admission
@@ -73,7 +73,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.ListModelsResponse:
         """List models by name."""
         models = tuple(self._handle.state.models.values())
-        page = paginate(models, lambda m: (m.model_id,), Query("ListModels"), request.page_size, request.page_token)
+        page = paginate(models, lambda m: (m.model_id,), PageQuery("ListModels"), request.page_size, request.page_token)
         return models_pb2.ListModelsResponse(
             models=[model_to_pb(m) for m in page.items], next_page_token=page.next_page_token
         )
@@ -84,7 +84,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         """Change labels and pins."""
         model_id = parse_model(request.name)
         digest = digest_of(request)
-        with self._memory.once(self._handle.state, request.request_id, digest) as first:
+        with self._memory.first_call(self._handle.state, request.request_id, digest) as first:
             if first:
                 await self._handle.submit(self._configuration(request, model_id))
         return model_to_pb(find_model(self._handle.state, model_id))
@@ -103,7 +103,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         page = paginate(
             tuple(model.versions.values()),
             lambda v: (-v.create_time_s, v.key.version),
-            Query("ListModelVersions", model.model_id),
+            PageQuery("ListModelVersions", model.model_id),
             request.page_size,
             request.page_token,
         )
@@ -168,7 +168,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if missing is not None:
             raise missing
         operation = await self._handle.submit(command)
-        return operation_to_pb(answered(operation), self._handle.state, self._pid_of)
+        return operation_to_pb(require_operation(operation), self._handle.state, self._pid_of)
 
     def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> commands.ConfigureModel:
         model = find_model(self._handle.state, model_id)
@@ -182,7 +182,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if "pinned" in paths:
             target = parse_version(request.version, "version").version if request.version else model.serving_version
             if request.version and parse_version(request.version, "version").model != model_id:
-                raise FieldInvalidError(Violation("version", f"must be a version of models/{model_id}"))
+                raise FieldInvalidError(InvalidField("version", f"must be a version of models/{model_id}"))
             if target not in model.versions:
                 raise VersionNotFoundError(request.version or version_name(model_id, target or "-"))
             pins = ((target, request.pinned),)

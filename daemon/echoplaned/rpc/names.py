@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.ids import VersionKey
 
 _MODEL = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -65,4 +65,4 @@ def parse_operation(text: str, field: str = "name") -> str:
 
 
 def _invalid(field: str, form: str) -> FieldInvalidError:
-    return FieldInvalidError(Violation(field, f"must have the form {form}"))
+    return FieldInvalidError(InvalidField(field, f"must have the form {form}"))

@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplaned.core.commands import CancelOperation, DeleteOperation, Request
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.state import Operation, State
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
@@ -19,7 +19,7 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
-from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.paging import PageQuery, paginate
 
 MAX_WAIT_S = 600.0
 _FILTERS = {"": None, "done=true": True, "done=false": False}
@@ -51,7 +51,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         page = paginate(
             found,
             lambda o: (-o.create_time_s, o.operation_id),
-            Query("ListOperations", request.filter),
+            PageQuery("ListOperations", request.filter),
             request.page_size,
             request.page_token,
         )
@@ -67,7 +67,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         operation_id = parse_operation(request.name)
         last = find_operation(self._handle.state, operation_id)
         timeout_s = self._timeout_s(request)
-        with self._watchers.one_more(context.peer()):
+        with self._watchers.reserve(context.peer()):
             try:
                 waiting = self._handle.wait_until(_ended(operation_id), timeout_s)
                 state = await until_stop(self._lifecycle, waiting)
@@ -100,11 +100,11 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         violations = []
         wanted = request.filter.replace(" ", "").lower()
         if request.name not in {"", "operations"}:
-            violations.append(Violation("name", "must be empty or `operations`"))
+            violations.append(InvalidField("name", "must be empty or `operations`"))
         if wanted not in _FILTERS:
-            violations.append(Violation("filter", "must be empty, `done=true` or `done=false`"))
+            violations.append(InvalidField("filter", "must be empty, `done=true` or `done=false`"))
         if request.page_size < 0:
-            violations.append(Violation("page_size", "must be 0 or more"))
+            violations.append(InvalidField("page_size", "must be 0 or more"))
         if violations:
             raise FieldInvalidError(*violations)
         return _FILTERS[wanted]
@@ -115,7 +115,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
             return MAX_WAIT_S
         seconds: float = request.timeout.seconds + request.timeout.nanos / 1e9
         if seconds < 0:
-            raise FieldInvalidError(Violation("timeout", "must be 0 or more"))
+            raise FieldInvalidError(InvalidField("timeout", "must be 0 or more"))
         return min(seconds, MAX_WAIT_S)
 
 

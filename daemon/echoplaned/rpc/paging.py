@@ -21,7 +21,7 @@ Key = tuple[float | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class PageQuery:
     """What a token belongs to. ``method``: which list; ``scope``: what it is a list of (parent, filter)."""
 
     method: str
@@ -41,7 +41,7 @@ class Page(Generic[Item]):
     next_page_token: str
 
 
-def paginate(items: Sequence[Item], key: Callable[[Item], Key], query: Query, size: int, token: str) -> Page[Item]:
+def paginate(items: Sequence[Item], key: Callable[[Item], Key], query: PageQuery, size: int, token: str) -> Page[Item]:
     """Return the page that follows a token, in ascending order of keys.
 
     An item that goes between two pages moves nothing; one that comes is seen if its key lies ahead.
@@ -69,13 +69,13 @@ def paginate(items: Sequence[Item], key: Callable[[Item], Key], query: Query, si
     return Page(page, encode_token(query, key(page[-1])) if more else "")
 
 
-def encode_token(query: Query, key: Key) -> str:
+def encode_token(query: PageQuery, key: Key) -> str:
     """Return an opaque token for a place in a query's list."""
     text = json.dumps([query.digest, *key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_token(query: Query, token: str) -> Key:
+def decode_token(query: PageQuery, token: str) -> Key:
     """Return the place that a token names.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from echoplane.v1 import planning_pb2, planning_pb2_grpc, plans_pb2
-from echoplaned.core.errors import EchoplaneError
+from echoplaned.core.errors import DaemonError
 from echoplaned.core.plan import Plan
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.planning import Planning
@@ -13,7 +13,7 @@ from echoplaned.rpc.admission import Admission
 from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
 from echoplaned.rpc.interceptor import Context
-from echoplaned.rpc.paging import Query, paginate
+from echoplaned.rpc.paging import PageQuery, paginate
 from echoplaned.rpc.status import to_status
 
 
@@ -44,7 +44,7 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
         """List the devices by id."""
         state = self._handle.state
         page = paginate(
-            state.devices, lambda d: (d.device_id,), Query("ListDevices"), request.page_size, request.page_token
+            state.devices, lambda d: (d.device_id,), PageQuery("ListDevices"), request.page_size, request.page_token
         )
         return planning_pb2.ListDevicesResponse(
             devices=[device_to_pb(d, state) for d in page.items], next_page_token=page.next_page_token
@@ -63,7 +63,7 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
         return reservoir_to_pb(reservoir)
 
 
-def _result(result: Plan | EchoplaneError) -> planning_pb2.PlanResult:
-    if isinstance(result, EchoplaneError):
+def _result(result: Plan | DaemonError) -> planning_pb2.PlanResult:
+    if isinstance(result, DaemonError):
         return planning_pb2.PlanResult(error=to_status(result.failure))
     return planning_pb2.PlanResult(plan=plan_to_pb(result))

@@ -30,7 +30,7 @@ class _Known:
     probe: LastProbe
 
 
-class HealthBook:
+class HealthChecker:
     """Makes probes when asked, and remembers the last one of each instance."""
 
     def __init__(self, handle: Handle, prober: Prober, emit: Emit, last_probe: LastProbeOf) -> None:
@@ -55,7 +55,7 @@ class HealthBook:
             if _is_ready(instance)
         ]
         await asyncio.gather(*(self._probe_one(version, instance) for version, instance in ready))
-        self._forget()
+        self._drop_stale()
 
     def health(self, model: Model) -> models_pb2.ModelHealth:
         """Return a model's health with the last probe of each instance; probes nothing."""
@@ -129,7 +129,7 @@ class HealthBook:
         own = self._last_probe(instance.key, instance.generation)
         return max(filter(None, (asked, own)), key=lambda each: each.time_s, default=None)
 
-    def _forget(self) -> None:
+    def _drop_stale(self) -> None:
         alive = {
             instance.key
             for model in self._handle.state.models.values()

@@ -12,14 +12,14 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2
 from echoplaned.core.commands import DeleteModel, DeleteVersion, Request
-from echoplaned.core.errors import EchoplaneError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
+from echoplaned.core.errors import DaemonError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.facts import Dtype
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.queries import version_state
 from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
-from echoplaned.rpc.admission import Admission, answered
+from echoplaned.rpc.admission import Admission, require_operation
 from echoplaned.rpc.convert.common import DTYPE_TO_PB, model_name, version_name
 from echoplaned.rpc.convert.plans import overrides_to_pb
 from echoplaned.rpc.health_view import ready_count
@@ -147,7 +147,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         stamp = Request(self._handle.now_s(), self._handle.new_id())
         version_id = request.parameters["version_id"].string_param if "version_id" in request.parameters else ""
         event = DeleteVersion(stamp, model_id, version_id) if version_id else DeleteModel(stamp, model_id)
-        await self._finished(answered(await self._handle.submit(event)))
+        await self._finished(require_operation(await self._handle.submit(event)))
         return oip.RepositoryModelUnloadResponse()
 
     def _serving(self, name: str, version_id: str) -> tuple[Model, Version]:
@@ -190,7 +190,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         version = model.versions.get(version_id) if model is not None else None
         if version is None:
             text = f"is needed to load {version_name(model_id, wanted) if wanted else model_name(model_id)} for the first time"
-            raise FieldInvalidError(Violation('parameters["source_uri"]', text))
+            raise FieldInvalidError(InvalidField('parameters["source_uri"]', text))
         spec, shape = version.spec, version.spec.shape
         return models_pb2.LoadModelRequest(
             model_id=model_id,
@@ -209,7 +209,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         """Wait until an operation is done.
 
         Raises:
-            EchoplaneError: it failed.
+            DaemonError: it failed.
         """
         state = await self._handle.wait_until(_done(operation.operation_id))
         ended = state.operations.get(operation.operation_id, operation)
@@ -217,7 +217,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
             raise OperationFailedError(ended.failure.message, ended.failure)
 
 
-class OperationFailedError(EchoplaneError):
+class OperationFailedError(DaemonError):
     """The operation behind a call that waits for it has failed; its failure says why."""
 
 
@@ -231,9 +231,9 @@ def _done(operation_id: str) -> Callable[[State], bool]:
 
 def _check_repository(name: str) -> None:
     if name:
-        raise FieldInvalidError(Violation("repository_name", "must be empty: there is one repository"))
+        raise FieldInvalidError(InvalidField("repository_name", "must be empty: there is one repository"))
 
 
 def _refuse_parameters(names: set[str] | frozenset[str], text: str) -> None:
     if names:
-        raise FieldInvalidError(*(Violation(f'parameters["{name[:64]}"]', text) for name in sorted(names)))
+        raise FieldInvalidError(*(InvalidField(f'parameters["{name[:64]}"]', text) for name in sorted(names)))

@@ -1,4 +1,4 @@
-"""RolloutService: looking at rollouts and steering them."""
+"""RolloutService: reads rollouts, and controls them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from echoplaned.core.errors import RolloutNotFoundError
 from echoplaned.core.state import TERMINAL_PHASES, Model, Phase, Rollout, State
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.rollouts import rollout_to_pb
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
 from echoplaned.rpc.following import Watchers, closing, follow
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import all_rollouts, find_model, find_rollout
 from echoplaned.rpc.names import parse_model, parse_rollout
-from echoplaned.rpc.paging import Query, paginate
-from echoplaned.rpc.repeats import RequestMemory, digest_of
+from echoplaned.rpc.paging import PageQuery, paginate
 
-SteeringRequest = (
+RolloutCommandRequest = (
     rollouts_pb2.PauseRolloutRequest
     | rollouts_pb2.ResumeRolloutRequest
     | rollouts_pb2.AbortRolloutRequest
@@ -30,7 +30,7 @@ SteeringRequest = (
 class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     """Turns requests into events and snapshots into answers."""
 
-    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, memory: RequestMemory) -> None:
+    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, memory: RequestDeduplicator) -> None:
         self._handle = handle
         self._lifecycle = lifecycle
         self._watchers = watchers
@@ -50,7 +50,7 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         page = paginate(
             all_rollouts(model),
             lambda r: (-r.create_time_s, r.rollout_id),
-            Query("ListRollouts", model.model_id),
+            PageQuery("ListRollouts", model.model_id),
             request.page_size,
             request.page_token,
         )
@@ -65,7 +65,7 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         """Send the rollout now and after each change, until its outcome is known."""
         model_id, rollout_id = parse_rollout(request.name)
         last, latest = find_rollout(self._handle.state, model_id, rollout_id)
-        with self._watchers.one_more(context.peer()):
+        with self._watchers.reserve(context.peer()):
             watched = _watched(model_id, rollout_id)
             async with closing(follow(self._handle, self._lifecycle, watched)) as changes:
                 async for found in changes:
@@ -81,20 +81,20 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         self, request: rollouts_pb2.PauseRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Stop going forward."""
-        return await self._steer(request, PauseRollout(self._stamp(request), *parse_rollout(request.name)))
+        return await self._submit(request, PauseRollout(self._stamp(request), *parse_rollout(request.name)))
 
     async def ResumeRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.ResumeRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Go on after a pause."""
-        return await self._steer(request, ResumeRollout(self._stamp(request), *parse_rollout(request.name)))
+        return await self._submit(request, ResumeRollout(self._stamp(request), *parse_rollout(request.name)))
 
     async def AbortRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.AbortRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Roll back."""
         event = AbortRollout(self._stamp(request), *parse_rollout(request.name), request.reason)
-        return await self._steer(request, event)
+        return await self._submit(request, event)
 
     async def PromoteRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.PromoteRolloutRequest, context: Context
@@ -102,13 +102,13 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         """Go one stage on without a verdict."""
         names = parse_rollout(request.name)
         event = PromoteRollout(self._stamp(request), *names, request.reason, request.stage)
-        return await self._steer(request, event)
+        return await self._submit(request, event)
 
-    async def _steer(self, request: SteeringRequest, event: Command) -> rollouts_pb2.Rollout:
+    async def _submit(self, request: RolloutCommandRequest, event: Command) -> rollouts_pb2.Rollout:
         names = parse_rollout(request.name)
         last, latest = find_rollout(self._handle.state, *names)
         digest = digest_of(request)
-        with self._memory.once(self._handle.state, request.request_id, digest) as first:
+        with self._memory.first_call(self._handle.state, request.request_id, digest) as first:
             if first:
                 await self._handle.submit(event)
         try:
@@ -116,7 +116,7 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         except RolloutNotFoundError:
             return _deleted(last, latest, self._handle.now_s())
 
-    def _stamp(self, request: SteeringRequest) -> Request:
+    def _stamp(self, request: RolloutCommandRequest) -> Request:
         return Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
 
 

@@ -26,17 +26,17 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.rpc.admission import Admission
+from echoplaned.rpc.deduplication import RequestDeduplicator
 from echoplaned.rpc.deps import MIB, RpcDeps
 from echoplaned.rpc.following import Watchers
 from echoplaned.rpc.health import HealthService
 from echoplaned.rpc.interceptor import ApiInterceptor
-from echoplaned.rpc.loads import LoadTally
+from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
 from echoplaned.rpc.models import ModelService
 from echoplaned.rpc.operations import OperationsService
 from echoplaned.rpc.planning import PlanningService
-from echoplaned.rpc.probing import HealthBook
+from echoplaned.rpc.probing import HealthChecker
 from echoplaned.rpc.reflection import add_reflection
-from echoplaned.rpc.repeats import RequestMemory
 from echoplaned.rpc.repository import RepositoryService
 from echoplaned.rpc.rollouts import RolloutService
 from echoplaned.rpc.status_service import StatusService
@@ -88,12 +88,12 @@ def build_server(deps: RpcDeps, *, options: ServerOptions | None = None) -> grpc
 
 def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...]) -> None:
     handle, lifecycle = deps.handle, deps.lifecycle
-    memory = RequestMemory()
-    tally = LoadTally(deps.start_time_s)
+    memory = RequestDeduplicator()
+    tally = LoadOutcomeCounter(deps.start_time_s)
     watchers = Watchers(deps.limits.max_watchers)
     admission = Admission(deps, memory, tally)
     models = ModelService(
-        handle, admission, memory, HealthBook(handle, deps.prober, deps.emit, deps.last_probe), deps.pid_of
+        handle, admission, memory, HealthChecker(handle, deps.prober, deps.emit, deps.last_probe), deps.pid_of
     )
     models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
     rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(RolloutService(handle, lifecycle, watchers, memory), server)

@@ -28,7 +28,7 @@ class OperationShares:
         self._admitted: set[str] = set()
 
     @contextmanager
-    def one_more(self, state: State, operation_id: str, peer: str) -> Iterator[None]:
+    def reserve(self, state: State, operation_id: str, peer: str) -> Iterator[None]:
         """Count an operation while its call is taken in, and from then on while it is open.
 
         Raises:
@@ -36,7 +36,7 @@ class OperationShares:
         """
         self._settle(state)
         try:
-            self._budget.take(peer)
+            self._budget.acquire(peer)
         except BudgetExceededError as refused:
             raise LimitExceededError(self._budget.what, str(refused), 5.0) from None
         self._owners[operation_id] = peer
@@ -51,7 +51,7 @@ class OperationShares:
         """Give back what has ended, and count what an earlier daemon left open."""
         open_now = {each.operation_id for each in state.operations.values() if not each.done}
         for gone in self._owners.keys() - open_now - self._admitted:
-            self._budget.give(self._owners.pop(gone))
+            self._budget.release(self._owners.pop(gone))
         for unknown in open_now - self._owners.keys():
             self._owners[unknown] = UNKNOWN
-            self._budget.hold(UNKNOWN)
+            self._budget.adjust(UNKNOWN)

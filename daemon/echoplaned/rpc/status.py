@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 
 from echoplane.googleapis import error_details_pb2, status_pb2
-from echoplaned.core.failure import Failure, Reason, Violation
+from echoplaned.core.failure import FailureDetail, InvalidField, Reason
 from echoplaned.core.plan import Component, Plan
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.convert.plans import plan_to_pb
@@ -21,7 +21,7 @@ DOMAIN = "echoplane.dev"
 # A status travels in the trailers, base64 and its message a second time; gRPC's receivers take 8 KiB of them before they refuse some.
 TRAILER_BYTES = 4096
 _MESSAGE_CHARS = 600
-_VIOLATIONS_KEPT = 16
+_MAX_VIOLATIONS = 16
 _DESCRIPTION_CHARS = 120
 
 
@@ -86,7 +86,7 @@ def code_of(reason: Reason) -> grpc.StatusCode:
     return TABLE[reason].code
 
 
-def to_status(failure: Failure) -> status_pb2.Status:
+def to_status(failure: FailureDetail) -> status_pb2.Status:
     """Return a failure with every detail, as an operation or a version carries it."""
     row = TABLE[failure.reason]
     number: int = row.code.value[0]
@@ -98,7 +98,7 @@ def to_status(failure: Failure) -> status_pb2.Status:
     return status
 
 
-def to_trailer(failure: Failure) -> status_pb2.Status:
+def to_trailer(failure: FailureDetail) -> status_pb2.Status:
     """Return a failure as a call's own status: as ``to_status``, less the parts that would not fit into trailers."""
     status = to_status(failure)
     for shorten in (_short_texts, _short_components, _short_plan, _no_plan):
@@ -109,25 +109,25 @@ def to_trailer(failure: Failure) -> status_pb2.Status:
     return status
 
 
-def _short_texts(failure: Failure) -> Failure:
+def _short_texts(failure: FailureDetail) -> FailureDetail:
     kept = tuple(
-        Violation(_cut(v.field, _DESCRIPTION_CHARS), _cut(v.description, _DESCRIPTION_CHARS))
-        for v in failure.violations[:_VIOLATIONS_KEPT]
+        InvalidField(_cut(v.field, _DESCRIPTION_CHARS), _cut(v.description, _DESCRIPTION_CHARS))
+        for v in failure.violations[:_MAX_VIOLATIONS]
     )
     left = len(failure.violations) - len(kept)
     if left:
-        kept = (*kept, Violation("", f"and {left} more"))
+        kept = (*kept, InvalidField("", f"and {left} more"))
     return replace(failure, message=_cut(failure.message, _MESSAGE_CHARS), violations=kept)
 
 
-def _short_components(failure: Failure) -> Failure:
+def _short_components(failure: FailureDetail) -> FailureDetail:
     if failure.plan is None:
         return failure
     components = tuple(Component(c.name, c.bytes) for c in failure.plan.components)
     return replace(failure, plan=replace(failure.plan, components=components))
 
 
-def _short_plan(failure: Failure) -> Failure:
+def _short_plan(failure: FailureDetail) -> FailureDetail:
     if failure.plan is None:
         return failure
     plan = replace(
@@ -141,7 +141,7 @@ def _short_plan(failure: Failure) -> Failure:
     return replace(failure, plan=plan)
 
 
-def _no_plan(failure: Failure) -> Failure:
+def _no_plan(failure: FailureDetail) -> FailureDetail:
     return replace(failure, plan=None)
 
 
@@ -149,7 +149,7 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _details(failure: Failure, row: Row) -> list[Message]:
+def _details(failure: FailureDetail, row: Row) -> list[Message]:
     details: list[Message] = []
     if failure.violations:
         details.append(_violations(failure, row.violations))
@@ -169,7 +169,7 @@ def _details(failure: Failure, row: Row) -> list[Message]:
     return details
 
 
-def _violations(failure: Failure, kind: Violations) -> Message:
+def _violations(failure: FailureDetail, kind: Violations) -> Message:
     detail: Message
     pairs = [(v.field, v.description) for v in failure.violations]
     match kind:

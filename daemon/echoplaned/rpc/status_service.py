@@ -30,18 +30,18 @@ from echoplaned.rpc.explain import explain
 from echoplaned.rpc.following import Watchers, closing, until_stop
 from echoplaned.rpc.health_view import model_health, ready_count
 from echoplaned.rpc.interceptor import Context
-from echoplaned.rpc.loads import LoadTally
+from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
 from echoplaned.rpc.lookup import find_model
 from echoplaned.rpc.names import parse_model
 
-EVENTS_KEPT = 10_000
+EVENTS_RETAINED = 10_000
 _SOURCE_TO_PB = by_name(diagnostics_pb2.CountSource, "COUNT_SOURCE", CountedBy)
 
 
 class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
     """Reads snapshots; changes nothing."""
 
-    def __init__(self, deps: RpcDeps, watchers: Watchers, tally: LoadTally) -> None:
+    def __init__(self, deps: RpcDeps, watchers: Watchers, tally: LoadOutcomeCounter) -> None:
         self._deps = deps
         self._handle = deps.handle
         self._watchers = watchers
@@ -116,7 +116,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         """Send events from a token on, or from now on, as they happen."""
         after = self._after(request.resume_token)
         subject = model_name(parse_model(request.model, "model")) if request.model else ""
-        with self._watchers.one_more(context.peer()):
+        with self._watchers.reserve(context.peer()):
             # The headers say that the stream has begun: what happens from here on will be told.
             await context.send_initial_metadata(())
             async with closing(self._handle.follow(after)) as told:
@@ -130,7 +130,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         if not token:
             return latest
         sequence = sequence_of(token)
-        if sequence > latest or sequence < latest - EVENTS_KEPT:
+        if sequence > latest or sequence < latest - EVENTS_RETAINED:
             raise PageTokenInvalidError
         return sequence
 

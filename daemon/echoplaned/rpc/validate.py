@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.text import is_clean
 
 # Rules over several fields name no field of their own; this is the one to change.
@@ -58,11 +58,13 @@ def parse(raw: bytes, from_bytes: Callable[[bytes], Message], method: str = "") 
     """
     most = MAX_SHORT_REQUEST_BYTES if method[1:].startswith(_SHORT_PACKAGES) else MAX_REQUEST_BYTES
     if len(raw) > most:
-        raise FieldInvalidError(Violation("", f"the request has {len(raw)} bytes, at most {most} are read: send less"))
+        raise FieldInvalidError(
+            InvalidField("", f"the request has {len(raw)} bytes, at most {most} are read: send less")
+        )
     try:
         return from_bytes(raw)
     except DecodeError:
-        raise FieldInvalidError(Violation("", "these bytes are no request of this method")) from None
+        raise FieldInvalidError(InvalidField("", "these bytes are no request of this method")) from None
 
 
 def check(request: Message) -> None:
@@ -84,26 +86,26 @@ def check(request: Message) -> None:
         raise FieldInvalidError(*violations)
 
 
-def _crowded_fields(message: Message, path: str) -> Iterator[Violation]:
+def _crowded_fields(message: Message, path: str) -> Iterator[InvalidField]:
     for field, value, inner in _set_fields(message, path):
         if field.is_repeated and len(value) > MAX_ENTRIES:
-            yield Violation(inner, f"has {len(value)} entries, far more than are allowed: nothing of it was read")
+            yield InvalidField(inner, f"has {len(value)} entries, far more than are allowed: nothing of it was read")
         elif field.message_type is not None:
             for step, child in _children(field, value):
                 yield from _crowded_fields(child, f"{inner}{step}")
 
 
-def _unclean_texts(message: Message, path: str) -> Iterator[Violation]:
+def _unclean_texts(message: Message, path: str) -> Iterator[InvalidField]:
     """Yield the fields whose text holds what cannot be seen; it would end up in tables and logs."""
     for field, value, inner in _set_fields(message, path):
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key, one in value.items():
                 if not all(is_clean(text) for text in (key, one) if isinstance(text, str)):
-                    yield Violation(f"{inner}[{_subscript(key)}]", _UNCLEAN)
+                    yield InvalidField(f"{inner}[{_subscript(key)}]", _UNCLEAN)
         elif field.type == FieldDescriptor.TYPE_STRING:
             texts = value if field.is_repeated else (value,)
             if not all(map(is_clean, texts)):
-                yield Violation(inner, _UNCLEAN)
+                yield InvalidField(inner, _UNCLEAN)
         if field.message_type is not None:
             for step, child in _children(field, value):
                 yield from _unclean_texts(child, f"{inner}{step}")
@@ -114,14 +116,14 @@ def _set_fields(message: Message, path: str) -> Iterator[tuple[FieldDescriptor, 
         yield field, value, f"{path}.{field.name}" if path else field.name
 
 
-def _broken_rules(request: Message) -> Iterator[Violation]:
+def _broken_rules(request: Message) -> Iterator[InvalidField]:
     for violation in _validator.collect_violations(request):
         found = violation.proto
         path = _path(found.field) if found.field else ""
         own = _FIELD_OF_RULE.get(found.rule_id or "")
         if own is not None:
             path = f"{path}.{own}" if path else own
-        yield Violation(path, f"{found.message or found.rule_id}{' (key)' if found.for_key else ''}")
+        yield InvalidField(path, f"{found.message or found.rule_id}{' (key)' if found.for_key else ''}")
 
 
 def _path(field: Any) -> str:  # noqa: ANN401 - protovalidate's own message class, which it does not export
@@ -138,12 +140,12 @@ def _subscript(value: object) -> str:
     return json.dumps(value[:_KEY_CHARS]) if isinstance(value, str) else str(value)
 
 
-def _unknown_fields(message: Message, path: str) -> Iterator[Violation]:
+def _unknown_fields(message: Message, path: str) -> Iterator[InvalidField]:
     # The stub of UnknownFieldSet lacks iteration, which is all that there is to it.
     for unknown in cast(Iterable[Any], UnknownFieldSet(message)):
         number = str(unknown.field_number)
         text = f"{message.DESCRIPTOR.full_name} has no field with this number in this version of the API"
-        yield Violation(f"{path}.{number}" if path else number, text)
+        yield InvalidField(f"{path}.{number}" if path else number, text)
     for field, value, inner in _set_fields(message, path):
         if field.message_type is None:
             continue

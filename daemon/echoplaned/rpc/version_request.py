@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import ModelFacts
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec
 from echoplaned.core.state import Version
 from echoplaned.engine_kinds import DEFAULT_KIND
@@ -65,11 +65,11 @@ def new_spec(request: VersionRequest, found: InspectedSource, default_max_concur
     longest = facts.max_context_length
     if found.weights_format and request.shape.dtype is not None:
         text = f"the file's weights are {found.weights_format} and are served as they are: leave dtype out"
-        raise FieldInvalidError(Violation("dtype", text))
+        raise FieldInvalidError(InvalidField("dtype", text))
     default = ServingShape(facts.stored_dtype, 0, default_max_concurrency, DEFAULT_KIND.name)
     shape = request.shape.complete(replace(default, weights_format=found.weights_format))
     if shape.context_length > longest:
-        raise FieldInvalidError(Violation("context_length", f"the checkpoint allows at most {longest} tokens"))
+        raise FieldInvalidError(InvalidField("context_length", f"the checkpoint allows at most {longest} tokens"))
     reservoir = request.reservoir or ReservoirOverrides()
     return VersionSpec(request.source_uri, found.path, facts.digest, shape, reservoir)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from echoplaned.core.effects import Announce
 
-KEPT_IN_MEMORY = 1000
+ANNOUNCES_IN_MEMORY = 1000
 PAGE = 500
 
 ReadStored = Callable[[int, int], tuple[Announce, ...]]
@@ -20,7 +20,7 @@ class AnnounceLog:
 
     def __init__(self, read_stored: ReadStored) -> None:
         self._read_stored = read_stored
-        self._recent: deque[Announce] = deque(maxlen=KEPT_IN_MEMORY)
+        self._recent: deque[Announce] = deque(maxlen=ANNOUNCES_IN_MEMORY)
         self._arrived = asyncio.Event()
 
     def append(self, announce: Announce) -> None:

@@ -28,8 +28,8 @@ class Dispatcher:
         match effect:
             case fx.PlaceInstance():
                 self.planner.place(effect, state)
-            case fx.ExplainReading():
-                self.planner.explain_reading(effect, state)
+            case fx.ExplainMemory():
+                self.planner.explain_memory(effect, state)
             case fx.StartEngine():
                 self.engines.start(effect)
             case fx.ProbeEngine():
@@ -47,7 +47,7 @@ class Dispatcher:
             case fx.FinishOperation():
                 self._finished(effect, state)
             case fx.Announce():
-                self.observer.announced(effect)
+                self.observer.on_announced(effect)
             case fx.Persist() | fx.Reply():
                 pass  # the loop's own
 
@@ -55,8 +55,8 @@ class Dispatcher:
         operation = effect.operation
         model = state.models.get(operation.model)
         if operation.kind is OperationKind.DELETE_MODEL and model is None:
-            self.routes.forget(operation.model)
+            self.routes.remove(operation.model)
         if operation.kind is OperationKind.UPDATE and operation.rollout_id:
             # An update ends with its rollout, also where the model ended with both.
             self.gates.end(operation.rollout_id)
-        self.observer.finished(effect, state)
+        self.observer.on_finished(effect, state)

@@ -47,7 +47,7 @@ def contain(failed: Callable[[BaseException], None]) -> Iterator[None]:
         failed(error)
 
 
-async def contained(work: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[BaseException], None]) -> None:
+async def run_contained(work: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[BaseException], None]) -> None:
     """Run an adapter's job; what it raises is told."""
     with contain(failed):
         await work()

@@ -12,7 +12,7 @@ import structlog
 
 from echoplaned.core import effects as fx
 from echoplaned.core.commands import Command
-from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
+from echoplaned.core.errors import DaemonError, StoreUnavailableError
 from echoplaned.core.events import Event, Tick
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.queries import version_exists
@@ -118,7 +118,7 @@ class Loop:
         """Give a command and wait until it is committed or refused.
 
         Raises:
-            EchoplaneError: the command was refused, or the store cannot be written; nothing changed.
+            DaemonError: the command was refused, or the store cannot be written; nothing changed.
         """
         answer: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Item(command, answer))
@@ -194,7 +194,7 @@ class Loop:
         return None
 
     def _step_failed(self, item: _Item, error: BaseException) -> None:
-        if item.answer is not None and isinstance(error, EchoplaneError):
+        if item.answer is not None and isinstance(error, DaemonError):
             _refuse(item, error)
             return
         # An adapter's event is never refused by the core: whatever it raises there is a mistake of ours.
@@ -282,7 +282,7 @@ class Loop:
     def _publish(self, state: State) -> None:
         before, self._state = self._state, state
         if self._performer is not None:
-            self._performer.changed(before, state)
+            self._performer.on_changed(before, state)
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -13,7 +13,7 @@ from echoplaned.runtime.faults import AdapterFaults, contain
 
 _ADAPTERS: Mapping[type[fx.Effect], str] = MappingProxyType(
     {
-        fx.ExplainReading: "planner",
+        fx.ExplainMemory: "planner",
         fx.UndrainEngine: "engines",
         fx.FinishOperation: "forgetting",
         fx.Announce: "observer",
@@ -34,9 +34,9 @@ class Performer:
         with contain(partial(self._failed, effect)):
             self._dispatcher.perform(effect, state)
 
-    def changed(self, before: State, after: State) -> None:
+    def on_changed(self, before: State, after: State) -> None:
         """Tell the observer of a new state."""
-        self._observed("changed", lambda: self._dispatcher.observer.changed(before, after))
+        self._observed("changed", lambda: self._dispatcher.observer.on_changed(before, after))
 
     def _observed(self, what: str, tell: Callable[[], None]) -> None:
         with contain(lambda error: self._faults.note("observer", (what,), error)):

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
-from echoplaned.core.calibration import Reading
+from echoplaned.core.calibration import MemorySample
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
 from echoplaned.store import schema
@@ -151,11 +151,11 @@ def _operations(state: State) -> dict[Key, _Placed[Operation]]:
     return {_same(name, operation.operation_id): _Placed(operation) for name, operation in state.operations.items()}
 
 
-def _readings(state: State) -> dict[Key, _Placed[Reading]]:
-    placed: dict[Key, _Placed[Reading]] = {}
+def _readings(state: State) -> dict[Key, _Placed[MemorySample]]:
+    placed: dict[Key, _Placed[MemorySample]] = {}
     for window in state.calibrations:
         key = window.key
-        for position, reading in enumerate(window.readings):
+        for position, reading in enumerate(window.samples):
             place = (key.engine, key.engine_version, key.device, reading.subject)
             placed[_new(place, placed)] = _Placed(reading, position)
     return placed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echoplaned.core.errors import EchoplaneError, StoreUnavailableError
-from echoplaned.core.failure import Failure
+from echoplaned.core.errors import DaemonError, StoreUnavailableError
+from echoplaned.core.failure import FailureDetail
 
 
 class StoreCorruptError(StoreUnavailableError):
@@ -13,7 +13,7 @@ class StoreCorruptError(StoreUnavailableError):
 
     def __init__(self, detail: str) -> None:
         message = f"the store cannot be read: {detail}"
-        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+        DaemonError.__init__(self, message, FailureDetail(self.reason, message))
 
 
 class StateDirError(StoreUnavailableError):
@@ -21,7 +21,7 @@ class StateDirError(StoreUnavailableError):
 
     def __init__(self, path: Path, detail: str) -> None:
         message = f"state directory {str(path)!r} cannot be used: {detail}"
-        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+        DaemonError.__init__(self, message, FailureDetail(self.reason, message))
 
 
 class StateDirLockedError(StateDirError):
@@ -45,5 +45,5 @@ class FilesReplacedError(StoreUnavailableError):
             f"the store cannot be written: {name} was removed or replaced while the daemon ran; nothing was changed. "
             "Put it back, or stop the daemon, look after the state directory, and start it again"
         )
-        EchoplaneError.__init__(self, message, Failure(self.reason, message))
+        DaemonError.__init__(self, message, FailureDetail(self.reason, message))
         self.name = name

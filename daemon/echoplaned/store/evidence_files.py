@@ -55,7 +55,7 @@ class EvidenceFiles:
         except FileNotFoundError:
             return None
 
-    def forget(self, rollout_id: str) -> None:
+    def delete(self, rollout_id: str) -> None:
         """Remove a rollout's evidence, if there is any.
 
         Raises:
@@ -70,7 +70,7 @@ class EvidenceFiles:
                 if path.suffix in {_ENDING, _NEW} and path.stem not in rollout_ids:
                     path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("evidence.left", detail=str(error))
+            log.warning("evidence.not_deleted", detail=str(error))
 
     def _path(self, rollout_id: str) -> Path:
         # Ids are drawn by the daemon from 32 letters and digits; another one must not lead out of the folder.

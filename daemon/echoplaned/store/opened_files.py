@@ -78,7 +78,7 @@ class OpenedFiles:
         with self._guard:
             return not self._is_same(self._wal) and all(map(self._is_same, (self._database.parent, self._database)))
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Let go of everything: the next connection is the first."""
         with self._guard:
             self._known.clear()

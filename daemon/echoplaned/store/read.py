@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from echoplaned.core.calibration import EngineKey, Reading, Window
+from echoplaned.core.calibration import EngineKey, MemorySample, SampleWindow
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
 from echoplaned.store import schema
@@ -123,9 +123,9 @@ def _operations(connection: sa.Connection) -> Mapping[str, Operation]:
     return MappingProxyType(found)
 
 
-def _calibrations(connection: sa.Connection) -> tuple[Window, ...]:
-    found: dict[EngineKey, list[Reading]] = defaultdict(list)
+def _calibrations(connection: sa.Connection) -> tuple[SampleWindow, ...]:
+    found: dict[EngineKey, list[MemorySample]] = defaultdict(list)
     for row in _rows(connection, schema.readings, "position"):
-        reading: Reading = READINGS.value(row, {"subject": row["subject"]})
+        reading: MemorySample = READINGS.value(row, {"subject": row["subject"]})
         found[EngineKey(row["engine"], row["engine_version"], row["device"])].append(reading)
-    return tuple(Window(key, tuple(found[key])) for key in sorted(found))
+    return tuple(SampleWindow(key, tuple(found[key])) for key in sorted(found))

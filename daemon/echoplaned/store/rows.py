@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from echoplaned.core.calibration import Reading
+from echoplaned.core.calibration import MemorySample
 from echoplaned.core.effects import Announce
 from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, Version
 from echoplaned.store import schema
@@ -109,7 +109,7 @@ READINGS = Entity(
     schema.readings,
     ("engine", "engine_version", "device", "subject"),
     ("time_s",),
-    Codec(Reading, frozenset({"subject"})),
+    Codec(MemorySample, frozenset({"subject"})),
 )
 ANNOUNCES = Entity(
     schema.announces,

@@ -30,7 +30,7 @@ from echoplaned.store.rows import ANNOUNCES, Key, Row
 from echoplaned.store.soundness import check_soundness
 
 DATABASE_NAME = "echoplane.db"
-KEPT_ANNOUNCES = 10_000
+ANNOUNCES_RETAINED = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -224,7 +224,7 @@ class SqlStore:
         if self._copy is not None:
             self._copy.close()
         if self._files is not None:
-            self._files.forget()
+            self._files.reset()
 
     def _swap_epoch(self, connection: sa.Connection, expected: int, after: State) -> None:
         """Move the epochs on; the first statement of a commit, so that it takes the write lock before anything else is done."""
@@ -297,4 +297,4 @@ def _append(connection: sa.Connection, announces: tuple[Announce, ...]) -> None:
     rows: list[dict[str, Any]] = [ANNOUNCES.row((announce.sequence,), announce) for announce in announces]
     connection.execute(sa.insert(schema.announces), rows)
     newest = max(announce.sequence for announce in announces)
-    connection.execute(sa.delete(schema.announces).where(schema.announces.c.sequence <= newest - KEPT_ANNOUNCES))
+    connection.execute(sa.delete(schema.announces).where(schema.announces.c.sequence <= newest - ANNOUNCES_RETAINED))

@@ -15,7 +15,7 @@ from echoplaned.supervisor.leader import Supervisor
 from echoplaned.supervisor.log import EngineLog
 from echoplaned.supervisor.process import become_subreaper
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, LeaderArguments, read_arguments
-from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError, WorkerPhase
+from echoplaned.worker_contract.record import RecordFile, RecordTakenError, WorkerPhase
 from echoplaned.worker_contract.server import LeaderServer
 
 EXIT_ARGUMENTS = 2
@@ -30,14 +30,14 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_ARGUMENTS
     try:
-        keeper = RecordKeeper(arguments.state_dir, arguments.worker_id, kind.name)
+        record_file = RecordFile(arguments.state_dir, arguments.worker_id, kind.name)
     except RecordTakenError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_TAKEN
     become_subreaper()
-    code = asyncio.run(_lead(keeper, kind, prefix, arguments))
+    code = asyncio.run(_lead(record_file, kind, prefix, arguments))
     if code == 0:
-        keeper.release()
+        record_file.release()
     return code
 
 
@@ -54,7 +54,7 @@ def _read_engine(text: str) -> tuple[EngineKind, str]:
     return replace(kind, name=name), prefix
 
 
-async def _lead(keeper: RecordKeeper, kind: EngineKind, prefix: str, arguments: LeaderArguments) -> int:
+async def _lead(record_file: RecordFile, kind: EngineKind, prefix: str, arguments: LeaderArguments) -> int:
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def end(code: int) -> None:
@@ -62,10 +62,10 @@ async def _lead(keeper: RecordKeeper, kind: EngineKind, prefix: str, arguments: 
             ended.set_result(code)
 
     log = EngineLog(_log_path(arguments.state_dir, arguments.worker_id), engine_of(kind))
-    leader = Supervisor(keeper, kind, prefix, log, end)
-    server = LeaderServer(leader, keeper)
+    leader = Supervisor(record_file, kind, prefix, log, end)
+    server = LeaderServer(leader, record_file)
     await server.start(arguments.listen, await leader.open(server.server))
-    keeper.update(WorkerPhase.SPARE)
+    record_file.update(WorkerPhase.STANDBY)
     told = asyncio.create_task(server.wait_for_stop())
     await asyncio.wait((told, ended), return_when=asyncio.FIRST_COMPLETED)
     if ended.done():

@@ -27,9 +27,9 @@ from echoplaned.worker_contract.content import Content, open_content
 from echoplaned.worker_contract.inference.counters import Counters as CallCounters
 from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
-from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
+from echoplaned.worker_contract.record import RecordFile, WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Counters, Report, StartProgress
-from echoplaned.worker_contract.service import TraceOutlet
+from echoplaned.worker_contract.service import TraceRecorder
 
 GGUF: Final = ".gguf"
 
@@ -52,26 +52,26 @@ class Supervisor:
     """A leader whose engine is a child of another make. Everything happens on one event loop.
 
     Args:
-        keeper: its record.
+        record_file: its record.
         kind: what it leads, as the daemon's settings name it.
         prefix: where that is installed.
         log: takes the engine's output.
         end: ends this process with a code.
     """
 
-    traces: TraceOutlet | None = None
+    traces: TraceRecorder | None = None
 
     def __init__(
-        self, keeper: RecordKeeper, kind: EngineKind, prefix: str, log: EngineLog, end: Callable[[int], None]
+        self, record_file: RecordFile, kind: EngineKind, prefix: str, log: EngineLog, end: Callable[[int], None]
     ) -> None:
-        self._keeper = keeper
+        self._record_file = record_file
         self._kind = kind
         self._prefix = prefix
         self._log = log
         self._end = end
         self._counters = CallCounters(time.monotonic)
         self._latencies = Latencies(time.monotonic)
-        self.inference = InferenceService(keeper.record.control_key, self._counters, self._latencies)
+        self.inference = InferenceService(record_file.record.control_key, self._counters, self._latencies)
         self._order: LoadOrder | None = None
         self._loading: asyncio.Task[Loaded] | None = None
         self._build: Build | None = None
@@ -114,12 +114,12 @@ class Supervisor:
             )
         latencies = numbers.histograms if numbers is not None and numbers.histograms else self._latencies.report()
         return Report(
-            phase=self._keeper.record.phase,
+            phase=self._record_file.record.phase,
             counters=counters,
             flags=_flags(self._kind, self._build),
             idle_s=watch.idle_s(calls.seconds_since_last_arrival) if watch is not None else None,
             progress=(numbers.steps if numbers is not None else 0) + calls.ok,
-            memory=watch.memory.report() if watch is not None else Report(WorkerPhase.SPARE).memory,
+            memory=watch.memory.report() if watch is not None else Report(WorkerPhase.STANDBY).memory,
             failure=self._failure,
             draining=self._draining,
             instance=str(order.instance) if order is not None else "",
@@ -154,7 +154,7 @@ class Supervisor:
     async def stop(self) -> None:
         """End the engine and all that it started: with a grace only where it serves, as one that starts may swallow SIGTERM."""
         self._stopping = True
-        serves = self._keeper.record.phase is WorkerPhase.READY
+        serves = self._record_file.record.phase is WorkerPhase.READY
         if self._watch is not None:
             self._watch.close()
         if self._loading is not None:
@@ -167,21 +167,21 @@ class Supervisor:
     # --- the start ---
 
     async def _load(self, order: LoadOrder) -> Loaded:
-        self._keeper.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
+        self._record_file.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
         self._tell()
         began_s = time.monotonic()
         try:
             served = await self._start(order)
         except LoadFailedError as error:
             self._failure = str(error)
-            self._keeper.update(WorkerPhase.FAILED)
+            self._record_file.update(WorkerPhase.FAILED)
             if self._engine is not None:
                 await self._engine.end(0.0)
             self._remove_socket()
             self._tell()
             raise
         self.inference.served = served
-        self._keeper.update(WorkerPhase.READY, endpoints=self._endpoints())
+        self._record_file.update(WorkerPhase.READY, endpoints=self._endpoints())
         self._tell()
         version = self._build.version if self._build is not None else ""
         return Loaded(served.signature, version, load_s=time.monotonic() - began_s)
@@ -196,7 +196,7 @@ class Supervisor:
         model = order.source_path if content is None else content.directory
         if content is not None and order.source_path.suffix == GGUF:
             model /= order.source_path.name
-        places = Places(model, self._keeper.socket_path, self._keeper.scratch_dir)
+        places = Places(model, self._record_file.socket_path, self._record_file.scratch_dir)
         prepared = prepare(order, self._kind, self._build, places)
         self._prepared = prepared
         self._log.note(f"starting {' '.join(prepared.command)}"[:1500])
@@ -229,14 +229,14 @@ class Supervisor:
         if order.content is None:
             return None
         try:
-            return self._sources.enter_context(open_content(order, self._keeper.links_dir))
+            return self._sources.enter_context(open_content(order, self._record_file.links_dir))
         except SourceChangedError as error:
             raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error
         except LoadError as error:
             raise LoadFailedError(str(error), retryable=error.retryable) from error
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
-        own = tuple(one for one in self._keeper.record.endpoints if one.protocol is EndpointProtocol.OIP_GRPC)
+        own = tuple(one for one in self._record_file.record.endpoints if one.protocol is EndpointProtocol.OIP_GRPC)
         if self._prepared is None:
             return own
         address = self._prepared.address
@@ -255,7 +255,7 @@ class Supervisor:
 
     def _exited(self, code: int) -> None:
         """The engine has ended. In a start whoever waits for it says so; later it is a loss, whatever its code."""
-        if self._stopping or self._keeper.record.phase is not WorkerPhase.READY:
+        if self._stopping or self._record_file.record.phase is not WorkerPhase.READY:
             return
         how = f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
         self._log.note(f"the engine ended unasked, {how}; {self._log.why() or 'it wrote nothing'}")

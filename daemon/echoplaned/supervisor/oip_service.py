@@ -261,7 +261,7 @@ def _read(request: oip.ModelInferRequest, served: Served, *, is_daemon: bool) ->
     if not is_daemon:
         check_allowed(request.parameters)
     order = check_request(request, served, served.signature).read()
-    if order.requantised:
+    if order.as_int8:
         raise InvalidInputError("this engine cannot answer as in INT8: only the embedded engine has the weights for it")
     return order
 

@@ -11,7 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from echoplaned.core.failure import Violation
+from echoplaned.core.failure import InvalidField
 from echoplaned.settings import Address, SettingsInvalidError
 
 PATH = "/metrics"
@@ -34,7 +34,7 @@ class MetricsServer:
             description = (
                 f"{listen} cannot be listened on: {error.strerror} (--metrics-listen, ECHOPLANE_METRICS_LISTEN)"
             )
-            raise SettingsInvalidError(Violation("metrics_listen", description)) from error
+            raise SettingsInvalidError(InvalidField("metrics_listen", description)) from error
         self._server.set_app(_only_metrics(make_wsgi_app(registry)))
         self.address = Address(listen.host, self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True)

@@ -29,11 +29,11 @@ class LoopObserver:
         self._standby = standby
         self._held = False
 
-    def announced(self, announce: Announce) -> None:
+    def on_announced(self, announce: Announce) -> None:
         """Write it to the log, under the ids that it is about."""
         log.info(announce.kind, subject=announce.subject, text=announce.text, sequence=announce.sequence)
 
-    def changed(self, before: State, after: State) -> None:
+    def on_changed(self, before: State, after: State) -> None:
         """Warming a leader on standby takes a core that a judged rollout would miss: none while one is under way."""
         del before
         held = any(m.rollout is not None and m.rollout.phase in _JUDGED for m in after.models.values())
@@ -41,7 +41,7 @@ class LoopObserver:
             self._held = held
             self._standby.hold_refill(held=held)
 
-    def finished(self, effect: FinishOperation, state: State) -> None:
+    def on_finished(self, effect: FinishOperation, state: State) -> None:
         """Write an operation's end to the log."""
         del state
         operation = effect.operation

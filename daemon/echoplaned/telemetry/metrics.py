@@ -31,7 +31,7 @@ _RPC_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 
 @dataclass(frozen=True, slots=True)
-class XdsTypeReading:
+class XdsTypeCounts:
     """One xDS resource type since the daemon started. ``type``: its short name, for example ``CLUSTER``."""
 
     type: str
@@ -41,11 +41,11 @@ class XdsTypeReading:
 
 
 @dataclass(frozen=True, slots=True)
-class XdsReading:
+class XdsCounts:
     """The xDS server in numbers. ``streams``: open now."""
 
     streams: int = 0
-    by_type: tuple[XdsTypeReading, ...] = ()
+    by_type: tuple[XdsTypeCounts, ...] = ()
 
 
 def _no_events() -> int:
@@ -61,14 +61,14 @@ def _no_traces() -> Mapping[VersionKey, TraceCounts]:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class MetricSources:
     """Where gauges come from; called by the thread that serves a request, so each must be cheap and only read.
 
     ``events``: how many events the loop has processed since the daemon started; ``faults``: how often each adapter raised since then.
     """
 
     state: Callable[[], State] = State
-    xds: Callable[[], XdsReading] = XdsReading
+    xds: Callable[[], XdsCounts] = XdsCounts
     events: Callable[[], int] = _no_events
     traces: Callable[[], Mapping[VersionKey, TraceCounts]] = _no_traces
     faults: Callable[[], Mapping[str, int]] = _no_faults
@@ -92,7 +92,7 @@ class _ClosedLabel:
 class Metrics:
     """Every metric of the daemon, in a registry of its own. Methods may be called from any thread and return at once."""
 
-    def __init__(self, readings: Readings | None = None) -> None:
+    def __init__(self, sources: MetricSources | None = None) -> None:
         self.registry = CollectorRegistry()
         self._gate, self._method = _ClosedLabel(MAX_GATES), _ClosedLabel(MAX_METHODS)
         self._load_seconds = Histogram(
@@ -133,7 +133,7 @@ class Metrics:
             registry=self.registry,
             buckets=_RPC_BUCKETS_S,
         )
-        self.registry.register(_ReadCollector(readings or Readings()))
+        self.registry.register(_ReadCollector(sources or MetricSources()))
 
     def state_changed(self, before: State, after: State) -> None:
         """Count what two states that follow each other differ in: loads that ended, how long they took, cache hits and misses."""
@@ -198,18 +198,18 @@ def _load_of(version: Version | None) -> tuple[float, float | None] | None:
 class _ReadCollector(Collector):
     """Reads the gauges, and the counters that are counted elsewhere, when somebody asks."""
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
+    def __init__(self, sources: MetricSources) -> None:
+        self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric that is read."""
-        state = self._readings.state()
+        state = self._sources.state()
         yield from _of_models(state)
         yield from of_devices(state)
-        yield from _of_xds(self._readings.xds())
-        yield from _of_traces(self._readings.traces())
-        yield from _of_faults(state, dict(self._readings.faults()))
-        yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._readings.events())
+        yield from _of_xds(self._sources.xds())
+        yield from _of_traces(self._sources.traces())
+        yield from _of_faults(state, dict(self._sources.faults()))
+        yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._sources.events())
         yield CounterMetricFamily(
             "echoplane_stale_events",
             "Events that came too late or twice, and changed nothing.",
@@ -284,12 +284,12 @@ def _of_traces(counts: Mapping[VersionKey, TraceCounts]) -> Iterator[Metric]:
     yield from (received, dropped)
 
 
-def _of_xds(reading: XdsReading) -> Iterator[Metric]:
-    yield GaugeMetricFamily("echoplane_xds_streams", "xDS streams that are open.", value=reading.streams)
+def _of_xds(counts: XdsCounts) -> Iterator[Metric]:
+    yield GaugeMetricFamily("echoplane_xds_streams", "xDS streams that are open.", value=counts.streams)
     pushes = CounterMetricFamily("echoplane_xds_pushes", "Responses that were sent.", labels=("type",))
     acks = CounterMetricFamily("echoplane_xds_acks", "Responses that clients accepted.", labels=("type",))
     nacks = CounterMetricFamily("echoplane_xds_nacks", "Responses that clients refused.", labels=("type",))
-    for each in reading.by_type:
+    for each in counts.by_type:
         pushes.add_metric((each.type,), each.pushes)
         acks.add_metric((each.type,), each.acks)
         nacks.add_metric((each.type,), each.nacks)

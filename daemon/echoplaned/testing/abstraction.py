@@ -9,12 +9,12 @@ from collections.abc import Hashable
 from dataclasses import replace
 from types import MappingProxyType
 
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_AFTER_S, AdapterFault, EffectKey
 from echoplaned.core.holding import is_held
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
-from echoplaned.core.queries import is_wanted
+from echoplaned.core.queries import needs_instances
 from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Hold, Instance, InstanceState, Model, Rollout, RoutesProgress, State, Version
@@ -45,7 +45,7 @@ def _canonical_model(model: Model, now_s: float) -> Model:
     versions = {name: _canonical_version(v, now_s) for name, v in model.versions.items()}
     rollout = model.rollout
     if rollout is not None:
-        ending = Failure(Reason.ROLLED_BACK, "") if rollout.ending is not None else None
+        ending = FailureDetail(Reason.ROLLED_BACK, "") if rollout.ending is not None else None
         rollout = replace(
             rollout,
             evidence_window=0,
@@ -90,7 +90,7 @@ def _canonical_faults(model: Model) -> tuple[AdapterFault, ...]:
     return () if fault is None else (replace(fault, key=_PUBLISH, count=_WORN + 1, retry_at_s=0.0),)
 
 
-def worn(state: State, key: EffectKey) -> State:
+def with_failures_exhausted(state: State, key: EffectKey) -> State:
     """Return the state in which an effect has failed so often that the next failure gives it up."""
     fault = AdapterFault(key, "adapter", "Bug", _WORN, 0.0)
     others = {name: tuple(f for f in m.faults if not f.is_about(key)) for name, m in state.models.items()}
@@ -99,7 +99,7 @@ def worn(state: State, key: EffectKey) -> State:
 
 def by_faults(state: State) -> State:
     """Return the state in which every version that failed did so by a fault of an adapter."""
-    failure = Failure(Reason.ADAPTER_FAILED, "")
+    failure = FailureDetail(Reason.ADAPTER_FAILED, "")
     models = {}
     for name, model in state.models.items():
         versions = {n: replace(v, failure=failure) if v.failure else v for n, v in model.versions.items()}
@@ -115,7 +115,7 @@ def _canonical_version(version: Version, now_s: float) -> Version:
     instances = tuple(_canonical_instance(i, now_s) for i in version.instances)
     ordered = sorted(instances, key=shape)
     instances = tuple(_renumbered(version, n, i) for n, i in enumerate(ordered))
-    failure = Failure(Reason.ENGINE_START_FAILED, "") if version.failure is not None else None
+    failure = FailureDetail(Reason.ENGINE_START_FAILED, "") if version.failure is not None else None
     return replace(version, instances=instances, next_ordinal=len(instances), failure=failure, load_duration_s=0.0)
 
 
@@ -162,7 +162,7 @@ def key_of(state: State, now_s: float = 0.0) -> Hashable:
     versions = tuple(
         (
             name,
-            is_wanted(v),
+            needs_instances(v),
             v.delete_when_stopped,
             v.failure is not None,
             tuple(sorted(shape(i, now_s) for i in v.instances)),
@@ -198,7 +198,7 @@ def describe(state: State) -> str:
     parts = []
     for name, version in sorted(model.versions.items()):
         states = " ".join(f"{i.state}{'/' + i.outcome if i.outcome else ''}" for i in version.instances)
-        flags = ("" if is_wanted(version) else " unwanted") + (" failed" if version.failure is not None else "")
+        flags = ("" if needs_instances(version) else " unwanted") + (" failed" if version.failure is not None else "")
         parts.append(f"{name}[{states}{flags}]")
     r = model.rollout
     if r is not None:
@@ -207,4 +207,4 @@ def describe(state: State) -> str:
     return " ".join((*parts, acknowledged, "deleting" if model.deleting else ""))
 
 
-__all__ = ["MODEL", "SAID", "by_faults", "canonical", "describe", "key_of", "shape", "worn"]
+__all__ = ["MODEL", "SAID", "by_faults", "canonical", "describe", "key_of", "shape", "with_failures_exhausted"]

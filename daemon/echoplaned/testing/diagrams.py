@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from echoplaned.core.signals import INSTANCE_ORIGINS, ROLLOUT_ORIGINS, From
+from echoplaned.core.signals import INSTANCE_ORIGINS, ROLLOUT_ORIGINS, SignalSource
 from echoplaned.core.tables import INSTANCE_TABLE, ROLLOUT_TABLE, InstanceCell, RolloutCell
 
 SignalT = TypeVar("SignalT", bound=StrEnum)
@@ -67,7 +67,7 @@ def _rollout_action(cell: RolloutCell) -> str:
     return _plain(cell.action) + more + (f" ({cell.hold.value})" if cell.hold is not None else "")
 
 
-def _origins(origins: Mapping[SignalT, From]) -> list[str]:
+def _origins(origins: Mapping[SignalT, SignalSource]) -> list[str]:
     rows = [f"| {_plain(signal)} | {source.origin.value} | {source.when} |" for signal, source in origins.items()]
     return ["| signal | from | when |", "|---|---|---|", *rows]
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from echoplaned.testing.engine_stage import Stage
 
 
-class Need(StrEnum):
+class CaseNeed(StrEnum):
     """What a case may need that an engine may lack."""
 
     CHILDREN = "CHILDREN"
@@ -32,11 +32,11 @@ class Case:
 
     name: str
     play: Callable[[Stage], Awaitable[None]]
-    needs: Need | None = None
+    needs: CaseNeed | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseOutcome:
     """How a case went.
 
     Attributes:

@@ -29,7 +29,7 @@ from echoplaned.core.events import (
 from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
-from echoplaned.testing.engine_case import Case, Need, Outcome
+from echoplaned.testing.engine_case import Case, CaseNeed, CaseOutcome
 from echoplaned.testing.engine_help import kill_and_wait, loads, put_record, report_of, until
 from echoplaned.testing.engine_stage import KEY, Stage, Subject, check, open_stage, was_killed
 from echoplaned.testing.garbage import GarbageServer
@@ -39,19 +39,19 @@ from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
 
-async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) -> AsyncGenerator[Outcome, None]:
+async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) -> AsyncGenerator[CaseOutcome, None]:
     """Play the cases for a subject in a state directory of its own."""
     async with open_stage(subject, state_dir) as stage:
         for case in cases:
             if case.needs is not None and case.needs in subject.lacks:
-                yield Outcome(case.name, skipped=f"{case.needs}: {subject.lacks[case.needs]}")
+                yield CaseOutcome(case.name, skipped=f"{case.needs}: {subject.lacks[case.needs]}")
                 continue
             began_s, failure = time.monotonic(), ""
             try:
                 await case.play(stage)
             except AssertionError as error:
                 failure = f"FAILED: {error}"
-            yield Outcome(case.name, time.monotonic() - began_s, failure)
+            yield CaseOutcome(case.name, time.monotonic() - began_s, failure)
 
 
 # --- a good life ---
@@ -350,11 +350,11 @@ _NEW_FIELDS = frozenset({"kind", "contract", "mark", "endpoints"})
 GOOD_LIFE: tuple[Case, ...] = (
     Case("start, ready, the same order again", starts),
     Case("golden probes", passes_probes),
-    Case("memory after the probes", measures_memory, Need.MEMORY),
-    Case("requests are counted", counts_requests, Need.COUNTERS),
-    Case("a golden text is scored", scores, Need.SCORING),
-    Case("traces", traces, Need.TRACES),
-    Case("latency histograms", has_histograms, Need.HISTOGRAMS),
+    Case("memory after the probes", measures_memory, CaseNeed.MEMORY),
+    Case("requests are counted", counts_requests, CaseNeed.COUNTERS),
+    Case("a golden text is scored", scores, CaseNeed.SCORING),
+    Case("traces", traces, CaseNeed.TRACES),
+    Case("latency histograms", has_histograms, CaseNeed.HISTOGRAMS),
     Case("adopt", is_adopted),
     Case("adopt a record of contract 1", is_adopted_from_contract_1),
     Case("drain, undrain, deadline", drains),
@@ -362,7 +362,7 @@ GOOD_LIFE: tuple[Case, ...] = (
     Case("stop", stops),
 )
 DEATHS: tuple[Case, ...] = (
-    Case("kill of a child", a_killed_child_ends_it, Need.CHILDREN),
+    Case("kill of a child", a_killed_child_ends_it, CaseNeed.CHILDREN),
     Case("kill of the leader", a_killed_leader_ends_it),
     Case("a child in a session of its own", a_child_in_a_session_of_its_own_ends_with_it),
     Case("sweep", is_swept),

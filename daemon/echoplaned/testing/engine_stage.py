@@ -108,7 +108,7 @@ class Stage:
         del version, process
         self.declared = counters
 
-    def ended(self, version: VersionKey, process: str) -> None:
+    def on_ended(self, version: VersionKey, process: str) -> None:
         """Take a leader's end."""
         del version, process
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from echoplaned.core import commands as cmd
 from echoplaned.core import events as ev
 from echoplaned.core.desired_effects import desired_effects
-from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.errors import DaemonError
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import find_instance, free_bytes, is_ready
@@ -35,7 +35,17 @@ from echoplaned.core.state import (
 from echoplaned.core.state import GateVerdict as G
 from echoplaned.core.step import StepInput, event_time, step
 from echoplaned.testing import builders
-from echoplaned.testing.abstraction import LEADER, MODEL, SAID, by_faults, canonical, describe, key_of, shape, worn
+from echoplaned.testing.abstraction import (
+    LEADER,
+    MODEL,
+    SAID,
+    by_faults,
+    canonical,
+    describe,
+    key_of,
+    shape,
+    with_failures_exhausted,
+)
 
 SHORT_S, LONG_S = 5.0, 10_000.0
 OLD, NEW = "v1", "v2"
@@ -91,7 +101,7 @@ def _explore(start: State, limit: int) -> Found:
             if after is None:
                 continue
             transitions += 1
-            wrong = (*broken(before, after), *wrongly_turned(before, event, after))
+            wrong = (*find_broken_invariants(before, after), *find_wrong_rollbacks(before, event, after))
             problems += [f"{text} after {event} in {graph.seen[here]}" for text in wrong]
             there = key_of(after, event_time(event))
             if answers:
@@ -153,7 +163,7 @@ def _ways(state: State) -> Iterator[tuple[State, StepInput, bool]]:
     """
     for event, answers in possible(state):
         if isinstance(event, ev.AdapterFailed):
-            yield worn(state, event.key), event, answers
+            yield with_failures_exhausted(state, event.key), event, answers
             continue
         yield state, event, answers
         if isinstance(event, ev.Recovered) and event.found:
@@ -193,13 +203,15 @@ def _alive(model: Model) -> Iterator[ev.FoundEngine]:
 
 def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
     """Yield what planner and engine may say of an instance; of the bad news, what its state lets them see."""
-    failure = Failure(Reason.ENGINE_START_FAILED, "cannot load")
+    failure = FailureDetail(Reason.ENGINE_START_FAILED, "cannot load")
     key, generation = i.key, i.generation
     match i.state:
         case InstanceState.PENDING:
             yield _placed(state, key), True
             yield (
-                ev.PlacementRefused(0.0, key, Failure(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch),
+                ev.PlacementRefused(
+                    0.0, key, FailureDetail(Reason.MEMORY_INSUFFICIENT, "no room"), state.reservation_epoch
+                ),
                 False,
             )
             return
@@ -228,7 +240,7 @@ def _silence(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
     """Yield that an instance falls silent, or is heard again; of one that is alone it would change no route."""
     found = find_instance(state, i.key)
     if found is not None and len(found[1].instances) > 1:
-        kind = ev.EngineHeard if i.silent else ev.EngineSilent
+        kind = ev.EngineReporting if i.silent else ev.EngineSilent
         yield kind(0.0, i.key, i.generation), i.silent
 
 
@@ -252,13 +264,13 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[StepInput,
 def _apply(state: State, event: StepInput) -> State | None:
     try:
         return step(state, event).state
-    except EchoplaneError:
+    except DaemonError:
         if not isinstance(event, cmd.Command):
             raise
         return None
 
 
-def broken(before: State, after: State) -> list[str]:
+def find_broken_invariants(before: State, after: State) -> list[str]:
     """Return which invariants a step has broken."""
     problems = []
     if any(free_bytes(after, device.device_id) < 0 for device in after.devices):
@@ -275,7 +287,7 @@ def broken(before: State, after: State) -> list[str]:
     return problems
 
 
-def wrongly_turned(before: State, event: StepInput, after: State) -> Iterator[str]:
+def find_wrong_rollbacks(before: State, event: StepInput, after: State) -> Iterator[str]:
     """A rollout does not turn back because an adapter failed, nor because its routes could not be published in time."""
     model, now = before.models.get(MODEL), after.models.get(MODEL)
     if model is None or model.rollout is None or now is None or now.rollout is None:
@@ -344,4 +356,4 @@ def _stuck(graph: _Graph) -> list[str]:
     return [f"stuck: {text}" for key, text in graph.seen.items() if key not in reached][:10]
 
 
-__all__ = ["Found", "broken", "explore", "possible"]
+__all__ = ["Found", "explore", "find_broken_invariants", "possible"]

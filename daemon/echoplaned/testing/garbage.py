@@ -10,7 +10,7 @@ _NO_MESSAGE = b"\xff\xff\xff\xff"
 _STREAMS = ("Watch", "WatchTraces", "ModelStreamInfer")
 
 
-class _Handler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
+class _GarbageHandler(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         if str(handler_call_details.method).rpartition("/")[2] in _STREAMS:
             return grpc.unary_stream_rpc_method_handler(_stream)
@@ -33,7 +33,7 @@ class GarbageServer:
         self.address = ""
 
     async def __aenter__(self) -> Self:
-        self._server.add_generic_rpc_handlers((_Handler(),))
+        self._server.add_generic_rpc_handlers((_GarbageHandler(),))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         await self._server.start()
         return self

@@ -23,7 +23,7 @@ from echoplaned.core.effects import (
 )
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged, RoutesProgressed, Tick
-from echoplaned.core.failure import Failure
+from echoplaned.core.failure import FailureDetail
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import find_instance
 from echoplaned.core.state import GateVerdict, Operation, State, Verdict
@@ -47,7 +47,7 @@ class Script:
     acknowledge: bool = True
     subscribers: int = 0
     verdict: GateVerdict | None = None
-    start_failure: Failure | None = None
+    start_failure: FailureDetail | None = None
     probe_failure: str = ""
 
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from echoplaned.core.errors import DtypeUnsupportedError, EchoplaneError, SourceCorruptError, SourceNotAllowedError
+from echoplaned.core.errors import DaemonError, DtypeUnsupportedError, SourceCorruptError, SourceNotAllowedError
 from echoplaned.core.facts import Dtype, ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
@@ -37,7 +37,7 @@ class FakePlanning:
     """
 
     checkpoints: dict[str, ModelFacts] = field(default_factory=dict)
-    errors: dict[str, EchoplaneError] = field(default_factory=dict)
+    errors: dict[str, DaemonError] = field(default_factory=dict)
     refused_dtypes: frozenset[Dtype] = frozenset()
     root: Path = Path("/roots")
     inspected: list[Path] = field(default_factory=list)
@@ -48,7 +48,7 @@ class FakePlanning:
         """Return the facts that were given.
 
         Raises:
-            EchoplaneError: the one that was given, or SourceCorruptError for an unknown checkpoint.
+            DaemonError: the one that was given, or SourceCorruptError for an unknown checkpoint.
         """
         self.threads.add(threading.get_ident())
         if ".." in source_uri:
@@ -75,7 +75,7 @@ class FakePlanning:
         """Fail as the inspection did: what it refuses has no size here.
 
         Raises:
-            EchoplaneError: as `inspect` says.
+            DaemonError: as `inspect` says.
         """
         facts = self.inspect(question.source_uri).facts
         raise AssertionError(f"{facts.architecture} was not refused")

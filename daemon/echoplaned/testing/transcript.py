@@ -21,8 +21,8 @@ from echoplaned.core import effects as fx
 from echoplaned.core import events as ev
 from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.errors import EchoplaneError
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.errors import DaemonError
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
@@ -74,7 +74,7 @@ class Transcript:
         event = _VERBS[verb](self, words, options)
         try:
             result = step(self.state, event)
-        except EchoplaneError as error:
+        except DaemonError as error:
             return [f"refused {error.reason.value}: {error}"]
         before, self.state = self.state, result.state
         lines = [show(effect) for effect in result.effects]
@@ -150,7 +150,7 @@ def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> Step
     return cmd.ConfigureModel(t.request({}), words[0], changed, pins, options.get("etag", ""))
 
 
-def _steer(kind: type[cmd.PauseRollout | cmd.ResumeRollout]) -> Callable[..., StepInput]:
+def _rollout_command(kind: type[cmd.PauseRollout | cmd.ResumeRollout]) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
         return kind(t.request({}), words[0], t.rollout_id(words[0], options))
 
@@ -168,7 +168,7 @@ def _cancel(t: Transcript, words: list[str], _options: dict[str, str]) -> StepIn
     return cmd.CancelOperation(t.request({}), words[0])
 
 
-def _forget(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
+def _delete_operation(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     return cmd.DeleteOperation(t.request({}), words[0])
 
 
@@ -185,7 +185,7 @@ def _placement(words: list[str]) -> Placement:
 
 def _refused(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     ledger = int(options.get("ledger", str(t.state.reservation_epoch)))
-    failure = Failure(Reason.MEMORY_INSUFFICIENT, "no device has room")
+    failure = FailureDetail(Reason.MEMORY_INSUFFICIENT, "no device has room")
     return ev.PlacementRefused(t.now_s, t.instance(words[0])[0], failure, ledger)
 
 
@@ -211,17 +211,17 @@ def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInp
     return ev.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
-def _noticed(kind: type[ev.EngineSilent | ev.EngineHeard]) -> Callable[..., StepInput]:
+def _noticed(kind: type[ev.EngineSilent | ev.EngineReporting]) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
         return kind(t.now_s, *t.instance(words[0]))
 
     return make
 
 
-_Told = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
+_EngineEventKind = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
 
 
-def _told(kind: _Told) -> Callable[..., StepInput]:
+def _engine_event(kind: _EngineEventKind) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
         key, generation = t.instance(words[0])
         return kind(t.now_s, key, generation, " ".join(words[1:]) or "said so")
@@ -231,7 +231,7 @@ def _told(kind: _Told) -> Callable[..., StepInput]:
 
 def _gave_up(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
-    return ev.EngineGaveUp(t.now_s, key, generation, Failure(Reason.ENGINE_START_FAILED, "cannot load"))
+    return ev.EngineGaveUp(t.now_s, key, generation, FailureDetail(Reason.ENGINE_START_FAILED, "cannot load"))
 
 
 def _drained(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
@@ -298,23 +298,23 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "delete": _delete,
     "unload": _unload,
     "configure": _configure,
-    "pause": _steer(cmd.PauseRollout),
-    "resume": _steer(cmd.ResumeRollout),
+    "pause": _rollout_command(cmd.PauseRollout),
+    "resume": _rollout_command(cmd.ResumeRollout),
     "abort": _with_reason(cmd.AbortRollout),
     "promote": _with_reason(cmd.PromoteRollout),
     "cancel": _cancel,
-    "forget": _forget,
+    "delete-operation": _delete_operation,
     "reserved": _reserved,
     "refused": _refused,
     "delayed": _delayed,
     "sampled": _sampled,
     "ready": _ready,
-    "probes-passed": _told(ev.ProbesPassed),
-    "probes-failed": _told(ev.ProbesFailed),
-    "lost": _told(ev.EngineLost),
-    "stuck": _told(ev.EngineStuck),
+    "probes-passed": _engine_event(ev.ProbesPassed),
+    "probes-failed": _engine_event(ev.ProbesFailed),
+    "lost": _engine_event(ev.EngineLost),
+    "stuck": _engine_event(ev.EngineStuck),
     "silent": _noticed(ev.EngineSilent),
-    "heard": _noticed(ev.EngineHeard),
+    "reporting": _noticed(ev.EngineReporting),
     "gave-up": _gave_up,
     "drained": _drained,
     "stopped": _stopped,
@@ -356,7 +356,7 @@ def show(effect: fx.Effect) -> str:  # noqa: C901, PLR0911, PLR0912 - one line f
             return f"drain {effect.instance}.{effect.generation}{calls} until {effect.deadline_s:g}"
         case fx.UndrainEngine():
             return f"undrain {effect.instance}.{effect.generation}"
-        case fx.ExplainReading():
+        case fx.ExplainMemory():
             return f"explain {effect.instance}.{effect.generation} {effect.usage.sequences}x{effect.usage.tokens}"
         case fx.StopEngine():
             return f"stop {effect.instance}.{effect.generation}"

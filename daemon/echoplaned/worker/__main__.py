@@ -7,9 +7,9 @@ import os
 import sys
 
 from echoplaned.engine_kinds import embedded
-from echoplaned.worker.quiet import leave_out_enum_registrations
+from echoplaned.worker.log_filters import leave_out_enum_registrations
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
-from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError
+from echoplaned.worker_contract.record import RecordFile, RecordTakenError
 
 # Nothing is ever fetched from a hub; tokenizers' own threads and progress bars only get in the way.
 _ENVIRONMENT = {
@@ -27,7 +27,7 @@ def main() -> int:
     """Run one worker; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken, 70 lost its inference thread."""
     arguments = read_arguments("One embedded engine, which leads itself.")
     try:
-        keeper = RecordKeeper(arguments.state_dir, arguments.worker_id, embedded.NAME)
+        record_file = RecordFile(arguments.state_dir, arguments.worker_id, embedded.NAME)
     except RecordTakenError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_TAKEN
@@ -35,9 +35,9 @@ def main() -> int:
     leave_out_enum_registrations()
     server = importlib.import_module("echoplaned.worker.server")
     try:
-        code: int = server.serve(keeper, server.ServeOptions(arguments.listen, arguments.urgent))
+        code: int = server.serve(record_file, server.ServeOptions(arguments.listen, arguments.urgent))
     finally:
-        keeper.release()
+        record_file.release()
     return code
 
 

@@ -15,9 +15,19 @@ from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.ports import ServedModel
 from echoplaned.worker.preparing import Preparer
-from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Scored, Scoring, Sequence, Token, Vector
+from echoplaned.worker.sequences import (
+    Listener,
+    Outcome,
+    RowFailure,
+    Sampling,
+    Scored,
+    Scoring,
+    Token,
+    TokenSequence,
+    Vector,
+)
 from echoplaned.worker.tokenizing import check_vocabulary
-from echoplaned.worker.tracing import Origin, Tap, Tracer
+from echoplaned.worker.tracing import Tap, TraceOrigin, Tracer
 from echoplaned.worker_contract.inference.errors import InvalidInputError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
 from echoplaned.worker_contract.inference.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
@@ -64,7 +74,7 @@ class Answerer:
             order = await self._preparer.run(checked.read, _ELEMENT_BYTES * checked.elements, peer)
         return replace(order, peer=peer)
 
-    async def vectors(self, order: InferOrder, output: str, origin: Origin) -> dict[str, Tensor]:
+    async def vectors(self, order: InferOrder, output: str, origin: TraceOrigin) -> dict[str, Tensor]:
         """Return an encoder's answer, FP32 [rows, width].
 
         Raises:
@@ -73,7 +83,7 @@ class Answerer:
         outcomes = await self._gather(order, await self._rows(order), origin)
         return {output: np.stack([row[0].values for row in outcomes if isinstance(row[0], Vector)])}
 
-    async def generation(self, order: InferOrder, origin: Origin) -> dict[str, Tensor]:
+    async def generation(self, order: InferOrder, origin: TraceOrigin) -> dict[str, Tensor]:
         """Return the text of every row, its token ids (filled up with -1) and their log-probabilities (filled up with 0).
 
         Raises:
@@ -109,7 +119,7 @@ class Answerer:
             tensors[DISTRIBUTIONS] = filled
         return tensors
 
-    async def stream(self, order: InferOrder, origin: Origin) -> AsyncGenerator[Piece, None]:
+    async def stream(self, order: InferOrder, origin: TraceOrigin) -> AsyncGenerator[Piece, None]:
         """Yield the tokens of a single sequence as they come.
 
         Raises:
@@ -120,7 +130,7 @@ class Answerer:
         queue: asyncio.Queue[Outcome] = asyncio.Queue()
         rows = await self._rows(order)
         tap = self._tap(order, rows[0], origin, queue.put_nowait)
-        sequence = Sequence(
+        sequence = TokenSequence(
             rows[0],
             self._sampling(order.sampling, rows[0]),
             tap or queue.put_nowait,
@@ -146,19 +156,19 @@ class Answerer:
                 tap.leave()
 
     async def _gather(
-        self, order: InferOrder, rows: list[list[int]], origin: Origin | None = None
+        self, order: InferOrder, rows: list[list[int]], origin: TraceOrigin | None = None
     ) -> list[list[Outcome]]:
         """Run every row to its end and return what came, by row."""
         collector = _Collector(len(rows))
         tap = self._tap(order, rows[0], origin, collector.listener(0))
         sequences = [
-            Sequence(
+            TokenSequence(
                 row,
                 self._sampling(order.sampling, row) if order.scoring is None else order.sampling,
                 tap if tap is not None and index == 0 else collector.listener(index),
                 scoring=order.scoring,
                 traced=tap is not None and index == 0,
-                requantised=order.requantised,
+                as_int8=order.as_int8,
                 peer=order.peer,
             )
             for index, row in enumerate(rows)
@@ -172,7 +182,7 @@ class Answerer:
                 if tap is not None:
                     tap.leave()
 
-    def _tap(self, order: InferOrder, row: list[int], origin: Origin | None, listener: Listener) -> Tap | None:
+    def _tap(self, order: InferOrder, row: list[int], origin: TraceOrigin | None, listener: Listener) -> Tap | None:
         """Return what traces a request's first row; None where it is not to be traced."""
         if origin is None or not self._tracer.wants():
             return None
@@ -189,8 +199,8 @@ class Answerer:
     async def _rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence, within the limits."""
         options = self._model.options
-        if order.requantised and self._model.why_not_requantised:
-            raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_not_requantised}")
+        if order.as_int8 and self._model.why_no_int8:
+            raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_no_int8}")
         cost = self._model.tokenizer_cost
         check_text_lengths(order.texts, options.context_length, cost.growth)
         elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
@@ -248,7 +258,7 @@ class _Collector:
         """Keep an outcome; wake the request after its last one."""
         if self.result.done():
             return
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, RowFailure):
             self.result.set_exception(outcome.error)
             return
         self._outcomes[index].append(outcome)
@@ -283,7 +293,7 @@ def _token_tensors(ids: list[list[int]], logprobs: list[npt.NDArray[np.float32]]
 
 def _token(outcome: Outcome) -> Token:
     """Return a token, or raise the failure that came instead."""
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, RowFailure):
         raise outcome.error
     if isinstance(outcome, Token):
         return outcome

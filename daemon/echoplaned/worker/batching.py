@@ -15,12 +15,12 @@ import structlog
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.fair_queue import FairQueue
-from echoplaned.worker.sequences import Failure, Sequence, Told
+from echoplaned.worker.sequences import RowFailure, RowOutcome, TokenSequence
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.step_times import StepTimes
 from echoplaned.worker_contract.inference.errors import CallError, ModelFailedError, NotServingError, OverloadedError
 
-_SMALLEST_BUCKET: Final = 16
+_MIN_BUCKET: Final = 16
 _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
 _log = structlog.get_logger()
 
@@ -37,22 +37,22 @@ class Run(Protocol):
         ...
 
     @property
-    def rows(self) -> list[Sequence]:
+    def rows(self) -> list[TokenSequence]:
         """The sequences that still wait."""
         ...
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Compute once and return what came out."""
         ...
 
-    def alone(self, row: Sequence) -> Run:
+    def alone(self, row: TokenSequence) -> Run:
         """Return a batch of one of the rows that still wait, which goes on where this one stood before the step that failed."""
         ...
 
 
 def bucket_of(length: int) -> int:
     """Return the length bucket of a sequence: the next power of two, so that padding at most doubles the work."""
-    return max(_SMALLEST_BUCKET, 1 << (length - 1).bit_length())
+    return max(_MIN_BUCKET, 1 << (length - 1).bit_length())
 
 
 class Batcher:
@@ -68,7 +68,7 @@ class Batcher:
 
     def __init__(
         self,
-        start_run: Callable[[list[Sequence]], Run],
+        start_run: Callable[[list[TokenSequence]], Run],
         *,
         slots: int,
         queue_limit: int,
@@ -80,7 +80,7 @@ class Batcher:
         self._places = Budget("places in the queue", queue_limit)
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
-        self._waiting: FairQueue[Sequence] = FairQueue()
+        self._waiting: FairQueue[TokenSequence] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
@@ -117,7 +117,7 @@ class Batcher:
         """Start the inference thread."""
         self._thread.start()
 
-    def submit(self, sequences: list[Sequence]) -> None:
+    def submit(self, sequences: list[TokenSequence]) -> None:
         """Queue the rows of one request, which come on one connection, all or none.
 
         Raises:
@@ -128,7 +128,7 @@ class Batcher:
             if self._closed:
                 raise NotServingError("the worker is stopping")
             try:
-                self._places.take(sequences[0].peer, len(sequences))
+                self._places.acquire(sequences[0].peer, len(sequences))
             except BudgetExceededError as refused:
                 waiting, limit = len(self._waiting), self._places.total
                 raise OverloadedError(f"{waiting} sequences are waiting; the limit is {limit}: {refused}") from None
@@ -136,7 +136,7 @@ class Batcher:
                 self._waiting.put(sequence.peer, sequence)
             self._changed.notify()
 
-    def cancel(self, sequences: Iterable[Sequence]) -> None:
+    def cancel(self, sequences: Iterable[TokenSequence]) -> None:
         """Drop the rows of one request: out of the queue at once, out of a batch after its current step."""
         gone = list(sequences)
         for sequence in gone:
@@ -144,7 +144,7 @@ class Batcher:
         with self._changed:
             for sequence in gone:
                 if self._waiting.remove(sequence.peer, sequence):
-                    self._places.give(sequence.peer)
+                    self._places.release(sequence.peer)
 
     def close(self, timeout_s: float) -> None:
         """Refuse new rows, fail the waiting ones and wait for the thread. Event loop only."""
@@ -153,7 +153,7 @@ class Batcher:
             left = self._waiting.clear()
             self._changed.notify()
         for sequence in left:
-            sequence.tell(Failure(NotServingError("the worker is stopping")))
+            sequence.deliver(RowFailure(NotServingError("the worker is stopping")))
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
@@ -176,7 +176,7 @@ class Batcher:
             if not finished:
                 self._on_death()
 
-    def _begin(self, rows: list[Sequence]) -> list[Run]:
+    def _begin(self, rows: list[TokenSequence]) -> list[Run]:
         """Make rows ready to be stepped: together, or each alone where that fails."""
         if not rows:
             return []
@@ -193,7 +193,7 @@ class Batcher:
         """
         self._times.began(tokens)
         try:
-            told = run.step()
+            outcomes = run.step()
         except _MODEL_ERRORS as error:
             rows = run.rows
             self._model_failed(rows, error)
@@ -201,10 +201,10 @@ class Batcher:
         finally:
             self._times.ended()
             self._progress += 1
-        self._post(told)
+        self._post(outcomes)
         return [] if run.done else [run]
 
-    def _part(self, run: Run, row: Sequence) -> list[Run]:
+    def _part(self, run: Run, row: TokenSequence) -> list[Run]:
         """Return a row of a batch that failed, to go on alone."""
         if row.cancelled:
             return []
@@ -214,13 +214,13 @@ class Batcher:
             self._model_failed([row], error)
         return []
 
-    def _model_failed(self, rows: list[Sequence], error: Exception) -> None:
+    def _model_failed(self, rows: list[TokenSequence], error: Exception) -> None:
         """Note that the model failed; where it did so with a single row, that row is at fault, or the model is."""
-        _log.warning("model_failed", error_type=type(error).__name__, error=str(error)[:_MAX_LOGGED], rows=len(rows))
+        _log.warning("model.failed", error_type=type(error).__name__, error=str(error)[:_MAX_LOGGED], rows=len(rows))
         if len(rows) == 1:
             self._fail(rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
 
-    def _next_batch(self, free_slots: int, *, wait: bool) -> list[Sequence]:
+    def _next_batch(self, free_slots: int, *, wait: bool) -> list[TokenSequence]:
         """Take the row whose turn it is and others of its kind, as many as there are slots."""
         with self._changed:
             while wait and not len(self._waiting) and not self._closed:
@@ -229,25 +229,25 @@ class Batcher:
                 return []
             taken = self._waiting.pop_alike(free_slots, _kind)
             for row in taken:
-                self._places.give(row.peer)
+                self._places.release(row.peer)
             return taken
 
-    def _fail(self, rows: list[Sequence], error: CallError) -> None:
-        self._post([(row, Failure(error)) for row in rows])
+    def _fail(self, rows: list[TokenSequence], error: CallError) -> None:
+        self._post([(row, RowFailure(error)) for row in rows])
 
-    def _post(self, told: list[Told]) -> None:
+    def _post(self, outcomes: list[RowOutcome]) -> None:
         """Hand outcomes to the event loop, all of a step in one call."""
-        if told and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_tell_all, told)
+        if outcomes and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_deliver_all, outcomes)
 
 
-def _kind(row: Sequence) -> tuple[int, bool, bool]:
+def _kind(row: TokenSequence) -> tuple[int, bool, bool]:
     """Return what the rows of a batch have in common: the length bucket, whether they are scored, and whether in INT8."""
-    return bucket_of(len(row.token_ids)), row.scoring is not None, row.requantised
+    return bucket_of(len(row.token_ids)), row.scoring is not None, row.as_int8
 
 
-def _tell_all(told: list[Told]) -> None:
+def _deliver_all(outcomes: list[RowOutcome]) -> None:
     """Hand each row its outcome, in a callback of its own: a listener that fails keeps nothing from the others."""
     loop = asyncio.get_running_loop()
-    for sequence, outcome in told:
-        loop.call_soon(sequence.tell, outcome)
+    for sequence, outcome in outcomes:
+        loop.call_soon(sequence.deliver, outcome)

@@ -119,15 +119,15 @@ def make_report(worker: Worker) -> Report:
 
 
 def _memory(now: MemoryUse, worker: Worker) -> Memory:
-    spare = worker.spare_memory
+    standby = worker.standby_memory
     exercised = worker.serving.batcher.exercised if worker.serving else BatchShape()
     return Memory(
         rss_bytes=now.rss_bytes,
         rss_anon_bytes=now.anon_bytes,
         rss_file_bytes=now.file_bytes,
         peak_rss_bytes=now.peak_bytes,
-        standby_anon_bytes=spare.anon_bytes if spare else 0,
-        standby_file_bytes=spare.file_bytes if spare else 0,
+        standby_anon_bytes=standby.anon_bytes if standby else 0,
+        standby_file_bytes=standby.file_bytes if standby else 0,
         load_peak_rss_bytes=worker.load_peak_bytes,
         exercised_sequences=exercised.sequences,
         exercised_tokens=exercised.tokens,

@@ -6,35 +6,35 @@ import torch
 
 from echoplaned.core.facts import Task
 from echoplaned.worker.loading import LoadedModel
-from echoplaned.worker.sequences import Failure, Sequence, Told, Vector
+from echoplaned.worker.sequences import RowFailure, RowOutcome, TokenSequence, Vector
 from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 
 class EncoderRun:
     """One batch through an embedding or a classification model; done after one step."""
 
-    def __init__(self, loaded: LoadedModel, rows: list[Sequence]) -> None:
+    def __init__(self, loaded: LoadedModel, rows: list[TokenSequence]) -> None:
         self._loaded = loaded
         self._rows = rows
         self.done = False
 
     @property
-    def rows(self) -> list[Sequence]:
+    def rows(self) -> list[TokenSequence]:
         """The sequences that still wait for an answer."""
         return [] if self.done else self._rows
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Run the model and return each row's outcome."""
         self._rows = [row for row in self._rows if not row.cancelled]
         told = self._forward(self._rows) if self._rows else []
         self.done = True
         return told
 
-    def alone(self, row: Sequence) -> EncoderRun:
+    def alone(self, row: TokenSequence) -> EncoderRun:
         """Return a batch of one of the rows."""
         return EncoderRun(self._loaded, [row])
 
-    def _forward(self, rows: list[Sequence]) -> list[Told]:
+    def _forward(self, rows: list[TokenSequence]) -> list[RowOutcome]:
         ids, mask = pad_right([row.token_ids for row in rows], self._loaded.pad_token_id)
         device = self._loaded.options.device
         ids, mask = ids.to(device), mask.to(device)
@@ -51,7 +51,7 @@ class EncoderRun:
                 row,
                 Vector(values[index])
                 if finite[index]
-                else Failure(ModelFailedError("the model's output is not finite")),
+                else RowFailure(ModelFailedError("the model's output is not finite")),
             )
             for index, row in enumerate(rows)
         ]

@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from echoplaned.worker.loading import LoadedModel
-from echoplaned.worker.sequences import Failure, Sampling, Sequence, Token, Told
+from echoplaned.worker.sequences import RowFailure, RowOutcome, Sampling, Token, TokenSequence
 from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 
@@ -16,7 +16,7 @@ from echoplaned.worker_contract.inference.errors import ModelFailedError
 class _Row:
     """A sequence within a cohort, its random source, and the tokens that it was given; the cache may lack the last of them."""
 
-    sequence: Sequence
+    sequence: TokenSequence
     generator: torch.Generator | None
     produced: list[int] = field(default_factory=list)
 
@@ -29,7 +29,7 @@ class _Row:
 class GenerationRun:
     """A cohort: prompts are padded on the left and computed in the first step; rows leave as they end or are cancelled."""
 
-    def __init__(self, loaded: LoadedModel, rows: list[Sequence], going_on: tuple[_Row, ...] = ()) -> None:
+    def __init__(self, loaded: LoadedModel, rows: list[TokenSequence], going_on: tuple[_Row, ...] = ()) -> None:
         self._loaded = loaded
         self._rows = [*going_on, *(_Row(row, _random_source(row.sampling)) for row in rows)]
         self._cache = DynamicCache(config=loaded.model.config)
@@ -42,11 +42,11 @@ class GenerationRun:
         return not self._rows
 
     @property
-    def rows(self) -> list[Sequence]:
+    def rows(self) -> list[TokenSequence]:
         """The sequences that still wait for tokens."""
         return [row.sequence for row in self._rows]
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Give every live row its next token."""
         self._drop([row.sequence.cancelled for row in self._rows])
         if not self._rows:
@@ -54,11 +54,13 @@ class GenerationRun:
         with torch.inference_mode():
             logits = self._forward()
             outcomes = self._choose(logits)
-        told: list[Told] = [(row.sequence, outcome) for row, outcome in zip(self._rows, outcomes, strict=True)]
-        self._drop([isinstance(outcome, Failure) or outcome.last for outcome in outcomes])
-        return told
+        row_outcomes: list[RowOutcome] = [
+            (row.sequence, outcome) for row, outcome in zip(self._rows, outcomes, strict=True)
+        ]
+        self._drop([isinstance(outcome, RowFailure) or outcome.last for outcome in outcomes])
+        return row_outcomes
 
-    def alone(self, row: Sequence) -> GenerationRun:
+    def alone(self, row: TokenSequence) -> GenerationRun:
         """Return a cohort of one of the rows, which computes its prompt and its tokens again, and goes on with the next one."""
         return GenerationRun(self._loaded, [], tuple(one for one in self._rows if one.sequence is row))
 
@@ -84,7 +86,7 @@ class GenerationRun:
         logits: torch.Tensor = output.logits[:, -1].float()
         return logits
 
-    def _choose(self, logits: torch.Tensor) -> list[Token | Failure]:
+    def _choose(self, logits: torch.Tensor) -> list[Token | RowFailure]:
         """Draw or take the next token of every row from its logits [rows, vocabulary]."""
         logprobs = torch.log_softmax(logits, dim=-1)
         usable = (torch.isfinite(logprobs).any(dim=-1) & ~torch.isnan(logits).any(dim=-1)).tolist()
@@ -97,7 +99,7 @@ class GenerationRun:
         return [
             self._outcome(row, logprob, entropy)
             if good
-            else Failure(ModelFailedError("the model's output is not finite"))
+            else RowFailure(ModelFailedError("the model's output is not finite"))
             for row, logprob, entropy, good in zip(self._rows, chosen, measured, usable, strict=True)
         ]
 

@@ -17,7 +17,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Piece
-from echoplaned.worker.tracing import Origin, short_name
+from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving, Worker
 from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
@@ -237,7 +237,7 @@ def _short_id(request: oip.ModelInferRequest | Unread) -> str:
 class _Caller:
     """Who calls. ``is_daemon``: it has the control key. ``peer``: the connection."""
 
-    origin: Origin
+    origin: TraceOrigin
     is_daemon: bool
     peer: str
 
@@ -255,7 +255,7 @@ async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Call
 
 
 async def _answer(
-    request: oip.ModelInferRequest, serving: Serving, order: InferOrder, origin: Origin
+    request: oip.ModelInferRequest, serving: Serving, order: InferOrder, origin: TraceOrigin
 ) -> oip.ModelInferResponse:
     """Run one request to its end."""
     if order.scoring is not None:
@@ -302,7 +302,7 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
     }
     is_probe = is_daemon and PROBE_MARK in metadata
     return _Caller(
-        Origin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, context.peer()
+        TraceOrigin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, context.peer()
     )
 
 

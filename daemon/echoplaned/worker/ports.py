@@ -7,7 +7,7 @@ from typing import Protocol
 from echoplaned.core.facts import Signature
 from echoplaned.worker.batching import Run
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Sequence
+from echoplaned.worker.sequences import TokenSequence
 from echoplaned.worker.tokenizing import TokenizerCost
 
 
@@ -35,7 +35,7 @@ class ServedModel(Protocol):
         ...
 
     @property
-    def why_not_requantised(self) -> str:
+    def why_no_int8(self) -> str:
         """Why the model cannot answer as its INT8 self; empty where it can."""
         ...
 
@@ -60,7 +60,7 @@ class ServedModel(Protocol):
         """
         ...
 
-    def start_run(self, rows: list[Sequence]) -> Run:
+    def start_run(self, rows: list[TokenSequence]) -> Run:
         """Make a batch ready to be stepped."""
         ...
 

@@ -57,7 +57,7 @@ class Preparer:
             InvalidInputError: the work itself did not end in time.
         """
         try:
-            self._bytes.take(peer, size_bytes)
+            self._bytes.acquire(peer, size_bytes)
         except BudgetExceededError as refused:
             raise OverloadedError(str(refused)) from None
         with ExitStack() as undo:
@@ -105,5 +105,5 @@ class Preparer:
     def _ended(self, done: asyncio.Future[T], peer: str, size_bytes: int) -> None:
         if not done.cancelled():
             done.exception()  # perhaps nobody is left to ask for it, and asyncio would complain in the log
-        self._bytes.give(peer, size_bytes)
+        self._bytes.release(peer, size_bytes)
         self._release()

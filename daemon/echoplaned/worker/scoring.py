@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from echoplaned.worker.encoding import pad_right
 from echoplaned.worker.loading import LoadedModel
-from echoplaned.worker.sequences import Failure, Scored, Sequence, Told
+from echoplaned.worker.sequences import RowFailure, RowOutcome, Scored, TokenSequence
 from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 STRETCH_BYTES: Final = 16 * 1024 * 1024
@@ -33,7 +33,7 @@ class _Part:
 class ScoringRun:
     """A batch of sequences, padded after their tokens. The first stretch fills the cache for the next; most texts have one."""
 
-    def __init__(self, loaded: LoadedModel, rows: list[Sequence]) -> None:
+    def __init__(self, loaded: LoadedModel, rows: list[TokenSequence]) -> None:
         self._loaded = loaded
         self._rows = rows
         device = loaded.options.device
@@ -52,11 +52,11 @@ class ScoringRun:
         return not self._rows
 
     @property
-    def rows(self) -> list[Sequence]:
+    def rows(self) -> list[TokenSequence]:
         """The sequences that still wait."""
         return self._rows
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Score the next stretch; return the outcomes after the last one."""
         self._keep([index for index, row in enumerate(self._rows) if not row.cancelled])
         if not self._rows:
@@ -71,8 +71,8 @@ class ScoringRun:
         self._at = stop
         return self._finish() if stop == self._end else []
 
-    def alone(self, row: Sequence) -> ScoringRun:
-        """Return a batch of one of the rows, which begins again: nothing was told of it yet."""
+    def alone(self, row: TokenSequence) -> ScoringRun:
+        """Return a batch of one of the rows, which begins again: nothing was outcomes of it yet."""
         return ScoringRun(self._loaded, [row])
 
     def _forward(self, stop: int) -> torch.Tensor:
@@ -88,7 +88,7 @@ class ScoringRun:
         logits: torch.Tensor = output.logits.float()
         return logits
 
-    def _part(self, row: Sequence, chosen: npt.NDArray[np.float32], logprobs: torch.Tensor) -> _Part:
+    def _part(self, row: TokenSequence, chosen: npt.NDArray[np.float32], logprobs: torch.Tensor) -> _Part:
         """Cut one row's share of a stretch to its own tokens."""
         count = max(0, min(len(row.token_ids) - 1 - self._at, len(chosen)))
         own = logprobs[:count]
@@ -97,10 +97,10 @@ class ScoringRun:
         whole = None if wanted is None else own.clamp(min=_IMPOSSIBLE).cpu().numpy().astype(wanted)
         return _Part(chosen[:count].copy(), whole, usable)
 
-    def _finish(self) -> list[Told]:
-        told: list[Told] = [(row, _joined(parts)) for row, parts in zip(self._rows, self._parts, strict=True)]
+    def _finish(self) -> list[RowOutcome]:
+        outcomes: list[RowOutcome] = [(row, _joined(parts)) for row, parts in zip(self._rows, self._parts, strict=True)]
         self._rows = []
-        return told
+        return outcomes
 
     def _keep(self, kept: list[int]) -> None:
         """Drop the rows that nobody waits for."""
@@ -115,9 +115,9 @@ class ScoringRun:
                 self._cache.batch_select_indices(index)
 
 
-def _joined(parts: list[_Part]) -> Scored | Failure:
+def _joined(parts: list[_Part]) -> Scored | RowFailure:
     """Put a row's stretches together."""
     if not all(part.usable for part in parts):
-        return Failure(ModelFailedError("the model's output is not finite"))
+        return RowFailure(ModelFailedError("the model's output is not finite"))
     whole = [part.whole for part in parts if part.whole is not None]
     return Scored(np.concatenate([part.chosen for part in parts]), np.concatenate(whole) if whole else None)

@@ -12,7 +12,16 @@ from echoplaned.worker_contract.inference.errors import CallError
 from echoplaned.worker_contract.inference.sampling import Sampling, Scoring
 
 __all__ = [
-    "Failure", "Listener", "Outcome", "Sampling", "Scored", "Scoring", "Sequence", "Token", "Told", "Vector",
+    "Listener",
+    "Outcome",
+    "RowFailure",
+    "RowOutcome",
+    "Sampling",
+    "Scored",
+    "Scoring",
+    "Token",
+    "TokenSequence",
+    "Vector",
 ]  # fmt: skip
 
 
@@ -51,17 +60,17 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RowFailure:
     """The sequence ended without an answer."""
 
     error: CallError
 
 
-Outcome = Vector | Token | Scored | Failure
+Outcome = Vector | Token | Scored | RowFailure
 Listener = Callable[[Outcome], None]
 
 
-class Sequence:
+class TokenSequence:
     """One row of a request.
 
     Args:
@@ -70,11 +79,11 @@ class Sequence:
         listener: called on the event loop with each outcome; never after ``cancel``.
         scoring: score the tokens instead of generating.
         traced: measure what telemetry needs beside the answer.
-        requantised: compute as the model in INT8 would.
+        as_int8: compute as the model in INT8 would.
         peer: the connection that it came on; connections take turns.
     """
 
-    __slots__ = ("_listener", "cancelled", "peer", "requantised", "sampling", "scoring", "token_ids", "traced")
+    __slots__ = ("_listener", "as_int8", "cancelled", "peer", "sampling", "scoring", "token_ids", "traced")
 
     def __init__(
         self,
@@ -84,14 +93,14 @@ class Sequence:
         *,
         scoring: Scoring | None = None,
         traced: bool = False,
-        requantised: bool = False,
+        as_int8: bool = False,
         peer: str = "",
     ) -> None:
         self.token_ids = token_ids
         self.sampling = sampling
         self.scoring = scoring
         self.traced = traced
-        self.requantised = requantised
+        self.as_int8 = as_int8
         self.peer = peer
         self.cancelled = False
         self._listener = listener
@@ -100,10 +109,10 @@ class Sequence:
         """Ask the inference thread to drop the row; a plain flag, read between steps."""
         self.cancelled = True
 
-    def tell(self, outcome: Outcome) -> None:
+    def deliver(self, outcome: Outcome) -> None:
         """Hand an outcome to whoever waits, unless nobody does any more. Event loop only."""
         if not self.cancelled:
             self._listener(outcome)
 
 
-Told = tuple[Sequence, Outcome]
+RowOutcome = tuple[TokenSequence, Outcome]

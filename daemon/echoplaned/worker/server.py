@@ -24,7 +24,7 @@ from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Worker
 from echoplaned.worker_contract.inference.calls import CallCounter
 from echoplaned.worker_contract.inference.errors import LoadError
-from echoplaned.worker_contract.record import RecordKeeper
+from echoplaned.worker_contract.record import RecordFile
 from echoplaned.worker_contract.server import LeaderServer
 from echoplaned.worker_contract.service import StopOrder
 
@@ -64,21 +64,21 @@ def configure_logging(worker_id: str) -> None:
     structlog.contextvars.bind_contextvars(worker=worker_id)
 
 
-def serve(keeper: RecordKeeper, options: ServeOptions) -> int:
+def serve(record_file: RecordFile, options: ServeOptions) -> int:
     """Run the worker until it is told to end; return the process's exit code."""
-    configure_logging(keeper.record.worker_id)
-    return asyncio.run(_Process(keeper, options).run())
+    configure_logging(record_file.record.worker_id)
+    return asyncio.run(_Process(record_file, options).run())
 
 
 class _Process:
     """Everything that lives as long as the process."""
 
-    def __init__(self, keeper: RecordKeeper, options: ServeOptions) -> None:
-        self._keeper = keeper
+    def __init__(self, record_file: RecordFile, options: ServeOptions) -> None:
+        self._record_file = record_file
         self._options = options
         # Set once: a wall clock that is put right meanwhile would bring the traces of requests out of order.
         offset_s = time.time() - time.monotonic()
-        self._worker = Worker(keeper, time.monotonic, Tracer(lambda: offset_s + time.monotonic()), _die)
+        self._worker = Worker(record_file, time.monotonic, Tracer(lambda: offset_s + time.monotonic()), _die)
         self._health = HealthServicer()
 
     async def run(self) -> int:
@@ -86,13 +86,13 @@ class _Process:
         loop = asyncio.get_running_loop()
         calls = CallCounter(self._worker.counters)
         leader = EmbeddedLeader(self._worker)
-        server = LeaderServer(leader, self._keeper, self._worker.notify, (calls,), MAX_STREAMS)
-        inference = InferenceService(self._worker, self._keeper.record.control_key)
+        server = LeaderServer(leader, self._record_file, self._worker.notify, (calls,), MAX_STREAMS)
+        inference = InferenceService(self._worker, self._record_file.record.control_key)
         add_inference(inference, self._worker, server.server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server.server)
         await self._set_health(serving=False)
         address = await server.start(self._options.listen)
-        _log.info("listening", address=address)
+        _log.info("worker.listening", address=address)
         self._warm_in_background(loop)
         health = asyncio.create_task(self._follow_health())
         order = await server.wait_for_stop()
@@ -108,7 +108,7 @@ class _Process:
             try:
                 runtime = warm()
             except (ImportError, OSError, RuntimeError, ValueError, LoadError) as error:
-                _log.exception("warm_up_failed")
+                _log.exception("warm_up.failed")
                 reason = f"cannot warm up: {type(error).__name__}: {error}"
                 loop.call_soon_threadsafe(self._worker.failed, reason)
             else:
@@ -130,11 +130,11 @@ class _Process:
 
     async def _shut_down(self, server: LeaderServer, order: StopOrder) -> None:
         """Say so to those who ask for health, then end in order."""
-        _log.info("stopping", grace_s=order.grace_s, in_flight=self._worker.counters.in_flight)
+        _log.info("worker.stopping", grace_s=order.grace_s, in_flight=self._worker.counters.in_flight)
         await self._set_health(serving=False)
         await server.stop(order)
         self._worker.close()
-        _log.info("stopped", cut=self._worker.counters.in_flight)
+        _log.info("worker.stopped", cut=self._worker.counters.in_flight)
 
 
 def _warm_urgently() -> ModelRuntime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoplaned.worker.sequences import Sequence
+from echoplaned.worker.sequences import TokenSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class BatchShape:
     tokens: int = 0
 
     @classmethod
-    def of(cls, rows: list[Sequence]) -> BatchShape:
+    def of(cls, rows: list[TokenSequence]) -> BatchShape:
         """Return the shape of a batch's first step."""
         return cls(len(rows), max((len(row.token_ids) for row in rows), default=0))
 

@@ -16,11 +16,11 @@ from echoplaned.worker.batching import Run
 from echoplaned.worker.cpu_isa import library_isa
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
+from echoplaned.worker.int8_rounding import Int8Run, why_not
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.requantised import RequantisedRun, why_not
 from echoplaned.worker.scoring import ScoringRun
-from echoplaned.worker.sequences import Sequence
+from echoplaned.worker.sequences import TokenSequence
 from echoplaned.worker.tokenizing import TokenizerCost, detokenize, read_cost, tokenize
 from echoplaned.worker.warming import warm_up
 
@@ -54,7 +54,7 @@ class TorchModel:
         return self._loaded.vocabulary_size
 
     @property
-    def why_not_requantised(self) -> str:
+    def why_no_int8(self) -> str:
         """Why the model cannot answer as its INT8 self; empty where it can."""
         return why_not(self._loaded.model, self.options.dtype)
 
@@ -80,15 +80,15 @@ class TorchModel:
         """
         return detokenize(self._loaded.tokenizer, token_ids)
 
-    def start_run(self, rows: list[Sequence]) -> Run:
+    def start_run(self, rows: list[TokenSequence]) -> Run:
         """Make a batch ready to be stepped."""
         # The number of threads is kept by thread; this runs on the inference thread.
         if torch.get_num_threads() != self.options.torch_threads:
             torch.set_num_threads(self.options.torch_threads)
         run = self._run(rows)
-        return RequantisedRun(run, self._loaded.model) if rows[0].requantised else run
+        return Int8Run(run, self._loaded.model) if rows[0].as_int8 else run
 
-    def _run(self, rows: list[Sequence]) -> Run:
+    def _run(self, rows: list[TokenSequence]) -> Run:
         if self.options.task is not Task.GENERATION:
             return EncoderRun(self._loaded, rows)
         return (GenerationRun if rows[0].scoring is None else ScoringRun)(self._loaded, rows)

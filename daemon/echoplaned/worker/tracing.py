@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.worker.sequences import Failure, Listener, Outcome, Sampling, Token, Vector
+from echoplaned.worker.sequences import Listener, Outcome, RowFailure, Sampling, Token, Vector
 from echoplaned.worker_contract.trace_flags import WireTraceFlag
 
 CHANNEL_TRACES: Final = 1024
@@ -32,7 +32,7 @@ _NAME_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class TraceOrigin:
     """Who asked. ``conversation`` and ``prompt_class``: as the caller names them; empty: not at all. ``probe``: the daemon itself did."""
 
     conversation: str = ""
@@ -110,7 +110,7 @@ class Tracer:
         """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
         return self._fraction > 0 and self._chance() < self._fraction
 
-    def tap(self, origin: Origin, token_ids: list[int], sampling: Sampling | None, listener: Listener) -> Tap:
+    def tap(self, origin: TraceOrigin, token_ids: list[int], sampling: Sampling | None, listener: Listener) -> Tap:
         """Return what listens to a sequence of these tokens on its way to ``listener``; ``sampling``: None where none are generated."""
         trace = worker_pb2.Trace(
             prompt_tokens=len(token_ids),
@@ -163,7 +163,7 @@ class Tap:
         elif isinstance(outcome, Vector) and self._trace is not None:
             self._trace.features.extend(features(outcome.values).tolist())
             self._end(WireTraceFlag.NONE)
-        elif isinstance(outcome, Failure):
+        elif isinstance(outcome, RowFailure):
             self._end(WireTraceFlag.FAILED)
 
     def leave(self) -> None:

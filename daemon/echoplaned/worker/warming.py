@@ -22,7 +22,7 @@ from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
 from echoplaned.worker.loading import load_model
 from echoplaned.worker.options import LoadOptions
-from echoplaned.worker.sequences import Failure, Outcome, Sampling, Sequence
+from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, TokenSequence
 
 _WORDS: Final = ("[PAD]", "[UNK]", "warm", "up")
 _ROWS: Final = ([2, 3, 2], [3])  # unequal, so that padding is gone through as well
@@ -73,10 +73,10 @@ def _run_once(source: Path, task: Task, dtype: Dtype) -> None:
     options = LoadOptions(instance, 1, source, task, dtype, context_length=16, max_concurrency=2)
     loaded = load_model(options)
     got: list[Outcome] = []
-    rows = [Sequence(list(row), Sampling(max_tokens=2), got.append) for row in _ROWS]
+    rows = [TokenSequence(list(row), Sampling(max_tokens=2), got.append) for row in _ROWS]
     run = GenerationRun(loaded, rows) if task is Task.GENERATION else EncoderRun(loaded, rows)
     while not run.done:
         for sequence, outcome in run.step():
-            sequence.tell(outcome)
-    if not got or any(isinstance(outcome, Failure) for outcome in got):
+            sequence.deliver(outcome)
+    if not got or any(isinstance(outcome, RowFailure) for outcome in got):
         raise WarmUpError(f"a tiny {task} model in {dtype} did not answer")

@@ -20,7 +20,7 @@ from echoplaned.worker.tracing import Tracer
 from echoplaned.worker_contract.inference.counters import Counters
 from echoplaned.worker_contract.inference.errors import LoadError
 from echoplaned.worker_contract.order import WrongPhaseError
-from echoplaned.worker_contract.record import RecordKeeper, WorkerPhase
+from echoplaned.worker_contract.record import RecordFile, WorkerPhase
 
 _JOIN_S: Final = 5.0
 _log = structlog.get_logger()
@@ -40,16 +40,16 @@ class Worker:
     """Warms up, loads once, serves.
 
     Args:
-        keeper: the worker's record, kept up to date with each phase.
+        record_file: the worker's record, kept up to date with each phase.
         clock: monotonic seconds.
         tracer: takes what requests say.
         on_death: called from any thread when the inference thread has died.
     """
 
     def __init__(
-        self, keeper: RecordKeeper, clock: Callable[[], float], tracer: Tracer, on_death: Callable[[], None]
+        self, record_file: RecordFile, clock: Callable[[], float], tracer: Tracer, on_death: Callable[[], None]
     ) -> None:
-        self._keeper = keeper
+        self._record_file = record_file
         self.tracer = tracer
         self._clock = clock
         self._on_death = on_death
@@ -61,13 +61,13 @@ class Worker:
         self.serving: Serving | None = None
         self.draining = False
         self.failure = ""
-        self.spare_memory: MemoryUse | None = None
+        self.standby_memory: MemoryUse | None = None
         self.load_peak_bytes = 0
 
     @property
     def phase(self) -> WorkerPhase:
         """How far the worker has come."""
-        return self._keeper.record.phase
+        return self._record_file.record.phase
 
     @property
     def options(self) -> LoadOptions | None:
@@ -77,7 +77,7 @@ class Worker:
     @property
     def links_dir(self) -> Path:
         """Where links to the files of a checkpoint are while it is loaded."""
-        return self._keeper.links_dir
+        return self._record_file.links_dir
 
     @property
     def engine_version(self) -> str:
@@ -94,8 +94,8 @@ class Worker:
         self._runtime = runtime
         release_free_memory()
         reset_peak()
-        self.spare_memory = read_memory()
-        self._enter(WorkerPhase.SPARE)
+        self.standby_memory = read_memory()
+        self._enter(WorkerPhase.STANDBY)
 
     def failed(self, reason: str) -> None:
         """The worker is of no use any more."""
@@ -115,12 +115,12 @@ class Worker:
             LoadError: the checkpoint cannot be served; the worker is FAILED then.
         """
         if self._loading is None:
-            if self.phase is not WorkerPhase.SPARE:
-                raise WrongPhaseError(f"the worker is {self.phase}, not a warm spare")
+            if self.phase is not WorkerPhase.STANDBY:
+                raise WrongPhaseError(f"the worker is {self.phase}, not a worker on standby")
             self._options = options
             self._loading = asyncio.create_task(self._load(options))
         elif options != self._options:
-            raise WrongPhaseError(f"the worker has its order already: {self._keeper.record.instance}")
+            raise WrongPhaseError(f"the worker has its order already: {self._record_file.record.instance}")
         return await asyncio.shield(self._loading)
 
     async def wait_for_change(self, timeout_s: float) -> None:
@@ -148,7 +148,7 @@ class Worker:
         try:
             model = await asyncio.to_thread(runtime.load, options)
         except LoadError as error:
-            _log.warning("load_failed", reason=str(error))
+            _log.warning("load.failed", reason=str(error))
             self.failed(str(error))
             raise
         batcher = Batcher(
@@ -165,12 +165,14 @@ class Worker:
         release_free_memory()
         reset_peak()
         self._enter(WorkerPhase.READY)
-        _log.info("loaded", load_s=round(load_s, 3), tensor_bytes=model.tensor_bytes, threads=threading.active_count())
+        _log.info(
+            "model.loaded", load_s=round(load_s, 3), tensor_bytes=model.tensor_bytes, threads=threading.active_count()
+        )
         return self.serving
 
     def _enter(self, phase: WorkerPhase, instance: str | None = None, generation: int | None = None) -> None:
-        self._keeper.update(phase, instance=instance, generation=generation)
-        _log.info("phase", phase=phase.value)
+        self._record_file.update(phase, instance=instance, generation=generation)
+        _log.info("phase.changed", phase=phase.value)
         self.notify()
 
     def notify(self) -> None:

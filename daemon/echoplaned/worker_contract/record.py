@@ -36,10 +36,10 @@ _MAX_NUMBER: Final = 2**63 - 1
 
 
 class WorkerPhase(StrEnum):
-    """How far a leader has come. WARMING, SPARE: on its way to, or on, standby."""
+    """How far a leader has come. WARMING, STANDBY: on its way to, or on, standby."""
 
     WARMING = "WARMING"
-    SPARE = "SPARE"
+    STANDBY = "SPARE"  # the word in records of earlier releases
     LOADING = "LOADING"
     READY = "READY"
     FAILED = "FAILED"
@@ -171,7 +171,7 @@ def records_dir(state_dir: Path) -> Path:
     return state_dir / "instances"
 
 
-class RecordKeeper:
+class RecordFile:
     """A leader's own hand on its record: claims it once, rewrites it whole at each change, removes it at a clean exit.
 
     Args:
@@ -288,7 +288,7 @@ def read_records(state_dir: Path) -> tuple[WorkerRecord, ...]:
     return tuple(record for path in paths if (record := read_record(path)) is not None)
 
 
-def forget_record(state_dir: Path, worker_id: str) -> None:
+def delete_record(state_dir: Path, worker_id: str) -> None:
     """Remove what a leader that is gone for good has left behind."""
     path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.json"
     with contextlib.suppress(FileNotFoundError):

@@ -29,7 +29,7 @@ _PHASES: Final = {_State.Value(name): phase for phase, name in _STATES.items()}
 _MEASURES: Final = {one: f"LATENCY_MEASURE_{one.value}" for one in Measure}
 _MEASURED: Final = {_Latency.Value(name): one for one, name in _MEASURES.items()}
 
-_LONGEST_STEP_S: Final = 3600.0
+_MAX_STEP_S: Final = 3600.0
 
 
 def write_report(report: Report) -> worker_pb2.WorkerReport:
@@ -124,7 +124,7 @@ def _write_memory(memory: Memory) -> worker_pb2.WorkerMemory:
 
 def _read_expected(seconds: float) -> float:
     """Return what a step is expected to take; what is no time, or no sensible one, is not known."""
-    return seconds if 0.0 <= seconds <= _LONGEST_STEP_S else 0.0
+    return seconds if 0.0 <= seconds <= _MAX_STEP_S else 0.0
 
 
 def _read_memory(message: worker_pb2.WorkerMemory) -> Memory:

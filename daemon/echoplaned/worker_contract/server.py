@@ -19,7 +19,7 @@ import grpc
 from echoplane.worker.v1 import worker_pb2_grpc
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, read_arguments
-from echoplaned.worker_contract.record import RecordKeeper, RecordTakenError, WorkerPhase
+from echoplaned.worker_contract.record import RecordFile, RecordTakenError, WorkerPhase
 from echoplaned.worker_contract.service import ControlService, Leader, StopOrder
 
 SIGTERM_GRACE_S: Final = 10.0
@@ -35,7 +35,7 @@ class LeaderServer:
 
     Args:
         leader: what leads the engine.
-        keeper: its record.
+        record_file: its record.
         on_stop: called once when the end has begun, before calls in flight get their grace.
         interceptors: see every call before its handler does.
         max_streams: calls of one connection that are under way at most, further ones wait in the client; None: no bound.
@@ -44,16 +44,16 @@ class LeaderServer:
     def __init__(
         self,
         leader: Leader,
-        keeper: RecordKeeper,
+        record_file: RecordFile,
         on_stop: Callable[[], None] | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
         max_streams: int | None = None,
     ) -> None:
         self._leader = leader
-        self._keeper = keeper
+        self._record_file = record_file
         self._on_stop = on_stop
         self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
-        self._control = ControlService(leader, self._orders.put_nowait, keeper.record.control_key)
+        self._control = ControlService(leader, self._orders.put_nowait, record_file.record.control_key)
         streams = () if max_streams is None else (("grpc.max_concurrent_streams", max_streams),)
         self.server = grpc.aio.server(options=(*SERVER_OPTIONS, *streams), interceptors=interceptors)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
@@ -66,8 +66,8 @@ class LeaderServer:
         host = listen.rpartition(":")[0]
         address = f"{host}:{self.server.add_insecure_port(listen)}"
         await self.server.start()
-        phase = self._keeper.record.phase
-        self._keeper.update(
+        phase = self._record_file.record.phase
+        self._record_file.update(
             phase, address=address, endpoints=(tcp_endpoint(EndpointProtocol.OIP_GRPC, address), *endpoints)
         )
         return address
@@ -88,7 +88,7 @@ class LeaderServer:
         watchdog.cancel()
 
     def _exit_now(self) -> None:
-        self._keeper.release()
+        self._record_file.release()
         os._exit(0)
 
 
@@ -100,7 +100,7 @@ class StandbyLeader(Leader, Protocol):
         ...
 
 
-def lead(kind: str, make: Callable[[RecordKeeper], StandbyLeader], description: str) -> int:
+def lead(kind: str, make: Callable[[RecordFile], StandbyLeader], description: str) -> int:
     """Run a leader that stands by as soon as it listens; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken.
 
     Args:
@@ -110,20 +110,20 @@ def lead(kind: str, make: Callable[[RecordKeeper], StandbyLeader], description: 
     """
     arguments = read_arguments(description)
     try:
-        keeper = RecordKeeper(arguments.state_dir, arguments.worker_id, kind)
+        record_file = RecordFile(arguments.state_dir, arguments.worker_id, kind)
     except RecordTakenError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_TAKEN
     try:
-        asyncio.run(_lead(keeper, make, arguments.listen))
+        asyncio.run(_lead(record_file, make, arguments.listen))
     finally:
-        keeper.release()
+        record_file.release()
     return 0
 
 
-async def _lead(keeper: RecordKeeper, make: Callable[[RecordKeeper], StandbyLeader], listen: str) -> None:
-    leader = make(keeper)
-    server = LeaderServer(leader, keeper)
+async def _lead(record_file: RecordFile, make: Callable[[RecordFile], StandbyLeader], listen: str) -> None:
+    leader = make(record_file)
+    server = LeaderServer(leader, record_file)
     await server.start(listen, await leader.open(server.server))
-    keeper.update(WorkerPhase.SPARE)
+    record_file.update(WorkerPhase.STANDBY)
     await server.stop(await server.wait_for_stop())

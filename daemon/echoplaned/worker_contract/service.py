@@ -32,7 +32,7 @@ REASON_KEY: Final = "echoplane-reason"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class TraceOutlet(Protocol):
+class TraceRecorder(Protocol):
     """Traces on their way to the daemon."""
 
     @property
@@ -58,7 +58,7 @@ class Leader(Protocol):
     """Whoever leads an engine. Everything happens on one event loop."""
 
     @property
-    def traces(self) -> TraceOutlet | None:
+    def traces(self) -> TraceRecorder | None:
         """What requests said; None: the engine does not tell."""
         ...
 

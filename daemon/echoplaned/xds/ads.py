@@ -17,7 +17,7 @@ import grpc.aio
 import structlog
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 
-from echoplaned.core.budgets import BudgetExceededError, Holding
+from echoplaned.core.budgets import BudgetExceededError, BudgetShare
 from echoplaned.runtime.faults import contain
 from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.publisher import Connection, Publisher
@@ -112,17 +112,17 @@ class AdsService:
     async def _serve_within_share(self, context: Context, protocol: _Protocol) -> None:
         streams, peer = self._budgets.ads_streams, context.peer()
         try:
-            streams.take(peer)
+            streams.acquire(peer)
         except BudgetExceededError as refused:
             await _end(context, _Complaint(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused)))
         try:
-            with closing(Holding(self._budgets.names, peer)) as names:
+            with closing(BudgetShare(self._budgets.names, peer)) as names:
                 await self._serve(context, protocol, names)
         finally:
-            streams.give(peer)
+            streams.release(peer)
 
-    async def _serve(self, context: Context, protocol: _Protocol, names: Holding) -> None:
-        await self._publisher.opened()
+    async def _serve(self, context: Context, protocol: _Protocol, names: BudgetShare) -> None:
+        await self._publisher.wait_until_open()
         first = await self._first_request(context)
         if first is _EOF:
             return
@@ -169,7 +169,7 @@ class _Subscriber:
     """A stream's handle, and the names that its peer holds for it."""
 
     connection: Connection
-    names: Holding
+    names: BudgetShare
 
     def receive(self, request: Request) -> None:
         """Take a request in if its names are within the peer's share.
@@ -178,7 +178,7 @@ class _Subscriber:
             BudgetExceededError: they are not; nothing of it was taken in.
         """
         # A request may repeat names that are held already: the most is held while it is taken in, then what it came to.
-        self.names.resize(max(self.connection.most_names(request), self.connection.name_count))
+        self.names.resize(max(self.connection.max_name_count(request), self.connection.name_count))
         self.connection.receive(request)
         self.names.resize(self.connection.name_count)
 

@@ -80,7 +80,7 @@ class ConfirmedRequests:
         while len(self._samples) > 2 and now_s - self._samples[1].time_s >= WINDOW_S:
             self._samples.popleft()
 
-    def took(self, report: LoadReport) -> None:
+    def on_report(self, report: LoadReport) -> None:
         """Note a report, which is in the totals already."""
         key = (report.reporter.caller, report.version.model)
         if key not in self._recent and len(self._recent) >= MAX_ENTRIES:
@@ -93,7 +93,7 @@ class ConfirmedRequests:
         while now_s - reports[0][0] > WINDOW_S:
             reports.popleft()
 
-    def ended(self, caller: Caller) -> None:
+    def on_ended(self, caller: Caller) -> None:
         """Forget a client whose load reports have ended."""
         for key in [key for key in self._recent if key[0] == caller]:
             del self._recent[key]

@@ -30,7 +30,7 @@ from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.xds.messages import (
     connection_manager,
     openai_action,
-    packed,
+    pack_any,
     routed_clusters,
     routed_openai,
     serialise,
@@ -92,7 +92,7 @@ def gateway_listener(asked: GatewayAddress) -> listener_pb2.Listener:
     manager.stream_idle_timeout.CopyFrom(duration_pb2.Duration(seconds=STREAM_IDLE_TIMEOUT_S))
     manager.http2_protocol_options.CopyFrom(protocol_pb2.Http2ProtocolOptions())
     chain = listener_components_pb2.FilterChain(
-        filters=[listener_components_pb2.Filter(name=CONNECTION_MANAGER, typed_config=packed(manager))]
+        filters=[listener_components_pb2.Filter(name=CONNECTION_MANAGER, typed_config=pack_any(manager))]
     )
     socket = address_pb2.SocketAddress(address=asked.address, port_value=asked.port)
     return listener_pb2.Listener(

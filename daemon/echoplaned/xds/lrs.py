@@ -41,7 +41,7 @@ MAX_MEASURED_S: Final = 3600.0
 """A report that does not say its time is taken for as long as the one before it is ago, and no longer than this."""
 
 MAX_INTERVAL_S: Final = 5.0
-"""A report of a longer time is left out: a client that comes back tells of requests that nobody here has watched (``gates.books``)."""
+"""A report of a longer time is left out: a client that comes back tells of what nobody here has watched (``gates.claim_audit``)."""
 
 MAX_REPORT_BYTES: Final = 2 * 1024 * 1024
 MAX_CLUSTERS: Final = 10_000
@@ -103,7 +103,7 @@ class LoadReportService:
     async def _serve_within_share(self, context: Context, stream: int) -> None:
         streams, peer = self._budgets.lrs_streams, context.peer()
         try:
-            streams.take(peer)
+            streams.acquire(peer)
         except BudgetExceededError as refused:
             await _end(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused))
         try:
@@ -111,7 +111,7 @@ class LoadReportService:
         except BadRequestError as problem:
             await _end(context, grpc.StatusCode.INVALID_ARGUMENT, str(problem))
         finally:
-            streams.give(peer)
+            streams.release(peer)
 
     async def _serve(self, context: Context, stream: int) -> None:
         raw = await context.read()
@@ -178,8 +178,8 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
         localities = stats.upstream_locality_stats
         if not localities:
             continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
-        told_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
-        if told_s > MAX_INTERVAL_S:
+        reported_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
+        if reported_s > MAX_INTERVAL_S:
             continue
         counts = RequestCounts(
             ok=clamp_count(sum(each.total_successful_requests for each in localities), MAX_REQUESTS),
@@ -190,7 +190,7 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
             origin=CountedBy.LRS,
         )
         version = VersionKey(target.model, target.version)
-        interval_s = clamp_real(told_s if told_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
+        interval_s = clamp_real(reported_s if reported_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
         other = found.get(version)
         if other is not None:
             counts, interval_s = other.counts + counts, max(other.interval_s, interval_s)

@@ -49,10 +49,10 @@ def ads_source() -> config_source_pb2.ConfigSource:
     )
 
 
-def packed(message: Message) -> any_pb2.Any:
+def pack_any(message: Message) -> any_pb2.Any:
     """Return the message in an Any, deterministically serialised."""
     wrapped = any_pb2.Any()
-    wrapped.Pack(cast(any_pb2.Any, message), deterministic=True)  # any message may be packed; the stub names one
+    wrapped.Pack(cast(any_pb2.Any, message), deterministic=True)  # any message may be pack_any; the stub names one
     return wrapped
 
 
@@ -61,7 +61,7 @@ def connection_manager(route_config: str) -> hcm_pb2.HttpConnectionManager:
     return hcm_pb2.HttpConnectionManager(
         stat_prefix="echoplane",
         rds=hcm_pb2.Rds(config_source=ads_source(), route_config_name=route_config),
-        http_filters=[hcm_pb2.HttpFilter(name=ROUTER_FILTER, typed_config=packed(router_pb2.Router()))],
+        http_filters=[hcm_pb2.HttpFilter(name=ROUTER_FILTER, typed_config=pack_any(router_pb2.Router()))],
     )
 
 
@@ -107,7 +107,7 @@ def _weighted(weights: Iterable[tuple[str, int]]) -> route_components_pb2.RouteA
 def listener(name: str) -> listener_pb2.Listener:
     """Return the listener that a gRPC client dials by name; its routes carry the same name."""
     return listener_pb2.Listener(
-        name=name, api_listener=api_listener_pb2.ApiListener(api_listener=packed(connection_manager(name)))
+        name=name, api_listener=api_listener_pb2.ApiListener(api_listener=pack_any(connection_manager(name)))
     )
 
 
@@ -158,7 +158,7 @@ def _cluster(name: str, protocol: http_protocol_options_pb2.HttpProtocolOptions)
         ),
         # gRPC clients never send to an unhealthy endpoint; Envoy does below 50 % healthy, unless told otherwise.
         common_lb_config=cluster_pb2.Cluster.CommonLbConfig(healthy_panic_threshold=percent_pb2.Percent(value=0)),
-        typed_extension_protocol_options={HTTP_PROTOCOL_OPTIONS: packed(protocol)},
+        typed_extension_protocol_options={HTTP_PROTOCOL_OPTIONS: pack_any(protocol)},
     )
 
 

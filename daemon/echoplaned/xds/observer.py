@@ -10,7 +10,7 @@ from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.xds.names import ResourceType
 
-MOST_NODE_CHARACTERS = 200
+MAX_NODE_CHARACTERS = 200
 """What is kept of a client's id."""
 
 NOBODY = Caller("")

@@ -14,7 +14,7 @@ from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Refusal, SubscriberView, TypeStats, XdsObserver, XdsStats
 from echoplaned.xds.resources import ModelResources
 from echoplaned.xds.snapshot import EMPTY, Snapshot
-from echoplaned.xds.stream import Answer, Reply, Stream, StreamNode
+from echoplaned.xds.stream import ReplyKind, Stream, StreamNode, StreamReply
 from echoplaned.xds.stream_delta import DeltaRequest, DeltaStream
 from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
 from echoplaned.xds.tracking import Tracker, nack
@@ -47,20 +47,20 @@ class Connection:
         Raises:
             TypeError: a delta request on a state-of-the-world stream, or the other way round.
         """
-        self._publisher.received(self, request)
+        self._publisher.on_request(self, request)
 
     @property
     def name_count(self) -> int:
         """Names that the client is subscribed to."""
         return self.stream.name_count
 
-    def most_names(self, request: SotwRequest | DeltaRequest) -> int:
+    def max_name_count(self, request: SotwRequest | DeltaRequest) -> int:
         """Return how many names it is subscribed to at most once a request is taken in; of the other protocol: as many as now."""
         match self.stream, request:
             case SotwStream(), SotwRequest():
-                return self.stream.most_names(request)
+                return self.stream.max_name_count(request)
             case DeltaStream(), DeltaRequest():
-                return self.stream.most_names(request)
+                return self.stream.max_name_count(request)
         return self.name_count
 
     def responses(self) -> list[bytes]:
@@ -113,10 +113,10 @@ class Publisher:
         self._replace(snapshots.build(routes, self._snapshot))
         self._opened.set()
         for model, wanted in routes.items():
-            self._tracker.published(model, wanted.epoch, self._clock(), (ack_timeouts_s or {}).get(model))
+            self._tracker.on_published(model, wanted.epoch, self._clock(), (ack_timeouts_s or {}).get(model))
         self._tell()
 
-    async def opened(self) -> None:
+    async def wait_until_open(self) -> None:
         """Wait until the first state was published."""
         await self._opened.wait()
 
@@ -132,10 +132,10 @@ class Publisher:
         self._replace(snapshots.build(routes, self._snapshot))
         now_s = self._clock()
         for model in before.keys() - routes.keys():
-            self._tracker.removed(model)
+            self._tracker.on_removed(model)
         for model, wanted in routes.items():
             if model not in before or before[model].routes != wanted:
-                self._tracker.published(model, wanted.epoch, now_s)
+                self._tracker.on_published(model, wanted.epoch, now_s)
         self._tell()
 
     def publish_model(self, routes: ModelRoutes, ack_timeout_s: float | None = None) -> None:
@@ -156,7 +156,7 @@ class Publisher:
         if epoch is not None and routes.epoch < epoch:
             return
         self._replace(snapshots.with_model(self._snapshot, routes))
-        self._tracker.published(routes.model, routes.epoch, self._clock(), ack_timeout_s)
+        self._tracker.on_published(routes.model, routes.epoch, self._clock(), ack_timeout_s)
         self._tell()
 
     def remove_model(self, model: str) -> None:
@@ -196,10 +196,10 @@ class Publisher:
         """Let a stream go; once only."""
         if connection in self._connections:
             del self._connections[connection]
-            self._tracker.left(connection.stream)
+            self._tracker.on_left(connection.stream)
             self._tell()
 
-    def received(self, connection: Connection, request: SotwRequest | DeltaRequest) -> None:
+    def on_request(self, connection: Connection, request: SotwRequest | DeltaRequest) -> None:
         """Take a stream's request in.
 
         Raises:
@@ -241,15 +241,15 @@ class Publisher:
         """Return every ADS stream as diagnostics show it."""
         return tuple(self._view(each.stream) for each in self._connections)
 
-    def steered(self, model: str) -> frozenset[Caller]:
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
         """Return the clients of which every stream follows the model's routes and names none of its versions' targets."""
-        steered, others = set[Caller](), set[Caller]()
+        route_only_clients, others = set[Caller](), set[Caller]()
         for connection in self._connections:
             stream = connection.stream
-            follows = model in self._tracker.followed(stream) or stream.names_model(model)
+            follows = model in self._tracker.models_of(stream) or stream.names_model(model)
             by_routes = follows and not stream.names_version(model)
-            (steered if by_routes else others).add(stream.node.caller)
-        return frozenset(steered - others)
+            (route_only_clients if by_routes else others).add(stream.node.caller)
+        return frozenset(route_only_clients - others)
 
     def _view(self, stream: Stream) -> SubscriberView:
         refusals = tuple((str(kind), each.refusal) for kind, each in stream.subscriptions.items() if each.refusal)
@@ -257,7 +257,7 @@ class Publisher:
             node=stream.node.id,
             agent=stream.node.agent,
             delta=isinstance(stream, DeltaStream),
-            models=tuple(sorted(self._tracker.followed(stream))),
+            models=tuple(sorted(self._tracker.models_of(stream))),
             stale=self._tracker.is_stale(stream),
             refusals=refusals,
         )
@@ -277,22 +277,22 @@ class Publisher:
             if connection.stream.replace_snapshot(new, changed):
                 connection.wake()
 
-    def _account(self, stream: Stream, reply: Reply) -> None:
+    def _account(self, stream: Stream, reply: StreamReply) -> None:
         now_s = self._clock()
         if reply.names_changed:
-            self._tracker.subscribed(stream, now_s)
-        if reply.answer is Answer.ACKNOWLEDGED:
+            self._tracker.on_subscribed(stream, now_s)
+        if reply.answer is ReplyKind.ACKNOWLEDGED:
             self._acks[reply.type] += 1
-            self._tracker.accepted(stream, reply, now_s)
-        elif reply.answer is Answer.REFUSED:
+            self._tracker.on_accepted(stream, reply, now_s)
+        elif reply.answer is ReplyKind.REFUSED:
             self._nacks[reply.type] += 1
             self._report_refusal(stream, reply)
         self._tell()
 
-    def _report_refusal(self, stream: Stream, reply: Reply) -> None:
-        refusals = self._tracker.refused(stream, reply, self._snapshot)
+    def _report_refusal(self, stream: Stream, reply: StreamReply) -> None:
+        refusals = self._tracker.on_refused(stream, reply, self._snapshot)
         for each in refusals:
-            self._tracker.stand(stream, each)
+            self._tracker.retain_refusal(stream, each)
         if refusals:
             self._weigh_refusals()
         else:
@@ -306,7 +306,7 @@ class Publisher:
         """
         self._weighed_s = self._clock()
         held: dict[str, tuple[Refusal, ...]] = {}
-        for model, refusals in self._tracker.standing().items():
+        for model, refusals in self._tracker.standing_refusals().items():
             busy = self._busy(model, self._tracker.callers(model))
             heeded = [each for each in refusals if each.caller in busy.callers]
             for each in heeded:

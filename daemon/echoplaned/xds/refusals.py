@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from echoplaned.ports.refusals import RecordedRefusal
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS
+from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 
-MOST_REFUSALS = 100
-MOST_OF_A_NODE = 10
+MAX_REFUSALS = 100
+MAX_REFUSALS_PER_NODE = 10
 """One client that goes on refusing does not push out what the others said."""
 
-MOST_RESOURCES = 20
-MOST_CHARACTERS = 500
+MAX_REFUSED_RESOURCES = 20
+MAX_REFUSAL_CHARACTERS = 500
 
 
 class RefusalLog:
@@ -25,18 +25,18 @@ class RefusalLog:
         """Take one in, or count it again; beyond the bounds the oldest of its node goes, then the oldest of all."""
         refusal = replace(
             refusal,
-            node=refusal.node[:MOST_NODE_CHARACTERS],
-            resources=tuple(sorted(refusal.resources)[:MOST_RESOURCES]),
-            detail=refusal.detail[:MOST_CHARACTERS],
+            node=refusal.node[:MAX_NODE_CHARACTERS],
+            resources=tuple(sorted(refusal.resources)[:MAX_REFUSED_RESOURCES]),
+            detail=refusal.detail[:MAX_REFUSAL_CHARACTERS],
         )
         key = (refusal.node, refusal.type_url, refusal.detail, refusal.models, refusal.counted)
         before = self._known.pop(key, None)
         if before is not None:
             refusal = replace(refusal, first_s=before.first_s, count=before.count + 1)
         of_node = [each for each in self._known if each[0] == refusal.node]
-        if len(of_node) >= MOST_OF_A_NODE:
+        if len(of_node) >= MAX_REFUSALS_PER_NODE:
             del self._known[of_node[0]]
-        elif len(self._known) >= MOST_REFUSALS:
+        elif len(self._known) >= MAX_REFUSALS:
             del self._known[next(iter(self._known))]
         self._known[key] = refusal
 
@@ -44,6 +44,6 @@ class RefusalLog:
         """Return what was refused of a model's routes, the latest first."""
         return tuple(each for each in reversed(self._known.values()) if model in each.models)
 
-    def forget(self, model: str) -> None:
+    def remove(self, model: str) -> None:
         """Drop what was about a deleted model alone."""
         self._known = {key: each for key, each in self._known.items() if each.models - {model} or not each.models}

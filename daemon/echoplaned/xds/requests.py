@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from echoplaned.core.text import escape, is_clean
 from echoplaned.xds.gateway import METADATA_KEY, GatewayAddress
 from echoplaned.xds.names import MAX_NAME_LENGTH, RESOURCE_TYPES, is_name
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS
+from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource, build_gateway_listener
 from echoplaned.xds.snapshot import is_ip_port
 from echoplaned.xds.stream import StreamNode
@@ -60,7 +60,7 @@ def read_node_id(node: base_pb2.Node, peer: str) -> str:
     """
     if not is_clean(node.id):
         raise BadRequestError("the node's id holds control characters, or marks that hide or turn text round")
-    return node.id[:MOST_NODE_CHARACTERS] or peer
+    return node.id[:MAX_NODE_CHARACTERS] or peer
 
 
 def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
@@ -69,7 +69,7 @@ def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
     Raises:
         BadRequestError: its id or agent could not be shown, or a gateway asks for an address that is none.
     """
-    agent, identity = node.user_agent_name[:MOST_NODE_CHARACTERS], read_node_id(node, peer)
+    agent, identity = node.user_agent_name[:MAX_NODE_CHARACTERS], read_node_id(node, peer)
     if not is_clean(agent):
         raise BadRequestError("user_agent_name holds control characters, or marks that hide or turn text round")
     listener = _asked_listener(node)

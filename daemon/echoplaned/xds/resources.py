@@ -79,7 +79,7 @@ def build_model(routes: ModelRoutes, previous: ModelResources | None = None) -> 
     """Build a model's resources; what did not change since ``previous`` stays the same object, with its epoch."""
     known = {(each.type, each.name): each for each in previous.resources} if previous else {}
     built: list[Resource] = []
-    for draft in _drafts(routes):
+    for draft in _unversioned_resources(routes):
         payload = messages.serialise(draft.message)
         version = digest(payload)
         before = known.get((draft.type, draft.name))
@@ -112,29 +112,33 @@ def build_gateway_listener(asked: gateway.GatewayAddress) -> Resource:
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class _UnversionedResource:
     type: ResourceType
     name: str
     message: messages.Message
     clusters: tuple[str, ...] = ()
 
 
-def _drafts(routes: ModelRoutes) -> Iterator[_Draft]:
+def _unversioned_resources(routes: ModelRoutes) -> Iterator[_UnversionedResource]:
     for cluster in sorted(routes.clusters, key=lambda each: each.version):
         name = version_name(routes.model, cluster.version)
         alone = ClusterView(cluster.version, 1, (), routed=True)
-        yield _Draft(ResourceType.CLUSTER, name, messages.cluster(name))
-        yield _Draft(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.endpoints))
-        yield _Draft(ResourceType.LISTENER, name, messages.listener(name))
-        yield _Draft(ResourceType.ROUTE, name, messages.route_config(name, routes.model, (alone,)), (name,))
+        yield _UnversionedResource(ResourceType.CLUSTER, name, messages.cluster(name))
+        yield _UnversionedResource(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.endpoints))
+        yield _UnversionedResource(ResourceType.LISTENER, name, messages.listener(name))
+        yield _UnversionedResource(
+            ResourceType.ROUTE, name, messages.route_config(name, routes.model, (alone,)), (name,)
+        )
         if cluster.openai is not None:
             name = openai_name(routes.model, cluster.version)
-            yield _Draft(ResourceType.CLUSTER, name, messages.openai_cluster(name))
-            yield _Draft(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.openai))
+            yield _UnversionedResource(ResourceType.CLUSTER, name, messages.openai_cluster(name))
+            yield _UnversionedResource(ResourceType.ENDPOINT, name, messages.assignment(name, cluster.openai))
     if routed := messages.routed_clusters(routes):
         name = model_name(routes.model)
-        yield _Draft(ResourceType.LISTENER, name, messages.listener(name))
-        yield _Draft(ResourceType.ROUTE, name, messages.route_config(name, routes.model, routed), _named(routes))
+        yield _UnversionedResource(ResourceType.LISTENER, name, messages.listener(name))
+        yield _UnversionedResource(
+            ResourceType.ROUTE, name, messages.route_config(name, routes.model, routed), _named(routes)
+        )
 
 
 def _named(routes: ModelRoutes) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ from typing import ClassVar
 
 from echoplaned.ports.traffic import Caller
 from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name, version_name
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS
+from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
 from echoplaned.xds.subscriptions import Push, Subscription
 
 
-class Answer(Enum):
+class ReplyKind(Enum):
     """What a request was."""
 
     SUBSCRIBED = auto()
@@ -31,14 +31,14 @@ class Answer(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class StreamReply:
     """What came of a request.
 
     ``push``: the one that it answers. ``before``: what the client had acknowledged of the push's names until then.
     ``names_changed``: the client subscribed to other names than before.
     """
 
-    answer: Answer
+    answer: ReplyKind
     type: ResourceType
     names_changed: bool
     push: Push | None = None
@@ -62,13 +62,13 @@ class StreamNode:
     @property
     def caller(self) -> Caller:
         """Who that is, as far as it can be told."""
-        return Caller(self.id[:MOST_NODE_CHARACTERS], self.peer)
+        return Caller(self.id[:MAX_NODE_CHARACTERS], self.peer)
 
 
 class Stream(ABC):
     """The state of one stream."""
 
-    keeps_named: ClassVar[bool]
+    retains_named: ClassVar[bool]
     """Whether a cluster that the client names is kept until it does so no more."""
 
     def __init__(self, snapshot: Snapshot, node: StreamNode) -> None:
@@ -77,13 +77,13 @@ class Stream(ABC):
         self.subscriptions = {kind: Subscription(kind) for kind in ResourceType}
         self._in_order = tuple(self.subscriptions.values())
         self._nonces = 0
-        self._keeps = False
+        self._retains = False
 
     def replace_snapshot(self, snapshot: Snapshot, changed: SnapshotDiff) -> bool:
         """Serve another snapshot from now on; return whether something may be due."""
         self.snapshot = snapshot
         for subscription in self._in_order:
-            if subscription.concerned(changed.changed[subscription.type]):
+            if subscription.is_concerned(changed.changed[subscription.type]):
                 subscription.dirty = True
         return self.may_push
 
@@ -110,7 +110,7 @@ class Stream(ABC):
                 taken.append(push)
         return taken
 
-    def served(self, kind: ResourceType, name: str) -> Resource | None:
+    def find_served(self, kind: ResourceType, name: str) -> Resource | None:
         """Return what this stream is served under a name.
 
         A cluster that the snapshot lost is kept, with its endpoints, until the stream has accepted routes without it; and
@@ -122,8 +122,8 @@ class Stream(ABC):
             return own if own is not None and own.name == name else (found if self.node.api_listeners else None)
         if found is None and kind is not ResourceType.ROUTE:
             subscription = self.subscriptions[kind]
-            if (self.keeps_named and name in subscription.names) or self._still_routed(name):
-                self._keeps = True
+            if (self.retains_named and name in subscription.names) or self._still_routed(name):
+                self._retains = True
                 return subscription.sent.get(name)
         return found
 
@@ -206,7 +206,7 @@ class Stream(ABC):
             names.add(self.node.listener.name)
         return names
 
-    def _held(self, resource: Resource | None) -> bool:
+    def _is_held(self, resource: Resource | None) -> bool:
         """Return whether a route must wait, because a cluster that it brings is still on its way to this client.
 
         Only clusters that the client subscribed to already: a gRPC client asks for a cluster after the route named it.
@@ -215,15 +215,15 @@ class Stream(ABC):
             return False
         for each in (self.subscriptions[ResourceType.CLUSTER], self.subscriptions[ResourceType.ENDPOINT]):
             for cluster in resource.clusters:
-                if not each.holds(cluster) and each.coming(cluster, self.served(each.type, cluster)):
+                if not each.holds(cluster) and each.is_coming(cluster, self.find_served(each.type, cluster)):
                     self.subscriptions[ResourceType.ROUTE].dirty = True  # looked at again with every answer
                     return True
         return False
 
     def _release(self) -> None:
         """Look again at the clusters that were kept for the sake of a route: the client's routes have changed."""
-        if self._keeps:
-            self._keeps = False
+        if self._retains:
+            self._retains = False
             for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
                 self.subscriptions[kind].dirty = True
 
@@ -234,8 +234,8 @@ class Stream(ABC):
         """
         if not subscription.uncertain:
             return {}
-        found = {name: self.served(subscription.type, name) for name in subscription.uncertain - but}
-        return {name: each for name, each in found.items() if not self._held(each)}
+        found = {name: self.find_served(subscription.type, name) for name in subscription.uncertain - but}
+        return {name: each for name, each in found.items() if not self._is_held(each)}
 
     def _next_nonce(self) -> str:
         self._nonces += 1
@@ -249,8 +249,8 @@ class Stream(ABC):
         clusters = self.subscriptions[ResourceType.CLUSTER]
         endpoints = self.subscriptions[ResourceType.ENDPOINT]
         for name, resource in push.knowledge.items():
-            if clusters.outdated(name, resource):
-                endpoints.forget(name)
+            if clusters.is_outdated(name, resource):
+                endpoints.drop(name)
 
     def _still_routed(self, cluster: str) -> bool:
         routes = self.subscriptions[ResourceType.ROUTE]
@@ -261,14 +261,14 @@ class Stream(ABC):
         return False
 
     def _accepted(self, resource: Resource) -> bool:
-        return self.subscriptions[resource.type].accepted(resource)
+        return self.subscriptions[resource.type].is_accepted(resource)
 
     def _accepted_clusters(self, names: tuple[str, ...]) -> bool:
         for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
             served, subscription = self.snapshot.by_type[kind], self.subscriptions[kind]
             for name in names:
                 resource = served.get(name)
-                if resource is None or not subscription.accepted(resource):
+                if resource is None or not subscription.is_accepted(resource):
                     return False
         return True
 
@@ -285,7 +285,7 @@ class Stream(ABC):
     def _accepted_absence(self, model: str) -> bool:
         name = model_name(model)
         listeners = self.subscriptions[ResourceType.LISTENER]
-        if name in listeners.names and not listeners.accepted_absence(name):
+        if name in listeners.names and not listeners.is_absence_accepted(name):
             return False
         held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
         return held is None or model not in held.parts

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.resources import Resource
-from echoplaned.xds.stream import Answer, Reply, Stream
+from echoplaned.xds.stream import ReplyKind, Stream, StreamReply
 from echoplaned.xds.subscriptions import Push, Subscription
 
 
@@ -32,13 +32,13 @@ class DeltaRequest:
 class DeltaStream(Stream):
     """A stream of DeltaAggregatedResources."""
 
-    keeps_named = False
+    retains_named = False
 
-    def most_names(self, request: DeltaRequest) -> int:
+    def max_name_count(self, request: DeltaRequest) -> int:
         """Return how many names it is subscribed to at most once a request is taken in."""
         return self.name_count + len(request.subscribe)
 
-    def receive(self, request: DeltaRequest) -> Reply:
+    def receive(self, request: DeltaRequest) -> StreamReply:
         """Take a request in. A stale nonce acknowledges nothing, but its changes of the subscription still count."""
         subscription = self.subscriptions[request.type]
         first = not subscription.requested
@@ -51,23 +51,23 @@ class DeltaStream(Stream):
         if first:
             subscription.adopt(self._brought(request))
         if not request.nonce:
-            return Reply(Answer.SUBSCRIBED, request.type, changed)
+            return StreamReply(ReplyKind.SUBSCRIBED, request.type, changed)
         push = subscription.in_flight
         if push is None or request.nonce != push.nonce:
-            return Reply(Answer.STALE, request.type, changed)
+            return StreamReply(ReplyKind.STALE, request.type, changed)
         before = {name: subscription.acknowledged.get(name) for name in push.knowledge}
         if request.error is not None:
             subscription.refuse(request.error)
-            return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
+            return StreamReply(ReplyKind.REFUSED, request.type, changed, push, before, request.error)
         subscription.acknowledge()
         if request.type is ResourceType.ROUTE:
             self._release()
-        return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
+        return StreamReply(ReplyKind.ACKNOWLEDGED, request.type, changed, push, before)
 
     def _brought(self, request: DeltaRequest) -> list[Resource]:
         brought: list[Resource] = []
         for name, version in request.known.items():
-            current = self.served(request.type, name)
+            current = self.find_served(request.type, name)
             if current is not None and current.version == version:
                 brought.append(current)
             else:
@@ -81,8 +81,8 @@ class DeltaStream(Stream):
         """
         knowledge: dict[str, Resource | None] = {}
         for name in self._targets(subscription):
-            resource = self.served(subscription.type, name)
-            if subscription.outdated(name, resource) and not self._held(resource):
+            resource = self.find_served(subscription.type, name)
+            if subscription.is_outdated(name, resource) and not self._is_held(resource):
                 knowledge[name] = resource
         if not knowledge and (subscription.answered or not subscription.wildcard):
             return None

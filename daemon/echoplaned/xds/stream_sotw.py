@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.resources import Resource
-from echoplaned.xds.stream import Answer, Reply, Stream
+from echoplaned.xds.stream import ReplyKind, Stream, StreamReply
 from echoplaned.xds.subscriptions import Push, Subscription
 
 
@@ -29,14 +29,14 @@ class SotwRequest:
 class SotwStream(Stream):
     """A stream of StreamAggregatedResources."""
 
-    keeps_named = True
+    retains_named = True
     # gRPC drops a cluster by itself, when the last request that was routed to it is through.
 
-    def most_names(self, request: SotwRequest) -> int:
+    def max_name_count(self, request: SotwRequest) -> int:
         """Return how many names it is subscribed to at most once a request is taken in; the stream's own lists them all."""
         return self.name_count - len(self.subscriptions[request.type].names) + len(request.names)
 
-    def receive(self, request: SotwRequest) -> Reply:
+    def receive(self, request: SotwRequest) -> StreamReply:
         """Take a request in.
 
         A nonce that is not the last one makes the request stale: the client will answer the newer response with its
@@ -44,21 +44,21 @@ class SotwStream(Stream):
         """
         subscription = self.subscriptions[request.type]
         if request.nonce and request.nonce != subscription.last_nonce:
-            return Reply(Answer.STALE, request.type, names_changed=False)
+            return StreamReply(ReplyKind.STALE, request.type, names_changed=False)
         changed = subscription.replace_names(request.names)
         if changed and request.type is ResourceType.ROUTE:
             self._release()
         if not request.nonce or subscription.in_flight is None:
-            return Reply(Answer.SUBSCRIBED, request.type, changed)
+            return StreamReply(ReplyKind.SUBSCRIBED, request.type, changed)
         push = subscription.in_flight
         before = {name: subscription.acknowledged.get(name) for name in push.knowledge}
         if request.error is not None:
             subscription.refuse(request.error)
-            return Reply(Answer.REFUSED, request.type, changed, push, before, request.error)
+            return StreamReply(ReplyKind.REFUSED, request.type, changed, push, before, request.error)
         subscription.acknowledge()
         if request.type is ResourceType.ROUTE:
             self._release()
-        return Reply(Answer.ACKNOWLEDGED, request.type, changed, push, before)
+        return StreamReply(ReplyKind.ACKNOWLEDGED, request.type, changed, push, before)
 
     def _due(self, subscription: Subscription) -> Push | None:
         if subscription.type.complete:
@@ -68,9 +68,9 @@ class SotwStream(Stream):
     def _complete(self, subscription: Subscription) -> Push | None:
         """Everything that is subscribed, if any of it changed. The first request is always answered, be it empty."""
         knowledge: dict[str, Resource | None] = {
-            name: self.served(subscription.type, name) for name in self._targets(subscription)
+            name: self.find_served(subscription.type, name) for name in self._targets(subscription)
         }
-        changed = any(subscription.outdated(name, each) for name, each in knowledge.items())
+        changed = any(subscription.is_outdated(name, each) for name, each in knowledge.items())
         if not changed and (subscription.answered or not subscription.wildcard):
             return None
         present = tuple(knowledge[name] for name in sorted(knowledge))
@@ -81,8 +81,8 @@ class SotwStream(Stream):
         """Only what changed, and what was refused: what is left out stays as it is. Absence cannot be told."""
         changed: dict[str, Resource] = {}
         for name in self._targets(subscription):
-            resource = self.served(subscription.type, name)
-            if resource is not None and subscription.outdated(name, resource) and not self._held(resource):
+            resource = self.find_served(subscription.type, name)
+            if resource is not None and subscription.is_outdated(name, resource) and not self._is_held(resource):
                 changed[name] = resource
         if not changed:
             return None

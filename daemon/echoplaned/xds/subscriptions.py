@@ -70,7 +70,7 @@ class Subscription:
         self.names = set(names) - {WILDCARD}
         if before == (self.wildcard, self.names):
             return False
-        self._forget_unwanted()
+        self._drop_unsubscribed()
         self.dirty = True
         return True
 
@@ -90,12 +90,12 @@ class Subscription:
             self.wildcard = False
         for name in unsubscribe:
             self.names.discard(name)
-            self.forget(name)
+            self.drop(name)
         for name in subscribe:
             if name != WILDCARD:
                 self.names.add(name)
-                self.forget(name)
-        self._forget_unwanted()
+                self.drop(name)
+        self._drop_unsubscribed()
         self.dirty = True
         return before != (self.wildcard, self.names)
 
@@ -103,11 +103,11 @@ class Subscription:
         """Return whether the client subscribed to the name."""
         return self.wildcard or name in self.names
 
-    def concerned(self, changed: frozenset[str]) -> bool:
+    def is_concerned(self, changed: frozenset[str]) -> bool:
         """Return whether one of the changed names is subscribed."""
         return bool(changed) and (self.wildcard or not self.names.isdisjoint(changed))
 
-    def outdated(self, name: str, resource: Resource | None) -> bool:
+    def is_outdated(self, name: str, resource: Resource | None) -> bool:
         """Return whether the client was last told something else of the name."""
         if name not in self.sent:
             return True
@@ -120,20 +120,20 @@ class Subscription:
         """Return whether the client has the name in some version, and was not told since that it is gone."""
         return self.acknowledged.get(name) is not None and self.sent.get(name) is not None
 
-    def coming(self, name: str, resource: Resource | None) -> bool:
+    def is_coming(self, name: str, resource: Resource | None) -> bool:
         """Return whether a name that the client lacks is due or on its way."""
         if resource is None or not self.wants(name):
             return False
         flying = self.in_flight is not None and name in self.in_flight.knowledge
-        return flying or self.outdated(name, resource)
+        return flying or self.is_outdated(name, resource)
 
-    def accepted(self, resource: Resource) -> bool:
+    def is_accepted(self, resource: Resource) -> bool:
         """Return whether the client is known to use exactly this resource."""
         held = self.acknowledged.get(resource.name)
         same = held is resource or (held is not None and held.version == resource.version)
         return same and resource.name not in self.uncertain
 
-    def accepted_absence(self, name: str) -> bool:
+    def is_absence_accepted(self, name: str) -> bool:
         """Return whether the client is known to hold nothing under a name that it asked for."""
         return name in self.acknowledged and self.acknowledged[name] is None and name not in self.uncertain
 
@@ -147,7 +147,7 @@ class Subscription:
         self.in_flight = push
         self.last_nonce = push.nonce
         self.answered = True
-        self.uncertain.update(name for name, resource in push.knowledge.items() if self.outdated(name, resource))
+        self.uncertain.update(name for name, resource in push.knowledge.items() if self.is_outdated(name, resource))
         self.sent.update(push.knowledge)
 
     def acknowledge(self) -> Push | None:
@@ -158,7 +158,7 @@ class Subscription:
             self.uncertain.difference_update(push.knowledge)
             for name, resource in push.knowledge.items():
                 if resource is None and name not in self.names:
-                    self.forget(name)  # gone from a wildcard, and nobody asked for it by name
+                    self.drop(name)  # gone from a wildcard, and nobody asked for it by name
                 elif self.wants(name):
                     self.acknowledged[name] = resource
         return push
@@ -170,7 +170,7 @@ class Subscription:
             self.refusal = detail
         return push
 
-    def forget(self, name: str) -> None:
+    def drop(self, name: str) -> None:
         """Forget what the client knows of a name: it is sent again when it is wanted."""
         self.sent.pop(name, None)
         self.acknowledged.pop(name, None)
@@ -188,9 +188,9 @@ class Subscription:
     def _may_be_wildcard(self) -> bool:
         return self.type.complete
 
-    def _forget_unwanted(self) -> None:
+    def _drop_unsubscribed(self) -> None:
         if not self.wildcard:
             for name in self.sent.keys() - self.names:
-                self.forget(name)
+                self.drop(name)
             for name in self.acknowledged.keys() - self.names:
-                self.forget(name)
+                self.drop(name)

@@ -14,11 +14,11 @@ from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot
-from echoplaned.xds.stream import Reply, Stream
+from echoplaned.xds.stream import Stream, StreamReply
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class AckProgress:
     """How far the newest routes of a model have come."""
 
     model: str
@@ -71,7 +71,7 @@ class Tracker:
         self._progressed: set[str] = set()
         self._counted: set[str] = set()
 
-    def published(self, model: str, epoch: int, now_s: float, ack_timeout_s: float | None = None) -> None:
+    def on_published(self, model: str, epoch: int, now_s: float, ack_timeout_s: float | None = None) -> None:
         """Take a model's newest epoch in: followers that lack any of it begin to wait.
 
         ``ack_timeout_s``: how long, until they are stale; None: as long as those of any other model.
@@ -89,10 +89,10 @@ class Tracker:
         for follower in track.followers.values():
             follower.refusal = None
         for follower in track.followers.values():
-            self._look(track, model, follower, now_s)
+            self._update_follower(track, model, follower, now_s)
         self._judge(track, model)
 
-    def removed(self, model: str) -> None:
+    def on_removed(self, model: str) -> None:
         """Take in that a model is gone without an epoch of its own; nothing is announced for it, and nothing of it is kept."""
         track = self._tracks.pop(model, None)
         if track is not None:
@@ -101,7 +101,7 @@ class Tracker:
             if track.followers:
                 self._counted.add(model)
 
-    def subscribed(self, stream: Stream, now_s: float) -> None:
+    def on_subscribed(self, stream: Stream, now_s: float) -> None:
         """Take in that a stream changed its subscriptions: which models it follows, and what it still has of them."""
         if stream.is_gateway:
             self._gateways.add(stream)
@@ -116,16 +116,16 @@ class Tracker:
         for model in models:
             track = self._tracks[model]
             follower = track.followers.get(stream) or self._add(track, model, stream)
-            self._look(track, model, follower, now_s)
+            self._update_follower(track, model, follower, now_s)
             self._judge(track, model)
 
-    def left(self, stream: Stream) -> None:
+    def on_left(self, stream: Stream) -> None:
         """Take in that a stream ended."""
         self._gateways.discard(stream)
         for model in self._followed.pop(stream, set()):
             self._remove(model, stream)
 
-    def accepted(self, stream: Stream, reply: Reply, now_s: float) -> None:
+    def on_accepted(self, stream: Stream, reply: StreamReply, now_s: float) -> None:
         """Take in that a stream accepted a push."""
         if reply.push is None:
             return
@@ -139,10 +139,10 @@ class Tracker:
             follower = track.followers[stream]
             if follower.waiting_since_s is not None and not follower.stale:
                 follower.waiting_since_s = now_s
-            self._look(track, model, follower, now_s)
+            self._update_follower(track, model, follower, now_s)
             self._judge(track, model)
 
-    def refused(self, stream: Stream, reply: Reply, snapshot: Snapshot) -> list[Refusal]:
+    def on_refused(self, stream: Stream, reply: StreamReply, snapshot: Snapshot) -> list[Refusal]:
         """Return what a refused push means for the models that the stream follows; empty: nothing but a record."""
         if reply.push is None:
             return []
@@ -165,11 +165,11 @@ class Tracker:
             for model, changed in names.items()
         ]
 
-    def stand(self, stream: Stream, refusal: Refusal) -> None:
+    def retain_refusal(self, stream: Stream, refusal: Refusal) -> None:
         """Note a refusal that rolls nothing back: it stands until the stream has the routes, or others are published."""
         self._tracks[refusal.model].followers[stream].refusal = refusal
 
-    def standing(self) -> dict[str, list[Refusal]]:
+    def standing_refusals(self) -> dict[str, list[Refusal]]:
         """Return the refusals that stand, by model."""
         found: dict[str, list[Refusal]] = {}
         for model, track in self._tracks.items():
@@ -213,13 +213,13 @@ class Tracker:
         """Whether there is anything for ``take_acknowledged`` or ``take_counts``."""
         return bool(self._acknowledged or self._counted)
 
-    def take_acknowledged(self) -> list[Progress]:
+    def take_acknowledged(self) -> list[AckProgress]:
         """Take the models whose newest routes have become acknowledged since the last call."""
         models, self._acknowledged = self._acknowledged, {}
         self._progressed -= models.keys()
         return [each for model in models if (each := self.progress(model)) is not None]
 
-    def take_progress(self) -> list[Progress]:
+    def take_progress(self) -> list[AckProgress]:
         """Take the models of which something moved since the last call."""
         models, self._progressed = self._progressed, set()
         return [each for model in sorted(models) if (each := self.progress(model)) is not None]
@@ -229,27 +229,27 @@ class Tracker:
         models, self._counted = self._counted, set()
         return [(model, self.count(model)) for model in sorted(models)]
 
-    def progress(self, model: str) -> Progress | None:
+    def progress(self, model: str) -> AckProgress | None:
         """Return how far a model's newest routes have come; None for a model that is not published."""
         track = self._tracks.get(model)
         if track is None:
             return None
         stale = tuple(sorted(each.stream.node.id for each in track.waiting.values() if each.stale))
         held = len(track.followers) - len(track.waiting)
-        return Progress(model, track.epoch, held, len(track.followers), stale)
+        return AckProgress(model, track.epoch, held, len(track.followers), stale)
 
     def count(self, model: str) -> int:
         """Return how many streams follow a model."""
         track = self._tracks.get(model)
         return len(track.followers) if track else 0
 
-    def followed(self, stream: Stream) -> Collection[str]:
+    def models_of(self, stream: Stream) -> Collection[str]:
         """Return the models that a stream follows."""
         return self._followed.get(stream, set())
 
     def is_stale(self, stream: Stream) -> bool:
         """Return whether the stream is stale for any model."""
-        return any(self._tracks[model].followers[stream].stale for model in self.followed(stream))
+        return any(self._tracks[model].followers[stream].stale for model in self.models_of(stream))
 
     def _is_news(
         self, stream: Stream, model: str, resource: Resource, before: Resource | None, snapshot: Snapshot
@@ -279,7 +279,7 @@ class Tracker:
         self._progressed.add(model)
         self._judge(track, model)
 
-    def _look(self, track: _Track, model: str, follower: _Follower, now_s: float) -> None:
+    def _update_follower(self, track: _Track, model: str, follower: _Follower, now_s: float) -> None:
         """Compare what the follower has with what there is."""
         if follower.stream.has_routes(model):
             if follower.waiting_since_s is not None or follower.had_epoch != track.epoch:
@@ -302,7 +302,7 @@ class Tracker:
             self._acknowledged[model] = None
 
 
-def nack(stream: Stream, reply: Reply) -> Nack:
+def nack(stream: Stream, reply: StreamReply) -> Nack:
     """Return what a refused push was about: its resources that the client did not have, or all if it had every one."""
     resources = reply.push.resources if reply.push is not None else ()
     before = reply.before or {}

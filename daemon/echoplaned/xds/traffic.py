@@ -21,11 +21,11 @@ from echoplaned.ports.traffic import Caller, Reporter
 from echoplaned.runtime.faults import contain
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.confirmed import ConfirmedRequests
-from echoplaned.xds.observer import MOST_NODE_CHARACTERS, LoadReport, Nack, Refusal
+from echoplaned.xds.observer import MAX_NODE_CHARACTERS, LoadReport, Nack, Refusal
 from echoplaned.xds.publisher import Publisher
-from echoplaned.xds.refusals import MOST_CHARACTERS, RefusalLog
+from echoplaned.xds.refusals import MAX_REFUSAL_CHARACTERS, RefusalLog
 
-MOST_ALARMS = 20
+MAX_ALARMS = 20
 """Subscribers that are named in alarms."""
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class ClientRequestTotals:
         self._totals[report.version] = _less_in_flight(total, before) + report.counts
         self.report_count += 1
 
-    def ended(self, reporter: Reporter) -> None:
+    def on_ended(self, reporter: Reporter) -> None:
         """Drop a stream that ended and what is under way on it; what it counted stays in the totals."""
         for version, clients in self._clients.items():
             last = clients.pop(reporter, None)
@@ -78,7 +78,7 @@ class ClientRequestTotals:
         """Return the totals since the daemon started."""
         return self._totals
 
-    def forget(self, model: str) -> None:
+    def remove(self, model: str) -> None:
         """Drop a deleted model's totals."""
         self._totals = {version: counts for version, counts in self._totals.items() if version.model != model}
         self._clients = {version: clients for version, clients in self._clients.items() if version.model != model}
@@ -134,9 +134,9 @@ class Traffic:
         held = [(refusal, "its rollout waits") for refusals in self._held.values() for refusal in refusals]
         told = [*held, *((refusal, "it is left out") for refusal in self._left_out.values())]
         return tuple(
-            f"models/{each.model}: subscriber {each.node[:MOST_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
-            f"{what}: {each.detail[:MOST_CHARACTERS]}"
-            for each, what in told[:MOST_ALARMS]
+            f"models/{each.model}: subscriber {each.node[:MAX_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
+            f"{what}: {each.detail[:MAX_REFUSAL_CHARACTERS]}"
+            for each, what in told[:MAX_ALARMS]
         )
 
     # --- Routes ---
@@ -161,11 +161,11 @@ class Traffic:
                 routes[model] = effect.routes
         self._publisher.open(routes, {model: waiting[model].ack_timeout_s for model in routes})
 
-    def forget(self, model: str) -> None:
+    def remove(self, model: str) -> None:
         """Drop what is left of a deleted model."""
         self._acknowledged_epochs.pop(model, None)
-        self.loads.forget(model)
-        self.refusals.forget(model)
+        self.loads.remove(model)
+        self.refusals.remove(model)
         self._left_out = {key: each for key, each in self._left_out.items() if key[0] != model}
         self._held.pop(model, None)
         if self._opened and self._publisher is not None:
@@ -178,7 +178,7 @@ class Traffic:
     ) -> None:
         """Every subscriber that is not stale has the newest routes."""
         self._acknowledged_epochs[model] = epoch
-        self._forget_left_out(model, stale)
+        self._drop_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, True, acknowledged, subscribers, stale))  # noqa: FBT003 - a field
 
     def routes_progress(
@@ -186,7 +186,7 @@ class Traffic:
     ) -> None:
         """So many have them by now; once acknowledged, an epoch stays so."""
         done = self._acknowledged_epochs.get(model) == epoch
-        self._forget_left_out(model, stale)
+        self._drop_left_out(model, stale)
         self._emit(RoutesProgressed(self._clock(), model, epoch, done, acknowledged, subscribers, stale))
 
     def routes_refused(self, refusal: Refusal) -> None:
@@ -205,45 +205,45 @@ class Traffic:
     def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
         """Nobody who follows the model has traffic, and these refuse what this epoch changed."""
         for refusal in set(refusals) - set(self._held.get(model, ())):
-            log.warning("xds.refused_by_idle", model=model, epoch=epoch, node=refusal.node, detail=refusal.detail)
+            log.warning("routes.refused_by_idle", model=model, epoch=epoch, node=refusal.node, detail=refusal.detail)
             self._record(refusal, frozenset({model}), counted=False)
         self._held[model] = refusals
         if not refusals:
             del self._held[model]
-        nodes = tuple(sorted({refusal.node[:MOST_NODE_CHARACTERS] for refusal in refusals}))[:MOST_ALARMS]
-        detail = refusals[0].detail[:MOST_CHARACTERS] if refusals else ""
+        nodes = tuple(sorted({refusal.node[:MAX_NODE_CHARACTERS] for refusal in refusals}))[:MAX_ALARMS]
+        detail = refusals[0].detail[:MAX_REFUSAL_CHARACTERS] if refusals else ""
         self._emit(RoutesHeld(self._clock(), model, epoch, nodes, detail))
 
     def subscriber_left_out(self, refusal: Refusal) -> None:
         """A subscriber without traffic refused what others take."""
-        log.warning("xds.refusal_left_out", model=refusal.model, node=refusal.node, detail=refusal.detail)
+        log.warning("refusal.excluded", model=refusal.model, node=refusal.node, detail=refusal.detail)
         self._record(refusal, frozenset({refusal.model}), counted=False)
         key = (refusal.model, refusal.caller)
         self._left_out.pop(key, None)
         self._left_out[key] = refusal
-        if len(self._left_out) > MOST_ALARMS:
+        if len(self._left_out) > MAX_ALARMS:
             del self._left_out[next(iter(self._left_out))]
 
     def nack_recorded(self, nack: Nack) -> None:
         """Any other refusal: recorded, nothing follows from it."""
-        log.warning("xds.nack", node=nack.node, type_url=nack.type_url, detail=nack.detail)
+        log.warning("response.nacked", node=nack.node, type_url=nack.type_url, detail=nack.detail)
         self._record(nack, nack.models, counted=False)
 
     def subscribers_changed(self, model: str, count: int) -> None:
         """So many streams follow the model's routes now."""
-        log.debug("xds.subscribers", model=model, count=count)
+        log.debug("subscribers.changed", model=model, count=count)
 
     def load_report(self, report: LoadReport) -> None:
         """One client's counts for one version over the interval."""
         self.loads.add(report)
         if self._confirmed is not None:
-            self._confirmed.took(report)
+            self._confirmed.on_report(report)
 
     def load_stream_ended(self, reporter: Reporter) -> None:
         """No report comes any more on this stream."""
-        self.loads.ended(reporter)
+        self.loads.on_ended(reporter)
         if self._confirmed is not None:
-            self._confirmed.ended(reporter.caller)
+            self._confirmed.on_ended(reporter.caller)
 
     # --- ClientSource ---
 
@@ -251,11 +251,11 @@ class Traffic:
         """Return what every client that reports at present has counted."""
         return self.loads.by_client(version)
 
-    def steered(self, model: str) -> frozenset[Caller]:
+    def route_only_clients(self, model: str) -> frozenset[Caller]:
         """Return the clients whose traffic to a model its routes alone steer."""
-        return self._publisher.steered(model) if self._publisher is not None else frozenset()
+        return self._publisher.route_only_clients(model) if self._publisher is not None else frozenset()
 
-    def _forget_left_out(self, model: str, stale: tuple[str, ...]) -> None:
+    def _drop_left_out(self, model: str, stale: tuple[str, ...]) -> None:
         """Forget those that have the routes by now, or have gone."""
         over = [key for key, each in self._left_out.items() if key[0] == model and each.node not in stale]
         for key in over:

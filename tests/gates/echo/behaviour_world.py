@@ -64,12 +64,12 @@ class Talk:
         return f"text {index}"
 
     async def score(
-        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, requantised: bool = False
+        self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, as_int8: bool = False
     ) -> ScoreOutcome:
         """Score a text of 20 tokens."""
         assert facts.architecture
         await asyncio.sleep(0)
-        if requantised:
+        if as_int8:
             return self._in_int8(version)
         if version == OLD and self.rounding is not None and self.measuring:
             self.measuring -= 1
@@ -204,7 +204,7 @@ class Store:
         """Return what is kept."""
         return self.found.get(rollout_id)
 
-    def forget(self, rollout_id: str) -> None:
+    def delete(self, rollout_id: str) -> None:
         """Drop what is kept."""
         self.found.pop(rollout_id, None)
 

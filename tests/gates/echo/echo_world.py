@@ -9,7 +9,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.live import LiveEvidence
-from echoplaned.gates.echo.sequences import Sequence, sequence_of
+from echoplaned.gates.echo.sequences import AnswerSequence, sequence_of
 from echoplaned.ports.traces import RequestTrace, TraceFlag, TraceKind
 
 OLD, NEW = VersionKey("m", "v1"), VersionKey("m", "v2")
@@ -25,13 +25,13 @@ def tokens(rng: np.random.Generator, count: int, *, shift: float = 0.0, memory: 
     return np.asarray(np.stack([values[:, 0] - 3.0 + shift, values[:, 1] + 4.0], axis=1), dtype=np.float32)
 
 
-def sequence(rng: np.random.Generator, *, shift: float = 0.0, memory: float = 0.5) -> Sequence:
+def sequence(rng: np.random.Generator, *, shift: float = 0.0, memory: float = 0.5) -> AnswerSequence:
     """Draw one request of 8 to 24 tokens."""
     count = int(rng.integers(8, 25))
-    return Sequence(tokens(rng, count, shift=shift, memory=memory), np.ones(count))
+    return AnswerSequence(tokens(rng, count, shift=shift, memory=memory), np.ones(count))
 
 
-def learnt(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEvidence:
+def learnt(evidence: LiveEvidence, sequences: tuple[AnswerSequence, ...]) -> LiveEvidence:
     """Gather requests of the old version, and fit the listeners where they are enough."""
     gathered = live.calibrate(evidence, sequences)
     return live.use_model(gathered, features.fit(gathered.to_fit, Network())) if gathered.to_fit else gathered

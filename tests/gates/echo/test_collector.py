@@ -23,7 +23,7 @@ from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.asks import FitListeners
 from echoplaned.gates.echo.collector import BehaviourCollector
-from echoplaned.gates.echo.evidence import BehaviourSeen
+from echoplaned.gates.echo.evidence import BehaviourObservation
 from echoplaned.gates.echo.live import CALIBRATION_WANTED
 from echoplaned.gates.echo.subject import subject_of
 from echoplaned.gates.gate import Observation
@@ -167,9 +167,9 @@ def listening(telemetry: Telemetry, rollout: Rollout) -> tuple[BehaviourCollecto
     return BehaviourCollector(None, telemetry, reader, context_of(rollout)), echo.begin(subject)
 
 
-def read(collector: BehaviourCollector, *, acknowledged: bool) -> BehaviourSeen:
+def read(collector: BehaviourCollector, *, acknowledged: bool) -> BehaviourObservation:
     """Return what came since the last reading."""
-    seen = collector.add_to(Observation(1.0, weight=0.05 if acknowledged else None)).part(BehaviourSeen)
+    seen = collector.add_to(Observation(1.0, weight=0.05 if acknowledged else None)).part(BehaviourObservation)
     assert seen is not None
     return seen
 
@@ -236,7 +236,7 @@ async def test_the_listeners_are_fitted_beside_the_judge(monkeypatch: pytest.Mon
     fitting.cancel()
     assert evidence.live.model.predictors is not None
     assert evidence.live.model.predictors.reservoir.units == 512
-    assert read(collector, acknowledged=False).fitted is None
+    assert read(collector, acknowledged=False).fit_result is None
 
 
 def test_the_old_versions_reservoir_listens() -> None:

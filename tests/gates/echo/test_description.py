@@ -9,10 +9,10 @@ import numpy as np
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.gates.echo import description, evidence, live, verdict
-from echoplaned.gates.echo.evidence import BehaviourSeen
+from echoplaned.gates.echo.evidence import BehaviourObservation
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import LiveEvidence
-from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.matching import TracedRequest
 from echoplaned.gates.echo.subject import EchoSubject
 from tests.gates.echo.echo_world import learnt, sequence
 
@@ -22,7 +22,8 @@ def heard(shift: float, pairs: int = 60) -> LiveEvidence:
     rng = np.random.default_rng(11)
     known = learnt(LiveEvidence(), tuple(sequence(rng) for _ in range(live.CALIBRATION_WANTED)))
     return live.observe(
-        known, tuple(Request(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(2 * pairs))
+        known,
+        tuple(TracedRequest(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(2 * pairs)),
     )
 
 
@@ -53,7 +54,9 @@ def test_the_report_carries_it_beside_the_bets() -> None:
     subject = EchoSubject(EchoPolicy(), BehaviourChange.EQUIVALENT, Task.GENERATION, 0.95)
     known = replace(evidence.begin(subject), live=heard(0.0))
     before = verdict.decide(known)
-    after = verdict.decide(evidence.observe(known, BehaviourSeen(described=description.describe(known.live.newest))))
+    after = verdict.decide(
+        evidence.observe(known, BehaviourObservation(described=description.describe(known.live.newest)))
+    )
     assert before.behaviour is not None
     assert after.behaviour is not None
     assert (before.behaviour.described_pairs, before.behaviour.listeners[0].mmd_squared) == (0, None)

@@ -7,11 +7,11 @@ import pytest
 
 from echoplaned.gates.echo import features
 from echoplaned.gates.echo.features import MIN_CALIBRATION, Listener, Network
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.sequences import AnswerSequence
 from tests.gates.echo.echo_world import sequence, tokens
 
 
-def drawn(seed: int, count: int, *, shift: float = 0.0, memory: float = 0.5) -> tuple[Sequence, ...]:
+def drawn(seed: int, count: int, *, shift: float = 0.0, memory: float = 0.5) -> tuple[AnswerSequence, ...]:
     """Draw requests."""
     rng = np.random.default_rng(seed)
     return tuple(sequence(rng, shift=shift, memory=memory) for _ in range(count))
@@ -41,7 +41,7 @@ def test_short_requests_have_features() -> None:
     """A request of one token has finite features for every listener."""
     model = features.fit(drawn(0, 50), Network())
     assert model is not None
-    one = Sequence(tokens(np.random.default_rng(0), 1), np.ones(1))
+    one = AnswerSequence(tokens(np.random.default_rng(0), 1), np.ones(1))
     for listener in Listener:
         assert np.isfinite(model.features(one, listener)).all()
 
@@ -49,7 +49,7 @@ def test_short_requests_have_features() -> None:
 def test_outputs_have_their_own_features() -> None:
     """Outputs without tokens are scaled as they come."""
     rng = np.random.default_rng(0)
-    outputs = tuple(Sequence(output=rng.standard_normal(6).astype(np.float32)) for _ in range(60))
+    outputs = tuple(AnswerSequence(output=rng.standard_normal(6).astype(np.float32)) for _ in range(60))
     model = features.fit(outputs, Network())
     assert model is not None
     assert model.features(outputs[0], Listener.MOMENTS).shape == (6,)
@@ -58,8 +58,8 @@ def test_outputs_have_their_own_features() -> None:
 def test_too_few_requests_fit_nothing() -> None:
     """Nothing is fitted on few requests, on empty ones, or on outputs of several widths."""
     assert features.fit(drawn(0, MIN_CALIBRATION - 1), Network()) is None
-    assert features.fit((Sequence(),) * 100, Network()) is None
+    assert features.fit((AnswerSequence(),) * 100, Network()) is None
     assert (
-        features.fit(tuple(Sequence(output=np.zeros(1 + n % 2, dtype=np.float32)) for n in range(100)), Network())
+        features.fit(tuple(AnswerSequence(output=np.zeros(1 + n % 2, dtype=np.float32)) for n in range(100)), Network())
         is None
     )

@@ -11,16 +11,16 @@ import pytest
 from echoplaned.gates.echo import features, live
 from echoplaned.gates.echo.features import Listener, Network
 from echoplaned.gates.echo.live import LiveEvidence
-from echoplaned.gates.echo.matching import Request
-from echoplaned.gates.echo.sequences import PROMPT_CLASSES, Sequence, sequence_of, stratum_of
+from echoplaned.gates.echo.matching import TracedRequest
+from echoplaned.gates.echo.sequences import PROMPT_CLASSES, AnswerSequence, sequence_of, stratum_of
 from echoplaned.ports.traces import TraceFlag
 from tests.gates.echo.echo_world import NEW, learnt, sequence, trace
 
 
-def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[Request, ...]:
+def requests(seed: int, count: int, *, shift: float = 0.0) -> tuple[TracedRequest, ...]:
     """Draw requests of both versions in turn; the new one's log-probabilities are shifted."""
     rng = np.random.default_rng(seed)
-    return tuple(Request(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(count))
+    return tuple(TracedRequest(bool(n % 2), "a", sequence(rng, shift=shift if n % 2 else 0.0)) for n in range(count))
 
 
 def calibrated(seed: int = 0) -> LiveEvidence:
@@ -60,16 +60,16 @@ def test_a_shifted_version_is_found_and_an_equal_one_is_not() -> None:
     assert same.log_e < math.log(20.0)
 
 
-def vectors(texts: int, count: int, *, shift: float) -> tuple[Request, ...]:
+def vectors(texts: int, count: int, *, shift: float) -> tuple[TracedRequest, ...]:
     """Ask both versions for the outputs of a few texts again and again; the new one's are shifted a little, and draw nothing."""
     rng = np.random.default_rng(4)
     outputs = rng.standard_normal((texts, 6))
     asked = rng.integers(0, texts, count)
     return tuple(
-        Request(
+        TracedRequest(
             is_new := bool(n % 2),
             "a",
-            Sequence(output=(outputs[text] + shift * is_new).astype(np.float32), digest=int(text) + 1),
+            AnswerSequence(output=(outputs[text] + shift * is_new).astype(np.float32), digest=int(text) + 1),
         )
         for n, text in enumerate(asked)
     )
@@ -100,10 +100,12 @@ def test_an_interval_bets_on_so_many_pairs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_outputs_of_another_width_are_left_out() -> None:
     """A version that answers with more numbers than the listeners know breaks nothing."""
-    old = tuple(Sequence(output=row.astype(np.float32)) for row in np.random.default_rng(1).standard_normal((300, 6)))
-    wide = Request(True, "a", Sequence(output=np.zeros(7, dtype=np.float32)))
+    old = tuple(
+        AnswerSequence(output=row.astype(np.float32)) for row in np.random.default_rng(1).standard_normal((300, 6))
+    )
+    wide = TracedRequest(True, "a", AnswerSequence(output=np.zeros(7, dtype=np.float32)))
     evidence = live.observe(
-        learnt(LiveEvidence(), old), (Request(False, "a", old[0]), wide, Request(False, "a", old[1]))
+        learnt(LiveEvidence(), old), (TracedRequest(False, "a", old[0]), wide, TracedRequest(False, "a", old[1]))
     )
     assert (evidence.pairs, evidence.skipped) == (0, 1)
     # A vector that was not finite has no features: it must wait where its partner does, to take it along.

@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 
 from echoplaned.gates.echo import matching
-from echoplaned.gates.echo.matching import MAX_STRATA, MAX_WAITING, Request, Waiting
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.matching import MAX_STRATA, MAX_WAITING, TracedRequest, Waiting
+from echoplaned.gates.echo.sequences import AnswerSequence
 
 
-def numbered(number: float) -> Sequence:
+def numbered(number: float) -> AnswerSequence:
     """Return a request that is told by its number."""
-    return Sequence(output=np.array([number], dtype=np.float32))
+    return AnswerSequence(output=np.array([number], dtype=np.float32))
 
 
-def asked(side: str, number: float, stratum: str = "a", conversation: str = "") -> Request:
+def asked(side: str, number: float, stratum: str = "a", conversation: str = "") -> TracedRequest:
     """Return a request of the new or the old version."""
-    return Request(side == "new", stratum, numbered(number), conversation)
+    return TracedRequest(side == "new", stratum, numbered(number), conversation)
 
 
 def told(pairs: tuple[matching.Pair, ...]) -> list[tuple[float, float]]:
@@ -50,7 +50,7 @@ def test_a_conversation_counts_once() -> None:
 
 def test_damaged_telemetry_takes_its_partner_along() -> None:
     """A pair with a damaged side is dropped and counted; the next ones are not moved by it."""
-    damaged = Request(is_new=True, stratum="a", sequence=None)
+    damaged = TracedRequest(is_new=True, stratum="a", sequence=None)
     requests = (asked("old", 1), damaged, asked("old", 2), asked("new", 3))
     waiting, pairs = matching.match(Waiting(), requests)
     assert told(pairs) == [(3.0, 2.0)]
@@ -67,9 +67,9 @@ def test_waiting_is_bounded_and_can_be_emptied() -> None:
     assert none == ()
 
 
-def same(side: str, digest: int, stratum: str = "a") -> Request:
+def same(side: str, digest: int, stratum: str = "a") -> TracedRequest:
     """Return a request whose answer is known by its digest."""
-    return Request(side == "new", stratum, replace(numbered(digest), digest=digest))
+    return TracedRequest(side == "new", stratum, replace(numbered(digest), digest=digest))
 
 
 def test_an_answer_counts_once() -> None:

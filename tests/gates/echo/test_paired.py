@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from echoplaned.gates.echo.paired import Measure, PairedTest, TextDistance, compare
+from echoplaned.gates.echo.paired import DistanceMeasure, PairedTest, TextDistance, compare
 
-TEST = PairedTest(Measure.KL, margin=0.004, alpha=0.001, pass_alpha=0.05)
+TEST = PairedTest(DistanceMeasure.KL, margin=0.004, alpha=0.001, pass_alpha=0.05)
 
 
 def texts(mean: float, count: int = 48, tokens: int = 20, seed: int = 0) -> tuple[TextDistance, ...]:
@@ -61,6 +61,6 @@ def test_what_is_not_finite_counts_as_far_as_can_be() -> None:
 
 def test_one_distance_a_text_decides_too() -> None:
     """For embeddings 48 distances of a third of the margin suffice to pass, and of three margins to fail."""
-    test = PairedTest(Measure.COSINE, margin=0.001, alpha=0.001, pass_alpha=0.05)
+    test = PairedTest(DistanceMeasure.COSINE, margin=0.001, alpha=0.001, pass_alpha=0.05)
     assert compare(texts(test.margin / 3, tokens=1), test).is_within
     assert compare(texts(3 * test.margin, tokens=1), test).is_beyond

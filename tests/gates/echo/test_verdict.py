@@ -15,8 +15,8 @@ from echoplaned.core.spec import BehaviourChange, EchoPolicy, EchoPreset
 from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo import margins, verdict
-from echoplaned.gates.echo.evidence import BehaviourSeen, EchoEvidence
-from echoplaned.gates.echo.paired import Measure
+from echoplaned.gates.echo.evidence import BehaviourObservation, EchoEvidence
+from echoplaned.gates.echo.paired import DistanceMeasure
 from echoplaned.gates.echo.scored import ScoredText, compare
 from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.ports.scoring import ScoreOutcome
@@ -32,7 +32,7 @@ def text(index: int, kl: float, tokens: int = 20) -> ScoredText:
 
 def heard(kl: float, subject: EchoSubject = SUBJECT, count: int = 48) -> EchoEvidence:
     """Return the evidence after texts at a distance."""
-    return echo.observe(echo.begin(subject), BehaviourSeen(tuple(text(n, kl) for n in range(count))))
+    return echo.observe(echo.begin(subject), BehaviourObservation(tuple(text(n, kl) for n in range(count))))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_cannot_be_compared_does_not_block(required: bool) -> None:
     nobody = replace(SUBJECT, policy=policy, text_count=0, why_not="nothing scores golden texts")
     failing = replace(SUBJECT, policy=policy)
     texts = tuple(ScoredText(n, "x", problem="the new version: UNIMPLEMENTED") for n in range(48))
-    for evidence in (echo.begin(nobody), echo.observe(echo.begin(failing), BehaviourSeen(texts))):
+    for evidence in (echo.begin(nobody), echo.observe(echo.begin(failing), BehaviourObservation(texts))):
         said = verdict.decide(evidence)
         assert said.verdict is (GateVerdict.HOLD if required else GateVerdict.PASS)
         assert said.reason.startswith("ECHO_NOT_COMPARABLE: ")
@@ -117,17 +117,17 @@ def test_rounds_begin_again_where_they_are_asked_for() -> None:
     assert echo.enter(evidence, extended=False).missing == frozenset()
     again = echo.enter(evidence, extended=True)
     assert again.missing == frozenset(range(48))
-    worse = echo.observe(again, BehaviourSeen(tuple(text(n, 5 * MARGIN) for n in range(48))))
+    worse = echo.observe(again, BehaviourObservation(tuple(text(n, 5 * MARGIN) for n in range(48))))
     assert verdict.decide(worse).verdict is GateVerdict.FAIL
     assert len(worse.scored) == 48
 
 
 def test_margins() -> None:
     """The policy's margin is used and named; without one the default; of log-probabilities the difference that goes with it."""
-    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL) == (0.5, "the policy's max_kl_nats")
-    assert margins.margin_of(EchoPolicy(), Measure.CLASS_KL) == (MARGIN, "the default of max_kl_nats")
-    assert margins.margin_of(EchoPolicy(max_distance=0.1), Measure.COSINE) == (0.1, "the policy's max_distance")
-    margin, source = margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY)
+    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), DistanceMeasure.KL) == (0.5, "the policy's max_kl_nats")
+    assert margins.margin_of(EchoPolicy(), DistanceMeasure.CLASS_KL) == (MARGIN, "the default of max_kl_nats")
+    assert margins.margin_of(EchoPolicy(max_distance=0.1), DistanceMeasure.COSINE) == (0.1, "the policy's max_distance")
+    margin, source = margins.margin_of(EchoPolicy(), DistanceMeasure.LOG_PROBABILITY)
     assert margin == pytest.approx(math.sqrt(4 * MARGIN / math.pi))
     assert "0.004 nats" in source
 
@@ -137,12 +137,12 @@ def test_a_preset_states_its_margin(preset: str, nats: float) -> None:
     """What was declared of the version gives the margin, and not what INT8 does; a number of the policy's own is above it."""
     policy = EchoPolicy(preset=EchoPreset(preset))
     told = Int8Baseline("KL", 0.01, 16)
-    assert margins.margin_of(policy, Measure.KL, told) == (nats, f"the preset {preset}")
-    margin, source = margins.margin_of(policy, Measure.LOG_PROBABILITY, told)
+    assert margins.margin_of(policy, DistanceMeasure.KL, told) == (nats, f"the preset {preset}")
+    margin, source = margins.margin_of(policy, DistanceMeasure.LOG_PROBABILITY, told)
     assert margin == pytest.approx(math.sqrt(4 * nats / math.pi))
     assert source == f"the preset {preset} ({nats:g} nats) as a difference of log-probabilities"
-    assert margins.margin_of(policy, Measure.COSINE)[0] == nats / 2
-    assert margins.margin_of(replace(policy, max_kl_nats=0.7), Measure.KL)[0] == 0.7
+    assert margins.margin_of(policy, DistanceMeasure.COSINE)[0] == nats / 2
+    assert margins.margin_of(replace(policy, max_kl_nats=0.7), DistanceMeasure.KL)[0] == 0.7
     assert not margins.is_open(policy, Task.GENERATION)
     assert not margins.is_open(policy, Task.EMBEDDING)
 
@@ -150,10 +150,12 @@ def test_a_preset_states_its_margin(preset: str, nats: float) -> None:
 def test_a_measured_margin_is_used_by_its_own_measure() -> None:
     """Three times what INT8 does; as log-probabilities where the KL divergence is known; never in another unit."""
     told = Int8Baseline("KL", 0.01, 16)
-    assert margins.margin_of(EchoPolicy(), Measure.KL, told)[0] == pytest.approx(0.03)
-    assert margins.margin_of(EchoPolicy(), Measure.LOG_PROBABILITY, told)[0] == pytest.approx(math.sqrt(0.12 / math.pi))
-    assert margins.margin_of(EchoPolicy(), Measure.COSINE, told) == (0.002, "the default of max_distance")
-    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), Measure.KL, told)[0] == 0.5
+    assert margins.margin_of(EchoPolicy(), DistanceMeasure.KL, told)[0] == pytest.approx(0.03)
+    assert margins.margin_of(EchoPolicy(), DistanceMeasure.LOG_PROBABILITY, told)[0] == pytest.approx(
+        math.sqrt(0.12 / math.pi)
+    )
+    assert margins.margin_of(EchoPolicy(), DistanceMeasure.COSINE, told) == (0.002, "the default of max_distance")
+    assert margins.margin_of(EchoPolicy(max_kl_nats=0.5), DistanceMeasure.KL, told)[0] == 0.5
 
 
 def test_what_int8_does_is_a_number_or_a_reason() -> None:
@@ -192,7 +194,7 @@ def test_embeddings_are_judged_by_cosine() -> None:
     """An embedding's verdict has the cosine's margin."""
     subject = replace(SUBJECT, task=Task.EMBEDDING)
     texts = tuple(ScoredText(n, f"{n}", cosine=0.0001, class_kl=1.0) for n in range(48))
-    said = verdict.decide(echo.observe(echo.begin(subject), BehaviourSeen(texts)))
+    said = verdict.decide(echo.observe(echo.begin(subject), BehaviourObservation(texts)))
     assert said.verdict is GateVerdict.PASS
     assert said.behaviour is not None
     assert (said.behaviour.measure, said.behaviour.margin) == ("COSINE", margins.DEFAULT_COSINE_DISTANCE)

@@ -9,7 +9,7 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 use crate::SeriesError;
 
 /// Longer texts are no numbers of a tableau.
-const LONGEST: usize = 200;
+const MAX_CHARACTERS: usize = 200;
 
 /// A number of Q(sqrt d): `rational + root * sqrt(radicand)`; the radicand is 0 where the root is 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Number {
     pub fn parse(text: &str) -> Result<Self, SeriesError> {
         let refused = || SeriesError::Number { text: text.chars().take(60).collect() };
         let plain: String = text.chars().filter(|symbol| *symbol != ' ').collect();
-        if plain.len() > LONGEST {
+        if plain.len() > MAX_CHARACTERS {
             return Err(refused());
         }
         let Some(body) = plain.strip_suffix(')') else {

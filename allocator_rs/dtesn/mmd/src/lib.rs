@@ -15,10 +15,10 @@ pub use permutations::EXCEEDANCES;
 use kernel::Kernel;
 
 /// Rows of both samples together at most: the kernel matrix takes 8 bytes a pair, 128 MiB.
-pub const MOST_ROWS: usize = 4096;
+pub const MAX_ROWS: usize = 4096;
 
 /// Rows that each sample needs: with one there is no pair within it.
-pub const FEWEST_ROWS: usize = 2;
+pub const MIN_ROWS: usize = 2;
 
 /// Two samples of rows of `width` values each, one row after the other.
 ///
@@ -92,7 +92,7 @@ pub fn compare(samples: &Samples<'_>, plan: &Plan) -> Result<Discrepancy, MmdErr
 /// Threads at most: each is a thread of the system, which has only so many.
 const MAX_THREADS: usize = 64;
 /// Squares of distances up to this, times twice the square of the largest bandwidth, are numbers for every width below 2^60.
-const MOST_DIFFERENCE: f64 = 1e140;
+const MAX_DIFFERENCE: f64 = 1e140;
 
 fn threads(asked: usize) -> usize {
     let count = if asked > 0 { asked } else { std::thread::available_parallelism().map_or(1, usize::from) };
@@ -105,18 +105,18 @@ fn check_range(samples: &Samples<'_>) -> Result<(), MmdError> {
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     // Halves first: the difference itself may be over the range.
     let half = most / 2.0 - least / 2.0;
-    if half <= MOST_DIFFERENCE / 2.0 {
+    if half <= MAX_DIFFERENCE / 2.0 {
         return Ok(());
     }
-    Err(MmdError::Overflow { largest: 2.0 * half, most: MOST_DIFFERENCE })
+    Err(MmdError::Overflow { largest: 2.0 * half, most: MAX_DIFFERENCE })
 }
 
 /// Rows of both samples.
 fn checked(samples: &Samples<'_>) -> Result<(usize, usize), MmdError> {
     let first = rows("first", samples.first, samples.width)?;
     let second = rows("second", samples.second, samples.width)?;
-    if first + second > MOST_ROWS {
-        return Err(MmdError::TooManyRows { rows: first + second, most: MOST_ROWS });
+    if first + second > MAX_ROWS {
+        return Err(MmdError::TooManyRows { rows: first + second, most: MAX_ROWS });
     }
     if !samples.strata.is_empty() && samples.strata.len() != first + second {
         return Err(MmdError::Strata { found: samples.strata.len(), expected: first + second });
@@ -129,8 +129,8 @@ fn rows(name: &'static str, values: &[f64], width: usize) -> Result<usize, MmdEr
         return Err(MmdError::Width { name, found: values.len(), width });
     }
     let count = values.len() / width;
-    if count < FEWEST_ROWS {
-        return Err(MmdError::TooFewRows { name, rows: count, needed: FEWEST_ROWS });
+    if count < MIN_ROWS {
+        return Err(MmdError::TooFewRows { name, rows: count, needed: MIN_ROWS });
     }
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(count),

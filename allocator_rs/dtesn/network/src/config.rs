@@ -1,6 +1,6 @@
 //! What a network is made from.
 
-use reservoir::{LONGEST_TIME_CONSTANT, RADIUS_LIMIT, SizeClass, UNITS_PER_MEMBRANE, default_tree};
+use reservoir::{MAX_TIME_CONSTANT, RADIUS_LIMIT, SizeClass, UNITS_PER_MEMBRANE, default_tree};
 use trees::Tree;
 
 use crate::NetworkError;
@@ -93,8 +93,8 @@ impl Config {
     /// is longer than the one above, up to 32 tokens. All 0 where the leak is 1.
     #[must_use]
     pub fn time_constants(&self, depth: u32) -> Vec<f64> {
-        let root = if self.leak < 1.0 { (-1.0 / ln(1.0 - self.leak)).min(LONGEST_TIME_CONSTANT) } else { 0.0 };
-        let next = |tau: &f64| Some((tau / LEVEL_RATIO).min(LONGEST_TIME_CONSTANT));
+        let root = if self.leak < 1.0 { (-1.0 / ln(1.0 - self.leak)).min(MAX_TIME_CONSTANT) } else { 0.0 };
+        let next = |tau: &f64| Some((tau / LEVEL_RATIO).min(MAX_TIME_CONSTANT));
         std::iter::successors(Some(root), next).zip(0..depth).map(|(tau, _)| tau).collect()
     }
 }

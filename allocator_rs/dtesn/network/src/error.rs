@@ -2,7 +2,7 @@
 
 use trees::TreeError;
 
-use crate::SHORTEST_STEP;
+use crate::MIN_STEP;
 
 /// What is wrong with a request; nothing has changed where one is returned.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -41,7 +41,7 @@ pub enum NetworkError {
         value: f32,
     },
     /// A step in time that has no meaning.
-    #[error("dt of row {row} is {value} tokens; it must be finite and at least {SHORTEST_STEP}")]
+    #[error("dt of row {row} is {value} tokens; it must be finite and at least {MIN_STEP}")]
     TimeStep {
         /// Row, from 0.
         row: usize,
@@ -49,7 +49,7 @@ pub enum NetworkError {
         value: f64,
     },
     /// A position that is not behind the last one of its stream.
-    #[error("row {row} is at token {position}, its stream is at {last} already; time must go on by {SHORTEST_STEP}")]
+    #[error("row {row} is at token {position}, its stream is at {last} already; time must go on by {MIN_STEP}")]
     TimeReversed {
         /// Row, from 0.
         row: usize,

@@ -1,6 +1,6 @@
 //! The state update.
 
-use crate::limits::SHORTEST_STEP;
+use crate::limits::MIN_STEP;
 use crate::math::{exp, tanh};
 use crate::weights::{Lane, Layer, Membrane, UNITS};
 use crate::{Network, NetworkError};
@@ -165,7 +165,7 @@ pub fn finite(inputs: &[f32], columns: usize) -> Result<(), NetworkError> {
 }
 
 pub fn check_step(row: usize, value: f64) -> Result<(), NetworkError> {
-    if value.is_finite() && value >= SHORTEST_STEP { Ok(()) } else { Err(NetworkError::TimeStep { row, value }) }
+    if value.is_finite() && value >= MIN_STEP { Ok(()) } else { Err(NetworkError::TimeStep { row, value }) }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ mod weights;
 pub use config::{Config, MAX_INPUTS};
 pub use error::NetworkError;
 pub use half::Store;
-pub use limits::SHORTEST_STEP;
+pub use limits::MIN_STEP;
 pub use math::{TANH_ERROR, tanh};
 pub use streams::{StreamId, Streams};
 pub use weights::{Network, UNITS};

@@ -1,4 +1,4 @@
 //! How short a step may be.
 
 /// The shortest step in time, in tokens: the echo state property needs a lower bound.
-pub const SHORTEST_STEP: f64 = 1e-3;
+pub const MIN_STEP: f64 = 1e-3;

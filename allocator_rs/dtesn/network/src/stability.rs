@@ -10,7 +10,7 @@ use crate::weights::{Lane, Membrane, UNITS};
 use crate::{Network, NetworkError};
 
 /// Nobody waits for more steps.
-const LONGEST_BOUND: u64 = 1_000_000;
+const MAX_BOUND: u64 = 1_000_000;
 
 impl Network {
     /// The rate of contraction at a step of `dt` tokens: the largest 1 - a (1 - rho) over the levels.
@@ -49,7 +49,7 @@ impl Network {
         let mut apart = vec![16.0_f64; self.membranes.len()];
         let mut steps = 0;
         while apart.iter().any(|&value| value > tolerance) {
-            if steps == LONGEST_BOUND {
+            if steps == MAX_BOUND {
                 let value = self.config().spectral_radius;
                 return Err(NetworkError::Setting { name: "spectral_radius", value, expected: "further below 1" });
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::half::{from_bf16, from_f16, to_bf16, to_f16};
 use crate::kernel::{check_step, finite, width};
-use crate::{Network, NetworkError, SHORTEST_STEP, Store};
+use crate::{Network, NetworkError, MIN_STEP, Store};
 
 /// An open stream: its place, and how often that place was given before, so that a closed stream is never mistaken.
 pub type StreamId = u64;
@@ -206,7 +206,7 @@ impl Streams {
             if !position.is_finite() {
                 return Err(NetworkError::TimeStep { row, value: position });
             }
-            if step < SHORTEST_STEP {
+            if step < MIN_STEP {
                 return Err(NetworkError::TimeReversed { row, position, last: last.unwrap_or(0.0) });
             }
             check_step(row, step)?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unreadable_literal, reason = "golden values as they are printed")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
-use network::{Config, Network, NetworkError, SHORTEST_STEP, UNITS};
+use network::{Config, Network, NetworkError, MIN_STEP, UNITS};
 use reservoir::{CLASSES, INPUTS, Settings, givens_layers};
 
 /// Inputs that look like telemetry, without a generator: row by row.
@@ -74,7 +74,7 @@ fn two_starts_meet_after_the_washout_of_the_rate() {
 fn the_state_stays_in_the_box_for_every_step() {
     let network = class(0, 1);
     let mut state = vec![1.0; network.units()];
-    for dt in [SHORTEST_STEP, 0.1, 1.0, 2.785, 100.0, 1e9, f64::MAX] {
+    for dt in [MIN_STEP, 0.1, 1.0, 2.785, 100.0, 1e9, f64::MAX] {
         network.run(&mut state, &[f32::MAX, -f32::MAX, 3.0], &[dt], None).unwrap();
         assert!(state.iter().all(|value| value.abs() <= 1.0), "{dt}");
     }

@@ -4,7 +4,7 @@ use crate::ReadoutError;
 use crate::matrix::{add_scaled, dot, rows, zeros};
 
 /// The inverse correlation does not grow beyond this: where inputs stay silent, forgetting stops instead of winding up.
-const LARGEST_GAIN: f64 = 1e8;
+const MAX_GAIN: f64 = 1e8;
 
 /// A readout that follows a stream, one row at a time; the last feature is a constant 1 of its own.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl Recursive {
             let expected = "above 0.5 and at most 1";
             return Err(ReadoutError::Setting { name: "forgetting", value: forgetting, expected });
         }
-        if !(start > 0.0 && start <= LARGEST_GAIN) {
+        if !(start > 0.0 && start <= MAX_GAIN) {
             return Err(ReadoutError::Setting { name: "start", value: start, expected: "above 0 and at most 1e8" });
         }
         for (name, count) in [("features", features), ("outputs", outputs)] {
@@ -106,7 +106,7 @@ impl Recursive {
             add_scaled(weights, error * scale, &product);
         }
         let largest = self.inverse.iter().step_by(size + 1).copied().fold(0.0, f64::max);
-        let grow = if largest < LARGEST_GAIN { 1.0 / self.forgetting } else { 1.0 };
+        let grow = if largest < MAX_GAIN { 1.0 / self.forgetting } else { 1.0 };
         // Each entry and its mirror image get the same operations, so the matrix stays symmetric to the bit.
         for (row, own) in self.inverse.chunks_exact_mut(size).zip(&product) {
             for (value, other) in row.iter_mut().zip(&product) {

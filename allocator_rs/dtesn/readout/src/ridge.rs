@@ -5,7 +5,7 @@ use crate::matrix::{cholesky, copy, dot, gram, rows, solve, zeros};
 use crate::tridiagonal::{Solution, Tridiagonal};
 
 /// Cross-validation tries regularisations from this share of the mean variance on,
-const LEAST: f64 = 1e-12;
+const MIN_RIDGE: f64 = 1e-12;
 /// four a decade,
 const FACTOR: f64 = 1.778_279_410_038_922_8;
 /// over fourteen decades.
@@ -182,7 +182,7 @@ impl Data {
         let reduced = Tridiagonal::new(copy("the reduced matrix", &self.gram)?, self.features, self.sides.clone());
         let degrees = |ridge: f64, found: &Solution| features - ridge * found.inverse_trace + 1.0;
         let mut best: Option<(f64, f64)> = None;
-        let candidates = std::iter::successors(Some(variance * LEAST), |ridge| Some(ridge * FACTOR)).take(TRIED);
+        let candidates = std::iter::successors(Some(variance * MIN_RIDGE), |ridge| Some(ridge * FACTOR)).take(TRIED);
         for ridge in candidates.clone() {
             let Some(found) = reduced.at(ridge) else { continue };
             let free = self.count - degrees(ridge, &found);

@@ -17,7 +17,7 @@ pub fn size_for(checkpoint: &Checkpoint, request: &Request) -> Result<Sized> {
     let (ranks, stage) = rank_totals(checkpoint, request)?;
     let mut sized = Sized { warnings: checkpoint.warnings.clone(), ..Sized::default() };
     sized.components.reserve(12);
-    bill(checkpoint, request, stage, &mut sized)?;
+    itemise(checkpoint, request, stage, &mut sized)?;
     sized.verified = request.engine == Engine::Torch;
     if !sized.verified {
         let name = request.engine.name();
@@ -50,7 +50,7 @@ pub fn totals_for(checkpoint: &Checkpoint, request: &Request) -> Result<Totals> 
         request.check(checkpoint.model.shape.max_context)?;
         check_split(checkpoint, request)?;
         let mut totals = Totals::default();
-        bill(checkpoint, request, whole(checkpoint), &mut totals)?;
+        itemise(checkpoint, request, whole(checkpoint), &mut totals)?;
         return Ok(totals);
     }
     let (ranks, _) = rank_totals(checkpoint, request)?;
@@ -69,7 +69,7 @@ fn rank_totals(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Totals
     let mut worst = (0, whole(checkpoint));
     for stage in stages(checkpoint.model.shape.layers, request.pipeline_parallel) {
         let mut totals = Totals::default();
-        bill(checkpoint, request, stage, &mut totals)?;
+        itemise(checkpoint, request, stage, &mut totals)?;
         if ranks.is_empty() || totals.upper_bytes > worst.0 {
             worst = (totals.upper_bytes, stage);
         }
@@ -78,9 +78,9 @@ fn rank_totals(checkpoint: &Checkpoint, request: &Request) -> Result<(Vec<Totals
     Ok((ranks, worst.1))
 }
 
-fn bill<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: Stage, ledger: &mut L) -> Result<()> {
+fn itemise<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: Stage, ledger: &mut L) -> Result<()> {
     match request.engine {
-        Engine::Torch => torch::bill(checkpoint, request, ledger),
-        _ => paged::bill(checkpoint, request, stage, ledger),
+        Engine::Torch => torch::itemise(checkpoint, request, ledger),
+        _ => paged::itemise(checkpoint, request, stage, ledger),
     }
 }

@@ -56,7 +56,7 @@ impl FamilyRules for Bert {
         tensor.ends_with("embeddings.position_ids") || tensor.ends_with("embeddings.token_type_ids")
     }
 
-    fn is_spare(&self, tensor: &str) -> bool {
+    fn is_unused(&self, tensor: &str) -> bool {
         ["cls.", "lm_head.", "qa_outputs.", "pooler.", "bert.pooler.", "roberta.pooler."]
             .iter()
             .any(|head| tensor.starts_with(head))

@@ -57,7 +57,7 @@ impl FamilyRules for DistilBert {
         tensor.ends_with("embeddings.position_ids")
     }
 
-    fn is_spare(&self, tensor: &str) -> bool {
+    fn is_unused(&self, tensor: &str) -> bool {
         tensor.starts_with("vocab_") || tensor.starts_with("qa_outputs.")
     }
 

@@ -45,7 +45,7 @@ impl FamilyRules for Gpt2 {
         tensor.ends_with(".attn.bias") || tensor.ends_with(".attn.masked_bias")
     }
 
-    fn is_spare(&self, tensor: &str) -> bool {
+    fn is_unused(&self, tensor: &str) -> bool {
         tensor == "lm_head.weight"
     }
 

@@ -67,7 +67,7 @@ impl FamilyRules for Llama {
         tensor.ends_with("rotary_emb.inv_freq")
     }
 
-    fn is_spare(&self, tensor: &str) -> bool {
+    fn is_unused(&self, tensor: &str) -> bool {
         tensor == "lm_head.weight"
     }
 

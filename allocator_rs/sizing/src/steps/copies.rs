@@ -20,9 +20,9 @@ const COLUMNS: u64 = 64;
 /// Rows of a block, at least and at most.
 const ROWS: [u64; 2] = [32, 256];
 /// Blocks of columns that one copy of the left matrix serves, at most.
-const MOST_CHUNKS: u64 = 16;
+const MAX_CHUNKS: u64 = 16;
 /// A matrix of more bytes than this has no kernel for one row.
-const LARGEST_MATRIX: u64 = i32::MAX as u64;
+const MAX_MATRIX: u64 = i32::MAX as u64;
 /// Tables, tiles and alignments of the kernels with tiles.
 const TILES_BYTES: u64 = 16_384;
 /// Twice the second cache of any CPU with tiles: blocks of the right matrix are cut to a part of it.
@@ -107,7 +107,7 @@ impl Copier {
     fn blocked(&mut self, product: Product, bytes: u64) -> u64 {
         let Product { rows, input, output, .. } = product;
         if rows == 1 {
-            if input.saturating_mul(output).saturating_mul(2) > LARGEST_MATRIX {
+            if input.saturating_mul(output).saturating_mul(2) > MAX_MATRIX {
                 return accumulated(rows, output);
             }
             // One row: only the result, in blocks of what is otherwise rows.
@@ -160,7 +160,7 @@ fn row_block(rows: u64) -> u64 {
 
 /// The most blocks of columns that divide all of them.
 fn chunks(blocks: u64) -> u64 {
-    (1..=MOST_CHUNKS).rev().find(|chunk| blocks.is_multiple_of(*chunk)).unwrap_or(1)
+    (1..=MAX_CHUNKS).rev().find(|chunk| blocks.is_multiple_of(*chunk)).unwrap_or(1)
 }
 
 fn padded(size: u64) -> u64 {

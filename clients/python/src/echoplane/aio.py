@@ -303,9 +303,9 @@ class AsyncClient:
             await asyncio.sleep(poll_s)
             poll_s = min(poll_s * 1.5, options.poll_max_s)
             try:
-                outage.opened()
+                outage.on_call()
                 operation = await self.get_operation(operation.name)
-                outage.answered()
+                outage.on_answer()
             except UnavailableError as error:
                 if (delay_s := outage.delay_s(error)) is None:
                     raise
@@ -342,12 +342,12 @@ class AsyncClient:
         outage = Outage(options)
         last: Resp | None = None
         while (request := again(last)) is not None:
-            outage.opened()
+            outage.on_call()
             call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
             broken = None
             try:
                 async for message in call:
-                    outage.answered()
+                    outage.on_answer()
                     last = message
                     yield message
             except grpc.RpcError as rpc_error:

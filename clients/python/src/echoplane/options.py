@@ -89,11 +89,11 @@ class Outage:
         self._opened_s = options.clock()
         self._since_s: float | None = None
 
-    def opened(self) -> None:
+    def on_call(self) -> None:
         """Note that a call is made."""
         self._opened_s = self._options.clock()
 
-    def answered(self) -> None:
+    def on_answer(self) -> None:
         """Note that something came back."""
         self._attempt = 0
         self._since_s = None
@@ -104,7 +104,7 @@ class Outage:
         if error is not None and not isinstance(error, UnavailableError):
             return None
         if now_s - self._opened_s > _SETTLED_S:
-            self.answered()
+            self.on_answer()
         if self._since_s is None:
             self._since_s = now_s
         if now_s - self._since_s > self._options.reconnect_s:

@@ -18,7 +18,7 @@ from echoplaned.core.state import Model, Rollout, Version
 from echoplaned.core.transaction import Transaction
 
 
-def existing(transaction: Transaction, model_id: str) -> Model:
+def require_model(transaction: Transaction, model_id: str) -> Model:
     """Return a model.
 
     Raises:
@@ -30,7 +30,7 @@ def existing(transaction: Transaction, model_id: str) -> Model:
     return model
 
 
-def existing_version(model: Model, version_id: str) -> Version:
+def require_version(model: Model, version_id: str) -> Version:
     """Return a version of a model.
 
     Raises:
@@ -84,12 +84,12 @@ def check_etag(model: Model, given: str) -> None:
         raise EtagMismatchError(f"models/{model.model_id}", current)
 
 
-def rollout_active(rollout: Rollout) -> RolloutActiveError:
+def rollout_active_error(rollout: Rollout) -> RolloutActiveError:
     """Return the error that a rollout is under way."""
     name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
     return RolloutActiveError(name, f"{name} is under way ({rollout.phase.value}): wait for it, or abort it")
 
 
-def labelled(model: Model, labels: tuple[tuple[str, str], ...] | None) -> Model:
+def with_labels(model: Model, labels: tuple[tuple[str, str], ...] | None) -> Model:
     """Return the model with the labels; None: as it is."""
     return model if labels is None else replace(model, labels=labels)

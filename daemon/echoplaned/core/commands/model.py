@@ -7,15 +7,15 @@ from types import MappingProxyType
 
 from echoplaned.core.commands.checks import (
     check_etag,
-    existing,
-    existing_version,
-    labelled,
     refuse_deleting,
-    rollout_active,
+    require_model,
+    require_version,
+    rollout_active_error,
+    with_labels,
 )
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.effects import Reply
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.rollouts import fire
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import OperationKind
@@ -49,14 +49,14 @@ class DeleteModel:
 
 def on_configure(transaction: Transaction, command: ConfigureModel) -> None:
     """Change labels and pins; no rollout."""
-    model = existing(transaction, command.model)
+    model = require_model(transaction, command.model)
     check_etag(model, command.etag)
     refuse_deleting(model)
     versions = dict(model.versions)
     for name, pinned in command.pins:
-        versions[name] = replace(existing_version(model, name), pinned=pinned)
+        versions[name] = replace(require_version(model, name), pinned=pinned)
     model = replace(
-        labelled(model, command.labels), versions=MappingProxyType(versions), update_time_s=transaction.now_s
+        with_labels(model, command.labels), versions=MappingProxyType(versions), update_time_s=transaction.now_s
     )
     transaction.put_model(model)
 
@@ -65,17 +65,19 @@ def on_delete_model(transaction: Transaction, command: DeleteModel) -> None:
     """Drain everything of a model, then forget it."""
     if is_repeat(transaction, command.request):
         return
-    model = existing(transaction, command.model)
+    model = require_model(transaction, command.model)
     check_etag(model, command.etag)
     if model.deleting:
         transaction.extra_effects.append(Reply(model.deleting))
         return
     if model.rollout is not None and not command.force:
-        raise rollout_active(model.rollout)
+        raise rollout_active_error(model.rollout)
     operation = begin_operation(transaction, command.request, OperationKind.DELETE_MODEL, command.model, "")
     transaction.put_operation(operation)
     if model.rollout is not None:
-        fire(transaction, model.rollout, RolloutSignal.DELETE, Failure(Reason.ROLLED_BACK, "the model was deleted"))
+        fire(
+            transaction, model.rollout, RolloutSignal.DELETE, FailureDetail(Reason.ROLLED_BACK, "the model was deleted")
+        )
         model = transaction.model(command.model)
     versions = {
         name: replace(version, desired_tier=Tier.COLD, delete_when_stopped=True)

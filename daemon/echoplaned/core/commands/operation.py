@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.rollout import abort
 from echoplaned.core.errors import OperationNotFoundError, StateInvalidError
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Operation, OperationKind, Rollout
 from echoplaned.core.transaction import Transaction
@@ -42,7 +42,7 @@ def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
             if rollout is None or rollout.rollout_id != operation.rollout_id:
                 return
             transaction.put_operation(replace(operation, cancelled=True))
-            abort(transaction, rollout, Failure(Reason.CANCELLED, "the update was cancelled"))
+            abort(transaction, rollout, FailureDetail(Reason.CANCELLED, "the update was cancelled"))
         case OperationKind.LOAD:
             _cancel_load(transaction, operation)
         case _:
@@ -73,11 +73,11 @@ def _cancel_load(transaction: Transaction, operation: Operation) -> None:
     if model is None or version is None:
         return
     # A version that has been READY, or that a rollout waits for, is others' too: the load is given up, the version stays.
-    if version.load_duration_s is None and not _awaited(model.rollout, operation.version):
+    if version.load_duration_s is None and not _is_awaited(model.rollout, operation.version):
         transaction.put_version(replace(version, desired_tier=Tier.COLD))
     else:
         transaction.put_model(model)
 
 
-def _awaited(rollout: Rollout | None, version_id: str) -> bool:
+def _is_awaited(rollout: Rollout | None, version_id: str) -> bool:
     return rollout is not None and version_id in {rollout.from_version, rollout.to_version}

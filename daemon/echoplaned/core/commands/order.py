@@ -26,7 +26,7 @@ class VersionOrder:
     pinned: bool = False
 
 
-def want_version(transaction: Transaction, order: VersionOrder) -> None:
+def request_version(transaction: Transaction, order: VersionOrder) -> None:
     """Add a version, or want a known one again; a READY one is a cache hit."""
     key = VersionKey(order.model, order.version)
     known = transaction.model(order.model).versions.get(order.version)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from echoplaned.core.commands.request import Request
 from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
-from echoplaned.core.failure import Failure, Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
 from echoplaned.core.state import EntryKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
@@ -72,11 +72,13 @@ def on_abort(transaction: Transaction, command: AbortRollout) -> None:
     """Roll back; said again while it rolls back, it changes nothing."""
     rollout = _active(transaction, command.model, command.rollout_id)
     abort(
-        transaction, rollout, Failure(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted")
+        transaction,
+        rollout,
+        FailureDetail(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted"),
     )
 
 
-def abort(transaction: Transaction, rollout: Rollout, why: Failure) -> None:
+def abort(transaction: Transaction, rollout: Rollout, why: FailureDetail) -> None:
     """Turn a rollout back.
 
     Raises:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from echoplaned.core.commands.checks import (
     check_etag,
-    labelled,
     refuse_deleting,
     refuse_other_content,
-    rollout_active,
+    rollout_active_error,
+    with_labels,
 )
-from echoplaned.core.commands.order import VersionOrder, count_cache, want_version
+from echoplaned.core.commands.order import VersionOrder, count_cache, request_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
 from echoplaned.core.facts import Signature
@@ -45,7 +45,7 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
     refuse_deleting(model)
     check_etag(model, command.etag)
     if model.rollout is not None:
-        raise rollout_active(model.rollout)
+        raise rollout_active_error(model.rollout)
     refuse_other_content(model, order)
     operation = begin_operation(transaction, command.request, OperationKind.UPDATE, order.model, order.version)
     operation = replace(operation, plan=order.plan)
@@ -54,8 +54,8 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
         transaction.put_operation(replace(operation, done=True, end_time_s=transaction.now_s))
         return
     _check_serving(model, command)
-    transaction.put_model(labelled(model, command.labels))
-    want_version(transaction, order)
+    transaction.put_model(with_labels(model, command.labels))
+    request_version(transaction, order)
     rollout = Rollout(
         rollout_id=command.rollout_id,
         model=order.model,

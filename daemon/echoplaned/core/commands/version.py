@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from echoplaned.core.commands.checks import (
-    existing,
-    existing_version,
-    labelled,
     refuse_deleting,
     refuse_other_content,
-    rollout_active,
+    require_model,
+    require_version,
+    rollout_active_error,
+    with_labels,
 )
-from echoplaned.core.commands.order import VersionOrder, want_version
+from echoplaned.core.commands.order import VersionOrder, request_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import StateInvalidError
@@ -59,8 +59,8 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
         transaction.announce(f"models/{order.model}", "model.created", f"model {order.model} was created")
     if not model.serving_version or (model.rollout is None and is_lost_for_good(model, model.serving_version)):
         model = replace(model, serving_version=order.version)
-    transaction.put_model(labelled(model, command.labels))
-    want_version(transaction, order)
+    transaction.put_model(with_labels(model, command.labels))
+    request_version(transaction, order)
     operation = begin_operation(transaction, command.request, OperationKind.LOAD, order.model, order.version)
     transaction.put_operation(replace(operation, plan=order.plan))
 
@@ -81,11 +81,11 @@ def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
     """Drain and unload one version that serves nothing, then forget it."""
     if is_repeat(transaction, command.request):
         return
-    model = existing(transaction, command.model)
-    version = existing_version(model, command.version)
+    model = require_model(transaction, command.model)
+    version = require_version(model, command.version)
     name = f"models/{command.model}/versions/{command.version}"
     if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
-        raise rollout_active(model.rollout)
+        raise rollout_active_error(model.rollout)
     if command.version == model.serving_version and version_state(version) is not VersionState.FAILED:
         raise StateInvalidError(
             f"{name} serves the model's traffic",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from echoplaned.core.state import GateVerdict, Verdict
 from echoplaned.gates.codes import Code
-from echoplaned.gates.gate import Judgement, Moment, Need, Observation, Start
+from echoplaned.gates.gate import JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.sources import SourceRecord, begin_records
 from echoplaned.gates.statistics import silence
 from echoplaned.gates.statistics.silence import SilenceEvidence
@@ -70,7 +70,7 @@ class ArrivalsGate:
             stale_subscribers=seen.stale_subscribers,
         )
 
-    def judge(self, evidence: ArrivalsEvidence, moment: Moment) -> Judgement:
+    def judge(self, evidence: ArrivalsEvidence, moment: JudgeContext) -> Judgement:
         """Judge the silence as it was observed last, whatever the moment."""
         return Judgement(_decide(evidence))
 

@@ -10,7 +10,7 @@ from echoplaned.ports.traffic import Caller, Reporter
 
 
 @dataclass(frozen=True, slots=True)
-class LookUpSteered(Ask):
+class LookUpRouteOnlyClients(Ask):
     """Find out whose traffic the routes alone steer: a client has been silent for long."""
 
 
@@ -20,8 +20,8 @@ class ClientReports:
 
     Attributes:
         intervals: what each client that reported something has counted.
-        steered: clients whose traffic the routes alone steer; empty where nobody asked.
+        route_only_clients: clients whose traffic the routes alone steer; empty where nobody asked.
     """
 
     intervals: tuple[tuple[Reporter, Interval], ...] = ()
-    steered: frozenset[Caller] = frozenset()
+    route_only_clients: frozenset[Caller] = frozenset()

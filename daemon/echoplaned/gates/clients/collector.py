@@ -1,6 +1,6 @@
 """Gathers what the gate ``clients`` observes: each client's own load reports, and whose traffic the routes alone steer.
 
-The books balance for all clients together (``gates.books``), so nobody knows whose claim is not true. What each client reports is
+The claims balance for all clients together (``gates.claim_audit``), so nobody knows whose claim is not true. What each client reports is
 therefore handed out only once every claim up to then is shown, and dropped where one of them was neither shown nor refuted.
 """
 
@@ -11,20 +11,20 @@ from dataclasses import replace
 from typing import Protocol
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.gates.books import Books
-from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
+from echoplaned.gates.claim_audit import ClaimAudit
+from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.collector import Job
 from echoplaned.gates.gate import Ask, Observation
 from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
 from echoplaned.ports.traffic import Caller, ClientSource, Reporter
 
 
-class Audit(Protocol):
+class ClaimAuditSource(Protocol):
     """What holds clients' claims against the workers' counters."""
 
     @property
-    def books(self) -> Books:
-        """The books as they are after the last reading."""
+    def claim_audit(self) -> ClaimAudit:
+        """The audit as it is after the last reading."""
         ...
 
 
@@ -34,7 +34,7 @@ class ClientsCollector:
     Clients are known by their streams of reports: one that comes back begins anew.
     """
 
-    def __init__(self, source: ClientSource, audit: Audit, new: VersionKey, old: VersionKey) -> None:
+    def __init__(self, source: ClientSource, audit: ClaimAuditSource, new: VersionKey, old: VersionKey) -> None:
         self._source = source
         self._audit = audit
         self._waiting: dict[Reporter, Interval] = {}
@@ -57,26 +57,28 @@ class ClientsCollector:
 
     def add_to(self, seen: Observation) -> Observation:
         """Add what came in since the last reading; who is steered only where that is asked, as the look-up takes a while."""
-        steered = self._source.steered(self._versions[0].model) if self._asked else frozenset[Caller]()
+        route_only_clients = (
+            self._source.route_only_clients(self._versions[0].model) if self._asked else frozenset[Caller]()
+        )
         ready = self._shown()
         for reporter, interval in self.read():
             self._waiting[reporter] = self._waiting.get(reporter, Interval()) + interval
-        return replace(seen, parts=(*seen.parts, ClientReports(ready, steered)))
+        return replace(seen, parts=(*seen.parts, ClientReports(ready, route_only_clients)))
 
     def _shown(self) -> tuple[tuple[Reporter, Interval], ...]:
         """Take what waited, if all that was reported up to the last reading is shown by now."""
-        books = self._audit.books
-        if books.waived != self._waived or books.left_out:
-            self._waived = books.waived
+        audit = self._audit.claim_audit
+        if audit.waived != self._waived or audit.left_out:
+            self._waived = audit.waived
             self._waiting.clear()
-        if not books.is_settled:
+        if not audit.is_settled:
             return ()
         ready, self._waiting = tuple(self._waiting.items()), {}
         return ready
 
     def take(self, asks: tuple[Ask, ...]) -> None:
         """Note whether the look-up is asked for."""
-        self._asked = any(isinstance(ask, LookUpSteered) for ask in asks)
+        self._asked = any(isinstance(ask, LookUpRouteOnlyClients) for ask in asks)
 
     def enter(self) -> None:
         """Begin a window: silences begin again, so nobody is suspected."""

@@ -96,14 +96,14 @@ class ClientsEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientsSeen:
+class ClientsObservation:
     """What one interval brought.
 
     Attributes:
         now_s: its end, seconds since the epoch.
         intervals: what each client counted.
         weight: acknowledged share of the new version in [0, 1]; None where silence says nothing.
-        steered: of the suspects, those whose traffic the routes alone steer.
+        route_only_clients: of the suspects, those whose traffic the routes alone steer.
         reached: whether anybody's request is known to have reached the new version in this window.
         unreported: requests of the old version that clients may not have reported yet.
     """
@@ -111,12 +111,12 @@ class ClientsSeen:
     now_s: float
     intervals: tuple[tuple[Reporter, Interval], ...]
     weight: float | None
-    steered: frozenset[Caller] = frozenset()
+    route_only_clients: frozenset[Caller] = frozenset()
     reached: bool = False
     unreported: int = 0
 
 
-def observe(evidence: ClientsEvidence, seen: ClientsSeen, test: ErrorTest, *, soaking: bool) -> ClientsEvidence:
+def observe(evidence: ClientsEvidence, seen: ClientsObservation, test: ErrorTest, *, soaking: bool) -> ClientsEvidence:
     """Add what an interval brought; ``test.alpha`` is the chance of a false alarm by errors, and the same again by silence."""
     known = {r: c for r, c in evidence.known.items() if seen.now_s - c.last_s <= IDLE_S}
     admitted = evidence.admitted
@@ -149,7 +149,7 @@ def enter(evidence: ClientsEvidence, test: ErrorTest, *, soaking: bool) -> Clien
 
 
 def _update(
-    client: ClientEvidence, interval: Interval, seen: ClientsSeen, test: ErrorTest, *, soaking: bool
+    client: ClientEvidence, interval: Interval, seen: ClientsObservation, test: ErrorTest, *, soaking: bool
 ) -> ClientEvidence:
     if interval.seen == 0:
         return client
@@ -165,7 +165,7 @@ def _update(
     )
 
 
-def _decide(evidence: ClientsEvidence, seen: ClientsSeen, alpha: float) -> ClientsEvidence:
+def _decide(evidence: ClientsEvidence, seen: ClientsObservation, alpha: float) -> ClientsEvidence:
     awaited: Reporter | None = None
     # Nobody reaching the new version is the sum's matter; here others do.
     others = seen.reached or any(client.total.new.seen for client in evidence.known.values())
@@ -173,7 +173,7 @@ def _decide(evidence: ClientsEvidence, seen: ClientsSeen, alpha: float) -> Clien
     for reporter, client in evidence.known.items():
         if client.log_e >= -math.log(alpha):
             return replace(evidence, failed=reporter, failed_evidence=client)
-        if not reached or not client.is_silent or reporter.caller not in seen.steered:
+        if not reached or not client.is_silent or reporter.caller not in seen.route_only_clients:
             continue
         if client.silence.old_requests <= seen.unreported:
             continue

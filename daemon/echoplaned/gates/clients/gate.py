@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from echoplaned.core.state import GateVerdict, Verdict
 from echoplaned.gates.clients import evidence as clients
-from echoplaned.gates.clients.asks import ClientReports, LookUpSteered
-from echoplaned.gates.clients.evidence import ClientEvidence, ClientsEvidence, ClientsSeen
+from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
+from echoplaned.gates.clients.evidence import ClientEvidence, ClientsEvidence, ClientsObservation
 from echoplaned.gates.codes import Code, e_value, short
-from echoplaned.gates.gate import Judgement, Moment, Need, Observation, Start
+from echoplaned.gates.gate import JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.statistics import error_eprocess, silence
 from echoplaned.gates.window import Window
 
@@ -74,18 +74,23 @@ class ClientsGate:
         weight = None if is_young or seen.stale_subscribers else seen.weight
         test = replace(window.error_test, alpha=window.side_alpha)
         unreported = sum(count for _, count in evidence.recent)
-        observed = ClientsSeen(
-            seen.now_s, reports.intervals, weight, reports.steered, reached=evidence.reached, unreported=unreported
+        observed = ClientsObservation(
+            seen.now_s,
+            reports.intervals,
+            weight,
+            reports.route_only_clients,
+            reached=evidence.reached,
+            unreported=unreported,
         )
         return replace(evidence, clients=clients.observe(evidence.clients, observed, test, soaking=window.soaking))
 
-    def judge(self, evidence: ClientsWindow, moment: Moment) -> Judgement:
+    def judge(self, evidence: ClientsWindow, moment: JudgeContext) -> Judgement:
         """Judge every client as it was observed last, whatever the moment."""
         known = evidence.clients
         if evidence.left_out:
             text = f"{Code.CLAIMS_LEFT_OUT}: load reports are left out, workers and probes decide: {evidence.left_out}"
             return Judgement(Verdict(NAME, GateVerdict.PASS, text))
-        asks = (LookUpSteered(),) if known.suspects else ()
+        asks = (LookUpRouteOnlyClients(),) if known.suspects else ()
         return Judgement(_decide(evidence) if known.admitted else None, asks)
 
 

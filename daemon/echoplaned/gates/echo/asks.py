@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from echoplaned.gates.echo.description import PairFeatures
 from echoplaned.gates.echo.features import Network
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.sequences import AnswerSequence
 from echoplaned.gates.gate import Ask
 
 
@@ -34,7 +34,7 @@ class FitListeners(Ask):
         network: the reservoir that listens.
     """
 
-    gathered: tuple[Sequence, ...]
+    gathered: tuple[AnswerSequence, ...]
     network: Network
 
 

@@ -14,9 +14,9 @@ from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo import description, features, margins
 from echoplaned.gates.echo.asks import DescribeChange, FitListeners, ScoreTexts
-from echoplaned.gates.echo.description import Described
-from echoplaned.gates.echo.evidence import BehaviourSeen, Fitted
-from echoplaned.gates.echo.matching import Request
+from echoplaned.gates.echo.description import ChangeDescription
+from echoplaned.gates.echo.evidence import BehaviourObservation, FitResult
+from echoplaned.gates.echo.matching import TracedRequest
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.scoring import GoldenScorer
 from echoplaned.gates.echo.sequences import sequence_of, stratum_of
@@ -36,11 +36,11 @@ MEASURE_S = 20.0
 
 @dataclass(slots=True)
 class _Pending:
-    """What was found since the last reading; ``BehaviourSeen`` says what each is."""
+    """What was found since the last reading; ``BehaviourObservation`` says what each is."""
 
-    described: tuple[Described, ...] = ()
+    described: tuple[ChangeDescription, ...] = ()
     int8_baseline: Int8Baseline | str | None = None
-    fitted: Fitted | None = None
+    fit_result: FitResult | None = None
 
 
 class BehaviourCollector:
@@ -81,11 +81,13 @@ class BehaviourCollector:
         if self._score is not None:
             # What is handed out here is not missing any more, though the gate has not seen it when it asked.
             self._score = replace(self._score, indices=self._score.indices - {text.index for text in texts})
-        if pending.fitted is not None:
+        if pending.fit_result is not None:
             self._fit = None
-        part = BehaviourSeen(texts, int8_baseline=pending.int8_baseline)
+        part = BehaviourObservation(texts, int8_baseline=pending.int8_baseline)
         if self._traces is not None:
-            part = replace(part, lost=self._lost(self._traces), described=pending.described, fitted=pending.fitted)
+            part = replace(
+                part, lost=self._lost(self._traces), described=pending.described, fit_result=pending.fit_result
+            )
             requests = self._requests(self._traces)
             if seen.weight is not None:
                 part = replace(part, requests=requests)
@@ -159,8 +161,10 @@ class BehaviourCollector:
         while True:
             await asyncio.sleep(RETRY_S)
             asked = self._fit
-            if asked is not None and self._pending.fitted is None:
-                self._pending.fitted = Fitted(await asyncio.to_thread(features.fit, asked.gathered, asked.network))
+            if asked is not None and self._pending.fit_result is None:
+                self._pending.fit_result = FitResult(
+                    await asyncio.to_thread(features.fit, asked.gathered, asked.network)
+                )
 
     async def _run_describing(self) -> None:
         """Describe the live change again and again, in a thread: it may take longer than the daemon's own should be held."""
@@ -172,7 +176,7 @@ class BehaviourCollector:
                 done = asked.pair_count
                 self._pending.described = await asyncio.to_thread(description.describe, asked.newest)
 
-    def _requests(self, traces: TraceSource) -> tuple[Request, ...]:
+    def _requests(self, traces: TraceSource) -> tuple[TracedRequest, ...]:
         found = (trace for key in self._versions for trace in traces.traces(key) if not trace.probe)
         return tuple(_request(trace, self._context.new) for trace in sorted(found, key=lambda trace: trace.ended_s))
 
@@ -182,9 +186,9 @@ class BehaviourCollector:
         return now != before
 
 
-def _request(trace: RequestTrace, new: VersionKey) -> Request:
+def _request(trace: RequestTrace, new: VersionKey) -> TracedRequest:
     """Return a trace as the live test takes it; without a sequence where it is damaged or cut off, so that its partner goes too."""
     sequence = sequence_of(trace) if trace.sound and not trace.flags & INCOMPLETE else None
     if sequence is not None and sequence.is_empty:
         sequence = None
-    return Request(trace.version == new, stratum_of(trace), sequence, trace.conversation)
+    return TracedRequest(trace.version == new, stratum_of(trace), sequence, trace.conversation)

@@ -35,7 +35,7 @@ class PairFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ChangeDescription:
     """One listener's view. ``statistic``: unbiased MMD squared; ``p_value``: by permutation within pairs; ``pairs``: it rests on."""
 
     listener: Listener
@@ -52,12 +52,12 @@ def is_due(pairs: int, held: int, described: int) -> bool:
     return held >= MIN_PAIRS and pairs >= GROWTH * described
 
 
-def describe(pairs: tuple[PairFeatures, ...]) -> tuple[Described, ...]:
+def describe(pairs: tuple[PairFeatures, ...]) -> tuple[ChangeDescription, ...]:
     """Compare the versions' features, listener by listener. Takes up to half a second, with the interpreter released."""
     strata = np.tile(np.arange(len(pairs), dtype=np.uint32), 2)
     described = []
     for at, listener in enumerate(Listener):
         new, old = np.stack([pair.new[at] for pair in pairs]), np.stack([pair.old[at] for pair in pairs])
         found = mmd(new, old, strata, NullPlan(threads=1))
-        described.append(Described(listener, found.statistic, found.p_value, len(pairs)))
+        described.append(ChangeDescription(listener, found.statistic, found.p_value, len(pairs)))
     return tuple(described)

@@ -21,7 +21,7 @@ from echoplaned.gates.echo.features import FeatureModel, Listener, Network, Pred
 from echoplaned.gates.echo.live import LiveEvidence
 from echoplaned.gates.echo.matching import Waiting
 from echoplaned.gates.echo.scored import ScoredText
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.sequences import AnswerSequence
 from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.gates.echo.wager import Wager
 from echoplaned.gates.gate import EvidenceUnreadableError
@@ -37,7 +37,7 @@ def encode(evidence: EchoEvidence) -> bytes:
     live = evidence.live
     facts = {
         "format": FORMAT,
-        "wanted": sorted(evidence.wanted),
+        "wanted": sorted(evidence.asked),
         "missing": sorted(evidence.missing),
         "conversations": sorted(live.waiting.conversations),
         "pairs": live.waiting.pairs,
@@ -109,7 +109,7 @@ def _decode(subject: EchoSubject, facts: Mapping[str, object], arrays: Arrays) -
     )
     known = EchoEvidence(
         subject if subject.int8_baseline is not None else replace(subject, why_default=str(facts["why_default"])),
-        wanted=frozenset(int(str(n)) for n in _list(facts["wanted"])),
+        asked=frozenset(int(str(n)) for n in _list(facts["wanted"])),
         missing=frozenset(int(str(n)) for n in _list(facts["missing"])),
         scored=MappingProxyType({text.index: text for text in texts}),
         live=live_evidence,
@@ -162,15 +162,15 @@ def _text(facts: object, place: str, arrays: Arrays) -> ScoredText:
 # --- live requests -------------------------------------------------------------------------------------------------------
 
 
-def _sequence_arrays(sequence: Sequence) -> Arrays:
+def _sequence_arrays(sequence: AnswerSequence) -> Arrays:
     alone = {"stopped": np.array(sequence.stopped), "digest": np.array(sequence.digest, np.uint64)}
     return {"tokens": sequence.tokens, "dt": sequence.dt, "output": sequence.output, **alone}
 
 
-def _sequence(place: str, arrays: Arrays) -> Sequence:
+def _sequence(place: str, arrays: Arrays) -> AnswerSequence:
     tokens, output = (arrays[place + name].astype(np.float32) for name in ("tokens", "output"))
     stopped, digest = float(arrays[f"{place}stopped"].item()), int(arrays[f"{place}digest"].item())
-    return Sequence(tokens, _floats(arrays[f"{place}dt"]), output, stopped, digest)
+    return AnswerSequence(tokens, _floats(arrays[f"{place}dt"]), output, stopped, digest)
 
 
 def _network_facts(network: Network) -> dict[str, object]:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.gates.echo import live, margins, matching, paired
-from echoplaned.gates.echo.description import Described
+from echoplaned.gates.echo.description import ChangeDescription
 from echoplaned.gates.echo.features import FeatureModel
 from echoplaned.gates.echo.live import LiveEvidence
-from echoplaned.gates.echo.matching import Request
-from echoplaned.gates.echo.paired import Measure, PairedResult, PairedTest
+from echoplaned.gates.echo.matching import TracedRequest
+from echoplaned.gates.echo.paired import DistanceMeasure, PairedResult, PairedTest
 from echoplaned.gates.echo.scored import ScoredText
 from echoplaned.gates.echo.subject import EchoSubject
 from echoplaned.gates.statistics.bets import log_sum
@@ -25,14 +25,14 @@ _LOG_HALF = -0.6931471805599453
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FitResult:
     """Listeners that were fitted on what was gathered; None: they could not be."""
 
     model: FeatureModel | None
 
 
 @dataclass(frozen=True, slots=True)
-class BehaviourSeen:
+class BehaviourObservation:
     """What one interval brought: a part of an observation.
 
     Attributes:
@@ -42,16 +42,16 @@ class BehaviourSeen:
         lost: telemetry of either version was dropped; nobody who waits is paired any more.
         described: how large the live change is, by listener; empty where that was not computed anew.
         int8_baseline: how far the old version is from itself in INT8, or why that is not known; None: nothing new.
-        fitted: listeners that were fitted; None: nothing new.
+        fit_result: listeners that were fitted; None: nothing new.
     """
 
     texts: tuple[ScoredText, ...] = ()
-    requests: tuple[Request, ...] = ()
-    calibration: tuple[Request, ...] = ()
+    requests: tuple[TracedRequest, ...] = ()
+    calibration: tuple[TracedRequest, ...] = ()
     lost: bool = False
-    described: tuple[Described, ...] = ()
+    described: tuple[ChangeDescription, ...] = ()
     int8_baseline: Int8Baseline | str | None = None
-    fitted: Fitted | None = None
+    fit_result: FitResult | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class EchoEvidence:
 
     Attributes:
         subject: what is compared.
-        wanted: indices of the texts that the present round scores.
+        asked: indices of the texts that the present round scores.
         missing: of these, indices of those without a score.
         scored: the newest score by index.
         result: what the scores say; None without any.
@@ -69,12 +69,12 @@ class EchoEvidence:
     """
 
     subject: EchoSubject
-    wanted: frozenset[int] = frozenset()
+    asked: frozenset[int] = frozenset()
     missing: frozenset[int] = frozenset()
     scored: Mapping[int, ScoredText] = field(default_factory=lambda: MappingProxyType({}))
     result: PairedResult | None = None
     live: LiveEvidence = field(default_factory=LiveEvidence)
-    described: tuple[Described, ...] = ()
+    described: tuple[ChangeDescription, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -113,10 +113,10 @@ def _rounded(evidence: EchoEvidence, first: int = 0) -> EchoEvidence:
     """Begin a round: texts from this one on are to be scored, again where they were."""
     subject = evidence.subject
     indices = frozenset(range(first, min(first + subject.policy.prompt_count, subject.text_count)))
-    return replace(evidence, wanted=indices, missing=indices)
+    return replace(evidence, asked=indices, missing=indices)
 
 
-def observe(evidence: EchoEvidence, seen: BehaviourSeen) -> EchoEvidence:
+def observe(evidence: EchoEvidence, seen: BehaviourObservation) -> EchoEvidence:
     """Add what an interval brought."""
     if seen.int8_baseline is not None:
         evidence = replace(evidence, subject=_with_margin(evidence.subject, seen.int8_baseline))
@@ -127,8 +127,8 @@ def observe(evidence: EchoEvidence, seen: BehaviourSeen) -> EchoEvidence:
     known = evidence.live
     if known.distances:
         known = replace(known, distances=())
-    if seen.fitted is not None:
-        known = live.use_model(known, seen.fitted.model)
+    if seen.fit_result is not None:
+        known = live.use_model(known, seen.fit_result.model)
     if seen.calibration:
         known = live.calibrate(known, tuple(r.sequence for r in seen.calibration if r.sequence is not None))
     if seen.lost:
@@ -172,7 +172,7 @@ def _result(evidence: EchoEvidence) -> PairedResult | None:
     return paired.compare(distances, paired_test(evidence.subject, measure))
 
 
-def paired_test(subject: EchoSubject, measure: Measure) -> PairedTest:
+def paired_test(subject: EchoSubject, measure: DistanceMeasure) -> PairedTest:
     """Return the test of the golden texts: half of alpha is theirs, half the live requests'."""
     margin, _ = subject.margin(measure)
     return PairedTest(measure, margin, subject.policy.alpha / 2.0, 1.0 - subject.confidence)

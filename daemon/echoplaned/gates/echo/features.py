@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echoplaned.core.plan import Reservoir
-from echoplaned.dtesn import SIZE_CLASSES, Ridge, Settings, TreeReservoir, givens_layers
+from echoplaned.dtesn import SIZE_CLASSES, ReservoirSettings, Ridge, TreeReservoir, givens_layers
 from echoplaned.dtesn.trees import default_tree
-from echoplaned.gates.echo.sequences import CHANNELS, Sequence
+from echoplaned.gates.echo.sequences import CHANNELS, AnswerSequence
 
 Floats = NDArray[np.float64]
 
@@ -65,14 +65,14 @@ class Network:
     """What a reservoir follows from: its tree of membranes, and its settings."""
 
     tree: tuple[int, ...] = default_tree(*SIZE_CLASSES["small"])
-    settings: Settings = field(default_factory=Settings)
+    settings: ReservoirSettings = field(default_factory=ReservoirSettings)
 
     @classmethod
     def of(cls, planned: Reservoir | None) -> Network:
         """Return that of a version, as its plan reserved it and with the changes that its load asked for; None: the smallest class."""
         if planned is None:
             return cls()
-        settings = Settings(
+        settings = ReservoirSettings(
             spectral_radius=planned.spectral_radius,
             leak=planned.leak,
             input_scale=planned.input_scale,
@@ -113,23 +113,23 @@ class FeatureModel:
         """Units of the reservoir that listens; 0 where none does."""
         return self.predictors.reservoir.units if self.predictors is not None else 0
 
-    def takes(self, sequence: Sequence) -> bool:
+    def takes(self, sequence: AnswerSequence) -> bool:
         """Say whether a request is of the kind that the listeners were fitted on: tokens, or an output as wide."""
         if self.predictors is not None:
             return len(sequence.tokens) > 0
         return len(sequence.tokens) == 0 and sequence.output.size == self.scales[0].centre.size
 
-    def features(self, sequence: Sequence, listener: Listener) -> Floats:
+    def features(self, sequence: AnswerSequence, listener: Listener) -> Floats:
         """Return a request's features in units of the calibration's spread, shape (features,)."""
         raw = _raw(self.predictors, sequence, listener)
         return self.scales[list(Listener).index(listener)].apply(raw)
 
-    def matrix(self, sequences: tuple[Sequence, ...], listener: Listener) -> Floats:
+    def matrix(self, sequences: tuple[AnswerSequence, ...], listener: Listener) -> Floats:
         """Return the features of requests, shape (requests, features)."""
         return np.stack([self.features(sequence, listener) for sequence in sequences])
 
 
-def fit(sequences: tuple[Sequence, ...], network: Network) -> FeatureModel | None:
+def fit(sequences: tuple[AnswerSequence, ...], network: Network) -> FeatureModel | None:
     """Fit all listeners on requests of the old version; None where there are too few of one kind."""
     usable = tuple(sequence for sequence in sequences if not sequence.is_empty)
     with_tokens = tuple(sequence for sequence in usable if len(sequence.tokens))
@@ -147,7 +147,7 @@ def fit(sequences: tuple[Sequence, ...], network: Network) -> FeatureModel | Non
 # --- what predicts ---------------------------------------------------------------------------------------------------
 
 
-def _predictors(sequences: tuple[Sequence, ...], network: Network) -> Predictors | None:
+def _predictors(sequences: tuple[AnswerSequence, ...], network: Network) -> Predictors | None:
     longer = [sequence for sequence in sequences if len(sequence.tokens) > 1]
     if not longer:
         return None
@@ -168,11 +168,11 @@ def _predictors(sequences: tuple[Sequence, ...], network: Network) -> Predictors
     return Predictors(channels, reservoir, readout.weights, readout.bias, ar)
 
 
-def _states(reservoir: TreeReservoir, scaled: Floats, sequence: Sequence) -> NDArray[np.float32]:
+def _states(reservoir: TreeReservoir, scaled: Floats, sequence: AnswerSequence) -> NDArray[np.float32]:
     return reservoir.run(scaled, dt=np.maximum(sequence.dt, _MIN_DT))
 
 
-def _autoregression(targets: list[Floats], channels: Scale, sequences: list[Sequence]) -> Floats:
+def _autoregression(targets: list[Floats], channels: Scale, sequences: list[AnswerSequence]) -> Floats:
     """Fit each channel on its own last values, by least squares with a little ridge."""
     lags = np.concatenate([_lagged(channels.apply(s.tokens.astype(np.float64)))[1:] for s in sequences])
     wanted = np.concatenate(targets)
@@ -195,7 +195,7 @@ def _lagged(scaled: Floats) -> Floats:
 # --- features --------------------------------------------------------------------------------------------------------
 
 
-def _raw(predictors: Predictors | None, sequence: Sequence, listener: Listener) -> Floats:
+def _raw(predictors: Predictors | None, sequence: AnswerSequence, listener: Listener) -> Floats:
     if predictors is None:
         output = sequence.output.astype(np.float64)
         return output[:1] if listener is Listener.LOG_PROBABILITY else output
@@ -209,7 +209,7 @@ def _raw(predictors: Predictors | None, sequence: Sequence, listener: Listener) 
     return np.concatenate([moments, _residual_moments(_residuals(predictors, scaled, sequence, listener))])
 
 
-def _residuals(predictors: Predictors, scaled: Floats, sequence: Sequence, listener: Listener) -> Floats:
+def _residuals(predictors: Predictors, scaled: Floats, sequence: AnswerSequence, listener: Listener) -> Floats:
     if len(scaled) < 2:
         return np.zeros((0, CHANNELS))
     if listener is Listener.RESERVOIR:

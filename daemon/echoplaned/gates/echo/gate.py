@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from echoplaned.gates.echo import encoding, health, verdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.asks import DescribeChange, FitListeners, ScoreTexts
-from echoplaned.gates.echo.evidence import BehaviourSeen, EchoEvidence
+from echoplaned.gates.echo.evidence import BehaviourObservation, EchoEvidence
 from echoplaned.gates.echo.health import Health
 from echoplaned.gates.echo.subject import subject_of
-from echoplaned.gates.gate import Ask, Judgement, Moment, Need, Observation, Start
+from echoplaned.gates.gate import Ask, JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import Interval
 
@@ -60,11 +60,11 @@ class EchoGate:
 
     def observe(self, evidence: EchoState, seen: Observation) -> EchoState:
         """Add what an interval brought of behaviour, of probes and of errors."""
-        after = echo.observe(evidence.echo, seen.part(BehaviourSeen) or BehaviourSeen())
+        after = echo.observe(evidence.echo, seen.part(BehaviourObservation) or BehaviourObservation())
         most = max((interval for _, interval in seen.intervals), key=lambda each: each.requests, default=Interval())
         return EchoState(after, health.observe(evidence.health, seen.pairs, most, after.live.distances))
 
-    def judge(self, evidence: EchoState, moment: Moment) -> Judgement:
+    def judge(self, evidence: EchoState, moment: JudgeContext) -> Judgement:
         """Judge behaviour as it was observed last, whatever the moment."""
         known = evidence.echo
         asks: list[Ask] = []

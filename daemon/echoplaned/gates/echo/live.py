@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from echoplaned.gates.echo import matching, wager
 from echoplaned.gates.echo.description import MAX_PAIRS, PairFeatures
 from echoplaned.gates.echo.features import FeatureModel, Listener
-from echoplaned.gates.echo.matching import Pair, Request, Waiting
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.matching import Pair, TracedRequest, Waiting
+from echoplaned.gates.echo.sequences import AnswerSequence
 from echoplaned.gates.echo.wager import Wager
 from echoplaned.gates.statistics.bets import log_sum
 
@@ -44,7 +44,7 @@ class LiveEvidence:
         skipped: pairs that were not bet on, for their number, or as one was of another kind than what the listeners were fitted on.
     """
 
-    calibration: tuple[Sequence, ...] = ()
+    calibration: tuple[AnswerSequence, ...] = ()
     model: FeatureModel | None = None
     waiting: Waiting = field(default_factory=Waiting)
     wagers: tuple[Wager, ...] = ()
@@ -54,7 +54,7 @@ class LiveEvidence:
     skipped: int = 0
 
     @property
-    def to_fit(self) -> tuple[Sequence, ...]:
+    def to_fit(self) -> tuple[AnswerSequence, ...]:
         """What the listeners are to be fitted on now; empty where it is too little, or where they are."""
         return self.calibration if self.model is None and len(self.calibration) >= CALIBRATION_WANTED else ()
 
@@ -73,7 +73,7 @@ class LiveEvidence:
         return log_sum(tuple(self.log_e_of(listener) for listener in VOTING)) - math.log(len(VOTING))
 
 
-def calibrate(evidence: LiveEvidence, sequences: tuple[Sequence, ...]) -> LiveEvidence:
+def calibrate(evidence: LiveEvidence, sequences: tuple[AnswerSequence, ...]) -> LiveEvidence:
     """Gather what the listeners are to be fitted on; does nothing once they are, or once there is enough."""
     if evidence.model is not None or evidence.to_fit:
         return evidence
@@ -91,7 +91,7 @@ def use_model(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidenc
     return replace(evidence, calibration=(), model=model, wagers=wagers)
 
 
-def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEvidence:
+def observe(evidence: LiveEvidence, requests: tuple[TracedRequest, ...]) -> LiveEvidence:
     """Add requests, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
     if evidence.model is None:
         old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
@@ -109,7 +109,7 @@ def observe(evidence: LiveEvidence, requests: tuple[Request, ...]) -> LiveEviden
     return evidence
 
 
-def _distinct(sequences: tuple[Sequence, ...]) -> tuple[Sequence, ...]:
+def _distinct(sequences: tuple[AnswerSequence, ...]) -> tuple[AnswerSequence, ...]:
     """Leave repeats out: listeners that know one answer only take any other for a great change."""
     known: set[int] = set()
     distinct = []

@@ -10,7 +10,7 @@ from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
 from echoplaned.core.spec import EchoPolicy, EchoPreset
 from echoplaned.gates.echo import distances
-from echoplaned.gates.echo.paired import Measure
+from echoplaned.gates.echo.paired import DistanceMeasure
 from echoplaned.gates.echo.scored import ScoredText
 
 DEFAULT_KL_NATS = 0.004
@@ -33,7 +33,7 @@ this allows 0.036 on average. Quantised: three times that of a copy in 4 bits (q
 Fine-tuned: half a nat; nothing was measured for it, and what is farther off has lost more than it learnt.
 """
 
-REQUANTISATIONS = 3.0
+INT8_BASELINE_FACTOR = 3.0
 """The margin in distances of the old version from itself in INT8."""
 
 TEXTS_MEASURED = 16
@@ -62,20 +62,20 @@ def measure(task: Task, texts: tuple[ScoredText, ...]) -> Int8Baseline | str:
     return Int8Baseline(by.value, mean, len(rows))
 
 
-def measure_of(task: Task, texts: Sequence[ScoredText]) -> Measure:
+def measure_of(task: Task, texts: Sequence[ScoredText]) -> DistanceMeasure:
     """Return what all of the texts can be measured by."""
     if task is Task.CLASSIFICATION:
-        return Measure.CLASS_KL
+        return DistanceMeasure.CLASS_KL
     if task is Task.EMBEDDING:
-        return Measure.COSINE
-    return Measure.KL if all(text.kl is not None for text in texts) else Measure.LOG_PROBABILITY
+        return DistanceMeasure.COSINE
+    return DistanceMeasure.KL if all(text.kl is not None for text in texts) else DistanceMeasure.LOG_PROBABILITY
 
 
 def margin_of(
-    policy: EchoPolicy, measure: Measure, int8_baseline: Int8Baseline | None = None, why_default: str = ""
+    policy: EchoPolicy, measure: DistanceMeasure, int8_baseline: Int8Baseline | None = None, why_default: str = ""
 ) -> tuple[float, str]:
     """Return the margin in a measure's unit, and where it comes from. ``why_default``: why nothing was measured."""
-    is_cosine = measure is Measure.COSINE
+    is_cosine = measure is DistanceMeasure.COSINE
     given, name = (policy.max_distance, "max_distance") if is_cosine else (policy.max_kl_nats, "max_kl_nats")
     if given is not None:
         value, source = given, f"the policy's {name}"
@@ -87,19 +87,19 @@ def margin_of(
             return found
         reason = f"; not measured: {why_default}" if why_default else ""
         value, source = DEFAULT_COSINE_DISTANCE if is_cosine else DEFAULT_KL_NATS, f"the default of {name}{reason}"
-    if measure is Measure.LOG_PROBABILITY:
+    if measure is DistanceMeasure.LOG_PROBABILITY:
         return distances.difference_of_kl(value), f"{source} ({value:g} nats) as a difference of log-probabilities"
     return value, source
 
 
-def _of_int8_baseline(int8_baseline: Int8Baseline | None, measure: Measure) -> tuple[float, str] | None:
+def _of_int8_baseline(int8_baseline: Int8Baseline | None, measure: DistanceMeasure) -> tuple[float, str] | None:
     """Return the margin that was measured, if it was by this measure or by one that it follows from."""
     if int8_baseline is None:
         return None
-    margin, source = REQUANTISATIONS * int8_baseline.mean, f"{REQUANTISATIONS:g} x {int8_baseline.mean:.3g}"
+    margin, source = INT8_BASELINE_FACTOR * int8_baseline.mean, f"{INT8_BASELINE_FACTOR:g} x {int8_baseline.mean:.3g}"
     origin = f"measured: {source}, the old version from itself in INT8 on {int8_baseline.texts} texts"
     if int8_baseline.measure == measure.value:
         return margin, origin
-    if (int8_baseline.measure, measure) == (Measure.KL.value, Measure.LOG_PROBABILITY):
+    if (int8_baseline.measure, measure) == (DistanceMeasure.KL.value, DistanceMeasure.LOG_PROBABILITY):
         return distances.difference_of_kl(margin), f"{origin}, as a difference of log-probabilities"
     return None

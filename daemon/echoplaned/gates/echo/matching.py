@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from echoplaned.gates.echo.sequences import Sequence
+from echoplaned.gates.echo.sequences import AnswerSequence
 
 MAX_WAITING = 16
 """Requests of one version that wait in a stratum; the oldest gives way."""
@@ -32,12 +32,12 @@ MAX_CONVERSATIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Request:
+class TracedRequest:
     """One request. ``sequence``: None where its telemetry is damaged. ``conversation``: empty for none."""
 
     is_new: bool
     stratum: str
-    sequence: Sequence | None
+    sequence: AnswerSequence | None
     conversation: str = ""
 
     @property
@@ -50,8 +50,8 @@ class Request:
 class Pair:
     """A request of each version."""
 
-    new: Sequence
-    old: Sequence
+    new: AnswerSequence
+    old: AnswerSequence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ class Waiting:
     ``digests``: answers that were in a pair. ``repeats``: requests that were left out, as their answer was in a pair or waits for one.
     """
 
-    queues: Mapping[str, tuple[Request, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    queues: Mapping[str, tuple[TracedRequest, ...]] = field(default_factory=lambda: MappingProxyType({}))
     conversations: frozenset[str] = frozenset()
     digests: frozenset[int] = frozenset()
     pairs: int = 0
@@ -74,7 +74,7 @@ class Waiting:
         return sum(map(len, self.queues.values()))
 
 
-def match(waiting: Waiting, requests: tuple[Request, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
+def match(waiting: Waiting, requests: tuple[TracedRequest, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
     """Add requests in their order; return the pairs that they complete, and who waits now."""
     matcher = _Matcher(waiting)
     for request in requests:
@@ -95,7 +95,7 @@ class _Matcher:
         self._repeats = 0
         self.pairs: list[Pair] = []
 
-    def take(self, request: Request) -> None:
+    def take(self, request: TracedRequest) -> None:
         """Pair a request, let it wait, or leave it out."""
         if self._is_repeat(request) or self._is_known(request.conversation):
             return
@@ -118,7 +118,7 @@ class _Matcher:
             repeats=self._before.repeats + self._repeats,
         )
 
-    def _is_repeat(self, request: Request) -> bool:
+    def _is_repeat(self, request: TracedRequest) -> bool:
         """Say whether an answer was in a pair or waits; decided before it can take another's partner away."""
         digest = request.digest
         known = digest in self._digests or digest in self._waits or len(self._digests) >= MAX_DIGESTS
@@ -134,7 +134,7 @@ class _Matcher:
         self._conversations.add(conversation)
         return False
 
-    def _pair(self, request: Request, partner: Request) -> None:
+    def _pair(self, request: TracedRequest, partner: TracedRequest) -> None:
         new, old = (request, partner) if request.is_new else (partner, request)
         if new.sequence is None or old.sequence is None:
             self._void += 1
@@ -142,7 +142,7 @@ class _Matcher:
         self._digests |= {new.digest, old.digest} - {0}
         self.pairs.append(Pair(new.sequence, old.sequence))
 
-    def _keep(self, stratum: str, queue: tuple[Request, ...]) -> None:
+    def _keep(self, stratum: str, queue: tuple[TracedRequest, ...]) -> None:
         """Let these wait in a stratum and nobody else."""
         gone = self._queues.pop(stratum, ()) if not queue else self._queues.get(stratum, ())
         if queue and stratum not in self._queues and len(self._queues) >= MAX_STRATA:

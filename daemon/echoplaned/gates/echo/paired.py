@@ -24,7 +24,7 @@ MAX_MOVED = 3
 """How many texts are named as those that moved most."""
 
 
-class Measure(StrEnum):
+class DistanceMeasure(StrEnum):
     """What the distances are. KL: nats; LOG_PROBABILITY: absolute difference in nats; COSINE: one less the cosine."""
 
     KL = "KL"
@@ -35,7 +35,7 @@ class Measure(StrEnum):
     @property
     def by_token(self) -> bool:
         """Whether a text gives one distance a token, rather than one in all."""
-        return self in {Measure.KL, Measure.LOG_PROBABILITY}
+        return self in {DistanceMeasure.KL, DistanceMeasure.LOG_PROBABILITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class TextDistance:
 class PairedTest:
     """What is asked. ``margin``: of the mean, in the measure's units, above 0. ``pass_alpha``: chance of calling a larger mean smaller."""
 
-    measure: Measure
+    measure: DistanceMeasure
     margin: float
     alpha: float
     pass_alpha: float

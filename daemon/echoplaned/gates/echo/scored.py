@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoplaned.gates.echo import distances
-from echoplaned.gates.echo.paired import Measure, TextDistance
+from echoplaned.gates.echo.paired import DistanceMeasure, TextDistance
 from echoplaned.ports.scoring import ScoreOutcome
 
 
@@ -27,16 +27,16 @@ class ScoredText:
     class_kl: float | None = None
     problem: str = ""
 
-    def distance(self, measure: Measure) -> TextDistance | None:
+    def distance(self, measure: DistanceMeasure) -> TextDistance | None:
         """Return the text's distances by a measure; None where there are none."""
         match measure:
-            case Measure.KL:
+            case DistanceMeasure.KL:
                 found = self.kl
-            case Measure.LOG_PROBABILITY:
+            case DistanceMeasure.LOG_PROBABILITY:
                 found = self.difference
-            case Measure.COSINE:
+            case DistanceMeasure.COSINE:
                 found = None if self.cosine is None else (self.cosine,)
-            case Measure.CLASS_KL:
+            case DistanceMeasure.CLASS_KL:
                 found = None if self.class_kl is None else (self.class_kl,)
         return None if found is None else TextDistance(self.text, found)
 

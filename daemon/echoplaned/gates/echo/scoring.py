@@ -9,7 +9,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo.scored import ScoredText, compare
-from echoplaned.gates.ready import Ready, answer_within, ready_pair
+from echoplaned.gates.ready import ReadyVersion, answer_within, ready_pair
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.scoring import ScoreOutcome, Scorer
 
@@ -67,7 +67,7 @@ class GoldenScorer:
             return None
         found: list[ScoredText] = []
         for index in range(min(count, self.text_count)):
-            rounded = await self._score(pair[1], index, requantised=True)
+            rounded = await self._score(pair[1], index, as_int8=True)
             text = self._scorer.text(index)
             if not rounded.ok:
                 return (*found, ScoredText(index, text, problem=rounded.detail or "no score"))
@@ -75,10 +75,10 @@ class GoldenScorer:
             found.append(compare(index, text, rounded, plain))
         return tuple(found)
 
-    async def _score(self, ready: Ready, index: int, *, requantised: bool = False) -> ScoreOutcome:
+    async def _score(self, ready: ReadyVersion, index: int, *, as_int8: bool = False) -> ScoreOutcome:
         key: VersionKey = ready.version.key
         self._reader.probe_sent(key, self._clock())
-        asked = self._scorer.score(key, ready.version.facts, ready.address(index), index, requantised=requantised)
+        asked = self._scorer.score(key, ready.version.facts, ready.address(index), index, as_int8=as_int8)
         late = ScoreOutcome(ok=False, detail=f"no score within {SCORE_TIMEOUT_S:g} s")
         outcome = await answer_within(SCORE_TIMEOUT_S, asked, late)
         if not outcome.ok:

@@ -24,7 +24,7 @@ _NO_TOKENS = np.zeros((0, CHANNELS), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sequence:
+class AnswerSequence:
     """One request. ``tokens``: [tokens, channels], empty for an output; ``dt``: [tokens], tokens since the one before.
 
     ``output``: [values], moments of an output, empty for tokens. ``stopped``: 1 if the model ended the answer itself, else 0.
@@ -43,14 +43,14 @@ class Sequence:
         return len(self.tokens) == 0 and self.output.size == 0
 
 
-def sequence_of(trace: RequestTrace) -> Sequence:
+def sequence_of(trace: RequestTrace) -> AnswerSequence:
     """Return what a trace measured."""
     if trace.kind is TraceKind.VECTOR:
-        return Sequence(output=trace.features, digest=trace.digest)
+        return AnswerSequence(output=trace.features, digest=trace.digest)
     tokens = np.stack([trace.log_probabilities, trace.entropies], axis=1).astype(np.float32)[:MAX_TOKENS]
     positions = trace.positions.astype(np.float64)[:MAX_TOKENS]
     dt = np.diff(positions, prepend=positions[:1] - 1.0)
-    return Sequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)), digest=trace.digest)
+    return AnswerSequence(tokens, dt, stopped=float(bool(trace.flags & TraceFlag.STOPPED)), digest=trace.digest)
 
 
 def stratum_of(trace: RequestTrace) -> str:

@@ -10,7 +10,7 @@ from echoplaned.core.spec import BehaviourChange, EchoPolicy
 from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.echo import margins
 from echoplaned.gates.echo.features import Network
-from echoplaned.gates.echo.paired import Measure
+from echoplaned.gates.echo.paired import DistanceMeasure
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class EchoSubject:
     why_default: str = ""
     network: Network = field(default_factory=Network)
 
-    def margin(self, measure: Measure) -> tuple[float, str]:
+    def margin(self, measure: DistanceMeasure) -> tuple[float, str]:
         """Return the margin in a measure's unit, and where it comes from."""
         return margins.margin_of(self.policy, measure, self.int8_baseline, self.why_default)
 

@@ -13,7 +13,7 @@ from echoplaned.gates.codes import e_value, short
 from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
 from echoplaned.gates.echo.live import VOTING
-from echoplaned.gates.echo.paired import Measure, PairedResult
+from echoplaned.gates.echo.paired import DistanceMeasure, PairedResult
 
 NAME = "echo"
 
@@ -22,10 +22,10 @@ MAX_SHOWN = 64
 
 _TEXT_SHOWN = 120
 _UNITS = {
-    Measure.KL: "nats of KL divergence a token",
-    Measure.LOG_PROBABILITY: "nats of log-probability a token",
-    Measure.CLASS_KL: "nats of KL divergence an answer",
-    Measure.COSINE: "of cosine distance",
+    DistanceMeasure.KL: "nats of KL divergence a token",
+    DistanceMeasure.LOG_PROBABILITY: "nats of log-probability a token",
+    DistanceMeasure.CLASS_KL: "nats of KL divergence an answer",
+    DistanceMeasure.COSINE: "of cosine distance",
 }
 
 
@@ -58,9 +58,9 @@ def _decide(evidence: EchoEvidence) -> Verdict:
         return _changed(evidence)
     if not evidence.subject.scorable:
         return _not_comparable(evidence, evidence.subject.why_not)
-    if evidence.missing or not evidence.wanted:
-        done = len(evidence.wanted) - len(evidence.missing)
-        text = f"{done} of {len(evidence.wanted) or 'the'} golden texts scored by both versions"
+    if evidence.missing or not evidence.asked:
+        done = len(evidence.asked) - len(evidence.missing)
+        text = f"{done} of {len(evidence.asked) or 'the'} golden texts scored by both versions"
         return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_SCORING, text)
     if evidence.result is None or 2 * evidence.compared < len(evidence.scored):
         problems = evidence.problems

@@ -13,7 +13,7 @@ from echoplaned.gates.errors import evidence as errors
 from echoplaned.gates.errors.evidence import ErrorsEvidence
 from echoplaned.gates.errors.margin import Bound, all_pass, bound_sources, gives_way_to_probes, has_reference
 from echoplaned.gates.errors.overload import SPAN_S
-from echoplaned.gates.gate import Ask, Judgement, JudgeProbes, MakePairs, Moment, Need, Observation, Start
+from echoplaned.gates.gate import Ask, JudgeContext, Judgement, JudgeProbes, MakePairs, Need, Observation, Start
 from echoplaned.gates.statistics import noninferiority
 from echoplaned.gates.statistics.noninferiority import Rate
 from echoplaned.gates.window import Window
@@ -48,7 +48,7 @@ class ErrorsGate:
         """Add what an interval brought."""
         return errors.observe(evidence, seen)
 
-    def judge(self, evidence: ErrorsEvidence, moment: Moment) -> Judgement:
+    def judge(self, evidence: ErrorsEvidence, moment: JudgeContext) -> Judgement:
         """Judge the window's errors; ask for paired probes where they are suspicious or too few to decide."""
         bounds = bound_sources(evidence)
         asks: list[Ask] = []

@@ -12,7 +12,7 @@ from echoplaned.core.state import Model, Rollout
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.counting import CountsCollector, TotalsReader
 from echoplaned.gates.gate import Ask, MakePairs, Observation
-from echoplaned.gates.ready import Ready, addresses_of, answer_within, ready_pair
+from echoplaned.gates.ready import ReadyVersion, addresses_of, answer_within, ready_pair
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.probing import ProbeOutcome, Prober, Reaches
@@ -60,7 +60,7 @@ class Pairer:
         self._deliver(PairOutcome(first.ok, second.ok, detail, first.duration_s, second.duration_s))
         return True
 
-    async def _probe(self, ready: Ready, index: int) -> ProbeOutcome:
+    async def _probe(self, ready: ReadyVersion, index: int) -> ProbeOutcome:
         key: VersionKey = ready.version.key
         self._reader.probe_sent(key, self._clock())
         asked = self._prober.probe_once(key, ready.version.facts, ready.address(index), index)

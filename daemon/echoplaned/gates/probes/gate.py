@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from echoplaned.core.state import Evidence, GateVerdict, Verdict
 from echoplaned.gates.codes import Code
-from echoplaned.gates.gate import Judgement, MakePairs, Moment, Need, Observation, Start
+from echoplaned.gates.gate import JudgeContext, Judgement, MakePairs, Need, Observation, Start
 from echoplaned.gates.statistics import noninferiority, pairs
 from echoplaned.gates.statistics.noninferiority import Rate
 from echoplaned.gates.statistics.pairs import PairEvidence
@@ -64,7 +64,7 @@ class ProbesGate:
             counted = pairs.update(counted, pair)
         return replace(evidence, pairs=counted)
 
-    def judge(self, evidence: ProbesEvidence, moment: Moment) -> Judgement:
+    def judge(self, evidence: ProbesEvidence, moment: JudgeContext) -> Judgement:
         """Judge the pairs where they have a say, and ask for more until there are enough."""
         if not (evidence.window.extended or evidence.pairs.window_pairs or moment.judges_probes):
             return Judgement()

@@ -30,20 +30,20 @@ def by_name(enum: type[PbEnum], prefix: str, members: Iterable[Member]) -> Mappi
     return MappingProxyType({m: cast(PbEnum, wrapper.Value(f"{prefix}_{m.value}")) for m in members})
 
 
-def turned(table: Mapping[Member, PbEnum]) -> Mapping[PbEnum, Member]:
+def invert(table: Mapping[Member, PbEnum]) -> Mapping[PbEnum, Member]:
     """Turn a table of ``by_name`` round."""
     return MappingProxyType({number: member for member, number in table.items()})
 
 
 DTYPE_TO_PB = by_name(types_pb2.Dtype, "DTYPE", Dtype)
-DTYPE_FROM_PB = turned(DTYPE_TO_PB)
+DTYPE_FROM_PB = invert(DTYPE_TO_PB)
 TIER_TO_PB = by_name(types_pb2.Tier, "TIER", Tier)
-TIER_FROM_PB = turned(TIER_TO_PB)
+TIER_FROM_PB = invert(TIER_TO_PB)
 TASK_TO_PB = by_name(types_pb2.Task, "TASK", Task)
 BEHAVIOUR_TO_PB = by_name(types_pb2.BehaviourChange, "BEHAVIOUR_CHANGE", BehaviourChange)
-BEHAVIOUR_FROM_PB = turned(BEHAVIOUR_TO_PB)
+BEHAVIOUR_FROM_PB = invert(BEHAVIOUR_TO_PB)
 ON_EXPIRE_TO_PB = by_name(rollouts_pb2.OnExpire, "ON_EXPIRE", OnExpire)
-ON_EXPIRE_FROM_PB = turned(ON_EXPIRE_TO_PB)
+ON_EXPIRE_FROM_PB = invert(ON_EXPIRE_TO_PB)
 INSTANCE_STATE_TO_PB = by_name(models_pb2.InstanceState, "INSTANCE_STATE", InstanceState)
 VERDICT_TO_PB = by_name(rollouts_pb2.Verdict.Outcome, "OUTCOME", GateVerdict)
 EVIDENCE_TO_PB = by_name(rollouts_pb2.Verdict.Evidence, "EVIDENCE", Evidence)

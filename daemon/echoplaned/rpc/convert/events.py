@@ -6,9 +6,9 @@ from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import PageTokenInvalidError
 from echoplaned.rpc.convert.common import timestamp
-from echoplaned.rpc.paging import Query, decode_token, encode_token
+from echoplaned.rpc.paging import PageQuery, decode_token, encode_token
 
-_QUERY = Query("WatchEvents")
+_QUERY = PageQuery("WatchEvents")
 
 
 def event_to_pb(announce: Announce) -> diagnostics_pb2.ModelEvent:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from echoplane.v1 import rollouts_pb2
-from echoplaned.core.routes import KEPT_ALIVE_PPM
+from echoplaned.core.routes import KEEP_ALIVE_PPM
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import (
     TERMINAL_PHASES,
@@ -112,7 +112,7 @@ def acknowledged_before(rollout: Rollout) -> dict[str, int]:
     for entry in reversed(rollout.history):
         if entry.phase is Phase.OBSERVING and entry.stage:
             percent = rollout.policy.stages_percent[entry.stage - 1]
-            new = min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEPT_ALIVE_PPM)
+            new = min(percent * (WEIGHT_TOTAL_PPM // 100), WEIGHT_TOTAL_PPM - KEEP_ALIVE_PPM)
             return {rollout.from_version: WEIGHT_TOTAL_PPM - new, rollout.to_version: new}
     return {rollout.from_version: WEIGHT_TOTAL_PPM}
 

@@ -78,7 +78,7 @@ class InferOrder:
 
     ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
     ``scoring``: how the tokens are scored; None: they are answered. ``truncate``: cut what is longer than the context.
-    ``requantised``: answer as the model in INT8 would. ``peer``: the connection that it came on; connections take turns.
+    ``as_int8``: answer as the model in INT8 would. ``peer``: the connection that it came on; connections take turns.
     """
 
     texts: tuple[str, ...]
@@ -88,7 +88,7 @@ class InferOrder:
     raw: bool
     scoring: Scoring | None = None
     truncate: bool = False
-    requantised: bool = False
+    as_int8: bool = False
     peer: str = ""
 
     @property
@@ -144,7 +144,7 @@ def check_request(request: oip.ModelInferRequest, options: ServedShape, signatur
         raw=len(request.raw_input_contents) > 0,
         scoring=scoring,
         truncate=_truth(request.parameters, "truncate"),
-        requantised=_truth(request.parameters, "requantised"),
+        as_int8=_truth(request.parameters, "requantised"),
     )
     tensors = check_inputs(request, signature)
     _check_sizes(tensors, options, order)

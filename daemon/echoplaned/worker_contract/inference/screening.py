@@ -77,7 +77,7 @@ def check_wire(data: bytes, limits: BatchLimits) -> None:
     """Raise where parsing a message would cost more than what it may ask for."""
     if len(data) <= SMALL_BYTES:
         return
-    look = _Look(limits)
+    look = _WireCheck(limits)
     for number, start, stop in _fields(data, 0, len(data)):
         if number == _INPUTS:
             look.tensor(data, start, stop)
@@ -89,7 +89,7 @@ def check_wire(data: bytes, limits: BatchLimits) -> None:
     look.finish()
 
 
-class _Look:
+class _WireCheck:
     """What was seen of one message so far."""
 
     def __init__(self, limits: BatchLimits) -> None:

@@ -53,7 +53,7 @@ impl FamilyRules for Decoder {
         [".inv_freq", ".attn.bias", ".masked_bias", ".e_score_correction_bias"].iter().any(|end| tensor.ends_with(end))
     }
 
-    fn is_spare(&self, tensor: &str) -> bool {
+    fn is_unused(&self, tensor: &str) -> bool {
         tensor == "lm_head.weight"
     }
 

@@ -28,7 +28,7 @@ from echoplane.v1 import rollouts_pb2
 
 app = typer.Typer(
     cls=Commands,
-    help="Look at rollouts and steer them.",
+    help="Show rollouts and control them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -18,7 +18,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class RolloutServiceStub:
-    """Looks at rollouts and steers them. UpdateModel starts one."""
+    """Reads rollouts and controls them. UpdateModel starts one."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     GetRollout: grpc.UnaryUnaryMultiCallable[
@@ -64,7 +64,7 @@ class RolloutServiceStub:
     """Leaves the stage under observation for the next one without a verdict; needs a reason and is audited. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
 class RolloutServiceAsyncStub:
-    """Looks at rollouts and steers them. UpdateModel starts one."""
+    """Reads rollouts and controls them. UpdateModel starts one."""
 
     GetRollout: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.v1.rollouts_pb2.GetRolloutRequest,
@@ -109,7 +109,7 @@ class RolloutServiceAsyncStub:
     """Leaves the stage under observation for the next one without a verdict; needs a reason and is audited. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
 class RolloutServiceServicer(metaclass=abc.ABCMeta):
-    """Looks at rollouts and steers them. UpdateModel starts one."""
+    """Reads rollouts and controls them. UpdateModel starts one."""
 
     @abc.abstractmethod
     def GetRollout(

@@ -1,4 +1,4 @@
-"""Turns at something that few calls may do at once."""
+"""FairSemaphore at something that few calls may do at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from echoplaned.core.budgets import Budget
 from echoplaned.core.errors import LimitExceededError
-from echoplaned.rpc.turns import Turns
+from echoplaned.rpc.fair_semaphore import FairSemaphore
 
 
 async def settle() -> None:
@@ -19,11 +19,11 @@ async def settle() -> None:
 
 async def test_connections_take_turns() -> None:
     """Beside one with a hundred calls waiting, another's first call is the second that gets a turn."""
-    turns, order = Turns(1, Budget("calls", 400)), list[str]()
+    turns, order = FairSemaphore(1, Budget("calls", 400)), list[str]()
     begin = asyncio.Event()
 
     async def call(peer: str) -> None:
-        async with turns.turn(peer):
+        async with turns.acquire(peer):
             await begin.wait()
             order.append(peer)
 
@@ -40,8 +40,8 @@ async def test_connections_take_turns() -> None:
 async def test_waiting_has_a_share() -> None:
     """A connection whose share waits already is refused at once; the others are not, and places come back."""
     budget = Budget("calls", 40)
-    turns = Turns(1, budget)
-    async with turns.turn("any"):
+    turns = FairSemaphore(1, budget)
+    async with turns.acquire("any"):
         waiting = [asyncio.create_task(_one(turns, "greedy")) for _ in range(20)]
         await settle()
         with pytest.raises(LimitExceededError):
@@ -55,8 +55,8 @@ async def test_waiting_has_a_share() -> None:
 
 async def test_who_gives_up_takes_no_turn() -> None:
     """A call that is cancelled while it waits, or just as its turn comes, leaves the slot to the next."""
-    turns = Turns(1, Budget("calls", 40))
-    first = turns.turn("a")
+    turns = FairSemaphore(1, Budget("calls", 40))
+    first = turns.acquire("a")
     await first.__aenter__()
     gone, late, last = (asyncio.create_task(_one(turns, peer)) for peer in "abc")
     await settle()
@@ -70,6 +70,6 @@ async def test_who_gives_up_takes_no_turn() -> None:
     await asyncio.wait_for(_one(turns, "d"), 5.0)
 
 
-async def _one(turns: Turns, peer: str) -> None:
-    async with turns.turn(peer):
+async def _one(turns: FairSemaphore, peer: str) -> None:
+    async with turns.acquire(peer):
         await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from echoplaned.core.state import Operation, OperationKind, State
 
 
 @dataclass(frozen=True, slots=True)
-class LoadTotals:
+class LoadOutcomeCounts:
     """Loads by outcome; each is counted once."""
 
     succeeded: int = 0
@@ -19,7 +19,7 @@ class LoadTotals:
     cached: int = 0
 
 
-class LoadTally:
+class LoadOutcomeCounter:
     """Counts loads off the state's operations.
 
     The state keeps the latest 1,000 finished operations, and far fewer may be open at once; a look at each new operation
@@ -29,13 +29,13 @@ class LoadTally:
     def __init__(self, since_s: float) -> None:
         self._since_s = since_s
         self._counted: frozenset[str] = frozenset()
-        self._totals = LoadTotals()
+        self._totals = LoadOutcomeCounts()
 
-    def refused(self) -> None:
+    def count_refused(self) -> None:
         """Count a load or an update that did not fit."""
         self._totals = replace(self._totals, refused=self._totals.refused + 1)
 
-    def observe(self, state: State) -> LoadTotals:
+    def observe(self, state: State) -> LoadOutcomeCounts:
         """Count what ended since the last look; return the totals."""
         ended = {o.operation_id: o for o in state.operations.values() if self._counts(o)}
         for operation_id, operation in ended.items():

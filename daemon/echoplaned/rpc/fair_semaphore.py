@@ -1,4 +1,4 @@
-"""Turns at something that few calls may do at once: connections take turns, and each may have so many calls waiting."""
+"""FairSemaphore at something that few calls may do at once: connections take turns, and each may have so many calls waiting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from echoplaned.core.errors import LimitExceededError
 from echoplaned.core.fair_queue import FairQueue
 
 
-class Turns:
+class FairSemaphore:
     """Lets so many calls in at once. Event loop only.
 
     Invariant: while a call waits, every slot is taken; a slot that comes free goes straight to the next in turn.
@@ -27,7 +27,7 @@ class Turns:
         self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
 
     @asynccontextmanager
-    async def turn(self, peer: str) -> AsyncIterator[None]:
+    async def acquire(self, peer: str) -> AsyncIterator[None]:
         """Wait for a turn and have it while the block runs.
 
         Raises:
@@ -44,7 +44,7 @@ class Turns:
             self._free -= 1
             return
         try:
-            self._budget.take(peer)
+            self._budget.acquire(peer)
         except BudgetExceededError as refused:
             raise LimitExceededError(self._budget.what, str(refused), 5.0) from None
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class Turns:
                 self._queue.drop(lambda each: each is mine)
             raise
         finally:
-            self._budget.give(peer)
+            self._budget.release(peer)
 
     def _release(self) -> None:
         while len(self._queue):

@@ -37,7 +37,7 @@ _ALL = EngineCounters(counts_arrivals=True, counts_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ClaimMark:
     """What had been claimed at a time.
 
     Attributes:
@@ -52,8 +52,8 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """The books of one version, from the begin of the rollout on.
+class VersionClaims:
+    """The audit of one version, from the begin of the rollout on.
 
     Attributes:
         counted: what its workers counted, and before that what clients may still report.
@@ -71,7 +71,7 @@ class Account:
     shown: RequestCounts = NOTHING
     excused: int = 0
     waived: int = 0
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[ClaimMark, ...] = ()
     unreached_s: float = -math.inf
     is_covered: bool = True
 
@@ -85,12 +85,12 @@ class Account:
         """Whether nothing is claimed that is not covered, and no error that is not shown or waived."""
         return self.waiting_errors == 0 and self.is_covered
 
-    def add(self, now_s: float, claims: RequestCounts, counts: RequestCounts, has: EngineCounters) -> Account:
+    def add(self, now_s: float, claims: RequestCounts, counts: RequestCounts, has: EngineCounters) -> VersionClaims:
         """Add an interval's claims and counts, and show what can be shown."""
         claimed, counted = self.claimed + claims, self.counted + counts
         account = replace(self, claimed=claimed, counted=counted)
         account = _excuse(account, now_s)
-        marks = (*self.marks, Mark(now_s, claimed.requests, claimed.errors))
+        marks = (*self.marks, ClaimMark(now_s, claimed.requests, claimed.errors))
         due = sum(1 for mark in marks if now_s - mark.time_s >= SLACK_S)
         # The newest of those that are due says most: claims only grow.
         account = replace(account, marks=marks[max(0, due - 1) :])
@@ -98,7 +98,7 @@ class Account:
         return _waive(_show(replace(account, is_covered=covered), has), now_s, has)
 
     def contradiction(self, now_s: float, has: EngineCounters) -> str:
-        """Say what was claimed and cannot be true; empty: the books balance."""
+        """Say what was claimed and cannot be true; empty: the audit balances."""
         due = self.due(now_s)
         if due is None:
             return ""
@@ -115,7 +115,7 @@ class Account:
             return f"clients report {due.errors} errors, and at most {failed} requests were not answered well"
         return ""
 
-    def due(self, now_s: float) -> Mark | None:
+    def due(self, now_s: float) -> ClaimMark | None:
         """Return the newest claims that had time to be counted."""
         return next((mark for mark in reversed(self.marks) if now_s - mark.time_s >= SLACK_S), None)
 
@@ -130,8 +130,8 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
-    """The books of a rollout's two versions.
+class ClaimAudit:
+    """The audit of a rollout's two versions.
 
     Attributes:
         new: of the version that comes.
@@ -139,8 +139,8 @@ class Books:
         left_out: why load reports are left out from here on; empty: they are not.
     """
 
-    new: Account = field(default_factory=Account)
-    old: Account = field(default_factory=Account)
+    new: VersionClaims = field(default_factory=VersionClaims)
+    old: VersionClaims = field(default_factory=VersionClaims)
     left_out: str = ""
 
     @property
@@ -159,8 +159,8 @@ class Books:
         claims: Interval,
         counts: Interval,
         has: tuple[EngineCounters, EngineCounters] = (_ALL, _ALL),
-    ) -> tuple[Books, Interval]:
-        """Add an interval; return the books and what of all claims is shown now and was not before.
+    ) -> tuple[ClaimAudit, Interval]:
+        """Add an interval; return the audit and what of all claims is shown now and was not before.
 
         Args:
             now_s: the interval's end.
@@ -177,19 +177,19 @@ class Books:
             for name, said in (("new", new.contradiction(now_s, has[0])), ("old", old.contradiction(now_s, has[1])))
             if said
         ]
-        books = replace(self, new=new, old=old, left_out="; ".join(wrong))
+        audit = replace(self, new=new, old=old, left_out="; ".join(wrong))
         if wrong:
-            return books, Interval()
-        return books, Interval(new.shown.since(self.new.shown), old.shown.since(self.old.shown))
+            return audit, Interval()
+        return audit, Interval(new.shown.since(self.new.shown), old.shown.since(self.old.shown))
 
-    def unreached(self, now_s: float, *, new: bool) -> Books:
+    def unreached(self, now_s: float, *, new: bool) -> ClaimAudit:
         """A probe of ours found no connection to a version."""
         if new:
             return replace(self, new=replace(self.new, unreached_s=now_s))
         return replace(self, old=replace(self.old, unreached_s=now_s))
 
 
-def _excuse(account: Account, now_s: float) -> Account:
+def _excuse(account: VersionClaims, now_s: float) -> VersionClaims:
     """Let errors stand that clients claim around the time at which a probe of ours found no connection."""
     if now_s - account.unreached_s > SLACK_S:
         return account
@@ -197,7 +197,7 @@ def _excuse(account: Account, now_s: float) -> Account:
     return replace(account, excused=max(account.excused, unseen))
 
 
-def _show(account: Account, has: EngineCounters) -> Account:
+def _show(account: VersionClaims, has: EngineCounters) -> VersionClaims:
     """Show what the counters cover. What was shown once stays so, as it has been judged."""
     room = (account.counted.arrivals if has.counts_arrivals else account.counted.steps) + account.excused
     claimed, shown = account.claimed, account.shown
@@ -213,7 +213,7 @@ def _show(account: Account, has: EngineCounters) -> Account:
     return replace(account, shown=more)
 
 
-def _waive(account: Account, now_s: float, has: EngineCounters) -> Account:
+def _waive(account: VersionClaims, now_s: float, has: EngineCounters) -> VersionClaims:
     """Give up waiting for what shows errors that are covered."""
     due = account.due(now_s)
     if due is None or account.contradiction(now_s, has):

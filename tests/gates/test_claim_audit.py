@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.gates.books import SLACK_S, Account, Books
+from echoplaned.gates.claim_audit import SLACK_S, ClaimAudit, VersionClaims
 from echoplaned.gates.history import CountHistory
 from echoplaned.ports.request_counts import Interval, RequestCounts
 from echoplaned.ports.traffic import EngineCounters
@@ -27,21 +27,21 @@ def counts(arrivals: int, ok: int = 0, errors: int = 0, client: int = 0) -> Inte
     return Interval(RequestCounts(ok, client, errors, arrivals), RequestCounts())
 
 
-def follow(*steps: tuple[float, Interval, Interval]) -> tuple[Books, list[Interval]]:
-    """Add steps of time, claims and counts; return the books and what was shown in each."""
-    books, shown = Books(), []
+def follow(*steps: tuple[float, Interval, Interval]) -> tuple[ClaimAudit, list[Interval]]:
+    """Add steps of time, claims and counts; return the audit and what was shown in each."""
+    audit, shown = ClaimAudit(), []
     for now_s, claimed, counted in steps:
-        books, one = books.add(now_s, claimed, counted)
+        audit, one = audit.add(now_s, claimed, counted)
         shown.append(one)
-    return books, shown
+    return audit, shown
 
 
 def test_what_the_workers_counted_is_shown_at_once() -> None:
     """Honest claims, errors of either kind among them, are evidence in the interval in which they come."""
-    books, shown = follow((0.5, Interval(), counts(10, ok=7, errors=2, client=1)), (1.0, claims(7, 3), Interval()))
+    audit, shown = follow((0.5, Interval(), counts(10, ok=7, errors=2, client=1)), (1.0, claims(7, 3), Interval()))
     assert shown[1].new == RequestCounts(ok=7, server_errors=3, arrivals=10)
-    assert books.is_settled
-    assert not books.left_out
+    assert audit.is_settled
+    assert not audit.left_out
 
 
 @pytest.mark.parametrize("errors", [1, 5, 20])
@@ -49,10 +49,10 @@ def test_made_up_errors_are_never_shown_and_found_out(errors: int) -> None:
     """An error without a counterpart waits, and after the slack everything clients report is left out."""
     steps = [(0.5, claims(errors=errors), counts(20, ok=20))]
     steps += [(1.0 + i, claims(ok=2), counts(2, ok=2)) for i in range(6)]
-    books, shown = follow(*steps)
+    audit, shown = follow(*steps)
     assert sum(each.new.errors for each in shown) == 0
     assert (
-        books.left_out
+        audit.left_out
         == f"clients report {errors} errors, and at most 0 requests were not answered well of the new version"
     )
     assert shown[-1] == Interval()
@@ -60,82 +60,82 @@ def test_made_up_errors_are_never_shown_and_found_out(errors: int) -> None:
 
 def test_made_up_successes_are_shown_as_far_as_requests_came_and_found_out() -> None:
     """100,000 successes of a version that 12 requests reached are at most 12, and then none."""
-    books, shown = follow(
+    audit, shown = follow(
         (1.0, claims(ok=100_000), counts(10, ok=10)), (2.0, Interval(), counts(2, ok=2)), (6.0, Interval(), Interval())
     )
     assert [each.new.ok for each in shown] == [10, 2, 0]
-    assert books.left_out == "clients report 100000 requests, and at most 12 requests arrived of the new version"
+    assert audit.left_out == "clients report 100000 requests, and at most 12 requests arrived of the new version"
 
 
 def test_reports_may_come_before_the_counters() -> None:
     """A claim that is counted within the slack is shown then, and nothing is left out."""
-    books, shown = follow(
+    audit, shown = follow(
         (0.5, claims(3, 2), Interval()),
         (4.0, Interval(), counts(5, ok=3, errors=2)),
         (9.0, Interval(), Interval()),
         (20.0, Interval(), Interval()),
     )
     assert [each.new.requests for each in shown] == [0, 5, 0, 0]
-    assert not books.left_out
+    assert not audit.left_out
 
 
 def test_calls_that_are_no_requests_cover_claims_and_show_nothing() -> None:
     """A client reports its questions for readiness too: they are no lie, and no success of the version's."""
     asked = Interval(RequestCounts(ok=2, arrivals=2, calls=9), RequestCounts())
-    books, shown = follow((0.5, claims(ok=9), asked), (6.0, Interval(), Interval()), (12.0, Interval(), Interval()))
+    audit, shown = follow((0.5, claims(ok=9), asked), (6.0, Interval(), Interval()), (12.0, Interval(), Interval()))
     assert sum(each.new.ok for each in shown) == 2
-    assert books.is_settled
-    assert not books.left_out
+    assert audit.is_settled
+    assert not audit.left_out
 
 
 def test_an_error_of_a_request_under_way_is_waived() -> None:
     """A client that gave up on a request that still runs is no liar; its error speaks for nobody until a worker counts it."""
-    books, shown = follow(
+    audit, shown = follow(
         (0.5, claims(errors=1), counts(1)), (6.0, Interval(), Interval()), (7.0, Interval(), counts(0, ok=1))
     )
     assert [each.new.errors for each in shown] == [0, 0, 0]
-    assert (books.waived, books.is_settled, books.left_out) == (1, True, "")
+    assert (audit.waived, audit.is_settled, audit.left_out) == (1, True, "")
 
 
 def test_overloads_cover_errors_and_do_not_show_them() -> None:
     """A request that found no room is an error to its client, and no error of the version's."""
     overloaded = Interval(RequestCounts(ok=5, arrivals=9, overloads=4), RequestCounts())
-    books, shown = follow(
+    audit, shown = follow(
         (0.5, claims(5, 4), overloaded), (6.0, Interval(), Interval()), (12.0, Interval(), Interval())
     )
     assert sum(each.new.errors for each in shown) == 0
-    assert not books.left_out
+    assert not audit.left_out
 
 
 def test_a_probe_that_finds_no_connection_excuses_errors() -> None:
     """Where a probe of ours is not let in either, errors that no worker saw are evidence."""
-    books, _ = Books().add(1.0, claims(errors=4), Interval())
-    books, shown = books.unreached(1.5, new=True).add(2.0, claims(errors=1), Interval())
+    audit, _ = ClaimAudit().add(1.0, claims(errors=4), Interval())
+    audit, shown = audit.unreached(1.5, new=True).add(2.0, claims(errors=1), Interval())
     assert shown.new.errors == 5
-    books, _ = books.add(9.0, Interval(), Interval())
-    assert not books.left_out
+    audit, _ = audit.add(9.0, Interval(), Interval())
+    assert not audit.left_out
 
 
 def test_a_dead_engines_last_requests_may_be_claimed() -> None:
-    """What reached an engine after its last report is told by nobody: clients that report it are no liars."""
+    """What reached an engine after its last report is told by nobody: clients that report it are no false_reporters."""
     lost = Interval(RequestCounts(unreported=6), RequestCounts())
-    books, shown = follow((0.5, claims(4, 2), counts(1, ok=1)), (1.0, Interval(), lost), (7.0, Interval(), Interval()))
+    audit, shown = follow((0.5, claims(4, 2), counts(1, ok=1)), (1.0, Interval(), lost), (7.0, Interval(), Interval()))
     assert sum(each.new.errors for each in shown) == 0
-    assert not books.left_out
+    assert not audit.left_out
 
 
 def test_an_engine_that_counts_no_arrivals_is_bounded_by_its_progress() -> None:
     """A request costs at least one step: more successes than steps are found out, errors are told and decide nothing."""
     has = (EngineCounters(), EngineCounters())
     steps = Interval(RequestCounts(steps=30), RequestCounts())
-    books, shown = Books().add(0.5, claims(20, 7), steps, has)
+    audit, shown = ClaimAudit().add(0.5, claims(20, 7), steps, has)
     assert (shown.new.ok, shown.new.errors) == (20, 7)
-    books, _ = books.add(7.0, Interval(), Interval(), has)
-    assert not books.left_out
-    books, shown = books.add(8.0, claims(20), Interval(), has)
+    audit, _ = audit.add(7.0, Interval(), Interval(), has)
+    assert not audit.left_out
+    audit, shown = audit.add(8.0, claims(20), Interval(), has)
     assert shown.new.ok == 10
-    books, _ = books.add(8.0 + SLACK_S, Interval(), Interval(), has)
-    assert books.left_out == "clients report 40 requests, and at most 30 steps were computed of the new version"
+    audit, _ = audit.add(8.0 + SLACK_S, Interval(), Interval(), has)
+    assert audit.left_out == "clients report 40 requests, and at most 30 steps were computed of the new version"
 
 
 @given(
@@ -147,16 +147,16 @@ def test_an_engine_that_counts_no_arrivals_is_bounded_by_its_progress() -> None:
 @settings(max_examples=100, deadline=None)
 def test_what_is_shown_is_never_more_than_what_was_counted(steps: list[tuple[int, int, int, int, bool]]) -> None:
     """Whatever is claimed, at most the errors that workers counted are shown, and at most the requests that arrived."""
-    books, total, errors, arrivals = Books(), RequestCounts(), 0, 0
+    audit, total, errors, arrivals = ClaimAudit(), RequestCounts(), 0, 0
     for i, (ok, failed, came, bad, honest) in enumerate(steps):
         wrong = min(bad, came)
         claimed = claims(came - wrong, wrong) if honest else claims(ok, failed)
-        books, shown = books.add(0.5 * i, claimed, counts(came, ok=came - wrong, errors=wrong))
+        audit, shown = audit.add(0.5 * i, claimed, counts(came, ok=came - wrong, errors=wrong))
         total, errors, arrivals = total + shown.new, errors + wrong, arrivals + came
         assert min(shown.new.ok, shown.new.errors, shown.new.arrivals) >= 0
         assert total.errors <= errors
         assert total.arrivals <= arrivals
-        assert books.new.claimed.requests <= arrivals or not books.is_settled or books.left_out
+        assert audit.new.claimed.requests <= arrivals or not audit.is_settled or audit.left_out
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=40), st.integers(0, 8), st.integers(0, 8))
@@ -165,14 +165,14 @@ def test_honest_clients_are_never_left_out(steps: list[tuple[int, int]], late: i
     """However far the two streams are apart within the slack, and whoever reports nothing at all, true claims balance in the end."""
     true = [counts(ok + wrong, ok=ok, errors=wrong) for ok, wrong in steps]
     said = [claims(ok, wrong) for ok, wrong in steps]
-    books, nothing = Books(), Interval()
+    audit, nothing = ClaimAudit(), Interval()
     shown = RequestCounts()
     for i in range(len(steps) + 20):
         claimed = said[i - late] if 0 <= i - late < len(said) else nothing
         counted = true[i - counted_late] if 0 <= i - counted_late < len(true) else nothing
-        books, one = books.add(0.5 * i, claimed, counted)
+        audit, one = audit.add(0.5 * i, claimed, counted)
         shown += one.new
-    assert not books.left_out
+    assert not audit.left_out
     assert shown.ok == sum(ok for ok, _ in steps)
     assert shown.errors == sum(wrong for _, wrong in steps)
 
@@ -199,4 +199,4 @@ def test_the_books_begin_with_what_may_still_be_reported() -> None:
         history.sample()
     may = history.claimable(NEW, source.counts[NEW])
     assert (may.ok, may.arrivals) == (30, 31)
-    assert Account(counted=may).counted.in_flight == 0
+    assert VersionClaims(counted=may).counted.in_flight == 0

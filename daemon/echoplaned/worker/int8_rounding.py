@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 
 from echoplaned.core.facts import Dtype
 from echoplaned.worker.batching import Run
-from echoplaned.worker.sequences import Sequence, Told
+from echoplaned.worker.sequences import RowOutcome, TokenSequence
 
 
-class Requantised(TorchFunctionMode):  # type: ignore[misc] # it has no types
+class Int8Rounding(TorchFunctionMode):  # type: ignore[misc] # it has no types
     """While it is entered, the layers that a load in INT8 would round compute with rounded weights."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -38,7 +38,7 @@ class Requantised(TorchFunctionMode):  # type: ignore[misc] # it has no types
         return func(*args, **(kwargs or {}))
 
 
-class RequantisedRun:
+class Int8Run:
     """A batch whose every step is computed with rounded weights."""
 
     def __init__(self, run: Run, model: PreTrainedModel) -> None:
@@ -51,18 +51,18 @@ class RequantisedRun:
         return self._run.done
 
     @property
-    def rows(self) -> list[Sequence]:
+    def rows(self) -> list[TokenSequence]:
         """The sequences that still wait."""
         return self._run.rows
 
-    def step(self) -> list[Told]:
+    def step(self) -> list[RowOutcome]:
         """Compute once and return what came out."""
-        with Requantised(self._model):
+        with Int8Rounding(self._model):
             return self._run.step()
 
-    def alone(self, row: Sequence) -> RequantisedRun:
+    def alone(self, row: TokenSequence) -> Int8Run:
         """Return a batch of one of the rows."""
-        return RequantisedRun(self._run.alone(row), self._model)
+        return Int8Run(self._run.alone(row), self._model)
 
 
 def rounded_layers(model: PreTrainedModel) -> tuple[torch.nn.Linear, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.instance import WatchedInstance
-from echoplaned.engines.messages import Answer, is_same
+from echoplaned.engines.messages import ProbeAnswer, is_same
 from echoplaned.engines.probing import ProbeFailedError, infer_golden
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.probing import LastProbe, ProbeOutcome
@@ -26,7 +26,7 @@ FactsOf = Callable[[VersionKey], ModelFacts | None]
 """Returns what is known of a version; None: nothing."""
 
 
-class Pulse:
+class ServingProber:
     """Sends golden prompts to one engine while it is idle, while it makes no step, and now and then while it is busy.
 
     Args:
@@ -46,7 +46,7 @@ class Pulse:
         self._index = 0
         self._bad = 0
         self._alike = 0
-        self._before: Answer | None = None
+        self._before: ProbeAnswer | None = None
         self._away_since_s: float | None = None
 
     async def run(self) -> None:
@@ -107,7 +107,7 @@ class Pulse:
         self._away_since_s = now_s if self._away_since_s is None else self._away_since_s
         return now_s - self._away_since_s > _AWAY_S
 
-    def _compare(self, answer: Answer) -> str:
+    def _compare(self, answer: ProbeAnswer) -> str:
         """Say whether the last answers were all the same, one for each golden text; texts differ, so answers do."""
         self._bad, self._away_since_s = 0, None
         same = self._before is not None and is_same(self._before, answer)

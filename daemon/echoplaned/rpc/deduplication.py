@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from echoplaned.core.errors import RequestIdReusedError
 from echoplaned.core.state import Operation, State
 
-REMEMBERED = 10_000
+REQUEST_IDS_RETAINED = 10_000
 
 
 def digest_of(request: Message) -> str:
@@ -40,13 +40,13 @@ def find_operation(state: State, request_id: str, digest: str) -> Operation | No
     return None
 
 
-class RequestMemory:
+class RequestDeduplicator:
     """Ids of the latest calls that changed something without an operation (pause, promote, configure).
 
     Kept for as long as the process lives: what such a call leads to is visible in the resource itself after a restart.
     """
 
-    def __init__(self, limit: int = REMEMBERED) -> None:
+    def __init__(self, limit: int = REQUEST_IDS_RETAINED) -> None:
         self._limit = limit
         self._digests: OrderedDict[str, str] = OrderedDict()
 
@@ -61,7 +61,7 @@ class RequestMemory:
             raise RequestIdReusedError(request_id)
 
     @contextmanager
-    def once(self, state: State, request_id: str, digest: str) -> Iterator[bool]:
+    def first_call(self, state: State, request_id: str, digest: str) -> Iterator[bool]:
         """Yield whether a call is to be made: False when the same one was made before, or is on its way.
 
         A call that ends in an error is forgotten: it may be made again.

@@ -2,9 +2,9 @@
 
 use placement::{Device, place};
 
-use crate::{Action, Alternative, Situation, Victim};
+use crate::{Action, Alternative, Situation, EvictionCandidate};
 
-impl Victim {
+impl EvictionCandidate {
     fn undo_seconds(&self, action: Action) -> Option<f64> {
         if action == Action::Park { self.wake_seconds } else { Some(self.reload_seconds) }
     }
@@ -17,16 +17,16 @@ pub fn alternatives(situation: &Situation<'_>, needed_bytes: u64) -> Vec<Alterna
 
 fn make_room(situation: &Situation<'_>, needed_bytes: u64, action: Action) -> Option<Alternative> {
     // Expected seconds of waiting for each byte: what hurts least goes first (greedy-dual's order).
-    let mut order: Vec<(&Victim, f64)> = situation
-        .victims
+    let mut order: Vec<(&EvictionCandidate, f64)> = situation
+        .candidates
         .iter()
-        .filter(|victim| victim.bytes > 0)
-        .filter_map(|victim| Some((victim, victim.undo_seconds(action)?)))
+        .filter(|candidate| candidate.bytes > 0)
+        .filter_map(|candidate| Some((candidate, candidate.undo_seconds(action)?)))
         .collect();
     order.sort_by(|(one, undo), (other, other_undo)| {
         price(one, *undo).total_cmp(&price(other, *other_undo)).then_with(|| one.name.cmp(&other.name))
     });
-    let mut chosen: Vec<(&Victim, f64)> = Vec::new();
+    let mut chosen: Vec<(&EvictionCandidate, f64)> = Vec::new();
     for candidate in order {
         chosen.push(candidate);
         if fits(situation, needed_bytes, &chosen).is_some() {
@@ -45,14 +45,14 @@ fn make_room(situation: &Situation<'_>, needed_bytes: u64, action: Action) -> Op
         return None;
     }
     let device_id = fits(situation, needed_bytes, &chosen)?;
-    let names: Vec<String> = chosen.iter().map(|(victim, _)| victim.name.clone()).collect();
+    let names: Vec<String> = chosen.iter().map(|(candidate, _)| candidate.name.clone()).collect();
     let to = if action == Action::Park { "host memory" } else { "disk" };
     Some(Alternative {
         action,
         choice: situation.wanted,
         upper_bytes: needed_bytes,
         device_id,
-        freed_bytes: chosen.iter().fold(0, |sum, (victim, _)| sum.saturating_add(victim.bytes)),
+        freed_bytes: chosen.iter().fold(0, |sum, (candidate, _)| sum.saturating_add(candidate.bytes)),
         undo_seconds: chosen.iter().map(|(_, undo)| undo).sum(),
         warning: format!("{} go to {to}: their next requests wait", names.join(", ")),
         victims: names,
@@ -60,20 +60,20 @@ fn make_room(situation: &Situation<'_>, needed_bytes: u64, action: Action) -> Op
 }
 
 #[allow(clippy::cast_precision_loss, reason = "an order of magnitude decides; no byte is counted with it")]
-fn price(victim: &Victim, undo_seconds: f64) -> f64 {
-    undo_seconds * victim.uses_per_hour.max(f64::MIN_POSITIVE) / victim.bytes as f64
+fn price(candidate: &EvictionCandidate, undo_seconds: f64) -> f64 {
+    undo_seconds * candidate.uses_per_hour.max(f64::MIN_POSITIVE) / candidate.bytes as f64
 }
 
 /// The first replica's device once those that were chosen are gone.
-fn fits(situation: &Situation<'_>, needed_bytes: u64, gone: &[(&Victim, f64)]) -> Option<String> {
+fn fits(situation: &Situation<'_>, needed_bytes: u64, gone: &[(&EvictionCandidate, f64)]) -> Option<String> {
     let devices: Vec<Device> = situation
         .devices
         .iter()
         .map(|device| {
             let freed = gone
                 .iter()
-                .filter(|(victim, _)| victim.device_id == device.id)
-                .fold(0_u64, |sum, (victim, _)| sum.saturating_add(victim.bytes));
+                .filter(|(candidate, _)| candidate.device_id == device.id)
+                .fold(0_u64, |sum, (candidate, _)| sum.saturating_add(candidate.bytes));
             Device { reserved_bytes: device.reserved_bytes.saturating_sub(freed), ..device.clone() }
         })
         .collect();
