@@ -54,7 +54,7 @@ from echoplaned.runtime.faults import AdapterFaults
 from echoplaned.runtime.heap import GlibcHeap, HeapTrimmer
 from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
-from echoplaned.settings import Settings, SettingsInvalidError, load_settings, setting_violation
+from echoplaned.settings import Settings, SettingsInvalidError, load_settings, old_names_given, setting_violation
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
 from echoplaned.store.evidence_files import EvidenceFiles
 from echoplaned.telemetry.http import MetricsServer
@@ -432,6 +432,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsInvalidError as error:
         return _say(2, *(f"{v.field}: {v.description}" for v in error.failure.violations))
     configure_logging(settings.log_level)
+    for old, new in old_names_given(options).items():
+        log.warning("setting.renamed", given=old, give_instead=new)
     try:
         match command:
             case "serve":

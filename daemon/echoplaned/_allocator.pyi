@@ -427,7 +427,7 @@ def alternatives(
     replicas: int,
     fixed_bytes: int,
     sequence_bytes: int,
-    candidate_tuples: list[tuple[str, str, int, float | None, float, float]],
+    victim_tuples: list[tuple[str, str, int, float | None, float, float]],
     splits: list[int],
     reload_seconds: float,
 ) -> list[Alternative]: ...
@@ -475,7 +475,7 @@ class Fleet:
     def make_room(
         self, item: Item, max_moves: int, max_cost_ms: int, seed: int
     ) -> tuple[_Place, list[_Move]] | None: ...
-    def find_preemption(self, item: Item) -> tuple[str, list[str], int] | None: ...
+    def victims(self, item: Item) -> tuple[str, list[str], int] | None: ...
     @property
     def free_milli(self) -> int: ...
     @property

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic.fields import FieldInfo
 
-from echoplaned.settings import ENVIRONMENT_PREFIX, LIST_FLAGS, Settings
+from echoplaned.settings import ENVIRONMENT_PREFIX, LIST_FLAGS, OLD_NAMES, Settings, flag_of
 
 _COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -18,9 +18,6 @@ _COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "check": "check the settings and this host, then end",
         "stop-engines": "end every engine that a stopped daemon left serving",
     }
-)
-_FLAGS: Final[Mapping[str, str]] = MappingProxyType(
-    {name: LIST_FLAGS.get(name, "--" + name.replace("_", "-")) for name in Settings.model_fields}
 )
 
 
@@ -44,8 +41,10 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for setting, field in Settings.model_fields.items():
             command.add_argument(
-                _FLAGS[setting], dest=setting, default=None, action=_action(setting, field), help=_help(setting, field)
+                flag_of(setting), dest=setting, default=None, action=_action(setting, field), help=_help(setting, field)
             )
+        for old in OLD_NAMES:
+            command.add_argument(flag_of(old), dest=old, default=None, help=argparse.SUPPRESS)
     return parser
 
 

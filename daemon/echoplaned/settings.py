@@ -24,6 +24,10 @@ ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"spare_workers": "standby_workers", "traces": "trace_sampling_ratio"}
+)
+"""Names of earlier releases, and the settings that they mean: they count where the new name is not given, and no help shows them."""
 
 
 LIST_FLAGS: Final[Mapping[str, str]] = MappingProxyType({"model_roots": "--model-root", "engines": "--engine"})
@@ -77,7 +81,8 @@ class Address:
         return cls(str(address), int(port))
 
 
-def _flag(setting: str) -> str:
+def flag_of(setting: str) -> str:
+    """Return the flag that sets it."""
     return LIST_FLAGS.get(setting, "--" + setting.replace("_", "-"))
 
 
@@ -230,20 +235,37 @@ class Settings(BaseSettings):
 
 
 def load_settings(flags: Mapping[str, object]) -> Settings:
-    """Read the settings; ``flags`` has those given on the command line by setting name, None for one that was not.
+    """Read the settings; ``flags`` has those given on the command line by name, also an old one; None for one that was not.
 
     Raises:
         SettingsInvalidError: some are wrong; all of them are named.
     """
+    given = {name: value for name, value in flags.items() if value is not None}
+    for old, new in OLD_NAMES.items():
+        by_old_flag = given.pop(old, None)
+        by_old_variable = None if os.environ.get(_variable(new)) else os.environ.get(_variable(old)) or None
+        value = by_old_variable if by_old_flag is None else by_old_flag
+        if value is not None:
+            given.setdefault(new, value)
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks
     except ValidationError as error:
         raise SettingsInvalidError(*_violations(error)) from error
 
 
 def setting_violation(setting: str, message: str) -> InvalidField:
     """Return what is wrong with a setting, with its flag and its variable."""
-    return InvalidField(setting, f"{message} ({_flag(setting)}, {ENVIRONMENT_PREFIX}{setting.upper()})")
+    return InvalidField(setting, f"{message} ({flag_of(setting)}, {_variable(setting)})")
+
+
+def old_names_given(flags: Mapping[str, object]) -> dict[str, str]:
+    """Return what was given under a name of earlier releases: flags and variables, each with what to give instead."""
+    given = {flag_of(old): flag_of(new) for old, new in OLD_NAMES.items() if flags.get(old) is not None}
+    return given | {_variable(old): _variable(new) for old, new in OLD_NAMES.items() if os.environ.get(_variable(old))}
+
+
+def _variable(setting: str) -> str:
+    return ENVIRONMENT_PREFIX + setting.upper()
 
 
 def _violations(error: ValidationError) -> list[InvalidField]:

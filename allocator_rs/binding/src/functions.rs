@@ -82,11 +82,11 @@ pub fn place(
 }
 
 /// What could make room: name, device, bytes, seconds to wake (None: it cannot be parked), to reload, uses an hour.
-type CandidateTuple = (String, String, u64, Option<f64>, f64, f64);
+type VictimTuple = (String, String, u64, Option<f64>, f64, f64);
 
 /// The nearest choices that fit, the least costly first. `fixed_bytes` and `sequence_bytes` are needed beside the model.
 #[pyfunction]
-#[pyo3(signature = (checkpoint, request, device_tuples, *, replicas, fixed_bytes, sequence_bytes, candidate_tuples, splits, reload_seconds))]
+#[pyo3(signature = (checkpoint, request, device_tuples, *, replicas, fixed_bytes, sequence_bytes, victim_tuples, splits, reload_seconds))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments of one request, which the Python facade names")]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 pub fn alternatives(
@@ -97,7 +97,7 @@ pub fn alternatives(
     replicas: u64,
     fixed_bytes: u64,
     sequence_bytes: u64,
-    candidate_tuples: Vec<CandidateTuple>,
+    victim_tuples: Vec<VictimTuple>,
     splits: Vec<u64>,
     reload_seconds: f64,
 ) -> PyResult<Vec<types::Alternative>> {
@@ -109,7 +109,7 @@ pub fn alternatives(
         tensor_parallel: request.tensor_parallel,
     };
     let devices = devices(device_tuples);
-    let candidates: Vec<_> = candidate_tuples
+    let victims: Vec<_> = victim_tuples
         .into_iter()
         .map(|(name, device_id, bytes, wake_seconds, reload_seconds, uses_per_hour)| whatif::EvictionCandidate {
             name,
@@ -136,7 +136,7 @@ pub fn alternatives(
         wanted,
         replicas,
         devices: &devices,
-        candidates: &candidates,
+        candidates: &victims,
         dtypes: request.engine.smaller_dtypes(request.dtype),
         splits: &splits,
         reload_seconds,

@@ -244,7 +244,7 @@ impl Fleet {
         Ok(found.map(|(place, moves)| (place_out(place), moves_out(moves))))
     }
 
-    fn find_preemption(&self, python: Python<'_>, item: &Item) -> PyResult<Option<(String, Vec<String>, u64)>> {
+    fn victims(&self, python: Python<'_>, item: &Item) -> PyResult<Option<(String, Vec<String>, u64)>> {
         let found = self.ask(python, |fleet| fleet.find_preemption(&item.0))?;
         Ok(found.map(|one| (one.node, one.items, one.cost_ms)))
     }

@@ -208,7 +208,7 @@ class Fleet:
     def find_preemption(self, item: Item) -> Preemption | None:
         """Return who of lower priority would have to go, the cheapest; None: it has room, or nothing helps."""
         with translate_errors():
-            found = self._native.find_preemption(_native_item(item))
+            found = self._native.victims(_native_item(item))
         return None if found is None else Preemption(found[0], tuple(found[1]), found[2] / _MS_PER_S)
 
     @property

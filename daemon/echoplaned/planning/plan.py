@@ -313,7 +313,7 @@ def _alternatives(
             replicas=shape.replicas * max(len(sized.ranks), 1),
             fixed_bytes=reservoir.total_bytes - shape.max_concurrency * reservoir.bytes_per_stream,
             sequence_bytes=reservoir.bytes_per_stream,
-            candidate_tuples=[
+            victim_tuples=[
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)
                 for one in request.candidates
             ],

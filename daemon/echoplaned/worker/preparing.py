@@ -61,7 +61,7 @@ class Preparer:
         except BudgetExceededError as refused:
             raise OverloadedError(str(refused)) from None
         with ExitStack() as undo:
-            undo.callback(self._bytes.give, peer, size_bytes)
+            undo.callback(self._bytes.release, peer, size_bytes)
             await self._turn(peer)
             undo.pop_all()
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
