@@ -1,9 +1,10 @@
 """LoadModel to READY with weights that are copied, against a release that mapped them from the file, by turns.
 
-python -m benchmarks.load_copies --baseline OTHER/.venv/bin/python [--rounds 3]
+python -m benchmarks.load_copies --baseline OTHER/.venv/bin/python [--rounds 3] [--in-process]
 
 Both releases have a standby worker for each replica and the checkpoint's pages in the page cache. Seconds are a client's, from the call
 to READY; processor seconds are those of the workers that load (a busy machine moves them least); memory is the workers' PSS once READY.
+``--in-process``: the worker's load and first answer alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +26,7 @@ import grpc
 import psutil
 
 from benchmarks.reporting import RESULTS, machine
-from benchmarks.world import minilm, scratch, wait_for_standby
+from benchmarks.world import hear, minilm, say, scratch, wait_for_standby
 from echoplane import Client
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
@@ -37,7 +41,7 @@ LARGE: Final = checkpoints.EncoderShape(layers=19, width=1024, heads=16, feed_fo
 REPLICAS: Final = (1, 2)
 BAR: Final = 1.3
 _SETTLE_S: Final = 1.0
-_WAIT_S: Final = 300.0
+_WAIT_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +114,62 @@ def compare(baseline: str, name: str, source: Path, replicas: int, rounds: int) 
     return {"checkpoint": name, "replicas": replicas, "rounds": rows, "medians": medians, "ratios": ratios}
 
 
+def compare_in_process(baseline: str, name: str, source: Path, rounds: int) -> dict[str, object]:
+    """Load by turns in a process of each release, without a daemon."""
+    sides: dict[str, list[dict[str, float]]] = {"mapped": [], "copied": []}
+    with ExitStack() as stack:
+        peers = {
+            side: stack.enter_context(_warm_peer(python))
+            for side, python in (("mapped", baseline), ("copied", sys.executable))
+        }
+        for number in range(rounds + 1):
+            for side, process in peers.items():
+                say(process, str(source))
+                took = json.loads(hear(process))
+                print(f"{name}, in-process, {side}: {took}", flush=True)
+                if number:  # the first brings the file into memory
+                    sides[side].append(took)
+    medians = {side: {f: statistics.median(one[f] for one in loads) for f in loads[0]} for side, loads in sides.items()}
+    ratios = {f: medians["copied"][f] / medians["mapped"][f] for f in ("total_s", "cpu_s")}
+    print(f"{name}, in-process: " + ", ".join(f"{f} {ratio:.2f} x" for f, ratio in ratios.items()), flush=True)
+    return {"checkpoint": name, "in_process": True, "rounds": sides, "medians": medians, "ratios": ratios}
+
+
+@contextmanager
+def _warm_peer(python: str) -> Iterator[subprocess.Popen[str]]:
+    script = str(Path(__file__).parent / "peers" / "worker_load.py")
+    with scratch() as folder:
+        process = subprocess.Popen(
+            [python, script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            hear(process)
+            yield process
+        finally:
+            process.terminate()
+            process.communicate()
+
+
 def main() -> int:
     """Compare both checkpoints with one and two replicas, and write the result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load_copies", description=__doc__)
     parser.add_argument("--baseline", required=True, help="python of the environment of the other release")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", default="load-copies.json", help="name in benchmarks/results")
+    parser.add_argument("--in-process", action="store_true", help="the worker's part alone, without daemons")
     options = parser.parse_args()
     before = os.getloadavg()[0]
     with scratch() as folder:
         large = checkpoints.make_encoder(folder / "large", shape=LARGE)
-        found = [
-            compare(options.baseline, name, source, replicas, options.rounds)
-            for name, source in (("MiniLM", minilm()), ("1 GB", large))
-            for replicas in REPLICAS
-        ]
+        checkpoints_by_name = (("MiniLM", minilm()), ("1 GB", large))
+        if options.in_process:
+            found = [compare_in_process(options.baseline, *each, options.rounds) for each in checkpoints_by_name]
+        else:
+            found = [
+                compare(options.baseline, name, source, replicas, options.rounds)
+                for name, source in checkpoints_by_name
+                for replicas in REPLICAS
+            ]
     result = {"bar": BAR, "machine": asdict(machine(before)), "loads": found}
     (RESULTS / options.output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0

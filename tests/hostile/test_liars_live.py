@@ -80,10 +80,11 @@ def roll_out(system: e.System, load: LoadProcesses, number: int) -> Ended:
     lie = lying(system, version, nodes, errors=ERRORS_PER_S * is_good, successes=SUCCESSES_PER_S * (not is_good))
     with lie as alarms, s.Subscriber(system.daemon.address, f"idle-{number}", MODEL, two_clusters_are_too_many) as idle:
         e.eventually(lambda: idle.accepted.get("ENDPOINT"), e.LOAD_S, "the first routes to be accepted")
-        policy = e.fast_policy(stages_percent=STAGES_PERCENT, stage_max_s=180.0)
+        # Time for a machine that is busy with something else; the gates decide as soon as they can.
+        policy = e.fast_policy(stages_percent=STAGES_PERCENT, stage_max_s=600.0, prepare_timeout_s=600.0)
         operation = system.update(MODEL, version, source, policy)
         try:
-            system.finish(operation, 500.0)
+            system.finish(operation, 1200.0)
         except RolledBackError:
             assert not is_good, system.rollout(MODEL)
     took_s = time.monotonic() - began_s
@@ -97,7 +98,7 @@ def roll_out(system: e.System, load: LoadProcesses, number: int) -> Ended:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(4 * 3600)
 def test_no_liar_decides_ten_real_rollouts(own_system: e.MakeSystem, start_load: e.MakeLoad) -> None:
     """Five good versions come through and five bad ones are rolled back for their own errors; the table is printed."""
     system = own_system()

@@ -53,7 +53,7 @@ class DaemonProcess:
         """Where the daemon writes."""
         return self.state_dir.parent / "daemon.log"
 
-    def start(self, timeout_s: float = 30.0) -> float:
+    def start(self, timeout_s: float = 120.0) -> float:
         """Start it and wait until it serves; return the seconds that took.
 
         Raises:
