@@ -34,18 +34,19 @@ QUESTION = "What is the capital of France?"
 WANTED = "Paris"
 FIRST, SECOND = 512, 1024
 PAUSE_S = 0.2
+WAIT_S = 900.0
 
 POLICY = rollouts_pb2.RolloutPolicy(
     name="quickstart",
     stage_min_s=1.5,
-    stage_max_s=120.0,
+    stage_max_s=180.0,
     soak_s=2.0,
     max_error_increase=0.1,
-    probe_count=20,
+    probe_count=10,
     ack_timeout_s=10.0,
     drain_timeout_s=20.0,
     # llama-server scores a text token by token: as many as tell a broken version, not a subtle one.
-    echo=rollouts_pb2.EchoPolicy(prompt_count=8),
+    echo=rollouts_pb2.EchoPolicy(prompt_count=4),
 )
 
 
@@ -147,14 +148,18 @@ def update(client: Client, steps: Steps, source: str) -> str:
     if not client.get_operation(operation.name).metadata.Unpack(metadata) or not metadata.rollout:
         raise RuntimeError(f"{operation.name} has no rollout")
     seen: tuple[int, int] | None = None
-    for rollout in client.watch_rollout(metadata.rollout, 300):
+    last: rollouts_pb2.Rollout | None = None
+    for rollout in client.watch_rollout(metadata.rollout, WAIT_S):
         if (rollout.phase, rollout.stage) == seen:
+            last = rollout
             continue
-        seen = (rollout.phase, rollout.stage)
+        if last is not None and last.held_reason:
+            steps.say(f"    it waited: {last.held_reason}")
+        seen, last = (rollout.phase, rollout.stage), None
         phase = rollouts_pb2.RolloutPhase.Name(rollout.phase).removeprefix("ROLLOUT_PHASE_")
         shares = ", ".join(f"{one.version.rsplit('/', 1)[-1]} {one.weight_ppm / 10_000:g} %" for one in rollout.desired)
         steps.say(f"{phase} stage {rollout.stage}/7   {shares}")
-    client.wait(operation, 300)
+    client.wait(operation, WAIT_S)
     outcome = client.get_rollout(metadata.rollout).outcome
     return rollouts_pb2.RolloutOutcome.Name(outcome).removeprefix("ROLLOUT_OUTCOME_")
 

@@ -1,6 +1,7 @@
 """llama-server's own API: token ids in and out, raw log-probabilities of each token.
 
-It leaves the log-probability of a token out that ends in the middle of a UTF-8 character, and has none of a prompt. Both are found by
+It leaves the log-probability of a token out that ends in the middle of a UTF-8 character, fails where an answer ends with one, and tells
+none of a prompt. Both are found by
 forcing: a bias of 1000 makes the wanted token certain, and what is told of it is its probability without the bias.
 """
 
@@ -32,6 +33,10 @@ from echoplaned.worker_contract.inference.sampling import Sampling
 
 _FORCED: Final = 1000.0
 _PRINTABLE: Final = "a"
+_MAX_CHARACTER_TOKENS: Final = 4  # one for each byte of UTF-8
+_HALF_A_CHARACTER: Final = "does not match the expected Content-only format"
+"""What llama-server says (status 500) of an answer that ends within a character."""
+
 _LOGPROB: Final = re.compile(rb'"logprob":(-?[0-9.eE+-]+)')
 _RANDOM_SEED: Final = -1
 
@@ -66,7 +71,7 @@ class LlamaServer:
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
         """Generate to the end."""
         ids = await self._ids(prompt)
-        found = await post(self._http, "/completion", self._request(ids, sampling))
+        found = await self._complete(self._request(ids, sampling))
         told, tokens = found.get("completion_probabilities"), found.get("tokens")
         text = found.get("content")
         if not isinstance(told, list) or not isinstance(tokens, list) or not isinstance(text, str):
@@ -138,6 +143,21 @@ class LlamaServer:
             "cache_prompt": True,
         }
 
+    async def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Generate; an answer that would end within a character is given up to its last whole one, where the engine gives none at all."""
+        wanted = int(request["n_predict"])
+        for left_out in range(min(_MAX_CHARACTER_TOKENS, wanted)):
+            try:
+                found: dict[str, Any] = await post(
+                    self._http, "/completion", {**request, "n_predict": wanted - left_out}
+                )
+            except ModelFailedError as error:
+                if _HALF_A_CHARACTER not in str(error):
+                    raise
+            else:
+                return found
+        raise ModelFailedError("the answer is no whole character")
+
     async def _fill(self, prompt: list[int], tokens: list[int], told: list[Any]) -> list[float]:
         """Return a log-probability for each token; those that were not told are asked for."""
         left = [one for one in told if isinstance(one, dict)]
@@ -152,8 +172,12 @@ class LlamaServer:
     async def _score_one(self, before: list[int], token: int) -> float:
         request = {"prompt": before, "n_predict": 1, "temperature": 0, "cache_prompt": True}
         forced = {**request, "n_probs": 1, "logit_bias": [[token, _FORCED]]}
-        found = await post(self._http, "/completion", forced)
-        told = found.get("completion_probabilities")
+        try:
+            told = (await post(self._http, "/completion", forced)).get("completion_probabilities")
+        except ModelFailedError as error:
+            if _HALF_A_CHARACTER not in str(error):
+                raise
+            told = None
         if isinstance(told, list) and told and told[0].get("id") == token:
             value = number(told[0].get("logprob"))
             if value is not None:
