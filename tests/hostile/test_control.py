@@ -16,13 +16,19 @@ from tests.hostile.attack import serving_record
 
 _NOBODY: Final = 65534
 
-# Run by the other user. It has the address, which is no secret, and says how each call ended.
+# Run as the other user, which it becomes when it has read its code: the checkout may be closed to that one.
+# It has the address, which is no secret, and says how each call ended.
 _ATTACK: Final = """
+import os
 import sys
 import grpc
 from echoplane.inference import grpc_service_pb2 as oip, grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 
+if user := int(sys.argv[2]):
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 channel = grpc.insecure_channel(sys.argv[1])
 control, infer = worker_pb2_grpc.WorkerServiceStub(channel), oip_grpc.GRPCInferenceServiceStub(channel)
 costly = oip.ModelInferRequest(model_name="held")
@@ -46,9 +52,8 @@ for name, call in calls.items():
 
 
 def as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as another user; where the test may not change its user, as its own."""
-    ids = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    command = ["setpriv", *ids, *words] if os.geteuid() == 0 else list(words)
+    """Run a command as another user."""
+    command = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd="/")
 
 
@@ -66,7 +71,9 @@ def test_another_user_controls_no_worker(system: e.System) -> None:
         for found in (opened, as_nobody("cat", str(path)), as_nobody("cat", f"/proc/{record.pid}/environ")):
             assert found.returncode != 0
             assert record.control_key not in found.stdout
-    attack = as_nobody(sys.executable, "-c", _ATTACK, record.address)
+    user = _NOBODY if os.geteuid() == 0 else 0
+    words = (sys.executable, "-c", _ATTACK, record.address, str(user))
+    attack = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert attack.returncode == 0, attack.stderr
     assert dict(line.split() for line in attack.stdout.splitlines()) == {
         "Shutdown": "UNAUTHENTICATED",

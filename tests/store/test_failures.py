@@ -110,11 +110,16 @@ def test_a_database_at_its_largest_changes_nothing(store: SqlStore, story: Modul
 
 @contextmanager
 def without_root() -> Iterator[Path]:
-    """Yield a directory of somebody for whom file modes count, and be that somebody."""
+    """Yield a directory with a new store, of somebody for whom file modes count, and be that somebody.
+
+    The store is made by whoever runs the tests: the checkout with the migrations may be readable by them alone.
+    """
     folder = Path(tempfile.mkdtemp())
+    SqlStore.open(folder / "state").close()
     root = os.geteuid() == 0
     if root:
-        os.chown(folder, NOBODY, NOBODY)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
         os.seteuid(NOBODY)
     try:
         yield folder
