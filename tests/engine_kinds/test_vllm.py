@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
 from echoplaned.engine_kinds import EngineKind, aphrodite, vllm
 from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.supervisor.metrics import read_page
 from tests.engine_kinds.launches import foreign, launch, value_of, words_of
 
 PAGE = (Path(__file__).parent / "pages" / "vllm-0.32.0.txt").read_text(encoding="utf-8")
@@ -115,6 +117,16 @@ def test_numbers_are_found_on_a_recorded_page() -> None:
     assert (add_up(PAGE, names.running), add_up(PAGE, names.waiting)) == (0, 0)
     failed = PAGE.replace('reason="error",model_name="tiny"} 0.0', 'reason="error",model_name="tiny"} 2.0')
     assert add_up(failed, names.server_errors) == 2
+
+
+def test_its_cache_is_told_in_its_own_numbers() -> None:
+    """Tokens, blocks and bytes are labels of one metric; a label that says None is no number, and a release may lack one."""
+    names = vllm.metric_names("0.32.0")
+    assert read_page(PAGE, names).figures == EngineFigures(0, 262_144, 2048, 1_073_741_824)
+    older = PAGE.replace("kv_cache_size_tokens", "x").replace(
+        'kv_cache_memory_bytes="1073741824"', 'kv_cache_memory_bytes="None"'
+    )
+    assert read_page(older, names).figures == EngineFigures(0, 0, 2048, 0)
 
 
 def test_latencies_are_found_on_a_recorded_page() -> None:

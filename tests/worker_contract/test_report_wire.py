@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import Dtype, SourceContent, SourceFile, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram, Measure
@@ -39,6 +40,7 @@ FULL = Report(
     contract=2,
     histograms=(Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (1, 2, 3), 4.5),),
     start=StartProgress("Loading weights", 18),
+    figures=EngineFigures(19, 20, 21, 22),
 )
 
 

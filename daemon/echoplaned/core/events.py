@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.endpoints import Endpoint
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
@@ -176,13 +177,17 @@ class EngineStopped:
 
 @dataclass(frozen=True, slots=True)
 class MemoryMeasured:
-    """What the process really takes, above a warm idle engine. ``usage``: its peaks and what they speak of; None: it cannot tell."""
+    """What the process really takes, above a warm idle engine. ``usage``: its peaks and what they speak of; None: it cannot tell.
+
+    ``figures``: what the engine says of itself; None: nothing.
+    """
 
     now_s: float
     instance: InstanceKey
     generation: int
     measured_bytes: int
     usage: MemoryUsage | None = None
+    figures: EngineFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,8 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
             _note_isa(transaction, instance, event.usage.cpu_isa)
         if event.usage is not None and event.usage.tokens:
             transaction.extra_effects.append(ExplainMemory(event.instance, event.generation, event.usage))
-        return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes))
+        figures = event.figures or instance.figures
+        return transaction.put_instance(replace(instance, measured_bytes=event.measured_bytes, figures=figures))
     event, signal = _signal_of(instance, event)
     cell = INSTANCE_TABLE[instance.state].get(signal)
     if cell is None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from echoplaned.core.behaviour import BehaviourReport, Int8Baseline
 from echoplaned.core.calibration import SampleWindow
 from echoplaned.core.endpoints import Endpoint
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.fault import AdapterFault
@@ -57,6 +58,7 @@ class Instance:
         alarm: the session does not end.
         silent: it has not reported for a while; nobody calls it who need not.
         held_since_s: while set, the end of a STOPPING instance's process is held back (``holding.py``); since when.
+        figures: what its engine said of itself after its last start; None: nothing.
     """
 
     key: InstanceKey
@@ -75,6 +77,7 @@ class Instance:
     alarm: bool = False
     silent: bool = False
     held_since_s: float | None = None
+    figures: EngineFigures | None = None
 
 
 class VersionState(StrEnum):

@@ -128,6 +128,30 @@ class Series:
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class Figure(StrEnum):
+    """What an engine says of itself (``core.engine_figures.EngineFigures``), by its field."""
+
+    CONTEXT_LENGTH = "context_length"
+    CACHE_TOKENS = "cache_tokens"
+    CACHE_BLOCKS = "cache_blocks"
+    CACHE_BYTES = "cache_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureSource:
+    """Where a figure is on the page.
+
+    Attributes:
+        figure: which.
+        name: of the metric.
+        label: of the metric, whose text is the number; empty: it is the metric's value.
+    """
+
+    figure: Figure
+    name: str
+    label: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class MetricNames:
     """Where an engine's numbers are; several series are added up, none: it does not count that.
@@ -140,6 +164,7 @@ class MetricNames:
         client_errors: requests that were refused for what the caller sent.
         server_errors: requests that failed otherwise.
         histograms: latencies, by the name without ``_bucket``.
+        figures: what it says of itself.
     """
 
     steps: tuple[Series, ...] = ()
@@ -149,6 +174,7 @@ class MetricNames:
     client_errors: tuple[Series, ...] = ()
     server_errors: tuple[Series, ...] = ()
     histograms: tuple[tuple[Measure, str], ...] = ()
+    figures: tuple[FigureSource, ...] = ()
 
     @property
     def counts_requests(self) -> bool:

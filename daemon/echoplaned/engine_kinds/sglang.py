@@ -10,6 +10,8 @@ from echoplaned.engine_kinds.flags import Change, Changes, has, table, write_fla
 from echoplaned.engine_kinds.foreign import (
     Build,
     Dialect,
+    Figure,
+    FigureSource,
     FinalCause,
     ForeignEngine,
     Launch,
@@ -171,6 +173,10 @@ def metric_names(version: str) -> MetricNames:
             (Measure.FIRST_TOKEN, "sglang:time_to_first_token_seconds"),
             (Measure.INTER_TOKEN, "sglang:inter_token_latency_seconds"),
             (Measure.END_TO_END, "sglang:e2e_request_latency_seconds"),
+        ),
+        figures=(
+            FigureSource(Figure.CACHE_TOKENS, "sglang:max_total_num_tokens"),
+            FigureSource(Figure.CACHE_BLOCKS, "sglang:num_pages"),
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import Final
 from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
 from echoplaned.engine_kinds.flags import Changes, has, write_flags
-from echoplaned.engine_kinds.foreign import FinalCause, Launch, LogStep, MetricNames, Series
+from echoplaned.engine_kinds.foreign import Figure, FigureSource, FinalCause, Launch, LogStep, MetricNames, Series
 from echoplaned.engine_kinds.kind import Option, OptionType
 from echoplaned.engine_kinds.python_builds import read_release
 from echoplaned.engine_kinds.sizing_options import (
@@ -67,6 +67,12 @@ HANDLERS: Final = (
 """Routes whose answers count as requests; those of models, tokens and administration do not."""
 
 _DTYPE_NAMES: Final = {Dtype.FP32: "float32", Dtype.FP16: "float16", Dtype.BF16: "bfloat16"}
+# The first of these is not told by every release.
+_FIGURES: Final = (
+    (Figure.CACHE_TOKENS, "kv_cache_size_tokens"),
+    (Figure.CACHE_BLOCKS, "num_gpu_blocks"),
+    (Figure.CACHE_BYTES, "kv_cache_memory_bytes"),
+)
 _OWN_LIMIT_S: Final = 24 * 3600
 """Of the engine for its own start: the supervisor's limits count, which look at progress."""
 
@@ -197,6 +203,7 @@ def metric_names(prefix: str) -> MetricNames:
             (Measure.INTER_TOKEN, f"{prefix}inter_token_latency_seconds"),
             (Measure.END_TO_END, f"{prefix}e2e_request_latency_seconds"),
         ),
+        figures=tuple(FigureSource(figure, f"{prefix}cache_config_info", label) for figure, label in _FIGURES),
     )
 
 

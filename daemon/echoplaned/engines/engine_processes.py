@@ -257,7 +257,7 @@ class EngineProcesses:
         report = await watched.next_report()
         watched.measured_bytes = report.memory.model_bytes
         watched.reported_tokens = report.usage.sequences * report.usage.tokens if report.usage else 0
-        self._emit(MemoryMeasured(self._now_s(), *key, watched.measured_bytes, report.usage))
+        self._emit(MemoryMeasured(self._now_s(), *key, watched.measured_bytes, report.usage, report.figures))
 
     # --- drain and stop ---
 

@@ -128,6 +128,7 @@ class Supervisor:
             kind=self._kind.name,
             histograms=latencies,
             start=self._start_progress(),
+            figures=watch.figures if watch is not None else None,
         )
 
     async def load(self, order: LoadOrder) -> Loaded:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
-from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, Series
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
@@ -36,6 +37,7 @@ class EngineNumbers:
         client_errors: requests that were refused.
         server_errors: requests that failed.
         histograms: latencies.
+        figures: what the engine says of itself.
     """
 
     steps: int = 0
@@ -44,6 +46,7 @@ class EngineNumbers:
     client_errors: int = 0
     server_errors: int = 0
     histograms: tuple[Histogram, ...] = ()
+    figures: EngineFigures = field(default_factory=EngineFigures)
 
 
 def read_page(text: str, names: MetricNames) -> EngineNumbers:
@@ -61,13 +64,24 @@ def read_page(text: str, names: MetricNames) -> EngineNumbers:
         client_errors=total(names.client_errors),
         server_errors=total(names.server_errors),
         histograms=tuple(filter(None, (_histogram(samples, measure, name) for measure, name in names.histograms))),
+        figures=EngineFigures(**{one.figure.value: _figure(samples, one) for one in names.figures}),
     )
 
 
 def _names(names: MetricNames) -> frozenset[str]:
     series = (*names.steps, *names.running, *names.waiting, *names.ok, *names.client_errors, *names.server_errors)
     parts = (f"{name}{suffix}" for _, name in names.histograms for suffix in ("_bucket", "_sum"))
-    return frozenset((*(one.name for one in series), *parts))
+    return frozenset((*(one.name for one in series), *(one.name for one in names.figures), *parts))
+
+
+def _figure(samples: list[Sample], source: FigureSource) -> int:
+    """Return a number of the first sample that tells it; 0: none does. Labels have texts like ``None`` where nothing was set."""
+    for one in samples:
+        if one.name == source.name:
+            text = one.labels.get(source.label, "") if source.label else str(int(one.value))
+            if text.isascii() and text.isdigit():
+                return int(text)
+    return 0
 
 
 def _samples(text: str) -> Iterator[Sample]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.engine_kinds.foreign import Build, ForeignEngine
 from echoplaned.supervisor.http import Address, EngineAwayError, EngineHttp, EngineSlowError
 from echoplaned.supervisor.memory import MemoryMeter, read_use
@@ -20,6 +21,17 @@ _IDLE_S: Final = 1.0
 _TIMEOUT_S: Final = 5.0
 _MEMORY_START_S: Final = 0.5
 _MEMORY_SERVING_S: Final = 5.0
+
+
+def _read_context(found: object) -> int:
+    """Read it from a list of models: ``max_model_len`` (vLLM, Aphrodite, SGLang), or ``meta.n_ctx`` (llama-server)."""
+    models = found.get("data") if isinstance(found, dict) else None
+    first = models[0] if isinstance(models, list) and models else None
+    if not isinstance(first, dict):
+        return 0
+    meta = first.get("meta")
+    count = first.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
+    return count if isinstance(count, int) and count > 0 else 0
 
 
 class EngineWatch:
@@ -42,6 +54,7 @@ class EngineWatch:
         self._changed = changed
         self.memory = MemoryMeter()
         self.numbers: EngineNumbers | None = None
+        self.figures: EngineFigures | None = None
         self._active_s: float | None = None
         self._serving = False
         self._tasks = [asyncio.get_running_loop().create_task(self._measure(), name="memory")]
@@ -59,6 +72,9 @@ class EngineWatch:
         if self._engine.routes.metrics:
             await self._scrape_once()
             self._active_s = None
+        numbers = self.numbers.figures if self.numbers is not None else EngineFigures()
+        self.figures = replace(numbers, context_length=await self._context_length())
+        if self._engine.routes.metrics:
             self._tasks.append(asyncio.get_running_loop().create_task(self._scrape(), name="metrics"))
 
     def idle_s(self, since_call_s: float | None) -> float | None:
@@ -88,6 +104,13 @@ class EngineWatch:
                 await self._scrape_once()
             busy = self.numbers is not None and self.numbers.in_flight > 0
             await asyncio.sleep(_BUSY_S if busy else _IDLE_S)
+
+    async def _context_length(self) -> int:
+        """Return the tokens of one sequence as the engine has them; 0: it does not tell."""
+        with contextlib.suppress(EngineAwayError, EngineSlowError):
+            answer = await self._http.call("GET", "/v1/models", timeout_s=_TIMEOUT_S)
+            return _read_context(answer.json()) if answer.status == 200 else 0
+        return 0
 
     async def _load(self) -> int:
         """Return how many requests the engine's HTTP service has under way.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.cpu_isa import CpuIsa
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.version import CONTRACT_VERSION
@@ -140,6 +141,7 @@ class Report:
         histograms: latencies, one entry a measure.
         start: how far a start is; None: it cannot tell.
         cpu_isa: the instruction set that its matrix library uses; empty: it does not say.
+        figures: what the engine says of itself; None: nothing.
     """
 
     phase: WorkerPhase
@@ -159,6 +161,7 @@ class Report:
     histograms: tuple[Histogram, ...] = ()
     start: StartProgress | None = None
     cpu_isa: str = ""
+    figures: EngineFigures | None = None
 
     @property
     def usage(self) -> MemoryUsage | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from dataclasses import asdict
 from typing import Final
 
 from echoplane.worker.v1 import worker_pb2
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.core.text import escape, escape_lines
@@ -61,6 +63,7 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         has_histograms=report.flags.has_histograms,
         has_traces=report.flags.has_traces,
         cpu_isa=report.cpu_isa,
+        engine_figures=None if report.figures is None else worker_pb2.EngineFigures(**asdict(report.figures)),
     )
     for one in report.histograms:
         message.histograms.add(
@@ -105,6 +108,16 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         histograms=_read_histograms(message),
         start=_read_start(message.start) if message.HasField("start") else None,
         cpu_isa=message.cpu_isa[:MAX_NAME],
+        figures=_read_figures(message.engine_figures) if message.HasField("engine_figures") else None,
+    )
+
+
+def _read_figures(message: worker_pb2.EngineFigures) -> EngineFigures:
+    return EngineFigures(
+        clamp_count(message.context_length),
+        clamp_count(message.cache_tokens),
+        clamp_count(message.cache_blocks),
+        clamp_count(message.cache_bytes),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.core.contexts import served_context
 from echoplaned.core.endpoints import oip_target
+from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
 from echoplaned.core.queries import observed_tier, version_state, weight_ppm
 from echoplaned.core.state import Instance, Model, Version, VersionState
@@ -118,6 +119,17 @@ def _instance(instance: Instance, pid_of: PidOf) -> models_pb2.Instance:
         generation=instance.generation if started else 0,
         reserved_bytes=instance.placement.total_bytes if instance.placement is not None else 0,
         failure="" if instance.failure is None else instance.failure.message,
+        engine_figures=None if instance.figures is None else figures_to_pb(instance.figures),
+    )
+
+
+def figures_to_pb(figures: EngineFigures) -> models_pb2.EngineFigures:
+    """Return what an engine said of itself."""
+    return models_pb2.EngineFigures(
+        context_length=figures.context_length,
+        cache_tokens=figures.cache_tokens,
+        cache_blocks=figures.cache_blocks,
+        cache_bytes=figures.cache_bytes,
     )
 
 

@@ -163,7 +163,7 @@ class MeasuredMemory(_message.Message):
     def __init__(self, tensor_bytes: _Optional[int] = ..., increment_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., device_bytes: _Optional[int] = ..., time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Instance(_message.Message):
-    __slots__ = ("device", "address", "pid", "state", "ordinal", "generation", "reserved_bytes", "failure")
+    __slots__ = ("device", "address", "pid", "state", "ordinal", "generation", "reserved_bytes", "failure", "engine_figures")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +172,7 @@ class Instance(_message.Message):
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIGURES_FIELD_NUMBER: _ClassVar[int]
     device: str
     address: str
     pid: int
@@ -180,7 +181,20 @@ class Instance(_message.Message):
     generation: int
     reserved_bytes: int
     failure: str
-    def __init__(self, device: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[_Union[InstanceState, str]] = ..., ordinal: _Optional[int] = ..., generation: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., failure: _Optional[str] = ...) -> None: ...
+    engine_figures: EngineFigures
+    def __init__(self, device: _Optional[str] = ..., address: _Optional[str] = ..., pid: _Optional[int] = ..., state: _Optional[_Union[InstanceState, str]] = ..., ordinal: _Optional[int] = ..., generation: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., failure: _Optional[str] = ..., engine_figures: _Optional[_Union[EngineFigures, _Mapping]] = ...) -> None: ...
+
+class EngineFigures(_message.Message):
+    __slots__ = ("context_length", "cache_tokens", "cache_blocks", "cache_bytes")
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    CACHE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    context_length: int
+    cache_tokens: int
+    cache_blocks: int
+    cache_bytes: int
+    def __init__(self, context_length: _Optional[int] = ..., cache_tokens: _Optional[int] = ..., cache_blocks: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
 
 class VersionCache(_message.Message):
     __slots__ = ("hit_count", "miss_count", "last_hit_tier")

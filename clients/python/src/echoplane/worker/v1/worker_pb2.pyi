@@ -122,7 +122,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count", "step_expected_s", "call_count")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count", "step_expected_s", "call_count", "engine_figures")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +151,7 @@ class WorkerReport(_message.Message):
     OVERLOAD_COUNT_FIELD_NUMBER: _ClassVar[int]
     STEP_EXPECTED_S_FIELD_NUMBER: _ClassVar[int]
     CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIGURES_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -179,7 +180,20 @@ class WorkerReport(_message.Message):
     overload_count: int
     step_expected_s: float
     call_count: int
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ..., step_expected_s: _Optional[float] = ..., call_count: _Optional[int] = ...) -> None: ...
+    engine_figures: EngineFigures
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ..., step_expected_s: _Optional[float] = ..., call_count: _Optional[int] = ..., engine_figures: _Optional[_Union[EngineFigures, _Mapping]] = ...) -> None: ...
+
+class EngineFigures(_message.Message):
+    __slots__ = ("context_length", "cache_tokens", "cache_blocks", "cache_bytes")
+    CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    CACHE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    context_length: int
+    cache_tokens: int
+    cache_blocks: int
+    cache_bytes: int
+    def __init__(self, context_length: _Optional[int] = ..., cache_tokens: _Optional[int] = ..., cache_blocks: _Optional[int] = ..., cache_bytes: _Optional[int] = ...) -> None: ...
 
 class LatencyHistogram(_message.Message):
     __slots__ = ("measure", "bounds_s", "counts", "sum_s")
