@@ -116,7 +116,12 @@ def model(draw: st.DrawFn, model_id: str) -> Model:
     }
     drawn = draw(
         values(
-            Model, past_rollouts=st.just(tuple(rollouts)), progress=st.just(RoutesProgress()), faults=NOTHING, **parts
+            Model,
+            past_rollouts=st.just(tuple(rollouts)),
+            progress=st.just(RoutesProgress()),
+            faults=NOTHING,
+            waits=NOTHING,
+            **parts,
         )
     )
     assert isinstance(drawn, Model)
@@ -239,7 +244,15 @@ def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
         "route_epoch",
         "announce_sequence",
     }
-    observed = {"devices", "stale_event_count", "issued", "clients_back_s"}
+    observed = {
+        "devices",
+        "stale_event_count",
+        "issued",
+        "clients_back_s",
+        "measured",
+        "short_devices",
+        "released_s",
+    }
     assert {field.name for field in dataclasses.fields(State)} == stored | observed
 
 
