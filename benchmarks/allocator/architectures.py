@@ -28,7 +28,7 @@ _TABLES: Final = {
     "encoder": ("MODEL_FOR_MASKED_LM_MAPPING_NAMES", "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES"),
     "encoder-decoder": ("MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",),
 }
-_UNBUILDABLE: Final = (
+UNBUILDABLE: Final = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -79,7 +79,7 @@ def judge(kind: str, name: str) -> Finding:
         config = model_class.config_class()
         with torch.device("meta"):
             model = model_class(config)
-    except _UNBUILDABLE as error:
+    except UNBUILDABLE as error:
         return Finding(name, kind, "not built", f"{type(error).__name__}: {error}"[:200])
     parameters = sum(parameter.numel() for parameter in model.parameters())
     text = json.dumps(json.loads(config.to_json_string(use_diff=False)) | {"architectures": [name]})
