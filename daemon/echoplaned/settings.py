@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     )
     engines: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Foreign engines, NAME=PREFIX: NAME is llama_cpp or command, or one of them with -LABEL behind it; PREFIX is"
+        description="Foreign engines, NAME=PREFIX: NAME is llama_cpp, vllm, aphrodite, sglang or command, or one with -LABEL; PREFIX is"
         " where the engine is installed, or for command its command line. In the environment one a line.",
     )
     host_memory_bytes: int | None = Field(

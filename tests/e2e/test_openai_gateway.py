@@ -93,7 +93,7 @@ def update(client: Client) -> rollouts_pb2.Rollout:
     request = models_pb2.UpdateModelRequest(
         model_id=MODEL, version_id="v2", source_uri=model_file().as_uri(), engine="llama_cpp", context_length=512,
         max_concurrency=2,
-        policy=e.fast_policy(stages_percent=(50, 100), echo=ECHO),
+        policy=e.fast_policy(stages_percent=(50, 100), probe_count=3, stage_max_s=240, echo=ECHO),
     )  # fmt: skip
     client.wait(client.update_model(request), 300.0)
     return client.get_rollout(next(iter(client.list_rollouts(MODEL))).name)
