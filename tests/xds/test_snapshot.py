@@ -13,9 +13,10 @@ from envoy.config.route.v3 import route_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.names import GATEWAY, ResourceType, Target, model_name, parse_name, version_name
+from echoplaned.xds.names import GATEWAY, ResourceType, Target, parse_name
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotInconsistentError
 from tests.xds import xds_harness as h

@@ -11,6 +11,7 @@ from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault, EffectKey, fail, subject_of
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import give_up_pending, on_engine_event
+from echoplaned.core.names import model_name, rollout_name, version_name
 from echoplaned.core.rollouts import hold_unjudged
 from echoplaned.core.state import Model, Phase, State
 from echoplaned.core.transaction import Transaction
@@ -111,8 +112,8 @@ def _was_handed_out(transaction: Transaction, model: Model, key: EffectKey) -> b
 
 def _subject(model: Model, key: EffectKey) -> str:
     if key[0] == "publish":
-        return f"models/{model.model_id}"
+        return model_name(model.model_id)
     if key[0] == "gates":
-        return f"models/{model.model_id}/rollouts/{key[1]}"
+        return rollout_name(model.model_id, str(key[1]))
     version = InstanceKey.parse(str(key[1])).version
-    return f"models/{version.model}/versions/{version.version}"
+    return version_name(version.model, version.version)

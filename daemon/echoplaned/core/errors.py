@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from echoplaned.core.failure import FailureDetail, InvalidField, Reason, ResourceRef
+from echoplaned.core.names import ResourceKind
 from echoplaned.core.plan import Plan
 
 
@@ -148,60 +149,60 @@ class SurgeInfeasibleError(_PlanError):
 class _ResourceError(DaemonError):
     """An error about one resource."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[ResourceKind]
 
     def __init__(self, name: str, message: str = "") -> None:
         text = message or f"{name} does not exist"
-        super().__init__(text, FailureDetail(self.reason, text, resource=ResourceRef(self.kind, name)))
+        super().__init__(text, FailureDetail(self.reason, text, resource=ResourceRef(self.kind.value, name)))
 
 
 class ModelNotFoundError(_ResourceError):
     """There is no such model."""
 
     reason = Reason.MODEL_NOT_FOUND
-    kind = "echoplane.v1.Model"
+    kind = ResourceKind.MODEL
 
 
 class VersionNotFoundError(_ResourceError):
     """There is no such version."""
 
     reason = Reason.VERSION_NOT_FOUND
-    kind = "echoplane.v1.ModelVersion"
+    kind = ResourceKind.VERSION
 
 
 class RolloutNotFoundError(_ResourceError):
     """There is no such rollout."""
 
     reason = Reason.ROLLOUT_NOT_FOUND
-    kind = "echoplane.v1.Rollout"
+    kind = ResourceKind.ROLLOUT
 
 
 class OperationNotFoundError(_ResourceError):
     """There is no such operation."""
 
     reason = Reason.OPERATION_NOT_FOUND
-    kind = "google.longrunning.Operation"
+    kind = ResourceKind.OPERATION
 
 
 class VersionExistsError(_ResourceError):
     """The version id is taken by other content or options."""
 
     reason = Reason.VERSION_EXISTS
-    kind = "echoplane.v1.ModelVersion"
+    kind = ResourceKind.VERSION
 
 
 class RolloutActiveError(_ResourceError):
     """The model has a rollout under way."""
 
     reason = Reason.ROLLOUT_ACTIVE
-    kind = "echoplane.v1.Rollout"
+    kind = ResourceKind.ROLLOUT
 
 
 class EtagMismatchError(_ResourceError):
     """The etag is not the resource's current one; the message and the metadata have the current one."""
 
     reason = Reason.ETAG_MISMATCH
-    kind = "echoplane.v1.Model"
+    kind = ResourceKind.MODEL
 
     def __init__(self, name: str, current: str) -> None:
         super().__init__(name, f"the etag of {name} is {current}: read it again, then decide")

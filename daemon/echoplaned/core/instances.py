@@ -27,6 +27,7 @@ from echoplaned.core.events import (
 )
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.names import version_name
 from echoplaned.core.queries import find_instance, free_bytes
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceAction, InstanceCell, InstanceSignal
@@ -325,4 +326,4 @@ def _next(instance: Instance, signal: InstanceSignal) -> InstanceState:
 
 def _subject(instance: Instance) -> str:
     key = instance.key.version
-    return f"models/{key.model}/versions/{key.version}"
+    return version_name(key.model, key.version)

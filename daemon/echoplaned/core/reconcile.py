@@ -8,6 +8,7 @@ from echoplaned.core import instances
 from echoplaned.core.effects import FinishOperation
 from echoplaned.core.failure import FailureDetail, Reason, ResourceRef
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.names import ResourceKind, model_name, rollout_name, version_name
 from echoplaned.core.queries import is_complete, needs_instances
 from echoplaned.core.rollouts import advance, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
@@ -126,7 +127,7 @@ def _remove_version(transaction: Transaction, version: Version) -> None:
     model = transaction.model(version.key.model)
     if model.serving_version == version.key.version:
         transaction.put_model(replace(model, serving_version=""))
-    name = f"models/{version.key.model}/versions/{version.key.version}"
+    name = version_name(version.key.model, version.key.version)
     transaction.announce(name, "version.deleted", f"{version.key} was deleted")
 
 
@@ -149,7 +150,7 @@ def _remove_model(transaction: Transaction, model_id: str) -> None:
     model = transaction.state.models.get(model_id)
     if model is not None and model.deleting and not model.versions and model.rollout is None:
         transaction.drop_model(model_id)
-        transaction.announce(f"models/{model_id}", "model.deleted", f"model {model_id} was deleted")
+        transaction.announce(model_name(model_id), "model.deleted", f"model {model_id} was deleted")
 
 
 def _finish_operations(transaction: Transaction, model_id: str) -> None:
@@ -198,14 +199,14 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
     rollout = next((r for r in model.past_rollouts if r.rollout_id == operation.rollout_id), None)
     if rollout is None or rollout.phase is Phase.SUCCEEDED:
         return operation
-    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    name = rollout_name(rollout.model, rollout.rollout_id)
     if operation.cancelled:
         return replace(operation, failure=FailureDetail(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
     ending = rollout.ending or FailureDetail(Reason.ROLLED_BACK, "rolled back")
     if rollout.phase is Phase.FAILED and ending.reason is not Reason.ROLLED_BACK:
         return replace(operation, failure=ending)
     message = f"{name} was rolled back: {ending.message}"
-    failure = FailureDetail(Reason.ROLLED_BACK, message, resource=ResourceRef("echoplane.v1.Rollout", name))
+    failure = FailureDetail(Reason.ROLLED_BACK, message, resource=ResourceRef(ResourceKind.ROLLOUT.value, name))
     return replace(operation, failure=failure)
 
 

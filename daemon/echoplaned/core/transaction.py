@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from echoplaned.core.effects import Announce, Effect
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.names import rollout_name
 from echoplaned.core.state import EntryKind, Instance, Model, Operation, Rollout, RolloutEntry, State, Verdict, Version
 
 
@@ -100,7 +101,7 @@ class Transaction:
         entry = RolloutEntry(len(rollout.history) + 1, self.now_s, rollout.phase, rollout.stage, text, verdicts, kind)
         noted = replace(rollout, history=(*rollout.history, entry))
         self.put_rollout(noted)
-        subject = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+        subject = rollout_name(rollout.model, rollout.rollout_id)
         self.announce(subject, f"rollout.{rollout.phase.lower()}", text)
         return noted
 

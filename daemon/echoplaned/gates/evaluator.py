@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import GatesJudged
+from echoplaned.core.names import model_name
 from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
 from echoplaned.gates import evaluation
 from echoplaned.gates.collector import Collector, RolloutContext
@@ -122,7 +123,11 @@ class RolloutEvaluator:
     def alarm(self) -> str:
         """What somebody should look at; empty: nothing."""
         left_out = self._counts.left_out
-        return f"models/{self.rollout.model}: load reports are left out of its rollout: {left_out}" if left_out else ""
+        return (
+            f"{model_name(self.rollout.model)}: load reports are left out of its rollout: {left_out}"
+            if left_out
+            else ""
+        )
 
     def enter(self, rollout: Rollout) -> None:
         """Judge the rollout's present window from now on; one that is judged already is gone on with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from echoplaned.core.names import version_name
 from echoplaned.core.plan import EvictionCandidate
 from echoplaned.core.state import InstanceState, Model, State, Version
 
@@ -29,7 +30,7 @@ def _candidate(model: Model, version: Version) -> EvictionCandidate | None:
     if version.pinned or not ready or len(devices) != 1 or version.key.version == model.serving_version:
         return None
     return EvictionCandidate(
-        name=f"models/{version.key.model}/versions/{version.key.version}",
+        name=version_name(version.key.model, version.key.version),
         device_id=devices.pop(),
         bytes=sum(placement.total_bytes for placement in placements),
         wake_seconds=None,

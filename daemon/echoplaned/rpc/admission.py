@@ -31,6 +31,7 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.fit import require_fit
 from echoplaned.core.memory import RELEASE_SETTLES_S
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
@@ -39,7 +40,7 @@ from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
-from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB, version_name
+from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB
 from echoplaned.rpc.convert.rollouts import policy_from_pb
 from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_operation
 from echoplaned.rpc.deps import RpcDeps
@@ -110,7 +111,7 @@ class Admission:
             return Accepted(came_before)
         asked = read_version_request(request)
         if asked.model not in self._handle.state.models:
-            name = f"models/{asked.model}"
+            name = model_name(asked.model)
             raise ModelNotFoundError(name, f"{name} does not exist: load a first version")
         order = await self._order(asked, peer)
         event = UpdateModel(
@@ -153,7 +154,7 @@ class Admission:
 
     async def _plan_one(self, asked: VersionRequest, taken: Mapping[str, int], peer: str) -> Plan:
         if asked.model and asked.model not in self._handle.state.models:
-            raise ModelNotFoundError(f"models/{asked.model}")
+            raise ModelNotFoundError(model_name(asked.model))
         self._check_engine(asked)
         try:
             spec, facts = await self._inspect(asked, peer)
@@ -338,7 +339,7 @@ class Admission:
         known = () if model is None else model.versions
         if order.version not in known and len(known) >= limits.max_versions_per_model:
             text = f"the model has {len(known)} versions: delete one first"
-            raise LimitExceededError(f"models/{order.model}/versions", text, 60.0)
+            raise LimitExceededError(f"{model_name(order.model)}/versions", text, 60.0)
 
 
 def require_operation(operation: Operation | None) -> Operation:

@@ -9,20 +9,14 @@ from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.effects import Announce
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram, Measure
+from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import version_state
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.rpc.convert.behaviour import behaviour_to_pb
-from echoplaned.rpc.convert.common import (
-    key_name,
-    model_name,
-    operation_name,
-    rollout_name,
-    timestamp,
-    version_name,
-)
+from echoplaned.rpc.convert.common import timestamp
 from echoplaned.rpc.convert.models import published_weights
 from echoplaned.rpc.convert.plans import plan_to_pb
 from echoplaned.rpc.convert.rollouts import decisive, entry_kind, verdict_to_pb

@@ -9,8 +9,8 @@ from echoplaned.core.errors import (
     VersionNotFoundError,
 )
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.names import key_name, model_name, operation_name, rollout_name
 from echoplaned.core.state import Model, Operation, Rollout, State, Version
-from echoplaned.rpc.convert.common import key_name, model_name, operation_name, rollout_name
 
 
 def find_model(state: State, model_id: str) -> Model:

@@ -10,10 +10,10 @@ from echoplaned.core import commands
 from echoplaned.core.commands import Request
 from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.failure import InvalidField
+from echoplaned.core.names import key_name, model_name, version_name
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.admission import Accepted, Admission, require_operation
-from echoplaned.rpc.convert.common import key_name, model_name, version_name
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
 from echoplaned.rpc.convert.versions import version_to_pb
@@ -182,7 +182,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         if "pinned" in paths:
             target = parse_version(request.version, "version").version if request.version else model.serving_version
             if request.version and parse_version(request.version, "version").model != model_id:
-                raise FieldInvalidError(InvalidField("version", f"must be a version of models/{model_id}"))
+                raise FieldInvalidError(InvalidField("version", f"must be a version of {model_name(model_id)}"))
             if target not in model.versions:
                 raise VersionNotFoundError(request.version or version_name(model_id, target or "-"))
             pins = ((target, request.pinned),)

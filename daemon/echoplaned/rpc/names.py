@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from echoplaned.core import names
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.ids import VersionKey
-
-_MODEL = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_PART = r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
-_MODEL_NAME = re.compile(f"(?:models/)?({_MODEL})")
-_VERSION_NAME = re.compile(f"models/({_MODEL})/versions/({_PART})")
-_ROLLOUT_NAME = re.compile(f"models/({_MODEL})/rollouts/({_PART})")
-_OPERATION_NAME = re.compile(r"(?:operations/)?([A-Za-z0-9._-]{1,64})")
+from echoplaned.core.names import ResourceKind, ResourceName
 
 
 def parse_model(text: str, field: str = "name") -> str:
@@ -22,10 +15,7 @@ def parse_model(text: str, field: str = "name") -> str:
     Raises:
         FieldInvalidError: the text is neither.
     """
-    found = _MODEL_NAME.fullmatch(text)
-    if found is None:
-        raise _invalid(field, "models/{model} or {model}")
-    return found[1]
+    return _read(text, names.model_name(text), ResourceKind.MODEL, field, "models/{model} or {model}").model
 
 
 def parse_version(text: str, field: str = "name") -> VersionKey:
@@ -34,10 +24,8 @@ def parse_version(text: str, field: str = "name") -> VersionKey:
     Raises:
         FieldInvalidError: the text has another form.
     """
-    found = _VERSION_NAME.fullmatch(text)
-    if found is None:
-        raise _invalid(field, "models/{model}/versions/{version}")
-    return VersionKey(found[1], found[2])
+    found = _read(text, "", ResourceKind.VERSION, field, "models/{model}/versions/{version}")
+    return VersionKey(found.model, found.child)
 
 
 def parse_rollout(text: str, field: str = "name") -> tuple[str, str]:
@@ -46,10 +34,8 @@ def parse_rollout(text: str, field: str = "name") -> tuple[str, str]:
     Raises:
         FieldInvalidError: the text has another form.
     """
-    found = _ROLLOUT_NAME.fullmatch(text)
-    if found is None:
-        raise _invalid(field, "models/{model}/rollouts/{rollout}")
-    return found[1], found[2]
+    found = _read(text, "", ResourceKind.ROLLOUT, field, "models/{model}/rollouts/{rollout}")
+    return found.model, found.child
 
 
 def parse_operation(text: str, field: str = "name") -> str:
@@ -58,11 +44,13 @@ def parse_operation(text: str, field: str = "name") -> str:
     Raises:
         FieldInvalidError: the text is neither.
     """
-    found = _OPERATION_NAME.fullmatch(text)
-    if found is None:
-        raise _invalid(field, "operations/{operation}")
-    return found[1]
+    return _read(text, names.operation_name(text), ResourceKind.OPERATION, field, "operations/{operation}").child
 
 
-def _invalid(field: str, form: str) -> FieldInvalidError:
-    return FieldInvalidError(InvalidField(field, f"must have the form {form}"))
+def _read(text: str, bare: str, kind: ResourceKind, field: str, form: str) -> ResourceName:
+    """Read a full name of a kind, or the one that a bare id stands for."""
+    for candidate in (text, bare):
+        found = names.parse(candidate)
+        if found is not None and found.kind is kind:
+            return found
+    raise FieldInvalidError(InvalidField(field, f"must have the form {form}"))

@@ -10,12 +10,13 @@ from echoplane.v1 import models_pb2
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.events import ProbesFailed
 from echoplaned.core.ids import InstanceKey
+from echoplaned.core.names import key_name, model_name
 from echoplaned.core.queries import find_instance
 from echoplaned.core.state import Instance, InstanceState, Model, Version
 from echoplaned.ports.emit import Emit
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.probing import LastProbe, LastProbeOf, ProbeOutcome, Prober
-from echoplaned.rpc.convert.common import duration, key_name, model_name, timestamp
+from echoplaned.rpc.convert.common import duration, timestamp
 from echoplaned.rpc.health_view import model_health, ready_count, version_health, why_not
 
 PROBE_TIMEOUT_S = 10.0

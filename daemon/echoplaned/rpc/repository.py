@@ -16,11 +16,12 @@ from echoplaned.core.errors import DaemonError, FieldInvalidError, NotImplemente
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import version_state
 from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.admission import Admission, require_operation
-from echoplaned.rpc.convert.common import DTYPE_TO_PB, model_name, version_name
+from echoplaned.rpc.convert.common import DTYPE_TO_PB
 from echoplaned.rpc.convert.plans import overrides_to_pb
 from echoplaned.rpc.health_view import ready_count
 from echoplaned.rpc.interceptor import Context

@@ -8,19 +8,11 @@ from echoplane.v1 import diagnostics_pb2, diagnostics_pb2_grpc, types_pb2
 from echoplaned.core.devices import memory_alarms
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import PageTokenInvalidError
+from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import weight_ppm
 from echoplaned.core.state import Model, Rollout, Version
 from echoplaned.ports.request_counts import CountedBy
-from echoplaned.rpc.convert.common import (
-    by_name,
-    duration,
-    key_name,
-    model_name,
-    operation_name,
-    rollout_name,
-    timestamp,
-    version_name,
-)
+from echoplaned.rpc.convert.common import by_name, duration, timestamp
 from echoplaned.rpc.convert.devices import device_summary
 from echoplaned.rpc.convert.events import event_to_pb, sequence_of
 from echoplaned.rpc.convert.latencies import histogram_to_pb

@@ -26,6 +26,7 @@ import grpc.aio
 
 from echoplane.channels import BOOTSTRAP_VARIABLE, DIRECT_OPTIONS, bootstrap, bypass_proxy
 from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
+from echoplane.inferring import target_of
 
 MAX_IN_FLIGHT = 500
 VERSION_TRAILER = "echoplane-version"
@@ -247,7 +248,7 @@ async def generate(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    target = options.target or f"xds:///models/{options.model}"
+    target = options.target or target_of(options.model)
     async with grpc.aio.insecure_channel(target, DIRECT_OPTIONS) as channel:
         await Generator(options, channel).run(stopping)
 

@@ -16,8 +16,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
+from echoplaned.core.names import version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
-from echoplaned.xds.names import openai_name, version_name
+from echoplaned.xds.names import openai_name
 
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ROUTER_FILTER = "envoy.filters.http.router"

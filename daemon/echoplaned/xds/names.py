@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from echoplaned.core.names import ResourceKind, parse, version_name
+
 GATEWAY = "echoplane-gateway"
 """Name of the gateway's listener and of its route configuration, which holds every model."""
 
@@ -14,10 +16,6 @@ GATEWAY = "echoplane-gateway"
 MAX_NAME_LENGTH: Final = 255
 """Characters of any resource's name; the longest of ours has 150."""
 
-# As the API has them: a name that is none of these can never be published, so nothing is kept for it but the name.
-_OURS: Final = re.compile(
-    r"models/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:/versions/([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?))?"
-)
 _OPENAI: Final = "/openai"
 """Ends the name of a version's cluster for OpenAI's API; no version's name holds a slash."""
 # Others' names are asked for too, where a client serves more than us: xdstp://…, a server's own listener. No space, no controls.
@@ -53,16 +51,6 @@ class Target:
     version: str = ""
 
 
-def model_name(model: str) -> str:
-    """Return the name of a model's listener and route configuration."""
-    return f"models/{model}"
-
-
-def version_name(model: str, version: str) -> str:
-    """Return the name of a version's listener, route configuration, cluster and endpoints."""
-    return f"models/{model}/versions/{version}"
-
-
 def openai_name(model: str, version: str) -> str:
     """Return the name of a version's cluster for OpenAI's API, and of that cluster's endpoints."""
     return f"{version_name(model, version)}{_OPENAI}"
@@ -75,9 +63,11 @@ def parse_cluster(name: str) -> Target | None:
 
 
 def parse_name(name: str) -> Target | None:
-    """Read what ``model_name`` or ``version_name`` wrote; None for anything else."""
-    found = _OURS.fullmatch(name)
-    return None if found is None else Target(found[1], found[2] or "")
+    """Read the name of a model's or a version's resources; None for anything else: it can never be published."""
+    found = parse(name)
+    if found is None or found.kind not in {ResourceKind.MODEL, ResourceKind.VERSION}:
+        return None
+    return Target(found.model, found.child)
 
 
 def is_name(name: str) -> bool:

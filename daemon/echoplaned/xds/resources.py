@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.xds import gateway, messages
-from echoplaned.xds.names import GATEWAY, ResourceType, model_name, openai_name, version_name
+from echoplaned.xds.names import GATEWAY, ResourceType, openai_name
 
 
 @dataclass(frozen=True, slots=True)

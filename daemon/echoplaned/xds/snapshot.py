@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from echoplaned.core.names import model_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.state import WEIGHT_TOTAL_PPM
 from echoplaned.xds.messages import SOCKET_SCHEME, routed_clusters
-from echoplaned.xds.names import GATEWAY, ResourceType, model_name
+from echoplaned.xds.names import GATEWAY, ResourceType
 from echoplaned.xds.resources import ModelResources, Resource, build_gateway, build_model, digest
 
 _PORT = re.compile(r"[0-9]{1,5}")

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar
 
+from echoplaned.core.names import model_name, version_name
 from echoplaned.ports.traffic import Caller
-from echoplaned.xds.names import GATEWAY, ResourceType, model_name, parse_name, version_name
+from echoplaned.xds.names import GATEWAY, ResourceType, parse_name
 from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff

@@ -11,6 +11,7 @@ import structlog
 from echoplaned.core.effects import PublishRoutes
 from echoplaned.core.events import RoutesHeld, RoutesProgressed, RoutesRefused
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.names import model_name
 from echoplaned.core.numbers import clamp_count
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.emit import Clock, Emit
@@ -134,7 +135,7 @@ class Traffic:
         held = [(refusal, "its rollout waits") for refusals in self._held.values() for refusal in refusals]
         told = [*held, *((refusal, "it is left out") for refusal in self._left_out.values())]
         return tuple(
-            f"models/{each.model}: subscriber {each.node[:MAX_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
+            f"{model_name(each.model)}: subscriber {each.node[:MAX_NODE_CHARACTERS]} refuses the routes and has no confirmed requests, "
             f"{what}: {each.detail[:MAX_REFUSAL_CHARACTERS]}"
             for each, what in told[:MAX_ALARMS]
         )

@@ -13,7 +13,7 @@ from echoplane.channels import DIRECT_OPTIONS, install_bootstrap
 from echoplane.errors import from_rpc_error
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc
-from echoplane.names import model_id
+from echoplane.names import is_version, model_id, model_name, version_name
 from echoplane.options import DEFAULT_ADDRESS
 from echoplane.tensors import Answer, Query, build_request, read_answer
 
@@ -22,11 +22,7 @@ VERSION_TRAILER: Final = "echoplane-version"
 
 def target_of(model: str) -> str:
     """Return what gRPC dials for a model or one version of it, given as ``NAME``, ``NAME/VERSION`` or a full name."""
-    parts = model.split("/")
-    if parts[0] == "models":
-        return f"xds:///{model}"
-    name, *version = parts
-    return f"xds:///models/{name}" + "".join(f"/versions/{part}" for part in version)
+    return f"xds:///{version_name(model) if is_version(model) else model_name(model)}"
 
 
 def _trailer_version(trailers: Iterable[tuple[str, str | bytes]] | None) -> str:

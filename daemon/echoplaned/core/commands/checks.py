@@ -13,6 +13,7 @@ from echoplaned.core.errors import (
     VersionExistsError,
     VersionNotFoundError,
 )
+from echoplaned.core.names import model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import etag
 from echoplaned.core.state import Model, Rollout, Version
 from echoplaned.core.transaction import Transaction
@@ -26,7 +27,7 @@ def require_model(transaction: Transaction, model_id: str) -> Model:
     """
     model = transaction.state.models.get(model_id)
     if model is None:
-        raise ModelNotFoundError(f"models/{model_id}")
+        raise ModelNotFoundError(model_name(model_id))
     return model
 
 
@@ -38,7 +39,7 @@ def require_version(model: Model, version_id: str) -> Version:
     """
     version = model.versions.get(version_id)
     if version is None:
-        raise VersionNotFoundError(f"models/{model.model_id}/versions/{version_id}")
+        raise VersionNotFoundError(version_name(model.model_id, version_id))
     return version
 
 
@@ -50,9 +51,9 @@ def refuse_deleting(model: Model | None) -> None:
     """
     if model is not None and model.deleting:
         raise StateInvalidError(
-            f"models/{model.model_id} is being deleted",
-            subject=f"models/{model.model_id}",
-            accepted=f"wait for operations/{model.deleting}, then load it anew",
+            f"{model_name(model.model_id)} is being deleted",
+            subject=model_name(model.model_id),
+            accepted=f"wait for {operation_name(model.deleting)}, then load it anew",
         )
 
 
@@ -66,7 +67,7 @@ def refuse_other_content(model: Model, order: VersionOrder) -> None:
     known = model.versions.get(order.version)
     if known is None:
         return
-    name = f"models/{model.model_id}/versions/{order.version}"
+    name = version_name(model.model_id, order.version)
     if known.delete_when_stopped:
         raise StateInvalidError(f"{name} is being deleted", subject=name, accepted="wait until it has gone")
     if known.spec != order.spec:
@@ -81,12 +82,12 @@ def check_etag(model: Model, given: str) -> None:
     """
     current = etag(model)
     if given and given != current:
-        raise EtagMismatchError(f"models/{model.model_id}", current)
+        raise EtagMismatchError(model_name(model.model_id), current)
 
 
 def rollout_active_error(rollout: Rollout) -> RolloutActiveError:
     """Return the error that a rollout is under way."""
-    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    name = rollout_name(rollout.model, rollout.rollout_id)
     return RolloutActiveError(name, f"{name} is under way ({rollout.phase.value}): wait for it, or abort it")
 
 

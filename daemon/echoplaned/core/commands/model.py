@@ -16,6 +16,7 @@ from echoplaned.core.commands.checks import (
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.effects import Reply
 from echoplaned.core.failure import FailureDetail, Reason
+from echoplaned.core.names import model_name
 from echoplaned.core.rollouts import fire
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import OperationKind
@@ -84,4 +85,4 @@ def on_delete_model(transaction: Transaction, command: DeleteModel) -> None:
         for name, version in model.versions.items()
     }
     transaction.put_model(replace(model, deleting=operation.operation_id, versions=MappingProxyType(versions)))
-    transaction.announce(f"models/{command.model}", "model.deleting", f"model {command.model} is drained and deleted")
+    transaction.announce(model_name(command.model), "model.deleting", f"model {command.model} is drained and deleted")

@@ -8,6 +8,7 @@ from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.rollout import abort
 from echoplaned.core.errors import OperationNotFoundError, StateInvalidError
 from echoplaned.core.failure import FailureDetail, Reason
+from echoplaned.core.names import operation_name
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Operation, OperationKind, Rollout
 from echoplaned.core.transaction import Transaction
@@ -33,7 +34,7 @@ def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
     """Cancel an operation: an update is aborted, a load is given up; one that is done stays as it is."""
     operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
-        raise OperationNotFoundError(f"operations/{command.target_operation_id}")
+        raise OperationNotFoundError(operation_name(command.target_operation_id))
     if operation.done:
         return
     match operation.kind:
@@ -47,8 +48,8 @@ def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
             _cancel_load(transaction, operation)
         case _:
             raise StateInvalidError(
-                f"operations/{operation.operation_id} deletes; it cannot be cancelled",
-                subject=f"operations/{operation.operation_id}",
+                f"{operation_name(operation.operation_id)} deletes; it cannot be cancelled",
+                subject=operation_name(operation.operation_id),
                 accepted="operations that load or update",
             )
 
@@ -57,9 +58,9 @@ def on_delete_operation(transaction: Transaction, command: DeleteOperation) -> N
     """Forget an operation that is done; a request with its id is a new one from then on."""
     operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
-        raise OperationNotFoundError(f"operations/{command.target_operation_id}")
+        raise OperationNotFoundError(operation_name(command.target_operation_id))
     if not operation.done:
-        name = f"operations/{operation.operation_id}"
+        name = operation_name(operation.operation_id)
         raise StateInvalidError(
             f"{name} runs; cancel it, or wait until it is done", subject=name, accepted="operations that are done"
         )

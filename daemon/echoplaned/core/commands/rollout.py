@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from echoplaned.core.commands.request import Request
 from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
 from echoplaned.core.failure import FailureDetail, Reason
+from echoplaned.core.names import rollout_name
 from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
 from echoplaned.core.state import EntryKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
@@ -107,7 +108,7 @@ def on_promote(transaction: Transaction, command: PromoteRollout) -> None:
 
 
 def _active(transaction: Transaction, model_id: str, rollout_id: str) -> Rollout:
-    name = f"models/{model_id}/rollouts/{rollout_id}"
+    name = rollout_name(model_id, rollout_id)
     model = transaction.state.models.get(model_id)
     if model is not None and model.rollout is not None and model.rollout.rollout_id == rollout_id:
         return model.rollout
@@ -119,5 +120,5 @@ def _active(transaction: Transaction, model_id: str, rollout_id: str) -> Rollout
 
 
 def _invalid(rollout: Rollout, what: str, accepted: str) -> StateInvalidError:
-    name = f"models/{rollout.model}/rollouts/{rollout.rollout_id}"
+    name = rollout_name(rollout.model, rollout.rollout_id)
     return StateInvalidError(f"{name} is {rollout.phase.value} and cannot {what}", subject=name, accepted=accepted)

@@ -15,6 +15,7 @@ from echoplaned.core.commands.order import VersionOrder, count_cache, request_ve
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
 from echoplaned.core.facts import Signature
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_ready
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy
 from echoplaned.core.state import EntryKind, Model, OperationKind, Rollout
@@ -41,7 +42,9 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
     order = command.order
     model = transaction.state.models.get(order.model)
     if model is None:
-        raise ModelNotFoundError(f"models/{order.model}", f"models/{order.model} does not exist: load a first version")
+        raise ModelNotFoundError(
+            model_name(order.model), f"{model_name(order.model)} does not exist: load a first version"
+        )
     refuse_deleting(model)
     check_etag(model, command.etag)
     if model.rollout is not None:
@@ -75,8 +78,8 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
 def _check_serving(model: Model, command: UpdateModel) -> None:
     if not is_ready(model, model.serving_version):
         raise StateInvalidError(
-            f"models/{model.model_id} has no version that serves, so there is nothing to update under traffic",
-            subject=f"models/{model.model_id}",
+            f"{model_name(model.model_id)} has no version that serves, so there is nothing to update under traffic",
+            subject=model_name(model.model_id),
             accepted="LoadModel the version that shall serve, or wait until the serving version is READY",
         )
     serving = model.versions[model.serving_version]
@@ -85,7 +88,7 @@ def _check_serving(model: Model, command: UpdateModel) -> None:
         raise SignatureChangedError(
             f"version {command.order.version} takes or gives other tensors than the serving version {model.serving_version}: "
             f"{_difference(serving.facts.signature, command.order.facts.signature)}",
-            subject=f"models/{model.model_id}/versions/{command.order.version}",
+            subject=version_name(model.model_id, command.order.version),
             accepted="the same tensor names, dtypes and dimensions, or behaviour_change INTENDED",
         )
 

@@ -16,6 +16,7 @@ from echoplaned.core.commands.order import VersionOrder, request_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import StateInvalidError
+from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_lost_for_good, version_state
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Model, OperationKind, VersionState
@@ -56,7 +57,7 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
             return
     else:
         model = Model(order.model, create_time_s=transaction.now_s, update_time_s=transaction.now_s)
-        transaction.announce(f"models/{order.model}", "model.created", f"model {order.model} was created")
+        transaction.announce(model_name(order.model), "model.created", f"model {order.model} was created")
     if not model.serving_version or (model.rollout is None and is_lost_for_good(model, model.serving_version)):
         model = replace(model, serving_version=order.version)
     transaction.put_model(with_labels(model, command.labels))
@@ -83,7 +84,7 @@ def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
         return
     model = require_model(transaction, command.model)
     version = require_version(model, command.version)
-    name = f"models/{command.model}/versions/{command.version}"
+    name = version_name(command.model, command.version)
     if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
         raise rollout_active_error(model.rollout)
     if command.version == model.serving_version and version_state(version) is not VersionState.FAILED:

@@ -15,7 +15,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import clamp_real
 from echoplaned.core.spec import BehaviourChange, OnExpire, Tier
 from echoplaned.core.state import Evidence, GateVerdict, InstanceState
@@ -89,28 +88,3 @@ def duration(seconds: float) -> Duration:
     message = Duration()
     message.FromMicroseconds(round(clamp_real(seconds, -_MAX_DURATION_S, _MAX_DURATION_S) * 1e6))
     return message
-
-
-def model_name(model: str) -> str:
-    """Return a model's full resource name."""
-    return f"models/{model}"
-
-
-def version_name(model: str, version: str) -> str:
-    """Return a version's full resource name."""
-    return f"models/{model}/versions/{version}"
-
-
-def key_name(key: VersionKey) -> str:
-    """Return a version's full resource name."""
-    return version_name(key.model, key.version)
-
-
-def rollout_name(model: str, rollout: str) -> str:
-    """Return a rollout's full resource name."""
-    return f"models/{model}/rollouts/{rollout}"
-
-
-def operation_name(operation: str) -> str:
-    """Return an operation's full resource name."""
-    return f"operations/{operation}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from echoplane.v1 import diagnostics_pb2, planning_pb2
+from echoplaned.core.names import key_name
 from echoplaned.core.plan import Device
 from echoplaned.core.queries import available_bytes, find_measured, free_bytes, reserved_bytes
 from echoplaned.core.state import State
-from echoplaned.rpc.convert.common import DEVICE_KIND_TO_PB, key_name
+from echoplaned.rpc.convert.common import DEVICE_KIND_TO_PB
 from echoplaned.rpc.convert.plans import holders_to_pb
 
 

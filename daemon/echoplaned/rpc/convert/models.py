@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.core.names import model_name, rollout_name, version_name
 from echoplaned.core.queries import etag
 from echoplaned.core.state import Model
-from echoplaned.rpc.convert.common import model_name, rollout_name, timestamp, version_name
+from echoplaned.rpc.convert.common import timestamp
 from echoplaned.rpc.convert.versions import signature_to_pb
 from echoplaned.rpc.health_view import model_health
 

@@ -8,18 +8,11 @@ from google.protobuf.message import Message
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2
 from echoplaned.core.contexts import is_context_open, served_context
+from echoplaned.core.names import model_name, operation_name, rollout_name, version_name
 from echoplaned.core.plan import Plan
 from echoplaned.core.state import InstanceState, Model, Operation, OperationKind, Phase, State, Version
 from echoplaned.ports.leaders import PidOf
-from echoplaned.rpc.convert.common import (
-    by_name,
-    model_name,
-    operation_name,
-    rollout_name,
-    timestamp,
-    timestamp_or_none,
-    version_name,
-)
+from echoplaned.rpc.convert.common import by_name, timestamp, timestamp_or_none
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.plans import plan_to_pb
 from echoplaned.rpc.convert.versions import version_to_pb

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from echoplane.v1 import rollouts_pb2
+from echoplaned.core.names import operation_name, rollout_name, version_name
 from echoplaned.core.routes import KEEP_ALIVE_PPM
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import (
@@ -28,12 +29,9 @@ from echoplaned.rpc.convert.common import (
     ON_EXPIRE_TO_PB,
     VERDICT_TO_PB,
     by_name,
-    operation_name,
-    rollout_name,
     set_number,
     timestamp,
     timestamp_or_none,
-    version_name,
 )
 from echoplaned.rpc.convert.models import published_weights, weights_to_pb
 

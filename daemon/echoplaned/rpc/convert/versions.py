@@ -7,6 +7,7 @@ from echoplaned.core.contexts import served_context
 from echoplaned.core.endpoints import oip_target
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import ModelFacts, Signature, TensorSpec
+from echoplaned.core.names import key_name
 from echoplaned.core.queries import observed_tier, version_state, weight_ppm
 from echoplaned.core.state import Instance, Model, Version, VersionState
 from echoplaned.ports.leaders import PidOf
@@ -18,7 +19,6 @@ from echoplaned.rpc.convert.common import (
     TIER_TO_PB,
     by_name,
     duration,
-    key_name,
     timestamp,
 )
 from echoplaned.rpc.convert.plans import calibration_to_pb, component_to_pb, reservoir_to_pb

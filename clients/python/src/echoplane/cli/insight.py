@@ -12,7 +12,7 @@ from echoplane.cli.escaping import escape
 from echoplane.cli.follow import counts_text, verdict_word
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, connected, say
 from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain, word
-from echoplane.names import short
+from echoplane.names import is_version, short, version_name
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import types_pb2
 from echoplane.v1.rollouts_pb2 import BehaviourReport, RolloutPhase
@@ -56,12 +56,7 @@ def explain(
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
     """Say why something is as it is: the decisions about it with their evidence, the latest first."""
-    parts = name.split("/")
-    full = (
-        f"models/{parts[0]}/versions/{parts[1]}"
-        if len(parts) == 2 and parts[0] not in {"models", "operations"}
-        else name
-    )
+    full = version_name(name) if is_version(name) else name
     with connected(address) as client:
         found = client.explain(full)
     if plot is not None:
