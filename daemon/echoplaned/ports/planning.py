@@ -138,5 +138,5 @@ class Planner(Protocol):
         ...
 
     def explain_memory(self, effect: ExplainMemory, state: State) -> None:
-        """Set a process's peaks beside the formulas. Answers ReadingTaken, or nothing where the checkpoint has gone."""
+        """Set a process's peaks beside the formulas. Answers MemorySampled, or nothing where the checkpoint has gone."""
         ...

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class RecordedRefusal:
     """A response that a subscriber refused (a NACK), as often as it did so with the same words.
 
-    ``resources``: names in the response that were new to the subscriber, at most ``MOST_RESOURCES``; ``models``: whose routes they
+    ``resources``: names in the response that were new to the subscriber, at most ``MAX_REFUSED_RESOURCES``; ``models``: whose routes they
     hold. ``counted``: it speaks against the newest routes of a model and rolls back a rollout that brought them.
     """
 
