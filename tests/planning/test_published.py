@@ -267,9 +267,9 @@ def test_heads_that_predict_further_tokens_stand_apart(tmp_path: Path) -> None:
     ("options", "words"),
     [
         (named(tensor_parallel=3), "divide the number of attention heads"),
-        (named(tensor_parallel=0), "1 to 4096"),
+        (named(tensor_parallel=0), "from 1 to 64"),
         (named(pipeline_parallel=33), "fewer layers than stages"),
-        (named(block_size=0), "block_size is 0"),
+        (named(block_size=0), "from 1 to 65536"),
         (named(lora_adapters=1, lora_rank=0), "lora rank is 0"),
     ],
 )

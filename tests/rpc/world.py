@@ -158,7 +158,7 @@ class World:
             handle=self.handle,
             planning=self.planning,
             prober=self.prober,
-            engines={kind.name: kind for kind in KINDS},
+            engines={kind.name: kind for kind in KINDS if kind.is_configured},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
             daemon_version="0.1.0",

@@ -22,5 +22,5 @@ pub use fleet::{Fleet, Place};
 pub use fragmentation::Workload;
 pub use packing::{Packing, lower_bound, pack};
 pub use random::Random;
-pub use repack::{Batch, MIN_GAIN_MILLI, Limits, Move, Repack, Preemption};
+pub use repack::{Batch, Limits, MIN_GAIN_MILLI, Move, Preemption, Repack};
 pub use spec::{Affinity, GpuSpec, Item, MAX_GPUS, NodeSpec, Shape};

@@ -192,7 +192,7 @@ pub static OTHERS: [Architecture; 28] = [
 
 macro_rules! wrappers {
     ($($name:literal: $text:literal, $tied:literal, $tower:ident;)*) => { [$(sized($name, Task::Generation, Head::LanguageModel, {
-        static RULES: Multimodal = Multimodal { text: $text, tied: $tied, tower: Tower::$tower };
+        static RULES: Multimodal = Multimodal { text: $text, tied: $tied, tower: Tower::$tower, find: find_any };
         &RULES
     })),*] };
 }

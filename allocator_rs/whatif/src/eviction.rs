@@ -2,7 +2,7 @@
 
 use placement::{Device, place};
 
-use crate::{Action, Alternative, Situation, EvictionCandidate};
+use crate::{Action, Alternative, EvictionCandidate, Situation};
 
 impl EvictionCandidate {
     fn undo_seconds(&self, action: Action) -> Option<f64> {

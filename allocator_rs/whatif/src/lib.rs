@@ -5,14 +5,14 @@
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
-mod situation;
 mod eviction;
+mod situation;
 
 use std::collections::BTreeMap;
 
 use placement::{Device, place};
 
-pub use situation::{Action, Alternative, Choice, Situation, EvictionCandidate};
+pub use situation::{Action, Alternative, Choice, EvictionCandidate, Situation};
 
 /// No more answers than a person reads.
 const MAX_ALTERNATIVES: usize = 8;
@@ -166,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
     use sizing::WeightDtype;
 
-    use super::{Action, Alternative, Choice, Situation, EvictionCandidate};
+    use super::{Action, Alternative, Choice, EvictionCandidate, Situation};
 
     fn device(capacity_bytes: u64) -> [Device; 1] {
         [Device { id: "d".to_owned(), capacity_bytes, reserve_bytes: 0, reserved_bytes: 0 }]
@@ -191,8 +191,15 @@ mod tests {
     where
         F: Fn(Choice) -> Option<u64>,
     {
-        let situation =
-            Situation { wanted, replicas, devices, candidates: &[], dtypes: &SMALLER, splits: &[], reload_seconds: 7.0 };
+        let situation = Situation {
+            wanted,
+            replicas,
+            devices,
+            candidates: &[],
+            dtypes: &SMALLER,
+            splits: &[],
+            reload_seconds: 7.0,
+        };
         super::alternatives(&situation, cost)
     }
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from echoplaned.core.events import DeviceMemoryMeasured, PlacementDelayed
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, foreign_text
+from echoplaned.core.names import version_name
 from echoplaned.core.queries import find_instance, find_measured, reserved_bytes
 from echoplaned.core.state import InstanceState, MemoryWait, Model, State
 from echoplaned.core.transaction import Transaction
@@ -35,7 +36,7 @@ def on_delayed(transaction: Transaction, event: PlacementDelayed) -> None:
     before = wait_of(model, event.instance)
     if before is None:
         wait = MemoryWait(event.instance, transaction.now_s, event.reason)
-        subject = f"models/{event.instance.version.model}/versions/{event.instance.version.version}"
+        subject = version_name(event.instance.version.model, event.instance.version.version)
         transaction.announce(subject, "instance.waits", f"{event.instance} waits: {event.reason}")
         model = transaction.model(model.model_id)
     else:

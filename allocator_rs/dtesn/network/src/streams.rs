@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::half::{from_bf16, from_f16, to_bf16, to_f16};
 use crate::kernel::{check_step, finite, width};
-use crate::{Network, NetworkError, MIN_STEP, Store};
+use crate::{MIN_STEP, Network, NetworkError, Store};
 
 /// An open stream: its place, and how often that place was given before, so that a closed stream is never mistaken.
 pub type StreamId = u64;

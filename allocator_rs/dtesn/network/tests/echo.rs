@@ -3,7 +3,7 @@
 #![allow(clippy::unreadable_literal, reason = "golden values as they are printed")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by panicking")]
 
-use network::{Config, Network, NetworkError, MIN_STEP, UNITS};
+use network::{Config, MIN_STEP, Network, NetworkError, UNITS};
 use reservoir::{CLASSES, INPUTS, Settings, givens_layers};
 
 /// Inputs that look like telemetry, without a generator: row by row.

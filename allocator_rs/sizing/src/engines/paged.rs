@@ -19,7 +19,12 @@ const WORKSPACE_BYTES: u64 = 32 * 1024 * 1024;
 const MARGIN_PERCENT: u64 = 30;
 
 /// Write one rank's components down.
-pub(crate) fn itemise<L: Ledger>(checkpoint: &Checkpoint, request: &Request, stage: Stage, ledger: &mut L) -> Result<()> {
+pub(crate) fn itemise<L: Ledger>(
+    checkpoint: &Checkpoint,
+    request: &Request,
+    stage: Stage,
+    ledger: &mut L,
+) -> Result<()> {
     if !checkpoint.holds(request.dtype) {
         check_dtype(request)?;
     }

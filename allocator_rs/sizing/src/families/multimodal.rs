@@ -7,7 +7,6 @@ use super::towers::Tower;
 use super::{Activations, FamilyRules};
 use crate::Result;
 use crate::architecture::Architecture;
-use crate::catalogue::find_any;
 use crate::component::Workload;
 use crate::config::Fields;
 use crate::model::{Axis, Layers, Model, Place, Presence, Role, Rule, Split};
@@ -38,6 +37,8 @@ pub struct Multimodal {
     pub tied: bool,
     /// Tower and projector.
     pub tower: Tower,
+    /// Finds the rules of a class: the catalogue's own, which names these rules and so is not named here.
+    pub find: fn(&str) -> Result<&'static Architecture>,
 }
 
 impl FamilyRules for Multimodal {
@@ -46,7 +47,7 @@ impl FamilyRules for Multimodal {
         let inner = whole.nested("text_config")?.unwrap_or_else(|| whole.clone());
         let kind = inner.text("model_type")?.unwrap_or_default();
         let name = TEXTS.iter().find(|(known, _)| *known == kind).map_or(self.text, |(_, name)| *name);
-        let text = find_any(name)?;
+        let text = (self.find)(name)?;
         // Llama 4's text model is a whole one, with a head of its own that only its own config ties.
         let asked = if self.tower != Tower::Llama4 && whole.has("tie_word_embeddings") { whole } else { &inner };
         let tied = asked.flag("tie_word_embeddings", self.tied)?;

@@ -45,7 +45,7 @@ def plan_here(request: planning_pb2.PlanModelRequest, device: str = "", *, fit: 
         devices = planning.devices_of(device) if device else planning.find_devices()
         plan = planning.plan_offline(path, shape, devices)
         options = planning.fit_fleet(planning.survey_model(path), devices, shape) if fit else ()
-    except errors.EchoplaneError as error:
+    except errors.DaemonError as error:
         raise from_status(status.to_status(error.failure)) from error
     return Here(cast(plans_pb2.Plan, plans.plan_to_pb(plan)), tuple(asdict(option) for option in options))
 
