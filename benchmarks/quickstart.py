@@ -35,6 +35,7 @@ WANTED = "Paris"
 FIRST, SECOND = 512, 1024
 PAUSE_S = 0.2
 WAIT_S = 900.0
+START_S = 120.0
 
 POLICY = rollouts_pb2.RolloutPolicy(
     name="quickstart",
@@ -179,7 +180,7 @@ def tell(folder: Path, steps: Steps) -> bool:
     daemon = DaemonProcess(folder / "state", (model.parent,), extra=("--engine", f"{ENGINE}={sys.prefix}"))
     traffic: Traffic | None = None
     try:
-        daemon.start()
+        daemon.start(START_S)
         steps.say(f"the daemon serves on {daemon.address}")
         with Client(daemon.address) as client:
             request = models_pb2.LoadModelRequest(

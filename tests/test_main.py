@@ -262,3 +262,18 @@ def test_engines_that_were_left_are_ended(
     assert root.main(["stop-engines", "--state-dir", str(tmp_path / "state")]) == 0
     assert capsys.readouterr().out.endswith("1 engines ended\n")
     assert not is_running(left_over.pid)
+
+
+def test_an_engine_that_is_not_there_is_told_before_a_port_is_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, with what was looked for and the flag; one that is there is named with its build by ``check``."""
+    state = ["--state-dir", str(tmp_path / "state")]
+    for command in ("check", "serve"):
+        assert root.main([command, *state, "--engine", "llama_cpp=/nonexistent"]) == 2
+        said = capsys.readouterr().err
+        assert "there is no llama-server at '/nonexistent'" in said
+        assert "--engine" in said
+    line = f"command={sys.executable} {{model}} {{port}}"
+    assert root.main(["check", *state, "--engine", line]) == 0
+    assert "engine command: command (" in capsys.readouterr().out

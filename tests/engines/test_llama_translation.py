@@ -123,7 +123,7 @@ async def _scores(client: Caller, daemon: Caller) -> None:
     # Tokens within a character: what llama-server leaves out is found all the same.
     odd = outputs_of(await client.infer(Query(texts=["x 🙂 日本 é"], parameters={"score": True})))
     values = np.asarray(odd["logprobs"][0])
-    assert len(values) > 6
+    assert len(values) > 4
     assert np.isfinite(values).all()
     assert (values < 0).all()
 

@@ -36,7 +36,7 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
-from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
@@ -316,7 +316,8 @@ class Admission:
         kind = self._deps.engines.get(name)
         if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
-            raise FieldInvalidError(InvalidField("engine", f"there is no engine of this kind; there are: {kinds}"))
+            hint = "" if find_kind(name) is None else f"; start the daemon with --engine {name}=PREFIX to have it"
+            raise FieldInvalidError(InvalidField("engine", f"there is no engine of this kind; there are: {kinds}{hint}"))
         shape = asked.shape
         violations = (
             *kind.check_options(dict(shape.options)),

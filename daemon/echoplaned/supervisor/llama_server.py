@@ -1,8 +1,8 @@
 """llama-server's own API: token ids in and out, raw log-probabilities of each token.
 
 It leaves the log-probability of a token out that ends in the middle of a UTF-8 character, fails where an answer ends with one, and tells
-none of a prompt. Both are found by
-forcing: a bias of 1000 makes the wanted token certain, and what is told of it is its probability without the bias.
+none of a prompt. All of them are found by forcing: a bias of 1000 makes the wanted token certain, and what is told of it is its
+probability without the bias.
 """
 
 from __future__ import annotations
@@ -86,7 +86,13 @@ class LlamaServer:
         try:
             async with aclosing(self._http.lines("/completion", {**request, "stream": True})) as lines:
                 async for line in lines:
-                    found = _read_event(line)
+                    try:
+                        found = _read_event(line)
+                    except ModelFailedError as error:
+                        if _HALF_A_CHARACTER not in str(error):
+                            raise
+                        yield Piece("", NO_TOKEN, 0.0, last=True)
+                        return
                     last = bool(found.get("stop"))
                     if last or found.get("tokens"):
                         piece = _piece(found, last=last or found.get("tokens_predicted") == wanted)
