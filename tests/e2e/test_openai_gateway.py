@@ -41,8 +41,8 @@ def daemon() -> Iterator[DaemonProcess]:
         process = DaemonProcess(
             Path(folder).resolve() / "state", (model_file().parent,), ("--engine", f"llama_cpp={sys.prefix}")
         )
-        process.start(120.0)
         try:
+            process.start(300.0)
             yield process
         finally:
             process.clean()
