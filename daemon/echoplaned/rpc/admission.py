@@ -317,7 +317,9 @@ class Admission:
         if kind is None:
             kinds = ", ".join(sorted(self._deps.engines))
             hint = "" if find_kind(name) is None else f"; start the daemon with --engine {name}=PREFIX to have it"
-            raise FieldInvalidError(InvalidField("engine", f"there is no engine of this kind; there are: {kinds}{hint}"))
+            raise FieldInvalidError(
+                InvalidField("engine", f"there is no engine of this kind; there are: {kinds}{hint}")
+            )
         shape = asked.shape
         violations = (
             *kind.check_options(dict(shape.options)),
