@@ -24,7 +24,7 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run quickstart demo check test test-engines soak coverage fuzz lint format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run quickstart demo check test test-engines soak coverage fuzz lint lint-python lint-rust lint-protos test-rust format bench proto diagrams wheel constraints check-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,11 +61,16 @@ quickstart: setup  ## a real language model on llama.cpp: load, chat, update to 
 demo: setup  ## the main job on a real model: load, serve, update in seven stages, roll back a bad version
 	@$(PYTHON) -m benchmarks.demo
 
-check: lint  ## for every change, within three minutes: lint, and the tests that start no daemon and no engine
-	@echo "== check: Rust"
-	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
+# mypy takes one core, and cargo the other.
+check: setup  ## for every change, within three minutes: lint, and the tests that start no daemon and no engine
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-python test-rust lint-protos
 	@echo "== check: Python"
 	@$(PYTHON) -m pytest -m 'not system and not soak and not engines' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
+
+# After clippy, as both want the same directory.
+test-rust: lint-rust
+	@echo "== test: Rust"
+	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 
 test: setup  ## every test but the long ones; names the slowest ten
 	@echo "== test: Rust"
@@ -105,7 +110,9 @@ $(CARGO_FUZZ):
 	@echo "== fuzz: building cargo-fuzz (first time: about three minutes)"
 	@cargo install --quiet cargo-fuzz --root .cargo-fuzz
 
-lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf lint and breaking
+lint: lint-python lint-rust lint-protos  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, buf lint and breaking
+
+lint-python: setup
 	@echo "== lint: ruff"
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -113,9 +120,13 @@ lint: setup  ## ruff, mypy --strict, import-linter, clippy pedantic, rustfmt, bu
 	@$(BIN)/mypy
 	@echo "== lint: imports"
 	@$(BIN)/lint-imports
+
+lint-rust: setup
 	@echo "== lint: Rust"
 	@cargo fmt --manifest-path allocator_rs/Cargo.toml --all --check
 	@cargo clippy --quiet --manifest-path allocator_rs/Cargo.toml --workspace --all-targets -- -D warnings
+
+lint-protos: setup
 	@echo "== lint: protos"
 	@cd proto && ../$(BIN)/buf lint
 	@if git cat-file -e $(LAST_RELEASE)^{commit} 2>/dev/null; then \
