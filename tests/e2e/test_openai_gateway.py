@@ -99,7 +99,22 @@ def update(client: Client) -> rollouts_pb2.Rollout:
     return client.get_rollout(next(iter(client.list_rollouts(MODEL))).name)
 
 
-async def test_chat_goes_through_envoy_to_the_engines_own_socket(daemon: DaemonProcess, tmp_path: Path) -> None:
+async def follow_an_update(client: Client, envoy: xds_envoy.Envoy) -> None:
+    """Update under requests, of which none fails, and find those of the new version in the load reports."""
+    async with asking(envoy.url) as statuses:
+        rollout = await asyncio.to_thread(update, client)
+    assert rollout.outcome == rollouts_pb2.ROLLOUT_OUTCOME_SUCCEEDED, rollout
+    assert statuses.keys() == {200}, statuses
+    assert (await asyncio.to_thread(ask, envoy.url, 4))[0] == 200
+    metrics = client.get_metrics(MODEL)
+    told = {each.version.rpartition("/")[2]: each.requests for each in metrics.versions}
+    assert any(counts.source == diagnostics_pb2.COUNT_SOURCE_LRS and counts.ok_count for counts in told["v2"]), metrics
+
+
+@pytest.mark.parametrize("updates", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["chat", "update"])
+async def test_chat_goes_through_envoy_to_the_engines_own_socket(
+    daemon: DaemonProcess, tmp_path: Path, *, updates: bool
+) -> None:
     """The engine answers at its socket; an update under requests fails none; load reports of the HTTP/1.1 cluster are counted."""
     with Client(daemon.address) as client:
         await asyncio.to_thread(load, client)
@@ -109,16 +124,8 @@ async def test_chat_goes_through_envoy_to_the_engines_own_socket(daemon: DaemonP
             status, answer = await asyncio.to_thread(ask, envoy.url, 24)
             assert status == 200, answer
             assert "Paris" in json.dumps(answer)
-            async with asking(envoy.url) as statuses:
-                rollout = await asyncio.to_thread(update, client)
-            assert rollout.outcome == rollouts_pb2.ROLLOUT_OUTCOME_SUCCEEDED, rollout
-            assert statuses.keys() == {200}, statuses
-            assert (await asyncio.to_thread(ask, envoy.url, 4))[0] == 200
-            metrics = client.get_metrics(MODEL)
-            told = {each.version.rpartition("/")[2]: each.requests for each in metrics.versions}
-            assert any(
-                counts.source == diagnostics_pb2.COUNT_SOURCE_LRS and counts.ok_count for counts in told["v2"]
-            ), metrics
+            if updates:
+                await follow_an_update(client, envoy)
         log = envoy.log.read_text()
         assert "rejected" not in log
         client.wait(client.delete_model(MODEL, force=True), 60.0)
