@@ -12,7 +12,7 @@ from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
 from echoplaned.engine_kinds import EngineKind, aphrodite, vllm
-from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.engine_kinds.foreign import MetricNames, MetricSeries
 from echoplaned.supervisor.metrics import read_page
 from tests.engine_kinds.launches import foreign, launch, value_of, words_of
 
@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parent / "pages" / "vllm-0.32.0.txt").read_text(encoding=
 """Of a real engine: 6 answers, 7 requests that were the caller's mistake, and calls of other routes."""
 
 
-def add_up(page: str, names: tuple[Series, ...]) -> float:
+def add_up(page: str, names: tuple[MetricSeries, ...]) -> float:
     """Add up a page's samples of these series."""
     samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
     return sum(

@@ -170,7 +170,7 @@ async def test_a_bad_checkpoint_is_given_up_and_its_worker_ends(checkpoints: Che
         failure = (await bench.wait_for(EngineGaveUp)).failure
         assert failure.reason is Reason.ENGINE_START_FAILED
         assert "not finite (NaN or an infinity)" in failure.message
-        assert "load_failed" in failure.message
+        assert "load.failed" in failure.message
         bench.engine.stop(stop())
         await bench.wait_for(EngineStopped, 10)
         assert bench.workers() == []

@@ -86,7 +86,9 @@ async def test_a_stopped_process_is_silent_at_once_and_stuck_soon(checkpoints: C
         await engine.bench.wait_for(EngineReporting, 30)
         os.kill(engine.pid, signal.SIGSTOP)
         began_s = time.monotonic()
-        assert "no report" in (await engine.bench.wait_for(EngineStuck, 40)).detail
+        why = (await engine.bench.wait_for(EngineStuck, 40)).detail
+        # Ten silent seconds are allowed here, and the daemon's probe, which is a call without a step, may give up before.
+        assert "no report" in why or "no step" in why
         stuck_s = time.monotonic() - began_s
         print(f"SIGSTOP: silent after {silent_s:.1f} s, stuck after {stuck_s:.1f} s")  # noqa: T201 - a result
         assert silent_s < stuck_s

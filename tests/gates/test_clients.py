@@ -186,7 +186,7 @@ def test_memory_is_bounded() -> None:
 
 @dataclass
 class Audited:
-    """ClaimAudit that a test sets."""
+    """An audit of claims that a test sets."""
 
     claim_audit: ClaimAudit = field(default_factory=ClaimAudit)
 

@@ -1,4 +1,4 @@
-"""FairSemaphore at something that few calls may do at once."""
+"""Turns at something that few calls may do at once."""
 
 from __future__ import annotations
 

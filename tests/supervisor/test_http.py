@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from echoplaned.supervisor.http import Address, BadStatusError, EngineAwayError, EngineHttp, EngineSlowError
+from echoplaned.supervisor.http import BadStatusError, EngineAddress, EngineAwayError, EngineHttp, EngineSlowError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -30,7 +30,7 @@ async def engine(serve: Serve) -> AsyncIterator[EngineHttp]:
             await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    http = EngineHttp(Address(port=server.sockets[0].getsockname()[1]))
+    http = EngineHttp(EngineAddress(port=server.sockets[0].getsockname()[1]))
     try:
         yield http
     finally:
@@ -100,9 +100,9 @@ async def test_what_breaks_off_or_is_no_http_is_away(said: bytes) -> None:
 async def test_nobody_there_is_away() -> None:
     """A port that nobody listens on, and a socket that is not there."""
     with pytest.raises(EngineAwayError):
-        await EngineHttp(Address(port=1)).call("GET", "/")
+        await EngineHttp(EngineAddress(port=1)).call("GET", "/")
     with pytest.raises(EngineAwayError):
-        await EngineHttp(Address(socket="/nonexistent.sock")).call("GET", "/")
+        await EngineHttp(EngineAddress(socket="/nonexistent.sock")).call("GET", "/")
 
 
 async def test_an_answer_that_does_not_come_is_slow() -> None:

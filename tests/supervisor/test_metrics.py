@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core.measure import Measure
-from echoplaned.engine_kinds.foreign import MetricNames, Series
+from echoplaned.engine_kinds.foreign import MetricNames, MetricSeries
 from echoplaned.engine_kinds.llama_cpp import METRICS
 from echoplaned.supervisor.metrics import read_page
 
@@ -36,8 +36,8 @@ def test_llama_servers_page() -> None:
 def test_labels_choose_and_label_sets_are_added() -> None:
     """As vLLM writes them, with several engines on one page."""
     names = MetricNames(
-        ok=(Series("vllm:request_success_total", (("finished_reason", ("stop", "length")),)),),
-        server_errors=(Series("vllm:request_success_total", (("finished_reason", ("error",)),)),),
+        ok=(MetricSeries("vllm:request_success_total", (("finished_reason", ("stop", "length")),)),),
+        server_errors=(MetricSeries("vllm:request_success_total", (("finished_reason", ("error",)),)),),
         histograms=((Measure.FIRST_TOKEN, "vllm:ttft"), (Measure.END_TO_END, "vllm:missing")),
     )
     numbers = read_page(VLLM, names)

@@ -13,7 +13,7 @@ from grpc_health.v1._async import HealthServicer
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.worker.v1 import worker_pb2
 from echoplaned.worker_contract.inference.calls import CallCounter
-from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.counters import RequestCounters
 from echoplaned.worker_contract.server import SERVER_OPTIONS
 
 CONTROL = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
@@ -21,7 +21,7 @@ CONTROL = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
 async def test_calls_of_any_kind_are_counted_but_for_control() -> None:
     """An answer, an unknown method and a message over the limit are three calls; the daemon's own control is none."""
-    counters = Counters(lambda: 0.0)
+    counters = RequestCounters(lambda: 0.0)
     server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=(CallCounter(counters),))
     health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")

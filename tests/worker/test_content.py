@@ -15,7 +15,7 @@ from echoplaned.core.ids import InstanceKey
 from echoplaned.planning.inspection import inspect_checkpoint
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker_contract.content import open_content
-from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
+from echoplaned.worker_contract.inference.errors import LoadError, LoadSourceChangedError
 
 WEIGHTS = "model.safetensors"
 
@@ -120,7 +120,7 @@ def test_other_content_is_refused(source: Path, change: Callable[[Path], None]) 
     """Whatever came in the place of a file is not loaded, and the refusal names the file."""
     options, _ = ordered(source)
     change(source)
-    with pytest.raises(SourceChangedError) as caught, open_content(options):
+    with pytest.raises(LoadSourceChangedError) as caught, open_content(options):
         pytest.fail("it was opened")
     assert "load what is there now as another version" in str(caught.value)
     assert change is link_directory_out or WEIGHTS in str(caught.value)
@@ -142,7 +142,7 @@ def test_a_file_that_is_written_while_it_is_read(source: Path) -> None:
     options, _ = ordered(source)
     with open_content(options) as content:
         flip(source / WEIGHTS)
-        with pytest.raises(SourceChangedError, match="written while it was read"):
+        with pytest.raises(LoadSourceChangedError, match="written while it was read"):
             content.check_unchanged()
 
 
@@ -163,7 +163,7 @@ def test_an_order_of_an_earlier_release(source: Path) -> None:
     with open_content(earlier) as content:
         assert WEIGHTS in [file.name for file in content.files]
     flip(source / WEIGHTS)
-    with pytest.raises(SourceChangedError, match="its digest is"), open_content(earlier):
+    with pytest.raises(LoadSourceChangedError, match="its digest is"), open_content(earlier):
         pytest.fail("it was opened")
 
 
@@ -188,4 +188,4 @@ def test_what_may_not_be_read_is_not_said_to_have_changed(source: Path, monkeypa
     monkeypatch.setattr("echoplaned.worker_contract.content._allocator.open_beneath", refuse)
     with pytest.raises(LoadError, match="Permission denied") as caught, open_content(options):
         pytest.fail("it was opened")
-    assert not isinstance(caught.value, SourceChangedError)
+    assert not isinstance(caught.value, LoadSourceChangedError)

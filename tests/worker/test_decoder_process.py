@@ -159,7 +159,7 @@ def test_whole_distributions(worker: LiveWorker) -> None:
 
 def test_scoring_as_the_model_in_int8(worker: LiveWorker, checkpoints: Checkpoints) -> None:
     """The same as a load in INT8 says, without one; the answers after it are what they were; a model in INT8 refuses."""
-    plain, rounded = score_request("The river rises"), score_request("The river rises", as_int8=True)
+    plain, rounded = score_request("The river rises"), score_request("The river rises", requantised=True)
     before = rows(worker.oip.ModelInfer(plain), "logprobs")[0]
     found = rows(worker.oip.ModelInfer(rounded, metadata=worker.key), "logprobs")[0]
     assert rows(worker.oip.ModelInfer(plain), "logprobs")[0] == before

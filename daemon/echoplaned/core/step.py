@@ -51,7 +51,7 @@ def step(state: State, event: StepInput) -> Step:
     """Apply one fact or command.
 
     Raises:
-        EchoplaneError: a command is refused; nothing has changed. A fact never raises.
+        DaemonError: a command is refused; nothing has changed. A fact never raises.
     """
     transaction = Transaction(state, event_time(event))
     _HANDLERS[type(event)](transaction, event)

@@ -17,11 +17,11 @@ from echoplaned.engine_kinds.builds import package_version
 from echoplaned.engine_kinds.foreign import (
     Build,
     EngineMissingError,
+    EngineRoutes,
     ForeignEngine,
     Launch,
     Listen,
     MetricNames,
-    Routes,
 )
 from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
@@ -107,6 +107,6 @@ KIND: Final = EngineKind(
         arguments=arguments,
         metric_names=lambda _version: MetricNames(),
         listens=Listen.TCP,
-        routes=Routes(health="{health_route}", metrics=""),
+        routes=EngineRoutes(health="{health_route}", metrics=""),
     ),
 )

@@ -63,7 +63,7 @@ class Dialect(StrEnum):
     """``/v1/completions`` with ``logprobs``; with ``return_token_ids`` where ``ForeignEngine.returns_token_ids``."""
 
 
-class Scoring(StrEnum):
+class ScoringMethod(StrEnum):
     """How an engine is asked for the log-probabilities of a given text."""
 
     NONE = "NONE"
@@ -116,7 +116,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class MetricSeries:
     """Samples of one metric, added up.
 
     Attributes:
@@ -167,12 +167,12 @@ class MetricNames:
         figures: what it says of itself.
     """
 
-    steps: tuple[Series, ...] = ()
-    running: tuple[Series, ...] = ()
-    waiting: tuple[Series, ...] = ()
-    ok: tuple[Series, ...] = ()
-    client_errors: tuple[Series, ...] = ()
-    server_errors: tuple[Series, ...] = ()
+    steps: tuple[MetricSeries, ...] = ()
+    running: tuple[MetricSeries, ...] = ()
+    waiting: tuple[MetricSeries, ...] = ()
+    ok: tuple[MetricSeries, ...] = ()
+    client_errors: tuple[MetricSeries, ...] = ()
+    server_errors: tuple[MetricSeries, ...] = ()
     histograms: tuple[tuple[Measure, str], ...] = ()
     figures: tuple[FigureSource, ...] = ()
 
@@ -211,7 +211,7 @@ class FinalCause:
 
 
 @dataclass(frozen=True, slots=True)
-class Routes:
+class EngineRoutes:
     """Paths of the engine's HTTP service.
 
     Attributes:
@@ -258,9 +258,9 @@ class ForeignEngine:
     metric_names: Callable[[str], MetricNames]
     variables: Callable[[Launch], Mapping[str, str]] = _no_variables
     listens: Listen = Listen.TCP
-    routes: Routes = Routes()
+    routes: EngineRoutes = EngineRoutes()
     dialect: Dialect = Dialect.OPENAI
-    scoring: Scoring = Scoring.NONE
+    scoring: ScoringMethod = ScoringMethod.NONE
     returns_token_ids: bool = False
     steps: tuple[LogStep, ...] = ()
     causes: tuple[FinalCause, ...] = ()

@@ -18,8 +18,8 @@ from echoplaned.engine_kinds.foreign import (
     Listen,
     LogStep,
     MetricNames,
-    Scoring,
-    Series,
+    MetricSeries,
+    ScoringMethod,
 )
 from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
@@ -109,9 +109,9 @@ def variables(launch: Launch) -> dict[str, str]:
 def _metrics(_version: str) -> MetricNames:
     # It has neither a counter of requests nor a latency: what does not pass the supervisor is counted by whoever routes it.
     return MetricNames(
-        steps=(Series("llamacpp:n_decode_total"), Series("llamacpp:prompt_tokens_total")),
-        running=(Series("llamacpp:requests_processing"),),
-        waiting=(Series("llamacpp:requests_deferred"),),
+        steps=(MetricSeries("llamacpp:n_decode_total"), MetricSeries("llamacpp:prompt_tokens_total")),
+        running=(MetricSeries("llamacpp:requests_processing"),),
+        waiting=(MetricSeries("llamacpp:requests_deferred"),),
     )
 
 
@@ -157,7 +157,7 @@ KIND: Final = EngineKind(
         variables=variables,
         listens=Listen.SOCKET,
         dialect=Dialect.LLAMA_SERVER,
-        scoring=Scoring.FORCED_TOKENS,
+        scoring=ScoringMethod.FORCED_TOKENS,
         steps=(
             LogStep(r"loading model '", "loading the model"),
             LogStep(r"initializing, n_slots", "making the cache"),

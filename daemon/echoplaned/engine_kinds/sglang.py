@@ -18,8 +18,8 @@ from echoplaned.engine_kinds.foreign import (
     Listen,
     LogStep,
     MetricNames,
-    Scoring,
-    Series,
+    MetricSeries,
+    ScoringMethod,
 )
 from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build, read_release
@@ -152,20 +152,20 @@ def metric_names(version: str) -> MetricNames:
     What it says of requests is what its HTTP service answered: a stream counts as it begins, and one that fails midway as well answered.
     """
     release = read_release(version)
-    steps = [Series("sglang:generation_tokens_total"), Series("sglang:prompt_tokens_total")]
+    steps = [MetricSeries("sglang:generation_tokens_total"), MetricSeries("sglang:prompt_tokens_total")]
     if has(CHANGES, _REALTIME, release):
-        steps.append(Series(_REALTIME))
+        steps.append(MetricSeries(_REALTIME))
 
-    def answers(codes: tuple[str, ...]) -> tuple[Series, ...]:
+    def answers(codes: tuple[str, ...]) -> tuple[MetricSeries, ...]:
         # A release without the counter tells nothing of how requests ended.
         if not has(CHANGES, _RESPONSES, release):
             return ()
-        return (Series(_RESPONSES, (("status_code", codes), ("endpoint", ENDPOINTS))),)
+        return (MetricSeries(_RESPONSES, (("status_code", codes), ("endpoint", ENDPOINTS))),)
 
     return MetricNames(
         steps=tuple(steps),
-        running=(Series("sglang:num_running_reqs"),),
-        waiting=(Series("sglang:num_queue_reqs"),),
+        running=(MetricSeries("sglang:num_running_reqs"),),
+        waiting=(MetricSeries("sglang:num_queue_reqs"),),
         ok=answers(("200",)),
         client_errors=answers(_CLIENT_ERRORS),
         server_errors=answers(_SERVER_ERRORS),
@@ -211,7 +211,7 @@ KIND: Final = EngineKind(
         variables=variables,
         listens=Listen.TCP,
         dialect=Dialect.OPENAI,
-        scoring=Scoring.GENERATE_LOGPROBS,
+        scoring=ScoringMethod.GENERATE_LOGPROBS,
         steps=(
             LogStep(r"server_args=", "reading the configuration"),
             LogStep(r"Load weight begin", "loading the weights"),

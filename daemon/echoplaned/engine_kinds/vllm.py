@@ -7,7 +7,16 @@ from typing import Final
 from echoplaned.core.facts import Task
 from echoplaned.engine_kinds import vllm_family as family
 from echoplaned.engine_kinds.flags import Change, Changes, table
-from echoplaned.engine_kinds.foreign import Build, Dialect, ForeignEngine, Launch, Listen, MetricNames, Routes, Scoring
+from echoplaned.engine_kinds.foreign import (
+    Build,
+    Dialect,
+    EngineRoutes,
+    ForeignEngine,
+    Launch,
+    Listen,
+    MetricNames,
+    ScoringMethod,
+)
 from echoplaned.engine_kinds.kind import EngineKind, KindLimits
 from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build
 
@@ -74,9 +83,9 @@ KIND: Final = EngineKind(
         metric_names=metric_names,
         variables=variables,
         listens=Listen.SOCKET,
-        routes=Routes(load="/load", load_field="server_load"),
+        routes=EngineRoutes(load="/load", load_field="server_load"),
         dialect=Dialect.OPENAI,
-        scoring=Scoring.PROMPT_LOGPROBS,
+        scoring=ScoringMethod.PROMPT_LOGPROBS,
         returns_token_ids=True,
         steps=family.STEPS,
         causes=family.CAUSES,

@@ -10,7 +10,7 @@ from typing import Final
 from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
 from echoplaned.engine_kinds.flags import Changes, has, write_flags
-from echoplaned.engine_kinds.foreign import Figure, FigureSource, FinalCause, Launch, LogStep, MetricNames, Series
+from echoplaned.engine_kinds.foreign import Figure, FigureSource, FinalCause, Launch, LogStep, MetricNames, MetricSeries
 from echoplaned.engine_kinds.kind import Option, OptionType
 from echoplaned.engine_kinds.python_builds import read_release
 from echoplaned.engine_kinds.sizing_options import (
@@ -187,17 +187,17 @@ def metric_names(prefix: str) -> MetricNames:
     """
     ended = f"{prefix}request_success_total"
 
-    def answers(status: str) -> Series:
-        return Series("http_requests_total", (("status", (status,)), ("handler", HANDLERS)))
+    def answers(status: str) -> MetricSeries:
+        return MetricSeries("http_requests_total", (("status", (status,)), ("handler", HANDLERS)))
 
     return MetricNames(
         # Counted at every step of the scheduler. The gauges do not tell: a scheduler that is stopped before a request comes says 0.
-        steps=(Series(f"{prefix}iteration_tokens_total_count"), Series(f"{prefix}generation_tokens_total")),
-        running=(Series(f"{prefix}num_requests_running"),),
-        waiting=(Series(f"{prefix}num_requests_waiting"),),
-        ok=(Series(ended, (("finished_reason", ("stop", "length", "repetition")),)),),
+        steps=(MetricSeries(f"{prefix}iteration_tokens_total_count"), MetricSeries(f"{prefix}generation_tokens_total")),
+        running=(MetricSeries(f"{prefix}num_requests_running"),),
+        waiting=(MetricSeries(f"{prefix}num_requests_waiting"),),
+        ok=(MetricSeries(ended, (("finished_reason", ("stop", "length", "repetition")),)),),
         client_errors=(answers("4xx"),),
-        server_errors=(answers("5xx"), Series(ended, (("finished_reason", ("error",)),))),
+        server_errors=(answers("5xx"), MetricSeries(ended, (("finished_reason", ("error",)),))),
         histograms=(
             (Measure.FIRST_TOKEN, f"{prefix}time_to_first_token_seconds"),
             (Measure.INTER_TOKEN, f"{prefix}inter_token_latency_seconds"),

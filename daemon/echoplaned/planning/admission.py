@@ -24,7 +24,7 @@ def plan_version(
     """Plan a version on the devices as a state has them. Reads the checkpoint's headers where ``known`` is None.
 
     Raises:
-        EchoplaneError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
+        DaemonError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
     spec, taken = question.spec, question.taken_bytes
     request = PlanRequest(
@@ -46,7 +46,7 @@ def size_source(path: Path, question: SizeQuestion, state: State, engine_version
     """Plan a directory that no load has looked at, whether or not its engine would serve it.
 
     Raises:
-        EchoplaneError: what reading and sizing raise.
+        DaemonError: what reading and sizing raise.
     """
     request = PlanRequest(
         source=path,

@@ -31,7 +31,7 @@ def size_batch(
 
     Raises:
         FieldInvalidError: the columns differ in length, or a name is unknown.
-        EchoplaneError: what reading ``source`` raises.
+        DaemonError: what reading ``source`` raises.
     """
     checkpoint = open_source(source)
     shape = replace(complete_shape(checkpoint, asked), context_length=1, max_concurrency=1)

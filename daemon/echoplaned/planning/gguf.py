@@ -51,7 +51,7 @@ def inspect_gguf(path: Path, *, allowed_root: Path | None = None, with_digest: b
     """Read what a GGUF file says, with its parts where it is split; without the digest its header alone is read.
 
     Raises:
-        EchoplaneError: as `echoplaned.planning.survey_model` and `digest_facts` say.
+        DaemonError: as `echoplaned.planning.survey_model` and `digest_facts` say.
     """
     checkpoint = survey_model(path, allowed_root=allowed_root)
     root = (allowed_root or _ANY_ROOT).resolve()

@@ -27,7 +27,7 @@ def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -
 
 
 def serving_fields(plan_refusal: FailureDetail | None) -> tuple[bool, str, str]:
-    """Return a plan's three fields: whether it is serving_fields, the stable reason, and what is wrong."""
+    """Return a plan's three fields: whether it is served, the stable reason, and what is wrong."""
     if plan_refusal is None:
         return True, "", ""
     return False, plan_refusal.reason.value, plan_refusal.message

@@ -89,7 +89,7 @@ def plan_load(request: PlanRequest) -> Plan:
     The same request gives the same plan. Nothing is reserved: that is for whoever owns the state.
 
     Raises:
-        DaemonError: what inspecting and sizing raise. Not find_fitting is an answer (``fits`` is false), not an error.
+        DaemonError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
     checkpoint = open_source(request.source)
     sized = _size(request, checkpoint)

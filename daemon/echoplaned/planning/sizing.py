@@ -54,7 +54,7 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
     """Return what is known of a source: a checkpoint, a directory, a GGUF file or a ``config.json`` alone.
 
     Raises:
-        EchoplaneError: as `echoplaned.planning.survey_model` says.
+        DaemonError: as `echoplaned.planning.survey_model` says.
     """
     return source if isinstance(source, Checkpoint) else survey_model(source)
 
@@ -86,7 +86,7 @@ def size_model(
     Raises:
         FieldInvalidError: a number out of range, an impossible split, or an engine without a profile.
         DtypeUnsupportedError: INT8 would quantise less than half of what is no embedding, or the engine has no such dtype.
-        EchoplaneError: what reading ``source`` raises.
+        DaemonError: what reading ``source`` raises.
     """
     checkpoint = open_source(source)
     shape = complete_shape(checkpoint, asked)
@@ -122,7 +122,7 @@ def find_fitting(
     Both are 0 where nothing fits. A split's rank counts as one device.
 
     Raises:
-        EchoplaneError: as `size_model` says.
+        DaemonError: as `size_model` says.
     """
     checkpoint = open_source(source)
     declared = declared_bytes(sized.shape)

@@ -30,7 +30,7 @@ class Handle(Protocol):
         """Give a command; return the operation that answers it, None for commands without one.
 
         Raises:
-            EchoplaneError: the command was refused, or the store cannot be written; nothing changed.
+            DaemonError: the command was refused, or the store cannot be written; nothing changed.
         """
         ...
 

@@ -101,7 +101,7 @@ class Planning(Protocol):
         """Plan a source that a load would refuse: its size, and why it would not be served.
 
         Raises:
-            EchoplaneError: the files themselves are not sound.
+            DaemonError: the files themselves are not sound.
         """
         ...
 

@@ -234,7 +234,7 @@ class Admission:
     async def _read_headers(self, peer: str, read: Callable[[], T]) -> T:
         """Read a source's headers in a connection's turn.
 
-        FairSemaphore are fair between connections, and end with the caller; a thread's place lasts until what it reads is read.
+        Turns are fair between connections, and end with the caller; a thread's place lasts until what it reads is read.
         """
         async with self._turns.acquire(peer):
             return await self._headers.run(read)
@@ -245,7 +245,7 @@ class Admission:
         operation = _answer(step(state, event))
         known = self._version(event.order.model, event.order.version)
         with contextlib.ExitStack() as stack:
-            # A call that is require_operation by a known operation takes nothing.
+            # A call that a known operation answers takes nothing.
             if operation.operation_id == event.request.operation_id:
                 stack.enter_context(self._shares.reserve(state, operation.operation_id, peer))
                 self._check_limits(event.order)

@@ -53,7 +53,7 @@ async def explain(
         latencies: returns how long a version's requests took.
 
     Raises:
-        EchoplaneError: there is no such resource.
+        DaemonError: there is no such resource.
     """
     state = handle.state
     announces = await _read_announces(handle, state.announce_sequence)

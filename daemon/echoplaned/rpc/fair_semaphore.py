@@ -1,4 +1,4 @@
-"""FairSemaphore at something that few calls may do at once: connections take turns, and each may have so many calls waiting."""
+"""Turns at something that few calls may do at once: connections take turns, and each may have so many calls waiting."""
 
 from __future__ import annotations
 

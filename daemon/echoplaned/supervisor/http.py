@@ -49,7 +49,7 @@ class HttpAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class EngineAddress:
     """Where an engine listens: ``socket``: path of a unix socket; empty: ``port`` on 127.0.0.1."""
 
     socket: str = ""
@@ -114,7 +114,7 @@ class EngineHttp:
         address: where it listens.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: EngineAddress) -> None:
         self._address = address
         self._idle: deque[_Connection] = deque()
 

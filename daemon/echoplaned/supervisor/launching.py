@@ -20,7 +20,7 @@ from echoplaned.engine_kinds.foreign import (
     Listen,
     passed_environment,
 )
-from echoplaned.supervisor.http import Address
+from echoplaned.supervisor.http import EngineAddress
 from echoplaned.worker_contract.order import LoadFailedError, LoadOrder
 
 _GPU: Final = "cuda:"
@@ -42,7 +42,7 @@ class Prepared:
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    address: Address
+    address: EngineAddress
     launch: Launch
 
 
@@ -130,9 +130,9 @@ def engine_of(kind: EngineKind) -> ForeignEngine:
     return kind.foreign
 
 
-def _address(engine: ForeignEngine, build: Build, socket_path: Path) -> Address:
+def _address(engine: ForeignEngine, build: Build, socket_path: Path) -> EngineAddress:
     if (build.listens or engine.listens) is Listen.TCP:
-        return Address(port=_free_port())
+        return EngineAddress(port=_free_port())
     size = len(os.fsencode(socket_path))
     if size > MAX_SOCKET_PATH_BYTES:
         raise LoadFailedError(
@@ -140,7 +140,7 @@ def _address(engine: ForeignEngine, build: Build, socket_path: Path) -> Address:
             "give the daemon a --state-dir with a shorter path"
         )
     socket_path.unlink(missing_ok=True)  # an engine that was killed leaves it
-    return Address(socket=str(socket_path))
+    return EngineAddress(socket=str(socket_path))
 
 
 def _free_port() -> int:

@@ -19,13 +19,13 @@ from echoplaned.engine_kinds.foreign import Build, EngineMissingError
 from echoplaned.supervisor.latencies import Latencies
 from echoplaned.supervisor.launching import Places, Prepared, engine_of, prepare
 from echoplaned.supervisor.log import EngineLog
-from echoplaned.supervisor.oip_service import InferenceService, Served
+from echoplaned.supervisor.oip_service import Served, TranslatingService
 from echoplaned.supervisor.process import EngineProcess
 from echoplaned.supervisor.starting import start_engine
 from echoplaned.supervisor.watching import EngineWatch
 from echoplaned.worker_contract.content import Content, open_content
-from echoplaned.worker_contract.inference.counters import Counters as CallCounters
-from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
+from echoplaned.worker_contract.inference.counters import RequestCounters as CallCounters
+from echoplaned.worker_contract.inference.errors import LoadError, LoadSourceChangedError
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder, WrongPhaseError
 from echoplaned.worker_contract.record import RecordFile, WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Counters, Report, StartProgress
@@ -71,7 +71,7 @@ class Supervisor:
         self._end = end
         self._counters = CallCounters(time.monotonic)
         self._latencies = Latencies(time.monotonic)
-        self.inference = InferenceService(record_file.record.control_key, self._counters, self._latencies)
+        self.inference = TranslatingService(record_file.record.control_key, self._counters, self._latencies)
         self._order: LoadOrder | None = None
         self._loading: asyncio.Task[Loaded] | None = None
         self._build: Build | None = None
@@ -231,7 +231,7 @@ class Supervisor:
             return None
         try:
             return self._sources.enter_context(open_content(order, self._record_file.links_dir))
-        except SourceChangedError as error:
+        except LoadSourceChangedError as error:
             raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error
         except LoadError as error:
             raise LoadFailedError(str(error), retryable=error.retryable) from error
@@ -281,5 +281,5 @@ def _check_unchanged(content: Content) -> None:
     """
     try:
         content.check_unchanged()
-    except SourceChangedError as error:
+    except LoadSourceChangedError as error:
         raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error

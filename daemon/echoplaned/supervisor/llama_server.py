@@ -18,9 +18,9 @@ from echoplaned.supervisor.translating import (
     DEFAULT_MAX_TOKENS,
     NO_TOKEN,
     Generated,
-    Piece,
     Prompt,
-    ScoredText,
+    TextPiece,
+    TextScore,
     error_message,
     lacking,
     number,
@@ -78,7 +78,7 @@ class LlamaServer:
             raise lacking("tokens, content or completion_probabilities")
         return Generated(text, tokens, await self._fill(ids, tokens, told))
 
-    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
         """Generate, and yield each token with its text; tokens within a character come with its last one."""
         ids = await self._ids(prompt)
         request = self._request(ids, sampling)
@@ -91,7 +91,7 @@ class LlamaServer:
                     except ModelFailedError as error:
                         if _HALF_A_CHARACTER not in str(error):
                             raise
-                        yield Piece("", NO_TOKEN, 0.0, last=True)
+                        yield TextPiece("", NO_TOKEN, 0.0, last=True)
                         return
                     last = bool(found.get("stop"))
                     if last or found.get("tokens"):
@@ -105,7 +105,7 @@ class LlamaServer:
             raise NotServingError(str(error)) from error
         raise ModelFailedError("the engine's stream ended without its end")
 
-    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+    async def score(self, prompt: Prompt, *, truncate: bool) -> TextScore:
         """Force each token after those before it, one by one."""
         ids = await self._ids(prompt, truncate=truncate)
         if len(ids) < 2:
@@ -113,7 +113,7 @@ class LlamaServer:
                 "a sequence of one token has nothing to score: each is scored given those before it"
             )
         logprobs = [await self._score_one(ids[:index], ids[index]) for index in range(1, len(ids))]
-        return ScoredText(ids[1:], logprobs)
+        return TextScore(ids[1:], logprobs)
 
     async def _ids(self, prompt: Prompt, *, truncate: bool = False) -> list[int]:
         """Return the tokens of a prompt, those that the model adds to every text included."""
@@ -215,8 +215,8 @@ def _read_event(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _piece(found: dict[str, Any], *, last: bool) -> Piece:
+def _piece(found: dict[str, Any], *, last: bool) -> TextPiece:
     tokens, told = found.get("tokens") or [], found.get("completion_probabilities") or []
     logprob = number(told[-1].get("logprob")) if told else None
     token = int(tokens[-1]) if tokens and logprob is not None else NO_TOKEN
-    return Piece(str(found.get("content", "")), token, logprob if logprob is not None else 0.0, last)
+    return TextPiece(str(found.get("content", "")), token, logprob if logprob is not None else 0.0, last)

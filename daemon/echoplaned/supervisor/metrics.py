@@ -10,7 +10,7 @@ from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
-from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, Series
+from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSeries
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
@@ -18,7 +18,7 @@ _MAX_BUCKETS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MetricSample:
     """One line of the page."""
 
     name: str
@@ -54,7 +54,7 @@ def read_page(text: str, names: MetricNames) -> EngineNumbers:
     wanted = _names(names)
     samples = [one for one in _samples(text) if one.name in wanted]
 
-    def total(series: Iterable[Series]) -> int:
+    def total(series: Iterable[MetricSeries]) -> int:
         return int(sum(_sum(samples, one) for one in series))
 
     return EngineNumbers(
@@ -74,7 +74,7 @@ def _names(names: MetricNames) -> frozenset[str]:
     return frozenset((*(one.name for one in series), *(one.name for one in names.figures), *parts))
 
 
-def _figure(samples: list[Sample], source: FigureSource) -> int:
+def _figure(samples: list[MetricSample], source: FigureSource) -> int:
     """Return a number of the first sample that tells it; 0: none does. Labels have texts like ``None`` where nothing was set."""
     for one in samples:
         if one.name == source.name:
@@ -84,7 +84,7 @@ def _figure(samples: list[Sample], source: FigureSource) -> int:
     return 0
 
 
-def _samples(text: str) -> Iterator[Sample]:
+def _samples(text: str) -> Iterator[MetricSample]:
     for line in text.splitlines():
         found = None if line.startswith("#") else _SAMPLE.match(line)
         if found is None:
@@ -94,10 +94,10 @@ def _samples(text: str) -> Iterator[Sample]:
         except ValueError:
             continue
         if math.isfinite(value):
-            yield Sample(found[1], dict(_LABEL.findall(found[2] or "")), value)
+            yield MetricSample(found[1], dict(_LABEL.findall(found[2] or "")), value)
 
 
-def _sum(samples: list[Sample], series: Series) -> float:
+def _sum(samples: list[MetricSample], series: MetricSeries) -> float:
     return sum(
         one.value
         for one in samples
@@ -105,7 +105,7 @@ def _sum(samples: list[Sample], series: Series) -> float:
     )
 
 
-def _histogram(samples: list[Sample], measure: object, name: str) -> Histogram | None:
+def _histogram(samples: list[MetricSample], measure: object, name: str) -> Histogram | None:
     """Return a histogram whose buckets are cumulative on the page; several label sets are added up."""
     cumulative: dict[float, float] = {}
     for one in samples:

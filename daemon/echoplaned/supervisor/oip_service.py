@@ -21,10 +21,10 @@ from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.supervisor.latencies import Latencies
-from echoplaned.supervisor.translating import NO_TOKEN, Generated, Prompt, ScoredText, Translator
+from echoplaned.supervisor.translating import NO_TOKEN, Generated, Prompt, TextScore, Translator
 from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
-from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.counters import RequestCounters
 from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
 from echoplaned.worker_contract.inference.requests import InferOrder, check_allowed, check_model, check_request
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
@@ -61,7 +61,7 @@ class Served:
     platform: str
 
 
-class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
+class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
     """Answers inference by translation; every answer, errors included, names its version in the trailer ``echoplane-version``.
 
     Args:
@@ -70,7 +70,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         latencies: theirs.
     """
 
-    def __init__(self, control_key: str, counters: Counters, latencies: Latencies) -> None:
+    def __init__(self, control_key: str, counters: RequestCounters, latencies: Latencies) -> None:
         self._control_key = control_key
         self._counters = counters
         self._latencies = latencies
@@ -78,7 +78,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Add inference to a server: its requests are looked at before they are parsed."""
-        handlers = _Handlers()
+        handlers = _TranslatingHandlers()
         oip_grpc.add_GRPCInferenceServiceServicer_to_server(self, cast("grpc.aio.Server", handlers))
         read = reader(self._limits)
         for method in ("ModelInfer", "ModelStreamInfer"):
@@ -226,7 +226,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         return None if self.served is None else BatchLimits(self.served.max_concurrency, self.served.context_length)
 
 
-class _Handlers:
+class _TranslatingHandlers:
     """Stands for a server while the generated code adds a service, and keeps what it adds."""
 
     def __init__(self) -> None:
@@ -297,7 +297,7 @@ def _generation(rows: list[Generated]) -> dict[str, Tensor]:
     return {"text": [row.text.encode() for row in rows], **tensors}
 
 
-def _scores(rows: list[ScoredText]) -> dict[str, Tensor]:
+def _scores(rows: list[TextScore]) -> dict[str, Tensor]:
     """Return scores without whole distributions: no foreign engine gives them at a bearable cost."""
     return _token_tensors([row.token_ids for row in rows], [row.logprobs for row in rows])
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
-from echoplaned.engine_kinds.foreign import ForeignEngine, Scoring
+from echoplaned.engine_kinds.foreign import ForeignEngine, ScoringMethod
 from echoplaned.supervisor.http import BadStatusError, EngineAwayError, EngineHttp
 from echoplaned.supervisor.translating import (
     DEFAULT_MAX_TOKENS,
     NO_TOKEN,
     Generated,
-    Piece,
     Prompt,
-    ScoredText,
+    TextPiece,
+    TextScore,
     error_message,
     lacking,
     number,
@@ -59,7 +59,7 @@ class OpenAi:
             raise lacking("choices[0].text or choices[0].logprobs: without log-probabilities no answer can be judged")
         return Generated(text, [token for token, _ in tokens], [logprob for _, logprob in tokens])
 
-    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
         """Generate, and yield what comes; a stream is good only if it says why it finished."""
         try:
             request = {**self._request(prompt, sampling), "stream": True}
@@ -71,7 +71,7 @@ class OpenAi:
                     tokens = _tokens(choice)
                     last = bool(choice.get("finish_reason"))
                     token, logprob = tokens[-1] if tokens else (NO_TOKEN, 0.0)
-                    yield Piece(str(choice.get("text") or ""), token, logprob, last)
+                    yield TextPiece(str(choice.get("text") or ""), token, logprob, last)
                     if last:
                         return
         except BadStatusError as error:
@@ -80,12 +80,12 @@ class OpenAi:
             raise NotServingError(str(error)) from error
         raise ModelFailedError("the engine's stream ended without a finish_reason")
 
-    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+    async def score(self, prompt: Prompt, *, truncate: bool) -> TextScore:
         """Ask for the log-probabilities of the prompt itself."""
-        if self._engine.scoring not in {Scoring.PROMPT_LOGPROBS, Scoring.GENERATE_LOGPROBS}:
+        if self._engine.scoring not in {ScoringMethod.PROMPT_LOGPROBS, ScoringMethod.GENERATE_LOGPROBS}:
             raise InvalidInputError("this engine cannot score a text: it tells nothing of a prompt's tokens")
         ids = await self._ids(prompt, truncate=truncate)
-        if self._engine.scoring is Scoring.GENERATE_LOGPROBS:
+        if self._engine.scoring is ScoringMethod.GENERATE_LOGPROBS:
             return await self._generate_score(ids)
         request = {
             "model": self._name, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0,
@@ -95,9 +95,9 @@ class OpenAi:
         if not isinstance(told, list) or len(told) != len(ids):
             raise lacking("choices[0].prompt_logprobs")
         logprobs = [_logprob_of(one, token) for one, token in zip(told[1:], ids[1:], strict=True)]
-        return ScoredText(ids[1:], logprobs)
+        return TextScore(ids[1:], logprobs)
 
-    async def _generate_score(self, ids: list[int]) -> ScoredText:
+    async def _generate_score(self, ids: list[int]) -> TextScore:
         """Ask SGLang, whose own route tells of a prompt what its route of OpenAI's does not."""
         request = {
             "input_ids": ids, "sampling_params": {"max_new_tokens": 0, "temperature": 0}, "return_logprob": True,
@@ -108,7 +108,7 @@ class OpenAi:
         told = meta.get("input_token_logprobs") if isinstance(meta, dict) else None
         if not isinstance(told, list) or len(told) != len(ids):
             raise lacking("meta_info.input_token_logprobs")
-        return ScoredText(ids[1:], [_logprob_at(one, token) for one, token in zip(told[1:], ids[1:], strict=True)])
+        return TextScore(ids[1:], [_logprob_at(one, token) for one, token in zip(told[1:], ids[1:], strict=True)])
 
     async def _ids(self, prompt: Prompt, *, truncate: bool) -> list[int]:
         ids = prompt

@@ -8,7 +8,7 @@ import os
 import signal
 from typing import Final
 
-from echoplaned.engine_kinds.foreign import Dialect, ForeignEngine, Scoring
+from echoplaned.engine_kinds.foreign import Dialect, ForeignEngine, ScoringMethod
 from echoplaned.supervisor.http import EngineAwayError, EngineHttp, EngineSlowError
 from echoplaned.supervisor.launching import Prepared
 from echoplaned.supervisor.llama_server import LlamaServer
@@ -41,7 +41,7 @@ async def start_engine(engine: ForeignEngine, prepared: Prepared, process: Engin
     try:
         await translator.open()
         await translator.generate(golden_text(0), Sampling(max_tokens=1))
-        if engine.scoring is not Scoring.NONE:
+        if engine.scoring is not ScoringMethod.NONE:
             await translator.score(golden_text(1), truncate=True)
     except (CallError, EngineAwayError, EngineSlowError) as error:
         if not process.is_alive:

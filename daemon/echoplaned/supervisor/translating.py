@@ -40,7 +40,7 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """A part of a generation, as it comes. ``last``: none follows."""
 
     text: str
@@ -50,7 +50,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredText:
+class TextScore:
     """Every token of a text but the first, given those before it, with natural log-probabilities."""
 
     token_ids: list[int]
@@ -68,11 +68,11 @@ class Translator(Protocol):
         """Generate to the end."""
         ...
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Piece, None]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
         """Generate, and yield the tokens as they come."""
         ...
 
-    async def score(self, prompt: Prompt, *, truncate: bool) -> ScoredText:
+    async def score(self, prompt: Prompt, *, truncate: bool) -> TextScore:
         """Score a text as it stands."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.engine_kinds.foreign import Build, ForeignEngine
-from echoplaned.supervisor.http import Address, EngineAwayError, EngineHttp, EngineSlowError
+from echoplaned.supervisor.http import EngineAddress, EngineAwayError, EngineHttp, EngineSlowError
 from echoplaned.supervisor.memory import MemoryMeter, read_use
 from echoplaned.supervisor.metrics import EngineNumbers, read_page
 from echoplaned.supervisor.process import family_pids
@@ -47,7 +47,9 @@ class EngineWatch:
         changed: told of what is worth a report.
     """
 
-    def __init__(self, engine: ForeignEngine, build: Build, address: Address, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: ForeignEngine, build: Build, address: EngineAddress, changed: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._names = engine.metric_names(build.metrics_version)
         self._http = EngineHttp(address)

@@ -87,7 +87,7 @@ class FakeHandle:
         """Apply a command and all that follows from it.
 
         Raises:
-            EchoplaneError: it was refused, or ``fail_store`` is in force.
+            DaemonError: it was refused, or ``fail_store`` is in force.
         """
         self.submitted.append(command)
         replied = self._apply(command)

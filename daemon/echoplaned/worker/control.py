@@ -12,7 +12,7 @@ from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.tracing import Tracer
 from echoplaned.worker.worker import Serving, Worker
-from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
+from echoplaned.worker_contract.inference.errors import LoadError, LoadSourceChangedError
 from echoplaned.worker_contract.order import Loaded, LoadFailedError, LoadOrder
 from echoplaned.worker_contract.report import CounterFlags, Counters, Memory, Report
 
@@ -49,7 +49,7 @@ class EmbeddedLeader:
         try:
             options = replace(read_options(order), links_dir=self._worker.links_dir)
             serving = await self._worker.load(options)
-        except SourceChangedError as error:
+        except LoadSourceChangedError as error:
             raise LoadFailedError(str(error), reason=Reason.SOURCE_CHANGED) from error
         except LoadError as error:
             raise LoadFailedError(str(error), retryable=error.retryable) from error

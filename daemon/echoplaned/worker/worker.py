@@ -17,7 +17,7 @@ from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
 from echoplaned.worker.tracing import Tracer
-from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.counters import RequestCounters
 from echoplaned.worker_contract.inference.errors import LoadError
 from echoplaned.worker_contract.order import WrongPhaseError
 from echoplaned.worker_contract.record import RecordFile, WorkerPhase
@@ -57,7 +57,7 @@ class Worker:
         self._loading: asyncio.Task[Serving] | None = None
         self._options: LoadOptions | None = None
         self._changed = asyncio.Event()
-        self.counters = Counters(clock)
+        self.counters = RequestCounters(clock)
         self.serving: Serving | None = None
         self.draining = False
         self.failure = ""

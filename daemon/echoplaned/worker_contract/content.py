@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from echoplaned import _allocator
 from echoplaned.core.facts import SourceContent, SourceFile
-from echoplaned.worker_contract.inference.errors import LoadError, SourceChangedError
+from echoplaned.worker_contract.inference.errors import LoadError, LoadSourceChangedError
 
 _ANY_ROOT: Final = "/"
 _MAX_FILES: Final = 10_000
@@ -73,12 +73,12 @@ class Content:
         """Compare every file with what it was when it was opened; to be called when all of it has been read.
 
         Raises:
-            SourceChangedError: one was written meanwhile, so nobody knows what was read.
+            LoadSourceChangedError: one was written meanwhile, so nobody knows what was read.
         """
         for one in self._opened:
             now = one.look()
             if now != one.file:
-                raise SourceChangedError(f"{one.file.name} was written while it was read; {_ADVICE}")
+                raise LoadSourceChangedError(f"{one.file.name} was written while it was read; {_ADVICE}")
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def open_content(options: OrderedSource, links_dir: Path | None = None) -> Itera
     ``links_dir``: where links to the open files are while they are read, by this process or another one; None: in a new directory.
 
     Raises:
-        SourceChangedError: they do not, or one of them has gone.
+        LoadSourceChangedError: they do not, or one of them has gone.
         LoadError: a file cannot be opened.
     """
     ordered = _named_files(options)
@@ -120,7 +120,7 @@ def _named_files(options: OrderedSource) -> SourceContent:
     try:
         contents = _allocator.inspect(source).contents
     except _allocator.AllocatorError as error:
-        raise SourceChangedError(f"the checkpoint is not what was ordered: {error}; {_ADVICE}") from error
+        raise LoadSourceChangedError(f"the checkpoint is not what was ordered: {error}; {_ADVICE}") from error
     return SourceContent(_ANY_ROOT, tuple(SourceFile(*one) for one in contents))
 
 
@@ -138,7 +138,7 @@ def _open(root: str, file: SourceFile, *, is_ordered: bool) -> _Opened:
     """Open a file beneath a root.
 
     Raises:
-        SourceChangedError: what was ordered is not there any more, or a link leads out of the root.
+        LoadSourceChangedError: what was ordered is not there any more, or a link leads out of the root.
         LoadError: it cannot be opened.
     """
     try:
@@ -146,7 +146,7 @@ def _open(root: str, file: SourceFile, *, is_ordered: bool) -> _Opened:
     except OSError as error:
         message = f"{file.name} cannot be opened as it was: {error.strerror or error}"
         if is_ordered and not isinstance(error, PermissionError):
-            raise SourceChangedError(f"{message}; {_ADVICE}") from error
+            raise LoadSourceChangedError(f"{message}; {_ADVICE}") from error
         raise LoadError(message) from error
     return _Opened(descriptor, _identify(file.name, file.path, descriptor))
 
@@ -160,7 +160,7 @@ def _check_ordered(options: OrderedSource, content: Content) -> None:
     """Compare with the order: by identity, and by the digest of the content where one file's identity is another one.
 
     Raises:
-        SourceChangedError: the content is not the one that was ordered.
+        LoadSourceChangedError: the content is not the one that was ordered.
     """
     differing: list[tuple[SourceFile | None, SourceFile]] = [(None, one) for one in content.files]
     if options.content is not None:
@@ -176,7 +176,7 @@ def _check_ordered(options: OrderedSource, content: Content) -> None:
         return
     told = "; ".join(_difference(ordered, found) for ordered, found in differing[:3] if ordered is not None)
     what = told or f"its digest is {digest}, and {options.digest} was ordered"
-    raise SourceChangedError(f"the checkpoint is not what was ordered: {what}; {_ADVICE}")
+    raise LoadSourceChangedError(f"the checkpoint is not what was ordered: {what}; {_ADVICE}")
 
 
 def _difference(ordered: SourceFile, found: SourceFile) -> str:

@@ -53,7 +53,7 @@ def ads_source() -> config_source_pb2.ConfigSource:
 def pack_any(message: Message) -> any_pb2.Any:
     """Return the message in an Any, deterministically serialised."""
     wrapped = any_pb2.Any()
-    wrapped.Pack(cast(any_pb2.Any, message), deterministic=True)  # any message may be pack_any; the stub names one
+    wrapped.Pack(cast(any_pb2.Any, message), deterministic=True)  # any message may be packed; the stub names one
     return wrapped
 
 

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 
 from echoplane.worker.v1 import worker_pb2
-from echoplaned.worker_contract.inference.counters import Counters
+from echoplaned.worker_contract.inference.counters import RequestCounters
 
 if TYPE_CHECKING:
     _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
@@ -26,7 +26,7 @@ class CallCounter(_Interceptor):
         counters: where they are counted.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: RequestCounters) -> None:
         self._counters = counters
 
     async def intercept_service(

@@ -13,7 +13,7 @@ class Call:
 
     __slots__ = ("_counters", "_ended")
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: RequestCounters) -> None:
         self._counters = counters
         self._ended = False
 
@@ -47,7 +47,7 @@ class Call:
         return True
 
 
-class Counters:
+class RequestCounters:
     """Running totals; owned by the event loop.
 
     Args:

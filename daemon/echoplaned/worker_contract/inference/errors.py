@@ -74,5 +74,5 @@ class LoadError(Exception):
         self.retryable = retryable
 
 
-class SourceChangedError(LoadError):
+class LoadSourceChangedError(LoadError):
     """The checkpoint is not the one that was ordered. Final: a version is its content."""
