@@ -148,6 +148,8 @@ class WatchedInstance:
         self.key = key
         self.leader = leader
         self.stopping = False
+        # Its steps are listened to: a probe would be one.
+        self.is_quieting = False
         self.stuck = False
         self.measured_bytes: int | None = None
         self.reported_tokens = 0
@@ -285,6 +287,8 @@ class WatchedInstance:
     def wants_probe(self, *, now: bool = False) -> bool:
         """Whether it serves, and a probe is due. ``now``: one is due anyway."""
         serves = self.is_serving and self.is_accepted and not self.stopping and not self.stuck
+        if self.is_quieting:
+            return False
         return serves and (now or self.progress.wants_probe(self._clock()))
 
     def probe_began(self) -> None:

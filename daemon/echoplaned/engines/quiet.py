@@ -16,11 +16,20 @@ SETTLE_S: Final = 1.0
 async def wait_until_quiet(watched: WatchedInstance) -> None:
     """Return when an engine reports no call in flight and none that arrived lately.
 
-    One that counts neither is quiet when its model made no step for ``QUIET_S``: unset is not zero.
+    One that counts neither is quiet when its model made no step for ``QUIET_S``: unset is not zero. The daemon's own probes are steps
+    as well, and come more often than that, so none is sent meanwhile; a model that hangs then is ended by the drain's deadline.
     """
+    try:
+        await _wait_until_quiet(watched)
+    finally:
+        watched.is_quieting = False
+
+
+async def _wait_until_quiet(watched: WatchedInstance) -> None:
     steps, still_s = -1, 0.0
     while True:
         report = await watched.next_report()
+        watched.is_quieting = not report.flags.counts_arrivals
         if report.flags.counts_arrivals:
             if report.counters.in_flight == 0 and (report.idle_s is None or report.idle_s >= QUIET_S):
                 return
