@@ -33,7 +33,7 @@ ENGINE = "llama_cpp"
 QUESTION = "What is the capital of France?"
 WANTED = "Paris"
 FIRST, SECOND = 512, 1024
-PAUSE_S = 0.2
+PAUSE_S = 0.02
 WAIT_S = 900.0
 START_S = 120.0
 
@@ -206,7 +206,7 @@ def tell(folder: Path, steps: Steps) -> bool:
         raise
     else:
         contexts = (first_context, second_context) == (FIRST, SECOND)
-        return WANTED in first and WANTED in second and contexts and outcome == "PROMOTED" and not traffic.failures
+        return WANTED in first and WANTED in second and contexts and outcome == "SUCCEEDED" and not traffic.failures
     finally:
         daemon.clean()
 
