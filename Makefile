@@ -130,7 +130,8 @@ lint-protos: setup
 	@echo "== lint: protos"
 	@cd proto && ../$(BIN)/buf lint
 	@if git cat-file -e $(LAST_RELEASE)^{commit} 2>/dev/null; then \
-		cd proto && ../$(BIN)/buf breaking --against "$$(git rev-parse --path-format=absolute --git-common-dir)#ref=$(LAST_RELEASE),subdir=proto"; \
+		old="$$(mktemp -d)" && git archive $(LAST_RELEASE) proto | tar --extract --directory "$$old" \
+			&& (cd proto && ../$(BIN)/buf breaking --against "$$old/proto"); code=$$?; rm -rf "$$old"; exit $$code; \
 	else echo "== lint: no history here, so the protos are not compared with the last release"; fi
 
 format: setup  ## format Python and Rust
