@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -274,6 +275,6 @@ def test_an_engine_that_is_not_there_is_told_before_a_port_is_bound(
         said = capsys.readouterr().err
         assert "there is no llama-server at '/nonexistent'" in said
         assert "--engine" in said
-    line = f"command={sys.executable} {{model}} {{port}}"
+    line = f"command={shlex.quote(sys.executable)} {{model}} {{port}}"
     assert root.main(["check", *state, "--engine", line]) == 0
     assert "engine command: command (" in capsys.readouterr().out

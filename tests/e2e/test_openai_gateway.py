@@ -82,7 +82,7 @@ async def asking(url: str) -> AsyncIterator[Counter[int]]:
 def load(client: Client) -> None:
     """Load the model for the first time."""
     request = models_pb2.LoadModelRequest(
-        model_id=MODEL, version_id="v1", source_uri=model_file().as_uri(), engine="llama_cpp", context_length=256,
+        model_id=MODEL, version_id="v1", source_uri=f"file:{model_file()}", engine="llama_cpp", context_length=256,
         max_concurrency=2,
     )  # fmt: skip
     client.wait(client.load_model(request), e.LOAD_S)
@@ -91,7 +91,7 @@ def load(client: Client) -> None:
 def update(client: Client) -> rollouts_pb2.Rollout:
     """Update to a longer context, and return the rollout once it is over."""
     request = models_pb2.UpdateModelRequest(
-        model_id=MODEL, version_id="v2", source_uri=model_file().as_uri(), engine="llama_cpp", context_length=512,
+        model_id=MODEL, version_id="v2", source_uri=f"file:{model_file()}", engine="llama_cpp", context_length=512,
         max_concurrency=2,
         policy=e.fast_policy(stages_percent=(50, 100), probe_count=3, stage_max_s=240, echo=ECHO),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_a_wrong_setting_is_told_at_the_start(text: str, says: str) -> None:
 
 def test_labels_are_engines_of_their_own() -> None:
     """Two builds of one kind stand side by side; both are planned as the kind."""
-    line = f"{sys.executable} {{model}} {{port}}"
+    line = f"{shlex.quote(sys.executable)} {{model}} {{port}}"
     kinds = configure_kinds((f"command={line}", f"command-next={line}"))
     names = {kind.name for kind in kinds if kind.is_configured}
     assert names == {"torch", "command", "command-next"}

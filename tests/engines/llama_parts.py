@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +45,9 @@ def llama_kind() -> EngineKind:
 
 def command_kind() -> EngineKind:
     """Return the same binary as any command with a health route."""
+    server = shlex.quote(str(server_file()))
     line = (
-        f"{server_file()} --model {{model}} --alias {{name}} --host 127.0.0.1 --port {{port}} --device none --no-ui --offline"
+        f"{server} --model {{model}} --alias {{name}} --host 127.0.0.1 --port {{port}} --device none --no-ui --offline"
         " --ctx-size {total_context_length} --parallel {max_concurrency} --fit off --cache-ram 0 --threads 1 --threads-batch 1"
     )
     return configure(f"command={line}", KINDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
@@ -36,7 +37,7 @@ LIMITS = KindLimits(start_quiet_s=6.0, start_silence_s=20.0)
 
 def odd_kind(how: str) -> EngineKind:
     """Return an engine that behaves as the word says."""
-    line = f"{sys.executable} -S {ENGINE} {how} {{port}} {{model}}"
+    line = f"{shlex.quote(sys.executable)} -S {shlex.quote(str(ENGINE))} {how} {{port}} {{model}}"
     return replace(configure(f"command={line}", KINDS), limits=LIMITS)
 
 

@@ -280,8 +280,12 @@ async def _answer(served: Served, order: InferOrder) -> dict[str, Tensor]:
             else:
                 generate = served.translator.generate
                 made = [group.create_task(generate(one, order.sampling)) for one in _prompts(order)]
-    except* CallError as errors:
-        raise _first(errors) from None
+    except BaseExceptionGroup as errors:
+        # What is raised within `except*` is put into a group again (PEP 654), by some releases of Python and not by others.
+        refused = errors.subgroup(CallError)
+        if refused is None:
+            raise
+        raise _first(refused) from None
     if order.scoring is not None:
         return _scores([one.result() for one in scored])
     return _generation([one.result() for one in made])
