@@ -25,10 +25,6 @@ import grpc
 from echoplane.inference import grpc_service_pb2 as oip, grpc_service_pb2_grpc as oip_grpc
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 
-if user := int(sys.argv[2]):
-    os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
 channel = grpc.insecure_channel(sys.argv[1])
 control, infer = worker_pb2_grpc.WorkerServiceStub(channel), oip_grpc.GRPCInferenceServiceStub(channel)
 costly = oip.ModelInferRequest(model_name="held")
@@ -42,6 +38,10 @@ calls = {
     "WatchTraces": lambda: next(control.WatchTraces(worker_pb2.WatchTracesRequest(fraction=1), timeout=20)),
     "ModelInfer": lambda: infer.ModelInfer(costly, timeout=20),
 }
+if user := int(sys.argv[2]):
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 for name, call in calls.items():
     try:
         call()
