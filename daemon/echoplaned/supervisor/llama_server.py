@@ -7,7 +7,6 @@ probability without the bias.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -21,10 +20,10 @@ from echoplaned.supervisor.translating import (
     Prompt,
     TextPiece,
     TextScore,
-    error_message,
     lacking,
     number,
     post,
+    read_event,
     refuse,
 )
 from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
@@ -87,7 +86,7 @@ class LlamaServer:
             async with aclosing(self._http.lines("/completion", {**request, "stream": True})) as lines:
                 async for line in lines:
                     try:
-                        found = _read_event(line)
+                        found = read_event(line)
                     except ModelFailedError as error:
                         if _HALF_A_CHARACTER not in str(error):
                             raise
@@ -202,17 +201,6 @@ class LlamaServer:
         if value is None:
             raise lacking(f"the log-probability of token {token}")
         return value
-
-
-def _read_event(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise ModelFailedError("the engine's stream holds what is no JSON") from error
-    # A stream that fails goes on with status 200.
-    if not isinstance(found, dict) or "error" in found:
-        raise ModelFailedError(error_message(found) or "the engine's stream failed")
-    return found
 
 
 def _piece(found: dict[str, Any], *, last: bool) -> TextPiece:

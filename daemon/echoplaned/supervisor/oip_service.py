@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import grpc
 import numpy as np
@@ -27,7 +27,8 @@ from echoplaned.worker_contract.golden import PROBE_MARK
 from echoplaned.worker_contract.inference.counters import RequestCounters
 from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
 from echoplaned.worker_contract.inference.requests import InferOrder, check_allowed, check_model, check_request
-from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
+from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
 from echoplaned.worker_contract.inference.tensors import Tensor, write_output
 
 VERSION_TRAILER: Final = "echoplane-version"
@@ -78,13 +79,7 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Add inference to a server: its requests are looked at before they are parsed."""
-        handlers = _TranslatingHandlers()
-        oip_grpc.add_GRPCInferenceServiceServicer_to_server(self, cast("grpc.aio.Server", handlers))
-        read = reader(self._limits)
-        for method in ("ModelInfer", "ModelStreamInfer"):
-            handlers.by_method[method] = handlers.by_method[method]._replace(request_deserializer=read)
-        name = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers.by_method),))
+        add_screened(self, self._limits, server)
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
         """The process answers, so it lives."""
@@ -135,7 +130,7 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
             try:
                 served = self._serving()
                 context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
-                parsed = _parsed(request)
+                parsed = require_parsed(request)
                 order = _read(parsed, served, is_daemon=is_daemon)
                 response = _response(parsed, served, order, await _answer(served, order))
             except CallError as error:
@@ -198,7 +193,7 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         served = self._serving()
         context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
-        parsed = _parsed(request)
+        parsed = require_parsed(request)
         order = _read(parsed, served, is_daemon=is_daemon)
         if order.scoring is not None:
             response = _response(parsed, served, order, await _answer(served, order))
@@ -224,32 +219,6 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
 
     def _limits(self) -> BatchLimits | None:
         return None if self.served is None else BatchLimits(self.served.max_concurrency, self.served.context_length)
-
-
-class _TranslatingHandlers:
-    """Stands for a server while the generated code adds a service, and keeps what it adds."""
-
-    def __init__(self) -> None:
-        self.by_method: dict[str, Any] = {}
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Leave out what comes by name as well."""
-
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """Keep a service's handlers."""
-        del service
-        self.by_method.update(handlers)
-
-
-def _parsed(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
-    """Return a request that was parsed.
-
-    Raises:
-        InvalidInputError: it was not worth it.
-    """
-    if isinstance(request, Unread):
-        raise InvalidInputError(request.why)
-    return request
 
 
 def _read(request: oip.ModelInferRequest, served: Served, *, is_daemon: bool) -> InferOrder:

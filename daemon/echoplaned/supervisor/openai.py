@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
@@ -16,10 +15,10 @@ from echoplaned.supervisor.translating import (
     Prompt,
     TextPiece,
     TextScore,
-    error_message,
     lacking,
     number,
     post,
+    read_event,
     refuse,
 )
 from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
@@ -67,7 +66,7 @@ class OpenAi:
                 async for line in lines:
                     if line == _DONE:
                         break
-                    choice = _choice(_read_event(line))
+                    choice = _choice(read_event(line))
                     tokens = _tokens(choice)
                     last = bool(choice.get("finish_reason"))
                     token, logprob = tokens[-1] if tokens else (NO_TOKEN, 0.0)
@@ -183,13 +182,3 @@ def _logprob_at(one: object, token: int) -> float:
     if value is None:
         raise lacking(f"the log-probability of token {token}")
     return value
-
-
-def _read_event(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise ModelFailedError("the engine's stream holds what is no JSON") from error
-    if not isinstance(found, dict) or "error" in found:
-        raise ModelFailedError(error_message(found) or "the engine's stream failed")
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
@@ -118,6 +119,21 @@ def error_message(found: object) -> str:
     inner = found.get("error", found) if isinstance(found, dict) else found
     text = inner.get("message", "") if isinstance(inner, dict) else inner
     return str(text)[:_MAX_MESSAGE] if text and isinstance(text, (str, int)) else ""
+
+
+def read_event(line: bytes) -> dict[str, Any]:
+    """Return one event of an engine's stream.
+
+    Raises:
+        ModelFailedError: it is no JSON object, or an error: a stream that fails goes on with status 200.
+    """
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ModelFailedError("the engine's stream holds what is no JSON") from error
+    if not isinstance(found, dict) or "error" in found:
+        raise ModelFailedError(error_message(found) or "the engine's stream failed")
+    return found
 
 
 def number(value: object) -> float | None:

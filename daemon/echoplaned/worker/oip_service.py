@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import grpc
 import numpy as np
@@ -21,9 +21,10 @@ from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving, Worker
 from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
-from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
+from echoplaned.worker_contract.inference.errors import Blame, CallError, NotServingError
 from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
-from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
+from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
+from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
 from echoplaned.worker_contract.inference.tensors import Tensor, write_output
 
 VERSION_TRAILER: Final = "echoplane-version"
@@ -97,7 +98,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
-                parsed = _parsed(request)
+                parsed = require_parsed(request)
                 order = await _order(parsed, serving, caller)
                 response = await _answer(parsed, serving, order, caller.origin)
             except CallError as error:
@@ -117,7 +118,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             with self._worker.counters.begin() as call:
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
-                    async with aclosing(self._stream_one(_parsed(request), context)) as responses:
+                    async with aclosing(self._stream_one(require_parsed(request), context)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
                 except CallError as error:
@@ -184,30 +185,9 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         context.set_trailing_metadata(((VERSION_TRAILER, serving.model.options.instance.version.version),))
 
 
-class _Handlers:
-    """Stands for a server while the generated code adds a service, and keeps what it adds."""
-
-    def __init__(self) -> None:
-        self.by_method: dict[str, Any] = {}
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Leave out what comes by name as well."""
-
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """Keep a service's handlers."""
-        del service
-        self.by_method.update(handlers)
-
-
 def add_inference(service: InferenceService, worker: Worker, server: grpc.aio.Server) -> None:
     """Add inference to a server: its requests are looked at before they are parsed."""
-    handlers = _Handlers()
-    oip_grpc.add_GRPCInferenceServiceServicer_to_server(service, cast("grpc.aio.Server", handlers))
-    read = reader(lambda: _batch_limits(worker))
-    for method in ("ModelInfer", "ModelStreamInfer"):
-        handlers.by_method[method] = handlers.by_method[method]._replace(request_deserializer=read)
-    name = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers.by_method),))
+    add_screened(service, lambda: _batch_limits(worker), server)
 
 
 def _batch_limits(worker: Worker) -> BatchLimits | None:
@@ -215,17 +195,6 @@ def _batch_limits(worker: Worker) -> BatchLimits | None:
         return None
     options = worker.serving.model.options
     return BatchLimits(options.max_concurrency, options.context_length)
-
-
-def _parsed(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
-    """Return a request that was parsed.
-
-    Raises:
-        InvalidInputError: it was not worth it.
-    """
-    if isinstance(request, Unread):
-        raise InvalidInputError(request.why)
-    return request
 
 
 def _short_id(request: oip.ModelInferRequest | Unread) -> str:
