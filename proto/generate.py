@@ -24,7 +24,12 @@ ENVIRONMENT = ROOT / ".venv-proto"
 # mypy-protobuf writes the types of the service stubs; everything else is protoc's own output.
 REQUIREMENTS = ("grpcio-tools==1.72.2", "mypy-protobuf==3.6.0", "setuptools<81")
 
-SOURCES = ("echoplane/v1/*.proto", "echoplane/worker/v1/*.proto", "third_party/echoplane/inference/*.proto")
+SOURCES = (
+    "echoplane/v1/*.proto",
+    "echoplane/gateway/v1/*.proto",
+    "echoplane/worker/v1/*.proto",
+    "third_party/echoplane/inference/*.proto",
+)
 MESSAGES = ("--python_out=.", "--pyi_out=.")
 VALIDATE = "buf/validate/validate.proto"
 OPERATIONS = "google/longrunning/operations.proto"
@@ -37,6 +42,8 @@ REWRITES = {
 }
 PACKAGES = {
     "echoplane/v1": "Messages and services of the API, version 1.",
+    "echoplane/gateway": "What the daemon's HTTP gateway asks of it.",
+    "echoplane/gateway/v1": "What the daemon's HTTP gateway asks of it, version 1.",
     "echoplane/worker": "What the daemon asks of an embedded engine process.",
     "echoplane/worker/v1": "What the daemon asks of an embedded engine process, version 1.",
     "echoplane/inference": "The Open Inference Protocol's gRPC service.",

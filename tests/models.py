@@ -34,6 +34,11 @@ class Checkpoints:
         return self._once("decoder", make.make_decoder)
 
     @property
+    def chatting(self) -> Path:
+        """The decoder with a chat template."""
+        return self._once("chatting", lambda out: make.add_chat_template(self.decoder, out))
+
+    @property
     def poisoned(self) -> Path:
         """The encoder with one NaN in its weights."""
         return self._once("poisoned", lambda out: make.poison(self.encoder, out))

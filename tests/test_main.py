@@ -22,9 +22,11 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.errors import EchoplaneError
 from echoplane.v1 import models_pb2
 from echoplaned import __main__ as root
+from echoplaned import composition, serving
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.events import Recovered
 from echoplaned.core.queries import owned_engines
+from echoplaned.engine_kinds import installed
 from echoplaned.runtime.clock import boot_moments
 from echoplaned.runtime.ids import new_id
 from echoplaned.settings import Settings, load_settings
@@ -67,12 +69,12 @@ def settings_for(state_dir: Path, **more: object) -> Settings:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[root.Daemon]:
+async def running(settings: Settings) -> AsyncIterator[composition.Daemon]:
     """Assemble a daemon over a real store and run it in this process."""
     settings.state_dir.mkdir(mode=0o700, exist_ok=True)
     with closing(SqlStore.open(settings.state_dir)) as store:
-        daemon = root.assemble(settings, store)
-        task = asyncio.create_task(root.run(daemon))
+        daemon = composition.assemble(settings, store)
+        task = asyncio.create_task(serving.run(daemon))
         try:
             yield daemon
         finally:
@@ -136,7 +138,7 @@ async def test_a_state_is_read_and_only_its_evidence_stays(tmp_path: Path) -> No
         state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), builders.order()))
         store.commit(old, state, ())
         EvidenceFiles(tmp_path).save("r-over", b"evidence")
-        daemon = root.assemble(settings, store)
+        daemon = composition.assemble(settings, store)
         assert set(daemon.loop.state.models) == {"m"}
         assert EvidenceFiles(tmp_path).load("r-over") is None
         assert owned_engines(daemon.loop.state) == {
@@ -154,9 +156,9 @@ async def test_a_taken_address_is_said(tmp_path: Path) -> None:
         other = settings.model_copy(update={"state_dir": tmp_path / "two"})
         other.state_dir.mkdir(mode=0o700)
         with closing(SqlStore.open(other.state_dir)) as store:
-            daemon = root.assemble(other, store)
-            with pytest.raises(root.ListenError, match=str(settings.listen)):
-                await root.run(daemon)
+            daemon = composition.assemble(other, store)
+            with pytest.raises(serving.ListenError, match=str(settings.listen)):
+                await serving.run(daemon)
             await daemon.loop.close()
 
 
@@ -176,13 +178,13 @@ async def test_a_clock_that_was_set_while_it_was_away_is_noticed(tmp_path: Path)
     settings = settings_for(tmp_path / "state", test_wall_offset_file=offset)
     settings.state_dir.mkdir(mode=0o700)
     offset.write_text("0")
-    clock = root.steady_clock(settings)
+    clock = composition.steady_clock(settings)
     with closing(SqlStore.open(settings.state_dir, now=boot_moments(clock))) as store:
         state = builders.run(builders.empty_state(), LoadVersion(Request(clock(), "o1"), builders.order()))
         store.commit(store.load(), state, ())
         for ahead_s in (3600.0, -3600.0):
             offset.write_text(str(ahead_s))
-            daemon = root.assemble(settings, store)
+            daemon = composition.assemble(settings, store)
             assert daemon.clock_shift_s == pytest.approx(ahead_s, abs=60.0)
             started_s = daemon.loop.state.models["m"].versions["v1"].load_started_s
             await daemon.loop.handle(Recovered(daemon.clock(), (), daemon.clock_shift_s))
@@ -217,6 +219,18 @@ def test_check_says_every_setting(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "standby_workers: 3" in said
     assert any(line.startswith("device host:") for line in said)
     assert any("no --model-root" in line for line in said)
+
+
+def test_check_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is not installed has a line with the command, and a host without any is warned of."""
+    monkeypatch.setattr(installed, "find_spec", lambda _module: None)
+    assert root.main(["check", "--state-dir", str(tmp_path / "state")]) == 0
+    said = capsys.readouterr().out
+    assert "engine torch: none, torch, transformers" in said
+    assert "run `pip install 'echoplaned[torch]'`" in said
+    assert "warning: no engine can be started here" in said
 
 
 def test_wrong_settings_are_all_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,4 +291,20 @@ def test_an_engine_that_is_not_there_is_told_before_a_port_is_bound(
         assert "--engine" in said
     line = f"command={shlex.quote(sys.executable)} {{model}} {{port}}"
     assert root.main(["check", *state, "--engine", line]) == 0
-    assert "engine command: command (" in capsys.readouterr().out
+    assert "engine command: (" in capsys.readouterr().out
+
+
+def test_the_gateways_envoy_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``check`` names its version; a missing one is told with what to install, and a path without room for sockets too."""
+    flags = ["--state-dir", str(tmp_path / "s"), "--gateway-listen", "127.0.0.1:8480"]
+    assert root.main(["check", *flags]) == 0
+    assert "gateway: Envoy 1." in capsys.readouterr().out
+    long = ["--state-dir", str(tmp_path / ("x" * 100)), "--gateway-listen", "127.0.0.1:8480"]
+    assert root.main(["check", *long]) == 2
+    assert "move --state-dir" in capsys.readouterr().err
+    monkeypatch.setattr("echoplaned.gateway.binary.shutil.which", lambda *_args, **_more: None)
+    for command in ("check", "serve"):
+        assert root.main([command, *flags]) == 2
+        assert "echoplaned[gateway]" in capsys.readouterr().err

@@ -23,13 +23,17 @@ CRATES = sorted(
 
 # A room imports rooms of a lower level, and itself. What is on one level stands apart.
 LEVELS: Mapping[str, int] = {
-    "__main__": 4,
-    **dict.fromkeys(("rpc", "telemetry", "gateway"), 3),
+    "__main__": 7,
+    "serving": 6,
+    "composition": 5,
+    "front_door": 4,
+    **dict.fromkeys(("rpc", "telemetry", "gateway", "up"), 3),
     **dict.fromkeys(("engines", "gates", "xds", "planning", "store", "security"), 3),
     **dict.fromkeys(("worker", "supervisor"), 3),
     **dict.fromkeys(("runtime", "command_line"), 2),
     **dict.fromkeys(("ports", "settings", "engine_kinds", "worker_contract"), 1),
     "core": 0,
+    "addresses": 0,
     "dtesn": 0,
 }
 

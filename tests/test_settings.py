@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from echoplaned.addresses import Address
 from echoplaned.core.failure import Reason
-from echoplaned.settings import Address, LogLevel, Settings, SettingsInvalidError, load_settings
+from echoplaned.settings import LogLevel, Settings, SettingsInvalidError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +167,30 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_says_what_it_is() -> None:
     """The help text of each flag comes from here."""
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_gateway_is_off_and_on_loopback() -> None:
+    """Nothing is started without the flag; an address without a port, or one that is taken, is refused with what to do."""
+    assert load_settings({}).gateway_listen is None
+    assert str(load_settings({"gateway_listen": "127.0.0.1:8480"}).gateway_listen) == "127.0.0.1:8480"
+    assert "--gateway-listen" in violations(gateway_listen="127.0.0.1:0")["gateway_listen"]
+    assert "--listen" in violations(listen="127.0.0.1:1", gateway_listen="127.0.0.1:1")["gateway_listen"]
+    assert (
+        "--metrics-listen" in violations(metrics_listen="127.0.0.1:1", gateway_listen="127.0.0.1:1")["gateway_listen"]
+    )
+
+
+@pytest.mark.parametrize("listening", ["0.0.0.0:8480", "[::]:8480", "192.0.2.1:8480"])
+def test_other_machines_need_tls_and_keys(listening: str, tmp_path: Path) -> None:
+    """An address that other machines reach is refused without TLS and keys, whichever is missing; the text names both flags."""
+    given = {"gateway_tls_dir": str(tmp_path), "gateway_keys": "required"}
+    assert str(load_settings({"gateway_listen": listening, **given}).gateway_listen) == listening
+    for missing in ({}, {"gateway_keys": "required"}, {"gateway_tls_dir": str(tmp_path)}):
+        (text,) = violations(gateway_listen=listening, **missing).values()
+        assert "--gateway-tls-dir DIR" in text
+        assert "--gateway-keys required" in text
+    wrong = violations(gateway_listen=listening, gateway_tls_dir="a\0b", gateway_keys="perhaps")
+    assert wrong.keys() == {"gateway_tls_dir", "gateway_keys"}, (
+        "told of what is wrong itself, and of nothing that follows"
+    )
+    assert load_settings({"gateway_listen": "127.0.0.1:8480"}).gateway_keys == "off"

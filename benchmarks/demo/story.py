@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.demo.http_calls import HttpCall
 from echoplane import AsyncInferenceClient, Client, RolledBackError
 from echoplane.tensors import Query
 from echoplane.v1 import models_pb2, operations_pb2, rollouts_pb2, types_pb2
@@ -20,6 +22,7 @@ LOAD_PROCESSES = 4
 MAX_RATE = 50.0
 SHARE_OF_CAPACITY = 0.4
 LONG_SHARE = 0.1
+GATEWAY_S = 60.0
 
 POLICY = rollouts_pb2.RolloutPolicy(
     name="demo",
@@ -40,6 +43,7 @@ class Story:
     """What the demo has seen so far. Times in seconds since the epoch."""
 
     client: Client
+    gateway: str
     console: Console
     minilm: Path
     cut64: Path
@@ -67,6 +71,22 @@ class Story:
         largest = known.memory.measured.increment_bytes if known is not None else 0
         if known is None or found.memory.measured.increment_bytes >= largest:
             self.versions[version] = found
+
+    def call_over_http(self) -> None:
+        """Ask by REST what is served, and by OpenAI's API for an embedding, both through the gateway."""
+        self.say(
+            "curl and OpenAI clients call it through the gateway, from this machine only; changes there need a key"
+        )
+        self._show(HttpCall(self.gateway, f"/api/v1/model_serving/models/{MODEL}"))
+        self._show(HttpCall(self.gateway, "/v1/embeddings", {"model": MODEL, "input": "hello world"}))
+
+    def _show(self, call: HttpCall) -> None:
+        answer = call.make(GATEWAY_S)
+        self.console.print(f"$ {call.curl()}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(answer.shortened(), markup=False, highlight=False, soft_wrap=True)
+        if answer.version:
+            (found,) = json.loads(answer.text)["data"]
+            self.say(f"{answer.version} answered, with {len(found['embedding'])} numbers")
 
     def start_traffic(self) -> None:
         """Measure the capacity, then start a part of it as steady traffic from processes of their own."""

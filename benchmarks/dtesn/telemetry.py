@@ -173,7 +173,7 @@ async def run(state_dir: Path, pairs: int) -> Cost:
     finally:
         os.kill(pid, signal.SIGKILL)
         await worker.process.wait()
-        await worker.let_go()
+        await worker.detach()
 
 
 def cost(pairs: int) -> Cost:

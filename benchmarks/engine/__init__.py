@@ -1,1 +1,1 @@
-"""Benchmarks of the embedded engine alone."""
+"""Benchmarks of engines: the embedded one alone, and foreign ones beneath their supervisor."""

@@ -112,7 +112,7 @@ async def measure(arguments: Arguments, options: LaunchOptions) -> dict[str, flo
     finally:
         os.kill(pid, signal.SIGKILL)
     await worker.process.wait()
-    await worker.let_go()
+    await worker.detach()
     return {"load_s": load_s, "one_by_one_per_s": one, "at_once_per_s": many, "batching_ratio": many / one}
 
 

@@ -1,24 +1,25 @@
-"""The daemon's settings: from flags, then ``ECHOPLANE_*`` in the environment, then defaults; parsed before a port is bound.
+"""The daemon's settings, parsed before a port is bound.
 
-Every setting has one name in three forms: ``metrics_listen``, ``--metrics-listen``, ``ECHOPLANE_METRICS_LISTEN``.
+They come from flags, then ``ECHOPLANE_*`` in the environment, then defaults. Every setting has one name in three forms:
+``metrics_listen``, ``--metrics-listen``, ``ECHOPLANE_METRICS_LISTEN``.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from echoplaned.addresses import LOOPBACK_ONLY, Address, missing_for_others
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
+from echoplaned.core.origins import check_origin
 
 ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024
@@ -30,12 +31,24 @@ OLD_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 """Names of earlier releases, and the settings that they mean: they count where the new name is not given, and no help shows them."""
 
 
-LIST_FLAGS: Final[Mapping[str, str]] = MappingProxyType({"model_roots": "--model-root", "engines": "--engine"})
+LIST_FLAGS: Final[Mapping[str, str]] = MappingProxyType(
+    {"model_roots": "--model-root", "engines": "--engine", "gateway_cors_origins": "--gateway-cors-origin"}
+)
 """Flags that are given once a value, and so are singular."""
 
 
 class SettingsInvalidError(FieldInvalidError):
-    """One or more settings are wrong; ``failure.violations`` has them all, each with its flag and its variable."""
+    """One or more settings are wrong.
+
+    ``failure.violations`` has them all, each with its flag and its variable.
+    """
+
+
+class GatewayKeys(StrEnum):
+    """Whether callers of the gateway need a key."""
+
+    REQUIRED = "required"
+    OFF = "off"
 
 
 class LogLevel(StrEnum):
@@ -47,47 +60,51 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A loopback address to listen on, written ``host:port``; port 0: any that is free."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``127.0.0.1:8470``, ``[::1]:8470`` or ``localhost:8470``.
-
-        Raises:
-            ValueError: it is not of this form, or not loopback.
-        """
-        if text.startswith("unix:"):
-            raise ValueError("unix sockets are not served yet: give a loopback HOST:PORT")
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError("is not HOST:PORT with a port from 0 to 65535")
-        bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-        try:
-            address = ipaddress.ip_address("127.0.0.1" if bare == "localhost" else bare)
-        except ValueError:
-            raise ValueError("has a host that is neither an IP address nor localhost") from None
-        if not address.is_loopback:
-            raise ValueError("is not loopback: only 127.0.0.1, [::1] and localhost are served, as there is no TLS yet")
-        if (address.version == 6) != host.startswith("["):
-            raise ValueError("writes an IPv6 address in brackets, and only that: [::1]:8470")
-        return cls(str(address), int(port))
-
-
 def flag_of(setting: str) -> str:
     """Return the flag that sets it."""
     return LIST_FLAGS.get(setting, "--" + setting.replace("_", "-"))
 
 
 class Settings(BaseSettings):
-    """What ``echoplaned serve`` runs with. Made by ``load_settings``, which collects all errors."""
+    """What ``echoplaned serve`` runs with.
+
+    Made by ``load_settings``, which collects all errors. What ``--help`` prints is each field's ``description``.
+
+    Attributes:
+        listen: loopback address of the API and of xDS.
+        metrics_listen: loopback address of ``/metrics``; None: off.
+        gateway_tls_dir: directory with ``cert.pem`` and ``key.pem`` of the gateway; None: it speaks without TLS.
+        gateway_keys: whether callers of the gateway need a key; without one, at loopback, they call models and read.
+        gateway_listen: address of the gateway for HTTP and Open Inference Protocol clients, port 1 to 65535; None: off.
+        gateway_concurrency: worker threads of the gateway, 1 to 256.
+        gateway_max_connections: connections of callers to the gateway at most, 1 to 1,000,000.
+        gateway_max_heap_bytes: memory of the gateway at most, bytes, 128 MiB to 1 PiB; near it, requests are refused.
+        gateway_cors_origins: origins of web pages that may call models through the gateway; ``*``: every one.
+        key_secret_file: file that keys are derived from, for its owner alone; None: ``key-secret`` in the state directory.
+        state_dir: absolute path of the store and of the engines' records.
+        model_roots: directories that models may be loaded from, without links; empty: nothing may be loaded.
+        engines: foreign engines, ``NAME=PREFIX``.
+        host_memory_bytes: size of host memory as a device, bytes, 256 MiB to 1 PiB; None: what the host has.
+        memory_wait_s: longest wait of a load for unreserved memory to be measured as free, seconds, 0 to 600.
+        standby_workers: engine processes kept ready for the next load, 0 to 16.
+        sweep_unowned: whether workers that still serve are ended when the database is empty; else the daemon ends itself.
+        tick_interval_s: time between two looks at the clock, seconds, 0.01 to 10.
+        shutdown_grace_s: time that calls under way get when the daemon ends, seconds, 0 to 300.
+        log_level: least severe lines that are written.
+        max_message_bytes: largest message taken from a caller, bytes, 64 KiB to 1 GiB.
+        max_models: models at most, 1 to 100,000.
+        max_versions_per_model: versions of one model at most, 2 to 10,000.
+        max_open_operations: operations under way at most, 1 to 100,000.
+        max_watchers: streams and calls that wait for a change at most, health's apart, 1 to 1,000,000.
+        max_health_watchers: streams of health's ``Watch`` at most, 1 to 1,000,000.
+        max_xds_streams: ADS streams at most, and as many of load reports, 1 to 1,000,000.
+        max_xds_names: names that all ADS streams are subscribed to at most, 1 to 100,000,000.
+        max_inspections: checkpoints whose headers are read at once, and as many that are read whole, 1 to 256.
+        test_wall_offset_file: file with the seconds by which the wall clock is ahead, for tests; None: it is not.
+        trace_sampling_ratio: share of requests whose traces the engines report, 0 to 1; 0: none.
+        channelz: whether gRPC's channelz is served.
+        default_max_concurrency: ``max_concurrency`` of a version whose caller names none, 1 to 4096.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, validate_default=True
@@ -98,6 +115,43 @@ class Settings(BaseSettings):
     )
     metrics_listen: Annotated[Address | None, NoDecode] = Field(
         default=None, description="Address of /metrics, HOST:PORT; loopback only; empty: off."
+    )
+    gateway_tls_dir: Path | None = Field(
+        default=None,
+        description="Directory with cert.pem and key.pem of the gateway, which then speaks TLS alone; files that change are taken without a"
+        " restart. Needs the extra 'tls'.",
+    )
+    gateway_keys: GatewayKeys = Field(
+        default=GatewayKeys.OFF,
+        description="required: every caller of the gateway needs a key (`echoplane key create`); off: callers without one call models and"
+        " read, and changes need a key.",
+    )
+    gateway_listen: Annotated[Address | None, NoDecode] = Field(
+        default=None,
+        description="Address of the gateway for OpenAI, Open Inference Protocol and REST clients, HOST:PORT; empty: off."
+        " It runs Envoy, which the extra 'gateway' installs. Other machines may reach it only with TLS and keys.",
+    )
+    gateway_concurrency: int = Field(
+        default=2, ge=1, le=256, description="Worker threads of the gateway; each takes whole connections."
+    )
+    gateway_max_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Connections of callers to the gateway at most."
+    )
+    gateway_max_heap_bytes: int = Field(
+        default=GIB,
+        ge=128 * MIB,
+        le=2**50,
+        description="Memory of the gateway in bytes; near it, requests are refused.",
+    )
+    gateway_cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of web pages whose browsers may call models through the gateway, as https://app.example; '*': every page."
+        " In the environment one a line.",
+    )
+    key_secret_file: Path | None = Field(
+        default=None,
+        description="File that keys are derived from, 0600, shared by the daemons of one store; made when the first key is. Who loses it"
+        " has revoked every key. Default: key-secret in the state directory.",
     )
     state_dir: Path = Field(
         default=Path("~/.local/state/echoplaned"),
@@ -189,26 +243,58 @@ class Settings(BaseSettings):
         default=8, ge=1, le=4096, description="max_concurrency of a version whose caller names none."
     )
 
-    @field_validator("listen", "metrics_listen", mode="before")
+    @field_validator("listen", "metrics_listen", "gateway_listen", mode="before")
     @classmethod
     def _parse_address(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return Address.parse(value) if value else None
 
-    @field_validator("metrics_listen")
+    @field_validator("listen", "metrics_listen")
     @classmethod
-    def _apart(cls, value: Address | None, info: ValidationInfo) -> Address | None:
-        if value is not None and value.port and value == info.data.get("listen"):
-            raise ValueError("is the address of --listen: give another port")
+    def _loopback(cls, value: Address | None) -> Address | None:
+        if value is not None and not value.is_loopback:
+            raise ValueError(LOOPBACK_ONLY)
         return value
 
-    @field_validator("state_dir")
+    @field_validator("metrics_listen", "gateway_listen")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _apart(cls, value: Address | None, info: ValidationInfo) -> Address | None:
+        for other in ("listen", "metrics_listen"):
+            if value is not None and value.port and info.field_name != other and value == info.data.get(other):
+                raise ValueError(f"is the address of {flag_of(other)}: give another port")
+        return value
+
+    @field_validator("gateway_listen")
+    @classmethod
+    def _named(cls, value: Address | None) -> Address | None:
+        if value is not None and not value.port:
+            raise ValueError("has no port: callers need one that stays, as 127.0.0.1:8480")
+        return value
+
+    @field_validator("gateway_listen")
+    @classmethod
+    def _guarded(cls, value: Address | None, info: ValidationInfo) -> Address | None:
+        # One that is wrong itself is told of by itself, and missing here.
+        tls = info.data.get("gateway_tls_dir", Path()) is not None
+        lacks = missing_for_others(tls=tls, keys=info.data.get("gateway_keys") is not GatewayKeys.OFF)
+        if value is not None and not value.is_loopback and lacks:
+            raise ValueError(lacks)
+        return value
+
+    @field_validator("state_dir", "gateway_tls_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
         if "\0" in str(value):
             raise ValueError("is not a path")
         return Path(os.path.abspath(_expanded(value)))  # noqa: PTH100 - not resolve(): a link to the directory may be moved later
+
+    @field_validator("key_secret_file")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return None if value is None or not value.name else Path(os.path.abspath(_expanded(value)))  # noqa: PTH100 - as above
 
     @field_validator("model_roots", mode="before")
     @classmethod
@@ -223,10 +309,15 @@ class Settings(BaseSettings):
             raise ValueError("; ".join(problems))
         return tuple(dict.fromkeys(_expanded(root).resolve() for root in value))
 
-    @field_validator("engines", mode="before")
+    @field_validator("engines", "gateway_cors_origins", mode="before")
     @classmethod
     def _lines(cls, value: object) -> object:
         return tuple(line.strip() for line in value.splitlines() if line.strip()) if isinstance(value, str) else value
+
+    @field_validator("gateway_cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(check_origin(each) for each in value))
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -235,7 +326,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(flags: Mapping[str, object]) -> Settings:
-    """Read the settings; ``flags`` has those given on the command line by name, also an old one; None for one that was not.
+    """Read the settings from flags and environment.
+
+    Args:
+        flags: what the command line gave by name, also by an old one; None for one that was not given.
 
     Raises:
         SettingsInvalidError: some are wrong; all of them are named.
@@ -253,13 +347,21 @@ def load_settings(flags: Mapping[str, object]) -> Settings:
         raise SettingsInvalidError(*_violations(error)) from error
 
 
+def is_given(setting: str, flags: Mapping[str, object]) -> bool:
+    """Say whether a flag or a variable says a setting, also an empty flag."""
+    return flags.get(setting) is not None or bool(os.environ.get(_variable(setting)))
+
+
 def setting_violation(setting: str, message: str) -> InvalidField:
     """Return what is wrong with a setting, with its flag and its variable."""
     return InvalidField(setting, f"{message} ({flag_of(setting)}, {_variable(setting)})")
 
 
 def old_names_given(flags: Mapping[str, object]) -> dict[str, str]:
-    """Return what was given under a name of earlier releases: flags and variables, each with what to give instead."""
+    """Return what was given under a name of earlier releases.
+
+    Flags and variables, each with what to give instead.
+    """
     given = {flag_of(old): flag_of(new) for old, new in OLD_NAMES.items() if flags.get(old) is not None}
     return given | {_variable(old): _variable(new) for old, new in OLD_NAMES.items() if os.environ.get(_variable(old))}
 

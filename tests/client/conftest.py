@@ -18,11 +18,11 @@ from echoplane import AsyncClient, Client, ClientOptions, RetryPolicy
 from echoplane.cli import app
 from echoplane.googleapis import error_details_pb2, operations_pb2, status_pb2
 from echoplane.inference import grpc_service_pb2
-from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
+from echoplane.v1 import diagnostics_pb2, keys_pb2, models_pb2, planning_pb2, rollouts_pb2
 
 SERVICES = [
     service
-    for module in (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, operations_pb2, grpc_service_pb2)
+    for module in (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, keys_pb2, operations_pb2, grpc_service_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}

@@ -338,6 +338,39 @@ def test_explain_events_and_status(daemon: Any, cli: Any) -> None:
     assert "version.ready  models/minilm/versions/fp32  ready" in ok(cli("events", "--limit", "2"))
     assert json.loads(ok(cli("events", "--limit", "1", "-o", "json")))["sequence"] == 7
     assert "alarm: look here" in ok(cli("status"))
+    engine = diagnostics_pb2.EngineSummary(kind="torch", problem="torch not installed: run `pip install x`")
+    status.engines.append(engine)
+    assert "none; torch: torch not installed: run `pip install x`" in ok(cli("status"))
+    status.engines.add(kind="llama_cpp", configured=True)
+    assert "engines" in ok(cli("status"))
+    assert "llama_cpp" in ok(cli("status"))
+
+
+def test_usage(daemon: Any, cli: Any) -> None:
+    """A line a client and version, tokens below; what is asked for goes to the daemon."""
+    used = diagnostics_pb2.ClientUsage(
+        client="k1",
+        version="models/minilm/versions/fp32",
+        request_count=3,
+        ok_count=2,
+        client_error_count=1,
+        sent_bytes=2048,
+    )
+    tokens = diagnostics_pb2.TokenUsage(version="models/minilm/versions/fp32", prompt_count=55, generated_count=77)
+    uncounted = ["models/minilm/versions/fp32", "models/minilm/versions/other"]
+    told = diagnostics_pb2.GetUsageResponse(usages=[used], tokens=[tokens], uncounted_versions=uncounted)
+    daemon.on("GetUsage", told)
+    shown = ok(cli("usage", "minilm", "--client", "k1"))
+    assert "minilm/fp32" in shown
+    assert "2.0 KiB" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["minilm/fp32", "55", "77"] in rows
+    assert ["minilm/other", "not", "counted", "not", "counted"] in rows, "no zero"
+    (asked,) = daemon.seen("GetUsage")
+    assert (asked.model, asked.client) == ("minilm", "k1")
+    daemon.on("GetUsage", diagnostics_pb2.GetUsageResponse())
+    assert "no requests yet" in ok(cli("usage"))
+    assert json.loads(ok(cli("usage", "-o", "json"))) is not None
 
 
 def test_infer(daemon: Any, cli: Any) -> None:

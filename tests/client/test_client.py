@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from typing import Any
@@ -10,10 +11,10 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from echoplane import ClientOptions, EchoplaneError, RetryPolicy, RolledBackError, errors
+from echoplane import AsyncClient, Client, ClientOptions, EchoplaneError, RetryPolicy, RolledBackError, errors
 from echoplane.googleapis import error_details_pb2, operations_pb2
 from echoplane.options import Outage, with_request_id
-from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
+from echoplane.v1 import diagnostics_pb2, keys_pb2, models_pb2, planning_pb2, plans_pb2, rollouts_pb2
 from echoplane.v1 import operations_pb2 as metadata_pb2
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -247,8 +248,16 @@ def test_every_method_reaches_its_service(daemon: Any, caller: Any) -> None:
             ("get_reservoir", planning_pb2.GetReservoirParametersRequest()),
         ),
         ("GetMetrics", diagnostics_pb2.GetMetricsResponse(), ("get_metrics", "m")),
+        ("GetUsage", diagnostics_pb2.GetUsageResponse(), ("get_usage", "m", "alice")),
         ("Explain", diagnostics_pb2.ExplainResponse(), ("explain", "m")),
         ("GetHealth", diagnostics_pb2.GetHealthResponse(), ("get_daemon_health",)),
+        (
+            "CreateKey",
+            keys_pb2.CreateKeyResponse(secret="ep_a_b"),
+            ("create_key", keys_pb2.CreateKeyRequest(role="ROLE_CLIENT")),
+        ),
+        ("ListKeys", keys_pb2.ListKeysResponse(keys=[{}]), ("list_keys",)),
+        ("RevokeKey", keys_pb2.Key(name="keys/a"), ("revoke_key", "keys/a")),
     ]
     for method, answer, (name, *arguments) in calls:
         daemon.on(method, answer)
@@ -257,6 +266,22 @@ def test_every_method_reaches_its_service(daemon: Any, caller: Any) -> None:
         assert len(daemon.seen(method)) == 1
     assert daemon.seen("GetModelVersion")[0].name == "models/m/versions/v"
     assert daemon.seen("ListRollouts")[0].parent == "models/m"
+    assert daemon.seen("RevokeKey")[0].name == "keys/a"
+    assert daemon.seen("CreateKey")[0].request_id, "a repeated call makes no second key"
+
+
+def test_both_halves_are_alike() -> None:
+    """Each method of the synchronous client is one of the asyncio client, with the same parameters, and the other way round."""
+
+    def methods(client: type) -> dict[str, list[tuple[str, Any, Any]]]:
+        found = {name: each for name, each in inspect.getmembers(client, inspect.isfunction) if name[0] != "_"}
+        return {
+            name: [(one.name, one.kind, one.default) for one in inspect.signature(each).parameters.values()]
+            for name, each in found.items()
+        }
+
+    assert methods(Client) == methods(AsyncClient)
+    assert {"create_key", "list_keys", "revoke_key", "load_model", "wait"} <= methods(AsyncClient).keys()
 
 
 def test_back_off_grows_and_is_bounded() -> None:

@@ -18,7 +18,8 @@ from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.version import LoadVersion
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.effects import Persist
-from echoplaned.core.events import InstancePlaced, MemoryMeasured, MemorySampled
+from echoplaned.core.engine_events import MemoryMeasured, MemorySampled
+from echoplaned.core.events import InstancePlaced
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Device

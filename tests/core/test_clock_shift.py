@@ -9,7 +9,8 @@ import pytest
 from echoplaned.core.clock_shift import shift_times
 from echoplaned.core.effects import Persist
 from echoplaned.core.events import FoundEngine, Recovered, RoutesProgressed, Tick
-from echoplaned.core.state import InstanceState, Phase, State
+from echoplaned.core.rollout_state import Phase
+from echoplaned.core.state import InstanceState, State
 from echoplaned.core.step import step
 from echoplaned.testing.builders import endpoints
 from echoplaned.testing.transcript import Transcript

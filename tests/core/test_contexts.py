@@ -7,7 +7,8 @@ from dataclasses import replace
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.contexts import is_context_open, least_context, replaced_context, served_context
 from echoplaned.core.effects import StartEngine
-from echoplaned.core.events import EngineLost, InstancePlaced, Tick
+from echoplaned.core.engine_events import EngineLost
+from echoplaned.core.events import InstancePlaced, Tick
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import request_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from echoplaned.core import commands as cmd
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.ids import InstanceKey, VersionKey
@@ -34,7 +35,7 @@ def loaded() -> State:
 def test_the_newest_figures_stay() -> None:
     """A later measurement without figures takes none away."""
     state = loaded()
-    told = builders.run(state, ev.MemoryMeasured(3.0, KEY, 1, 10, None, FIGURES), ev.MemoryMeasured(4.0, KEY, 1, 11))
+    told = builders.run(state, eng.MemoryMeasured(3.0, KEY, 1, 10, None, FIGURES), eng.MemoryMeasured(4.0, KEY, 1, 11))
     assert (instance_of(told).figures, instance_of(told).measured_bytes) == (FIGURES, 11)
     assert instance_of(state).figures is None
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from echoplaned.core.state import TERMINAL_PHASES, Phase
+from echoplaned.core.rollout_state import TERMINAL_PHASES, Phase
 from echoplaned.testing.exploration import Found, explore
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echoplaned.core.state import EntryKind, Phase, RolloutEntry
+from echoplaned.core.rollout_state import EntryKind, Phase, RolloutEntry
 from echoplaned.testing.transcript import Transcript
 
 STORIES = Path(__file__).with_name("transcripts")

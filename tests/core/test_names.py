@@ -13,6 +13,7 @@ from echoplane import names as client
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.names import (
     CHILD_ID,
+    KEY_ID,
     MODEL_ID,
     OPERATION_ID,
     ResourceKind,
@@ -32,6 +33,7 @@ NAMES = st.one_of(
     st.builds(ResourceName, st.just(ResourceKind.MODEL), MODELS),
     st.builds(ResourceName, st.sampled_from((ResourceKind.VERSION, ResourceKind.ROLLOUT)), MODELS, CHILDREN),
     st.builds(ResourceName, st.just(ResourceKind.OPERATION), st.just(""), st.from_regex(OPERATION_ID, fullmatch=True)),
+    st.builds(ResourceName, st.just(ResourceKind.KEY), st.just(""), st.from_regex(KEY_ID, fullmatch=True)),
 )
 
 
@@ -68,6 +70,7 @@ def test_kinds_are_the_names_of_messages() -> None:
         "echoplane.v1.Model",
         "echoplane.v1.ModelVersion",
         "echoplane.v1.Rollout",
+        "echoplane.v1.Key",
     }
 
 

@@ -45,3 +45,14 @@ def test_a_version_that_starts_again_keeps_its_empty_cluster() -> None:
     again = replace(model_with(state=InstanceState.STARTING), routes=routes)
     (cluster,) = desired_clusters(again)
     assert (cluster.endpoints, cluster.openai, cluster.routed) == ((), (), True)
+
+
+def test_oip_over_http_is_where_openai_is() -> None:
+    """A cluster says whether its engine answers both, also while that starts again; without OpenAI there is no cluster."""
+    rest = Endpoint(EndpointProtocol.OIP_HTTP, "unix:/run/engine.sock")
+    ready = model_with(SOCKET, rest, OIP)
+    assert [each.oip_http for each in desired_clusters(ready)] == [True]
+    again = replace(model_with(state=InstanceState.STARTING), routes=ModelRoutes("m", 1, desired_clusters(ready)))
+    assert [each.oip_http for each in desired_clusters(again)] == [True]
+    assert [each.oip_http for each in desired_clusters(model_with(SOCKET, OIP))] == [False]
+    assert [each.oip_http for each in desired_clusters(model_with(rest, OIP))] == [False]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from echoplaned.core.rollout_state import TERMINAL_PHASES, Phase
 from echoplaned.core.signals import INSTANCE_ORIGINS, ROLLOUT_ORIGINS
-from echoplaned.core.state import TERMINAL_PHASES, Phase
 from echoplaned.core.tables import (
     INSTANCE_TABLE,
     ROLLOUT_TABLE,

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from echoplane import AsyncClient, ClientOptions, RetryPolicy
 from echoplane.v1 import models_pb2, types_pb2
-from echoplaned import __main__ as root
+from echoplaned import composition, serving
 from echoplaned.core import effects as fx
 from echoplaned.core import fault
 from echoplaned.core.state import State
@@ -77,7 +77,7 @@ class PoisonedDispatcher(Dispatcher):
 class House:
     """A daemon in this process, and a client of it."""
 
-    daemon: root.Daemon
+    daemon: composition.Daemon
     client: AsyncClient
 
     async def until(self, came_true: Callable[[], bool], timeout_s: float = e.LOAD_S) -> None:
@@ -115,7 +115,7 @@ async def running(settings: Settings, poison: Poison, monkeypatch: pytest.Monkey
     """Run a daemon whose adapters are poisoned."""
     # A traceback drawn with every value in it takes seconds.
     with capture_logs(), closing(SqlStore.open(settings.state_dir)) as store:
-        daemon = root.assemble(settings, store)
+        daemon = composition.assemble(settings, store)
         observer = LoopObserver(daemon.engines)
         adapters = (daemon.planner, daemon.engines, daemon.xds.traffic, daemon.gates, observer)
         daemon.loop.connect(PoisonedDispatcher(*adapters, poison))
@@ -126,7 +126,7 @@ async def running(settings: Settings, poison: Poison, monkeypatch: pytest.Monkey
             await start(effect)
 
         monkeypatch.setattr(daemon.engines, "_start", poisoned_start)
-        task = asyncio.create_task(root.run(daemon))
+        task = asyncio.create_task(serving.run(daemon))
         options = ClientOptions(retry=RetryPolicy(max_attempts=20))
         try:
             async with AsyncClient(str(settings.listen), options) as client:

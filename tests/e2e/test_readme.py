@@ -23,13 +23,20 @@ from tests.e2e.e2e_listener import CountingListener
 from tests.e2e.e2e_markdown import RUN, SHOWN, Block, commands_of, missing_line, read_blocks
 
 ROOT: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "clients/python/README.md"]
+# Run elsewhere: docs/rest.md by test_rest.py, in front of the REST services.
+_ELSEWHERE: Final = frozenset({ROOT / "docs/rest.md"})
+DOCUMENTS: Final = [
+    ROOT / "README.md",
+    *sorted(set((ROOT / "docs").rglob("*.md")) - _ELSEWHERE),
+    ROOT / "clients/python/README.md",
+]
 ALL_BLOCKS: Final = [
     block for path in DOCUMENTS for block in read_blocks(path.relative_to(ROOT), path.read_text(encoding="utf-8"))
 ]
 BLOCKS: Final = [block for block in ALL_BLOCKS if block.language in RUN]
 MAX_NOT_RUN: Final = 5
 PORT: Final = 8470
+GATEWAY_PORT: Final = 8480
 BASH: Final = shutil.which("bash") or "/bin/bash"
 BLOCK_S: Final = 300.0
 """Longest time of a block on a machine that is busy with other things; the longest takes about 25 s."""
@@ -57,12 +64,14 @@ class Reader:
         self._terminal = folder / "terminal"
         self._server: subprocess.Popen[bytes] | None = None
         self._log = folder / "serve.log"
-        # The documents' own port, unless somebody has it on this machine, or another reader is about to take it.
-        self._claim = _claim(PORT)
-        self._port = PORT if self._claim is not None and _is_free(PORT) else free_port()
+        # The documents' own ports, unless somebody has them on this machine, or another reader is about to take them.
+        self._claims = {port: _claim(port) for port in (PORT, GATEWAY_PORT)}
+        self._ports = {
+            port: port if claim is not None and _is_free(port) else free_port() for port, claim in self._claims.items()
+        }
         self._variables = variables
-        if self._port != PORT:
-            address = f"127.0.0.1:{self._port}"
+        if self._ports[PORT] != PORT:
+            address = f"127.0.0.1:{self._ports[PORT]}"
             self._variables |= {"ECHOPLANE_ADDRESS": address, "ECHOPLANE_LISTEN": address}
 
     def read_to(self, block: Block) -> None:
@@ -74,16 +83,19 @@ class Reader:
                 self._run(BLOCKS[self.done - 1])
 
     def close(self) -> None:
-        """End the server and its engines, by the documents' own command, and let go of the port."""
+        """End the server, its engines and its gateway, by the documents' own command, and let go of the ports."""
         if self._server is not None:
             os.killpg(self._server.pid, signal.SIGTERM)
             self._server.wait(30)
             self._shell(". .venv/bin/activate && echoplaned stop-engines --state-dir .state", fresh=True)
-        if self._claim is not None:
-            self._claim.close()
+        for claim in self._claims.values():
+            if claim is not None:
+                claim.close()
 
     def _run(self, block: Block) -> None:
-        text = block.text.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{self._port}")
+        text = block.text
+        for port, own in self._ports.items():
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
         if any(server in text for server in SERVERS):
             self._serve(text)
         elif block.language == "console":
@@ -134,9 +146,9 @@ class Reader:
         def answers() -> bool:
             assert self._server is not None
             assert self._server.poll() is None, self._log.read_text(encoding="utf-8")
-            return not _is_free(self._port)
+            return not any(_is_free(port) for port in self._ports.values())
 
-        e.eventually(answers, 30.0, "the daemon of the README")
+        e.eventually(answers, 60.0, "the daemon of the README, and its gateway")
 
 
 def _claim(port: int) -> IO[str] | None:
@@ -168,16 +180,17 @@ def _compare(block: Block, shown: list[str], printed: str) -> None:
 
 
 @pytest.fixture(scope="module", params=["plain", "proxy"])
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(request: pytest.FixtureRequest) -> Iterator[Reader]:
     """A reader on a plain machine, and one whose environment names a proxy that answers nobody."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(_OURS) and k not in _PROXIES}
     own = str(ROOT / ".venv/bin")
     plain["PATH"] = os.pathsep.join(each for each in plain["PATH"].split(os.pathsep) if each != own)
     plain["PYTHONIOENCODING"] = "utf-8"  # the documents show what a terminal of today shows
-    with CountingListener() as proxy:
+    # Sockets beneath the state directory need a short path, which a test's own folder is not.
+    with CountingListener() as proxy, tempfile.TemporaryDirectory(prefix="ep-") as folder:
         if request.param == "proxy":
             plain |= dict.fromkeys(("http_proxy", "https_proxy"), f"http://127.0.0.1:{proxy.port}")
-        reader = Reader(tmp_path_factory.mktemp("reader"), plain)
+        reader = Reader(Path(folder).resolve(), plain)
         try:
             yield reader
         finally:

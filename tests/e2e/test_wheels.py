@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,45 +12,20 @@ import pytest
 
 from echoplaned.testing.checkpoints import make_encoder
 from echoplaned.testing.daemon import free_port
+from tests.built_wheels import build_wheels, make_environment, run
 from tests.e2e import e2e_system as e
-
-ROOT = Path(__file__).parents[2]
-UV = Path(sys.executable).with_name("uv")
-
-
-def run(*command: str | Path, cwd: Path = ROOT, address: str = "") -> str:
-    """Run a command in an environment without what belongs to the tests' own; return what it printed.
-
-    ``address``: of the daemon that it talks to.
-    """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "ECHOPLANE_"))}
-    environment |= {"ECHOPLANE_ADDRESS": address} if address else {}
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (
-        f"{command[0]} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-    )
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The daemon's wheel and the client's, as ``make wheel`` builds them."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(UV, "build", "--quiet", "--wheel", "--out-dir", folder)
-    run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, "clients/python")
-    return sorted(folder.glob("*.whl"))
+    return build_wheels(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` of an environment that has both wheels, what these ask for, and nothing else."""
-    folder = tmp_path_factory.mktemp("empty environment") / "venv"
-    run(UV, "venv", "--quiet", "--python", sys.executable, folder)
-    constraints = ROOT / "constraints.txt"
-    run(UV, "pip", "install", "--quiet", "--python", folder / "bin/python", "--constraint", constraints, *wheels)
-    return folder / "bin"
+    return make_environment(tmp_path_factory.mktemp("empty environment") / "venv", *wheels)
 
 
 def test_the_wheels_hold_the_product_alone(wheels: list[Path]) -> None:

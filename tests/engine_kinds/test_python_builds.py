@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import venv
+from compileall import compile_file
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_a_build_is_named_by_its_package_and_its_library(environment: Path) -> N
     assert build.program == (str(environment / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server")
     assert (build.metrics_version, build.listens) == ("0.32.0", Listen.SOCKET)
     assert vllm.find_build(str(environment / "bin" / "python")) == build
+
+
+def test_an_environment_that_was_compiled_is_known_by_the_engine_and_its_library(environment: Path) -> None:
+    """Half of it is not enough: the other half would be compiled at every start."""
+    install(environment, "vllm", "0.32.0")
+    site = next(environment.rglob("site-packages"))
+    for module in ("vllm", "torch"):
+        (site / module).mkdir()
+        (site / module / "__init__.py").write_text("raise RuntimeError('it was imported')")
+        assert not vllm.find_build(str(environment)).has_bytecode
+        assert compile_file(site / module / "__init__.py", quiet=1)
+    assert vllm.find_build(str(environment)).has_bytecode
 
 
 def test_the_daemons_own_environment_does_not_answer(environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:

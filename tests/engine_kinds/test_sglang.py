@@ -40,6 +40,10 @@ def test_numbers_by_release(version: str, *, counts: bool) -> None:
     assert names.counts_requests is counts
     assert any(series.name == "sglang:realtime_tokens_total" for series in names.steps) is counts
     assert len(names.histograms) == 3
+    assert [series.name for series in (*names.prompt_tokens, *names.generated_tokens)] == [
+        "sglang:prompt_tokens_total",
+        "sglang:generation_tokens_total",
+    ]
 
 
 def test_answers_are_told_apart_by_their_status() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import EngineKind, aphrodite, vllm
 from echoplaned.engine_kinds.foreign import MetricNames, MetricSeries
 from echoplaned.supervisor.metrics import read_page
@@ -107,6 +109,13 @@ def test_an_engine_is_quiet_and_offline(kind: EngineKind, prefix: str) -> None:
     assert not any(name.startswith(tuple(others)) for name in found)
 
 
+def test_bytecode_that_was_installed_is_used() -> None:
+    """With a place of its own Python would leave it alone, and compile everything again."""
+    started = launch(vllm.KIND, "0.32.0")
+    compiled = replace(started, build=replace(started.build, has_bytecode=True))
+    assert "PYTHONPYCACHEPREFIX" not in foreign(vllm.KIND).variables(compiled)
+
+
 def test_numbers_are_found_on_a_recorded_page() -> None:
     """Answers, mistakes of callers and progress are those that were made; calls of other routes are none."""
     names = foreign(vllm.KIND).metric_names("0.32.0")
@@ -115,6 +124,7 @@ def test_numbers_are_found_on_a_recorded_page() -> None:
     assert add_up(PAGE, names.server_errors) == 0
     assert add_up(PAGE, names.steps) == 8 + 7
     assert (add_up(PAGE, names.running), add_up(PAGE, names.waiting)) == (0, 0)
+    assert read_page(PAGE, names).tokens == TokenCounts(27, 7)
     failed = PAGE.replace('reason="error",model_name="tiny"} 0.0', 'reason="error",model_name="tiny"} 2.0')
     assert add_up(failed, names.server_errors) == 2
 

@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
-from echoplaned.core.events import EngineReady, Event
+from echoplaned.core.engine_events import EngineReady
+from echoplaned.core.events import Event
 from echoplaned.core.facts import Dtype, ModelFacts, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.signature import signature_for
 from echoplaned.core.spec import ServingShape, VersionSpec
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import KINDS, EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.instance import StuckLimits, Tracing
+from echoplaned.engines.instance import StuckLimits
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions, default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
 from echoplaned.engines.serving_prober import FactsOf
+from echoplaned.engines.sinks import Tracing
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.runtime.faults import AdapterFaults
@@ -112,6 +115,11 @@ async def open_bench(
             bench.update(version, process, counts)
 
         def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
+            """Nobody asks."""
+
+        def count_tokens(
+            self, version: VersionKey, process: str, tokens: TokenCounts | None, *, is_adopted: bool
+        ) -> None:
             """Nobody asks."""
 
         def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:

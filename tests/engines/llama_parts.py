@@ -43,14 +43,19 @@ def llama_kind() -> EngineKind:
     return configure(f"llama_cpp={sys.prefix}", KINDS)
 
 
-def command_kind() -> EngineKind:
-    """Return the same binary as any command with a health route."""
+def command_setting() -> str:
+    """Return what names the same binary as any command with a health route."""
     server = shlex.quote(str(server_file()))
     line = (
         f"{server} --model {{model}} --alias {{name}} --host 127.0.0.1 --port {{port}} --device none --no-ui --offline"
         " --ctx-size {total_context_length} --parallel {max_concurrency} --fit off --cache-ram 0 --threads 1 --threads-batch 1"
     )
-    return configure(f"command={line}", KINDS)
+    return f"command={line}"
+
+
+def command_kind() -> EngineKind:
+    """Return that command as it is configured."""
+    return configure(command_setting(), KINDS)
 
 
 def llama_spec(kind: EngineKind, model: Path | None = None, *, context: int = CONTEXT) -> VersionSpec:

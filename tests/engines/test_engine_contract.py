@@ -81,13 +81,13 @@ async def test_the_contract_is_kept(
     cases: tuple[Case, ...],
     make: Callable[[Checkpoints, Path], Subject],
     checkpoints: Checkpoints,
-    state_dir: Path,
+    short_dir: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every case passes, or is left out by the name of what the engine lacks."""
-    folder = state_dir / "state"
+    folder = short_dir / "state"
     folder.mkdir()
-    subject = make(checkpoints, state_dir)
+    subject = make(checkpoints, short_dir)
     outcomes = []
     async for outcome in run_suite(subject, folder, cases):
         outcomes.append(outcome)

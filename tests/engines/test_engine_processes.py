@@ -13,18 +13,18 @@ import pytest
 
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineDrained,
     EngineGaveUp,
     EngineLost,
     EngineReady,
     EngineStopped,
     EngineStuck,
-    FoundEngine,
     MemoryMeasured,
     ProbesFailed,
     ProbesPassed,
 )
+from echoplaned.core.events import FoundEngine
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Reason
 from echoplaned.engines.channels import open_channel
@@ -195,6 +195,9 @@ async def test_a_leader_on_standby_is_kept_taken_refilled_and_adopted(
         await bench.wait_for(EngineStopped, 10)
         (refilled,) = bench.workers()
         launch("surplus", launch_options(bench.state_dir), urgent=False)
+        await until(
+            lambda: len(bench.workers()) == 2
+        )  # in its very first moment a process cannot be told from its parent
         async with open_bench(state_dir, standby_count=1) as other:
             assert await other.engine.adopt() == ()
             assert await other.engine.sweep(frozenset()) == 1

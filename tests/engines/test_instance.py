@@ -9,6 +9,7 @@ import pytest
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import KindLimits
 from echoplaned.engines.instance import InstanceLimits, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
@@ -38,6 +39,7 @@ class Desk:
     now_s: float = 100.0
     told: list[RequestCounts] = field(default_factory=list)
     declared: list[EngineCounters] = field(default_factory=list)
+    tokens: list[tuple[TokenCounts | None, bool]] = field(default_factory=list)
     ended_count: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +53,11 @@ class Desk:
 
     def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
         """Nobody asks."""
+
+    def count_tokens(self, version: VersionKey, process: str, tokens: TokenCounts | None, *, is_adopted: bool) -> None:
+        """Take tokens."""
+        assert (version, process) == (KEY.version, "w1")
+        self.tokens.append((tokens, is_adopted))
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters there are."""
@@ -184,6 +191,24 @@ def test_a_start_that_goes_on_for_ever_is_stuck() -> None:
     for count in range(1001):
         why = desk.after(1, replace(LOADING, start=StartProgress("step", count)))
     assert why == "its start did not end within 1000 s"
+
+
+def test_tokens_are_told_as_they_are_counted() -> None:
+    """Not before the first count while it starts; once it serves, also that there is none; and whether an earlier daemon started it."""
+    desk = Desk()
+    for report in (
+        LOADING,
+        replace(LOADING, tokens=TokenCounts(0, 0)),
+        READY,
+        replace(READY, tokens=TokenCounts(5, 6)),
+    ):
+        desk.instance._take(report)
+    assert desk.tokens == [(TokenCounts(0, 0), False), (None, False), (TokenCounts(5, 6), False)]
+    adopted = Desk()
+    adopted.instance.count_from_now()
+    for _ in range(2):
+        adopted.instance._take(replace(READY, tokens=TokenCounts(5, 6)))
+    assert adopted.tokens == [(TokenCounts(5, 6), True)] * 2
 
 
 def test_what_an_engine_does_not_count_is_told() -> None:

@@ -72,6 +72,7 @@ async def test_the_embedded_engines_requests_are_understood(stage: Stage) -> Non
     daemon, client = Caller(target, stage.engines.control_key_at(target)), Caller(target, "")
     try:
         await _generates(client)
+        await _draws_bytes_of_no_character(client)
         await _streams(client)
         await _scores(client, daemon)
         await _refuses(client, daemon)
@@ -92,6 +93,17 @@ async def _generates(client: Caller) -> None:
         for seed in (1, 1, 2)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+async def _draws_bytes_of_no_character(client: Caller) -> None:
+    """Nearly uniform draws hold bytes that are no character, anywhere in the answer."""
+    for seed in range(4):
+        drawn = outputs_of(
+            await client.infer(Query(texts=[PROMPT], parameters={"temperature": 100.0, "seed": seed, "max_tokens": 40}))
+        )
+        assert drawn["text"][0]
+        assert 30 <= len([one for one in drawn["token_ids"][0] if one >= 0]) <= 40
+        assert all(one < 0 for one in drawn["logprobs"][0] if one != 0)
 
 
 async def _streams(client: Caller) -> None:

@@ -68,7 +68,7 @@ def test_a_good_answer_is_read() -> None:
         (answer(("embedding", "FP64", [1, 2], vector(1, 2))), "FP64"),
         (answer(("embedding", "FP32", [2, 2], vector(1, 2, 3, 4))), r"FP32\[2, 2\]"),
         (answer(("embedding", "FP32", [1, 2], vector(1))), "1 elements; its shape says 2"),
-        (answer(("embedding", "FP32", [1, 2], b"\0\0\0")), "do not make whole elements"),
+        (answer(("embedding", "FP32", [1, 2], b"\0\0\0")), "3 raw bytes are no elements of datatype FP32"),
         (answer(("embedding", "FP32", [1, 2], vector(1, math.nan))), "NaN or an infinity"),
         (answer(("embedding", "FP32", [1, 2], vector(1, math.inf))), "NaN or an infinity"),
         (oip.ModelInferResponse(outputs=[oip.ModelInferResponse.InferOutputTensor(name="embedding")]), "not raw"),

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import EngineReady, ProbesPassed
+from echoplaned.core.engine_events import EngineReady, ProbesPassed
 from echoplaned.core.facts import Task
-from echoplaned.engines.instance import Tracing
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.engines.scoring_texts import SCORING_TEXTS
+from echoplaned.engines.sinks import Tracing
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.traces import RequestTrace, TraceKind
 from tests.engines.engine_bench import KEY, facts, open_bench, probe, start, until

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineDrained,
     EngineReady,
     EngineReporting,

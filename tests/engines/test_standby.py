@@ -9,11 +9,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from echoplaned.engine_kinds.installed import find_missing
 from echoplaned.engines import standby
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import LaunchOptions
@@ -80,7 +81,17 @@ async def test_a_pool_is_filled_and_hands_out_what_is_ready(place: Place) -> Non
     assert place.live() == {taken.process.pid}
     taken.kill()
     await taken.process.wait()
-    await taken.let_go()
+    await taken.detach()
+
+
+async def test_a_kind_that_is_not_installed_has_nobody_on_standby(place: Place) -> None:
+    """What could not start is not started, and not tried again."""
+    absent = find_missing(place.options.kind, lambda _module: False)
+    pool = StandbyPool(replace(place.options, kind=absent), 2, lambda: "w0")
+    pool.refill(urgent=True)
+    assert (pool.ready_count, pool.worker_ids) == (0, frozenset())
+    await pool.close()
+    assert not place.live()
 
 
 async def test_the_one_that_is_ready_goes_first(place: Place) -> None:
@@ -111,7 +122,7 @@ async def test_an_empty_pool_starts_one_and_waits_for_it(place: Place) -> None:
     assert pool.worker_ids == frozenset()
     taken.kill()
     await taken.process.wait()
-    await taken.let_go()
+    await taken.detach()
     await pool.close()
 
 
@@ -184,7 +195,7 @@ async def test_a_python_that_is_not_there_is_tried_again_later(place: Place) -> 
     taken = await pool.take("")
     taken.kill()
     await taken.process.wait()
-    await taken.let_go()
+    await taken.detach()
     await pool.close()
 
 
@@ -236,7 +247,7 @@ async def test_one_that_may_not_be_raised_gets_an_urgent_one_beside_it(
     assert len(place.live()) == 2
     taken.kill()
     await taken.process.wait()
-    await taken.let_go()
+    await taken.detach()
     await pool.close()
     assert place.live() == set()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram, Measure
+from echoplaned.core.token_counts import TokenCounts
+from echoplaned.engines.token_ledger import TokenLedger
 from echoplaned.engines.worker_totals import MAX_ENDED, WorkerTotals
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
@@ -70,3 +72,14 @@ def test_latencies_are_those_of_all_engines() -> None:
     totals.on_ended(V1, "a")
     assert totals.latencies(V1) == (both,)
     assert totals.latencies(VersionKey("m", "v2")) == ()
+
+
+def test_tokens_go_to_their_ledger() -> None:
+    """With the end of the worker, which takes its name along and leaves the sum."""
+    ledger = TokenLedger()
+    totals = WorkerTotals(ledger)
+    totals.count_tokens(V1, "a", TokenCounts(3, 4), is_adopted=False)
+    totals.count_tokens(V1, "b", None, is_adopted=False)
+    assert (ledger.report().totals, ledger.report().uncounted) == ({V1: TokenCounts(3, 4)}, {V1})
+    totals.on_ended(V1, "b")
+    assert (ledger.report().totals, ledger.report().uncounted) == ({V1: TokenCounts(3, 4)}, frozenset())

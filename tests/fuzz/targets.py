@@ -27,7 +27,6 @@ from echoplaned.worker_contract.inference.errors import CallError
 from echoplaned.worker_contract.inference.requests import check_allowed, check_request
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, reader
 from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord
-from echoplaned.xds.gateway import METADATA_KEY
 from echoplaned.xds.lrs import parse_report, read_reports
 from echoplaned.xds.names import GATEWAY, ResourceType
 from echoplaned.xds.publisher import Publisher
@@ -85,7 +84,7 @@ def report_seeds() -> tuple[bytes, ...]:
 
 def _node() -> base_pb2.Node:
     node = base_pb2.Node(id="client-1", user_agent_name="gRPC C-core Linux")
-    asked = node.metadata.fields[METADATA_KEY].struct_value.fields
+    asked = node.metadata.fields["echoplane.gateway"].struct_value.fields
     asked["address"].string_value, asked["port"].number_value = "127.0.0.1", 8080
     return node
 

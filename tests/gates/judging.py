@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from echoplaned.core.state import GateVerdict, Model, Rollout, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Rollout, Verdict
+from echoplaned.core.state import Model
 from echoplaned.gates import evaluation
 from echoplaned.gates.evaluation import GateResults, RolloutEvidence
 from echoplaned.gates.gate import MakePairs, Source, Start

@@ -88,13 +88,13 @@ def test_calls_that_are_no_requests_cover_claims_and_show_nothing() -> None:
     assert not audit.left_out
 
 
-def test_an_error_of_a_request_under_way_is_waived() -> None:
+def test_an_error_of_a_request_under_way_is_dropped() -> None:
     """A client that gave up on a request that still runs is no liar; its error speaks for nobody until a worker counts it."""
     audit, shown = follow(
         (0.5, claims(errors=1), counts(1)), (6.0, Interval(), Interval()), (7.0, Interval(), counts(0, ok=1))
     )
     assert [each.new.errors for each in shown] == [0, 0, 0]
-    assert (audit.waived, audit.is_settled, audit.left_out) == (1, True, "")
+    assert (audit.dropped_errors, audit.is_settled, audit.left_out) == (1, True, "")
 
 
 def test_overloads_cover_errors_and_do_not_show_them() -> None:
@@ -107,7 +107,7 @@ def test_overloads_cover_errors_and_do_not_show_them() -> None:
     assert not audit.left_out
 
 
-def test_a_probe_that_finds_no_connection_excuses_errors() -> None:
+def test_a_probe_that_finds_no_connection_confirms_errors() -> None:
     """Where a probe of ours is not let in either, errors that no worker saw are evidence."""
     audit, _ = ClaimAudit().add(1.0, claims(errors=4), Interval())
     audit, shown = audit.unreached(1.5, new=True).add(2.0, claims(errors=1), Interval())

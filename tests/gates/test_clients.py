@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import GateVerdict, Verdict
 from echoplaned.gates.claim_audit import ClaimAudit, VersionClaims
 from echoplaned.gates.clients import evidence as clients
 from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
@@ -270,7 +270,7 @@ def test_what_a_client_reports_waits_until_all_claims_are_shown() -> None:
     assert told() == (3,)
     report(4)
     assert told() == ()
-    audited.claim_audit = ClaimAudit(new=VersionClaims(claimed=RequestCounts(server_errors=1), waived=1))
+    audited.claim_audit = ClaimAudit(new=VersionClaims(claimed=RequestCounts(server_errors=1), dropped_errors=1))
     assert told() == ()
     report(6)
     assert told() == ()

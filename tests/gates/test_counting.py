@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.state import Model
 from echoplaned.gates.collector import RolloutContext
 from echoplaned.gates.counting import CountingOptions, CountsCollector, TotalsReader
 from echoplaned.gates.gate import Observation

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from echoplaned.core.rollout_state import Evidence, GateVerdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.errors.evidence import ErrorsEvidence
 from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
 from echoplaned.gates.gate import Observation, Source

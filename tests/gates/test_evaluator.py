@@ -16,8 +16,9 @@ from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.rollout_state import GateVerdict, Phase, Rollout, Verdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
+from echoplaned.core.state import Model, State
 from echoplaned.gates.collector import Collector, Job, RolloutContext
 from echoplaned.gates.counting import CountingOptions, CountsCollector
 from echoplaned.gates.evaluator import GateDependencies

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import echoplaned
+from echoplaned.core.rollout_state import GateVerdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import GateVerdict
 from echoplaned.gates.evaluation import observe, weigh
 from echoplaned.gates.gate import Lack, Need, Observation, Source
 from echoplaned.gates.standard import list_gates

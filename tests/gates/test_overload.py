@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from echoplaned.core.rollout_state import GateVerdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import GateVerdict
 from echoplaned.gates.evaluation import RolloutEvidence, enter, observe, weigh
 from echoplaned.gates.gate import Observation, Source
 from echoplaned.gates.window import Window

@@ -15,19 +15,10 @@ from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.rollout_state import GateVerdict, Phase, Rollout
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import (
-    GateVerdict,
-    Instance,
-    InstanceState,
-    Model,
-    Phase,
-    Rollout,
-    RoutesProgress,
-    State,
-    Version,
-)
+from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, State, Version
 from echoplaned.gates.evaluator import GateDependencies
 from echoplaned.gates.runner import GateRunner
 from echoplaned.gates.standard import GateSources, StandardGates

@@ -85,3 +85,48 @@ def test_a_cast_has_file_and_result_beside_each_other(minilm: Path) -> None:
     usage = MemoryUsage("t", 90 * MIB + weights + tokenizer + 7, 60 * MIB, 0, 8, 128)
     found = explain("m/v#0.1", 1.0, usage, sized, 90 * MIB)
     assert (found.loaded_bytes, found.load_beyond_bytes) == (90 * MIB + weights, 7)
+
+
+FOREIGN = EngineKey("llama_cpp", "b1", "host memory")
+ASKED = ShapeRequest(engine="vllm", context_length=128, max_concurrency=8)
+
+
+def _idle(count: int, mib: float) -> list[MemorySample]:
+    return [MemorySample(f"m/v#{n}.1", float(n), 10 * MIB, round((mib + n % 3) * MIB), 0, 0) for n in range(count)]
+
+
+@pytest.mark.parametrize(("mib", "count", "off_mib"), [(60, 1, 5), (60, 20, 3), (3000, 1, 60), (3000, 20, 5)])
+def test_a_foreign_engine_s_processes_are_learned_by_the_first_of_them(mib: float, count: int, off_mib: float) -> None:
+    """One reading says nearly all, whether the engine is a small program or three interpreters; nothing else is fitted."""
+    found = calibrate(FOREIGN, _idle(count, mib)).shown
+    assert found.overhead_bytes == pytest.approx(mib * MIB, abs=off_mib * MIB)
+    assert (found.sample_count, found.load_overhead_bytes, found.load_slack) == (count, 0, 0.0)
+    assert found.heap_slack == pytest.approx(0.0, abs=1e-3)
+
+
+def test_a_foreign_engine_is_planned_as_its_processes_were_measured(minilm: Path) -> None:
+    """Before, by constants of a device that the plan does not call calibrated; afterwards by what they took."""
+    devices = (host_device(8 * 1024 * MIB),)
+    unread = calibrate(EngineKey("vllm", "b1", "host memory"), ())
+    before = plan_load(PlanRequest(minilm, devices, ASKED, calibrated=unread))
+    learned = calibrate(EngineKey("vllm", "b1", "host memory"), _idle(20, 3000))
+    after = plan_load(PlanRequest(minilm, devices, ASKED, calibrated=learned))
+    assert before == plan_load(PlanRequest(minilm, devices, ASKED))
+    assert before.calibration is None
+    assert after.calibration is not None
+    assert after.calibration.sample_count == 20
+    assert after.cpu_isa == ""
+    names = [{part.name for part in plan.components} for plan in (before, after)]
+    assert names[0] - names[1] == {"device_context", "workspace", "cuda_graphs"}
+    assert names[1] - names[0] == {"engine_processes"}
+    part = next(part for part in after.components if part.name == "engine_processes")
+    assert part.bytes == pytest.approx(3000 * MIB, abs=5 * MIB)
+    assert part.bytes < part.upper_bytes < part.bytes + 200 * MIB
+
+
+def test_what_a_foreign_process_takes_is_all_beyond_the_model(minilm: Path) -> None:
+    """Weights, cache and step are the formulas'; how it loads is its own matter."""
+    sized = size_model(minilm, ASKED)
+    known = sum(part.bytes for part in sized.components if part.name in {"weights", "kv_cache", "activations"})
+    found = explain("m/v#0.1", 1.0, MemoryUsage("b1", 9 * known, known + 70 * MIB, 0, 8, 128), sized, 90 * MIB)
+    assert (found.beyond_bytes, found.loaded_bytes, found.load_beyond_bytes) == (70 * MIB, 0, 0)

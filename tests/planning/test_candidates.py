@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from echoplaned.core import commands as cmd
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
@@ -22,8 +23,8 @@ def loaded(state: State, version: str) -> State:
     return builders.run(
         state,
         placed,
-        ev.EngineReady(11.0, key, 1, builders.endpoints("127.0.0.1:1"), "w1"),
-        ev.ProbesPassed(12.0, key, 1),
+        eng.EngineReady(11.0, key, 1, builders.endpoints("127.0.0.1:1"), "w1"),
+        eng.ProbesPassed(12.0, key, 1),
     )
 
 

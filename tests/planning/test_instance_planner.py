@@ -13,8 +13,9 @@ import pytest
 from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.effects import ExplainMemory, PlaceInstance
+from echoplaned.core.engine_events import MemorySampled
 from echoplaned.core.errors import SourceCorruptError
-from echoplaned.core.events import Event, InstancePlaced, MemorySampled, PlacementRefused
+from echoplaned.core.events import Event, InstancePlaced, PlacementRefused
 from echoplaned.core.failure import Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.fit import fit_error
@@ -188,6 +189,19 @@ async def test_a_reading_is_explained_in_a_thread(bench: Bench, minilm: Path) ->
     )
     assert event.sample.subject == "m/v1#0.1"
     assert event.sample.temporary_bytes > 0
+
+
+async def test_an_engine_whose_size_is_only_declared_teaches_nothing(bench: Bench, minilm: Path) -> None:
+    """No formula gives it, so that nothing could be told beyond one."""
+    order = builders.order()
+    shape = replace(order.spec.shape, engine="command", options=(("memory_bytes", "1000"),))
+    order = replace(order, spec=replace(order.spec, source_path=str(minilm), shape=shape))
+    state = builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
+    state = builders.run(state, InstancePlaced(0.0, KEY, on_one_device("host", builders.MIB), state.reservation_epoch))
+    bench.planner.explain_memory(ExplainMemory(KEY, 1, MemoryUsage("b1", 0, builders.MIB, 0, 8, 128)), state)
+    while bench.planner.open_jobs:
+        await asyncio.sleep(0.001)
+    assert bench.events == []
 
 
 async def test_loop_and_doors_plan_on_one_path(minilm: Path) -> None:

@@ -16,7 +16,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import descriptor_pb2
 
 from echoplane.inference import grpc_service_pb2
-from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
+from echoplane.v1 import diagnostics_pb2, keys_pb2, models_pb2, planning_pb2, rollouts_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = ROOT / "proto" / "generate.py"
@@ -40,9 +40,10 @@ METHODS = {
     ),
     "RolloutService": ("GetRollout ListRollouts WatchRollout PauseRollout ResumeRollout AbortRollout PromoteRollout"),
     "PlanningService": "PlanModel BatchPlanModels ListDevices GetReservoirParameters",
-    "StatusService": "GetStatus GetMetrics Explain WatchEvents GetHealth",
+    "KeyService": "CreateKey ListKeys RevokeKey",
+    "StatusService": "GetStatus GetMetrics GetUsage Explain WatchEvents GetHealth",
 }
-FILES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2)
+FILES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, keys_pb2)
 
 
 def load_generator() -> ModuleType:
@@ -92,7 +93,7 @@ def test_everything_has_a_comment(described: descriptor_pb2.FileDescriptorSet) -
         comments = {tuple(place.path): place.leading_comments.strip() for place in file.source_code_info.location}
         missing += [f"{file.name}: {name}" for name, path in elements(file) if not comments.get(path)]
     assert missing == []
-    assert len(described.file) == 8
+    assert len(described.file) == 9
 
 
 def elements(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, tuple[int, ...]]]:

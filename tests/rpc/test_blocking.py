@@ -31,7 +31,7 @@ class Work:
         assert self.gates[name].wait(10.0)
         return name
 
-    def let_go(self, *names: str) -> None:
+    def detach(self, *names: str) -> None:
         """End calls."""
         for name in names:
             self.gates[name].set()
@@ -58,7 +58,7 @@ async def test_the_smallest_goes_first() -> None:
     tasks = [await start(calls.run(work.call("first"), size=100))]
     for name, size in (("large", 50), ("small", 1), ("also small", 1)):
         tasks.append(await start(calls.run(work.call(name), size=size)))
-    work.let_go("first", "large", "small", "also small")
+    work.detach("first", "large", "small", "also small")
     assert await asyncio.gather(*tasks) == ["first", "large", "small", "also small"]
     assert work.began == ["first", "small", "also small", "large"]
 
@@ -73,7 +73,7 @@ async def test_a_place_is_free_when_its_thread_is() -> None:
     await asyncio.sleep(0.05)
     assert first.cancelled()
     assert (work.began, work.given_up) == (["first"], ["first"])
-    work.let_go("first", "second")
+    work.detach("first", "second")
     assert await second == "second"
 
 
@@ -83,7 +83,7 @@ async def test_who_gives_up_in_the_queue_leaves_it() -> None:
     first = await start(calls.run(work.call("first")))
     gone, last = await start(calls.run(work.call("gone"))), await start(calls.run(work.call("last")))
     gone.cancel()
-    work.let_go("first", "last")
+    work.detach("first", "last")
     assert await asyncio.gather(first, last) == ["first", "last"]
     assert work.began == ["first", "last"]
     assert await calls.run(lambda: "free again") == "free again"
@@ -96,7 +96,7 @@ async def test_too_many_are_refused() -> None:
     with pytest.raises(LimitExceededError) as caught:
         await calls.run(work.call("third"))
     assert caught.value.failure.retry_delay_s == 5.0
-    work.let_go("first", "second")
+    work.detach("first", "second")
     await asyncio.gather(*tasks)
 
 

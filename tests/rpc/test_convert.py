@@ -18,6 +18,16 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.core.plan import Alternative, Component, DeviceFit, Plan, Reservoir
+from echoplaned.core.rollout_state import (
+    TERMINAL_PHASES,
+    EntryKind,
+    Evidence,
+    GateVerdict,
+    Phase,
+    Rollout,
+    RolloutEntry,
+    Verdict,
+)
 from echoplaned.core.spec import (
     BehaviourChange,
     EchoPolicy,
@@ -27,19 +37,7 @@ from echoplaned.core.spec import (
     RolloutPolicy,
     Tier,
 )
-from echoplaned.core.state import (
-    TERMINAL_PHASES,
-    EntryKind,
-    Evidence,
-    GateVerdict,
-    InstanceState,
-    Model,
-    Phase,
-    Rollout,
-    RolloutEntry,
-    Verdict,
-    VersionState,
-)
+from echoplaned.core.state import InstanceState, Model, VersionState
 from echoplaned.gates import evaluation
 from echoplaned.gates.gate import Observation, Source, Start
 from echoplaned.gates.standard import list_gates

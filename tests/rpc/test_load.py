@@ -12,6 +12,7 @@ from echoplane.v1 import models_pb2, operations_pb2, plans_pb2, types_pb2
 from echoplaned.core.errors import ArchitectureUnsupportedError, SourceUnsafeError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import FailureDetail, Reason
+from echoplaned.engine_kinds.installed import find_missing
 from echoplaned.rpc.deps import RpcLimits
 
 from .reading import get, metadata, version_in
@@ -264,6 +265,15 @@ async def test_fields_that_only_the_checkpoint_can_judge(world: World) -> None:
     for wrong, field in cases:
         found = await failed(world.load("fp32", **wrong), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
         assert found.fields == {field}
+
+
+async def test_an_engine_that_is_not_installed_is_said_with_its_command(world: World) -> None:
+    """The first load says what to install, and which engines there are instead; nothing was begun."""
+    world.engines["torch"] = find_missing(world.engines["torch"], lambda _module: False)
+    found = await failed(world.load("fp32"), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"engine"}
+    assert "pip install 'echoplaned[torch]'" in found.message
+    assert not world.handle.state.models
 
 
 async def test_tier_not_implemented(world: World) -> None:

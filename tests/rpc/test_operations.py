@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2
-from echoplaned.core.events import EngineLost, ProbesPassed
+from echoplaned.core.engine_events import EngineLost, ProbesPassed
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import Tier

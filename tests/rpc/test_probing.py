@@ -7,7 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from echoplane.v1 import models_pb2, types_pb2
-from echoplaned.core.events import EngineStuck
+from echoplaned.core.engine_events import EngineStuck
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.ports.probing import LastProbe, ProbeOutcome
 

@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 
 from echoplane.v1 import models_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.failure import Reason
-from echoplaned.core.state import GateVerdict
+from echoplaned.core.rollout_state import GateVerdict
 
 from .reading import metadata, rest_of
 from .world import World, failed

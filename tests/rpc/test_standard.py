@@ -12,7 +12,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.core.events import EngineLost
+from echoplane.v1 import models_pb2
+from echoplaned.core.engine_events import EngineLost
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.rpc.reflection import V1, V1ALPHA
@@ -194,8 +195,65 @@ async def test_repository_errors(world: World) -> None:
     assert found.message == "no tokenizer"
     call = service.RepositoryIndex(oip.RepositoryIndexRequest(repository_name="other"))
     await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
-    unload = service.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="nobody"))
-    await failed(unload, Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
+
+
+async def index(world: World, *, ready: bool = False) -> dict[str, tuple[str, str, str]]:
+    """Return version, state and reason of what the repository lists, by name."""
+    found = (await world.stubs.oip.RepositoryIndex(oip.RepositoryIndexRequest(ready=ready))).models
+    return {each.name: (each.version, each.state, each.reason) for each in found}
+
+
+async def test_repository_lists_what_could_be_loaded(world: World) -> None:
+    """Checkpoints beneath the roots are there by the id that a load would propose, and load by it, by their name, and by their path."""
+    world.planning.sources = ("deep/fp32", "hub/models--Org--int8", "wide", "other/wide", "123")
+    assert await index(world, ready=True) == {}
+    assert await index(world) == {
+        "fp32": ("", "UNAVAILABLE", "not loaded: file:deep/fp32"),
+        "int8": ("", "UNAVAILABLE", "not loaded: file:hub/models--Org--int8"),
+        "wide": ("", "UNAVAILABLE", "not loaded: file:wide"),
+    }
+    world.planning.checkpoints["models--Org--int8"] = world.planning.checkpoints["int8"]
+    service = world.stubs.oip
+    for name in ("fp32", "hub/Org/int8", "wide"):
+        await service.RepositoryModelLoad(loading(name))
+    models = world.handle.state.models
+    assert {each.model_id: each.aliases for each in models.values()} == {
+        "fp32": ("deep/fp32",),
+        "int8": ("hub/Org/int8",),
+        "wide": (),
+    }
+    assert {state for _, state, _ in (await index(world)).values()} == {"READY"}
+    await service.RepositoryModelLoad(loading("hub/Org/int8"))
+    assert len(models) == 3
+    await failed(service.RepositoryModelLoad(loading("123")), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+
+
+async def test_repository_brings_back_what_it_unloaded(world: World) -> None:
+    """An unloaded model is listed, and its name loads it as it was; what is not there has gone already."""
+    service = world.stubs.oip
+    await service.RepositoryModelLoad(
+        loading(source_uri="file:fp32", version_id="fp32", dtype="FP16", max_concurrency=3)
+    )
+    await world.stubs.models.ConfigureModel(
+        models_pb2.ConfigureModelRequest(
+            name="minilm",
+            aliases=["Org/Mini"],
+            labels={"team": "a"},
+            update_mask={"paths": ["aliases", "labels"]},
+        )
+    )
+    before = world.handle.state.models["minilm"]
+    for name in ("Org/Mini", "minilm", "nobody"):
+        await service.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name=name))
+    assert not world.handle.state.models
+    assert await index(world) == {"minilm": ("fp32", "UNAVAILABLE", "unloaded")}
+    await service.RepositoryModelLoad(loading("Org/Mini"))
+    after = world.handle.state.models["minilm"]
+    assert (after.aliases, after.labels) == (before.aliases, before.labels)
+    assert after.versions["fp32"].spec == before.versions["fp32"].spec
+    missing = oip.RepositoryModelUnloadRequest(model_name="minilm", parameters={"version_id": parameter("v9")})
+    await service.RepositoryModelUnload(missing)
+    assert "minilm" in world.handle.state.models
 
 
 async def test_no_inference_on_the_daemon(world: World) -> None:

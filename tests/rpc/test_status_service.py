@@ -6,13 +6,18 @@ import grpc
 import pytest
 
 from echoplane.v1 import diagnostics_pb2, models_pb2, rollouts_pb2, types_pb2
-from echoplaned.core.events import AdapterFailed, EngineLost, MemoryMeasured
+from echoplaned.core.engine_events import EngineLost, MemoryMeasured
+from echoplaned.core.events import AdapterFailed
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram, Measure
-from echoplaned.core.state import GateVerdict
+from echoplaned.core.rollout_state import GateVerdict
+from echoplaned.core.token_counts import TokenCounts
+from echoplaned.engine_kinds.installed import find_missing
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
+from echoplaned.ports.tokens import TokenReport
+from echoplaned.ports.usage import UsageKey, UsageReport, UsageTotals
 
 from .reading import metadata, rest_of
 from .world import World, failed
@@ -47,6 +52,22 @@ async def test_status(world: World) -> None:
     ]
     assert status.store_writable
     assert not status.alarms
+
+
+async def test_status_says_which_engines_there_are(world: World) -> None:
+    """Each kind with what it reads; one that is not installed with what to do."""
+    world.engines["torch"] = find_missing(world.engines["torch"], lambda module: module != "torch")
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
+    engines = {engine.kind: engine for engine in status.engines}
+    assert set(engines) == set(world.engines)
+    assert not any(engine.configured for engine in status.engines)
+    assert "pip install 'echoplaned[torch]'" in engines["torch"].problem
+    assert "--engine llama_cpp=PREFIX" in engines["llama_cpp"].problem
+    assert list(engines["llama_cpp"].formats) == ["gguf"]
+    world.engines["torch"] = find_missing(world.engines["torch"], lambda _module: True)
+    status = await world.stubs.status.GetStatus(diagnostics_pb2.GetStatusRequest())
+    (torch,) = (engine for engine in status.engines if engine.configured)
+    assert (torch.kind, torch.version, torch.problem) == ("torch", "torch 2.15.0", "")
 
 
 async def test_routes_that_cannot_be_published(world: World) -> None:
@@ -196,6 +217,53 @@ async def test_explain(world: World) -> None:
         "operations/nobody": Reason.OPERATION_NOT_FOUND,
     }.items():
         await failed(explain(diagnostics_pb2.ExplainRequest(name=name)), reason, CODE.NOT_FOUND)
+
+
+async def test_usage(world: World) -> None:
+    """GetUsage has what was counted, by client and version, of one of them where asked; tokens where engines count them."""
+    await world.load("fp32")
+    key = VersionKey("minilm", "fp32")
+    world.usage = UsageReport(
+        5.0,
+        {
+            UsageKey("alice", "minilm", "fp32"): UsageTotals(ok=2, client_errors=1, sent_bytes=7, duration_s=1.5),
+            UsageKey("bob", "gone", "v1"): UsageTotals(unanswered=1),
+            UsageKey(): UsageTotals(client_errors=4),
+        },
+    )
+
+    async def ask(**fields: str) -> diagnostics_pb2.GetUsageResponse:
+        return await world.stubs.status.GetUsage(diagnostics_pb2.GetUsageRequest(**fields))
+
+    found = await ask()
+    assert found.start_time.ToSeconds() == 5
+    assert [(each.client, each.version, each.request_count) for each in found.usages] == [
+        ("", "", 4),
+        ("alice", "models/minilm/versions/fp32", 3),
+        ("bob", "models/gone/versions/v1", 1),
+    ]
+    alice = found.usages[1]
+    assert (alice.ok_count, alice.client_error_count, alice.sent_bytes, alice.duration.ToMilliseconds()) == (
+        2,
+        1,
+        7,
+        1500,
+    )
+    assert not found.tokens
+    assert not found.uncounted_versions
+    gone, other = VersionKey("gone", "v1"), VersionKey("minilm", "other")
+    world.tokens = TokenReport({key: TokenCounts(11, 33), gone: TokenCounts(1, 0)}, frozenset({other}))
+    everything, one = await ask(), await ask(model="models/minilm")
+    assert [each.version for each in everything.tokens] == ["models/gone/versions/v1", "models/minilm/versions/fp32"]
+    (tokens,) = one.tokens
+    assert (tokens.version, tokens.prompt_count, tokens.generated_count) == ("models/minilm/versions/fp32", 11, 33)
+    for found in (everything, one):
+        assert list(found.uncounted_versions) == ["models/minilm/versions/other"]
+    assert not (await ask(model="gone")).uncounted_versions
+    assert [each.client for each in (await ask(client="bob")).usages] == ["bob"]
+    assert [each.client for each in (await ask(model="gone")).usages] == ["bob"], (
+        "also of a model that is not there any more"
+    )
 
 
 async def test_latencies_are_shown_by_version(world: World) -> None:

@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2, plans_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.failure import Reason
-from echoplaned.core.state import GateVerdict
+from echoplaned.core.rollout_state import GateVerdict
 
 from .reading import get, metadata, model_in, reason_of, unpacked
 from .world import World, failed

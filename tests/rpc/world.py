@@ -29,13 +29,17 @@ from echoplane.v1 import (
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram
-from echoplaned.engine_kinds import KINDS
+from echoplaned.engine_kinds import DEFAULT_KIND, KINDS, EngineKind
+from echoplaned.ports.keys import GatewayCaller, Role
 from echoplaned.ports.probing import LastProbe
 from echoplaned.ports.request_counts import CountedBy
+from echoplaned.ports.tokens import TokenReport
 from echoplaned.ports.traffic import TrafficSource
+from echoplaned.ports.usage import UsageReport
 from echoplaned.rpc.deps import RpcDeps, RpcLimits
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions, build_server
+from echoplaned.rpc.services import Services
 from echoplaned.testing.builders import facts
 from echoplaned.testing.handle import FakeHandle
 from echoplaned.testing.planning import FakePlanning, FakeProber
@@ -121,6 +125,21 @@ class Stubs:
         self.oip: Any = oip_grpc.GRPCInferenceServiceStub(channel)
 
 
+class KeptUnloaded:
+    """Keeps how models were loaded in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def keep(self, model_id: str, content: bytes) -> None:
+        """Keep it."""
+        self._kept[model_id] = content
+
+    def read(self) -> dict[str, bytes]:
+        """Return it."""
+        return dict(self._kept)
+
+
 class World:
     """What a test has in its hands: the core behind the server, its scripts, and stubs."""
 
@@ -141,10 +160,15 @@ class World:
         self.ended = Ended()
         self.lifecycle = Lifecycle()
         self.limits = RpcLimits()
+        self.engines: dict[str, EngineKind] = {kind.name: kind for kind in KINDS}
         self.store_writable = True
         self.traffic: dict[CountedBy, TrafficSource] = {}
         self.refusals = RefusalLog()
         self.latencies: dict[VersionKey, tuple[Histogram, ...]] = {}
+        self.usage = UsageReport()
+        self.tokens = TokenReport()
+        self.unloaded = KeptUnloaded()
+        self.callers: dict[str, GatewayCaller] = {"": GatewayCaller("local", Role.ADMIN)}
         self.stubs: Stubs
 
     @property
@@ -152,13 +176,18 @@ class World:
         """What the fake engines do."""
         return self.handle.script
 
+    def find_caller(self, client: str) -> GatewayCaller | None:
+        """Return who calls through the gateway; without a header it is somebody who may everything."""
+        return self.callers.get(client)
+
     def deps(self) -> RpcDeps:
         """Return what the server is built from."""
         return RpcDeps(
             handle=self.handle,
             planning=self.planning,
             prober=self.prober,
-            engines={kind.name: kind for kind in KINDS if kind.is_configured},
+            engines=self.engines,
+            engine_versions={DEFAULT_KIND.name: "torch 2.15.0"},
             lifecycle=self.lifecycle,
             monotonic=time.monotonic,
             daemon_version="0.1.0",
@@ -166,12 +195,16 @@ class World:
             traffic=self.traffic,
             limits=self.limits,
             latencies=lambda version: self.latencies.get(version, ()),
+            usage=lambda: self.usage,
+            tokens=lambda: self.tokens,
             refusals=self.refusals.of_model,
             pid_of=lambda leader_id: int(leader_id.removeprefix("leader-")),
             store_writable=lambda: self.store_writable,
             emit=self.handle.emit,
             last_probe=lambda instance, generation: self.last_probes.get((instance, generation)),
             observer=self.ended,
+            unloaded=self.unloaded,
+            find_caller=self.find_caller,
         )
 
     async def load(self, version: str = "fp32", model: str = "minilm", **more: Any) -> operations_pb2.Operation:
@@ -190,9 +223,9 @@ class World:
         assert isinstance(answer, operations_pb2.Operation)
         return answer
 
-    async def start(self, *, channelz: bool = False) -> grpc.aio.Server:
-        """Start the server and dial it."""
-        server = build_server(self.deps(), options=ServerOptions(channelz=channelz))
+    async def start(self, *, channelz: bool = False, services: Services | None = None) -> grpc.aio.Server:
+        """Start the server and dial it; ``services``: those that others call too."""
+        server = build_server(self.deps(), options=ServerOptions(channelz=channelz), services=services)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         self.stubs = Stubs(grpc.aio.insecure_channel(f"127.0.0.1:{port}", DIRECT_OPTIONS))

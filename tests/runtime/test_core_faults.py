@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from echoplaned.core import commands as cmd
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.errors import ModelNotFoundError
 from echoplaned.core.state import State
@@ -43,7 +44,7 @@ async def test_an_event_that_breaks_the_core_is_dropped(house: House) -> None:
     before, done = house.loop.state, len(house.adapters.done)
     with capture_logs() as logs:
         for _ in range(3):
-            await house.emit(ev.EngineLost(0.0, V1, 1, "killed"))
+            await house.emit(eng.EngineLost(0.0, V1, 1, "killed"))
         await house.emit(ev.Tick(0.0))
     assert house.loop.state is before
     assert len(house.adapters.done) == done

@@ -11,11 +11,13 @@ import pytest
 
 from echoplaned.core import commands as cmd
 from echoplaned.core import effects as fx
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.errors import ModelNotFoundError, StoreUnavailableError
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
-from echoplaned.core.state import GateVerdict, OperationKind, Phase, State, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Phase, Verdict
+from echoplaned.core.state import OperationKind, State
 from echoplaned.runtime.announces import AnnounceLog
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.loop import Loop
@@ -171,8 +173,8 @@ class House:
         epoch = self.loop.state.reservation_epoch
         return (
             ev.InstancePlaced(0.0, key, on_one_device("host", builders.MIB), epoch),
-            ev.EngineReady(0.0, key, 1, builders.endpoints(f"127.0.0.1:{7000 + len(key.version.version)}"), "w1"),
-            ev.ProbesPassed(0.0, key, 1),
+            eng.EngineReady(0.0, key, 1, builders.endpoints(f"127.0.0.1:{7000 + len(key.version.version)}"), "w1"),
+            eng.ProbesPassed(0.0, key, 1),
         )
 
     def acknowledged(self) -> ev.RoutesProgressed:
@@ -288,7 +290,7 @@ async def test_a_rollout_that_ends_with_its_model_is_ended(house: House) -> None
     await house.emit(house.acknowledged())
     assert house.adapters.ended == []
     for key in (V1, V2):
-        await house.emit(ev.EngineDrained(0.0, key, 1), ev.EngineStopped(0.0, key, 1))
+        await house.emit(eng.EngineDrained(0.0, key, 1), eng.EngineStopped(0.0, key, 1))
     assert house.loop.state.models == {}
     assert house.adapters.ended == ["r1"]
 
@@ -353,7 +355,7 @@ async def test_a_store_that_raises_anything_is_an_unavailable_one(house: House, 
     with pytest.raises(StoreUnavailableError, match=type(fault).__name__):
         await house.loop.submit(cmd.LoadVersion(cmd.Request(0.0, "op2"), builders.order("n", "v1")))
     assert house.loop.state is before
-    await house.emit(ev.EngineLost(0.0, V1, 1, "killed"))
+    await house.emit(eng.EngineLost(0.0, V1, 1, "killed"))
     assert house.loop.state is not before
     assert not house.loop.store_writable
     (alarm,) = house.loop.alarms

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from echoplaned.core import effects as fx
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.failure import Reason
@@ -194,8 +195,8 @@ class House:
         await self.load()
         ledger = self.loop.state.reservation_epoch
         await self.emit(ev.InstancePlaced(self.now_s, KEY, on_one_device("host", builders.MIB), ledger))
-        await self.emit(ev.EngineReady(self.now_s, KEY, 1, builders.endpoints("127.0.0.1:7000"), "w1"))
-        await self.emit(ev.ProbesPassed(self.now_s, KEY, 1))
+        await self.emit(eng.EngineReady(self.now_s, KEY, 1, builders.endpoints("127.0.0.1:7000"), "w1"))
+        await self.emit(eng.ProbesPassed(self.now_s, KEY, 1))
 
 
 @pytest.fixture

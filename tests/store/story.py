@@ -19,22 +19,10 @@ from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.plan import Component, Plan
+from echoplaned.core.rollout_state import GateVerdict, Phase, Rollout, RolloutEntry, Verdict
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.core.spec import RolloutPolicy, ServingShape, VersionSpec
-from echoplaned.core.state import (
-    GateVerdict,
-    Instance,
-    InstanceState,
-    Model,
-    Operation,
-    OperationKind,
-    Phase,
-    Rollout,
-    RolloutEntry,
-    State,
-    Verdict,
-    Version,
-)
+from echoplaned.core.state import Instance, InstanceState, Model, Operation, OperationKind, State, Version
 from echoplaned.store import SqlStore
 from echoplaned.testing import builders
 
@@ -106,8 +94,9 @@ def _model(epoch: int) -> Model:
         serving_version=names[0],
         rollout=_rollout(number, stage, Phase.OBSERVING) if stage else None,
         past_rollouts=past,
-        routes=ModelRoutes("m", epoch, weights),
+        routes=ModelRoutes("m", epoch, weights, ("Org/M",)),
         labels=(("team", "search"),),
+        aliases=("Org/M",),
         update_time_s=float(epoch),
     )
 

@@ -19,18 +19,9 @@ from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import reserved_bytes
+from echoplaned.core.rollout_state import GateVerdict, Phase, Verdict
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, ServingShape, Tier, VersionSpec
-from echoplaned.core.state import (
-    GateVerdict,
-    Instance,
-    InstanceState,
-    Model,
-    OperationKind,
-    Phase,
-    State,
-    StopOutcome,
-    Verdict,
-)
+from echoplaned.core.state import Instance, InstanceState, Model, OperationKind, State, StopOutcome
 from echoplaned.core.step import Step, step
 from echoplaned.store import SqlStore
 from echoplaned.store.store import DATABASE_NAME

@@ -8,7 +8,7 @@ from pathlib import Path
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import EngineKey, MemorySample, with_sample
 from echoplaned.core.commands import LoadVersion, Request
-from echoplaned.core.events import Int8BaselineMeasured, MemorySampled
+from echoplaned.core.engine_events import Int8BaselineMeasured, MemorySampled
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.state import State
 from echoplaned.core.step import step

@@ -22,7 +22,8 @@ from echoplaned.core.calibration import EngineKey, MemorySample, SampleWindow
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.placement import DeviceShare, Placement
-from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, RoutesProgress, State, Version
+from echoplaned.core.rollout_state import Rollout, RolloutEntry
+from echoplaned.core.state import Instance, Model, Operation, RoutesProgress, State, Version
 from echoplaned.store import SqlStore
 
 IDS = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -248,7 +249,7 @@ def test_every_field_of_the_state_is_stored_or_known_not_to_be() -> None:
         "devices",
         "stale_event_count",
         "issued",
-        "clients_back_s",
+        "clients_reconnected_s",
         "measured",
         "short_devices",
         "released_s",

@@ -34,6 +34,11 @@ def test_an_unknown_end_may_be_tried_again(tmp_path: Path) -> None:
     """The last line is the reason, and nothing is known of it."""
     log = EngineLog(tmp_path / "w.log", ENGINE)
     assert "it wrote nothing" in str(why_ended(ENGINE, -9, log))
+    assert why_ended(ENGINE, -9, log).retryable
+    for_another_cpu = why_ended(ENGINE, -4, log)
+    assert "was killed by SIGILL" in str(for_another_cpu)
+    assert "install a build for this machine" in str(for_another_cpu)
+    assert not for_another_cpu.retryable
     log.take(b"terminate called after throwing\nno newline at the end")
     error = why_ended(ENGINE, -6, log)
     assert "SIGABRT" in str(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from echoplaned.core.measure import Measure
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import MetricNames, MetricSeries
 from echoplaned.engine_kinds.llama_cpp import METRICS
 from echoplaned.supervisor.metrics import read_page
 
 LLAMA = """# HELP llamacpp:n_decode_total x
 llamacpp:prompt_tokens_total 13
+llamacpp:tokens_predicted_total 21
 llamacpp:n_decode_total 4
 llamacpp:requests_processing 1
 llamacpp:requests_deferred 2
@@ -31,6 +33,17 @@ def test_llama_servers_page() -> None:
     numbers = read_page(LLAMA, METRICS(""))
     assert (numbers.steps, numbers.in_flight, numbers.ok) == (17, 3, 0)
     assert not METRICS("").counts_requests
+
+
+def test_tokens_are_counted_where_the_page_has_both() -> None:
+    """A page without one of them says nothing of tokens, which is no 0; large numbers are read as llama-server writes them."""
+    assert read_page(LLAMA, METRICS("")).tokens == TokenCounts(13, 21)
+    large = LLAMA.replace(" 13\n", " 1.23457e+06\n")
+    assert read_page(large, METRICS("")).tokens == TokenCounts(1_234_570, 21)
+    cut = LLAMA.replace("llamacpp:tokens_predicted_total", "llamacpp:other")
+    for text, names in ((cut, METRICS("")), (LLAMA, MetricNames()), ("", METRICS(""))):
+        assert read_page(text, names).tokens is None
+    assert read_page(LLAMA.replace(" 13\n", " 0\n").replace(" 21\n", " 0\n"), METRICS("")).tokens == TokenCounts()
 
 
 def test_labels_choose_and_label_sets_are_added() -> None:

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from echoplaned.settings import Address, SettingsInvalidError
+from echoplaned.addresses import Address
+from echoplaned.settings import SettingsInvalidError
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.metrics import Metrics
 

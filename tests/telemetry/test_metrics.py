@@ -17,20 +17,15 @@ from echoplaned.core.facts import Dtype, ModelFacts, Signature, Task
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.plan import Plan
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.spec import ServingShape, VersionSpec
-from echoplaned.core.state import (
-    CacheCounts,
-    GateVerdict,
-    Instance,
-    Model,
-    Operation,
-    OperationKind,
-    State,
-    Verdict,
-    Version,
-)
+from echoplaned.core.state import CacheCounts, Instance, Model, Operation, OperationKind, State, Version
+from echoplaned.core.token_counts import TokenCounts
+from echoplaned.ports.gateway import GatewayState, GatewayStatus
+from echoplaned.ports.tokens import TokenReport
 from echoplaned.ports.traces import TraceCounts
+from echoplaned.ports.usage import UsageKey, UsageReport, UsageTotals
 from echoplaned.telemetry.measured import MeasuredStore, counting_emit
 from echoplaned.telemetry.metrics import (
     MAX_METHODS,
@@ -237,3 +232,52 @@ def test_names_follow_the_rules() -> None:
             assert all(sample.name.endswith(("_total", "_created")) for sample in metric.samples)
     text = generate_latest(metrics.registry)
     assert text.endswith(b"# EOF\n")
+
+
+def test_the_gateway_is_shown_where_there_is_one() -> None:
+    """Nothing without it; else whether it serves, and how often it came back."""
+    assert "gateway" not in generate_latest(Metrics(MetricSources()).registry).decode()
+    status = GatewayStatus(GatewayState.SERVING, "127.0.0.1:80", 7, restarts=2)
+    shown = generate_latest(Metrics(MetricSources(gateway=lambda: status)).registry).decode()
+    assert "echoplane_gateway_up 1.0" in shown
+    assert "echoplane_gateway_restarts_total 2.0" in shown
+    assert "certificate" not in shown
+    with_tls = replace(status, certificate_expires_s=1.5e9)
+    shown = generate_latest(Metrics(MetricSources(gateway=lambda: with_tls)).registry).decode()
+    assert "echoplane_gateway_certificate_expire_time_seconds 1.5e+09" in shown
+
+
+def test_usage_by_client_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests by status class, seconds and bytes; beyond a bound the least busy are one, and nothing is lost of the sum."""
+    usages = {
+        UsageKey(f"c{n}", "m", "v1"): UsageTotals(ok=n, client_errors=1, sent_bytes=10, duration_s=0.5)
+        for n in range(5)
+    }
+    sources = MetricSources(usage=lambda: UsageReport(0.0, usages))
+    shown = generate_latest(Metrics(sources).registry).decode()
+    labels = '{client="c3",model="m",status_class="%s",version="v1"}'
+    assert f"echoplane_gateway_requests_total{labels % '2xx'} 3.0" in shown
+    assert f"echoplane_gateway_requests_total{labels % '4xx'} 1.0" in shown
+    assert 'echoplane_gateway_sent_bytes_total{client="c3",model="m",version="v1"} 10.0' in shown
+    monkeypatch.setattr("echoplaned.telemetry.usage_metrics.MAX_SHOWN", 2)
+    shown = generate_latest(Metrics(sources).registry).decode()
+    assert 'client="c1"' not in shown
+    assert (
+        'echoplane_gateway_requests_total{client="other-not-shown",model="",status_class="2xx",version=""} 3.0' in shown
+    )
+
+
+def test_tokens_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are counted, also where there were none; a version whose engines count none has no line; the fewest are one line."""
+    report = TokenReport(
+        {VersionKey("m", f"v{n}"): TokenCounts(10 * n, n) for n in range(4)}, frozenset({VersionKey("m", "other")})
+    )
+    assert "tokens" not in generate_latest(Metrics(MetricSources()).registry).decode()
+    shown = generate_latest(Metrics(MetricSources(tokens=lambda: report)).registry).decode()
+    assert 'echoplane_engine_prompt_tokens_total{model="m",version="v3"} 30.0' in shown
+    assert 'echoplane_engine_generated_tokens_total{model="m",version="v0"} 0.0' in shown
+    assert '"other"' not in shown
+    monkeypatch.setattr("echoplaned.telemetry.usage_metrics.MAX_SHOWN", 2)
+    shown = generate_latest(Metrics(MetricSources(tokens=lambda: report)).registry).decode()
+    assert 'version="v1"' not in shown
+    assert 'echoplane_engine_prompt_tokens_total{model="other-not-shown",version=""} 10.0' in shown

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx2
 
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
@@ -40,6 +41,15 @@ class LiveWorker:
     oip: oip_grpc.GRPCInferenceServiceStub
     control: worker_pb2_grpc.WorkerServiceStub
     key: Metadata
+
+    @property
+    def socket(self) -> str:
+        """Where it speaks HTTP."""
+        return str((records_dir(self.state_dir) / "w1.sock").resolve())
+
+    def http(self) -> httpx2.Client:
+        """Return an HTTP client of its socket; the host's name means nothing there."""
+        return httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), base_url="http://worker", timeout=WARM_S)
 
     def report(self) -> worker_pb2.WorkerReport:
         """Return a fresh report."""

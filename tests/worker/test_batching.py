@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.worker.batching import Batcher, bucket_of
 from echoplaned.worker.sequences import Outcome, RowFailure, RowOutcome, Sampling, Token, TokenSequence, Vector
 from echoplaned.worker_contract.inference.errors import ModelFailedError, NotServingError, OverloadedError
@@ -222,6 +223,24 @@ async def test_a_step_that_takes_far_longer_than_others_is_a_stall() -> None:
     bench.model.may_step.release()
     await bench.next()
     await bench.until(lambda: not bench.batcher.is_stalled)
+    bench.batcher.close(WAIT_S)
+
+
+async def test_tokens_are_counted_once() -> None:
+    """Those of rows that were computed, also where their batch failed and each went on alone, and those generated; a vector is none."""
+    bench = Bench()
+    bench.model.poison = {7}
+    poisoned = TokenSequence([7] * 3, Sampling(max_tokens=3), lambda outcome: bench.got.put_nowait(("7", outcome)))
+    gone = bench.row("gone", 6, tokens=3)
+    bench.batcher.submit([bench.row("a", 5, tokens=3), poisoned, gone, bench.row("vector", 4)])
+    bench.batcher.cancel([gone])
+    bench.model.may_step.release(20)
+    bench.batcher.start()
+    got = [await bench.next() for _ in range(6)]
+    assert sorted(name for name, _ in got) == ["7", "7", "a", "a", "a", "vector"]
+    assert [type(outcome) for name, outcome in got if name == "7"] == [Token, RowFailure]
+    # The failed row got one token before it failed.
+    assert bench.batcher.tokens == TokenCounts(prompt=5 + 3 + 4, generated=3 + 1)
     bench.batcher.close(WAIT_S)
 
 

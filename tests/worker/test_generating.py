@@ -12,7 +12,7 @@ import torch
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.ids import InstanceKey
 from echoplaned.worker.batching import Batcher, Run
-from echoplaned.worker.generating import GenerationRun, sample
+from echoplaned.worker.generating import GenerationRun, penalise, sample
 from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, Token, TokenSequence
@@ -117,3 +117,51 @@ def test_no_temperature_makes_nan(temperature: float, scale: float) -> None:
     assert drawn <= {0, 1, 2}
     if temperature < 1:
         assert drawn == {1}
+
+
+def test_top_p_keeps_the_likeliest_until_they_suffice() -> None:
+    """Draws come from the smallest set of likeliest tokens that has ``top_p`` together, and from one token at least."""
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+
+    def drawn(top_p: float) -> set[int]:
+        generator = torch.Generator().manual_seed(1)
+        sampling = Sampling(temperature=1.0, top_p=top_p)
+        return {sample(logits, sampling, generator) for _ in range(300)}
+
+    assert [drawn(top_p) for top_p in (0.0, 0.5, 0.6, 0.8, 0.95, 1.0)] == [
+        {0},
+        {0},
+        {0, 1},
+        {0, 1},
+        {0, 1, 2},
+        {0, 1, 2, 3},
+    ]
+
+
+def test_penalties_are_taken_off_what_the_answer_holds() -> None:
+    """Frequency counts each time, presence once; a negative one makes a repetition likelier; other tokens keep their logits."""
+    logits = torch.zeros(4)
+    told = penalise(logits, Sampling(frequency_penalty=0.5, presence_penalty=1.0), [2, 2, 1])
+    assert told.tolist() == [0.0, -1.5, -2.0, 0.0]
+    assert penalise(logits, Sampling(frequency_penalty=-1.0), [3]).tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert logits.tolist() == [0.0] * 4
+
+
+async def test_alternatives_are_told_to_those_who_ask(loaded: LoadedModel) -> None:
+    """A row that asks for the likeliest tokens has them beside each of its own; the greedy choice is the first; others have none."""
+    rows: list[list[Outcome]] = [[], []]
+    sequences = [
+        TokenSequence([5, 6, 7], Sampling(max_tokens=3, top_logprobs=3), rows[0].append),
+        TokenSequence([9, 10, 11], Sampling(max_tokens=3), rows[1].append),
+    ]
+    run = GenerationRun(loaded, sequences)
+    while not run.done:
+        for sequence, outcome in run.step():
+            sequence.deliver(outcome)
+    for token in rows[0]:
+        assert isinstance(token, Token)
+        assert token.alternatives[0] == (token.token_id, pytest.approx(token.logprob))
+        assert [value for _, value in token.alternatives] == sorted(
+            (value for _, value in token.alternatives), reverse=True
+        )
+    assert all(isinstance(token, Token) and not token.alternatives for token in rows[1])

@@ -172,7 +172,7 @@ def results(checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) 
     todo = cases(checkpoints, tmp_path_factory.mktemp("cases"))
     options = LaunchOptions(Path("/unused"), bytecode_cache=default_bytecode_cache(Path.home()))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("load_many.py"))],
+        [sys.executable, "-P", str(Path(__file__).with_name("load_many.py"))],
         input=json.dumps([[str(source), task, dtype] for source, task, dtype in todo.values()]),
         env={**leader_environment(options), "HF_HUB_OFFLINE": "1"},
         capture_output=True,

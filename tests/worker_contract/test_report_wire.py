@@ -16,6 +16,7 @@ from echoplaned.core.facts import Dtype, SourceContent, SourceFile, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.numbers import MAX_COUNT
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.ports.traces import TraceFlag
 from echoplaned.worker_contract.order import LoadOrder, read_order, write_order
 from echoplaned.worker_contract.record import WorkerPhase
@@ -41,6 +42,7 @@ FULL = Report(
     histograms=(Histogram(Measure.FIRST_TOKEN, (0.1, 1.0), (1, 2, 3), 4.5),),
     start=StartProgress("Loading weights", 18),
     figures=EngineFigures(19, 20, 21, 22),
+    tokens=TokenCounts(23, 24),
 )
 
 
@@ -61,6 +63,15 @@ def test_a_report_of_the_first_contract_counts_everything_but_latencies() -> Non
 def test_a_report_of_this_contract_counts_what_it_says() -> None:
     """A leader that sets no flag counts nothing, whatever its zeroes look like."""
     assert read_report(worker_pb2.WorkerReport(contract_version=2)).flags == CounterFlags()
+
+
+def test_no_tokens_are_not_uncounted_ones() -> None:
+    """An engine that counted none yet says so; one that does not count says nothing, and neither does a leader of an older release."""
+    none_yet = write_report(Report(WorkerPhase.READY, tokens=TokenCounts()))
+    assert read_report(worker_pb2.WorkerReport.FromString(none_yet.SerializeToString())).tokens == TokenCounts()
+    assert read_report(write_report(Report(WorkerPhase.READY))).tokens is None
+    told = worker_pb2.WorkerReport(tokens=worker_pb2.TokenCounts(prompt_count=2**64 - 1, generated_count=1))
+    assert read_report(told).tokens == TokenCounts(MAX_COUNT, 1)
 
 
 @pytest.mark.parametrize(

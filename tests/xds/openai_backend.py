@@ -20,6 +20,9 @@ class OpenAiBackend:
         name: what it answers with.
         address: as routes have it: ``HOST:PORT`` or ``unix:/PATH``.
         calls: requests that it read whole.
+        headers: of the last one, names in lower case.
+        body: of the last one.
+        own_headers: lines that it puts into each answer.
         failing: whether it answers 500.
         closes: whether it closes a connection after one answer, and does not say so.
         gate: a stream waits for it before each chunk but the first.
@@ -28,6 +31,9 @@ class OpenAiBackend:
     name: str
     address: str = ""
     calls: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    own_headers: bytes = b""
     failing: bool = False
     closes: bool = False
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -36,15 +42,16 @@ class OpenAiBackend:
         """Answer the requests of one connection until it ends."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
-                body = await _read_request(reader)
+                self.headers, body = await _read_request(reader)
                 self.calls += 1
+                self.body = body
                 if json.loads(body or b"{}").get("stream"):
                     await self._stream(writer)
                 else:
                     status = b"500 Internal Server Error" if self.failing else b"200 OK"
                     answer = json.dumps({"model": self.name}).encode()
-                    head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-                    writer.write(head % (status, len(answer)) + answer)
+                    head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n"
+                    writer.write(head % (status, len(answer), self.own_headers) + answer)
                     await writer.drain()
                     if self.closes:
                         break
@@ -62,10 +69,11 @@ class OpenAiBackend:
         await writer.drain()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> bytes:
+async def _read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes]:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    lengths = [line.partition(":")[2] for line in head.splitlines() if line.startswith("content-length:")]
-    return await reader.readexactly(int(lengths[0])) if lengths else b""
+    headers = {name: value.strip() for name, _, value in (line.partition(":") for line in head.splitlines()[1:])}
+    length = int(headers.get("content-length", "0"))
+    return headers, await reader.readexactly(length)
 
 
 @contextlib.asynccontextmanager

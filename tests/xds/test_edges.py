@@ -21,12 +21,15 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplaned.core.budgets import SMALL_SHARE
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.text import is_clean
+from echoplaned.ports.door_clients import DoorClient, DoorClients
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from echoplaned.xds import ads, lrs
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.budgets import XdsBudgets
-from echoplaned.xds.names import GATEWAY, ResourceType, parse_name
+from echoplaned.xds.door.listener import DoorOptions, build_door_listener
+from echoplaned.xds.door.names import KEYS, LIMITS, SCOPES
+from echoplaned.xds.names import DOOR_ROUTES, GATEWAY, ResourceType, parse_name
 from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.options import server_options
 from echoplaned.xds.publisher import Publisher
@@ -46,7 +49,7 @@ from echoplaned.xds.subscriptions import Push
 from echoplaned.xds.wire import Encoder
 from tests.xds import xds_harness as h
 
-CDS, EDS, LDS, RDS = ResourceType
+CDS, EDS, LDS, ECDS, RDS = ResourceType
 TOTAL = 1_000_000
 ONE = h.routes("m", 1, v1=(TOTAL, ["127.0.0.1:7001"]))
 
@@ -56,24 +59,24 @@ def node(**fields: Any) -> base_pb2.Node:
     return json_format.ParseDict(fields, base_pb2.Node())
 
 
+ASKED = {"echoplane.gateway": {"address": "127.0.0.1", "port": 8080}}
+"""What asked for the gateway's listener in earlier releases."""
+
+
 def test_who_asks() -> None:
-    """A node goes by its id, else by its address; Envoy takes no API listeners; a gateway asks for one of its own."""
+    """A node goes by its id, else by its address; Envoy takes no API listeners; nobody is served a listener for what it says."""
     assert read_node(node(), "ipv4:1.2.3.4:5").id == "ipv4:1.2.3.4:5"
     assert read_node(node(id="a", user_agent_name="gRPC Python"), "p").api_listeners
     assert not read_node(node(id="a", user_agent_name="envoy"), "p").api_listeners
-    asked = {"echoplane.gateway": {"address": "127.0.0.1", "port": 8080}}
-    found = read_node(node(id="a", user_agent_name="envoy", metadata=asked), "p").listener
-    assert found is not None
-    assert found.name == "echoplane-gateway"
+    assert read_node(node(id="a", user_agent_name="envoy", metadata=ASKED), "p").listener is None
 
 
-@pytest.mark.parametrize(
-    "asked", [{}, {"address": "localhost", "port": 80}, {"address": "::1", "port": 80}, {"port": -1}, "x"]
-)
-def test_a_gateway_must_ask_for_an_address(asked: object) -> None:
-    """What is no IP address and port is refused, not served."""
-    with pytest.raises(BadRequestError):
-        read_node(node(metadata={"echoplane.gateway": asked}), "p")
+def test_everybody_on_the_gateways_socket_is_the_gateway() -> None:
+    """Its listener goes with the socket, whatever the node says."""
+    door = build_door_listener(DoorOptions("127.0.0.1", 8080))
+    found = read_node(node(id="a"), "unix:", door)
+    assert found.listener is door
+    assert not found.api_listeners
 
 
 def test_requests_are_read_as_they_are() -> None:
@@ -307,17 +310,27 @@ async def test_a_hostile_request_ends_its_stream_only(plane: h.ControlPlane, lat
         good.cancel()
 
 
-async def test_a_gateway_without_an_address_is_refused(plane: h.ControlPlane) -> None:
-    """A node whose metadata asks for no address is told so."""
-    plane.publisher.open({})
+@pytest.mark.parametrize("agent", ["envoy", "gRPC Python"])
+async def test_nobody_gets_the_gateways_resources_on_the_public_port(plane: h.ControlPlane, agent: str) -> None:
+    """A loopback client that calls itself Envoy, asks by name and sends metadata gets neither listener nor the gateway's own routes."""
+    plane.publisher.open({"m": ONE})
+    plane.publisher.publish_clients(DoorClients((DoorClient("id", "ep_id_code"),), required=True))
     async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
         call = sotw_call(channel)
-        await call.write(
-            discovery_pb2.DiscoveryRequest(type_url=str(LDS), node=node(metadata={"echoplane.gateway": {"port": 0}}))
-        )
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call.read()
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        who = node(id="echoplane-gateway", user_agent_name=agent, metadata=ASKED)
+        for kind, names in ((RDS, [DOOR_ROUTES]), (LDS, []), (LDS, [GATEWAY]), (ECDS, [KEYS, SCOPES, LIMITS])):
+            await call.write(discovery_pb2.DiscoveryRequest(type_url=str(kind), resource_names=names, node=who))
+        # What is answered after all of them: there was nothing to say of the first.
+        await call.write(discovery_pb2.DiscoveryRequest(type_url=str(CDS), resource_names=["models/m/versions/v1"]))
+        seen: list[Any] = []
+        while not seen or seen[-1].type_url != str(CDS):
+            seen.append(await call.read())
+        told = {each.value for answer in seen for each in answer.resources if answer.type_url in (str(LDS), str(RDS))}
+        assert not any(GATEWAY.encode() in value or DOOR_ROUTES.encode() in value for value in told)
+        assert not any(answer.type_url in {str(RDS), str(ECDS)} for answer in seen)
+        assert not any(b"ep_id_code" in answer.SerializeToString() for answer in seen)
+        # Nor does it count as one that every model's rollout waits for.
+        assert not plane.observer.lines or not any(line.startswith("subscribers m") for line in plane.observer.lines)
 
 
 async def test_a_silent_stream_is_ended() -> None:
@@ -562,3 +575,17 @@ async def test_a_model_is_followed_from_when_it_is_published() -> None:
     assert [each.models for each in publisher.subscribers()] == [("m",)]
     connection.close()
     assert publisher._tracker._followed == {}
+
+
+async def test_nobody_gets_keys_by_delta_either(plane: h.ControlPlane) -> None:
+    """Who asks for the keys by the delta protocol is told that there are none."""
+    plane.publisher.open({"m": ONE})
+    plane.publisher.publish_clients(DoorClients((DoorClient("id", "ep_id_code"),), required=True))
+    async with grpc.aio.insecure_channel(plane.address, DIRECT_OPTIONS) as channel:
+        call = delta_call(channel)
+        who = node(id="echoplane-gateway", user_agent_name="envoy", metadata=ASKED)
+        request = discovery_pb2.DeltaDiscoveryRequest(type_url=str(ECDS), resource_names_subscribe=[KEYS], node=who)
+        await call.write(request)
+        answer = await call.read()
+        assert (list(answer.resources), list(answer.removed_resources)) == ([], [KEYS])
+        call.cancel()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from echoplane.v1 import diagnostics_pb2
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import MAX_COUNT
-from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.ports.request_counts import CountedBy, Interval, RequestCounts
 from echoplaned.ports.traffic import Reporter
 from echoplaned.rpc.convert.rollouts import verdict_to_pb

@@ -20,7 +20,7 @@ from echoplaned.xds.stream_sotw import SotwRequest, SotwStream
 from echoplaned.xds.subscriptions import Push
 from tests.xds import xds_harness as h
 
-CDS, EDS, LDS, RDS = ResourceType
+CDS, EDS, LDS, _ECDS, RDS = ResourceType
 TOTAL = 1_000_000
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
-from echoplaned.xds.names import GATEWAY, ResourceType, Target, parse_name
+from echoplaned.xds.names import GATEWAY, TABLES, ResourceType, Target, parse_name
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotInconsistentError
 from tests.xds import xds_harness as h
 
-CDS, EDS, LDS, RDS = ResourceType
+CDS, EDS, LDS, ECDS, RDS = ResourceType
 TOTAL = 1_000_000
 TWO = h.routes("m", 3, v1=(950_000, ["127.0.0.1:7001"]), v2=(50_000, ["127.0.0.1:7002", "127.0.0.1:7003"]))
 
@@ -41,7 +41,13 @@ def test_a_model_has_listeners_routes_clusters_and_endpoints() -> None:
     snapshot = snapshots.build({"m": TWO})
     names = {kind: set(snapshot.by_type[kind]) for kind in ResourceType}
     versions = {"models/m/versions/v1", "models/m/versions/v2"}
-    assert names == {CDS: versions, EDS: versions, LDS: versions | {"models/m"}, RDS: versions | {"models/m", GATEWAY}}
+    assert names == {
+        CDS: versions,
+        EDS: versions,
+        LDS: versions | {"models/m"},
+        RDS: versions | {"models/m", *TABLES},
+        ECDS: set(),
+    }
     route = snapshot.get(RDS, "models/m")
     assert route is not None
     assert route.clusters == tuple(sorted(versions))
@@ -102,7 +108,8 @@ def test_what_did_not_change_stays_the_same_object() -> None:
         CDS: frozenset(),
         EDS: frozenset(),
         LDS: frozenset(),
-        RDS: frozenset({"models/m", GATEWAY}),
+        RDS: frozenset({"models/m", *TABLES}),
+        ECDS: frozenset(),
     }
     assert new.get(CDS, "models/m/versions/v1") is old.get(CDS, "models/m/versions/v1")
     route, table = new.get(RDS, "models/m"), new.get(RDS, GATEWAY)
@@ -209,7 +216,7 @@ def test_openai_endpoints_add_a_cluster_and_a_route_of_the_gateway_alone() -> No
     found = snapshots.build({"m": routes_of(old, with_openai(new, "127.0.0.1:8002", "unix:/run/e.sock"))})
     changed = snapshots.diff(without, found).changed
     name = "models/m/versions/v2/openai"
-    assert changed == {CDS: {name}, EDS: {name}, LDS: frozenset(), RDS: {GATEWAY}}
+    assert changed == {CDS: {name}, EDS: {name}, LDS: frozenset(), RDS: {*TABLES}, ECDS: frozenset()}
     table, made, endpoints = found.get(RDS, GATEWAY), found.get(CDS, name), found.get(EDS, name)
     assert table is not None
     assert made is not None

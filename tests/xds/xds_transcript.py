@@ -26,10 +26,10 @@ from envoy.config.route.v3 import route_pb2
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.ports.traffic import Busy, Caller
-from echoplaned.xds.gateway import GatewayAddress
+from echoplaned.xds.door.listener import DoorOptions, build_door_listener
 from echoplaned.xds.names import ResourceType, parse_name
 from echoplaned.xds.publisher import Connection, Publisher
-from echoplaned.xds.resources import Resource, build_gateway_listener
+from echoplaned.xds.resources import Resource
 from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
@@ -93,7 +93,7 @@ class Player:
         return Busy(frozenset(each for each in callers if self.busy is None or each.node in self.busy))
 
     def _connect(self, name: str, kind: str) -> None:
-        listener = build_gateway_listener(GatewayAddress("127.0.0.1", 8080)) if kind == "gateway" else None
+        listener = build_door_listener(DoorOptions("127.0.0.1", 8080)) if kind == "gateway" else None
         agent = "envoy" if kind in ("envoy", "gateway") else "gRPC"
         node = StreamNode(name, agent, api_listeners=agent != "envoy", listener=listener)
         connection = self.publisher.attach(node, lambda: None, delta=kind == "delta")
@@ -173,7 +173,7 @@ def _routes(words: list[str]) -> ModelRoutes:
 
 
 def _long(word: str) -> str:
-    if word in ("*", "echoplane-gateway"):
+    if word in ("*", "echoplane-gateway", "echoplane-door"):
         return word
     model, slash, version = word.partition("/")
     return f"models/{model}/versions/{version}" if slash else f"models/{model}"

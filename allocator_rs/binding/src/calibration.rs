@@ -2,7 +2,7 @@
 
 use ::calibration::{CalibrationError, Fit, Reading};
 use pyo3::prelude::*;
-use sizing::constants::{LOADING, SERVING, SERVING_TRIMMED};
+use sizing::constants::{LOADING, PROCESSES, SERVING, SERVING_TRIMMED};
 
 use crate::errors;
 use crate::guard::detach;
@@ -68,20 +68,26 @@ fn bounds(fit: &Fit, size: f64) -> (f64, f64) {
 
 /// Fit constants to readings: computed size and what was measured beyond it, in bytes; none at all gives the prior.
 ///
-/// `trimmed`: the processes' heap handed freed blocks back at once.
+/// `trimmed`: the processes' heap handed freed blocks back at once. `foreign`: they are another engine's.
 #[pyfunction]
-#[pyo3(signature = (serving, loading, *, trimmed=false))]
+#[pyo3(signature = (serving, loading, *, trimmed=false, foreign=false))]
 #[allow(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
 pub fn calibrate(
     python: Python<'_>,
     serving: Vec<(f64, f64)>,
     loading: Vec<(f64, f64)>,
     trimmed: bool,
+    foreign: bool,
 ) -> PyResult<Constants> {
+    let prior = match (foreign, trimmed) {
+        (true, _) => &PROCESSES,
+        (false, true) => &SERVING_TRIMMED,
+        (false, false) => &SERVING,
+    };
     let readings =
         |rows: &[(f64, f64)]| rows.iter().map(|&(size, target)| Reading { size, target }).collect::<Vec<_>>();
     detach(python, || {
-        let serving = ::calibration::fit(&readings(&serving), if trimmed { &SERVING_TRIMMED } else { &SERVING })?;
+        let serving = ::calibration::fit(&readings(&serving), prior)?;
         let loading = ::calibration::fit(&readings(&loading), &LOADING)?;
         Ok(Constants(sizing::Constants { serving, loading }))
     })?

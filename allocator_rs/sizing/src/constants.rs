@@ -38,6 +38,19 @@ pub const LOADING: Prior = Prior {
     noise_weight: 4.0,
 };
 
+/// A foreign engine's processes, beyond their weights, cache and step: interpreters and libraries, supervisor included.
+///
+/// Believed so loosely that the first reading decides: 60 MB of one process in C++, 3 GB of three in Python.
+pub const PROCESSES: Prior = Prior {
+    base: 512.0 * MIB,
+    base_deviation: 4096.0 * MIB,
+    factor: 0.0,
+    factor_deviation: 1e-6,
+    noise: 32.0 * MIB,
+    noise_factor: 0.0,
+    noise_weight: 4.0,
+};
+
 const MIB: f64 = 1_048_576.0;
 
 /// Constants of one engine in one version on one device.

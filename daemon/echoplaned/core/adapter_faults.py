@@ -1,19 +1,24 @@
-"""A fault in an adapter is an event: the effect is tried again, then given up in the way that does least harm."""
+"""Effects whose adapter raised: they are tried again, and given up in the end.
+
+A fault in an adapter is an event like any other; what is given up is given up in the way that does least harm.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from echoplaned.core.desired_effects import desired_effects
-from echoplaned.core.events import AdapterFailed, EngineGaveUp
+from echoplaned.core.engine_events import EngineGaveUp
+from echoplaned.core.events import AdapterFailed
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S, AdapterFault, EffectKey, fail, subject_of
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import give_up_pending, on_engine_event
 from echoplaned.core.names import model_name, rollout_name, version_name
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Phase
 from echoplaned.core.rollouts import hold_unjudged
-from echoplaned.core.state import Model, Phase, State
+from echoplaned.core.state import Model, State
 from echoplaned.core.transaction import Transaction
 
 _GIVES_UP = frozenset({"place", "start", "probe"})
@@ -21,7 +26,10 @@ _GIVES_UP = frozenset({"place", "start", "probe"})
 
 
 def on_adapter_failed(transaction: Transaction, event: AdapterFailed) -> None:
-    """Count a failure of an effect that still holds; one that was overtaken, or was not handed out, changes nothing."""
+    """Count a failure of an effect that still holds.
+
+    One that was overtaken, or was not handed out, changes nothing.
+    """
     model = _model_of(transaction.state, event.key)
     if model is None or not _was_handed_out(transaction, model, event.key):
         return transaction.count_stale()
@@ -35,7 +43,10 @@ def on_adapter_failed(transaction: Transaction, event: AdapterFailed) -> None:
 
 
 def _follow(transaction: Transaction, model_id: str, fault: AdapterFault) -> None:
-    """Do what a failure leads to. Routes, drains and stops only wait; ``rollouts.sync_hold`` holds the rollout of routes."""
+    """Give up the instance, or hold the stage, that an adapter's fault is about.
+
+    Routes, drains and stops only wait; ``rollouts.sync_hold`` holds the rollout of routes.
+    """
     kind = fault.key[0]
     rollout = transaction.model(model_id).rollout
     if kind in _GIVES_UP and fault.is_given_up:
@@ -55,7 +66,10 @@ def _give_up(transaction: Transaction, fault: AdapterFault) -> None:
 
 
 def _announce(transaction: Transaction, model: Model, fault: AdapterFault) -> None:
-    """Tell the first failure and the one that gives up; those between and after are only counted."""
+    """Announce the first failure of an effect, and the one that gives it up.
+
+    Those between and after are only counted.
+    """
     if fault.count == 1:
         wait_s = fault.retry_at_s - transaction.now_s
         transaction.announce(_subject(model, fault.key), "adapter.failed", f"{fault.text}; tried again in {wait_s:g} s")
@@ -78,7 +92,7 @@ def is_held_back(model: Model, key: EffectKey, now_s: float) -> bool:
 
 
 def recover(transaction: Transaction, model_id: str, kind: str) -> None:
-    """Take in that an adapter answered for a model's ``publish`` or ``gates``: its faults are over.
+    """Drop the faults of a model's ``publish`` or ``gates``: its adapter answered.
 
     The time that the routes could not move is no time in which a stage could have been decided, so it begins anew.
     """

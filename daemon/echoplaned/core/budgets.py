@@ -1,7 +1,8 @@
-"""What outsiders may hold of what is kept for them: one peer a share, and half of every total is for peers that hold little.
+"""Limits of what one peer may hold of a resource that all peers share.
 
-A peer is a transport connection: until there are identities, nothing that a caller writes tells one from another. Connections are cheap,
-so a share alone protects nobody: many peers with a share each would take everything. The kept half is what a newcomer lives on.
+One peer may hold a share, and half of every total is for peers that hold little. A peer is a transport connection: until there are
+identities, nothing that a caller writes tells one from another. Connections are cheap, so a share alone protects nobody: many peers
+with a share each would take everything. The half that is kept is what a newcomer lives on.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Budget:
         return self._held.get(peer, 0)
 
     def acquire(self, peer: str, count: int = 1) -> None:
-        """Let a peer hold so much more.
+        """Let a peer hold so many more of what the budget counts.
 
         Raises:
             BudgetExceededError: it may not; nothing was taken.
@@ -66,7 +67,12 @@ class Budget:
         self.adjust(peer, count)
 
     def adjust(self, peer: str, count: int = 1) -> None:
-        """Note what a peer holds already, whether it may or not; less than 0: what it gives back."""
+        """Note what a peer holds already, whether it may or not.
+
+        Args:
+            peer: who holds it.
+            count: how many more; below 0: what it gives back.
+        """
         held = self.held(peer)
         after = held + count
         self._used += count
@@ -85,7 +91,10 @@ class Budget:
         return self.total - self.total // 2
 
     def _large_after(self, held: int, after: int) -> int:
-        """Return what the open half would hold: all of the large holders, and of the small ones what is beyond their own half."""
+        """Return what the open half would hold after one peer's holding changed.
+
+        That is all of the large holders' and, of the small ones', what is beyond their own half.
+        """
         large = self._large + self._if_large(after) - self._if_large(held)
         small = self._used + after - held - large
         return large + max(0, small - self.total // 2)
@@ -108,7 +117,7 @@ class BudgetShare:
         self._count = 0
 
     def resize(self, count: int) -> None:
-        """Hold so much from now on.
+        """Change how much the stream holds of the budget.
 
         Raises:
             BudgetExceededError: it is more than the peer may hold; it holds what it held.

@@ -1,4 +1,4 @@
-"""What was measured of engines, kept by what the figures belong to: engine, engine version, device."""
+"""Measurements of engines, sorted by engine, engine version and device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ SAMPLES_RETAINED = 256
 
 @dataclass(frozen=True, slots=True, order=True)
 class EngineKey:
-    """Whose constants they are. ``device``: the maker's name, so that another card in the same slot begins anew."""
+    """The engine, version and device that measured constants are valid for.
+
+    Attributes:
+        engine: kind of the engine.
+        engine_version: versions of what runs the model, on a host with the instruction set; empty: not known.
+        device: the maker's name of the device, so that another card in the same slot begins anew; empty: no device.
+    """
 
     engine: str
     engine_version: str
@@ -23,10 +29,16 @@ class EngineKey:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
-    """What one process reports, in bytes above its warm idle self.
+    """What one process reports of its memory, in bytes above a standby process.
 
-    ``serving_peak_bytes``: since it served; ``file_bytes``: pages of files mapped now. ``sequences`` and ``tokens``: the largest batch
-    computed so far, without which a peak says nothing; 0: none. ``cpu_isa``: what its matrix library uses; None: it does not say.
+    Attributes:
+        engine_version: versions of what runs the model.
+        load_peak_bytes: most that it held while it loaded.
+        serving_peak_bytes: most that it held since it served.
+        file_bytes: pages of files that are mapped now.
+        sequences: of the largest batch computed so far, without which a peak says nothing; 0: none.
+        tokens: of that batch; 0: none.
+        cpu_isa: instruction set that its matrix library uses; None: it does not say.
     """
 
     engine_version: str
@@ -40,11 +52,15 @@ class MemoryUsage:
 
 @dataclass(frozen=True, slots=True)
 class MemorySample:
-    """One process's measurement beside what the formulas give for the batch that it computed. Bytes.
+    """One process's measured memory beside what formulas give for its largest batch.
 
-    ``subject``: instance and generation; a later sample of the same takes its place. ``temporary_bytes``: computed temporaries;
-    ``beyond_bytes``: measured beyond them and the weights that were touched. ``loaded_bytes``: stored bytes and weights that a cast has
-    beside each other, 0 where a load only copies; ``load_beyond_bytes``: measured beyond them.
+    Attributes:
+        subject: instance and generation; a later sample of the same subject takes its place.
+        time_s: when it was measured, seconds since the epoch.
+        temporary_bytes: computed temporaries.
+        beyond_bytes: measured beyond the temporaries and the weights that were touched; may be negative.
+        loaded_bytes: stored bytes and weights that a cast has beside each other; 0 where a load only copies.
+        load_beyond_bytes: measured beyond these while loading; 0 where a load only copies.
     """
 
     subject: str
@@ -57,7 +73,12 @@ class MemorySample:
 
 @dataclass(frozen=True, slots=True)
 class SampleWindow:
-    """The newest samples of one engine on one device, oldest first."""
+    """The newest samples of one engine on one device.
+
+    Attributes:
+        key: the engine and the device.
+        samples: oldest first, at most ``SAMPLES_RETAINED``.
+    """
 
     key: EngineKey
     samples: tuple[MemorySample, ...] = ()

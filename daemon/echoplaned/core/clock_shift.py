@@ -1,15 +1,19 @@
-"""A stored state under a clock that was put forward or back: what it waits for comes after as long as it would have."""
+"""Correction of a stored state after the clock was put forward or back.
+
+What the state waits for comes after as long as it would have.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 
-from echoplaned.core.state import Instance, Model, Rollout, State, Version
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Instance, Model, State, Version
 
 
 def shift_times(state: State, shift_s: float) -> State:
-    """Return the state with every time that something is decided by moved by so many seconds.
+    """Return the state with every time that decides something moved by some seconds.
 
     What only tells when something happened (creation, history, ends) was right by the clock of its day, and stays.
     """

@@ -1,14 +1,14 @@
-"""How long a sequence may be where nobody asked for a length: as long as fits, chosen once.
+"""Choice of a version's context length where nobody asked for one: what fits.
 
-A specification keeps what was asked for, and 0 is "what fits": so the same request is the same version wherever it is loaded. What it
-came to is the version's, from its first reservation on; engines that are started again get the same.
+It is chosen once. A specification keeps what was asked for, and 0 is "what fits": so the same request is the same version wherever it
+is loaded. What it came to is the version's, from its first reservation on; engines that are started again get the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
+from echoplaned.core.replacing import replace
 from echoplaned.core.spec import ServingShape, VersionSpec
 from echoplaned.core.state import Model, Version
 
@@ -32,12 +32,18 @@ def is_context_open(version: Version) -> bool:
 
 
 def served_context(version: Version) -> int:
-    """Return the longest sequence that a version's engines take, tokens: as asked for, as chosen, or as it was last planned."""
+    """Return the longest sequence that a version's engines take, in tokens.
+
+    It is as asked for, else as chosen, else as it was last planned.
+    """
     return version.spec.shape.context_length or version.context_length or version.plan.context_length
 
 
 def served_shape(version: Version) -> ServingShape:
-    """Return a version's shape with the context that was chosen for it; one that is still open stays so."""
+    """Return a version's shape with the context that was chosen for it.
+
+    A context that is still open stays so.
+    """
     shape = version.spec.shape
     return shape if shape.context_length else replace(shape, context_length=version.context_length)
 
@@ -49,7 +55,10 @@ def served_spec(version: Version) -> VersionSpec:
 
 
 def replaced_context(model: Model | None, version_id: str) -> int:
-    """Return the context of the version that a rollout to this one replaces, tokens; 0: it replaces none."""
+    """Return the context of the version that a rollout to this one replaces.
+
+    In tokens; 0: it replaces none.
+    """
     if model is None:
         return 0
     from_version = model.rollout.from_version if model.rollout is not None else model.serving_version

@@ -1,4 +1,7 @@
-"""The instruction set that the embedded engine's matrix library (oneDNN) computes with: it decides what a product copies."""
+"""The instruction set that the embedded engine's matrix library computes with.
+
+The library is oneDNN; the instruction set decides what a product copies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Final
 
 
 class CpuIsa(StrEnum):
-    """Instruction sets by what the library's kernels do with them. AVX2: that and older ones. UNKNOWN: the largest bound of all."""
+    """Instruction sets, told apart by what the library's kernels do with them.
+
+    AVX2: that and older ones. UNKNOWN: the largest bound of all.
+    """
 
     AVX2 = "AVX2"
     AVX512_CORE = "AVX512_CORE"
@@ -53,7 +59,12 @@ _LIMITS: Final = {
 
 
 def isa_of_cpu(cpuinfo: str, environment: Mapping[str, str]) -> CpuIsa:
-    """Return what the library will use, from the text of /proc/cpuinfo and the environment that it will have."""
+    """Return the instruction set that the library will use on a CPU.
+
+    Args:
+        cpuinfo: the text of /proc/cpuinfo.
+        environment: the environment that the library will have.
+    """
     flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "").partition(":")[2].split()
     if not flags:
         return CpuIsa.UNKNOWN
@@ -71,7 +82,7 @@ def isa_of_cpu(cpuinfo: str, environment: Mapping[str, str]) -> CpuIsa:
 
 
 def isa_of_library(text: str) -> CpuIsa:
-    """Return what the library says of itself, in the words of its verbose header."""
+    """Return the instruction set that the library's verbose header names."""
     if "AMX" in text:
         # Later ones than AVX10.1 have other kernels.
         return CpuIsa.UNKNOWN if "AVX10.2" in text else CpuIsa.AVX512_CORE_AMX

@@ -1,4 +1,7 @@
-"""The effects that a state implies. Level-triggered: what was handed out and still holds is not handed out again."""
+"""The effects that a state implies, whatever led to it.
+
+They are level-triggered: what was handed out and still holds is not handed out again (``step`` compares keys).
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,18 @@ from echoplaned.core.effects import (
 from echoplaned.core.holding import CALLS_S, is_held, may_be_called
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.queries import is_ready
+from echoplaned.core.rollout_state import Phase
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.routes import stage_weights
 from echoplaned.core.spec import DEFAULT_ACK_TIMEOUT_S
-from echoplaned.core.state import Instance, InstanceState, Model, Phase, Version
+from echoplaned.core.state import Instance, InstanceState, Model, Version
 
 
 def desired_effects(model: Model, reservation_epoch: int, now_s: float) -> list[KeyedEffect]:
-    """Return every effect that one model's state asks for at this time, routes first: weight moves before processes end."""
+    """Return every effect that one model's state asks for at this time.
+
+    Routes come first: weight moves before processes end.
+    """
     effects: list[KeyedEffect] = []
     if model.routes is not None:
         effects.append(
@@ -48,7 +55,10 @@ def desired_effects(model: Model, reservation_epoch: int, now_s: float) -> list[
 
 
 def _only_takes_weight(model: Model) -> bool:
-    """Whether the routes move away from a version that fails or died; such routes do not wait for the store."""
+    """Whether the routes only move away from a version that fails or died.
+
+    Such routes do not wait for the store.
+    """
     if model.rollout is not None and model.rollout.phase in {Phase.REVERTING, Phase.CLEANING}:
         return True
     wanted = stage_weights(model)
@@ -64,9 +74,15 @@ def _instance_effect(
         case InstanceState.PENDING:
             effect = _place(model, key, reservation_epoch)
         case InstanceState.STARTING if instance.placement is not None and _is_due(instance, now_s):
-            cache_bytes = version.plan.kv_cache_bytes
-            spec = served_spec(version)
-            effect = StartEngine(key, generation, instance.placement, spec, version.facts, cache_bytes)
+            effect = StartEngine(
+                key,
+                generation,
+                instance.placement,
+                served_spec(version),
+                version.facts,
+                version.plan.kv_cache_bytes,
+                version.engine_build,
+            )
         case InstanceState.PROBING:
             effect = ProbeEngine(key, generation, instance.endpoints, version.facts)
         case InstanceState.DRAINING:

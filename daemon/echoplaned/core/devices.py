@@ -1,21 +1,27 @@
-"""Devices as they are looked at again and again: what others hold, who waits for memory, and promises that cannot be kept."""
+"""Measured device memory: shortages, and instances that wait for memory.
+
+Devices are measured again and again. What others hold may break what was promised to instances, and keep new ones waiting.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from echoplaned.core.events import DeviceMemoryMeasured, PlacementDelayed
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, foreign_text
 from echoplaned.core.names import version_name
 from echoplaned.core.queries import find_instance, find_measured, reserved_bytes
+from echoplaned.core.replacing import replace
 from echoplaned.core.state import InstanceState, MemoryWait, Model, State
 from echoplaned.core.transaction import Transaction
 
 
 def on_sampled(transaction: Transaction, event: DeviceMemoryMeasured) -> None:
-    """Keep what was measured; tell of promises that others broke, and have the planner look again for whoever waits."""
+    """Keep what was measured of the devices, and follow from it.
+
+    Promises that others broke are announced, and the planner is asked again for every instance that waits.
+    """
     known = {device.device_id for device in transaction.state.devices}
     measured = tuple(one for one in event.devices if one.device_id in known)
     transaction.state = replace(transaction.state, measured=measured)
@@ -27,7 +33,10 @@ def on_sampled(transaction: Transaction, event: DeviceMemoryMeasured) -> None:
 
 
 def on_delayed(transaction: Transaction, event: PlacementDelayed) -> None:
-    """Let an instance wait for memory that is measured as taken, unless a reservation has changed since the planner read it."""
+    """Let an instance wait for memory that is measured as taken.
+
+    An answer is stale where a reservation has changed since the planner read it.
+    """
     found = find_instance(transaction.state, event.instance)
     stale = event.reservation_epoch != transaction.state.reservation_epoch
     if found is None or found[2].state is not InstanceState.PENDING or stale:
@@ -46,7 +55,7 @@ def on_delayed(transaction: Transaction, event: PlacementDelayed) -> None:
 
 
 def end_wait(transaction: Transaction, instance: InstanceKey) -> None:
-    """An instance waits no longer: it has its place, or is given up."""
+    """Drop an instance's wait for memory: it has its place, or is given up."""
     model = transaction.model(instance.version.model)
     if wait_of(model, instance) is not None:
         waits = tuple(one for one in model.waits if one.instance != instance)
@@ -59,7 +68,10 @@ def wait_of(model: Model, instance: InstanceKey) -> MemoryWait | None:
 
 
 def memory_alarms(state: State) -> tuple[str, ...]:
-    """Return a sentence for every device where others hold what was promised to instances."""
+    """Return a sentence for every device that lacks what instances were promised.
+
+    Others hold the memory there.
+    """
     return tuple(_shortage_text(state, name) for name in state.short_devices if _missing_bytes(state, name))
 
 

@@ -1,4 +1,7 @@
-"""What the core asks for. Each has a key that makes it idempotent; an effect that was lost in a crash is handed out again."""
+"""What the core asks for.
+
+Each effect that the state implies has a key that makes it idempotent; one that was lost in a crash is handed out again.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,21 @@ from echoplaned.core.facts import ModelFacts
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import Placement
+from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.spec import DEFAULT_ACK_TIMEOUT_S, VersionSpec
-from echoplaned.core.state import Operation, Rollout
+from echoplaned.core.state import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Commit the step's durable changes before any other effect of the step; one transaction."""
+    """Commit the step's durable changes, before any other effect of the step.
+
+    One transaction.
+
+    Attributes:
+        epoch: number of the change, ``State.store_epoch``, from 1.
+    """
 
     epoch: int
 
@@ -26,7 +36,11 @@ class Persist:
 class PlaceInstance:
     """Find room for an instance.
 
-    ``looks``: how often it was asked for again while the instance waits for memory; ``waiting_since_s``: since when, None: it does not.
+    Attributes:
+        instance: the instance, PENDING.
+        reservation_epoch: ``State.reservation_epoch`` that the answer is to be based on.
+        looks: how often it was asked for again while the instance waits for memory, from 0.
+        waiting_since_s: since when the instance waits for memory, seconds since the epoch; None: it does not.
     """
 
     instance: InstanceKey
@@ -42,9 +56,16 @@ class PlaceInstance:
 
 @dataclass(frozen=True, slots=True)
 class StartEngine:
-    """Start an engine process for an instance, or take the one that runs already for this generation.
+    """Start an engine process for an instance, or adopt the one of this generation.
 
-    ``kv_cache_bytes``: what the plan gives the cache on each device; 0: it names none.
+    Attributes:
+        instance: the instance, STARTING.
+        generation: number of its engine session, from 1.
+        placement: its node, and what it holds of each device there.
+        spec: what makes the engine what it is, with the context that was chosen.
+        facts: what the version's files say.
+        kv_cache_bytes: what the plan gives the cache on each device, bytes; 0: it names none.
+        engine_build: build of the engine that served the version first; another one is refused. Empty: any.
     """
 
     instance: InstanceKey
@@ -53,6 +74,7 @@ class StartEngine:
     spec: VersionSpec
     facts: ModelFacts
     kv_cache_bytes: int = 0
+    engine_build: str = ""
 
     @property
     def key(self) -> EffectKey:
@@ -62,7 +84,14 @@ class StartEngine:
 
 @dataclass(frozen=True, slots=True)
 class ProbeEngine:
-    """Make real inferences on an instance."""
+    """Make real inferences on an instance.
+
+    Attributes:
+        instance: the instance, PROBING.
+        generation: number of its engine session, from 1.
+        endpoints: where it can be called, one for each protocol.
+        facts: what the version's files say, its signature among it.
+    """
 
     instance: InstanceKey
     generation: int
@@ -77,9 +106,15 @@ class ProbeEngine:
 
 @dataclass(frozen=True, slots=True)
 class DrainEngine:
-    """Wait until an instance has no call in flight and none arrives, at most until the deadline.
+    """Wait until an instance has no call in flight, at most until the deadline.
 
-    ``calls_only``: no route leads to it any more, and its process may be stuck: wait for the calls in flight, and ask it for nothing.
+    None may arrive meanwhile either.
+
+    Attributes:
+        instance: the instance, DRAINING, or STOPPING while its end is held back.
+        generation: number of its engine session, from 1.
+        deadline_s: when what is still in flight is cut, seconds since the epoch.
+        calls_only: whether no route leads to it and its process may be stuck: wait for the calls in flight, and ask it for nothing.
     """
 
     instance: InstanceKey
@@ -95,7 +130,12 @@ class DrainEngine:
 
 @dataclass(frozen=True, slots=True)
 class UndrainEngine:
-    """Stop waiting for quiet: the instance serves again."""
+    """Stop waiting for quiet: the instance serves again.
+
+    Attributes:
+        instance: the instance, READY again.
+        generation: number of its engine session, from 1.
+    """
 
     instance: InstanceKey
     generation: int
@@ -103,7 +143,12 @@ class UndrainEngine:
 
 @dataclass(frozen=True, slots=True)
 class StopEngine:
-    """End an instance's process, if there is one; answer when it has gone."""
+    """End an instance's process, if there is one; answer when it has gone.
+
+    Attributes:
+        instance: the instance, STOPPING.
+        generation: number of its engine session, from 1.
+    """
 
     instance: InstanceKey
     generation: int
@@ -116,7 +161,15 @@ class StopEngine:
 
 @dataclass(frozen=True, slots=True)
 class ExplainMemory:
-    """Set a process's peaks beside what the formulas give. One that is lost in a crash is no harm: the process is measured again."""
+    """Set a process's memory peaks beside what the formulas give.
+
+    One that is lost in a crash is no harm: the process is measured again.
+
+    Attributes:
+        instance: the instance that was measured.
+        generation: number of its engine session, from 1.
+        usage: what its process reports.
+    """
 
     instance: InstanceKey
     generation: int
@@ -127,8 +180,13 @@ class ExplainMemory:
 class PublishRoutes:
     """Make these a model's routes.
 
-    ``removed``: the model has no routes any more. ``urgent``: they only take weight from a version that fails.
-    ``ack_timeout_s``: a subscriber that is silent for longer is stale.
+    Attributes:
+        model: id of the model.
+        epoch: number of the routes; the highest wins.
+        routes: all of the model's routes.
+        removed: whether the model has no routes any more.
+        urgent: whether they only take weight from a version that fails, so that they do not wait for the store.
+        ack_timeout_s: seconds after which a subscriber that is silent is stale.
     """
 
     model: str
@@ -146,7 +204,13 @@ class PublishRoutes:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateGates:
-    """Judge a window of a stage, again and again, until another window or none is asked for."""
+    """Judge one stage's evidence window, again and again.
+
+    It ends when another window is asked for, or none.
+
+    Attributes:
+        rollout: the rollout as it was when this was asked for.
+    """
 
     rollout: Rollout
 
@@ -158,21 +222,37 @@ class EvaluateGates:
 
 @dataclass(frozen=True, slots=True)
 class FinishOperation:
-    """Wake whoever waits for an operation."""
+    """Wake whoever waits for an operation.
+
+    Attributes:
+        operation: the operation, done.
+    """
 
     operation: Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Which operation answers the command of this step; empty: none."""
+    """Which operation answers the command of this step.
+
+    Attributes:
+        operation_id: id of the operation; empty: none.
+    """
 
     operation_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Something worth telling: watchers, metrics, log. ``subject``: a resource name."""
+    """Something worth telling watchers, metrics and the log.
+
+    Attributes:
+        sequence: number of the announcement, from 1, rising.
+        time_s: when it happened, seconds since the epoch.
+        subject: full name of the resource that it is about.
+        kind: stable name, for example ``instance.ready``.
+        text: what happened, in a sentence for people.
+    """
 
     sequence: int
     time_s: float

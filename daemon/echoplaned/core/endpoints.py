@@ -1,4 +1,4 @@
-"""Where an instance can be called: an address with a scheme for each protocol that it speaks."""
+"""Addresses of an instance: one with a scheme for each protocol that it speaks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class EndpointProtocol(StrEnum):
     """The Open Inference Protocol over gRPC, with the worker's own services beside it."""
     OPENAI_HTTP = "OPENAI_HTTP"
     """OpenAI's REST API over HTTP/1.1."""
+    OIP_HTTP = "OIP_HTTP"
+    """The Open Inference Protocol's REST form over HTTP/1.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def tcp_endpoint(protocol: EndpointProtocol, target: str) -> Endpoint:
 
 
 def oip_endpoint(endpoints: Iterable[Endpoint]) -> Endpoint | None:
-    """Return the first endpoint that speaks the Open Inference Protocol; None: there is none."""
+    """Return the first endpoint that speaks the Open Inference Protocol, or None."""
     return next((each for each in endpoints if each.protocol is EndpointProtocol.OIP_GRPC), None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
-    """An engine's own numbers, beside what it was ordered; 0 where it does not tell one.
+    """An engine's own numbers, beside what it was ordered; 0 where it names none.
 
     Attributes:
         context_length: tokens of one sequence at most.

@@ -1,17 +1,23 @@
-"""The error tree: one class a reason. Each carries a ``FailureDetail``; ``rpc/status.py`` maps reasons to gRPC codes and details."""
+"""The errors that a caller may see: one class for each stable reason.
+
+Each carries a ``FailureDetail``; ``rpc/status.py`` maps reasons to gRPC codes and details.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from echoplaned.core.failure import FailureDetail, InvalidField, Reason, ResourceRef
 from echoplaned.core.names import ResourceKind
 from echoplaned.core.plan import Plan
+from echoplaned.core.replacing import replace
 
 
 class DaemonError(Exception):
-    """Base of every error that a caller may see. ``failure`` says what happened and what to do."""
+    """Base of every error that a caller may see.
+
+    ``failure`` says what happened and what to do.
+    """
 
     reason: ClassVar[Reason]
 
@@ -21,7 +27,10 @@ class DaemonError(Exception):
 
 
 class FieldInvalidError(DaemonError):
-    """One or more fields of a request break their rules; ``violations`` has them all."""
+    """One or more fields of a request break their rules.
+
+    ``failure.violations`` has them all.
+    """
 
     reason = Reason.FIELD_INVALID
 
@@ -46,15 +55,16 @@ class PageTokenInvalidError(DaemonError):
 
     reason = Reason.PAGE_TOKEN_INVALID
 
-    def __init__(self) -> None:
-        message = "page_token is not valid for this query: leave it empty to start from the first page"
-        super().__init__(
-            message, FailureDetail(self.reason, message, violations=(InvalidField("page_token", "not valid"),))
-        )
+    def __init__(self, field: str = "page_token", otherwise: str = "start from the first page") -> None:
+        message = f"{field} is not valid for this query: leave it empty to {otherwise}"
+        super().__init__(message, FailureDetail(self.reason, message, violations=(InvalidField(field, "not valid"),)))
 
 
 class _PreconditionError(DaemonError):
-    """An error whose details are a precondition: what it is about and what would be accepted."""
+    """An error whose details are a precondition that does not hold.
+
+    They say what it is about and what would be accepted.
+    """
 
     def __init__(self, message: str, *, subject: str = "", accepted: str = "") -> None:
         violations = (InvalidField(subject, accepted or message),)
@@ -80,13 +90,16 @@ class SourceNotFoundError(_PreconditionError):
 
 
 class SourceIncompleteError(_PreconditionError):
-    """A file stands for another one that was not fetched, or a hub's directory names no revision."""
+    """A file of the source was not fetched, or a hub's directory names no revision.
+
+    Where it was not fetched, another file stands for it.
+    """
 
     reason = Reason.SOURCE_INCOMPLETE
 
 
 class SourceUnsupportedError(_PreconditionError):
-    """The files are sound, and a field of them asks for something that the engine does not have."""
+    """The files are sound, but a field of them asks for what the engine lacks."""
 
     reason = Reason.SOURCE_UNSUPPORTED
 
@@ -125,6 +138,18 @@ class StateInvalidError(_PreconditionError):
     """The call makes no sense in the resource's present state."""
 
     reason = Reason.STATE_INVALID
+
+
+class KeySecretUnusableError(_PreconditionError):
+    """The file that keys are derived from cannot be used."""
+
+    reason = Reason.KEY_SECRET_UNUSABLE
+
+
+class CallerNotAllowedError(_PreconditionError):
+    """Who calls may not call this, or not for this model."""
+
+    reason = Reason.CALLER_NOT_ALLOWED
 
 
 class _PlanError(DaemonError):
@@ -184,11 +209,25 @@ class OperationNotFoundError(_ResourceError):
     kind = ResourceKind.OPERATION
 
 
+class KeyNotFoundError(_ResourceError):
+    """There is no such key."""
+
+    reason = Reason.KEY_NOT_FOUND
+    kind = ResourceKind.KEY
+
+
 class VersionExistsError(_ResourceError):
     """The version id is taken by other content or options."""
 
     reason = Reason.VERSION_EXISTS
     kind = ResourceKind.VERSION
+
+
+class AliasExistsError(_ResourceError):
+    """The alias, or the id, is a name that another model has."""
+
+    reason = Reason.ALIAS_EXISTS
+    kind = ResourceKind.MODEL
 
 
 class RolloutActiveError(_ResourceError):
@@ -199,7 +238,10 @@ class RolloutActiveError(_ResourceError):
 
 
 class EtagMismatchError(_ResourceError):
-    """The etag is not the resource's current one; the message and the metadata have the current one."""
+    """The etag is not the resource's current one.
+
+    The message and the metadata have the current one.
+    """
 
     reason = Reason.ETAG_MISMATCH
     kind = ResourceKind.MODEL

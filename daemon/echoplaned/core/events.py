@@ -1,31 +1,34 @@
-"""Facts: what adapters saw, and time. A fact may come late or twice and is never refused; what can be refused is a command."""
+"""Facts: what adapters saw, and time.
+
+A fact may come late or twice and is never refused; what can be refused is a command.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from echoplaned.core.behaviour import Int8Baseline
-from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.endpoints import Endpoint
-from echoplaned.core.engine_figures import EngineFigures
+from echoplaned.core.engine_events import EngineEvent, Int8BaselineMeasured, MemorySampled
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.fault import EffectKey
-from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory
 from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Plan
-from echoplaned.core.state import Verdict
+from echoplaned.core.rollout_state import Verdict
 
 # --- planning ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class InstancePlaced:
-    """The planner found room.
+    """The planner found room for an instance.
 
     Attributes:
-        placement: where.
-        reservation_epoch: what it read.
+        now_s: when, seconds since the epoch.
+        instance: the instance that was to be placed.
+        placement: its node, and what it is to hold of each device there.
+        reservation_epoch: ``State.reservation_epoch`` that the planner read; an older one makes the answer stale.
         plan: with a shorter context than the one that the version was admitted with; None: as it was admitted.
     """
 
@@ -38,7 +41,14 @@ class InstancePlaced:
 
 @dataclass(frozen=True, slots=True)
 class PlacementRefused:
-    """The planner found no room."""
+    """The planner found no room for an instance.
+
+    Attributes:
+        now_s: when, seconds since the epoch.
+        instance: the instance that was to be placed.
+        failure: why there is none, and what would fit.
+        reservation_epoch: ``State.reservation_epoch`` that the planner read; an older one makes the answer stale.
+    """
 
     now_s: float
     instance: InstanceKey
@@ -48,11 +58,15 @@ class PlacementRefused:
 
 @dataclass(frozen=True, slots=True)
 class PlacementDelayed:
-    """There is room by what is reserved, and not as it is measured: freed memory may not be back yet.
+    """Reservations leave room for an instance, but the measured memory does not.
+
+    Freed memory may not be back yet.
 
     Attributes:
+        now_s: when, seconds since the epoch.
+        instance: the instance that was to be placed.
         reason: what is waited for, for people.
-        reservation_epoch: what the planner read.
+        reservation_epoch: ``State.reservation_epoch`` that the planner read; an older one makes the answer stale.
     """
 
     now_s: float
@@ -63,149 +77,15 @@ class PlacementDelayed:
 
 @dataclass(frozen=True, slots=True)
 class DeviceMemoryMeasured:
-    """Devices were looked at; those that could not be are left out."""
+    """The memory of the devices was measured.
+
+    Attributes:
+        now_s: when, seconds since the epoch.
+        devices: one measurement a device; those that could not be measured are left out.
+    """
 
     now_s: float
     devices: tuple[MeasuredMemory, ...]
-
-
-# --- engines: every one carries (instance, generation) -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReady:
-    """The engine has loaded the version and listens.
-
-    Attributes:
-        endpoints: where it can be called, one for each protocol.
-        leader_id: what the engine's side calls the session's leading process; opaque.
-    """
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    endpoints: tuple[Endpoint, ...]
-    leader_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProbesPassed:
-    """Real inferences came back right."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbesFailed:
-    """A real inference failed or came back wrong."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLost:
-    """The process is known to be dead."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStuck:
-    """The process lives and makes no progress."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSilent:
-    """The process has not reported for longer than it usually does; it may be stuck."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class EngineReporting:
-    """A process that was silent reports again."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class EngineGaveUp:
-    """Trying again will not help. While stopping: the process will not die."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    failure: FailureDetail
-
-
-@dataclass(frozen=True, slots=True)
-class EngineDrained:
-    """No call in flight and none arrived lately, or the deadline came; ``cut_count``: calls that were cut."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    cut_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStopped:
-    """The process has gone and its memory is back."""
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryMeasured:
-    """What the process really takes, above a warm idle engine. ``usage``: its peaks and what they speak of; None: it cannot tell.
-
-    ``figures``: what the engine says of itself; None: nothing.
-    """
-
-    now_s: float
-    instance: InstanceKey
-    generation: int
-    measured_bytes: int
-    usage: MemoryUsage | None = None
-    figures: EngineFigures | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySampled:
-    """A process's peaks beside what the formulas give for the batch that it computed."""
-
-    now_s: float
-    key: EngineKey
-    sample: MemorySample
-
-
-@dataclass(frozen=True, slots=True)
-class Int8BaselineMeasured:
-    """How far a version is from itself in INT8."""
-
-    now_s: float
-    version: VersionKey
-    measured: Int8Baseline
 
 
 # --- traffic -------------------------------------------------------------------------------------------------------
@@ -213,9 +93,16 @@ class Int8BaselineMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RoutesProgressed:
-    """Who has a model's routes now.
+    """How many subscribers have a model's newest routes now.
 
-    ``acknowledged``: every subscriber that is not stale has them. ``stale``: names of silent subscribers.
+    Attributes:
+        now_s: when, seconds since the epoch.
+        model: id of the model.
+        epoch: number of the routes; others than the newest are stale.
+        acknowledged: whether every subscriber that is not stale has them.
+        acknowledged_count: subscribers that have them.
+        subscriber_count: subscribers of the model's routes, stale ones included.
+        stale: names of subscribers that are silent for too long.
     """
 
     now_s: float
@@ -229,7 +116,17 @@ class RoutesProgressed:
 
 @dataclass(frozen=True, slots=True)
 class RoutesRefused:
-    """A subscriber with traffic refused what this epoch changed, having accepted the one before."""
+    """A subscriber with traffic refused what this epoch changed.
+
+    It had accepted the one before.
+
+    Attributes:
+        now_s: when, seconds since the epoch.
+        model: id of the model.
+        epoch: number of the routes; others than the newest are stale.
+        node: name of the subscriber.
+        detail: what it said.
+    """
 
     now_s: float
     model: str
@@ -240,11 +137,14 @@ class RoutesRefused:
 
 @dataclass(frozen=True, slots=True)
 class RoutesHeld:
-    """Subscribers refuse what this epoch changed, and nobody who follows the model has traffic.
+    """Subscribers refuse what this epoch changed, and none of the model's has traffic.
 
     Attributes:
-        nodes: their names; empty: no refusal stands any more, or it is left out.
-        detail: what one of them said.
+        now_s: when, seconds since the epoch.
+        model: id of the model.
+        epoch: number of the routes; others than the newest are stale.
+        nodes: names of those who refuse; empty: no refusal stands any more, or it is left out.
+        detail: what one of them said; empty: none does.
     """
 
     now_s: float
@@ -259,7 +159,16 @@ class RoutesHeld:
 
 @dataclass(frozen=True, slots=True)
 class GatesJudged:
-    """The verdicts of all gates on one window of one stage."""
+    """The verdicts of all gates on one evidence window of one stage.
+
+    Attributes:
+        now_s: when, seconds since the epoch.
+        model: id of the model.
+        rollout_id: id of the rollout.
+        stage: the stage that was judged, from 1.
+        evidence_window: ``Rollout.evidence_window`` that was judged; another one is stale.
+        verdicts: one a gate.
+    """
 
     now_s: float
     model: str
@@ -277,7 +186,8 @@ class AdapterFailed:
     """An adapter raised while it did an effect.
 
     Attributes:
-        key: of the effect.
+        now_s: when, seconds since the epoch.
+        key: key of the effect.
         adapter: which part raised, for people.
         detail: what it raised.
     """
@@ -293,7 +203,11 @@ class AdapterFailed:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time went on."""
+    """Time went on; nothing else happened.
+
+    Attributes:
+        now_s: the time now, seconds since the epoch.
+    """
 
     now_s: float
 
@@ -303,6 +217,8 @@ class FoundEngine:
     """An engine that was found alive at the start.
 
     Attributes:
+        instance: the instance whose engine it is.
+        generation: number of its engine session, from 1.
         endpoints: where it can be called; empty where it does not listen yet.
         leader_id: what the engine's side calls the session's leading process; opaque.
     """
@@ -318,8 +234,9 @@ class Recovered:
     """The daemon started with a stored state.
 
     Attributes:
+        now_s: when, seconds since the epoch.
         found: engines that were found alive.
-        clock_shift_s: by how much the clock was put forward since the state was stored: its times are that much too early.
+        clock_shift_s: seconds by which the clock was put forward since the state was stored: its times are that much too early.
     """
 
     now_s: float
@@ -328,19 +245,6 @@ class Recovered:
 
 
 PlacementEvent = InstancePlaced | PlacementRefused | PlacementDelayed
-EngineEvent = (
-    EngineReady
-    | ProbesPassed
-    | ProbesFailed
-    | EngineLost
-    | EngineStuck
-    | EngineSilent
-    | EngineReporting
-    | EngineGaveUp
-    | EngineDrained
-    | EngineStopped
-    | MemoryMeasured
-)
 TrafficEvent = RoutesProgressed | RoutesRefused | RoutesHeld
 Event = (
     PlacementEvent

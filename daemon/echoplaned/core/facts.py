@@ -25,7 +25,13 @@ class Dtype(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a model. ``shape``: -1 is any size. ``datatype``: OIP's names (BYTES, INT64, FP32)."""
+    """Name, datatype and shape of one input or output of a model.
+
+    Attributes:
+        name: name of the tensor.
+        datatype: as the Open Inference Protocol names it, for example ``BYTES``, ``INT64``, ``FP32``.
+        shape: elements of each dimension; -1: any number.
+    """
 
     name: str
     datatype: str
@@ -34,7 +40,12 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Names, dtypes and dimensions of a model's inputs and outputs; two versions of a model must agree on it."""
+    """The tensors that a model takes and gives; two versions of it must agree on them.
+
+    Attributes:
+        inputs: what a request may hold.
+        outputs: what an answer holds.
+    """
 
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
@@ -42,7 +53,9 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a checkpoint as it was when it was read; one that was written or replaced since differs in the last three.
+    """One file of a checkpoint as it was when it was read.
+
+    One that was written or replaced since differs in the last three.
 
     Attributes:
         name: its path within the checkpoint.
@@ -61,7 +74,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class SourceContent:
-    """Every file that an engine will read.
+    """Every file of a checkpoint that an engine will read.
 
     Attributes:
         root: the directory that no path leads out of.

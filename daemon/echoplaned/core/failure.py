@@ -1,4 +1,7 @@
-"""Why something did not come true, as data: kept on versions and operations, and carried by every error."""
+"""Why something failed, as data.
+
+It is kept on versions and operations, and carried by every error.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class Reason(StrEnum):
     SOURCE_UNSUPPORTED = "SOURCE_UNSUPPORTED"
     SOURCE_CORRUPT = "SOURCE_CORRUPT"
     SOURCE_CHANGED = "SOURCE_CHANGED"
+    ENGINE_CHANGED = "ENGINE_CHANGED"
     ARCHITECTURE_UNSUPPORTED = "ARCHITECTURE_UNSUPPORTED"
     DTYPE_UNSUPPORTED = "DTYPE_UNSUPPORTED"
     SIGNATURE_CHANGED = "SIGNATURE_CHANGED"
@@ -35,7 +39,11 @@ class Reason(StrEnum):
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND"
     ROLLOUT_NOT_FOUND = "ROLLOUT_NOT_FOUND"
     OPERATION_NOT_FOUND = "OPERATION_NOT_FOUND"
+    KEY_NOT_FOUND = "KEY_NOT_FOUND"
+    KEY_SECRET_UNUSABLE = "KEY_SECRET_UNUSABLE"  # noqa: S105 - as above
+    CALLER_NOT_ALLOWED = "CALLER_NOT_ALLOWED"
     VERSION_EXISTS = "VERSION_EXISTS"
+    ALIAS_EXISTS = "ALIAS_EXISTS"
     ENGINE_START_FAILED = "ENGINE_START_FAILED"
     ENGINE_CRASH_LOOP = "ENGINE_CRASH_LOOP"
     PROBE_FAILED = "PROBE_FAILED"
@@ -47,7 +55,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InvalidField:
-    """One thing that is wrong with a request. ``field``: the path of a field; empty for a precondition's subject."""
+    """One thing that is wrong with a request, or one condition that does not hold.
+
+    Attributes:
+        field: path of the request's field, or what the condition or limit is about; empty: nothing in particular.
+        description: what is wrong, or what would be accepted.
+    """
 
     field: str
     description: str
@@ -55,7 +68,12 @@ class InvalidField:
 
 @dataclass(frozen=True, slots=True)
 class ResourceRef:
-    """The resource that a failure is about. ``kind``: ``echoplane.v1.Model`` and so on; ``name``: its full name."""
+    """The resource that a failure is about.
+
+    Attributes:
+        kind: type of the resource, for example ``echoplane.v1.Model`` (``names.ResourceKind``).
+        name: full resource name.
+    """
 
     kind: str
     name: str
@@ -63,7 +81,17 @@ class ResourceRef:
 
 @dataclass(frozen=True, slots=True)
 class FailureDetail:
-    """A reason with everything a caller needs to act: what is wrong, what about, what would work, when to try again."""
+    """A reason, and what a caller needs in order to act on it.
+
+    Attributes:
+        reason: the stable reason.
+        message: what is wrong and what to do, for people.
+        violations: what about: fields of the request, or conditions that do not hold; empty: neither.
+        resource: the resource that it is about; None: none.
+        plan: the plan that does not fit, with what would; None: it is not about memory.
+        retry_delay_s: seconds after which trying again may work; None: nothing is said.
+        metadata: pairs of name and value for scripts (``google.rpc.ErrorInfo.metadata``).
+    """
 
     reason: Reason
     message: str

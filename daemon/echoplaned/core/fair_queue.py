@@ -1,4 +1,7 @@
-"""A queue that takes turns between peers: who puts a thousand things in waits for itself, not before the others."""
+"""A queue that takes turns between peers.
+
+Who puts a thousand things in waits for itself, not before the others.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ class FairQueue(Generic[Item]):
         return len(self._waiting.get(peer, ()))
 
     def put(self, peer: str, item: Item) -> None:
-        """Put an item behind those of its peer; a peer that has none waiting has its turn after all that have."""
+        """Put an item behind those of its peer.
+
+        A peer that has none waiting has its turn after all that have.
+        """
         self._waiting.setdefault(peer, deque()).append(item)
         self._count += 1
 
@@ -50,10 +56,11 @@ class FairQueue(Generic[Item]):
         return item
 
     def pop_alike(self, count: int, kind: Callable[[Item], Hashable]) -> list[Item]:
-        """Take the next item, and others of its kind with it, by turns and as many as asked for at most; the rest keep their places.
+        """Take the next item, and others of its kind with it.
 
-        A peer has had its turn when its oldest item is among them. One that gave later items only keeps its turn, else its oldest
-        could wait for ever while what came after it goes with the others.
+        They are taken by turns, as many as asked for at most; the rest keep their places. A peer has had its turn when its oldest item is
+        among them. One that gave later items only keeps its turn, else its oldest could wait for ever while what came after it goes with
+        the others.
 
         Raises:
             IndexError: nothing waits.
@@ -110,7 +117,10 @@ class FairQueue(Generic[Item]):
 
 
 class _Alike(Generic[Item]):
-    """The items of one peer while those of a kind are taken out of them, oldest first; looks no further than it has to."""
+    """The items of one peer while those of one kind are taken out of them.
+
+    Oldest first; it looks no further than it has to.
+    """
 
     def __init__(self, items: deque[Item], wanted: Hashable, kind: Callable[[Item], Hashable]) -> None:
         self._items = items

@@ -99,7 +99,14 @@ class AdapterFault:
 
 
 def fail(before: AdapterFault | None, key: EffectKey, told: tuple[str, str], now_s: float) -> AdapterFault:
-    """Count one more failure. ``told``: adapter and detail; ``before``: the same subject's last fault."""
+    """Return the fault of an effect after one more failure.
+
+    Args:
+        before: the same subject's last fault; None: there was none.
+        key: key of the effect that failed.
+        told: adapter, and what it raised.
+        now_s: when, seconds since the epoch.
+    """
     adapter, detail = told
     count = 1 if before is None else before.count + 1
     wait_s = RETRY_AFTER_S[count - 1] if count <= len(RETRY_AFTER_S) else RETRY_GIVEN_UP_S

@@ -1,4 +1,4 @@
-"""What is said of a plan that does not fit: one text, whoever finds it out."""
+"""The error text of a plan that does not fit: one, whoever finds it out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from echoplaned.core.plan import DeviceFit, Plan
 
 
 def fit_error(plan: Plan) -> MemoryInsufficientError | SurgeInfeasibleError:
-    """Return the error of a plan that does not fit, with the bytes needed and free, what would fit, and the plan itself."""
+    """Return the error of a plan that does not fit.
+
+    It has the bytes needed and free, what would fit, and the plan itself.
+    """
     text = _text(plan)
     return SurgeInfeasibleError(text, plan) if plan.surge else MemoryInsufficientError(text, plan)
 

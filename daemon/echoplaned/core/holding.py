@@ -1,7 +1,8 @@
-"""A stop that is held back: a process that is stuck, or answers wrongly, is taken out of the routes at once and ended a moment later.
+"""A stop that is held back for a moment, so that calls in flight may end.
 
-Its end cuts every call that is in flight. Stuck is not dead: what it holds may still be answered, and a client that has not taken the
-new routes in yet still calls it.
+A process that is stuck, or answers wrongly, is taken out of the routes at once and ended a moment later. Its end cuts every call that
+is in flight. Stuck is not dead: what it holds may still be answered, and a client that has not taken the new routes in yet still calls
+it.
 """
 
 from __future__ import annotations
@@ -23,5 +24,8 @@ def is_held(instance: Instance, now_s: float) -> bool:
 
 
 def may_be_called(model: Model) -> bool:
-    """Whether somebody may still follow routes that name an instance which is not READY any more."""
+    """Whether somebody may still follow routes that name a model's lost instance.
+
+    That is one which is not READY any more.
+    """
     return model.routes is not None and not model.progress.acknowledged

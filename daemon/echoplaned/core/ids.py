@@ -11,7 +11,12 @@ LOCAL_PRINCIPAL: Final = "local"
 
 @dataclass(frozen=True, slots=True, order=True)
 class VersionKey:
-    """One version of one model; written ``model/version``."""
+    """One version of one model; written ``model/version``.
+
+    Attributes:
+        model: id of the model.
+        version: id of the version, unique within the model.
+    """
 
     model: str
     version: str
@@ -22,7 +27,12 @@ class VersionKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class InstanceKey:
-    """One replica of a version; written ``model/version#ordinal``. Ordinals are never used again within a version."""
+    """One replica of a version; written ``model/version#ordinal``.
+
+    Attributes:
+        version: the version that it is a replica of.
+        ordinal: its number within the version, from 0; never used again.
+    """
 
     version: VersionKey
     ordinal: int

@@ -1,15 +1,16 @@
-"""The instance machine: adapters' events against ``INSTANCE_TABLE``. Knows nothing of traffic."""
+"""The instance machine: applies adapters' events by ``INSTANCE_TABLE``.
+
+It knows nothing of traffic.
+"""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from echoplaned.core.contexts import is_context_open
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.devices import end_wait
 from echoplaned.core.effects import ExplainMemory, UndrainEngine
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineDrained,
     EngineEvent,
     EngineGaveUp,
@@ -19,16 +20,17 @@ from echoplaned.core.events import (
     EngineSilent,
     EngineStopped,
     EngineStuck,
-    InstancePlaced,
     MemoryMeasured,
-    PlacementRefused,
     ProbesFailed,
     ProbesPassed,
 )
+from echoplaned.core.events import InstancePlaced, PlacementRefused
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.names import version_name
 from echoplaned.core.queries import find_instance, free_bytes
+from echoplaned.core.replacing import replace
+from echoplaned.core.spec import DEFAULT_DRAIN_TIMEOUT_S
 from echoplaned.core.state import Instance, InstanceState, StopOutcome
 from echoplaned.core.tables import INSTANCE_TABLE, InstanceAction, InstanceCell, InstanceSignal
 from echoplaned.core.transaction import Transaction
@@ -37,7 +39,6 @@ MAX_FAILURES = 5
 BACK_OFF_FIRST_S = 0.5
 BACK_OFF_MAX_S = 30.0
 FORGIVEN_AFTER_S = 60.0
-DEFAULT_DRAIN_TIMEOUT_S = 300.0
 
 _SIGNALS: dict[type[EngineEvent], InstanceSignal] = {
     EngineReady: InstanceSignal.READY,
@@ -54,12 +55,18 @@ _SIGNALS: dict[type[EngineEvent], InstanceSignal] = {
 
 
 def back_off_s(failures: int) -> float:
-    """Return how long a restart waits after so many failures in a row: 0.5, 1, 2, 4 s, at most 30."""
+    """Return how many seconds a restart waits after so many failures in a row.
+
+    0.5, 1, 2, 4 and so on, at most 30.
+    """
     return min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2.0 ** max(0, failures - 1))
 
 
 def on_placed(transaction: Transaction, event: InstancePlaced) -> None:
-    """Take the planner's answer, if it read the newest reservations and the room is still there; else it will be asked again."""
+    """Give an instance the place that the planner found.
+
+    The planner must have read the newest reservations, and the room must still be there; else it will be asked again.
+    """
     found = find_instance(transaction.state, event.instance)
     if found is None or found[2].state is not InstanceState.PENDING:
         return transaction.count_stale()
@@ -77,7 +84,10 @@ def on_placed(transaction: Transaction, event: InstancePlaced) -> None:
 
 
 def _choose_context(transaction: Transaction, event: InstancePlaced) -> None:
-    """Keep the context of a version's first reservation, where nobody asked for one: it was planned for all its replicas."""
+    """Keep the context length that came with a version's first reservation.
+
+    Only where nobody asked for one: it was planned for all the version's replicas.
+    """
     version = transaction.version(event.instance.version)
     if not is_context_open(version):
         return
@@ -86,7 +96,10 @@ def _choose_context(transaction: Transaction, event: InstancePlaced) -> None:
 
 
 def on_placement_refused(transaction: Transaction, event: PlacementRefused) -> None:
-    """Give an instance up for want of room, unless a reservation has changed since the planner read it."""
+    """Give an instance up for want of room.
+
+    Unless a reservation has changed since the planner read it.
+    """
     found = find_instance(transaction.state, event.instance)
     if (
         found is None
@@ -108,8 +121,12 @@ def give_up_pending(transaction: Transaction, key: InstanceKey, failure: Failure
 
 
 def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
-    """Apply an engine's event; one that names another generation, or has no cell, changes nothing."""
+    """Apply an engine's event to its instance.
+
+    One that names another generation, or has no cell in the table, changes nothing.
+    """
     found = find_instance(transaction.state, event.instance)
+    # An event of an earlier session may arrive when its successor has started already.
     if found is None or found[2].generation != event.generation:
         return transaction.count_stale()
     instance = found[2]
@@ -129,7 +146,10 @@ def on_engine_event(transaction: Transaction, event: EngineEvent) -> None:
 
 
 def _note_isa(transaction: Transaction, instance: Instance, cpu_isa: CpuIsa) -> None:
-    """Keep with its devices what an instance's library says that it uses; it knows better than the CPU's flags."""
+    """Keep with its devices the instruction set that an instance's library reports.
+
+    It knows better than the CPU's flags.
+    """
     held = instance.placement.device_ids if instance.placement is not None else ()
     devices = tuple(
         replace(one, cpu_isa=cpu_isa) if one.device_id in held else one for one in transaction.state.devices
@@ -139,7 +159,10 @@ def _note_isa(transaction: Transaction, instance: Instance, cpu_isa: CpuIsa) -> 
 
 
 def _signal_of(instance: Instance, event: EngineEvent) -> tuple[EngineEvent, InstanceSignal]:
-    """Return what an event means for an instance: one failure too many is the same as giving up."""
+    """Return the signal that an event gives an instance.
+
+    One failure too many is the same as giving up.
+    """
     signal = _SIGNALS[type(event)]
     if isinstance(event, EngineStopped) and instance.outcome is StopOutcome.RESTART:
         return event, InstanceSignal.RESTARTED
@@ -181,14 +204,28 @@ def _apply(transaction: Transaction, instance: Instance, cell: InstanceCell, eve
             transaction.put_instance(
                 replace(instance, state=cell.state, endpoints=event.endpoints, leader_id=event.leader_id)
             )
+            _keep_build(transaction, instance, event.engine_build)
         case InstanceAction.SERVE:
             became_ready(transaction, instance)
         case _:
             pass  # STAY; the others are done by those who cause them, beside the engines
 
 
+def _keep_build(transaction: Transaction, instance: Instance, build: str) -> None:
+    """Keep the build that serves a version first.
+
+    Later sessions are asked for the same one.
+    """
+    version = transaction.version(instance.key.version)
+    if build and not version.engine_build:
+        transaction.put_version(replace(version, engine_build=build))
+
+
 def became_ready(transaction: Transaction, instance: Instance) -> None:
-    """An instance passed its probes; the version's load time is that of its first READY instance."""
+    """Make an instance READY that passed its probes.
+
+    The version's load time is that of its first READY instance.
+    """
     if instance.state is InstanceState.READY:
         return
     ready = replace(instance, state=InstanceState.READY, ready_since_s=transaction.now_s, silent=False)
@@ -289,9 +326,10 @@ def _fail_version(transaction: Transaction, instance: Instance, failure: Failure
 
 
 def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S) -> None:
-    """An instance is not wanted any more: let it finish what it serves, or stop it if it serves nothing yet.
+    """Let an instance that is not wanted any more finish what it serves.
 
-    A client that has not found the daemon again since its start still routes by what it had: it is waited for.
+    One that serves nothing yet is stopped. A client that has not found the daemon again since its start still routes by what it had: it is
+    waited for.
     """
     cell = INSTANCE_TABLE[instance.state][InstanceSignal.DRAIN]
     if cell.action is InstanceAction.REMOVE:
@@ -299,12 +337,12 @@ def drain(transaction: Transaction, instance: Instance, timeout_s: float = DEFAU
     elif cell.action is InstanceAction.STOP:
         transaction.put_instance(replace(instance, state=cell.state, outcome=cell.outcome))
     else:
-        deadline_s = max(transaction.now_s + timeout_s, transaction.state.clients_back_s)
+        deadline_s = max(transaction.now_s + timeout_s, transaction.state.clients_reconnected_s)
         transaction.put_instance(replace(instance, state=cell.state, drain_deadline_s=deadline_s))
 
 
 def undrain(transaction: Transaction, instance: Instance) -> None:
-    """A draining instance is wanted again."""
+    """Make a draining instance READY again: its version is wanted."""
     ready = replace(instance, state=_next(instance, InstanceSignal.UNDRAIN), drain_deadline_s=None, silent=False)
     transaction.put_instance(ready)
     transaction.extra_effects.append(UndrainEngine(instance.key, instance.generation))

@@ -1,4 +1,4 @@
-"""Latencies: what one measures, and how many requests had which."""
+"""Latency histograms of requests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class Histogram:
         return sum(self.counts)
 
     def bound_s(self, share: float) -> float | None:
-        """Return the upper bound of the bucket that a share of all latencies lies beneath; None: there are none, or it lies above all."""
+        """Return the bucket bound, in seconds, that a share of all latencies lies beneath.
+
+        None: there are no latencies, or the share lies above all bounds.
+        """
         wanted, below = share * self.count, 0
         for bound_s, count in zip(self.bounds_s, self.counts, strict=False):
             below += count
@@ -54,7 +57,10 @@ class Histogram:
         return None
 
     def __add__(self, other: Histogram) -> Histogram:
-        """Add bucket by bucket. Of other bounds, which a new build may have, nothing can be added: the newer one stays."""
+        """Add two histograms bucket by bucket.
+
+        Of other bounds, which a new build may have, nothing can be added: the newer one stays.
+        """
         if self.bounds_s != other.bounds_s:
             return other
         counts = tuple(clamp_count(a + b) for a, b in zip(self.counts, other.counts, strict=True))
@@ -62,7 +68,10 @@ class Histogram:
 
 
 def add_histograms(histograms: Iterable[Histogram]) -> tuple[Histogram, ...]:
-    """Return one histogram a measure: those of several engines added up, in the order of the measures' names."""
+    """Return one histogram a measure: those of several engines added up.
+
+    In the order of the measures' names.
+    """
     found: dict[Measure, Histogram] = {}
     for one in histograms:
         found[one.measure] = found[one.measure] + one if one.measure in found else one

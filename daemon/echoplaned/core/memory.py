@@ -33,7 +33,7 @@ class MemoryHolder:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredMemory:
-    """One device, looked at.
+    """The memory of one device as it was measured.
 
     Attributes:
         device_id: the device.
@@ -51,11 +51,14 @@ class MeasuredMemory:
 
     @property
     def used_bytes(self) -> int:
-        """What is not free."""
+        """Bytes of the device that are not free."""
         return max(0, self.total_bytes - self.free_bytes)
 
     def taken_bytes(self, reserved_bytes: int) -> int:
-        """Return what our engines hold: as measured, or else what was promised to them, as far as that much is in use at all."""
+        """Return the bytes that our engines hold of the device.
+
+        As measured, or else what was promised to them, as far as that much is in use at all.
+        """
         return min(self.used_bytes, reserved_bytes) if self.own_bytes is None else self.own_bytes
 
     def foreign_bytes(self, reserved_bytes: int) -> int:
@@ -63,11 +66,17 @@ class MeasuredMemory:
         return max(0, self.used_bytes - self.taken_bytes(reserved_bytes))
 
     def left_bytes(self, reserved_bytes: int) -> int:
-        """Return what is free now less what was promised and is not taken yet; negative: a promise that cannot be kept."""
+        """Return the free bytes that nobody was promised.
+
+        That is what is free now less what was promised and is not taken yet; negative: a promise that cannot be kept.
+        """
         return self.free_bytes - max(0, reserved_bytes - self.taken_bytes(reserved_bytes))
 
     def is_short(self, reserved_bytes: int, *, was_short: bool) -> bool:
-        """Whether what was promised to our engines is not there any more; true a little longer than it is so."""
+        """Whether what was promised to our engines is not there any more.
+
+        True a little longer than it is so, so that it does not come and go.
+        """
         return bool(reserved_bytes) and self.left_bytes(reserved_bytes) < (_SETTLED_BYTES if was_short else 0)
 
 

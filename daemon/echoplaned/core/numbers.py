@@ -1,4 +1,7 @@
-"""Numbers from outside, clamped where they enter: what is added up or shown later is then in range without a second look."""
+"""Clamping of numbers from outside, where they enter.
+
+What is added up or shown later is then in range without a second look.
+"""
 
 from __future__ import annotations
 

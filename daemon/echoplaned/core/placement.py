@@ -1,4 +1,4 @@
-"""Where an instance lives: a node, and what it holds of each of that node's devices."""
+"""Where an instance lives: a node, and what it holds of each device there."""
 
 from __future__ import annotations
 

@@ -16,9 +16,17 @@ _CACHES: Final = frozenset({"kv_cache", "state_cache", "cross_cache"})
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of the memory a model needs.
+    """One part of the memory that a model needs.
 
-    ``formula``, ``inputs`` (its numbers) and ``source`` let a person check ``bytes``. ``upper_bytes``: what admission counts with.
+    The formula, its inputs and the source let a person check the bytes.
+
+    Attributes:
+        name: stable name, for example ``weights`` or ``kv_cache``.
+        bytes: expected size for one instance.
+        formula: formula that gives the bytes from the inputs; empty: they were read from a file.
+        inputs: the formula's numbers: name and value.
+        source: where the formula or the number comes from.
+        upper_bytes: upper bound in bytes, which admission counts with.
     """
 
     name: str
@@ -54,8 +62,12 @@ class Device:
 class DeviceFit:
     """How a plan stands on one device.
 
-    ``free_bytes``: capacity less the reserve less every reservation, or less than that where less is measured as free.
-    ``foreign_bytes``: what others hold where that is so, else 0; ``holders``: the largest of them.
+    Attributes:
+        device_id: id of the device.
+        free_bytes: capacity less the reserve less every reservation, or less than that where less is measured as free.
+        needed_bytes: upper bound of all the plan's instances on this device.
+        foreign_bytes: what other processes hold, where less is measured as free than reservations leave; else 0.
+        holders: the largest of these processes, where they are known.
     """
 
     device_id: str
@@ -72,10 +84,20 @@ class DeviceFit:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A nearby plan that does fit. ``warning`` says what it costs in quality or reach; empty: nothing.
+    """A nearby plan that does fit.
 
-    ``freed_bytes``: what it needs less, or frees on the device. ``undo_seconds``: reload or wake-up of what it changed, evicted or
-    parked (``victims``, full resource names).
+    Attributes:
+        dtype: weight dtype to ask for.
+        context_length: context length to ask for, tokens.
+        max_concurrency: sequences at once to ask for.
+        upper_bytes: upper bound in bytes for one instance.
+        device_id: device on which it fits.
+        warning: what it costs in quality or reach; empty: nothing.
+        action: what is done, for example ``shorter_context``, ``smaller_dtype`` or ``evict``.
+        freed_bytes: bytes that it needs less, or that it frees on the device.
+        undo_seconds: time to undo it: reload of what it changed or evicted, wake-up of what it parked.
+        victims: full resource names of the versions that are evicted or parked.
+        tensor_parallel: ranks that share the model; more than 1 only where it is split.
     """
 
     dtype: Dtype
@@ -93,15 +115,17 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class EvictionCandidate:
-    """Something that holds memory and may be parked or evicted: never a version that serves, or that is pinned.
+    """A version that holds memory and may be parked or evicted.
+
+    It is never one that serves, or that is pinned.
 
     Attributes:
         name: full resource name.
         device_id: where it lies.
         bytes: what it would free.
-        wake_seconds: from host memory back; None where it cannot be parked.
-        reload_seconds: from disk.
-        uses_per_hour: expected.
+        wake_seconds: time to bring it back from host memory; None where it cannot be parked.
+        reload_seconds: time to bring it back from disk.
+        uses_per_hour: expected uses an hour.
     """
 
     name: str
@@ -114,7 +138,12 @@ class EvictionCandidate:
 
 @dataclass(frozen=True, slots=True)
 class RankMemory:
-    """What one rank of an instance needs."""
+    """What one rank of an instance needs.
+
+    Attributes:
+        bytes: expected size.
+        upper_bytes: upper bound in bytes, which admission reserves.
+    """
 
     bytes: int
     upper_bytes: int
@@ -122,10 +151,23 @@ class RankMemory:
 
 @dataclass(frozen=True, slots=True)
 class Reservoir:
-    """The DTESN reservoir that goes with a version (size class table of the DTESN design, section 1).
+    """The DTESN reservoir that goes with a version.
 
-    ``tree``: the canonical level sequence of its membranes, root first. ``level_time_constants``: tokens, one a level.
-    ``block_density``: share of non-zeros in a membrane's own matrix of 64 x 64.
+    Its sizes follow the size class table of the DTESN design, section 1.
+
+    Attributes:
+        size_class: ``small``, ``medium`` or ``large``, by the model's parameters.
+        membrane_depth: levels of the tree: 4, 6 or 8.
+        units: units of all membranes together: 512, 1024 or 2048.
+        tree: canonical level sequence of the membranes, root first; one entry a membrane of 64 units.
+        level_time_constants: tokens, one a level, root level first.
+        bytes_per_stream: state of one concurrent request.
+        total_bytes: parameters and the state of every stream together.
+        spectral_radius: of each membrane's own matrix, above 0 and below 1.
+        leak: leak of the root at a step of one token, above 0 and below 1.
+        input_scale: scale of the input weights, above 0.
+        seed: seed of the fixed random weights, 0 or more.
+        block_density: share of non-zeros in a membrane's own matrix of 64 x 64: 2^layers / 64 of 0 to 6 layers.
     """
 
     size_class: str
@@ -144,10 +186,18 @@ class Reservoir:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Which constants a plan used. ``sample_count`` 0: nothing was measured of this engine on this device, and a prior answers.
+    """The measured constants of an engine on a device that a plan used.
 
-    ``heap_slack``: what the heap keeps of each byte of temporaries. ``load_slack``: what a load takes beyond stored bytes and weights, for
-    each byte of both. ``time_s``: of the newest reading, seconds since the epoch.
+    Attributes:
+        engine: kind of the engine.
+        engine_version: versions of what runs the model; empty: not known.
+        device: the maker's name of the device.
+        sample_count: processes that were measured; 0: none, so that the constants are those of the prior.
+        time_s: when the newest of them was measured, seconds since the epoch; 0: none was.
+        overhead_bytes: what every serving process takes beyond its tensors.
+        heap_slack: bytes that the heap keeps of each byte of temporaries, 0 or more.
+        load_overhead_bytes: what a load that casts takes beyond stored bytes and weights.
+        load_slack: the same for each byte of both, 0 or more.
     """
 
     engine: str
@@ -163,16 +213,37 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer to "does it fit, and where?", the same in ``validate_only``, in errors and in ``PlanModel``.
+    """The answer to "does it fit, and where?".
 
-    ``bytes`` is the expectation, ``upper_bytes`` what admission reserves, both for one instance. ``device_ids``: one entry for each
-    rank of each replica, empty where the plan does not fit. ``surge``: the plan counts a copy that is served beside the version it
-    replaces. ``weight_format``: name where ``dtype``, which is what is computed in, does not say how weights are packed. ``ranks``: each
-    rank's need; the plan's own bytes are the largest of them. ``fitting_*``: what one device would hold at the plan's other number; 0:
-    nothing.
-    ``cpu_isa``: the instruction set that activations are planned for; empty: another engine's plan.
-    ``serves``: whether the engine would load it; if not, ``serves_reason`` is the stable reason and ``serves_detail`` says file, field
-    and what to do.
+    It is the same in ``validate_only``, in errors and in ``PlanModel``. Bytes are of one instance, and of the rank that needs the most.
+
+    Attributes:
+        fits: whether every instance fits on a device.
+        architecture: architecture by the checkpoint's own name.
+        parameter_count: parameters, counted from the tensors.
+        dtype: weight dtype; where there is a ``weight_format``, what is computed in.
+        context_length: longest sequence, tokens.
+        max_concurrency: sequences at once.
+        replicas: instances.
+        bytes: expected memory.
+        upper_bytes: upper bound of the memory, which admission reserves.
+        components: what the expected memory is made of.
+        device_ids: one device for each rank of each replica; empty where the plan does not fit.
+        devices: how the plan stands on each device.
+        alternatives: nearby plans that do fit, best first; only where this one does not.
+        reservoir: the reservoir that goes with the version; None: none was planned.
+        surge: whether the plan counts a copy that is served beside the version it replaces.
+        warnings: what the caller should know though the plan stands, one sentence each.
+        weight_format: name where ``dtype`` does not say how weights are packed; else empty.
+        ranks: what each rank of an instance needs.
+        kv_bytes_per_token: what one more token of one sequence adds to the cache of the fullest rank.
+        fitting_context_length: longest context that fits on one device at ``max_concurrency``, tokens; 0: none.
+        fitting_max_concurrency: most sequences that fit on one device at ``context_length``; 0: none.
+        calibration: which constants of the engine were used; None: the engine is not calibrated.
+        cpu_isa: instruction set that activations are planned for; empty: another engine's plan.
+        serves: whether the engine would load the checkpoint; a size is given either way.
+        serves_reason: stable reason why it would not; empty: it would.
+        serves_detail: file, field and what to do, where it would not; else empty.
     """
 
     fits: bool
@@ -204,11 +275,17 @@ class Plan:
 
     @property
     def kv_cache_bytes(self) -> int:
-        """What the cache of keys, values and states takes on each of an instance's devices; 0 where the plan does not name it."""
+        """Bytes that the engine's cache takes on each of an instance's devices.
+
+        It caches keys, values and states; 0 where the plan does not name it.
+        """
         return sum(part.bytes for part in self.components if part.name in _CACHES)
 
     def placed_bytes(self) -> Counter[str]:
-        """Return what its replicas take by device id; nothing where they do not fit."""
+        """Return the bytes that the plan's replicas take, by device id.
+
+        Empty where they do not fit.
+        """
         needs, taken = self.rank_bytes, Counter[str]()
         for number, device in enumerate(self.device_ids):
             taken[device] += needs[number % len(needs)]
@@ -216,5 +293,8 @@ class Plan:
 
     @property
     def rank_bytes(self) -> tuple[int, ...]:
-        """What admission reserves for each rank of one instance; one entry where nothing is split."""
+        """Bytes that admission reserves for each rank of one instance.
+
+        One entry where nothing is split.
+        """
         return tuple(rank.upper_bytes for rank in self.ranks) if len(self.ranks) > 1 else (self.upper_bytes,)

@@ -21,7 +21,10 @@ _ON_THE_WAY = frozenset({InstanceState.PENDING, InstanceState.STARTING, Instance
 
 
 def version_state(version: Version) -> VersionState:
-    """Fold a version's instances into one state: READY while at least one instance is."""
+    """Return a version's state, which follows from its instances.
+
+    READY while at least one instance is.
+    """
     states = {instance.state for instance in version.instances}
     if InstanceState.READY in states:
         return VersionState.READY
@@ -51,7 +54,10 @@ def is_at_rest(model: Model, version_id: str) -> bool:
 
 
 def is_lost_for_good(model: Model, version_id: str) -> bool:
-    """Whether a version is at rest because it failed, so that nothing will bring it back by itself."""
+    """Whether a version is at rest because it failed, so that nothing restarts it.
+
+    A version that does not exist is lost as well.
+    """
     version = model.versions.get(version_id)
     return version is None or (not version.instances and version.failure is not None)
 
@@ -62,7 +68,10 @@ def needs_instances(version: Version) -> bool:
 
 
 def observed_tier(version: Version) -> Tier:
-    """Return where a version is kept at present; until engines can park, where instances are is HOT."""
+    """Return where a version is kept at present.
+
+    Until engines can park, where instances are is HOT.
+    """
     return Tier.HOT if version.instances else Tier.COLD
 
 
@@ -86,7 +95,10 @@ def find_facts(state: State, key: VersionKey) -> ModelFacts | None:
 
 
 def reserved_bytes(state: State, device_id: str) -> int:
-    """Return the bytes that instances hold on a device, in every state in which they hold any."""
+    """Return the bytes that instances hold on a device.
+
+    Those of every state in which an instance holds any.
+    """
     return sum(
         instance.placement.bytes_on(device_id)
         for model in state.models.values()
@@ -105,9 +117,9 @@ def free_bytes(state: State, device_id: str) -> int:
 
 
 def available_bytes(state: State, device_id: str) -> int:
-    """Return what a new instance may have of a device: what is left for reservations, or less where less is measured as free.
+    """Return how many bytes of a device a new instance may have.
 
-    Negative where more is reserved, or promised, than there is.
+    What is left for reservations, or less where less is measured as free. Negative where more is reserved, or promised, than there is.
     """
     free, measured = free_bytes(state, device_id), find_measured(state, device_id)
     return free if measured is None else min(free, measured.left_bytes(reserved_bytes(state, device_id)))
@@ -119,8 +131,12 @@ def find_measured(state: State, device_id: str) -> MeasuredMemory | None:
 
 
 def etag(model: Model) -> str:
-    """Return a model's etag: over what callers set and the serving version, nothing that moves by itself."""
+    """Return a model's etag, by which a caller notices that others changed it.
+
+    It is over what callers set and the serving version, nothing that moves by itself.
+    """
     parts = [model.model_id, model.serving_version, repr(model.labels)]
+    parts += [repr(model.aliases)] if model.aliases else []  # without any it is what a release before them said
     parts += [f"{name}:{version.pinned}" for name, version in sorted(model.versions.items())]
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
 

@@ -1,8 +1,9 @@
-"""The end of every step: compare what is desired with what is, and change at most what is missing."""
+"""The end of every step: compare what is desired with what is.
+
+It changes at most what is missing.
+"""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from echoplaned.core import instances
 from echoplaned.core.effects import FinishOperation
@@ -10,17 +11,19 @@ from echoplaned.core.failure import FailureDetail, Reason, ResourceRef
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.names import ResourceKind, model_name, rollout_name, version_name
 from echoplaned.core.queries import is_complete, needs_instances
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Phase
 from echoplaned.core.rollouts import advance, sync_hold
 from echoplaned.core.routes import desired_clusters, has_version
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.signals import publish_fault
+from echoplaned.core.spec import DEFAULT_DRAIN_TIMEOUT_S
 from echoplaned.core.state import (
     Instance,
     InstanceState,
     Model,
     Operation,
     OperationKind,
-    Phase,
     RoutesProgress,
     StopOutcome,
     Version,
@@ -38,7 +41,11 @@ class ReconcileLoopError(AssertionError):
 
 
 def reconcile(transaction: Transaction, model_id: str) -> None:
-    """Bring one model's versions, routes, rollout and operations up to what the state asks for."""
+    """Bring one model's versions, routes, rollout and operations up to the state.
+
+    Raises:
+        ReconcileLoopError: two rules undo each other.
+    """
     for _ in range(MAX_MOVES):
         if model_id not in transaction.state.models:
             break
@@ -77,10 +84,11 @@ def _reconcile_version(transaction: Transaction, version: Version) -> None:
 
 
 def _is_quiet(transaction: Transaction, model: Model, version_id: str) -> bool:
-    """Whether no route leads to a version any more: left out, and acknowledged or long enough ago.
+    """Whether no route leads to a version any more.
 
-    The worker has the last word: a drained instance has no call in flight and saw none arrive lately. Routes that cannot be published
-    are with nobody, however long ago; a caller who deletes the model need not wait for them.
+    It is left out, and that is acknowledged or long enough ago. The worker has the last word: a drained instance has no call in flight and
+    saw none arrive lately. Routes that cannot be published are with nobody, however long ago; a caller who deletes the model need not wait
+    for them.
     """
     if model.routes is None:
         return True
@@ -91,7 +99,7 @@ def _is_quiet(transaction: Transaction, model: Model, version_id: str) -> bool:
 
 
 def _drain_timeout_s(model: Model) -> float:
-    return model.rollout.policy.drain_timeout_s if model.rollout is not None else instances.DEFAULT_DRAIN_TIMEOUT_S
+    return model.rollout.policy.drain_timeout_s if model.rollout is not None else DEFAULT_DRAIN_TIMEOUT_S
 
 
 def _revive(transaction: Transaction, version: Version) -> None:
@@ -132,15 +140,18 @@ def _remove_version(transaction: Transaction, version: Version) -> None:
 
 
 def _sync_routes(transaction: Transaction, model_id: str) -> None:
-    """Desire new routes when the clusters differ from the newest ones."""
+    """Desire new routes when clusters or aliases differ from the newest routes.
+
+    Aliases are the names that lead to the clusters, beside the model's id.
+    """
     model = transaction.model(model_id)
     clusters = desired_clusters(model)
-    current = model.routes.clusters if model.routes is not None else ()
-    if clusters == current:
+    current = (model.routes.clusters, model.routes.aliases) if model.routes is not None else ((), model.aliases)
+    if (clusters, model.aliases) == current:
         return
     epoch = transaction.state.route_epoch + 1
     transaction.state = replace(transaction.state, route_epoch=epoch)
-    routes = ModelRoutes(model_id, epoch, clusters)
+    routes = ModelRoutes(model_id, epoch, clusters, model.aliases)
     # Nobody has the new epoch yet, but who follows the model does not change by publishing.
     progress = RoutesProgress(epoch, transaction.now_s, subscriber_count=model.progress.subscriber_count)
     transaction.put_model(replace(model, routes=routes, progress=progress))

@@ -1,14 +1,14 @@
-"""The first event after a start: what the store says against which engines were found alive."""
+"""The first event after a start: the stored state meets the engines found alive."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from echoplaned.core.clock_shift import shift_times
-from echoplaned.core.events import EngineLost, FoundEngine, Recovered
+from echoplaned.core.engine_events import EngineLost
+from echoplaned.core.events import FoundEngine, Recovered
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import on_engine_event
+from echoplaned.core.replacing import replace
 from echoplaned.core.rollouts import accepts, fire
 from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, Version
 from echoplaned.core.tables import RolloutSignal
@@ -21,14 +21,15 @@ _HAS_PROCESS = frozenset({InstanceState.PROBING, InstanceState.READY, InstanceSt
 
 
 def on_recovered(transaction: Transaction, event: Recovered) -> None:
-    """Go on: lost engines are lost, a stage's window starts again, every implied effect is handed out again.
+    """Go on where the daemon stopped.
 
-    The time that the daemon was away counts for what drains and for a rollout on its way back.
+    Engines that are not there are lost, a stage's window starts again, every implied effect is handed out again. The time that the daemon
+    was away counts for what drains and for a rollout on its way back.
     """
     found = {(engine.instance, engine.generation): engine for engine in event.found}
     back_s = transaction.now_s + CLIENTS_BACK_AFTER_S if transaction.state.models else 0.0
     state = shift_times(transaction.state, event.clock_shift_s)
-    transaction.state = replace(state, issued={}, clients_back_s=back_s)
+    transaction.state = replace(state, issued={}, clients_reconnected_s=back_s)
     for model in tuple(transaction.state.models.values()):
         epoch = model.routes.epoch if model.routes is not None else 0
         transaction.put_model(replace(model, progress=RoutesProgress(epoch, transaction.now_s), faults=()))
@@ -41,10 +42,10 @@ def on_recovered(transaction: Transaction, event: Recovered) -> None:
 
 
 def _try_again(transaction: Transaction, version: Version) -> None:
-    """Try a version once more that an adapter's fault brought down: the fault may have gone with the daemon that had it.
+    """Try a version once more that an adapter's fault brought down.
 
-    One whose last process is still ending waits for the next load or start, so that it never has more processes than replicas. While a
-    rollout is under way, which versions shall run is for the rollout to say.
+    The fault may have gone with the daemon that had it. One whose last process is still ending waits for the next load or start, so that it
+    never has more processes than replicas. While a rollout is under way, which versions shall run is for the rollout to say.
     """
     ending = any(instance.state is InstanceState.STOPPING for instance in version.instances)
     if version.failure is not None and version.failure.reason is Reason.ADAPTER_FAILED and not ending:
@@ -63,7 +64,7 @@ def _recover_instance(
         return
     deadline_s = instance.drain_deadline_s
     if deadline_s is not None:
-        deadline_s = max(deadline_s, transaction.state.clients_back_s)
+        deadline_s = max(deadline_s, transaction.state.clients_reconnected_s)
     endpoints = engine.endpoints or instance.endpoints
     found_again = replace(
         instance, endpoints=endpoints, leader_id=engine.leader_id, drain_deadline_s=deadline_s, silent=False

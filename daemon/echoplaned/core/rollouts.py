@@ -1,25 +1,21 @@
-"""The rollout machine: what is true of the two versions and the routes becomes a signal; ``ROLLOUT_TABLE`` says where it leads."""
+"""The rollout machine: signals move a rollout by ``ROLLOUT_TABLE``.
+
+What is true of the two versions and the routes becomes a signal (``signals.py``); the table says where it leads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S
 from echoplaned.core.queries import needs_instances
-from echoplaned.core.signals import VOID, is_refused_by_idle, pending_signal, publish_fault
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import EntryKind, GateVerdict, Hold, Phase, Rollout, Verdict
+from echoplaned.core.signals import LOST_HOLDS, is_refused_by_idle, pending_signal, publish_fault
 from echoplaned.core.spec import Tier
-from echoplaned.core.state import (
-    EntryKind,
-    GateVerdict,
-    Hold,
-    Model,
-    Phase,
-    Rollout,
-    Verdict,
-)
+from echoplaned.core.state import Model
 from echoplaned.core.tables import ROLLOUT_TABLE, RolloutAction, RolloutCell, RolloutSignal
 from echoplaned.core.transaction import Transaction
 
@@ -29,7 +25,11 @@ _STICKY = frozenset({Hold.EXPIRED, Hold.ADAPTER_FAILED, Hold.REFUSED_BY_IDLE})
 
 
 def advance(transaction: Transaction, model_id: str) -> bool:
-    """Move a model's rollout by at most one signal that follows from the state; say whether it moved."""
+    """Move a model's rollout by at most one signal that follows from the state.
+
+    Returns:
+        Whether it moved.
+    """
     model = transaction.model(model_id)
     rollout = model.rollout
     if rollout is None:
@@ -42,7 +42,7 @@ def advance(transaction: Transaction, model_id: str) -> bool:
 
 
 def fire(transaction: Transaction, rollout: Rollout, signal: RolloutSignal, why: FailureDetail | None = None) -> None:
-    """Apply a signal that the table has a cell for.
+    """Apply a signal to a rollout; the table must have a cell for it.
 
     Raises:
         KeyError: the table has no such cell; callers check ``accepts`` first.
@@ -60,22 +60,24 @@ def accepts(rollout: Rollout, signal: RolloutSignal) -> bool:
 
 def _hold(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
     text = cell.hold.value if cell.hold is not None else ""
+    # A new window: what was gathered until now is void, and so is a verdict that is on its way.
     window = rollout.evidence_window + 1
     held = replace(rollout, hold=cell.hold, held_reason=text, evidence_window=window, observe_since_s=None)
     transaction.note(replace(held, ending=None, verdicts=()), f"held: {text}", kind=EntryKind.HELD)
 
 
 def sync_hold(transaction: Transaction, model_id: str) -> None:
-    """Hold a rollout whose routes were given up, or are refused by subscribers without traffic, and let it go on when that is over.
+    """Hold a rollout whose routes cannot be published, or are refused.
 
-    A lost version is the graver reason and stays the one that is shown.
+    The routes were given up by their adapter, or subscribers without traffic refuse them; the rollout goes on when that is over. A lost
+    version is the graver reason and stays the one that is shown.
     """
     model = transaction.model(model_id)
     rollout, fault = model.rollout, publish_fault(model)
     if rollout is None:
         return
     given_up = fault is not None and fault.is_given_up and rollout.phase is not Phase.PREPARING
-    if fault is not None and given_up and rollout.hold not in VOID | {Hold.ADAPTER_FAILED}:
+    if fault is not None and given_up and rollout.hold not in LOST_HOLDS | {Hold.ADAPTER_FAILED}:
         text = f"{Hold.ADAPTER_FAILED.value}: {fault.text}; tried again every {RETRY_GIVEN_UP_S:g} s"
         held = replace(rollout, hold=Hold.ADAPTER_FAILED, held_reason=text)
         transaction.note(held, f"held: {text}", kind=EntryKind.HELD)
@@ -100,7 +102,10 @@ def _sync_refused(transaction: Transaction, model: Model, rollout: Rollout) -> N
 
 
 def hold_unjudged(transaction: Transaction, rollout: Rollout, text: str) -> None:
-    """Hold a stage whose gates could not be asked: without a verdict it neither passes nor fails."""
+    """Hold a stage whose gates could not be asked.
+
+    Without a verdict it neither passes nor fails.
+    """
     if rollout.hold not in _STICKY:
         transaction.put_rollout(replace(rollout, hold=Hold.GATES, held_reason=text, verdicts=()))
 
@@ -164,7 +169,7 @@ def _clean_up(transaction: Transaction, rollout: Rollout, cell: RolloutCell, sig
     _want(transaction, entered.model, entered.to_version, wanted=False)
 
 
-def _hand_over(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
+def _serve_new(transaction: Transaction, rollout: Rollout, cell: RolloutCell, _signal: RolloutSignal) -> None:
     _finish(transaction, rollout, cell.phase, serving=rollout.to_version)
 
 
@@ -183,14 +188,17 @@ _ACTIONS: Mapping[RolloutAction, Callable[[Transaction, Rollout, RolloutCell, Ro
         RolloutAction.RELEASE: _release,
         RolloutAction.REVERT: _revert,
         RolloutAction.CLEAN_UP: _clean_up,
-        RolloutAction.HAND_OVER: _hand_over,
+        RolloutAction.SERVE_NEW: _serve_new,
         RolloutAction.END: _end,
     }
 )
 
 
 def _finish(transaction: Transaction, rollout: Rollout, phase: Phase, *, serving: str) -> None:
-    """End a rollout in a terminal phase; ``serving``: the version that has the traffic from now on."""
+    """End a rollout in a terminal phase.
+
+    ``serving``: the version that has the traffic from now on.
+    """
     ended = replace(
         rollout,
         phase=phase,
@@ -219,17 +227,23 @@ def _want(transaction: Transaction, model_id: str, version_id: str, *, wanted: b
 
 
 def is_judged(rollout: Rollout) -> bool:
-    """Whether gates look at a rollout: traffic is shared as its stage says, and neither version is missing."""
-    return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.hold not in VOID
+    """Whether gates judge a rollout at present.
+
+    Traffic is shared as its stage says, and neither version is missing.
+    """
+    return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.hold not in LOST_HOLDS
 
 
 def can_promote(model: Model, rollout: Rollout) -> bool:
     """Whether a caller may go one stage on without the gates."""
-    return rollout.phase is Phase.OBSERVING and rollout.hold not in VOID and publish_fault(model) is None
+    return rollout.phase is Phase.OBSERVING and rollout.hold not in LOST_HOLDS and publish_fault(model) is None
 
 
 def apply_verdicts(transaction: Transaction, rollout: Rollout, verdicts: tuple[Verdict, ...]) -> None:
-    """Apply a window's verdicts: any FAIL rolls back automatically, all PASS go on, anything else holds."""
+    """Apply the verdicts on an evidence window.
+
+    Any FAIL rolls back automatically, all PASS go on, anything else holds.
+    """
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     rollout = replace(rollout, verdicts=verdicts)
     if failed is not None:
@@ -257,7 +271,10 @@ def pass_signal(rollout: Rollout) -> RolloutSignal:
 
 
 def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> FailureDetail | None:
-    """Say why a rollout turned back, for its operation and its history; None for signals that lead forward."""
+    """Return why a rollout turned back; None for signals that lead forward.
+
+    It is for the rollout's operation and its history.
+    """
     model = transaction.model(rollout.model)
     new = model.versions.get(rollout.to_version)
     match signal:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RouteEndpoint:
-    """An instance as an xDS client dials it: ``HOST:PORT``; where only a gateway of this machine does, also ``unix:/PATH``."""
+    """Address of an instance as an xDS client dials it.
+
+    Attributes:
+        address: ``HOST:PORT``; where only a gateway of this machine dials it, also ``unix:/PATH``.
+        healthy: whether calls may be sent to it.
+    """
 
     address: str
     healthy: bool = True
@@ -23,6 +28,7 @@ class ClusterView:
         endpoints: where its instances answer gRPC.
         routed: whether the model's route names it; else only the version's own target does.
         openai: where they answer OpenAI's API over HTTP/1.1; None: none of them ever did, so there is no such cluster.
+        oip_http: whether they answer the Open Inference Protocol's REST form there too.
     """
 
     version: str
@@ -30,12 +36,21 @@ class ClusterView:
     endpoints: tuple[RouteEndpoint, ...]
     routed: bool
     openai: tuple[RouteEndpoint, ...] | None = None
+    oip_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRoutes:
-    """The complete routes of one model; the newest epoch wins."""
+    """The complete routes of one model.
+
+    Attributes:
+        model: id of the model.
+        epoch: number of the routes, rising over all models; the newest wins.
+        clusters: one a version, by the version's id; empty: the model has no routes any more.
+        aliases: names as people write them; matched in bodies and in /v1/models paths.
+    """
 
     model: str
     epoch: int
     clusters: tuple[ClusterView, ...]
+    aliases: tuple[str, ...] = ()

@@ -1,4 +1,7 @@
-"""Where every signal comes from, and when: the one list, and the rules that read a signal off the state."""
+"""Where every signal comes from, and when it comes.
+
+This is the one list, and the rules that read a signal off the state.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from types import MappingProxyType
 
 from echoplaned.core.fault import AdapterFault
 from echoplaned.core.queries import is_at_rest, is_complete, is_lost_for_good, is_ready, needs_instances
+from echoplaned.core.rollout_state import Hold, Phase, Rollout
 from echoplaned.core.spec import OnExpire
-from echoplaned.core.state import Hold, Model, Phase, Rollout
+from echoplaned.core.state import Model
 from echoplaned.core.tables import InstanceSignal, RolloutSignal
 
-VOID = frozenset({Hold.OLD_LOST, Hold.BOTH_LOST})
+LOST_HOLDS = frozenset({Hold.OLD_LOST, Hold.BOTH_LOST})
 """Holds under which what gates gather says nothing: a version is missing."""
 
 
@@ -32,7 +36,12 @@ class SignalOrigin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignalSource:
-    """Who causes a signal, and when it comes."""
+    """Who causes a signal, and when it comes.
+
+    Attributes:
+        origin: who causes it.
+        when: the condition, in a clause for the docs.
+    """
 
     origin: SignalOrigin
     when: str
@@ -118,18 +127,24 @@ _CLEANED_UP: Mapping[Phase, RolloutSignal] = MappingProxyType(
 
 
 def publish_fault(model: Model) -> AdapterFault | None:
-    """Return the fault that keeps a model's newest routes from its clients; None: there is none."""
+    """Return the fault that keeps a model's newest routes from its clients, or None."""
     return next((fault for fault in model.faults if fault.key[0] == "publish"), None)
 
 
 def is_refused_by_idle(model: Model, rollout: Rollout) -> bool:
-    """Whether a rollout has to stay where it is, as subscribers refuse what it changed and nobody has traffic to say otherwise."""
+    """Whether a rollout has to wait as subscribers without traffic refuse its routes.
+
+    They refuse what it changed, and nobody has traffic to say otherwise.
+    """
     is_forward = rollout.phase in {Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING}
     return is_forward and bool(model.progress.refused_by)
 
 
 def pending_signal(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
-    """Return the signal that the state of versions, routes and time holds for a rollout; None: nothing to do."""
+    """Return the signal that the state holds for a rollout; None: nothing to do.
+
+    It follows from versions, routes and time.
+    """
     match rollout.phase:
         case Phase.PREPARING:
             return _preparing(model, rollout, now_s)
@@ -157,23 +172,26 @@ def _preparing(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | 
 
 
 def _losses(model: Model, rollout: Rollout) -> RolloutSignal | None:
-    """What the loss of a version means while traffic is shared. BOTH_LOST and OLD_LOST are said once, then held."""
+    """Return what the loss of a version means while traffic is shared.
+
+    BOTH_LOST and OLD_LOST are signalled once, then held.
+    """
     new_ready, old_ready = is_ready(model, rollout.to_version), is_ready(model, rollout.from_version)
     if new_ready and old_ready:
-        return RolloutSignal.BACK if rollout.hold in VOID else None
+        return RolloutSignal.BACK if rollout.hold in LOST_HOLDS else None
     if is_lost_for_good(model, rollout.to_version):
         return RolloutSignal.NEW_LOST
     if new_ready:
         if is_lost_for_good(model, rollout.from_version):
             return RolloutSignal.OLD_GONE
-        return RolloutSignal.OLD_LOST if rollout.hold not in VOID else None
+        return RolloutSignal.OLD_LOST if rollout.hold not in LOST_HOLDS else None
     if old_ready:
         return RolloutSignal.NEW_LOST if rollout.hold is not Hold.BOTH_LOST else None
     return RolloutSignal.BOTH_LOST if rollout.hold is not Hold.BOTH_LOST else None
 
 
 def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | None:
-    if rollout.hold in VOID:
+    if rollout.hold in LOST_HOLDS:
         return None
     in_phase_s = now_s - rollout.phase_since_s
     refused = is_refused_by_idle(model, rollout)

@@ -1,4 +1,7 @@
-"""What requests and answers of a model look like: a pure function of its task and its sizes."""
+"""The tensors of a model's requests and answers.
+
+A pure function of its task and its sizes.
+"""
 
 from __future__ import annotations
 

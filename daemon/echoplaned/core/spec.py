@@ -8,6 +8,9 @@ from typing import Final
 
 from echoplaned.core.facts import Dtype
 
+DEFAULT_DRAIN_TIMEOUT_S: Final = 300.0
+"""Longest wait for calls in flight while an instance is drained, where no policy says another; ``rollouts.proto`` tells it too."""
+
 
 class Tier(StrEnum):
     """Where a version is kept."""
@@ -27,7 +30,15 @@ class BehaviourChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReservoirOverrides:
-    """A caller's changes to the reservoir's defaults; None keeps the default."""
+    """A caller's changes to the reservoir's defaults; None keeps the default.
+
+    Attributes:
+        spectral_radius: of each membrane's own matrix, 0.000001 to below 0.999999.
+        leak: leak of the root at a step of one token, 0.000001 to below 1.
+        input_scale: scale of the input weights, 0.000001 to below 10.
+        seed: seed of the fixed random weights, 0 or more.
+        block_density: share of non-zeros in a membrane's own matrix of 64 x 64: 2^layers / 64 of 0 to 6 layers.
+    """
 
     spectral_radius: float | None = None
     leak: float | None = None
@@ -38,7 +49,9 @@ class ReservoirOverrides:
 
 @dataclass(frozen=True, slots=True)
 class ServingShape:
-    """How a version is served: everything that sizing, placement and an engine's start are told of it.
+    """How a version is served.
+
+    Everything that sizing, placement and an engine's start are given about it.
 
     Attributes:
         dtype: of the weights.
@@ -82,7 +95,10 @@ class ShapeRequest:
     weights_format: str = ""
 
     def complete(self, default: ServingShape) -> ServingShape:
-        """Return the default with what is asked for in its place; a number of 0 is asked for, and refused by whoever sizes it."""
+        """Return the default shape with what is asked for in its place.
+
+        A number of 0 is asked for, and refused by whoever sizes it.
+        """
         return ServingShape(
             dtype=default.dtype if self.dtype is None else self.dtype,
             context_length=default.context_length if self.context_length is None else self.context_length,
@@ -100,7 +116,10 @@ ALL_DEFAULTS: Final = ShapeRequest()
 
 
 def request_of(shape: ServingShape) -> ShapeRequest:
-    """Return the request that asks for a shape in every point; a context that is open is not asked for."""
+    """Return the request that asks for a shape in every point.
+
+    A context that is open is not asked for.
+    """
     return ShapeRequest(
         dtype=shape.dtype,
         context_length=shape.context_length or None,
@@ -114,7 +133,9 @@ def request_of(shape: ServingShape) -> ShapeRequest:
 
 @dataclass(frozen=True, slots=True)
 class VersionSpec:
-    """Everything that makes one version's engine what it is. Equal specs with an equal digest are the same version.
+    """Everything that makes one version's engine what it is.
+
+    Equal specs with an equal digest are the same version.
 
     Attributes:
         source_uri: what the caller wrote.
@@ -139,7 +160,10 @@ class OnExpire(StrEnum):
 
 
 class EchoPreset(StrEnum):
-    """What a new version is of the old one, and so how far apart their answers may be; ``gates.echo.margins`` has the numbers."""
+    """What a new version is of the old one, and so how much it may differ.
+
+    ``gates.echo.margins`` has the numbers.
+    """
 
     SAME_WEIGHTS = "SAME_WEIGHTS"
     QUANTISED = "QUANTISED"
@@ -150,10 +174,14 @@ class EchoPreset(StrEnum):
 class EchoPolicy:
     """How a change of behaviour is judged.
 
-    ``max_kl_nats``: margin of the mean KL divergence a token (or a class answer), None to measure it; ``max_distance``: of the mean
-    cosine distance of embeddings, None likewise. ``alpha``: chance of calling equal behaviour different, over the whole rollout.
-    ``prompt_count``: golden texts scored on both versions at the first stage and at each extended one. ``required``: hold, rather than
-    go on, where the versions cannot be compared. ``preset``: gives the margins that are not named, and nothing is measured then.
+    Attributes:
+        enabled: whether it is judged.
+        max_kl_nats: margin of the mean KL divergence, nats a token (or a class answer), 0.000001 to 100; None: by preset, or measured.
+        max_distance: margin of the mean cosine distance of embeddings, 0.000001 to 2; None: by preset, or measured.
+        alpha: chance of calling equal behaviour different, over the whole rollout, 0.000001 to 0.1.
+        prompt_count: golden texts scored on both versions at the first stage and at each extended one, 1 or more.
+        required: whether a rollout holds, rather than goes on, where the versions cannot be compared.
+        preset: gives the margins that are not named, and nothing is measured then; None: no preset.
     """
 
     enabled: bool = True
@@ -171,12 +199,29 @@ DEFAULT_ACK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
-    """How a rollout is paced and judged. Times in seconds, rates as fractions of requests.
+    """How a rollout is paced and judged.
 
-    ``max_error_increase``: the non-inferiority margin; a stage passes when the one-sided upper bound (at ``confidence``)
-    of new error rate less old error rate is below it. ``alpha``: the error gate's chance of a false rollback over the
-    whole rollout. ``slo_error_rate``: server errors of the new version above this speak against it on their own.
-    ``extended_stages_percent``: stages that ask for twice the minimum time and paired probes as well.
+    Times are in seconds, rates are fractions of requests.
+
+    Attributes:
+        name: a name for people.
+        stages_percent: the new version's share in each stage, 1 to 100, rising, the last one 100.
+        extended_stages_percent: stages that ask for twice the minimum time and paired probes as well, in percent.
+        stage_min_s: shortest time in a stage, 0 or more.
+        stage_max_s: longest time in a stage before ``on_expire`` applies, above 0.
+        soak_s: time at 100 % with the old version still ready, 0 or more.
+        max_error_increase: non-inferiority margin: a stage passes when the one-sided upper bound (at ``confidence``) of new error rate
+            less old error rate is below it. 0.0001 to 1.
+        confidence: confidence of that bound, 0.5 to 0.99999.
+        alpha: the error gate's chance of a false rollback over the whole rollout, 0.000001 to 0.1.
+        slo_error_rate: server errors of the new version above this rate speak against it on their own. 0.000001 to 1.
+        probe_count: paired probes that decide a stage without live evidence, 1 or more.
+        ack_timeout_s: a subscriber that is silent for longer is stale; above 0.
+        revert_timeout_s: longest wait for the acknowledgement of a rollback before the new version is drained, above 0.
+        drain_timeout_s: longest wait for calls in flight while an instance is drained, 0 or more.
+        prepare_timeout_s: longest time for placing, starting and probing the new version, above 0.
+        on_expire: what happens to a stage that could not be decided within ``stage_max_s``.
+        echo: how a change of behaviour is judged.
     """
 
     name: str = "standard"
@@ -192,7 +237,7 @@ class RolloutPolicy:
     probe_count: int = 60
     ack_timeout_s: float = DEFAULT_ACK_TIMEOUT_S
     revert_timeout_s: float = 30.0
-    drain_timeout_s: float = 300.0
+    drain_timeout_s: float = DEFAULT_DRAIN_TIMEOUT_S
     prepare_timeout_s: float = 900.0
     on_expire: OnExpire = OnExpire.ROLL_BACK
     echo: EchoPolicy = EchoPolicy()

@@ -1,4 +1,7 @@
-"""The state that one loop owns. Frozen: a step builds a new one and shares what did not change."""
+"""The state that one loop owns.
+
+It is frozen: a step builds a new one and shares what did not change.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.behaviour import BehaviourReport, Int8Baseline
+from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.calibration import SampleWindow
 from echoplaned.core.endpoints import Endpoint
 from echoplaned.core.engine_figures import EngineFigures
@@ -18,8 +21,9 @@ from echoplaned.core.ids import LOCAL_PRINCIPAL, InstanceKey, VersionKey
 from echoplaned.core.memory import MeasuredMemory
 from echoplaned.core.placement import Placement
 from echoplaned.core.plan import Device, Plan
+from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.routes_view import ModelRoutes
-from echoplaned.core.spec import BehaviourChange, RolloutPolicy, Tier, VersionSpec
+from echoplaned.core.spec import Tier, VersionSpec
 
 WEIGHT_TOTAL_PPM = 1_000_000
 
@@ -49,14 +53,21 @@ class Instance:
     """One replica of a version, as one engine session after another.
 
     Attributes:
-        generation: rises with every new session.
+        key: its version, and its number within it.
+        generation: number of its engine session, from 1; rises with every new session.
+        state: where it is in its life.
+        outcome: what it becomes once its process has gone; None: it is not STOPPING.
         placement: its node, and what it reserves of each device there; None: nothing yet.
         endpoints: where it can be called, one for each protocol; empty until it is ready for the first time.
         leader_id: what its engine's side calls the session's leading process; opaque, empty while there is none.
         failures: in a row, forgotten after a minute of READY.
-        restart_at_s: while set, a STARTING instance waits for that time.
-        alarm: the session does not end.
-        silent: it has not reported for a while; nobody calls it who need not.
+        restart_at_s: while set, a STARTING instance waits for that time, seconds since the epoch as are the others.
+        ready_since_s: when it became READY; None: it has not since its last start.
+        drain_deadline_s: when the calls still in flight are cut; None: it is not DRAINING.
+        measured_bytes: what its process takes above a standby one; 0: not measured.
+        failure: why a session of it was stopped; None: nothing failed.
+        alarm: whether its process should have ended and does not.
+        silent: whether it has not reported for a while, so that nobody calls it who need not.
         held_since_s: while set, the end of a STOPPING instance's process is held back (``holding.py``); since when.
         figures: what its engine said of itself after its last start; None: nothing.
     """
@@ -81,7 +92,10 @@ class Instance:
 
 
 class VersionState(StrEnum):
-    """A version's state; never stored, a fold over its instances (``queries.version_state``)."""
+    """A version's state; it is never stored, but follows from its instances.
+
+    See ``queries.version_state``.
+    """
 
     LOADING = "LOADING"
     READY = "READY"
@@ -92,7 +106,13 @@ class VersionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheCounts:
-    """How often a load found the version already there."""
+    """How often a load found the version already there.
+
+    Attributes:
+        hits: loads that found it.
+        misses: loads that did not.
+        last_hit_tier: where the last hit found it; None: there was no hit.
+    """
 
     hits: int = 0
     misses: int = 0
@@ -122,6 +142,7 @@ class Version:
         load_started_s: when its newest load began.
         load_duration_s: how long that took until its first READY instance; None: it has had none.
         int8_baseline: how far it is from itself in INT8, where that was measured.
+        engine_build: build of the engine that served it first, and that serves it from then on; empty: none is kept.
     """
 
     key: VersionKey
@@ -141,139 +162,22 @@ class Version:
     load_started_s: float = 0.0
     load_duration_s: float | None = None
     int8_baseline: Int8Baseline | None = None
-
-
-class Phase(StrEnum):
-    """A rollout's phase; see ``tables.ROLLOUT_TABLE``."""
-
-    PREPARING = "PREPARING"
-    SHIFTING = "SHIFTING"
-    OBSERVING = "OBSERVING"
-    SOAKING = "SOAKING"
-    RELEASING = "RELEASING"
-    REVERTING = "REVERTING"
-    CLEANING = "CLEANING"
-    SUCCEEDED = "SUCCEEDED"
-    ROLLED_BACK = "ROLLED_BACK"
-    FAILED = "FAILED"
-    DELETED = "DELETED"
-
-
-TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED, Phase.DELETED})
-
-
-class GateVerdict(StrEnum):
-    """What a gate says of a stage."""
-
-    PASS = "PASS"  # noqa: S105 - a verdict, not a password
-    HOLD = "HOLD"
-    FAIL = "FAIL"
-
-
-class Evidence(StrEnum):
-    """Where a verdict's counts come from."""
-
-    LIVE = "LIVE"
-    PROBES = "PROBES"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One gate's verdict on one stage. ``counts``: named totals (requests, errors by version); ``confidence`` in [0, 1].
-
-    ``behaviour``: what the gate ``echo`` measured.
-    """
-
-    gate: str
-    verdict: GateVerdict
-    reason: str
-    confidence: float = 0.0
-    counts: tuple[tuple[str, int], ...] = ()
-    evidence: Evidence = Evidence.LIVE
-    behaviour: BehaviourReport | None = None
-
-
-class Hold(StrEnum):
-    """Why a rollout stays where it is. Beside it stands a text for people, which nothing is decided by."""
-
-    GATES = "GATES"
-    """A gate says HOLD, or has not been heard."""
-    EXPIRED = "EXPIRED"
-    """The stage's time is over, and its policy says that it waits for a person."""
-    OLD_LOST = "OLD_LOST"
-    BOTH_LOST = "BOTH_LOST"
-    ADAPTER_FAILED = "ADAPTER_FAILED"
-    """The routes cannot be published."""
-    REFUSED_BY_IDLE = "REFUSED_BY_IDLE"
-    """Subscribers refuse the routes, and none of the model's has any traffic that would make its word count."""
-
-
-class EntryKind(StrEnum):
-    """What a line of a rollout's history tells. MOVED: the rollout came into the phase of the line."""
-
-    MOVED = "MOVED"
-    CREATED = "CREATED"
-    PAUSED = "PAUSED"
-    RESUMED = "RESUMED"
-    PROMOTED = "PROMOTED"
-    HELD = "HELD"
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutEntry:
-    """One line of a rollout's append-only history. ``stage`` counts from 1; 0 is before the first."""
-
-    sequence: int
-    time_s: float
-    phase: Phase
-    stage: int
-    text: str
-    verdicts: tuple[Verdict, ...] = ()
-    kind: EntryKind = EntryKind.MOVED
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One update of a model.
-
-    ``stage`` counts from 1 to ``len(policy.stages_percent)``. ``cluster_acknowledged``: the new cluster was acknowledged at weight 1
-    before its first share (a gRPC client asks for a cluster only after a route named it). ``evidence_window``: rises whenever evidence
-    starts anew; a verdict for an older window is stale. ``observe_since_s``: when this window's observation began.
-    ``outcome``: the terminal phase that CLEANING leads to. ``ending``: why it did not succeed. ``hold``: why it stays where it is, None: it
-    does not; ``held_reason``: the same for people. Both are observed: after a start they are found out anew.
-    """
-
-    rollout_id: str
-    model: str
-    from_version: str
-    to_version: str
-    policy: RolloutPolicy
-    operation_id: str
-    behaviour_change: BehaviourChange = BehaviourChange.UNSPECIFIED
-    phase: Phase = Phase.PREPARING
-    stage: int = 0
-    cluster_acknowledged: bool = False
-    evidence_window: int = 0
-    paused: bool = False
-    hold: Hold | None = None
-    held_reason: str = ""
-    create_time_s: float = 0.0
-    phase_since_s: float = 0.0
-    observe_since_s: float | None = None
-    end_time_s: float | None = None
-    outcome: Phase | None = None
-    ending: FailureDetail | None = None
-    verdicts: tuple[Verdict, ...] = ()
-    history: tuple[RolloutEntry, ...] = ()
-    stale_subscribers: tuple[str, ...] = ()
+    engine_build: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutesProgress:
-    """Who has the newest routes; observed, never persisted. ``acknowledged``: every subscriber that is not stale has them.
+    """Who has a model's newest routes; observed, never persisted.
 
-    ``since_s``: when they were handed out. ``refused_by``: names of subscribers whose refusal holds a rollout and does not roll it back;
-    ``refusal``: what one of them said.
+    Attributes:
+        epoch: number of these routes; 0: there are none.
+        since_s: when they were handed out, seconds since the epoch.
+        acknowledged: whether every subscriber that is not stale has them.
+        acknowledged_count: subscribers that have them.
+        subscriber_count: subscribers of the model's routes, stale ones included.
+        stale: names of subscribers that are silent for too long.
+        refused_by: names of subscribers whose refusal holds a rollout and does not roll it back.
+        refusal: what one of them said; empty: none does.
     """
 
     epoch: int = 0
@@ -288,11 +192,11 @@ class RoutesProgress:
 
 @dataclass(frozen=True, slots=True)
 class MemoryWait:
-    """An instance whose bytes are free by what is reserved, and not as they are measured: it is placed once they are.
+    """An instance that waits for memory: it is reserved as free, not measured as free.
 
     Attributes:
         instance: who waits; PENDING.
-        since_s: since when.
+        since_s: since when, seconds since the epoch.
         reason: what it waits for, for people.
         looks: how often the planner was asked again since.
     """
@@ -305,10 +209,23 @@ class MemoryWait:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model with its versions. ``routes``: what is to be published (desired); ``progress``: what is known of it (observed).
+    """A model with its versions: what is desired, and what is observed.
 
-    ``serving_version``: the version that has the traffic when no rollout is under way. ``faults``: of adapters, of effects that still
-    hold; observed, as is ``waits``: instances that wait for memory.
+    Attributes:
+        model_id: id of the model.
+        versions: its versions by id.
+        serving_version: id of the version that has the traffic when no rollout is under way; empty: none.
+        rollout: the rollout under way; None: none.
+        past_rollouts: rollouts that ended, oldest first, at most 100.
+        routes: what is to be published; None: never anything yet.
+        progress: what is known of these routes; observed.
+        faults: faults of adapters, of effects that still hold; observed.
+        waits: instances that wait for memory; observed.
+        labels: pairs of name and value that callers set.
+        aliases: names as people write them; unique over all ids and aliases.
+        deleting: id of the operation that deletes it; empty: none.
+        create_time_s: when it was made known, seconds since the epoch.
+        update_time_s: when it was last configured, or a rollout of it ended; seconds since the epoch.
     """
 
     model_id: str
@@ -321,7 +238,8 @@ class Model:
     faults: tuple[AdapterFault, ...] = ()
     waits: tuple[MemoryWait, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    deleting: str = ""  # the id of the operation that deletes it; empty: none
+    aliases: tuple[str, ...] = ()
+    deleting: str = ""
     create_time_s: float = 0.0
     update_time_s: float = 0.0
 
@@ -340,10 +258,20 @@ class Operation:
     """Long work that a caller started.
 
     Attributes:
+        operation_id: id of the operation.
+        kind: what it does.
+        model: id of the model.
+        version: id of the version; empty: it is about the whole model.
+        rollout_id: id of the update's rollout; empty: there is none.
         request_id: by which the caller repeats it; empty: it does not.
         request_digest: of the request's body without that id; tells a repeat from a reuse.
-        principal: who started it.
         plan: what it was admitted with; None: it loads nothing.
+        create_time_s: when it was asked for, seconds since the epoch.
+        end_time_s: when it ended, seconds since the epoch; None: it runs.
+        done: whether it has ended.
+        failure: why it failed; None: it runs, or it succeeded.
+        cancelled: whether a caller cancelled it.
+        principal: who started it.
     """
 
     operation_id: str
@@ -364,13 +292,24 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything. ``store_epoch``: of the last durable change. ``reservation_epoch``: rises with every change of a reservation.
+    """Everything that the daemon's loop knows. Observed parts are never persisted.
 
-    ``calibrations``: what was measured of engines, in the order of their keys. ``issued``: by model, keys of the effects
-    that were handed out and still hold; observed, never persisted, so that after a crash every effect that the state implies is handed
-    out again. ``clients_back_s``: when every client has found this daemon again, in
-    seconds since the epoch; observed. ``measured``: devices as they were last looked at, ``short_devices``: those of them where others
-    hold what is promised to instances, ``released_s``: when an instance last gave its bytes back; observed.
+    Attributes:
+        devices: the places that hold models; observed.
+        models: by id.
+        operations: by id.
+        calibrations: what was measured of engines, in the order of their keys.
+        store_epoch: number of the last durable change; 0: none yet.
+        reservation_epoch: rises with every change of a reservation.
+        route_epoch: number of the newest routes of any model; 0: none yet.
+        announce_sequence: number of the last announcement; 0: none yet.
+        stale_event_count: events that came too late or twice, and changed nothing.
+        clients_reconnected_s: when every client has found this daemon again, seconds since the epoch; 0: none has to. Observed.
+        measured: devices as they were measured last; observed.
+        short_devices: ids of those where others hold what is promised to instances; observed.
+        released_s: when an instance last gave its bytes back, seconds since the epoch; None: none did. Observed.
+        issued: by model, keys of the effects that were handed out and still hold; observed, so that after a crash every effect
+            that the state implies is handed out again.
     """
 
     devices: tuple[Device, ...] = ()
@@ -382,7 +321,7 @@ class State:
     route_epoch: int = 0
     announce_sequence: int = 0
     stale_event_count: int = 0
-    clients_back_s: float = 0.0
+    clients_reconnected_s: float = 0.0
     measured: tuple[MeasuredMemory, ...] = ()
     short_devices: tuple[str, ...] = ()
     released_s: float | None = None

@@ -1,13 +1,16 @@
-"""``step(state, event) -> (state, effects)``: the one way in which the state changes."""
+"""The one way in which the state changes.
+
+``step(state, event) -> (state, effects)``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from echoplaned.core import adapter_faults, devices, events, instances, recovery
+from echoplaned.core import adapter_faults, devices, engine_events, events, instances, recovery
 from echoplaned.core.calibration import with_sample
 from echoplaned.core.commands import Command
 from echoplaned.core.commands.model import ConfigureModel, DeleteModel, on_configure, on_delete_model
@@ -30,6 +33,7 @@ from echoplaned.core.events import Event
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
+from echoplaned.core.replacing import replace
 from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
@@ -41,7 +45,12 @@ StepInput = Event | Command
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one event leads to. ``effects``: Persist first, if anything durable changed."""
+    """What one event leads to.
+
+    Attributes:
+        state: the state after it.
+        effects: what is to be done, in this order; Persist first, if anything durable changed.
+    """
 
     state: State
     effects: tuple[Effect, ...]
@@ -74,13 +83,17 @@ def _finish(before: State, transaction: Transaction, *, everything: bool) -> Ste
     effects: list[Effect] = []
     if transaction.announces or not same_durably(before, transaction.state):
         transaction.state = replace(transaction.state, store_epoch=before.store_epoch + 1)
+        # First: a keyed effect that a crash cuts off is implied by the stored state, and so handed out again.
         effects.append(Persist(transaction.state.store_epoch))
     effects += [*keyed, *transaction.extra_effects, *transaction.announces]
     return Step(transaction.state, tuple(effects))
 
 
 def _new_effects(transaction: Transaction, *, everything: bool) -> list[KeyedEffect]:
-    """Return the effects that the state implies and that were not handed out yet; note which hold now."""
+    """Return the effects that the state implies and that were not handed out yet.
+
+    Which hold now is noted in ``State.issued``.
+    """
     state = transaction.state
     names = state.models.keys() if everything or transaction.touched - state.models.keys() else transaction.touched
     issued: dict[str, frozenset[EffectKey]] = {n: keys for n, keys in state.issued.items() if n in state.models}
@@ -116,7 +129,10 @@ def _same_model(before: Model, after: Model) -> bool:
 
 
 def durable_model(model: Model) -> Model:
-    """Return a model without what is only observed: progress of routes, faults of adapters, waits, a rollout's verdicts."""
+    """Return a model without what is only observed.
+
+    That is progress of routes, faults of adapters, waits, and a rollout's verdicts, hold and stale subscribers.
+    """
     rollout = model.rollout
     if rollout is not None:
         rollout = replace(rollout, verdicts=(), hold=None, held_reason="", stale_subscribers=())
@@ -168,6 +184,7 @@ def _on_held_routes(transaction: Transaction, event: events.RoutesHeld) -> None:
 def _on_judged(transaction: Transaction, event: events.GatesJudged) -> None:
     model = transaction.state.models.get(event.model)
     rollout = model.rollout if model is not None else None
+    # Judging takes a while: verdicts on a window that has ended meanwhile must not move the stage after it.
     current = rollout is not None and (rollout.rollout_id, rollout.stage, rollout.evidence_window) == (
         event.rollout_id,
         event.stage,
@@ -180,12 +197,12 @@ def _on_judged(transaction: Transaction, event: events.GatesJudged) -> None:
     return None
 
 
-def _on_memory_sample(transaction: Transaction, event: events.MemorySampled) -> None:
+def _on_memory_sample(transaction: Transaction, event: engine_events.MemorySampled) -> None:
     windows = with_sample(transaction.state.calibrations, event.key, event.sample)
     transaction.state = replace(transaction.state, calibrations=windows)
 
 
-def _on_int8_baseline(transaction: Transaction, event: events.Int8BaselineMeasured) -> None:
+def _on_int8_baseline(transaction: Transaction, event: engine_events.Int8BaselineMeasured) -> None:
     model = transaction.state.models.get(event.version.model)
     version = model.versions.get(event.version.version) if model is not None else None
     if version is None:
@@ -220,19 +237,19 @@ _HANDLERS: Mapping[type[StepInput], Callable[[Transaction, Any], None]] = Mappin
         events.PlacementRefused: instances.on_placement_refused,
         events.PlacementDelayed: devices.on_delayed,
         events.DeviceMemoryMeasured: devices.on_sampled,
-        events.EngineReady: instances.on_engine_event,
-        events.ProbesPassed: instances.on_engine_event,
-        events.ProbesFailed: instances.on_engine_event,
-        events.EngineLost: instances.on_engine_event,
-        events.EngineStuck: instances.on_engine_event,
-        events.EngineSilent: instances.on_engine_event,
-        events.EngineReporting: instances.on_engine_event,
-        events.EngineGaveUp: instances.on_engine_event,
-        events.EngineDrained: instances.on_engine_event,
-        events.EngineStopped: instances.on_engine_event,
-        events.MemoryMeasured: instances.on_engine_event,
-        events.MemorySampled: _on_memory_sample,
-        events.Int8BaselineMeasured: _on_int8_baseline,
+        engine_events.EngineReady: instances.on_engine_event,
+        engine_events.ProbesPassed: instances.on_engine_event,
+        engine_events.ProbesFailed: instances.on_engine_event,
+        engine_events.EngineLost: instances.on_engine_event,
+        engine_events.EngineStuck: instances.on_engine_event,
+        engine_events.EngineSilent: instances.on_engine_event,
+        engine_events.EngineReporting: instances.on_engine_event,
+        engine_events.EngineGaveUp: instances.on_engine_event,
+        engine_events.EngineDrained: instances.on_engine_event,
+        engine_events.EngineStopped: instances.on_engine_event,
+        engine_events.MemoryMeasured: instances.on_engine_event,
+        engine_events.MemorySampled: _on_memory_sample,
+        engine_events.Int8BaselineMeasured: _on_int8_baseline,
         events.RoutesProgressed: _on_progress,
         events.RoutesRefused: _on_refused_routes,
         events.RoutesHeld: _on_held_routes,

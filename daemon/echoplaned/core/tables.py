@@ -1,6 +1,7 @@
-"""The two lifecycles as literal tables: where each signal leads, and what is done on the way.
+"""The two lifecycles, of instances and of rollouts, as literal tables.
 
-A missing cell: a stale or repeated event, which changes nothing. Where each signal comes from is in ``signals.py``.
+They say where each signal leads, and what is done on the way. A missing cell: a stale or repeated event, which changes nothing. Where
+each signal comes from is in ``signals.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from echoplaned.core.state import Hold, InstanceState, Phase, StopOutcome
+from echoplaned.core.rollout_state import Hold, Phase
+from echoplaned.core.state import InstanceState, StopOutcome
 
 
 class InstanceSignal(StrEnum):
@@ -191,7 +193,7 @@ class RolloutAction(StrEnum):
     """The old version gets its traffic back."""
     CLEAN_UP = "CLEAN_UP"
     """The new version is not wanted any more; the cell's outcome is how the rollout will end."""
-    HAND_OVER = "HAND_OVER"
+    SERVE_NEW = "SERVE_NEW"
     """It is over, and the new version serves."""
     END = "END"
     """It is over, and the old version serves."""
@@ -219,7 +221,7 @@ R, D, K = RolloutSignal, RolloutAction, RolloutCell
 _CLEAN: Mapping[Phase, RolloutCell] = MappingProxyType(
     {outcome: K(P.CLEANING, D.CLEAN_UP, outcome) for outcome in (P.ROLLED_BACK, P.FAILED, P.DELETED)}
 )
-_REVERT, _HAND_OVER = K(P.REVERTING, D.REVERT), K(P.FAILED, D.HAND_OVER)
+_REVERT, _SERVE_NEW = K(P.REVERTING, D.REVERT), K(P.FAILED, D.SERVE_NEW)
 
 
 def _traffic(phase: Phase) -> Mapping[RolloutSignal, RolloutCell]:
@@ -233,7 +235,7 @@ def _traffic(phase: Phase) -> Mapping[RolloutSignal, RolloutCell]:
         R.OVERDUE: K(phase, D.HOLD, hold=Hold.EXPIRED),
         R.OLD_LOST: K(phase, D.HOLD, hold=Hold.OLD_LOST),
         R.BOTH_LOST: K(phase, D.HOLD, hold=Hold.BOTH_LOST),
-        R.OLD_GONE: _HAND_OVER,
+        R.OLD_GONE: _SERVE_NEW,
         R.DELETE: _CLEAN[P.DELETED],
     }
 
@@ -245,7 +247,7 @@ ROLLOUT_TABLE: Mapping[Phase, Mapping[RolloutSignal, RolloutCell]] = MappingProx
             R.NEW_FAILED: _CLEAN[P.FAILED],
             R.ABORT: _CLEAN[P.ROLLED_BACK],
             R.EXPIRED: _CLEAN[P.ROLLED_BACK],
-            R.OLD_GONE: _HAND_OVER,
+            R.OLD_GONE: _SERVE_NEW,
             R.DELETE: _CLEAN[P.DELETED],
             R.RECOVERED: K(P.PREPARING, D.WAIT),
         },
@@ -270,14 +272,14 @@ ROLLOUT_TABLE: Mapping[Phase, Mapping[RolloutSignal, RolloutCell]] = MappingProx
             R.RECOVERED: K(P.SOAKING, D.OBSERVE),
         },
         P.RELEASING: {
-            R.OLD_AT_REST: K(P.SUCCEEDED, D.HAND_OVER),
+            R.OLD_AT_REST: K(P.SUCCEEDED, D.SERVE_NEW),
             R.NEW_LOST: _REVERT,
             R.DELETE: _CLEAN[P.DELETED],
             R.RECOVERED: K(P.RELEASING, D.RELEASE),
         },
         P.REVERTING: {
             R.REVERTED: _CLEAN[P.ROLLED_BACK],
-            R.OLD_GONE: _HAND_OVER,
+            R.OLD_GONE: _SERVE_NEW,
             R.BOTH_GONE: _CLEAN[P.FAILED],
             R.DELETE: _CLEAN[P.DELETED],
             R.RECOVERED: _REVERT,

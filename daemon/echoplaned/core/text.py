@@ -18,10 +18,13 @@ def is_clean(text: str) -> bool:
 
 
 def escape(text: str) -> str:
-    r"""Return a text on one line, with what cannot be seen written out: ``\x1b``, ``\n``, ``\u202e``."""
+    r"""Return a text on one line, with what cannot be seen written out.
+
+    As ``\x1b``, ``\n``, ``\u202e``.
+    """
     return _UNCLEAN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def escape_lines(text: str) -> str:
-    """Return a text whose ends of lines stay and are the only thing in it that cannot be seen."""
+    """Return a text whose line ends stay, with all else that cannot be seen escaped."""
     return "\n".join(map(escape, text.split("\n")))

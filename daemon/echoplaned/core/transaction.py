@@ -1,18 +1,25 @@
-"""The state while one step works on it: small, typed setters over the frozen tree, and what the step wants to tell."""
+"""The state while one step works on it.
+
+Small, typed setters over the frozen tree, and what the step wants to announce.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
 
 from echoplaned.core.effects import Announce, Effect
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.names import rollout_name
-from echoplaned.core.state import EntryKind, Instance, Model, Operation, Rollout, RolloutEntry, State, Verdict, Version
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import EntryKind, Rollout, RolloutEntry, Verdict
+from echoplaned.core.state import Instance, Model, Operation, State, Version
 
 
 class Transaction:
-    """A state under change. Lives for one step and never leaves it; the frozen result does."""
+    """A state under change.
+
+    It lives for one step and never leaves it; the frozen result does.
+    """
 
     def __init__(self, state: State, now_s: float) -> None:
         self.state = state
@@ -89,7 +96,7 @@ class Transaction:
         self.state = replace(self.state, operations=MappingProxyType(operations))
 
     def announce(self, subject: str, kind: str, text: str) -> None:
-        """Tell watchers, metrics and log something."""
+        """Announce something to watchers, metrics and the log."""
         sequence = self.state.announce_sequence + 1
         self.state = replace(self.state, announce_sequence=sequence)
         self.announces.append(Announce(sequence, self.now_s, subject, kind, text))
@@ -97,7 +104,11 @@ class Transaction:
     def note(
         self, rollout: Rollout, text: str, verdicts: tuple[Verdict, ...] = (), kind: EntryKind = EntryKind.MOVED
     ) -> Rollout:
-        """Append a line to a rollout's history and announce it; return the rollout, stored as well."""
+        """Append a line to a rollout's history and announce it.
+
+        Returns:
+            The rollout, stored as well.
+        """
         entry = RolloutEntry(len(rollout.history) + 1, self.now_s, rollout.phase, rollout.stage, text, verdicts, kind)
         noted = replace(rollout, history=(*rollout.history, entry))
         self.put_rollout(noted)

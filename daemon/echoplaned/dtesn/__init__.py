@@ -1,4 +1,6 @@
-"""The deep tree echo state network as a library: trees, a reservoir, readouts, sample tests, B-series and P systems.
+"""The deep tree echo state network as a library.
+
+It has trees, a reservoir, readouts, sample tests, B-series and P systems.
 
 Everything is computed in Rust, with the interpreter released, and is deterministic: the same seed and the same inputs give
 the same values on every machine. Arrays are NumPy's; float32, C-contiguous arrays are read and written without a copy.

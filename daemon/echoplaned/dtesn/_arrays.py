@@ -11,7 +11,10 @@ from echoplaned.dtesn.errors import ShapeInvalidError
 
 
 def contiguous(value: ArrayLike, dtype: type[Any]) -> NDArray[Any]:
-    """Return a C-contiguous array of a type; what is too large for float32 becomes infinite, and is refused as such."""
+    """Return a C-contiguous array of the given type.
+
+    A number that is too large for float32 becomes infinite, and is refused as such by the native module.
+    """
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(value, dtype=dtype)
 

@@ -1,4 +1,7 @@
-"""Whole numbers as the native module takes them: of 32, 64 or 128 bits, and not negative."""
+"""Whole numbers as the native module takes them.
+
+They have 32, 64 or 128 bits, and are not negative.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ R = TypeVar("R")
 
 
 def whole_numbers(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a number that is negative or over its bits end in a `ValueOverflowError`, as all errors here are `DtesnError`."""
+    """Turn integer overflow in a function into a `ValueOverflowError`.
+
+    A number that is negative or over its bits ends so, as all errors of this package are `DtesnError`.
+    """
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:

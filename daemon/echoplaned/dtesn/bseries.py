@@ -25,7 +25,13 @@ METHODS: Final[tuple[str, ...]] = tuple(_allocator.ButcherTableau.names())
 
 @dataclass(frozen=True, slots=True)
 class Surd:
-    """``rational + root * sqrt(radicand)``; the radicand is square-free, from 2 to 9,999."""
+    """A number ``rational + root * sqrt(radicand)`` of a quadratic field.
+
+    Attributes:
+        rational: the rational part, exact.
+        root: the exact factor of the square root.
+        radicand: the number under the root; square-free, from 2 to 9,999.
+    """
 
     rational: Fraction
     root: Fraction
@@ -47,7 +53,13 @@ Given: TypeAlias = int | str | Fraction | Surd
 
 @dataclass(frozen=True, slots=True)
 class RootedTree:
-    """A tree: its canonical level sequence, symmetry and density."""
+    """A rooted tree with the two numbers that a B-series takes of it.
+
+    Attributes:
+        levels: the canonical level sequence: each node's level in preorder, the root on level 1.
+        symmetry: the order of the tree's group of automorphisms, from 1.
+        density: the product over all nodes of the number of nodes at and below, from 1.
+    """
 
     levels: tuple[int, ...]
     symmetry: int
@@ -55,13 +67,15 @@ class RootedTree:
 
     @property
     def order(self) -> int:
-        """How many nodes."""
+        """Number of nodes."""
         return len(self.levels)
 
 
 @whole_numbers
 def trees(order: int) -> tuple[RootedTree, ...]:
-    """Return all trees of up to ``order`` nodes, 1 to 10, in the order that every series here has.
+    """Return all rooted trees of up to ``order`` nodes, 1 to 10.
+
+    They come in the order that every series here has.
 
     Raises:
         OrderInvalidError: the order is outside; the message has the count of its trees.
@@ -118,7 +132,9 @@ class Tableau:
 
 
 class Series:
-    """The elementary weights of a method on all trees of up to ``order`` nodes, 1 to 10.
+    """The elementary weights of a method on all trees of bounded size.
+
+    The trees have up to ``order`` nodes, 1 to 10.
 
     Raises:
         OrderInvalidError: the order is outside; the message has the count of its trees.
@@ -143,7 +159,7 @@ class Series:
 
     @property
     def method_order(self) -> int:
-        """The method's order, where it is below that of the series; else that of the series."""
+        """The method's order, or that of the series where the latter is lower."""
         return self._native.method_order
 
     @property
@@ -163,7 +179,11 @@ class Series:
 
     @property
     def principal_error(self) -> tuple[Exact, ...] | None:
-        """(weight - 1 / density) / symmetry of the trees one node above the method's order; None: the series ends before."""
+        """Coefficients of the leading error term, by tree.
+
+        That is (weight - 1 / density) / symmetry of the trees one node above the method's order; None where the series
+        ends before.
+        """
         found = self._native.principal_error
         return None if found is None else _exact(found)
 
@@ -173,12 +193,16 @@ class Series:
         return self._native.principal_error_norm
 
     def longest_step(self, tolerance: float) -> float | None:
-        """Return the step whose leading error is ``tolerance``, in the time in which elementary differentials are of size 1."""
+        """Return the step whose leading error is ``tolerance``.
+
+        It is in the unit of time in which elementary differentials are of size 1; None where the series ends before the
+        leading error.
+        """
         return self._native.longest_step(tolerance)
 
 
 class SeriesCache:
-    """Series that were computed once: in memory, and in a directory where one is given.
+    """Cache of computed series, in memory and optionally in a directory.
 
     Raises:
         CacheUnwritableError: the directory cannot be made.
@@ -218,7 +242,9 @@ class SeriesCache:
 
 @whole_numbers
 def compose(first: Sequence[Given], second: Sequence[Given], order: int) -> tuple[Exact, ...]:
-    """Return the series of a step of ``first`` and then one of ``second``, up to order 8.
+    """Return the series of a step of ``first`` and then one of ``second``.
+
+    It goes up to order 8.
 
     Raises:
         OrderInvalidError: the order is outside 1 to 8.
@@ -230,7 +256,9 @@ def compose(first: Sequence[Given], second: Sequence[Given], order: int) -> tupl
 
 @whole_numbers
 def modified(weights: Sequence[Given], order: int) -> tuple[Exact, ...]:
-    """Return the modified equation: the series of the vector field whose exact flow is one step of the method, up to order 8.
+    """Return the series of a method's modified equation, up to order 8.
+
+    That is the series of the vector field whose exact flow is one step of the method.
 
     Raises:
         OrderInvalidError, ShapeInvalidError, TableauInvalidError: as `compose`.
@@ -263,7 +291,10 @@ def _exact(texts: Iterable[str]) -> tuple[Exact, ...]:
 
 @lru_cache(maxsize=1 << 14)
 def _parse(text: str) -> Exact:
-    """Return what the native module wrote; kept, because the weights of a method repeat and are read more than once."""
+    """Return the exact number that the native module wrote as text.
+
+    The results are cached, because the weights of a method repeat and are read more than once.
+    """
     if not text.endswith(")"):
         return _fraction(text)
     factors, radicand = text[:-1].split("*sqrt(")

@@ -1,4 +1,7 @@
-"""The maximum mean discrepancy: how far apart the distributions of two samples are."""
+"""The maximum mean discrepancy, a distance between two distributions.
+
+It is computed from a sample of each.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ PERMUTATIONS = 9_999
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """What two samples are apart.
+    """Result of a two-sample test: the distance and its significance.
 
     Attributes:
         statistic: unbiased MMD squared: about 0, and often below it, for equal distributions; at most 2.
@@ -35,9 +38,14 @@ class Discrepancy:
 
 @dataclass(frozen=True, slots=True)
 class NullPlan:
-    """How the null is drawn. ``permutations``: at most, 0 for the statistic alone. ``threads``: 0 for all that the machine has.
+    """How the distribution under the null hypothesis is drawn.
 
     The result depends on the seed, and not on the number of threads.
+
+    Attributes:
+        permutations: how many are tried at most; 0 for the statistic alone, below 2**32.
+        seed: seed of the random permutations, from 0 to 2**64 - 1.
+        threads: how many compute; 0 for all that the machine has.
     """
 
     permutations: int = PERMUTATIONS
@@ -49,7 +57,9 @@ class NullPlan:
 def mmd(
     first: ArrayLike, second: ArrayLike, strata: ArrayLike | None = None, plan: NullPlan | None = None
 ) -> Discrepancy:
-    """Return the maximum mean discrepancy of two samples, squared and unbiased, with a p-value from permutations.
+    """Return the maximum mean discrepancy of two samples.
+
+    It is squared and unbiased, and has a p-value from permutations.
 
     The kernel is the mean of three of radial basis, ``exp(-d^2 / (2 w^2))`` with ``w`` the median distance of two rows times 0.5, 1
     and 2 (Gretton, Borgwardt, Rasch, Schoelkopf, Smola, "A kernel two-sample test", JMLR 13, 2012, lemma 6). Once 20 permutations have

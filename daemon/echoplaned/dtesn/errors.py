@@ -1,4 +1,6 @@
-"""The errors of this package, one class each; all are `DtesnError` and so `ValueError`.
+"""The errors of this package, one class each.
+
+All are `DtesnError` and so `ValueError`.
 
 `SystemSyntaxError`, `MembraneUndefinedError` and `NestingTooDeepError` have the attributes ``line`` and ``column``, from 1.
 """

@@ -1,4 +1,4 @@
-"""A front in scikit-learn's manner: fit, predict, transform."""
+"""A regressor with scikit-learn's interface: fit, predict, transform."""
 
 from __future__ import annotations
 
@@ -18,14 +18,25 @@ _DEFAULTS = ReservoirSettings()
 
 @dataclass(slots=True)
 class EchoStateRegressor:
-    """A tree reservoir with a ridge readout; parameters are as in `ReservoirSettings`, `TreeReservoir` and `Ridge`.
+    """A tree reservoir with a ridge readout, in scikit-learn's manner.
+
+    The parameters go to `ReservoirSettings`, `TreeReservoir` and `Ridge`.
 
     Attributes:
         size_class: ``small`` (512 units), ``medium`` (1,024) or ``large`` (2,048); not used where there is a tree.
-        tree: level sequence of membranes of 64 units each.
-        washout: first steps that the fit leaves out, while the state still depends on the start.
-        regularisation: None chooses it by generalised cross-validation.
-        state_: the state after the last step of the fit; `predict` can go on from it.
+        tree: level sequence of membranes of 64 units each; None takes that of the size class.
+        spectral_radius: spectral radius and 2-norm of each membrane's own matrix; above 0 and below 0.999999.
+        leak: leak rate of the root at a step of one token, above 0 and at most 1; at 1 no membrane keeps its old state.
+        input_scale: half-width of the uniform distribution of input weights; above 0 and below 10.
+        bias_scale: half-width of the uniform distribution of biases; from 0 and below 10.
+        coupling_scale: half-width of the uniform distribution of a unit's four weights of its parent membrane; from 0 and below 10.
+        givens_layers: layers of Givens rotations of each membrane's own matrix, 0 to 6; see `ReservoirSettings.block_density`.
+        seed: seed of all weights, from 0 to 2**64 - 1.
+        washout: first steps that the fit leaves out, while the state still depends on the start; from 0.
+        regularisation: added to the diagonal of the normal equations; None chooses it by generalised cross-validation.
+        reservoir_: the reservoir of the last fit or transform; None before.
+        readout_: the readout of the last fit; None before.
+        state_: the state after the last step of the fit; `predict` can go on from it. None before.
     """
 
     size_class: str = "small"
@@ -99,7 +110,9 @@ class EchoStateRegressor:
         return self.reservoir_.run(inputs, state=state)
 
     def predict(self, X: ArrayLike, *, state: NDArray[np.float32] | None = None) -> NDArray[np.float32]:  # noqa: N803
-        """Return predictions over one sequence, shape (steps, outputs); arguments and errors as `transform`.
+        """Return predictions over one sequence, shape (steps, outputs).
+
+        Arguments and errors are those of `transform`.
 
         Raises:
             SettingInvalidError: nothing was fitted.
@@ -109,7 +122,10 @@ class EchoStateRegressor:
         return self.readout_.predict(self.transform(X, state=state))
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:  # noqa: N803 - scikit-learn's name
-        """Return the coefficient of determination behind the washout: 1 - residual / variance, over all outputs."""
+        """Return the coefficient of determination after the washout.
+
+        It is 1 - residual / variance, over all outputs.
+        """
         wanted = rows("y", y)[self.washout :].astype(np.float64)
         residual = wanted - self.predict(X)[self.washout :]
         return float(1.0 - np.sum(residual**2) / np.sum((wanted - wanted.mean(axis=0)) ** 2))

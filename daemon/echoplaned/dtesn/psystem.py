@@ -16,7 +16,10 @@ from echoplaned.dtesn._numbers import whole_numbers
 
 
 class System:
-    """A P system, read from a text in a subset of P-Lingua. Made by `parse`."""
+    """A P system, read from a text in a subset of P-Lingua.
+
+    Made by `parse`.
+    """
 
     __slots__ = ("_native",)
 
@@ -26,7 +29,9 @@ class System:
 
     @classmethod
     def parse(cls, text: str) -> System:
-        """Read a text: modules, ``let``, ``call``, ``@mu``, ``@mout``, ``@ms``, ranges, and rules.
+        """Read a P system from text.
+
+        The text has modules, ``let``, ``call``, ``@mu``, ``@mout``, ``@ms``, ranges, and rules.
 
         Rules are those of P systems with active membranes as P-Lingua writes them, with charges: ``[a --> b]'h``,
         ``a []'h --> [b]'h``, ``[a]'h --> []'h b``, ``[a]'h --> b`` and ``[a]'h --> [b]'h [c]'h``. Evolution rules may besides
@@ -42,7 +47,10 @@ class System:
         return cls(_allocator.MembraneSystem.parse(text))
 
     def __str__(self) -> str:
-        """Return the system as text, with parameters and ranges put in; reading it gives the same system."""
+        """Return the system as text, with parameters and ranges put in.
+
+        Reading the text gives the same system.
+        """
         return self._native.text
 
     @property
@@ -52,7 +60,10 @@ class System:
 
     @property
     def output(self) -> str | None:
-        """Label of the output membrane, whose objects are the result of a computation; None for the environment."""
+        """Label of the output membrane; None for the environment.
+
+        The objects of that membrane are the result of a computation.
+        """
         return self._native.output
 
     @property
@@ -63,7 +74,13 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Instances of one rule in one membrane."""
+    """Instances of one rule that one step applied in one membrane.
+
+    Attributes:
+        membrane: id of the membrane.
+        rule: index of the rule in `System.rules`, from 0.
+        times: how many instances were applied, from 1.
+    """
 
     membrane: int
     rule: int
@@ -72,7 +89,15 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class MembraneState:
-    """A membrane: its id, label and charge (-1, 0, 1), the index of the one around it, and its objects."""
+    """One membrane of a configuration, with its objects.
+
+    Attributes:
+        id: id of the membrane, as `Applied` and `Configuration.insert` name it.
+        label: label of the membrane, to which rules refer.
+        charge: electrical charge: -1, 0 or 1.
+        parent: index in `Configuration.membranes` of the membrane around it; None for the skin.
+        objects: copies of each object in it.
+    """
 
     id: int
     label: str
@@ -138,7 +163,9 @@ class Configuration:
         return self._native.halted
 
     def result(self) -> Mapping[str, int] | None:
-        """Return what the computation gives: the objects of the output membrane, or of the environment where none is named.
+        """Return what the computation gives, as copies of each object.
+
+        These are the objects of the output membrane, or of the environment where none is named.
 
         Where division made several output membranes they count together; None where all have dissolved, for then the
         computation has no result.
@@ -168,7 +195,14 @@ class Event(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """Alarms of an epoch, and every rule that was applied, step by step: membrane id, rule, times."""
+    """The alarms of an epoch, and what led to them.
+
+    Attributes:
+        error: alarms of errors, from 0.
+        slow: alarms of slow answers, from 0.
+        drift: alarms of drift, from 0.
+        trace: every rule that was applied, step by step: membrane id, rule as text, times.
+    """
 
     error: int
     slow: int
@@ -177,7 +211,9 @@ class Alarms:
 
 
 class HealthAlgebra:
-    """The health tree of a model: model > version > instance > gate, at first one version with one instance.
+    """A P system that turns the health events of a model into alarms.
+
+    Its membranes are the health tree: model > version > instance > gate, at first one version with one instance.
 
     Events enter at a gate and climb to the skin; at the end of an epoch events of old and new cancel, then each ``threshold``
     of surplus events of the new version gives an alarm, then the rest is discarded. So an epoch gives
@@ -202,7 +238,9 @@ class HealthAlgebra:
     @staticmethod
     @whole_numbers
     def threshold(z: float, events: int) -> int:
-        """Return the threshold for at most ``events`` events an epoch, whose chance of an alarm is that of ``z`` or less.
+        """Return the threshold that keeps false alarms as rare as ``z``.
+
+        It holds for at most ``events`` events an epoch, and the chance of an alarm is that of ``z`` or less.
 
         At least z standard deviations of the surplus by chance, and so large that the exact binomial probability holds too.
         """

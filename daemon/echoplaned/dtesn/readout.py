@@ -11,7 +11,10 @@ from echoplaned.dtesn._numbers import whole_numbers
 
 
 class Ridge:
-    """Ridge regression by Cholesky decomposition; the bias is not regularised. Made by `fit`."""
+    """Ridge regression by Cholesky decomposition; made by `fit`.
+
+    The bias is not regularised.
+    """
 
     __slots__ = ("_native",)
 
@@ -42,17 +45,17 @@ class Ridge:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Shape (outputs, units)."""
+        """Weights, shape (outputs, units)."""
         return self._native.weights.reshape(self._native.outputs, self._native.features)
 
     @property
     def bias(self) -> NDArray[np.float64]:
-        """Shape (outputs,)."""
+        """Biases, shape (outputs,)."""
         return self._native.bias
 
     @property
     def regularisation(self) -> float:
-        """The value that was used."""
+        """The regularisation that was used."""
         return self._native.regularisation
 
     @property
@@ -74,7 +77,9 @@ class Ridge:
 
 
 class RecursiveLeastSquares:
-    """Least squares with forgetting (Haykin, "Adaptive Filter Theory", chapter 10); the bias is a feature of its own.
+    """Least squares with exponential forgetting, one step at a time.
+
+    See Haykin, "Adaptive Filter Theory", chapter 10; the bias is a feature of its own.
 
     Args:
         units: values of a state.
@@ -101,11 +106,13 @@ class RecursiveLeastSquares:
 
     @property
     def weights(self) -> NDArray[np.float64]:
-        """Shape (outputs, units + 1), the bias last."""
+        """Weights, shape (outputs, units + 1), the bias last."""
         return self._native.weights.reshape(self._outputs, self._units + 1)
 
     def update(self, states: ArrayLike, targets: ArrayLike) -> NDArray[np.float32]:
-        """Step by step predict, then learn; returns the predictions, shape (steps, outputs).
+        """Predict each step and then learn from it; return the predictions.
+
+        They have the shape (steps, outputs).
 
         Args:
             states: shape (steps, units); finite.

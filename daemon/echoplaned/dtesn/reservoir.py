@@ -1,4 +1,6 @@
-"""The tree reservoir: membranes of 64 units on a rooted tree, each level slower than the one above.
+"""The tree reservoir: membranes of 64 units on a rooted tree.
+
+Each level is slower than the one above.
 
 For membrane v with state x, parent p and input u, in float32::
 
@@ -41,13 +43,13 @@ class ReservoirSettings:
     """What a reservoir's weights and time constants follow from.
 
     Attributes:
-        spectral_radius: also the 2-norm of each membrane's own matrix; above 0 and below 0.999999.
-        leak: of the root at a step of one token, above 0 and at most 1; at 1 no membrane keeps its old state.
-        input_scale: input weights are uniform in [-scale, scale]; above 0 and below 10.
-        bias_scale: biases likewise; from 0.
-        coupling_scale: a unit's four weights of its parent membrane likewise; from 0.
-        givens_layers: 0 to 6; see `block_density`.
-        seed: every weight follows from it; from 0 to 2**64 - 1.
+        spectral_radius: spectral radius and 2-norm of each membrane's own matrix; above 0 and below 0.999999.
+        leak: leak rate of the root at a step of one token, above 0 and at most 1; at 1 no membrane keeps its old state.
+        input_scale: half-width of the uniform distribution of input weights; above 0 and below 10.
+        bias_scale: half-width of the uniform distribution of biases; from 0 and below 10.
+        coupling_scale: half-width of the uniform distribution of a unit's four weights of its parent membrane; from 0 and below 10.
+        givens_layers: layers of Givens rotations of each membrane's own matrix, 0 to 6; see `block_density`.
+        seed: seed of all weights, from 0 to 2**64 - 1.
     """
 
     spectral_radius: float = 0.85
@@ -65,7 +67,9 @@ class ReservoirSettings:
 
 
 def givens_layers(block_density: float) -> int:
-    """Return the layers that give a block this share of non-zeros: 0 for 1/64, and one more for each doubling, up to 6 for 1.
+    """Return the Givens layers that give a block this share of non-zeros.
+
+    It is 0 for 1/64, and one more for each doubling, up to 6 for 1.
 
     Raises:
         SettingInvalidError: no whole number of layers gives it; the text names the two densities next to it.
@@ -95,7 +99,9 @@ class TreeReservoir:
 
     @classmethod
     def of_class(cls, size_class: str, inputs: int, settings: ReservoirSettings | None = None) -> TreeReservoir:
-        """Return the reservoir of a size class: ``small`` (512 units), ``medium`` (1,024) or ``large`` (2,048).
+        """Return the reservoir of a size class.
+
+        The classes are ``small`` (512 units), ``medium`` (1,024) and ``large`` (2,048).
 
         Raises:
             SettingInvalidError: there is no such class, or a setting is out of range.
@@ -116,12 +122,18 @@ class TreeReservoir:
 
     @property
     def tree(self) -> tuple[int, ...]:
-        """The canonical level sequence of the membranes; units 64 v to 64 v + 63 are those of membrane v."""
+        """The canonical level sequence of the membranes.
+
+        Units 64 v to 64 v + 63 are those of membrane v.
+        """
         return tuple(self._native.tree)
 
     @property
     def time_constants(self) -> tuple[float, ...]:
-        """In tokens, one a level, the root's first: each 1/0.6 of the one above, up to 32."""
+        """Time constants in tokens, one a level, the root's first.
+
+        Each is 1/0.6 of the one above, up to 32.
+        """
         return tuple(self._native.time_constants)
 
     @property
@@ -149,7 +161,9 @@ class TreeReservoir:
         return np.array(self._native.block(membrane), dtype=np.float32)
 
     def contraction_rate(self, dt: float = 1.0) -> float:
-        """Return the largest 1 - a (1 - spectral radius) over the levels at steps of ``dt`` tokens.
+        """Return the slowest rate at which a level contracts in one step.
+
+        That is the largest 1 - a (1 - spectral radius) over the levels, at steps of ``dt`` tokens.
 
         Raises:
             TimeStepError: ``dt`` is not finite or below 0.001.
@@ -157,7 +171,9 @@ class TreeReservoir:
         return self._native.contraction_rate(dt)
 
     def washout(self, tolerance: float = 1e-5, dt: float = 1.0) -> int:
-        """Return the steps after which the rate alone takes a difference of 2 below ``tolerance``.
+        """Return the number of steps to leave out, by the contraction rate.
+
+        After these the rate alone takes a difference of 2 below ``tolerance``.
 
         Raises:
             TimeStepError: as `contraction_rate`.
@@ -166,7 +182,9 @@ class TreeReservoir:
         return self._native.washout(tolerance, dt)
 
     def washout_bound(self, tolerance: float = 1e-5, dt: float = 1.0) -> int:
-        """Return the steps after which no two starts differ by more than ``tolerance`` in any unit, as a proof.
+        """Return a proved number of steps after which any two starts agree.
+
+        From then on no two starts differ by more than ``tolerance`` in any unit.
 
         Raises:
             TimeStepError: as `contraction_rate`.
@@ -207,7 +225,9 @@ class TreeReservoir:
 
     @whole_numbers
     def advance(self, state: NDArray[np.float32], inputs: ArrayLike, *, dt: ArrayLike = 1.0) -> None:
-        """Change a state in place by one step an input, without keeping the states in between.
+        """Change a state in place by one step an input.
+
+        The states in between are not kept.
 
         Args:
             state: shape (units,), float32.
@@ -314,7 +334,9 @@ class Streams:
 
     @whole_numbers
     def advance(self, streams: ArrayLike, inputs: ArrayLike, positions: ArrayLike) -> None:
-        """Move each stream to a position in tokens; a stream's first sample counts as one token.
+        """Move each stream to a position in tokens.
+
+        A stream's first sample counts as one token.
 
         Args:
             streams: ids, shape (n,).

@@ -1,4 +1,6 @@
-"""Rooted trees as canonical level sequences: the levels of the nodes in preorder, the root on level 1.
+"""Rooted trees as canonical level sequences.
+
+A level sequence has the levels of the nodes in preorder, the root on level 1.
 
 Of all orders of the children the canonical sequence is the largest (Beyer, Hedetniemi, SIAM J. Comput. 9, 1980). The number
 of trees by nodes is sequence A000081: 1, 1, 2, 4, 9, 20, 48, 115, 286, 719, 1842, 4766, …
@@ -14,7 +16,9 @@ from echoplaned.dtesn._numbers import whole_numbers
 
 @whole_numbers
 def canonical(levels: Sequence[int]) -> tuple[int, ...]:
-    """Return the canonical sequence of a tree that is given with its children in any order.
+    """Return the canonical level sequence of a tree.
+
+    The tree is given with its children in any order.
 
     Raises:
         LevelsInvalidError: it is no level sequence of one tree, or has more than 1,024 nodes.
@@ -66,7 +70,9 @@ def all_trees(order: int) -> list[tuple[int, ...]]:
 
 @whole_numbers
 def rank(levels: Sequence[int]) -> int:
-    """Return the tree's place among those of its order, from 0, which orders them by the sizes of their subtrees.
+    """Return the tree's place among those of its order, from 0.
+
+    The order is by the sizes of their subtrees.
 
     Raises:
         LevelsInvalidError: as `canonical`.
@@ -98,7 +104,9 @@ def random_tree(order: int, seed: int) -> tuple[int, ...]:
 
 @whole_numbers
 def default_tree(nodes: int, depth: int) -> tuple[int, ...]:
-    """Return the tree of membranes that a size class has: a spine, then each node where it keeps the tree even.
+    """Return the tree of membranes that a size class has.
+
+    It is a spine, then each node where it keeps the tree even.
 
     Raises:
         LevelsInvalidError: there is no tree of so many nodes and levels.

@@ -1,7 +1,12 @@
-"""What each kind of engine is, declared once for planner, admission and leaders: one file a kind."""
+"""Declarations of the kinds of engines, one file a kind.
+
+Each is declared once for planner, admission and leaders.
+"""
 
 from echoplaned.engine_kinds import aphrodite, command, embedded, llama_cpp, sglang, vllm
 from echoplaned.engine_kinds.configured import configure, declared_name
+from echoplaned.engine_kinds.discovery import Discovered, discover
+from echoplaned.engine_kinds.installed import find_missing
 from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
 
 KINDS: tuple[EngineKind, ...] = (embedded.KIND, llama_cpp.KIND, vllm.KIND, aphrodite.KIND, sglang.KIND, command.KIND)
@@ -12,12 +17,14 @@ DEFAULT_KIND: EngineKind = embedded.KIND
 
 
 def configure_kinds(settings: tuple[str, ...]) -> tuple[EngineKind, ...]:
-    """Return every kind that leaders may be adopted of: the declared ones, and those that settings (``NAME=PREFIX``) configure.
+    """Return every kind of engine that leaders may be adopted of.
+
+    The declared ones, with what of each is not installed here, and those that settings (``NAME=PREFIX``) configure.
 
     Raises:
         ValueError: a setting is wrong; the message names it.
     """
-    found = {kind.name: kind for kind in KINDS}
+    found = {kind.name: find_missing(kind) for kind in KINDS}
     configured: set[str] = set()
     for text in settings:
         kind = configure(text, KINDS)
@@ -29,18 +36,41 @@ def configure_kinds(settings: tuple[str, ...]) -> tuple[EngineKind, ...]:
 
 
 def find_kind(name: str, kinds: tuple[EngineKind, ...] = KINDS) -> EngineKind | None:
-    """Return the kind of a name, the default one for an empty name; a name with a label that is not among them is its declaration's."""
+    """Return the kind of a name; an empty name is the default kind's.
+
+    A name with a label that is not among the kinds is its declaration's.
+    """
     wanted = name or DEFAULT_KIND.name
     return next((kind for kind in kinds if kind.name == wanted), None) or declared_name(wanted, kinds)
 
 
+def describe_absence(name: str, kinds: tuple[EngineKind, ...]) -> str:
+    """Say that no engine of a name can be started here, and what to do.
+
+    An empty name is the default kind's.
+    """
+    wanted = name or DEFAULT_KIND.name
+    there = ", ".join(sorted(kind.name for kind in kinds if kind.is_configured)) or "none"
+    known = next((kind for kind in kinds if kind.name == wanted), None)
+    if known is not None and known.missing:
+        return f"there is no engine {wanted} here: {known.absence}; or name another one, there are: {there}"
+    hint = "" if find_kind(wanted, kinds) is None else f"; start the daemon with --engine {wanted}=PREFIX to have it"
+    return f"there is no engine {wanted!r:.80} here, there are: {there}{hint}"
+
+
 def find_sized(name: str) -> EngineKind | None:
-    """Return the declaration that a plan for an engine goes by: by its name, or by the one that it is sized under (``llama.cpp``)."""
+    """Return the declaration that a plan for an engine goes by.
+
+    By its name, or by the one that it is sized under (``llama.cpp``).
+    """
     return find_kind(name) or next((kind for kind in KINDS if kind.sized_as and kind.sized_as == name), None)
 
 
 def sizing_name(engine: str) -> str:
-    """Return the name that an engine's memory is planned under: labels make no difference, and builds hardly any."""
+    """Return the name that an engine's memory is planned under.
+
+    Labels make no difference, and builds hardly any.
+    """
     kind = find_kind(engine)
     if kind is None or kind.foreign is None:
         return engine
@@ -50,11 +80,14 @@ def sizing_name(engine: str) -> str:
 __all__ = [
     "DEFAULT_KIND",
     "KINDS",
+    "Discovered",
     "EngineKind",
     "KindLimits",
     "Option",
     "OptionType",
     "configure_kinds",
+    "describe_absence",
+    "discover",
     "find_kind",
     "find_sized",
     "sizing_name",

@@ -1,4 +1,7 @@
-"""Aphrodite, from 0.21, where it was made anew of vLLM: safetensors, on a unix socket. It was never run here: its wheels need CUDA."""
+"""The engine Aphrodite: safetensors, on a unix socket.
+
+From 0.21, where it was made anew of vLLM. It was never run here: its wheels need CUDA.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,7 @@ KIND: Final = EngineKind(
     threads_option=family.THREADS,
     limits=KindLimits(standby_s=60.0, start_quiet_s=600.0),
     tasks=frozenset({Task.GENERATION}),
+    is_calibrated=True,
     foreign=ForeignEngine(
         find_build=find_build,
         arguments=arguments,

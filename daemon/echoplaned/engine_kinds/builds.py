@@ -1,4 +1,7 @@
-"""What an engine at a prefix is, asked of its files: one short process without our environment, never an import."""
+"""Finds out what an engine at a prefix is by asking its files.
+
+One short process without our environment, never an import.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _MAX_PARENTS: Final = 4
 
 
 def run_for_version(command: Sequence[str], *, variables: Mapping[str, str]) -> str:
-    """Run a command that prints a version and ends; return what it printed on either stream.
+    """Run a command that prints a version and ends; return what it printed.
+
+    What it printed on either stream counts.
 
     Raises:
         EngineMissingError: it cannot be run, fails, or does not end within 10 s.
@@ -36,7 +41,10 @@ def run_for_version(command: Sequence[str], *, variables: Mapping[str, str]) -> 
 
 
 def package_version(file: Path) -> str:
-    """Return name and version of the Python package that a file was installed with; empty where it was not, or names itself otherwise."""
+    """Return name and version of the Python package that a file belongs to.
+
+    Empty where it was not installed with one, or the package names itself otherwise.
+    """
     for parent in file.parents[:_MAX_PARENTS]:
         site = parent.parent
         if site.name == "site-packages":

@@ -1,4 +1,6 @@
-"""Any engine with OpenAI's REST API: a command line with ``{model}``, and ``{port}`` or ``{socket}``, and a health route.
+"""The engine that is any command with OpenAI's REST API.
+
+A command line with ``{model}``, and ``{port}`` or ``{socket}``, and a health route.
 
 The command line is the operator's (``--engine command=...``), never a caller's: whoever could write one could run anything. It is split
 as a shell would split it, and no shell ever runs it: ``;``, ``|``, ``$`` and ``*`` are characters like others.
@@ -6,6 +8,7 @@ as a shell would split it, and no shell ever runs it: ``;``, ``|``, ``$`` and ``
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -58,6 +61,9 @@ def find_build(prefix: str) -> Build:
     status = path.stat()
     # There is nothing to ask: its package, or the file itself, says whether it is the same one.
     version = package_version(path) or f"({path.name} of {status.st_size} bytes, {status.st_mtime_ns})"
+    # Other arguments may answer otherwise, as another program may: they are part of the build.
+    arguments_digest = hashlib.sha256("\0".join(words[1:]).encode()).hexdigest()[:8]
+    version = f"{version}, arguments {arguments_digest}"
     return Build(version, (str(path), *words[1:]), listens=Listen.SOCKET if "socket" in named else Listen.TCP)
 
 

@@ -1,4 +1,7 @@
-"""Foreign kinds as the settings name them: ``--engine NAME=PREFIX``, where NAME is a kind, or a kind with a label behind a dash."""
+"""Foreign kinds as the settings name them: ``--engine NAME=PREFIX``.
+
+NAME is a kind, or a kind with a label behind a dash.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def split_setting(text: str) -> tuple[str, str]:
 
 
 def declared_name(name: str, declared: tuple[EngineKind, ...]) -> EngineKind | None:
-    """Return the declaration behind a name: of the kind itself, or of a kind with a label (``vllm-next``); None: there is none."""
+    """Return the declaration behind a name; None: there is none.
+
+    The name is that of the kind itself, or of a kind with a label (``vllm-next``).
+    """
     for kind in declared:
         if kind.foreign is None:
             continue
@@ -40,7 +46,9 @@ def declared_name(name: str, declared: tuple[EngineKind, ...]) -> EngineKind | N
 
 
 def configure(text: str, declared: tuple[EngineKind, ...]) -> EngineKind:
-    """Return the kind that a setting makes of a declaration: with its name, its leader's command line and its build.
+    """Return the kind that a setting makes of a declaration.
+
+    It has its name, its leader's command line and its build.
 
     Raises:
         ValueError: the setting is malformed, names no declared kind, or there is no engine at its prefix.
@@ -58,12 +66,15 @@ def configure(text: str, declared: tuple[EngineKind, ...]) -> EngineKind:
         kind,
         name=name,
         command=(PYTHON, "-P", "-m", MODULE, ENGINE_FLAG, f"{name}={prefix}"),
-        version=_Version(f"{kind.name} {build.version}"),
+        version=_Version(build.version),
     )
 
 
 class _Version:
-    """The name that measurements are kept under; compared by its text, so that kinds can be."""
+    """The name that measurements of a kind are kept under.
+
+    Compared by its text, so that kinds can be compared.
+    """
 
     __slots__ = ("_text",)
 

@@ -1,4 +1,7 @@
-"""The embedded engine: PyTorch in a process of ours, which is its own leader. On the wire the kind is called ``torch``."""
+"""The embedded engine: PyTorch in a process of ours.
+
+It is its own leader. On the wire the kind is called ``torch``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ def embedded_environment(environment: Mapping[str, str], exact: bool) -> dict[st
 
 
 def embedded_version(environment: Mapping[str, str]) -> str:
-    """Return the name that measurements of a worker with this environment are kept under; reads metadata, imports nothing.
+    """Return the name that measurements of an embedded worker are kept under.
+
+    It depends on the worker's environment. Reads metadata, imports nothing.
 
     How the heap is set is part of it.
     """
@@ -43,7 +48,7 @@ KIND: Final = EngineKind(
     command=(PYTHON, "-P", "-m", MODULE),
     environment=embedded_environment,
     version=embedded_version,
-    protocols=("OIP_GRPC",),
+    protocols=("OIP_GRPC", "OPENAI_HTTP", "OIP_HTTP"),
     options=(
         Option(
             TORCH_THREADS,
@@ -59,4 +64,6 @@ KIND: Final = EngineKind(
     is_calibrated=True,
     is_split=False,
     threads_option=TORCH_THREADS,
+    modules=("torch", "transformers", "safetensors", "torchao", "tokenizers", "jinja2", "uvicorn"),
+    install="pip install 'echoplaned[torch]'",
 )

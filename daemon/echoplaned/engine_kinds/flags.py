@@ -1,4 +1,7 @@
-"""Command lines over several releases of an engine: a flag or variable that a release does not have is not passed to it."""
+"""Command lines over several releases of an engine.
+
+A flag or variable that a release does not have is not passed to it.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ class Change:
     """In which releases a flag, a variable, a route or a metric is.
 
     Attributes:
-        name: as the engine spells it.
-        since: the first release that is known to have it; empty: the oldest that is supported has it.
-        before: the first release that is known to lack it again; empty: none is.
+        name: name as the engine spells it.
+        since: first release that is known to have it; empty: the oldest that is supported has it.
+        before: first release that is known to lack it again; empty: none is.
     """
 
     name: str
@@ -46,5 +49,8 @@ def has(changes: Changes, name: str, release: Release) -> bool:
 
 
 def write_flags(flags: Iterable[tuple[str, ...]], changes: Changes, release: Release) -> tuple[str, ...]:
-    """Return a command line's words: of each flag with its values, if the release has it."""
+    """Return a command line's words, without flags that the release lacks.
+
+    Of each flag that it has, the flag and its values.
+    """
     return tuple(word for flag in flags if has(changes, flag[0], release) for word in flag)

@@ -1,4 +1,6 @@
-"""The form of a foreign engine: how our supervisor starts it, reads it and speaks to it. Data and pure functions; no engine is imported.
+"""The form of a foreign engine: how it is started, read and spoken to.
+
+Our supervisor does so. Data and pure functions; no engine is imported.
 
 A kind with a ``ForeignEngine`` is led by ``echoplaned.supervisor``, which is the same for all of them: what differs is here.
 """
@@ -42,20 +44,25 @@ class Build:
     """One build of an engine.
 
     Attributes:
-        version: what it says of itself, with its package's version where it has one: what measurements are kept under.
-        program: the command line's beginning, an absolute path first.
-        metrics_version: the part of the version that decides what its metrics are called; empty: it decides nothing.
-        listens: where it listens, if builds of the kind differ in that; None: as the kind says.
+        version: version as the engine says it, with its package's where it has one; measurements are kept under it.
+        program: beginning of the command line, an absolute path first.
+        metrics_version: part of the version that decides what its metrics are called; empty: it decides nothing.
+        listens: kind of address that it listens on, if builds of the kind differ in that; None: as the kind says.
+        has_bytecode: whether it is of Python, and its modules were compiled when they were installed.
     """
 
     version: str
     program: tuple[str, ...]
     metrics_version: str = ""
     listens: Listen | None = None
+    has_bytecode: bool = False
 
 
 class Dialect(StrEnum):
-    """What is spoken to an engine when a request of the Open Inference Protocol is translated for it."""
+    """API that is spoken to an engine.
+
+    Requests of the Open Inference Protocol are translated for it.
+    """
 
     LLAMA_SERVER = "LLAMA_SERVER"
     """``/completion``, ``/tokenize`` of llama-server."""
@@ -78,24 +85,26 @@ class ScoringMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start of an engine, from the order and the supervisor: what a command line is made from.
+    """One start of an engine: what a command line is made from.
+
+    It comes from the order and the supervisor.
 
     Attributes:
-        build: what is started.
-        model: the checkpoint's directory, or its file.
-        served_names: what the engine may be asked for by; the first is in its answers: the model's id.
-        task: what it is served for.
-        dtype: of the weights.
-        context_length: tokens of one sequence.
-        max_concurrency: sequences at once.
-        device_id: ``host`` or ``cuda:N``.
-        options: the text of every declared option, defaults filled in.
-        socket: path of the unix socket to listen on; empty: it is ``port``.
-        port: on 127.0.0.1.
-        kv_cache_bytes: of the plan, for each rank; 0: the plan names none.
-        memory_share_ppm: of the device's whole memory that the plan gives it, in millionths; 0: it is not known.
-        cache_dir: of this user, for what is compiled; kept between starts.
-        scratch_dir: of this instance, 0700; removed with it.
+        build: build that is started.
+        model: path of the checkpoint's directory, or of its file.
+        served_names: names that the engine may be asked for by; the first is in its answers: the model's id.
+        task: task that the model is served for.
+        dtype: dtype of the weights.
+        context_length: tokens of one sequence, prompt and generated together, from 1.
+        max_concurrency: sequences that are computed at once, from 1.
+        device_id: device that it runs on, ``host`` or ``cuda:N``.
+        options: text of every declared option, defaults filled in.
+        socket: path of the unix socket to listen on; empty: it listens on ``port``.
+        port: TCP port on 127.0.0.1; 0: it listens on ``socket``.
+        kv_cache_bytes: bytes that the plan gives the cache of each rank; 0: the plan names none.
+        memory_share_ppm: share of the device's whole memory that the plan gives it, millionths; 0: not known.
+        cache_dir: directory of this user for what is compiled; kept between starts.
+        scratch_dir: directory of this instance, mode 0700; removed with it.
     """
 
     build: Build
@@ -120,8 +129,8 @@ class MetricSeries:
     """Samples of one metric, added up.
 
     Attributes:
-        name: as ``/metrics`` has it, ``_total`` and ``_count`` included.
-        labels: label and the values that count; a label that is not named may have any.
+        name: name as ``/metrics`` has it, ``_total`` and ``_count`` included.
+        labels: labels and the values of each that count; a label that is not named may have any.
     """
 
     name: str
@@ -129,7 +138,10 @@ class MetricSeries:
 
 
 class Figure(StrEnum):
-    """What an engine says of itself (``core.engine_figures.EngineFigures``), by its field."""
+    """A number that an engine says of itself, by its field's name.
+
+    The fields are those of ``core.engine_figures.EngineFigures``.
+    """
 
     CONTEXT_LENGTH = "context_length"
     CACHE_TOKENS = "cache_tokens"
@@ -142,9 +154,9 @@ class FigureSource:
     """Where a figure is on the page.
 
     Attributes:
-        figure: which.
-        name: of the metric.
-        label: of the metric, whose text is the number; empty: it is the metric's value.
+        figure: figure that is found there.
+        name: name of the metric.
+        label: label of the metric whose text is the number; empty: it is the metric's value.
     """
 
     figure: Figure
@@ -154,17 +166,21 @@ class FigureSource:
 
 @dataclass(frozen=True, slots=True)
 class MetricNames:
-    """Where an engine's numbers are; several series are added up, none: it does not count that.
+    """Where an engine's numbers are on its Prometheus page.
+
+    Several series are added up; none: it does not count that.
 
     Attributes:
-        steps: totals that grow whenever the model computes: progress.
+        steps: totals that grow whenever the model computes.
         running: requests that are computed now.
-        waiting: requests that wait for that.
+        waiting: requests that wait to be computed.
         ok: requests that were answered well; with ``client_errors`` and ``server_errors`` it makes what the engine counts.
         client_errors: requests that were refused for what the caller sent.
         server_errors: requests that failed otherwise.
-        histograms: latencies, by the name without ``_bucket``.
-        figures: what it says of itself.
+        histograms: latency histograms, by the name without ``_bucket``.
+        figures: numbers that the engine says of itself.
+        prompt_tokens: tokens of the texts that it was given, as far as it computed them.
+        generated_tokens: tokens that it generated.
     """
 
     steps: tuple[MetricSeries, ...] = ()
@@ -175,10 +191,15 @@ class MetricNames:
     server_errors: tuple[MetricSeries, ...] = ()
     histograms: tuple[tuple[Measure, str], ...] = ()
     figures: tuple[FigureSource, ...] = ()
+    prompt_tokens: tuple[MetricSeries, ...] = ()
+    generated_tokens: tuple[MetricSeries, ...] = ()
 
     @property
     def counts_requests(self) -> bool:
-        """Whether the engine tells how its requests ended; where not, only those that pass the supervisor are counted."""
+        """Whether the engine tells how its requests ended.
+
+        Where not, only those that pass the supervisor are counted.
+        """
         return bool(self.ok)
 
 
@@ -187,7 +208,7 @@ class LogStep:
     """A line of the log that shows how far a start is.
 
     Attributes:
-        pattern: a regular expression, searched in one line.
+        pattern: regular expression, searched in one line.
         step: what the engine does from then on, for people.
     """
 
@@ -200,9 +221,9 @@ class FinalCause:
     """A line of the log after which another start would end the same way.
 
     Attributes:
-        pattern: a regular expression, searched in one line; that line becomes the failure.
+        pattern: regular expression, searched in one line; that line becomes the failure.
         hint: what to do about it; empty: the line says enough.
-        retryable: it might start later, when memory or the port is free again.
+        retryable: whether it might start later, when memory or the port is free again.
     """
 
     pattern: str
@@ -215,10 +236,10 @@ class EngineRoutes:
     """Paths of the engine's HTTP service.
 
     Attributes:
-        health: answers 200 when the engine is ready; an option in braces (``{health_route}``) is put in.
-        metrics: Prometheus text; empty: it has none.
-        load: JSON of which ``load_field`` is the number of requests in flight; empty: metrics tell.
-        load_field: see there.
+        health: path that answers 200 when the engine is ready; an option in braces (``{health_route}``) is put in.
+        metrics: path of the Prometheus page; empty: it has none.
+        load: path of JSON of which ``load_field`` is the number of requests in flight; empty: metrics tell.
+        load_field: field of that JSON; empty where ``load`` is.
     """
 
     health: str = "/health"
@@ -236,21 +257,22 @@ class ForeignEngine:
     """How the supervisor handles engines of one kind.
 
     Attributes:
-        find_build: what is at a prefix, by metadata or ``--version``, in at most 10 s; raises ``EngineMissingError``.
-        arguments: the whole command line, ``launch.build.program`` first; never a shell's.
-        metric_names: by ``Build.metrics_version``.
-        variables: what is set in its environment beside what is passed.
-        listens: where.
-        routes: of its HTTP service.
-        dialect: how inference is translated.
-        scoring: how texts are scored.
+        find_build: finds what is at a prefix, by metadata or ``--version``, in at most 10 s; raises ``EngineMissingError``.
+        arguments: makes the whole command line, ``launch.build.program`` first; never a shell's.
+        metric_names: makes the names of the metrics from ``Build.metrics_version``.
+        variables: makes what is set in its environment beside what is passed.
+        listens: kind of address that it listens on.
+        routes: paths of its HTTP service.
+        dialect: API that inference is translated to.
+        scoring: method by which texts are scored.
         returns_token_ids: whether ``return_token_ids`` is understood (OPENAI).
-        steps: of a start, in the log.
-        causes: of a failed start, in the log; the first that matches counts.
+        steps: lines of the log that show the steps of a start.
+        causes: lines of the log that show why a start failed; the first that matches counts.
         exit_causes: exit codes after which another start would end the same way, and what they mean.
-        cause_line: a regular expression for the line that says why it ended where no cause matched; the last one counts.
-        stop_grace_s: between SIGTERM and SIGKILL of an engine that serves and has no request in flight.
+        cause_line: regular expression for the line that says why it ended where no cause matched; the last one counts.
+        stop_grace_s: time between SIGTERM and SIGKILL of an engine that serves and has no request in flight, seconds.
         is_drained_by_term: whether after SIGTERM it answers what is in flight; where not, it is stopped at once.
+        program: program by whose name it is found where no setting says where it is; empty: it is not looked for.
     """
 
     find_build: Callable[[str], Build]
@@ -268,10 +290,14 @@ class ForeignEngine:
     cause_line: str = r"(?i)\berror\b|exception|fatal|abort|cannot|failed"
     stop_grace_s: float = 2.0
     is_drained_by_term: bool = False
+    program: str = ""
 
 
 def passed_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what an engine gets of an environment: it is never handed on as it is, as engines read variables by the hundred."""
+    """Return the part of an environment that is passed to an engine.
+
+    It is never handed on as it is, as engines read variables by the hundred.
+    """
     return {
         name: value
         for name, value in environment.items()

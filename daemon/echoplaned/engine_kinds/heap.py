@@ -1,4 +1,7 @@
-"""How a worker's heap is set: variables of glibc, and the name that measurements are kept under."""
+"""How a worker's C heap is set.
+
+Variables of glibc, and the name that measurements are kept under.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,19 @@ _NO_CACHES: Final = f"{_NO_TCACHE}:glibc.malloc.mxfast=0"
 
 
 def heap_variables(environment: Mapping[str, str], *, exact: bool) -> dict[str, str]:
-    """Return what sets the heap, the environment's own tunables last. ``exact``: hand freed blocks back at once."""
+    """Return the environment variables that set the heap.
+
+    The environment's own tunables come last. ``exact``: hand freed blocks back at once.
+    """
     threshold = str(_EXACT_BYTES if exact else _FAST_BYTES)
     tunables = ":".join(filter(None, [_NO_CACHES, environment.get(_TUNABLES)]))
     return {TRIM_THRESHOLD: threshold, MMAP_THRESHOLD: threshold, "MALLOC_ARENA_MAX": "1", _TUNABLES: tunables}
 
 
 def heap_name(environment: Mapping[str, str]) -> str:
-    """Return what tells heaps apart: one that keeps freed blocks for the next call needs more than one that hands them back."""
+    """Return a name that tells differently set heaps apart.
+
+    One that keeps freed blocks for the next call needs more memory than one that hands them back.
+    """
     caches = "" if _NO_TCACHE in environment.get(_TUNABLES, "") else " with caches"
     return f"malloc {environment.get(TRIM_THRESHOLD, 'default')}{caches}"

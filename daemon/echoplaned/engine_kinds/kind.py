@@ -1,4 +1,7 @@
-"""The form of a declaration: what an engine kind takes, where it listens, and how its leader is started."""
+"""The form of the declaration of an engine kind.
+
+What it takes, where it listens, and how its leader is started.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +36,14 @@ class Option:
     """One engine option that a caller may set.
 
     Attributes:
-        name: its key in ``engine_options``.
+        name: key in ``engine_options``.
         description: what it does, in one sentence.
-        type: what its text must be.
+        type: form that its text must have.
         minimum: smallest value of a whole number.
         maximum: largest value of a whole number.
-        default: its text where the caller gives none.
-        choices: the texts it may be, in capitals or not; empty: any.
-        pattern: a regular expression that a text must match as a whole; empty: any text does.
+        default: text where the caller gives none.
+        choices: texts that it may be, in capitals or not; empty: any.
+        pattern: regular expression that a text must match as a whole; empty: any text does.
     """
 
     name: str
@@ -72,11 +75,11 @@ class KindLimits:
     """How long an engine of a kind may take, in seconds.
 
     Attributes:
-        standby_s: from spawn until its leader can take an order.
-        start_s: a whole start, whatever progress it shows.
-        start_quiet_s: a start that shows no progress: no step, no growth of its memory.
-        start_silence_s: a start whose leader sends no report.
-        probe_s: all golden probes of an instance together.
+        standby_s: time from the spawn until its leader can take an order, seconds.
+        start_s: time of a whole start, whatever progress it shows, seconds.
+        start_quiet_s: time of a start without progress: no step, no growth of its memory, seconds.
+        start_silence_s: time of a start without a report of its leader, seconds.
+        probe_s: time of all golden probes of an instance together, seconds.
     """
 
     standby_s: float = 600.0
@@ -91,28 +94,31 @@ class EngineKind:
     """A kind of engine.
 
     Attributes:
-        name: as callers, records and the store write it.
-        title: what it is, for messages.
-        command: its leader's command line but for ``--worker-id`` and ``--state-dir``; ``{python}`` stands for the interpreter.
-        environment: what is set for its leader beside the daemon's own environment; ``exact``: hand freed memory back at once.
-        version: the name that measurements of an engine in such an environment are kept under; reads metadata, imports nothing.
-        protocols: what its endpoints speak, by the names of ``core.endpoints.EndpointProtocol``; the first is the one that is probed.
-        options: what a caller may set.
-        formats: files that it reads weights from.
-        weights_formats: how weights may be packed beyond what a dtype says; the empty text: not at all.
-        tiers: where it can keep a version.
+        name: name as callers, records and the store write it.
+        title: description of it in messages.
+        command: leader's command line but for ``--worker-id`` and ``--state-dir``; ``{python}`` stands for the interpreter.
+        environment: makes what is set for its leader beside the daemon's own environment; ``exact``: hand freed memory back at once.
+        version: makes the name that measurements in such an environment are kept under; reads metadata, imports nothing.
+        protocols: protocols of its endpoints, by the names of ``core.endpoints.EndpointProtocol``; the first is the one that is probed.
+        options: options that a caller may set.
+        formats: formats of files that it reads weights from.
+        weights_formats: ways in which weights may be packed beyond what a dtype says; the empty text: not at all.
+        tiers: tiers in which it can keep a version.
         has_standby: whether a leader may be started before it has an instance.
         measures_free_memory: whether it takes what is free on its device at start, so that two starts there must not overlap.
         is_calibrated: whether the planner corrects its sizes by what its processes measured.
         is_split: whether it may spread one instance over several devices.
-        threads_option: the option that says how many threads one inference takes; empty: there is none.
-        limits: how long it may take.
-        tasks: what it can serve models for.
+        threads_option: name of the option for the threads of one inference; empty: there is none.
+        limits: times that it may take.
+        tasks: tasks that it can serve models for.
         foreign: how the supervisor handles it; None: it leads itself.
-        sized_as: the name that its memory is planned under; empty: its own.
+        sized_as: name that its memory is planned under; empty: its own.
         packed: methods by which a checkpoint's weights may be packed, as its config names them.
-        dtypes: what weights may be cast to at a load.
-        memory_option: the option by which a load says what an instance takes, in bytes, where nothing is known of the engine; empty: none.
+        dtypes: dtypes that weights may be cast to at a load.
+        memory_option: option by which a load says what an instance takes, bytes, where nothing is known of the engine; empty: none.
+        modules: Python modules that its leader imports, by their top-level names; all must be installed beside the daemon.
+        install: command that installs them; empty where ``modules`` is.
+        missing: those of ``modules`` that are not installed here (``installed.find_missing``); empty: none.
     """
 
     name: str
@@ -137,11 +143,29 @@ class EngineKind:
     memory_option: str = ""
     packed: frozenset[str] = frozenset()
     dtypes: frozenset[Dtype] = frozenset(Dtype)
+    modules: tuple[str, ...] = ()
+    install: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def is_configured(self) -> bool:
-        """Whether leaders of it can be started here: a foreign kind needs a setting that says where its engine is."""
-        return bool(self.command)
+        """Whether leaders of this kind can be started here.
+
+        A foreign kind needs a setting that says where its engine is, another one its modules.
+        """
+        return not self.absence
+
+    @property
+    def absence(self) -> str:
+        """Say why no leader of this kind can be started here, and what to do.
+
+        Empty: it can.
+        """
+        if not self.command:
+            return f"no setting says where it is: start the daemon with --engine {self.name}=PREFIX"
+        if self.missing:
+            return f"{', '.join(self.missing)} not installed: run `{self.install}`, and start the daemon again"
+        return ""
 
     def check_options(self, given: Mapping[str, str]) -> tuple[InvalidField, ...]:
         """Return what is wrong with a caller's options; empty if nothing is."""
@@ -165,7 +189,10 @@ class EngineKind:
         return (InvalidField("weights_format", f"engine {self.name} does not take {name[:64]!r}; it takes {takes}"),)
 
     def check_dtype(self, dtype: Dtype | None) -> tuple[InvalidField, ...]:
-        """Return what is wrong with a dtype that weights shall be cast to; None: as they are stored, which is always right."""
+        """Return what is wrong with a dtype that weights shall be cast to.
+
+        None: as they are stored, which is always right.
+        """
         if dtype is None or dtype in self.dtypes:
             return ()
         takes = ", ".join(sorted(self.dtypes))

@@ -1,4 +1,7 @@
-"""llama.cpp's ``llama-server``: GGUF files, on a unix socket. Flags and names were tried with builds 0.10434."""
+"""The engine llama.cpp, by its ``llama-server``: GGUF files, on a unix socket.
+
+Flags and names were tried with builds 10068 and 10434.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,10 @@ def _device_words(launch: Launch) -> tuple[str, ...]:
 
 
 def variables(launch: Launch) -> dict[str, str]:
-    """Return what is set in its environment; of ``LLAMA_ARG_*``, which it reads, nothing is passed."""
+    """Return the variables that are set in the engine's environment.
+
+    Of ``LLAMA_ARG_*``, which it reads, nothing is passed.
+    """
     found = _library_path(Path(launch.build.program[0]))
     if launch.device_id.startswith(_SPLIT_DEVICE):
         found["CUDA_VISIBLE_DEVICES"] = launch.device_id.removeprefix(_SPLIT_DEVICE)
@@ -112,6 +118,9 @@ def _metrics(_version: str) -> MetricNames:
         steps=(MetricSeries("llamacpp:n_decode_total"), MetricSeries("llamacpp:prompt_tokens_total")),
         running=(MetricSeries("llamacpp:requests_processing"),),
         waiting=(MetricSeries("llamacpp:requests_deferred"),),
+        # Without those of a prompt that a slot still had. Written with six digits: above a million they are rounded, and never fall.
+        prompt_tokens=(MetricSeries("llamacpp:prompt_tokens_total"),),
+        generated_tokens=(MetricSeries("llamacpp:tokens_predicted_total"),),
     )
 
 
@@ -150,6 +159,7 @@ KIND: Final = EngineKind(
     limits=KindLimits(standby_s=60.0),
     tasks=frozenset({Task.GENERATION}),
     sized_as="llama.cpp",
+    is_calibrated=True,
     foreign=ForeignEngine(
         find_build=find_build,
         arguments=arguments,
@@ -172,5 +182,6 @@ KIND: Final = EngineKind(
             FinalCause(r"couldn't bind|address already in use", retryable=True),
         ),
         cause_line=r" E \w+ |^error|terminate called|GGML_ASSERT",
+        program=PROGRAM,
     ),
 )

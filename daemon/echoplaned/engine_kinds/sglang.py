@@ -1,4 +1,7 @@
-"""SGLang, from 0.5.6: safetensors, on a port. It was never run here: flags, routes and metrics were read in 0.5.6, 0.5.12 and 0.5.23."""
+"""The engine SGLang, from 0.5.6: safetensors, on a port.
+
+It was never run here: flags, routes and metrics were read in 0.5.6, 0.5.12 and 0.5.23.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from echoplaned.engine_kinds.sizing_options import (
     TENSOR_PARALLEL,
     kv_dtype,
 )
-from echoplaned.engine_kinds.vllm_family import CAUSE_LINE, EXIT_CAUSES, PACKED, SEED, visible_devices
+from echoplaned.engine_kinds.vllm_family import CAUSE_LINE, EXIT_CAUSES, PACKED, SEED, bytecode_cache, visible_devices
 
 NAME: Final = "sglang"
 
@@ -117,7 +120,9 @@ def _option_flags(launch: Launch) -> list[tuple[str, ...]]:
 
 
 def _total_tokens(launch: Launch) -> int:
-    """Return the tokens that the plan's cache has room for: every sequence at its full context, in whole pages.
+    """Return the number of tokens that the plan's cache has room for.
+
+    Every sequence at its full context, in whole pages.
 
     It makes a cache of what is free at most, and of no more than these tokens: a share of the memory need not be named.
     """
@@ -138,8 +143,8 @@ def variables(launch: Launch) -> dict[str, str]:
         "SGLANG_CACHE_DIR": str(cache / "engine"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
-        "PYTHONPYCACHEPREFIX": str(cache / "bytecode"),
         "PYTHONUNBUFFERED": "1",
+        **bytecode_cache(launch),
     }
     if launch.device_id != "host":
         found |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible_devices(launch)}
@@ -178,6 +183,8 @@ def metric_names(version: str) -> MetricNames:
             FigureSource(Figure.CACHE_TOKENS, "sglang:max_total_num_tokens"),
             FigureSource(Figure.CACHE_BLOCKS, "sglang:num_pages"),
         ),
+        prompt_tokens=(MetricSeries("sglang:prompt_tokens_total"),),
+        generated_tokens=(MetricSeries("sglang:generation_tokens_total"),),
     )
 
 
@@ -204,6 +211,7 @@ KIND: Final = EngineKind(
     measures_free_memory=True,
     limits=KindLimits(standby_s=60.0, start_quiet_s=600.0),
     tasks=frozenset({Task.GENERATION}),
+    is_calibrated=True,
     foreign=ForeignEngine(
         find_build=find_build,
         arguments=arguments,

@@ -1,4 +1,7 @@
-"""Options that change what an engine takes: one spelling, type and set of bounds for the planner and for every kind that has them."""
+"""Options that change how much memory an engine takes.
+
+One spelling, type and set of bounds for the planner and for every kind that has them.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ KV_DTYPE: Final = "kv_dtype"
 
 
 def kv_dtype(*choices: str) -> Option:
-    """Return the option for the dtype of keys and values with what a kind takes beside AUTO."""
+    """Return the option for the dtype of keys and values.
+
+    ``choices``: what a kind takes beside AUTO.
+    """
     return Option(
         KV_DTYPE,
         "Dtype of keys and values; AUTO: as the activations.",

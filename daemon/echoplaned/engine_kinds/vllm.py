@@ -77,6 +77,7 @@ KIND: Final = EngineKind(
     threads_option=family.THREADS,
     limits=KindLimits(standby_s=60.0, start_quiet_s=600.0),
     tasks=frozenset({Task.GENERATION}),
+    is_calibrated=True,
     foreign=ForeignEngine(
         find_build=find_build,
         arguments=arguments,

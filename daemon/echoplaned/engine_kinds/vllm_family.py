@@ -1,4 +1,6 @@
-"""What vLLM and Aphrodite, which is made of it, have in common: flags, variables, metrics, and the lines of a start.
+"""What vLLM and Aphrodite, which is made of it, have in common.
+
+Flags, variables, metrics, and the lines of a start.
 
 Tried with vLLM 0.32 on CPUs; what changed before it was read in the wheels of 0.10.2, 0.12.0, 0.14.1, 0.17.1, 0.20.2, 0.24.0 and 0.28.0.
 """
@@ -27,7 +29,6 @@ from echoplaned.engine_kinds.sizing_options import (
 THREADS: Final = "threads"
 SEED: Final = "seed"
 EAGER: Final = "enforce_eager"
-CHAT_TEMPLATE: Final = "chat_template_path"
 
 DTYPES: Final = frozenset({Dtype.FP32, Dtype.FP16, Dtype.BF16})
 """What weights are cast to at a load; anything else is served as it is stored."""
@@ -81,7 +82,10 @@ DRAIN_S: Final = 60
 
 
 def flags(launch: Launch, changes: Changes) -> tuple[str, ...]:
-    """Return the command line behind the program, which takes the checkpoint by ``--model``."""
+    """Return the command line behind the program.
+
+    The program takes the checkpoint by ``--model``.
+    """
     options = launch.options
     words: list[tuple[str, ...]] = [
         ("--model", str(launch.model)),
@@ -108,7 +112,10 @@ def flags(launch: Launch, changes: Changes) -> tuple[str, ...]:
 
 
 def _memory_flags(launch: Launch) -> list[tuple[str, ...]]:
-    """Explicit bytes of the cache end the engine's own measurement of what is free; its check of free memory at start stays."""
+    """Return the flags that bound the engine's memory.
+
+    Explicit bytes of the cache end the engine's own measurement of what is free; its check of free memory at start stays.
+    """
     found: list[tuple[str, ...]] = []
     if launch.kv_cache_bytes:
         # A plain number: with a letter behind it, some releases count by 1000 and some by 1024.
@@ -140,7 +147,10 @@ def is_host(launch: Launch) -> bool:
 
 
 def variables(launch: Launch, prefix: str, changes: Changes) -> dict[str, str]:
-    """Return what is set in its environment; ``prefix`` begins the engine's own variables, of which nothing is passed."""
+    """Return the variables that are set in the engine's environment.
+
+    ``prefix`` begins the engine's own variables, of which nothing is passed.
+    """
     cache = launch.cache_dir
     release = read_release(launch.build.metrics_version)
     found = {
@@ -155,8 +165,8 @@ def variables(launch: Launch, prefix: str, changes: Changes) -> dict[str, str]:
         f"{prefix}CACHE_ROOT": str(cache / "engine"),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TRITON_CACHE_DIR": str(cache / "triton"),
-        "PYTHONPYCACHEPREFIX": str(cache / "bytecode"),
         "PYTHONUNBUFFERED": "1",
+        **bytecode_cache(launch),
     }
     ready = f"{prefix}ENGINE_READY_TIMEOUT_S"
     if has(changes, ready, release):
@@ -174,13 +184,24 @@ def variables(launch: Launch, prefix: str, changes: Changes) -> dict[str, str]:
     }
 
 
+def bytecode_cache(launch: Launch) -> dict[str, str]:
+    """Return where Python keeps compiled modules, unless the installation has them.
+
+    With a place of its own Python leaves those beside the modules alone, and compiles thousands of files again; without one, an
+    environment that nobody may write into is compiled anew by every process of every start.
+    """
+    return {} if launch.build.has_bytecode else {"PYTHONPYCACHEPREFIX": str(launch.cache_dir / "bytecode")}
+
+
 def visible_devices(launch: Launch) -> str:
     """Return the number of the device, as NVML counts."""
     return launch.device_id.removeprefix("cuda:")
 
 
 def metric_names(prefix: str) -> MetricNames:
-    """Return where its numbers are; ``prefix`` is ``vllm:`` or ``aphrodite:``. What is read here is the same in every release.
+    """Return where the engine's numbers are on its Prometheus page.
+
+    ``prefix`` is ``vllm:`` or ``aphrodite:``. What is read here is the same in every release.
 
     An answer over HTTP is no success: a stream that fails midway is a 200. What the scheduler ended well is. A request that fails in the
     engine and is no stream is counted twice, as an ``error`` and as a 5xx; a queue that is full is a 5xx alone.
@@ -204,6 +225,8 @@ def metric_names(prefix: str) -> MetricNames:
             (Measure.END_TO_END, f"{prefix}e2e_request_latency_seconds"),
         ),
         figures=tuple(FigureSource(figure, f"{prefix}cache_config_info", label) for figure, label in _FIGURES),
+        prompt_tokens=(MetricSeries(f"{prefix}prompt_tokens_total"),),
+        generated_tokens=(MetricSeries(f"{prefix}generation_tokens_total"),),
     )
 
 

@@ -1,1 +1,4 @@
-"""Engines as processes: launch, probe, watch, drain, stop and adopt. Nothing here imports an engine's own libraries."""
+"""Engines as processes: launch, probe, watch, drain, stop and adopt.
+
+Nothing here imports an engine's own libraries.
+"""

@@ -33,7 +33,10 @@ _MAX_DETAILS: Final = 2000
 
 
 def answer_details(error: grpc.aio.AioRpcError) -> str:
-    """Return what an engine said of its error, bounded and escaped: it goes into failures, logs and tables."""
+    """Return what an engine said of its error, bounded and escaped.
+
+    It goes into failures, logs and tables.
+    """
     return escape_lines((error.details() or "")[:_MAX_DETAILS])
 
 
@@ -42,8 +45,8 @@ class EngineChannel:
     """How the daemon itself calls an engine.
 
     Attributes:
-        channel: to it.
-        metadata: what says that the daemon calls: the control key of its leader; empty: a leader without one.
+        channel: gRPC channel to the engine.
+        metadata: metadata that shows that the daemon calls, the leader's control key; empty: a leader without one.
     """
 
     channel: grpc.aio.Channel
@@ -64,7 +67,9 @@ class _Open:
 
 
 class Channels:
-    """One channel an address, opened at its first use and closed when it was idle for ``IDLE_S``. Event loop only.
+    """One gRPC channel an address, opened at its first use.
+
+    It is closed when it was idle for ``IDLE_S``. Event loop only.
 
     Args:
         more: further channel arguments of all of them.
@@ -99,7 +104,10 @@ class Channels:
         return known.channel
 
     def engine_channel(self, address: str) -> EngineChannel:
-        """Return how the daemon calls an engine now: another leader may listen there than the last time."""
+        """Return how the daemon calls an engine now: its channel and control key.
+
+        Both are looked up anew: another leader may listen there than the last time.
+        """
         return EngineChannel(self.to(address), key_metadata(self._key_at(address)))
 
     async def close(self) -> None:

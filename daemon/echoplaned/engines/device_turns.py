@@ -1,7 +1,8 @@
-"""One start at a time on a GPU, for engines that look what is free there and take it for their own.
+"""Lets one engine at a time start on a GPU, if it measures the free memory.
 
-Such an engine profiles the whole card: memory that another allocates meanwhile is charged to it, and memory that another frees trips
-an assertion of its own (vLLM issues 55827 and 56830). Engines that ask for what they need, and host memory, never wait.
+Such engines look what is free there and take it for their own. They profile the whole card: memory that another allocates meanwhile is
+charged to them, and memory that another frees trips an assertion of their own (vLLM issues 55827 and 56830). Engines that ask for what
+they need, and host memory, never wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Engine processes, led by the contract: started from standby or anew, probed, drained, stopped and adopted, whatever their kind."""
+"""Processes of engines of any kind, led by the worker contract.
+
+They are started from standby or anew, probed, drained, stopped and adopted.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,26 @@ import grpc
 import structlog
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineDrained,
     EngineGaveUp,
     EngineLost,
     EngineReady,
     EngineStopped,
-    FoundEngine,
     MemoryMeasured,
     ProbesFailed,
     ProbesPassed,
 )
+from echoplaned.core.events import FoundEngine
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
-from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
+from echoplaned.engine_kinds import KINDS, EngineKind, describe_absence, find_kind
 from echoplaned.engines.device_turns import DeviceTurns
 from echoplaned.engines.instance import StuckLimits, WatchedInstance
 from echoplaned.engines.jobs import LOADING, Jobs
 from echoplaned.engines.launcher import LaunchOptions
-from echoplaned.engines.leader_client import LeaderRefusedError
+from echoplaned.engines.leader_client import FINAL_REASONS, LeaderRefusedError
 from echoplaned.engines.leader_process import NotReadyError
 from echoplaned.engines.leaders import Clocks, EngineSinks, Key, LeaderHome, Leaders
 from echoplaned.engines.probing import ProbeFailedError, probe_all
@@ -58,10 +61,10 @@ class EngineProcessOptions:
 
     Attributes:
         state_dir: the daemon's state directory.
-        kinds: the kinds of engines that are known.
-        standby_count: leaders kept on standby, of each kind that has standby.
-        bytecode_cache: as in ``LaunchOptions``.
-        stuck: when a live leader counts as stuck.
+        kinds: kinds of engines that are known.
+        standby_count: leaders kept on standby, of each kind that has standby; 0: none.
+        bytecode_cache: directory for bytecode of leaders that may not keep it beside the sources; None: it is not kept.
+        stuck: limits beyond which a live leader counts as stuck.
     """
 
     state_dir: Path
@@ -76,7 +79,9 @@ class EngineProcessOptions:
 
 
 class EngineProcesses:
-    """Implements the ``Engines`` port for the engines of this machine. Everything happens on the event loop.
+    """Implements the ``Engines`` port for the engines of this machine.
+
+    Everything happens on the event loop.
 
     Args:
         options: settings.
@@ -102,13 +107,19 @@ class EngineProcesses:
     # --- the adapter's own life ---
 
     def open(self) -> None:
-        """Begin to keep leaders on standby and to look for stuck ones; after ``adopt`` and ``sweep``."""
+        """Begin to keep leaders on standby and to look for stuck ones.
+
+        To be called after ``adopt`` and ``sweep``.
+        """
         for pool in self._pools.values():
             pool.refill(urgent=self._leaders.is_idle)
         self._leaders.open()
 
     def hold_refill(self, *, held: bool) -> None:
-        """Start none for standby while a rollout is being judged, so that they do not disturb what is measured; or go on."""
+        """Start no leader for standby while a rollout is being judged, or go on.
+
+        So they do not disturb what is measured.
+        """
         for pool in self._pools.values():
             pool.hold(held=held)
 
@@ -123,7 +134,10 @@ class EngineProcesses:
         return self._leaders.alarms
 
     async def close(self) -> None:
-        """Let go of everything and end those on standby; serving engines go on for the next daemon to adopt."""
+        """Stop watching all engines and end the leaders on standby.
+
+        Serving engines go on for the next daemon to adopt.
+        """
         self._closing = True
         await self._jobs.close()
         for pool in self._pools.values():
@@ -133,7 +147,10 @@ class EngineProcesses:
     # --- the port ---
 
     def start(self, effect: StartEngine) -> None:
-        """Give a leader to the instance, or take the one that leads this generation already."""
+        """Give a leader to the instance.
+
+        One that leads this generation already is taken again.
+        """
         self._jobs.run(effect.key, lambda: self._start(effect))
 
     def probe(self, effect: ProbeEngine) -> None:
@@ -156,27 +173,45 @@ class EngineProcesses:
         self._jobs.run(effect.key, lambda: self._stop((effect.instance, effect.generation)))
 
     async def adopt(self) -> tuple[FoundEngine, ...]:
-        """Find the leaders that outlived the last daemon and watch them; those that still load are among them."""
+        """Find the leaders that outlived the last daemon and watch them.
+
+        Those that still load are among them.
+        """
         return await self._leaders.adopt()
 
     async def sweep(self, owned: frozenset[Key]) -> int:
-        """Kill every engine of this state directory that is neither owned nor a wanted one on standby; return how many."""
+        """Kill every engine that is neither owned nor needed on standby.
+
+        Returns how many of this state directory were killed.
+        """
         return await self._leaders.sweep(owned)
 
     def pid_of(self, leader_id: str) -> int:
-        """Return the process that leads an instance's engine under this id; 0: there is none."""
+        """Return the process id of the leader with this id; 0: there is none.
+
+        It leads an instance's engine.
+        """
         return self._leaders.pid_of(leader_id)
 
     def leader_pids(self) -> frozenset[int]:
-        """Return the processes that lead instances' engines; may be called from any thread."""
+        """Return the ids of the processes that lead instances' engines.
+
+        May be called from any thread.
+        """
         return self._leaders.pids
 
     def control_key_at(self, address: str) -> str:
-        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        """Return the control key of the leader at an address, ``HOST:PORT``.
+
+        Its instance answers there. Empty: it has none, or there is no such leader.
+        """
         return self._leaders.control_key_at(address)
 
     def last_probe(self, instance: InstanceKey, generation: int) -> LastProbe | None:
-        """Return the last probe of an engine that serves; None: there was none since its start, or it has gone."""
+        """Return the last probe of an engine that serves.
+
+        None: there was none since its start, or it has gone.
+        """
         watched = self._leaders.get((instance, generation))
         return None if watched is None else watched.last_probe
 
@@ -186,8 +221,7 @@ class EngineProcesses:
         key = (effect.instance, effect.generation)
         kind = find_kind(effect.spec.shape.engine, self._kinds)
         if kind is None or not kind.is_configured or kind.name != (effect.spec.shape.engine or kind.name):
-            name = effect.spec.shape.engine
-            self._give_up(key, f"there is no engine {name!r} here: start the daemon with --engine {name}=PREFIX")
+            self._give_up(key, describe_absence(effect.spec.shape.engine, self._kinds))
             return
         devices = effect.placement.device_ids
         if len(devices) > 1:
@@ -202,7 +236,7 @@ class EngineProcesses:
         try:
             if watched is None:
                 watched = await self._leaders.assign(key, kind)
-            await _load(watched, effect)
+            build = await _load(watched, effect)
         except NotReadyError as error:
             if error.final:
                 self._give_up(key, f"the engine cannot start: {error}")
@@ -214,10 +248,10 @@ class EngineProcesses:
         else:
             leader = watched.leader
             leader.reread_endpoints()
-            self._emit(EngineReady(self._now_s(), *key, leader.endpoints, leader.worker_id))
+            self._emit(EngineReady(self._now_s(), *key, leader.endpoints, leader.worker_id, build))
 
     def _load_failed(self, watched: WatchedInstance, error: LeaderRefusedError) -> None:
-        if error.reason is Reason.SOURCE_CHANGED:
+        if error.reason in FINAL_REASONS:
             self._emit(EngineGaveUp(self._now_s(), *watched.key, FailureDetail(error.reason, str(error))))
         elif error.code in _FINAL_CODES:
             tail = watched.leader.log_tail()
@@ -293,7 +327,10 @@ class EngineProcesses:
                 self._give_up(key, f"the engine of process {pid} does not die; its memory stays reserved until it does")
 
     async def _ends_politely(self, watched: WatchedInstance) -> bool:
-        """Ask a leader to end and wait a little; a stuck one, or one that still starts, is not asked."""
+        """Ask a leader to end and say whether it did within a few seconds.
+
+        A stuck one, or one that still starts, is not asked.
+        """
         if watched.stuck or not watched.is_serving:
             return False
         if not await watched.leader.client.shut_down(_STOP_GRACE_S):
@@ -307,7 +344,10 @@ class EngineProcesses:
             asyncio.get_running_loop().call_later(_REFILL_AFTER_S, self._refill)
 
     def _refill(self) -> None:
-        """Start leaders for standby, unless somebody waits for a load, which must not share its core with the warming."""
+        """Start leaders for standby, unless somebody waits for a load.
+
+        A load must not share its core with their warming.
+        """
         if not self._jobs.is_loading:
             for pool in self._pools.values():
                 pool.refill()
@@ -319,8 +359,10 @@ class EngineProcesses:
         self._emit(EngineGaveUp(self._now_s(), *key, FailureDetail(Reason.ENGINE_START_FAILED, message)))
 
 
-async def _load(watched: WatchedInstance, effect: StartEngine) -> None:
-    """Have the version loaded; judged by the limits of its kind until it has been.
+async def _load(watched: WatchedInstance, effect: StartEngine) -> str:
+    """Have the version loaded, and return the build that it keeps.
+
+    Judged by the limits of its kind until it has been.
 
     Raises:
         NotReadyError: the leader does not listen.
@@ -328,7 +370,7 @@ async def _load(watched: WatchedInstance, effect: StartEngine) -> None:
     """
     watched.start_began()
     try:
-        await watched.leader.client.load(effect, watched.leader.kind.limits.start_s)
+        return await watched.leader.client.load(effect, watched.leader.kind.limits.start_s)
     finally:
         watched.start_ended()
 

@@ -1,22 +1,20 @@
-"""One instance's leader under watch: its reports, its end, and whether it is stuck."""
+"""Watches one instance's leader: its reports, its end, whether it is stuck."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 
-from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.core.measure import Histogram
+from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KindLimits
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.progress import HangLimits, RecentMaximum, StepProgress
+from echoplaned.engines.sinks import CounterSink, Tracing
 from echoplaned.engines.traces import TraceReader
-from echoplaned.ports.emit import Clock
 from echoplaned.ports.probing import LastProbe
 from echoplaned.ports.request_counts import RequestCounts
-from echoplaned.ports.traces import RequestTrace
 from echoplaned.ports.traffic import EngineCounters
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import CounterFlags, Report
@@ -31,58 +29,18 @@ _SILENT_LOOKS: Final = 2
 _START_GROWN_BYTES: Final = 1024 * 1024
 
 
-class CounterSink(Protocol):
-    """Takes the engines' own counters; ``process`` names one life of one leader."""
-
-    def update(self, version: VersionKey, process: str, counts: RequestCounts) -> None:
-        """The newest counters of an engine; they begin at zero with its leader and only grow."""
-        ...
-
-    def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
-        """Which counters an engine has: one that it lacks reads as 0, which is no evidence."""
-        ...
-
-    def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
-        """The newest latencies of an engine; they begin at zero with it."""
-        ...
-
-    def on_ended(self, version: VersionKey, process: str) -> None:
-        """The leader has gone."""
-        ...
-
-
-class TraceSink(Protocol):
-    """Takes what requests said; ``process`` names one life of one leader."""
-
-    def take(self, version: VersionKey, process: str, traces: tuple[RequestTrace, ...], dropped: int) -> None:
-        """Traces in the order in which their requests ended. ``dropped``: how many the leader dropped since it began."""
-        ...
-
-    def on_ended(self, version: VersionKey, process: str) -> None:
-        """The leader has gone."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tracing:
-    """``sink``: where traces go. ``fraction``: share of requests that are traced, 0 to 1. ``clock``: seconds since the epoch."""
-
-    sink: TraceSink
-    fraction: float
-    clock: Clock
-
-
 @dataclass(frozen=True, slots=True)
 class StuckLimits:
-    """When a live leader counts as stuck, in seconds; a start has the limits of its kind beside these.
+    """When a live leader counts as stuck; a start has its kind's limits besides.
 
     Attributes:
-        first_report_s: no report at all since it is watched.
-        silence_s: no report while it serves.
-        silent_s: no report while it serves, so that it is called no more where another one can be; more where its reports are late.
-        silent_factor: so many times the longest gap between two reports in ten minutes.
-        hang: calls in flight and no step of the model.
-        loop_gap_s: the daemon itself was not running for so long, so that silence says nothing.
+        first_report_s: time without any report since it is watched, seconds.
+        silence_s: time without a report while it serves, seconds.
+        silent_s: no report while it serves, so that no more calls go to it where another engine can take them, seconds;
+            more where its reports are usually late.
+        silent_factor: multiple of the longest gap between two reports in ten minutes that makes it silent.
+        hang: limits for calls in flight without a step of the model.
+        loop_gap_s: time in which the daemon itself did not run, so that silence says nothing, seconds.
     """
 
     first_report_s: float = 30.0
@@ -98,8 +56,8 @@ class InstanceLimits:
     """How long an instance may take.
 
     Attributes:
-        kind: to start and to be probed, by its kind.
-        stuck: while it serves.
+        kind: limits for its start and its first probes, by its kind.
+        stuck: limits while it serves.
     """
 
     kind: KindLimits = field(default_factory=KindLimits)
@@ -108,7 +66,7 @@ class InstanceLimits:
 
 @dataclass(slots=True)
 class _Start:
-    """A start under way: when it began, when it last showed progress, and what it showed then."""
+    """A start under way: when it began and last progressed, and its state then."""
 
     began_s: float
     progressed_s: float
@@ -164,6 +122,7 @@ class WatchedInstance:
         self._last: Report | None = None
         self._start: _Start | None = None
         self._origin: RequestCounts | None = RequestCounts()
+        self._is_adopted = False
         self._probes_sent = 0
         self._probes_failed = 0
         self._last_report_s = clock()
@@ -183,7 +142,7 @@ class WatchedInstance:
         return self._last is not None and self._last.phase is WorkerPhase.READY
 
     async def follow(self) -> None:
-        """Take reports until cancelled or the process has gone; connect again where the stream breaks."""
+        """Take reports until cancelled or the process ends; reconnect if it breaks."""
         pause_s = _RECONNECT_S
         while self.leader.process.alive:
             async for report in self.leader.client.reports(REPORT_INTERVAL_S):
@@ -193,7 +152,7 @@ class WatchedInstance:
             pause_s = min(_RECONNECT_MAX_S, 2 * pause_s)
 
     async def follow_traces(self, tracing: Tracing) -> None:
-        """Take traces until cancelled or the process has gone; at a fraction of 0 tell the leader to keep none."""
+        """Take traces until cancelled or the process ends; fraction 0 ends tracing."""
         version = self.key[0].version
         reader = TraceReader(version, tracing.clock)
         # A leader that tells nothing is not asked again and again.
@@ -224,7 +183,7 @@ class WatchedInstance:
         self._start = None
 
     def why_stuck(self) -> str:
-        """Say why the leader counts as stuck; empty if it does not. To be called about once a second."""
+        """Return why the leader is stuck, else an empty text; call it each second."""
         now_s = self._clock()
         gap_s, self._checked_s = now_s - self._checked_s, now_s
         if gap_s > self._limits.loop_gap_s:
@@ -243,9 +202,10 @@ class WatchedInstance:
         return self.progress.why_hung(now_s) if self.is_accepted else ""
 
     def look_for_silence(self) -> bool:
-        """Say whether it serves and has not reported for longer than it usually does. To be called a few times a second.
+        """Say whether the engine serves and has not reported for unusually long.
 
-        Two looks in a row have to find it so: after a delay of the daemon's own, what was reported meanwhile is read between them.
+        To be called a few times a second. Two looks in a row have to find it so: after a delay of the daemon's own, what was reported
+        meanwhile is read between them.
         """
         if self._start is not None or not self.is_accepted or self.stopping or self.stuck:
             self._silent_looks = 0
@@ -277,11 +237,12 @@ class WatchedInstance:
             self._start.began_s += gap_s
 
     def count_from_now(self) -> None:
-        """The leader has served an earlier daemon: what it counted before its next report is not told."""
+        """Leave out what it counted for an earlier daemon, up to its next report."""
         self._origin = None
+        self._is_adopted = True
 
     def probe_sent(self) -> None:
-        """A probe of the daemon's own goes to the engine: it is no traffic, so its arrival and its answer are not told."""
+        """Note a probe of ours: the totals leave out its arrival and its answer."""
         self._probes_sent += 1
 
     def wants_probe(self, *, now: bool = False) -> bool:
@@ -297,8 +258,9 @@ class WatchedInstance:
         self.progress.probe_began(self._clock())
 
     def probe_ended(self, *, answered: bool, arrived: bool = True) -> None:
-        """It came back. One that failed was counted by the engine as its own fault, and is not told as one either.
+        """Note that a probe of ours has ended.
 
+        One that failed was counted by the engine as its own fault, and is left out of the totals as well.
         ``arrived``: whether the engine counted it at all; what it did not must not be taken off what it counted of clients.
         """
         self._probes_sent -= not arrived
@@ -306,7 +268,10 @@ class WatchedInstance:
         self.progress.probe_ended(self._clock(), answered=answered)
 
     def grown_memory(self) -> int | None:
-        """Return the model's bytes where they, or the batch that they speak of, are well above what was last told; else None."""
+        """Return the model's bytes if they have grown well above what was last told.
+
+        Or if the batch that they were measured with has; else None.
+        """
         if self.measured_bytes is None or self._last is None:
             return None
         now = self._last.memory.model_bytes
@@ -346,6 +311,10 @@ class WatchedInstance:
         self._sink.update(self.key[0].version, self.leader.worker_id, told)
         if report.histograms:
             self._sink.timed(self.key[0].version, self.leader.worker_id, report.histograms)
+        # One that starts may count none yet; one that serves and tells none counts none.
+        if report.tokens is not None or self.is_serving:
+            version, leader_id = self.key[0].version, self.leader.worker_id
+            self._sink.count_tokens(version, leader_id, report.tokens, is_adopted=self._is_adopted)
 
 
 def _declared(flags: CounterFlags) -> EngineCounters:
@@ -354,7 +323,7 @@ def _declared(flags: CounterFlags) -> EngineCounters:
 
 
 def _counts(report: Report) -> RequestCounts:
-    """Return what an engine counted; one that it cannot count is 0 and said to mean nothing."""
+    """Return what an engine counted; a missing counter is 0 and means nothing."""
     counters = report.counters
     return RequestCounts(
         ok=counters.ok,
@@ -369,7 +338,10 @@ def _counts(report: Report) -> RequestCounts:
 
 
 def _minus(counts: RequestCounts, origin: RequestCounts, probes: int, failed: int) -> RequestCounts:
-    """Return what was counted since the origin, less probes that were sent since; ``failed``: of them, not answered."""
+    """Return what was counted since the origin, less the daemon's own probes.
+
+    ``probes``: sent since the origin; ``failed``: of them, not answered.
+    """
     return replace(
         counts,
         ok=max(0, counts.ok - origin.ok - (probes - failed)),

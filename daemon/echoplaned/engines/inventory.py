@@ -1,4 +1,7 @@
-"""Which leaders of a state directory are alive: by their records, and by the process table for those that have none yet."""
+"""Finds which leaders of a state directory are alive.
+
+By their records, and by the process table for those that have none yet.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,10 @@ class FoundLeader:
     """One live leader.
 
     Attributes:
-        worker_id: its id.
-        kind: the kind of engine that it leads.
-        family: the processes of its engine, its own first.
-        record: what it says of itself; None where it has not written it yet.
+        worker_id: leader's id.
+        kind: kind of engine that it leads.
+        family: processes of its engine, its own first.
+        record: leader's record; None: it has not written it yet.
     """
 
     worker_id: str
@@ -54,12 +57,14 @@ class FoundLeader:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRecord:
-    """A record of a kind that this release does not know: a later one wrote it, so its engine is left alone.
+    """A record of a kind of engine that this release does not know.
+
+    A later release wrote it, so its engine is left alone.
 
     Attributes:
-        worker_id: whose it is.
-        kind: what it says.
-        family: the processes of its engine, as far as the record says.
+        worker_id: id of the leader whose record it is.
+        kind: kind that the record names.
+        family: processes of its engine, as far as the record says.
     """
 
     worker_id: str
@@ -78,8 +83,8 @@ class Inventory:
     """What is in a state directory.
 
     Attributes:
-        leaders: those that live.
-        dead: the records of leaders that have gone, whose engines may not have.
+        leaders: leaders that live.
+        dead: records of leaders that have gone, whose engines may not have.
         foreign: records of unknown kinds whose engines live.
     """
 
@@ -124,7 +129,10 @@ def family_of(record: WorkerRecord) -> Family:
 
 
 def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str, ForeignRecord]:
-    """Return the records of unknown kinds, by id; whatever else a later release writes there need not make sense."""
+    """Return the records of unknown kinds, by worker id.
+
+    Whatever else a later release writes there need not make sense.
+    """
     found: dict[str, ForeignRecord] = {}
     for path in sorted(records_dir(state_dir).glob("*.json")):
         try:
@@ -162,7 +170,10 @@ def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLead
 
 
 def _arguments(entry: Path) -> list[str]:
-    """Return a process's arguments; none for a zombie, or where it has gone or is not ours to look at."""
+    """Return a process's arguments.
+
+    None for a zombie, or where it has gone or is not ours to look at.
+    """
     try:
         return (entry / "cmdline").read_bytes().decode("utf-8", errors="replace").split("\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -1,4 +1,7 @@
-"""The jobs of instances: at most one of a key at a time, and none whose failure goes unheard."""
+"""Runs the jobs of instances, at most one of a key at a time.
+
+None fails without being noticed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ log = structlog.get_logger(__name__)
 
 
 class Jobs:
-    """Runs the work of effects as tasks, by the effect's key, whose first part is the kind of work.
+    """Runs the work of effects as tasks, by the effect's key.
+
+    The key's first part is the kind of work.
 
     Args:
         failed: takes what a job raised beside what it handles itself; that must not leave an instance waiting for ever.

@@ -1,4 +1,7 @@
-"""Start a leader that outlives the daemon: own session, output to a file, its identity in its arguments and its mark in its environment."""
+"""Starts a leader that outlives the daemon.
+
+It has a session of its own, its output goes to a file, its identity is in its arguments and its mark in its environment.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ class LaunchOptions:
 
     Attributes:
         state_dir: the daemon's state directory.
-        python: the interpreter that leaders run in.
-        bytecode_cache: used only where the environment forbids bytecode beside the sources.
-        exact_memory: hand freed memory back at once, for measurements of what a model needs.
-        kind: the kind of engine.
+        python: interpreter that leaders run in.
+        bytecode_cache: directory for bytecode, used only where the environment forbids it beside the sources; None: it is not kept.
+        exact_memory: whether freed memory is handed back at once, for measurements of what a model needs.
+        kind: kind of the engine.
     """
 
     state_dir: Path
@@ -41,7 +44,10 @@ class LaunchOptions:
 
 
 def default_bytecode_cache(home: Path) -> Path:
-    """Return where leaders keep compiled bytecode if they may not keep it beside the sources."""
+    """Return the directory where leaders keep compiled bytecode by default.
+
+    It is used where they may not keep it beside the sources.
+    """
     return home / ".cache" / "echoplane" / "bytecode"
 
 
@@ -53,7 +59,10 @@ def leader_arguments(worker_id: str, options: LaunchOptions, *, urgent: bool) ->
 
 
 def leader_environment(options: LaunchOptions, mark: str = "") -> dict[str, str]:
-    """Return the environment of a leader: the daemon's own, what its kind sets, and its mark."""
+    """Return the environment of a leader.
+
+    It is the daemon's own, what its kind sets, and its mark.
+    """
     environment = {**os.environ, **options.kind.environment(os.environ, options.exact_memory), VARIABLE: mark}
     if options.bytecode_cache is not None and environment.pop("PYTHONDONTWRITEBYTECODE", ""):
         environment.setdefault("PYTHONPYCACHEPREFIX", str(options.bytecode_cache))
@@ -71,7 +80,9 @@ def log_path(state_dir: Path, worker_id: str) -> Path:
 
 
 def launch(worker_id: str, options: LaunchOptions, *, urgent: bool, mark: str = "") -> int:
-    """Start a leader and return its pid; it has a session and a process group of its own.
+    """Start a leader and return its pid.
+
+    It has a session and a process group of its own.
 
     ``mark``: of its instance; empty: it stands by for any.
 
@@ -98,7 +109,10 @@ def launch(worker_id: str, options: LaunchOptions, *, urgent: bool, mark: str = 
 
 
 def last_log_lines(state_dir: Path, worker_id: str, count: int = 5) -> str:
-    """Return the end of a leader's output, escaped line by line: an engine writes what it likes. Empty if there is none."""
+    """Return the end of a leader's output; empty if there is none.
+
+    It is escaped line by line: an engine writes what it likes.
+    """
     try:
         with log_path(state_dir, worker_id).open("rb") as file:
             file.seek(0, os.SEEK_END)

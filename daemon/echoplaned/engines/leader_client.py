@@ -12,12 +12,16 @@ import structlog
 from echoplane.worker.v1 import worker_pb2, worker_pb2_grpc
 from echoplaned.core.effects import StartEngine
 from echoplaned.core.failure import Reason
+from echoplaned.core.text import escape
 from echoplaned.engines.channels import EngineChannel, answer_details, open_channel
 from echoplaned.worker_contract.control_key import key_metadata
 from echoplaned.worker_contract.order import LoadOrder, write_order
 from echoplaned.worker_contract.report import Report
-from echoplaned.worker_contract.report_wire import read_report
+from echoplaned.worker_contract.report_wire import MAX_NAME, read_report
 from echoplaned.worker_contract.service import REASON_KEY
+
+FINAL_REASONS: Final = frozenset({Reason.SOURCE_CHANGED, Reason.ENGINE_CHANGED})
+"""Reasons that a leader names beside a refusal and the version is told: another process would refuse as well."""
 
 _CALL_DEADLINE_S: Final = 5.0
 
@@ -53,8 +57,11 @@ class LeaderClient:
         stub = worker_pb2_grpc.WorkerServiceStub(self.line.channel)
         self._stub = cast("worker_pb2_grpc.WorkerServiceAsyncStub", stub)
 
-    async def load(self, effect: StartEngine, timeout_s: float) -> None:
-        """Make the leader load an instance; returns when it serves.
+    async def load(self, effect: StartEngine, timeout_s: float) -> str:
+        """Make the leader load an instance; return when it serves.
+
+        Returns:
+            The build that the version keeps; empty: none.
 
         Raises:
             LeaderRefusedError: it did not.
@@ -75,6 +82,7 @@ class LeaderClient:
             content=effect.facts.content,
             kv_cache_bytes=effect.kv_cache_bytes,
             reserved_bytes=effect.placement.shares[0].bytes,
+            engine_build=effect.engine_build,
         )
         try:
             answer = await self._stub.Load(write_order(order), timeout=timeout_s, metadata=self.line.metadata)
@@ -84,9 +92,12 @@ class LeaderClient:
         # grpc.aio gives None for an answer that it cannot parse.
         if not isinstance(answer, worker_pb2.LoadResponse):
             raise LeaderRefusedError(grpc.StatusCode.INTERNAL, "its answer is no message of the contract")
+        return escape(answer.engine_build[:MAX_NAME])
 
     async def reports(self, interval_s: float) -> AsyncGenerator[Report, None]:
-        """Yield reports until the stream breaks, which is no error here: the process's end is seen elsewhere.
+        """Yield a leader's reports until the stream breaks.
+
+        That is no error here: the process's end is seen elsewhere.
 
         What is no report is as silence: it ends the stream too.
         """
@@ -101,7 +112,10 @@ class LeaderClient:
             return
 
     async def traces(self, fraction: float) -> AsyncGenerator[worker_pb2.TraceBatch, None]:
-        """Yield what requests said until the stream breaks, which is no error here; a fraction of 0 ends the leader's tracing and this."""
+        """Yield batches of traces until the stream breaks, which is no error here.
+
+        A fraction of 0 ends the leader's tracing and this stream.
+        """
         try:
             request = worker_pb2.WatchTracesRequest(fraction=fraction)
             async for batch in self._stub.WatchTraces(request, metadata=self.line.metadata):
@@ -112,7 +126,10 @@ class LeaderClient:
             return
 
     async def mark_draining(self, generation: int, *, draining: bool) -> None:
-        """Mark the leader as draining, or take the mark back; one that does not answer is dealt with elsewhere."""
+        """Mark the leader as draining, or take the mark back.
+
+        One that does not answer is dealt with elsewhere.
+        """
         request = worker_pb2.DrainRequest(generation=generation, undo=not draining)
         try:
             await self._stub.Drain(request, timeout=_CALL_DEADLINE_S, metadata=self.line.metadata)
@@ -134,8 +151,11 @@ class LeaderClient:
 
 
 def _reason_of(error: grpc.aio.AioRpcError) -> Reason:
-    """Return the reason that a leader names beside its refusal: a changed source is the one that the daemon tells apart."""
+    """Return the reason that a leader names beside its refusal.
+
+    Only those that are final are told apart.
+    """
     # grpc.aio gives pairs, which its types know as objects with two attributes.
     pairs = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
     named = [value for key, value in pairs if key == REASON_KEY]
-    return Reason.SOURCE_CHANGED if Reason.SOURCE_CHANGED.value in named else Reason.ENGINE_START_FAILED
+    return next((one for one in FINAL_REASONS if one.value in named), Reason.ENGINE_START_FAILED)

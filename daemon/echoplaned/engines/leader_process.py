@@ -1,4 +1,7 @@
-"""One leader's process as the daemon holds it: from its launch, or its adoption, to the end of the last process of its engine."""
+"""One leader's process as the daemon holds it.
+
+From its launch, or its adoption, to the end of the last process of its engine.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 class NotReadyError(Exception):
-    """A leader did not come to standby. ``final``: another one would fail the same way (its libraries are missing, say)."""
+    """A leader did not come to standby.
+
+    ``final``: another one would fail the same way (its libraries are missing, say).
+    """
 
     def __init__(self, detail: str, *, final: bool) -> None:
         super().__init__(detail)
@@ -69,7 +75,7 @@ class LeaderProcess:
         self.control_key = ""
         self._client: LeaderClient | None = None
         self._gone: asyncio.Future[ExitInfo] = asyncio.get_running_loop().create_future()
-        self._burial: asyncio.Task[None] | None = None
+        self._cleanup: asyncio.Task[None] | None = None
         process.on_exit(self._exited)
 
     @classmethod
@@ -127,7 +133,10 @@ class LeaderProcess:
         return await asyncio.shield(self._gone)
 
     def kill(self) -> None:
-        """End the leader now; its engine ends when it has gone, in the order that leaves no shared memory behind."""
+        """End the leader's process now.
+
+        Its engine ends when it has gone, in the order that leaves no shared memory behind.
+        """
         self.process.kill()
 
     async def wait_for_standby(self) -> None:
@@ -159,11 +168,11 @@ class LeaderProcess:
         last = self.log_tail(1)
         return f"{info}; its last line: {last}" if last else str(info)
 
-    async def let_go(self) -> None:
+    async def detach(self) -> None:
         """Stop watching and close the channel; the process goes on."""
         self.process.detach()
-        if self._burial is not None:
-            self._burial.cancel()
+        if self._cleanup is not None:
+            self._cleanup.cancel()
         self._gone.cancel()
         if self._client is not None:
             await self._client.close()
@@ -201,10 +210,15 @@ class LeaderProcess:
             await asyncio.sleep(_RECORD_POLL_S)
 
     def _exited(self, info: ExitInfo) -> None:
-        self._burial = asyncio.get_running_loop().create_task(self._bury(info), name=f"bury {self.worker_id}")
+        self._cleanup = asyncio.get_running_loop().create_task(
+            self._clean_up_after_exit(info), name=f"clean-up-{self.worker_id}"
+        )
 
-    async def _bury(self, info: ExitInfo) -> None:
-        """End what the leader left behind; only then its memory is free, and its record worth nothing."""
+    async def _clean_up_after_exit(self, info: ExitInfo) -> None:
+        """End what the leader left behind, then remove its record.
+
+        Only then its memory is free.
+        """
         while not await asyncio.to_thread(end_family, self.family, _END_TIMEOUT_S):
             log.warning("engine.outlived_leader", worker=self.worker_id, leader=self.family.leader_pid)
         delete_record(self._state_dir, self.worker_id)

@@ -1,4 +1,7 @@
-"""The leaders of one state directory: which instance has which, who is on standby, whose engine is nobody's."""
+"""The leaders of one state directory.
+
+Which instance has which, who is on standby, and whose engine belongs to no instance.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,25 @@ from typing import Final
 import structlog
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineLost,
     EngineReporting,
     EngineSilent,
     EngineStopped,
     EngineStuck,
-    FoundEngine,
     MemoryMeasured,
     ProbesFailed,
 )
+from echoplaned.core.events import FoundEngine
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import EngineKind
-from echoplaned.engines.instance import CounterSink, InstanceLimits, StuckLimits, Tracing, WatchedInstance
+from echoplaned.engines.instance import InstanceLimits, StuckLimits, WatchedInstance
 from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, family_of, take_inventory
 from echoplaned.engines.jobs import log_error
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.serving_prober import FactsOf, ServingProber
+from echoplaned.engines.sinks import CounterSink, Tracing
 from echoplaned.engines.standby import StandbyPool
 from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
@@ -48,7 +52,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """``wall``: seconds since the epoch, for events. ``monotonic``: seconds, for intervals."""
+    """The clocks of the engine adapter.
+
+    Attributes:
+        wall: seconds since the epoch, for events.
+        monotonic: seconds from any origin, never set back, for intervals.
+    """
 
     wall: Clock
     monotonic: Callable[[], float]
@@ -59,11 +68,11 @@ class EngineSinks:
     """Where the news of engines goes.
 
     Attributes:
-        emit: takes events.
-        counters: takes the engines' own counters.
-        failed: takes what a job of an engine raised that nobody foresaw.
-        tracing: takes what requests said; None: nobody.
-        facts_of: what is known of a version, by which its engines are probed while they serve.
+        emit: receiver of events.
+        counters: receiver of the engines' own counters.
+        failed: receiver of what a job of an engine raised that nobody foresaw.
+        tracing: receiver of traces of requests; None: nobody.
+        facts_of: lookup of what is known of a version, by which its engines are probed while they serve.
     """
 
     emit: Emit
@@ -78,8 +87,8 @@ class LeaderHome:
     """Where leaders live, and how they are judged.
 
     Attributes:
-        state_dir: where they keep their records; absolute, without links.
-        stuck: when a live one counts as stuck.
+        state_dir: directory where they keep their records; absolute, without links.
+        stuck: limits beyond which a live one counts as stuck.
     """
 
     state_dir: Path
@@ -87,7 +96,9 @@ class LeaderHome:
 
 
 class Leaders:
-    """Watches the leaders of a state directory and tells of their end, of stuck ones and of growing memory.
+    """Watches the leaders of a state directory.
+
+    It emits events of their end, of stuck ones and of growing memory.
 
     Args:
         home: where they live.
@@ -105,7 +116,7 @@ class Leaders:
         self._sinks = sinks
         self._clocks = clocks
         self._instances: dict[Key, WatchedInstance] = {}
-        self._pulses: dict[Key, asyncio.Task[None]] = {}
+        self._probing: dict[Key, asyncio.Task[None]] = {}
         self._foreign: tuple[ForeignRecord, ...] = ()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -115,7 +126,7 @@ class Leaders:
         return self._instances.get(key)
 
     def pid_of(self, leader_id: str) -> int:
-        """Return the process of the leader with this id that leads an instance; 0: there is none."""
+        """Return the pid of the leader with this id; 0: it leads no instance."""
         leaders = (watched.leader for watched in self._instances.values())
         return next((one.process.pid for one in leaders if one.worker_id == leader_id), 0)
 
@@ -125,7 +136,10 @@ class Leaders:
         return frozenset(watched.leader.process.pid for watched in tuple(self._instances.values()))
 
     def control_key_at(self, address: str) -> str:
-        """Return the control key of the leader whose instance answers at ``HOST:PORT``; empty: it has none, or there is no such leader."""
+        """Return the control key of the leader at an address, ``HOST:PORT``.
+
+        Its instance answers there. Empty: it has none, or there is no such leader.
+        """
         leaders = (watched.leader for watched in self._instances.values())
         return next((one.control_key for one in leaders if oip_target(one.endpoints) == address), "")
 
@@ -150,7 +164,7 @@ class Leaders:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for instance in self._instances.values():
-            await instance.leader.let_go()
+            await instance.leader.detach()
         self._instances.clear()
 
     async def assign(self, key: Key, kind: EngineKind) -> WatchedInstance:
@@ -164,9 +178,10 @@ class Leaders:
         return self._watch(key, await self._pools[kind].take(mark))
 
     async def adopt(self) -> tuple[FoundEngine, ...]:
-        """Find the leaders that outlived the last daemon and watch them; those on standby go to their pool.
+        """Find the leaders that outlived the last daemon and watch them.
 
-        What the engine of a dead leader left is ended first, so that its memory is free before another one is started.
+        Those on standby go to their pool. What the engine of a dead leader left is ended first, so that its memory is free before
+        another one is started.
         """
         inventory = await self._take_inventory()
         await asyncio.to_thread(self._end_dead, inventory.dead)
@@ -183,9 +198,9 @@ class Leaders:
         return tuple(found)
 
     async def sweep(self, owned: frozenset[Key]) -> int:
-        """Kill every engine that is neither owned nor a wanted one on standby; return how many.
+        """Kill every engine that is neither owned nor needed on standby.
 
-        Looks once more a few seconds later, for a process that could not yet be told from its parent.
+        Returns how many. Looks once more a few seconds later, for a process that could not yet be told from its parent.
         """
         killed = sum([await pool.shrink() for pool in self._pools.values()])
         for key, watched in list(self._instances.items()):
@@ -212,17 +227,17 @@ class Leaders:
         if not watched.stuck and not watched.stopping:
             watched.stuck = True
             # A probe that waits would count as a call in flight until the end.
-            pulse = self._pulses.pop(watched.key, None)
-            if pulse is not None:
-                pulse.cancel()
+            probing = self._probing.pop(watched.key, None)
+            if probing is not None:
+                probing.cancel()
             self._sinks.emit(EngineStuck(self._clocks.wall(), *watched.key, why))
 
     def _watch(self, key: Key, leader: LeaderProcess) -> WatchedInstance:
         limits = InstanceLimits(leader.kind.limits, self._stuck)
         watched = WatchedInstance(key, leader, self._sinks.counters, self._clocks.monotonic, limits)
         self._instances[key] = watched
-        pulse = ServingProber(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
-        probing = self._pulses[key] = self.spawn(pulse.run())
+        prober = ServingProber(watched, self._sinks.facts_of, self._clocks.wall, self._probe_failed)
+        probing = self._probing[key] = self.spawn(prober.run())
         followers = [self.spawn(watched.follow()), probing]
         if self._sinks.tracing is not None:
             followers.append(self.spawn(watched.follow_traces(self._sinks.tracing)))
@@ -235,7 +250,10 @@ class Leaders:
         self._sinks.emit(ProbesFailed(self._clocks.wall(), *watched.key, why))
 
     def _leader_died(self, watched: WatchedInstance, followers: list[asyncio.Task[None]]) -> None:
-        """An instance's leader has gone: nothing more is to be heard; the rest of its engine is being ended."""
+        """Stop following a leader whose process has ended.
+
+        No more reports come; the rest of its engine is being ended.
+        """
         for follower in followers:
             follower.cancel()
         watched.on_ended()
@@ -245,10 +263,10 @@ class Leaders:
     def _gone(self, watched: WatchedInstance, info: ExitInfo) -> None:
         """No process of an instance is left."""
         self._instances.pop(watched.key, None)
-        self._pulses.pop(watched.key, None)
+        self._probing.pop(watched.key, None)
         if self._closing:
             return
-        self.spawn(watched.leader.let_go())
+        self.spawn(watched.leader.detach())
         now_s = self._clocks.wall()
         if watched.stopping:
             self._sinks.emit(EngineStopped(now_s, *watched.key))
@@ -277,7 +295,9 @@ class Leaders:
             self._sinks.emit(MemoryMeasured(self._clocks.wall(), *watched.key, grown, usage))
 
     def _adopt(self, found: FoundLeader) -> list[FoundEngine]:
-        """Put a leader on standby, or watch its instance; nothing if its record makes no sense.
+        """Put a leader on standby, or watch its instance.
+
+        Nothing is done if its record makes no sense.
 
         Raises:
             NoSuchProcessError: it has gone meanwhile.
@@ -313,14 +333,20 @@ class Leaders:
                 self._delete_record(record.worker_id)
 
     def _delete_record(self, worker_id: str) -> None:
-        """Remove a record; on a disk that may only be read it stays, and says nothing wrong: its process has gone."""
+        """Remove a record; one on a read-only disk stays.
+
+        It says nothing wrong there: its process has gone.
+        """
         try:
             delete_record(self._state_dir, worker_id)
         except OSError as error:
             log.warning("record.not_deleted", worker=worker_id, detail=str(error))
 
     async def _end_orphans(self) -> int:
-        """Kill what belongs to this state directory and to no instance, no pool and no foreign record; return how many engines."""
+        """Kill every engine of this state directory that belongs to nothing.
+
+        That is to no instance, no pool and no foreign record. Returns how many engines were killed.
+        """
         before = self._known()
         inventory = await self._take_inventory()
         killed = 0
@@ -334,7 +360,10 @@ class Leaders:
         return killed + await self._end_marked(inventory)
 
     async def _end_marked(self, inventory: Inventory) -> int:
-        """Kill processes that carry a mark of this state directory whose leader nobody knows any more; return how many engines."""
+        """Kill processes whose mark names a leader that nobody knows any more.
+
+        The mark is one of this state directory. Returns how many engines were killed.
+        """
         try:
             state_dir_id = read_state_dir_id(records_dir(self._state_dir))
         except OSError as error:

@@ -1,21 +1,22 @@
-"""OIP requests and answers of golden prompts, without numpy: the daemon has no need of it otherwise."""
+"""Requests and answers of golden prompts in the Open Inference Protocol (OIP).
+
+Without numpy: the daemon has no need of it otherwise.
+"""
 
 from __future__ import annotations
 
 import math
-import struct
-from array import array
 from dataclasses import dataclass
 from typing import Final
 
 from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.oip_codec import ContentsError, join_bytes, split_numbers
 from echoplaned.core.facts import Signature, Task, TensorSpec
 from echoplaned.core.ids import VersionKey
 from echoplaned.worker_contract.golden import GOLDEN_TOKENS, golden_text
 
-_LENGTH: Final = struct.Struct("<I")
 _SAME: Final = 1e-6
-_ITEM_CODES: Final = {"FP32": "f", "INT64": "q"}
+_READ: Final = frozenset({"FP32", "INT64"})
 
 
 class BadAnswerError(Exception):
@@ -24,7 +25,12 @@ class BadAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
-    """A checked answer: every number of its FP32 outputs, all finite, and the token ids of a generation."""
+    """A checked answer to a golden prompt.
+
+    Attributes:
+        numbers: every number of its FP32 outputs, all finite.
+        token_ids: token ids of a generation; empty: the engine generates none.
+    """
 
     numbers: tuple[float, ...]
     token_ids: tuple[int, ...]
@@ -35,7 +41,7 @@ def golden_request(version: VersionKey, task: Task, index: int) -> oip.ModelInfe
     text = golden_text(index).encode()
     request = oip.ModelInferRequest(model_name=version.model, model_version=version.version)
     request.inputs.add(name="text", datatype="BYTES", shape=[1])
-    request.raw_input_contents.append(_LENGTH.pack(len(text)) + text)
+    request.raw_input_contents.append(join_bytes([text]))
     if task is Task.GENERATION:
         request.parameters["max_tokens"].int64_param = GOLDEN_TOKENS
     return request
@@ -73,7 +79,7 @@ def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Probe
             raise BadAnswerError(
                 f"output {spec.name} is {output.datatype}{list(shape)}, not {spec.datatype}{list(spec.shape)}"
             )
-        if spec.datatype not in _ITEM_CODES:
+        if spec.datatype not in _READ:
             continue
         values = _numbers(spec, response.raw_output_contents[index])
         if len(values) != math.prod(shape):
@@ -87,13 +93,12 @@ def read_answer(response: oip.ModelInferResponse, signature: Signature) -> Probe
     return ProbeAnswer(tuple(numbers), tuple(token_ids))
 
 
-def _numbers(spec: TensorSpec, raw: bytes) -> array[float] | array[int]:
-    """Read raw numbers; little-endian, as this machine is."""
-    values: array[float] | array[int] = array(_ITEM_CODES[spec.datatype])
-    if len(raw) % values.itemsize:
-        raise BadAnswerError(f"the {len(raw)} bytes of output {spec.name} do not make whole elements")
-    values.frombytes(raw)
-    return values
+def _numbers(spec: TensorSpec, raw: bytes) -> list[bool | int | float]:
+    """Read raw numbers."""
+    try:
+        return split_numbers(spec.datatype, raw)
+    except ContentsError as error:
+        raise BadAnswerError(f"output {spec.name}: {error}") from error
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
@@ -104,13 +109,19 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def is_same(one: ProbeAnswer, other: ProbeAnswer) -> bool:
-    """Say whether two answers are the same but for rounding: to different texts, they are none."""
+    """Say whether two answers are the same but for rounding.
+
+    An engine that gives the same answer to different texts does not answer them.
+    """
     largest = max(map(abs, one.numbers), default=0.0)
     return one.token_ids == other.token_ids and difference(one, other) <= _SAME * (1.0 + largest)
 
 
 def difference(one: ProbeAnswer, other: ProbeAnswer) -> float:
-    """Return how far two answers to the same prompt are apart: the largest difference of a number; infinity if their shapes differ."""
+    """Return how far two answers to the same prompt are apart.
+
+    The largest difference of a number; infinity if their shapes differ.
+    """
     if len(one.numbers) != len(other.numbers):
         return math.inf
     return max((abs(a - b) for a, b in zip(one.numbers, other.numbers, strict=True)), default=0.0)

@@ -90,7 +90,9 @@ async def infer_golden(
 async def probe_all(
     line: EngineChannel, version: VersionKey, facts: ModelFacts, before_call: Callable[[], None]
 ) -> int:
-    """Send every golden prompt, some of them twice to compare; return how many prompts there were.
+    """Send every golden prompt, and return how many there were.
+
+    Some of them are sent twice to compare.
 
     The texts differ, so an engine that answers all of them alike (zeros are the plainest case) has not read them.
 
@@ -118,7 +120,9 @@ async def _infer_all(
     before_call: Callable[[], None],
     indices: Sequence[int],
 ) -> list[ProbeAnswer]:
-    """Send golden prompts, all together: one by one they are most of a small model's load.
+    """Send golden prompts, all together, and return their answers in order.
+
+    One by one they would be most of a small model's load.
 
     The queue of any worker has room for them. One that computes them one after the other has the time for each of them.
     """
@@ -137,7 +141,10 @@ async def _infer_all(
 
 
 async def reaches(address: str) -> bool:
-    """Whether a new connection can be made; one that was made before may go on where no other one is let in."""
+    """Whether a new connection can be made to an address, ``HOST:PORT``.
+
+    A connection that was made before may go on where no other one is let in.
+    """
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(REACH_S):
@@ -169,7 +176,10 @@ class OipProber:
         self._channels = Channels(key_at=key_at)
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
-        """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
+        """Send one golden prompt and check the answer.
+
+        ``index`` is taken modulo the number of prompts. Never raises for an engine's failure.
+        """
         line = self._channels.engine_channel(address)
         began_s = self._clock()
         try:

@@ -1,4 +1,7 @@
-"""Processes of ours that may be children or may have outlived the daemon that made them: identity, end, signals."""
+"""Processes of ours, children or adopted: their identity, end and signals.
+
+Adopted ones have outlived the daemon that made them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from echoplaned.worker_contract.record import read_start_ticks
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """How a process ended. ``code``: its exit code, or minus the signal that killed it; None: not ours to know (adopted)."""
+    """How a process ended.
+
+    Attributes:
+        code: exit code, or minus the signal that killed it; None: not ours to know (adopted).
+    """
 
     code: int | None
 
@@ -33,7 +40,9 @@ class NoSuchProcessError(Exception):
 
 
 class WatchedProcess:
-    """One live process, held by a pidfd: its pid cannot be mistaken for another process's, and its end wakes the event loop.
+    """One live process, held by a pidfd.
+
+    Its pid cannot be mistaken for another process's, and its end wakes the event loop.
 
     Args:
         pid: the process, leader of its own session and process group.
@@ -92,7 +101,9 @@ class WatchedProcess:
             self._signal(signal.SIGKILL)
 
     def raise_priority(self) -> bool:
-        """Give the process the daemon's own priority: its threads, and its session as a whole; whether all of them have it now.
+        """Give the process the daemon's own priority.
+
+        Its threads get it, and its session as a whole. Returns whether all of them have it now.
 
         Only a privileged user may take a thread's niceness back (``RLIMIT_NICE``, setpriority(2)). With autogrouping the session's
         niceness is the one that counts beside other sessions (sched(7)), and anybody may take that of his own back to 0.

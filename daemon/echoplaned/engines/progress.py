@@ -1,4 +1,7 @@
-"""Whether an engine that reports also computes: with calls in flight, no step for too long means that its model hangs."""
+"""Finds out whether an engine that reports also computes.
+
+With calls in flight, no step for too long means that its model hangs.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ class HangLimits:
     """When a model counts as hung, and when it is probed to find out.
 
     Attributes:
-        no_step_s: calls in flight and no step; more where its steps take long.
-        step_factor: a step may take so many times the slowest one of the window, or what the engine expects of it by its size.
-        window_s: how long a slow step is remembered.
-        unprobed_s: no step, of an engine that nobody probes while it serves (a caller that reads nothing looks the same), or whose
-            steps are not known yet.
-        probe_after_s: idle, or without a step, for so long: a probe is sent.
-        probe_every_s: probes of one that is busy, so that wrong answers are seen too.
-        idle_counted_s: of the time without a step before a call came to an idle model, so much counts as well: one that hangs while it
-            is idle is found by a probe that goes out after ``probe_after_s``, and all of it has to take less than 10 s. With the half
-            second that a report is late and the quarters between two looks it is 9.5 s at most.
+        no_step_s: time with calls in flight and without a step, seconds; more where its steps take long.
+        step_factor: multiple of the slowest step of the window, or of what the engine expects by a step's size, that one may take.
+        window_s: time that a slow step is remembered, seconds.
+        unprobed_s: time without a step, seconds, of an engine that nobody probes while it serves (a caller that reads nothing looks
+            the same), or whose steps are not known yet.
+        probe_after_s: time idle, or without a step, after which a probe is sent, seconds.
+        probe_every_s: interval of the probes of a busy engine, so that wrong answers are seen too, seconds.
+        idle_counted_s: part of the time without a step before a call came to an idle model that counts as well, seconds: one that
+            hangs while it is idle is found by a probe that goes out after ``probe_after_s``, and all of it has to take less than 10 s.
+            With the half second that a report is late and the quarters between two looks it is 9.5 s at most.
     """
 
     no_step_s: float = 8.0
@@ -117,7 +120,10 @@ class StepProgress:
         self._probe_s = now_s
 
     def probe_ended(self, now_s: float, *, answered: bool) -> None:
-        """A probe came back. ``answered``: with an answer, which is a step also where the engine counts none."""
+        """Note that a probe has ended.
+
+        ``answered``: with an answer, which is a step also where the engine counts none.
+        """
         if answered:
             self._note_step(now_s)
             self._seen += 1
@@ -126,7 +132,10 @@ class StepProgress:
         self._probe_s, self._probed_s = None, now_s
 
     def wants_probe(self, now_s: float) -> bool:
-        """Whether a probe is due: nothing is known of the model's health, or not since long enough."""
+        """Whether a probe is due.
+
+        It is where nothing is known of the model's health, or not since long enough.
+        """
         if self._probe_s is not None:
             return False
         last_s = max(self._stepped_s, self._probed_s)

@@ -1,4 +1,7 @@
-"""When a draining instance is quiet: nothing in flight and nothing that came lately, by what its engine can count."""
+"""Waits until a draining instance is quiet.
+
+It is where nothing is in flight and nothing came lately, by what its engine can count.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ async def _wait_until_quiet(watched: WatchedInstance) -> None:
 
 
 async def wait_for_calls(watched: WatchedInstance) -> None:
-    """Return when an engine reports no call in flight; never, where it counts none or does not report."""
+    """Return when an engine reports no call in flight.
+
+    Never, where it counts none or does not report.
+    """
     while True:
         report = await watched.next_report()
         if report.flags.counts_arrivals and report.counters.in_flight == 0:

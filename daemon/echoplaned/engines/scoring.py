@@ -1,8 +1,10 @@
-"""Golden texts scored teacher-forced by an engine, over the same protocol that clients use."""
+"""Has an engine score golden texts, teacher-forced.
+
+Over the same protocol that clients use.
+"""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplane.oip_codec import RAW_FORMATS, join_bytes
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.ids import VersionKey
 from echoplaned.engines.channels import Channels, KeyAt, answer_details
@@ -23,8 +26,6 @@ from echoplaned.worker_contract.golden import PROBE_MARK
 SCORE_DEADLINE_S: Final = 30.0
 
 _MESSAGE_BYTES: Final = 24 * 1024 * 1024  # the worker's limit for whole distributions is 16 MiB
-_LENGTH: Final = struct.Struct("<I")
-_DTYPES: Final = {"FP32": "<f4", "FP16": "<f2", "INT64": "<i8"}
 
 
 class BadScoreError(Exception):
@@ -55,7 +56,9 @@ class OipScorer:
     async def score(
         self, version: VersionKey, facts: ModelFacts, address: str, index: int, *, as_int8: bool = False
     ) -> ScoreOutcome:
-        """Have golden text ``index`` (modulo their number) scored; never raises for an engine's failure.
+        """Have one golden text scored.
+
+        ``index`` is taken modulo the number of texts. Never raises for an engine's failure.
 
         ``as_int8``: as the version in INT8 would score it.
         """
@@ -81,11 +84,14 @@ class OipScorer:
 
 
 def score_request(version: VersionKey, task: Task, index: int) -> oip.ModelInferRequest:
-    """Return the request that has one golden text scored, cut to the version's context."""
+    """Return the request that has one golden text scored.
+
+    The text is cut to the version's context.
+    """
     text = SCORING_TEXTS[index % len(SCORING_TEXTS)].encode()
     request = oip.ModelInferRequest(model_name=version.model, model_version=version.version)
     request.inputs.add(name="text", datatype="BYTES", shape=[1])
-    request.raw_input_contents.append(_LENGTH.pack(len(text)) + text)
+    request.raw_input_contents.append(join_bytes([text]))
     request.parameters["truncate"].bool_param = True
     if task is Task.GENERATION:
         request.parameters["score"].bool_param = True
@@ -126,7 +132,7 @@ def _tensors(response: oip.ModelInferResponse) -> dict[str, npt.NDArray[np.gener
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
         shape = tuple(output.shape)
         try:
-            values = np.frombuffer(raw, _DTYPES[output.datatype]).reshape(shape)
+            values = np.frombuffer(raw, RAW_FORMATS[output.datatype]).reshape(shape)
         except (KeyError, ValueError) as error:
             raise BadScoreError(f"output {output.name} is not what it says it is: {error}") from error
         if len(shape) < 2 or shape[0] != 1 or not values.size or not np.isfinite(values).all():

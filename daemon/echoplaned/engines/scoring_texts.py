@@ -1,4 +1,6 @@
-"""Golden texts to score: of many kinds and languages, since what a change of weights does to a text depends on the text.
+"""Golden texts to score, of many kinds and languages.
+
+What a change of weights does to a text depends on the text.
 
 Longer than the golden prompts, as each token is one measurement; what a version's context does not hold is cut off.
 """

@@ -1,4 +1,7 @@
-"""Probes of an engine while it serves: what it answers, and whether it answers at all."""
+"""Probes an engine while it serves.
+
+What it answers, and whether it answers at all.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ FactsOf = Callable[[VersionKey], ModelFacts | None]
 
 
 class ServingProber:
-    """Sends golden prompts to one engine while it is idle, while it makes no step, and now and then while it is busy.
+    """Sends golden prompts to one engine that serves.
+
+    While it is idle, while it makes no step, and now and then while it is busy.
 
     Args:
         watched: the engine.
@@ -73,7 +78,10 @@ class ServingProber:
                 return
 
     async def _probe(self, facts: ModelFacts) -> str:
-        """Send one prompt; say what is wrong with the engine, empty if nothing is known to be."""
+        """Send one prompt and say what is wrong with the engine.
+
+        Empty if nothing is known to be.
+        """
         watched, index = self._watched, self._index
         self._index += 1
         began_s = self._clock()
@@ -108,7 +116,10 @@ class ServingProber:
         return now_s - self._away_since_s > _AWAY_S
 
     def _compare(self, answer: ProbeAnswer) -> str:
-        """Say whether the last answers were all the same, one for each golden text; texts differ, so answers do."""
+        """Say what is wrong if the last answers were all the same; empty: they were not.
+
+        The last answers are as many as there are golden texts; texts differ, so answers do.
+        """
         self._bad, self._away_since_s = 0, None
         same = self._before is not None and is_same(self._before, answer)
         self._alike = self._alike + 1 if same else 0

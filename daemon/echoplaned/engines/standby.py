@@ -1,4 +1,7 @@
-"""Leaders on standby: they have paid for their imports before anybody asks for a model."""
+"""Leaders on standby, ready before anybody asks for a model.
+
+They have paid for their imports by then.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Standby:
-    """A leader on its way to standby, or there. ``is_urgent``: somebody waits for it, so that it keeps its priority."""
+    """A leader on its way to standby, or there.
+
+    ``is_urgent``: somebody waits for it, so that it keeps its priority.
+    """
 
     leader: LeaderProcess
     readying: asyncio.Task[None]
@@ -35,7 +41,9 @@ class _Standby:
 
 
 class StandbyPool:
-    """Keeps a number of leaders of one kind on standby and hands them out; starts one where it has none.
+    """Keeps a number of leaders of one kind on standby and hands them out.
+
+    Starts one where it has none.
 
     Args:
         options: where and how leaders are started.
@@ -45,7 +53,7 @@ class StandbyPool:
 
     def __init__(self, options: LaunchOptions, size: int, new_worker_id: Callable[[], str]) -> None:
         self._options = options
-        self._size = size if options.kind.has_standby else 0
+        self._size = size if options.kind.has_standby and options.kind.is_configured else 0
         self._new_worker_id = new_worker_id
         self._waiting: list[_Standby] = []
         self._leaving: list[_Standby] = []
@@ -80,7 +88,10 @@ class StandbyPool:
         self._add(leader)
 
     def refill(self, *, urgent: bool = False) -> None:
-        """Start what is missing: at low priority, unless nobody is served yet whom it could disturb."""
+        """Start the leaders that are missing.
+
+        At low priority, unless nobody is served yet whom they could disturb.
+        """
         if self._closed or self._held or self._retry is not None:
             return
         while len(self._waiting) < self._size:
@@ -88,7 +99,9 @@ class StandbyPool:
                 return
 
     async def take(self, mark: str) -> LeaderProcess:
-        """Return a leader that can take an order and is nobody's any more: one on standby, else a new one.
+        """Return a leader that can take an order and belongs to nobody any more.
+
+        One on standby, else a new one.
 
         ``mark``: of the instance that it is for; a new leader carries it, one on standby has a mark of its own.
 
@@ -116,7 +129,9 @@ class StandbyPool:
         return one
 
     async def _first_ready(self, born: list[_Standby], mark: str) -> _Standby:
-        """Return the first of the leaders that comes to standby; one that is not allowed to hurry gets an urgent one beside it.
+        """Return the first of some leaders that comes to standby.
+
+        One whose priority we may not raise gets an urgent one beside it.
 
         A leader that was started for standby lowers its own priority, at any time until it is ready, so it is raised again and again.
         ``born``: who is waited for; the urgent one is added.
@@ -145,7 +160,9 @@ class StandbyPool:
             )
 
     async def _give_up(self, born: list[_Standby], *, overtaken: bool) -> None:
-        """Let go of leaders that nobody waits for any more. One of the pool that an urgent one overtook goes on towards standby.
+        """Let go of leaders that nobody waits for any more.
+
+        One of the pool that an urgent one overtook goes on towards standby.
 
         Any other one is nobody's, and ends: a leader that is half-way to somewhere is not worth more than its memory.
         """
@@ -208,7 +225,10 @@ class StandbyPool:
             self._retry_later()
 
     def _retry_later(self) -> None:
-        """Refill after a pause that doubles, so that a leader that always fails does not burn a core."""
+        """Refill after a pause that doubles each time.
+
+        So a leader that always fails does not use up a core.
+        """
         if self._retry is not None or self._closed:
             return
         pause_s = min(_RETRY_MAX_S, _RETRY_FIRST_S * 2.0**self._failures)
@@ -220,7 +240,10 @@ class StandbyPool:
         self.refill()
 
     async def _wait_for_end(self, leader: LeaderProcess) -> None:
-        """Wait until a killed leader has gone: who gave the start up is told that its memory is free."""
+        """Wait until a killed leader has gone.
+
+        Whoever gave the start up is told that its memory is free.
+        """
         try:
             async with asyncio.timeout(_END_TIMEOUT_S):
                 await leader.wait_until_gone()
@@ -235,4 +258,4 @@ class StandbyPool:
         await asyncio.gather(*(one.readying for one in leaving), return_exceptions=True)
         for one in leaving:
             await one.leader.wait_until_gone()
-            await one.leader.let_go()
+            await one.leader.detach()

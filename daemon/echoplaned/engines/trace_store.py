@@ -1,4 +1,7 @@
-"""The daemon's memory of what requests said: bounded, the same for every version, the oldest dropped and counted."""
+"""The daemon's bounded memory of traces of requests.
+
+The bounds are the same for every version; the oldest traces are dropped and counted.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ MAX_VERSIONS: Final = 64
 
 @dataclass(slots=True)
 class _VersionTraces:
-    """One version's traces. ``dropped_by``: what each of its workers says that it dropped."""
+    """One version's traces.
+
+    ``dropped_by``: what each of its workers says that it dropped.
+    """
 
     waiting: deque[RequestTrace] = field(default_factory=deque)
     nbytes: int = 0
@@ -44,13 +50,19 @@ class _VersionTraces:
 
 
 class TraceStore:
-    """Takes traces from the engines and is a ``TraceSource`` for the gates. Event loop only; counts may be read from any thread."""
+    """Takes traces from the engines and is a ``TraceSource`` for the gates.
+
+    Event loop only; counts may be read from any thread.
+    """
 
     def __init__(self) -> None:
         self._by_version: OrderedDict[VersionKey, _VersionTraces] = OrderedDict()
 
     def take(self, version: VersionKey, process: str, traces: tuple[RequestTrace, ...], dropped: int) -> None:
-        """Take a worker's traces. ``dropped``: how many it dropped in all; ``process`` names one life of one worker."""
+        """Take a worker's traces.
+
+        ``dropped``: how many it dropped in all; ``process`` names one life of one worker.
+        """
         of_version = self._by_version.setdefault(version, _VersionTraces())
         self._by_version.move_to_end(version)
         of_version.dropped_by[process] = dropped
@@ -60,7 +72,7 @@ class TraceStore:
             self._by_version.popitem(last=False)
 
     def on_ended(self, version: VersionKey, process: str) -> None:
-        """A worker has gone: what it dropped is added up for good."""
+        """Keep what a worker dropped in the version's total after the worker has gone."""
         of_version = self._by_version.get(version)
         if of_version is not None:
             of_version.dropped += of_version.dropped_by.pop(process, 0)

@@ -1,4 +1,7 @@
-"""A worker's traces as the daemon takes them: every number checked, what is wrong left out and flagged."""
+"""Reads a worker's traces for the daemon.
+
+Every number is checked; what is wrong is left out and flagged.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class TraceReader:
         self._maybe_behind_s = math.nan
 
     def read(self, trace: worker_pb2.Trace) -> RequestTrace:
-        """Return a trace in which every number is finite and in order; what was wrong is in its flags."""
+        """Return a trace in which every number is finite and in order.
+
+        What was wrong is in its flags.
+        """
         flags = TraceFlag(trace.flags) & _KNOWN_FLAGS
         ended_s, timed = self._time(trace.ended_s)
         samples = _samples(trace)
@@ -72,7 +78,9 @@ class TraceReader:
         )
 
     def _time(self, ended_s: float) -> tuple[float, TraceFlag]:
-        """Return when a request ended, by the daemon's clock; the time of reading where the worker's makes no sense.
+        """Return when a request ended, by the daemon's clock.
+
+        The time of reading where the worker's makes no sense.
 
         The two clocks need not agree: one of them was set, or read its wall at another time. Two traces in a row that are off by as
         much say by how much, so that a worker whose clock was put right goes on being believed.

@@ -1,4 +1,7 @@
-"""Engines that an empty database does not know: more likely the database was lost than that they are nobody's."""
+"""Refuses to start on an empty database while engines serve.
+
+More likely the database was lost than that they belong to nobody.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from echoplaned.engines.inventory import FoundLeader, scan
 
 
 class UnownedEnginesError(Exception):
-    """Engines serve that the database, which is empty, does not know. ``leaders``: who leads them."""
+    """Engines serve that the database, which is empty, does not know.
+
+    ``leaders``: who leads them.
+    """
 
     def __init__(self, state_dir: Path, leaders: tuple[FoundLeader, ...]) -> None:
         named = ", ".join(_name(leader) for leader in leaders)
@@ -21,7 +27,9 @@ class UnownedEnginesError(Exception):
 
 
 def refuse_unowned(state_dir: Path, kinds: tuple[EngineKind, ...] = KINDS) -> None:
-    """Make sure that no engine of a state directory serves an instance. Changes nothing. Blocking.
+    """Make sure that no engine of a state directory serves an instance.
+
+    Changes nothing. Blocking.
 
     Raises:
         UnownedEnginesError: some do.

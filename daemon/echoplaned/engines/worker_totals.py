@@ -9,6 +9,8 @@ from typing import Final
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram, add_histograms
+from echoplaned.core.token_counts import TokenCounts
+from echoplaned.engines.token_ledger import TokenLedger
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
 
@@ -20,13 +22,19 @@ REPORTS_RETAINED: Final = 10
 
 
 class WorkerTotals:
-    """Running totals of the workers' own counters, by version (a ``TrafficSource``), and which counters they have.
+    """Running totals of the workers' own counters, by version.
+
+    A ``TrafficSource``, which also knows which counters the workers have.
 
     A worker counts from zero at its start; what it counted is kept when it goes, so that a version's totals never fall. What reached it
     after its last report is told by nobody: as many requests as in its last few reports may have, and are kept as ``unreported``.
+
+    Args:
+        tokens: adds up their tokens, over restarts of the daemon as well; None: one of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: TokenLedger | None = None) -> None:
+        self._tokens = tokens if tokens is not None else TokenLedger()
         self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
@@ -43,7 +51,10 @@ class WorkerTotals:
         self._arrivals.setdefault((version, process), deque((0,), REPORTS_RETAINED)).append(counts.arrivals)
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
-        """Take which counters a worker has: one that it lacks reads as 0, which is no evidence."""
+        """Take which counters a worker has.
+
+        One that it lacks reads as 0, which is no evidence.
+        """
         self._counters[version, process] = counters
 
     def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
@@ -51,16 +62,27 @@ class WorkerTotals:
         self._latencies[version, process] = latencies
 
     def latencies(self, version: VersionKey) -> tuple[Histogram, ...]:
-        """Return how long a version's requests took since the daemon started watching its workers, one histogram a measure."""
+        """Return how long a version's requests took, one histogram a measure.
+
+        Since the daemon started watching the version's workers.
+        """
         live = (one for (key, _), found in self._latencies.items() if key == version for one in found)
         return add_histograms((*self._ended_latencies.get(version, ()), *live))
 
+    def count_tokens(self, version: VersionKey, process: str, tokens: TokenCounts | None, *, is_adopted: bool) -> None:
+        """Take the tokens that a worker counted since its start; None: it counts none."""
+        self._tokens.count(version, process, tokens, is_adopted=is_adopted)
+
     def probe_answered(self, version: VersionKey) -> None:
-        """A worker of a version has answered a request of the daemon's own, and counts it like any other."""
+        """Note that a worker of a version answered a request of the daemon's own.
+
+        The worker counts it like any other.
+        """
         self._probes[version] += 1
 
     def on_ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
+        self._tokens.on_ended(process)
         self._counters.pop((version, process), None)
         timed = self._latencies.pop((version, process), ())
         last = self._live.pop((version, process), None)

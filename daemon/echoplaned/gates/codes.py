@@ -1,4 +1,7 @@
-"""What the gates' verdicts have in common: the codes that their reasons begin with. They are public: programs look at them."""
+"""The codes that the reasons of the gates' verdicts begin with.
+
+They are public: programs look at them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ MAX_E_VALUE = 10**12
 
 
 class Code(StrEnum):
-    """What a reason begins with."""
+    """The code that a verdict's reason begins with."""
 
     ABSTAINED = "ABSTAINED"
     MINIMUM_TIME = "MINIMUM_TIME"
@@ -41,7 +44,7 @@ class Code(StrEnum):
 
 
 def e_value(log_e: float) -> float:
-    """Return an e-value from its logarithm, cut off at what is reported at most."""
+    """Return an e-value from its logarithm, at most ``MAX_E_VALUE``."""
     return math.exp(min(log_e, math.log(MAX_E_VALUE)))
 
 

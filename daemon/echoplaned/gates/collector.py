@@ -1,4 +1,7 @@
-"""The I/O beside the pure gates: collectors gather what gates observe, and do what gates ask for."""
+"""The I/O beside the pure gates.
+
+Collectors gather what gates observe, and do what gates ask for.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model
 from echoplaned.gates.gate import Ask, Observation
 from echoplaned.ports.emit import Clock, Emit
 
@@ -47,14 +51,20 @@ class RolloutContext:
 
 
 class Collector(Protocol):
-    """Gathers a part of a rollout's observations. Every method is called on the event loop and returns at once."""
+    """Gathers a part of a rollout's observations.
+
+    Every method is called on the event loop and returns at once.
+    """
 
     def add_to(self, seen: Observation) -> Observation:
         """Add what came in since the last reading, and forget it."""
         ...
 
     def take(self, asks: tuple[Ask, ...]) -> None:
-        """Take what the gates want done at present, in place of what they wanted before; leave out what is not known here."""
+        """Take what the gates want done at present.
+
+        It comes in place of what they wanted before; asks that are not known here are left out.
+        """
         ...
 
     def enter(self) -> None:

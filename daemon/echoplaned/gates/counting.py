@@ -1,4 +1,7 @@
-"""Running totals to counts of an interval, without the probes that the gates made themselves."""
+"""Request counts of an interval, from running totals.
+
+The probes that the gates made themselves are taken off.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,16 @@ OWED_FOR_S = 10.0
 
 @dataclass(slots=True)
 class _OwedProbes:
-    """Probes that a source will count, or has counted, and that are not traffic; taken off as soon as such counts come."""
+    """Probes of ours that a source's counts hold or will hold.
+
+    They are not traffic, and are taken off as soon as such counts come.
+
+    Attributes:
+        arrivals: probes that are still to be taken off the arrivals.
+        ok: probes that are still to be taken off the good answers; below 0 where too many were.
+        failed: probes that are still to be taken off the errors.
+        last_s: when the last probe went out, seconds since the epoch.
+    """
 
     arrivals: int = 0
     ok: int = 0
@@ -39,7 +51,9 @@ class _OwedProbes:
 
 
 class TotalsReader:
-    """Reads what each source has counted since the last reading, for the two versions of a rollout.
+    """Reads what each source has counted since the last reading.
+
+    It does so for the two versions of a rollout.
 
     Args:
         sources: by name.
@@ -77,20 +91,26 @@ class TotalsReader:
         return tuple((name, self._read(name, source, now_s)) for name, source in self._sources.items())
 
     def probe_sent(self, version: VersionKey, now_s: float) -> None:
-        """A probe goes out; it will be counted as an arrival and, as is usual, as a good answer."""
+        """Note that a probe goes out.
+
+        It will be counted as an arrival and, as is usual, as a good answer.
+        """
         for owed in self._owed_probes_of(version):
             owed.arrivals += 1
             owed.ok += 1
             owed.last_s = now_s
 
     def probe_failed(self, version: VersionKey) -> None:
-        """The probe that went out last was no good answer after all."""
+        """Note that the last probe was no good answer after all."""
         for owed in self._owed_probes_of(version):
             owed.ok -= 1
             owed.failed += 1
 
     def probe_refused(self, version: VersionKey) -> None:
-        """The probe that went out last found no room: it is no answer, and no error either."""
+        """Note that the last probe found no room.
+
+        It is no answer, and no error either.
+        """
         for owed in self._owed_probes_of(version):
             owed.ok -= 1
 
@@ -126,7 +146,10 @@ class CountingOptions:
 
 
 class CountsCollector:
-    """Gathers request counts, which every gate may use, and says what the engines do not count."""
+    """Gathers request counts, which every gate may use.
+
+    It also says what the engines do not count.
+    """
 
     def __init__(
         self,
@@ -188,11 +211,17 @@ class CountsCollector:
         return replace(seen, intervals=tuple(intervals.items()), lacks=self._lacks(), left_out=left_out)
 
     def probe_unreached(self, version: VersionKey) -> None:
-        """A probe of ours found no connection to a version: clients may report the same without a counterpart."""
+        """Note that a probe of ours found no connection to a version.
+
+        Clients may report the same without a counterpart.
+        """
         self._claim_audit = self._claim_audit.unreached(self._clock(), new=version == self._versions[0])
 
     def versions_to_reach(self) -> tuple[VersionKey, ...]:
-        """Return the versions of which clients report errors that no worker counted: can they be reached at all?"""
+        """Return the versions whose connections are to be tried.
+
+        Clients report errors of them that no worker counted: can they be reached at all?
+        """
         accounts = zip(self._versions, (self._claim_audit.new, self._claim_audit.old), strict=True)
         return tuple(key for key, account in accounts if account.waiting_errors and not self.left_out)
 
@@ -254,7 +283,10 @@ class CountsCollector:
 
 
 def _without_probes(counts: RequestCounts, owed: _OwedProbes, now_s: float) -> RequestCounts:
-    """Take off the probes that these counts can hold; what is left is owed by the next ones."""
+    """Take off the probes that these counts can hold.
+
+    What is left is owed by the next ones.
+    """
     if now_s - owed.last_s > OWED_FOR_S:
         owed.arrivals = owed.ok = owed.failed = 0
     arrivals = min(owed.arrivals, counts.arrivals)

@@ -1,11 +1,14 @@
-"""The list of gates over one rollout: everything that is known, and what it means. Pure, so it runs in any thread."""
+"""The list of gates over one rollout, evaluated without side effects.
+
+It has everything that is known, and what it means. Pure, so it runs in any thread.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.gates.codes import Code
 from echoplaned.gates.gate import Ask, Gate, JudgeContext, Judgement, JudgeProbes, Lack, Need, Observation, Start
 from echoplaned.gates.window import Window
@@ -22,11 +25,11 @@ _MISSING = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GateRecord(Generic[EvidenceT]):
-    """A gate and what it knows of a rollout.
+    """One gate with its evidence of a rollout.
 
     Attributes:
-        gate: which.
-        evidence: its own.
+        gate: the gate.
+        evidence: the gate's own evidence.
     """
 
     gate: Gate[EvidenceT]
@@ -55,7 +58,7 @@ class RolloutEvidence:
     """All that is known of a rollout.
 
     Attributes:
-        window: to which the gates' counts belong.
+        window: the window to which the gates' counts belong.
         records: one a gate that has a say in this rollout, in the order of the list.
         lacks: what the versions' engines did not report at the last observation.
     """
@@ -79,7 +82,10 @@ class GateResults:
 
 
 def begin(gates: tuple[Gate[Any], ...], start: Start) -> RolloutEvidence:
-    """Begin a rollout's evidence with its first window, or with the first one after a restart."""
+    """Begin a rollout's evidence with a window.
+
+    It is the rollout's first one, or the first one after a restart.
+    """
     begun = ((gate, gate.begin(start)) for gate in gates)
     return RolloutEvidence(
         start.window, tuple(GateRecord(gate, evidence) for gate, evidence in begun if evidence is not None)
@@ -113,7 +119,10 @@ def weigh(evidence: RolloutEvidence, now_s: float) -> GateResults:
 
 
 def hold_uncounted(said: Judgement, lack: Lack) -> Judgement:
-    """Let a version that fails by what clients alone report be held instead: their word proves nothing that nobody of ours counted."""
+    """Turn a failure by clients' reports alone into a hold.
+
+    Their word proves nothing that nobody of ours counted.
+    """
     verdict = said.verdict
     if verdict is None or verdict.verdict is not GateVerdict.FAIL:
         return said
@@ -127,7 +136,10 @@ def hold_uncounted(said: Judgement, lack: Lack) -> Judgement:
 
 
 def abstain(gate: str, lack: Lack) -> Judgement:
-    """Have no say for want of a source, and say so. Paired probes have one then: what nobody can see must not pass unseen."""
+    """Return the judgement of a gate that lacks a source.
+
+    It has no say, and says so. Paired probes have one then: what nobody can see must not pass unseen.
+    """
     text = (
         f"the gate {gate} abstains: the engines of version {lack.version} {_MISSING[lack.need]}; paired probes decide"
     )

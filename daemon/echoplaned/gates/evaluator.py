@@ -1,4 +1,6 @@
-"""One rollout under judgement: its evidence, and the tasks that gather it, weigh it and report verdicts.
+"""The evaluator of one rollout: its evidence, and its tasks.
+
+The tasks gather the evidence, weigh it and report verdicts.
 
 What is read from the world is read on the event loop; what it means is computed in a thread, in the order in which it was read.
 """
@@ -17,7 +19,8 @@ from typing import Any, Protocol, TypeVar
 from echoplaned.core.effects import EvaluateGates
 from echoplaned.core.events import GatesJudged
 from echoplaned.core.names import model_name
-from echoplaned.core.state import GateVerdict, Model, Phase, Rollout, State, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Phase, Rollout, Verdict
+from echoplaned.core.state import Model, State
 from echoplaned.gates import evaluation
 from echoplaned.gates.collector import Collector, RolloutContext
 from echoplaned.gates.counting import CountsCollector
@@ -51,7 +54,10 @@ class GateList(Protocol):
         ...
 
     def open(self, context: RolloutContext) -> tuple[CountsCollector, tuple[Collector, ...]]:
-        """Return what counts a rollout's requests, and what gathers the rest of its evidence."""
+        """Return the collectors of a rollout.
+
+        The first counts its requests, the others gather the rest of its evidence.
+        """
         ...
 
 
@@ -78,7 +84,9 @@ class GateDependencies:
 
 
 class RolloutEvaluator:
-    """Judges one rollout until it is over. Use it from the loop's thread only.
+    """Judges one rollout until it is over.
+
+    Use it from the loop's thread only.
 
     Args:
         dependencies: what it uses of the daemon.
@@ -130,7 +138,10 @@ class RolloutEvaluator:
         )
 
     def enter(self, rollout: Rollout) -> None:
-        """Judge the rollout's present window from now on; one that is judged already is gone on with."""
+        """Judge the rollout's present window from now on.
+
+        One that is judged already is gone on with.
+        """
         self.rollout = rollout
         if self._entered != (rollout.stage, rollout.evidence_window):
             self._enter(rollout)
@@ -177,7 +188,9 @@ class RolloutEvaluator:
         )
 
     def _broke(self, error: BaseException) -> None:
-        """Report that a task broke: a judge that is gone must not look like one that has nothing to say.
+        """Report that a task ended with an exception.
+
+        A judge that is gone must not look like one that has nothing to say.
 
         The loop holds the stage and asks again later. Where it does not ask, between two stages, judging goes on after an interval.
         """
@@ -202,7 +215,10 @@ class RolloutEvaluator:
                 return
 
     async def _interval(self) -> None:
-        """Return at the end of an interval, or sooner when something came that may decide the window."""
+        """Wait until an interval is over, or until there is news.
+
+        News is something that may decide the window.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._dependencies.interval_s):
                 await self._news.wait()
@@ -211,7 +227,10 @@ class RolloutEvaluator:
     # --- one interval ---
 
     async def _tick(self) -> bool:
-        """Read, weigh, save and report; False when the rollout is not to be judged any more."""
+        """Read, weigh, save and report.
+
+        Returns False when the rollout is not to be judged any more.
+        """
         current = self._current()
         if current is None:
             return False
@@ -285,7 +304,10 @@ class RolloutEvaluator:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, given)
 
     def _is_judged(self, evidence: RolloutEvidence) -> bool:
-        """Whether the evidence's window is the rollout's present one, and that is one to be judged."""
+        """Whether the evidence's window is the one to be judged now.
+
+        It is the rollout's present one, and that is one to be judged.
+        """
         current = self._current()
         if current is None:
             return False
@@ -293,7 +315,10 @@ class RolloutEvaluator:
         return rollout.phase in JUDGED and (rollout.stage, rollout.evidence_window) == (window.stage, window.number)
 
     def _current(self) -> tuple[Model, Rollout] | None:
-        """Return the model and the rollout as they are now; None if it is over, or on its way back."""
+        """Return the model and the rollout as they are now.
+
+        None if the rollout is over, or on its way back.
+        """
         model = self._dependencies.latest_state().models.get(self.rollout.model)
         rollout = model.rollout if model is not None else None
         if model is None or rollout is None or rollout.rollout_id != self.rollout.rollout_id:
@@ -307,12 +332,18 @@ class RolloutEvaluator:
 
 
 def _is_kept(step: Step) -> bool:
-    """Whether a step that a gate broke on is tried again: a window has to be entered, an observation may be left out."""
+    """Whether a step that a gate broke on is tried again.
+
+    A window has to be entered, an observation may be left out.
+    """
     return not isinstance(step, Observation)
 
 
 def _acknowledged_weight(model: Model, rollout: Rollout) -> float | None:
-    """Return the new version's share of the weights if every subscriber that is not stale has the newest routes."""
+    """Return the new version's acknowledged share of the weights.
+
+    None unless every subscriber that is not stale has the newest routes.
+    """
     routes, progress = model.routes, model.progress
     if routes is None or not progress.acknowledged or progress.epoch < routes.epoch:
         return None

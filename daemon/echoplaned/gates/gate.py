@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
-from echoplaned.core.state import Model, Rollout, Verdict
+from echoplaned.core.rollout_state import Rollout, Verdict
+from echoplaned.core.state import Model
 from echoplaned.gates.statistics.pairs import PairOutcome
 from echoplaned.gates.window import Window
 from echoplaned.ports.request_counts import Interval
@@ -65,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """With what a rollout's evidence begins.
+    """What a rollout's evidence begins with.
 
     Attributes:
         window: the first one, or the first after a restart.
@@ -125,7 +126,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Something that a gate wants done. Each collector takes the types that it knows.
+    """Something that a gate wants done.
+
+    Each collector takes the types that it knows.
 
     Attributes:
         decides: whether it serves the window's verdict alone, so that it is void where that is clear or not asked for.
@@ -136,14 +139,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class JudgeProbes(Ask):
-    """Paired probes shall have a say in this window; asked by a gate of those after it in the list."""
+    """Asks that paired probes have a say in this window.
+
+    It is asked by a gate of those after it in the list.
+    """
 
     decides: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
 class MakePairs(Ask):
-    """Further paired probes are to be made.
+    """Asks for further paired probes.
 
     Attributes:
         row: pairs that the new version has answered in a row.
@@ -187,7 +193,10 @@ class Judgement:
 
 
 class Gate(Protocol[EvidenceT]):
-    """One gate. Its evidence lasts for the whole rollout and is never changed in place."""
+    """One gate, which judges a rollout by its evidence.
+
+    Its evidence lasts for the whole rollout and is never changed in place.
+    """
 
     @property
     def name(self) -> str:
@@ -195,11 +204,17 @@ class Gate(Protocol[EvidenceT]):
         ...
 
     def needs(self) -> frozenset[Need]:
-        """Return what it cannot judge without; where any of it is missing, the gate abstains."""
+        """Return what the gate cannot judge without.
+
+        Where any of it is missing, the gate abstains.
+        """
         ...
 
     def begin(self, start: Start) -> EvidenceT | None:
-        """Begin a rollout's evidence with its first window; None: the gate has no say in this rollout."""
+        """Begin a rollout's evidence with its first window.
+
+        None: the gate has no say in this rollout.
+        """
         ...
 
     def enter(self, evidence: EvidenceT, window: Window) -> EvidenceT:
@@ -221,10 +236,16 @@ class EvidenceUnreadableError(ValueError):
 
 @runtime_checkable
 class PersistentGate(Gate[EvidenceT], Protocol[EvidenceT]):
-    """A gate whose evidence outlives the daemon. There is one file a rollout, so the list has at most one such gate."""
+    """A gate whose evidence outlives the daemon.
+
+    There is one file a rollout, so the list has at most one such gate.
+    """
 
     def durable(self, evidence: EvidenceT) -> object:
-        """Return the part that outlives the daemon; the same object as long as it is unchanged."""
+        """Return the part of the evidence that outlives the daemon.
+
+        It is the same object as long as it is unchanged.
+        """
         ...
 
     def encode(self, evidence: EvidenceT) -> bytes:

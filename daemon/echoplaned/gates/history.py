@@ -1,4 +1,7 @@
-"""What the workers had counted a while ago: where the audit of a rollout begins."""
+"""What the workers had counted a while ago.
+
+There the audit of a rollout's claims begins.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,11 @@ class CountHistory:
 
     @property
     def complete_from_s(self) -> float:
-        """From when on it reaches back as far as a report can: claims from before that are of requests that nobody watched."""
+        """The time from which on the history covers every report.
+
+        From then on it reaches back as far as a report can: claims from before that are of requests that nobody
+        watched. In seconds since the epoch.
+        """
         return self._began_s + SLACK_S
 
     async def run(self) -> None:
@@ -53,7 +60,9 @@ class CountHistory:
             self._samples.popleft()
 
     def claimable(self, version: VersionKey, now: RequestCounts) -> RequestCounts:
-        """Return what of the totals up to now may still be reported: counts since then, with what was under way as arrivals.
+        """Return what of the totals up to now may still be reported.
+
+        It has the counts since ``SLACK_S`` ago, with what was under way then as arrivals.
 
         Of a worker that an earlier daemon started, the first sample tells what was under way when this one began to watch it.
         """

@@ -1,4 +1,7 @@
-"""Gate evidence that outlives the daemon: it is written before any verdict that rests on it is reported."""
+"""Gate evidence that outlives the daemon.
+
+It is written before any verdict that rests on it is reported.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _log = structlog.get_logger(__name__)
 
 
 class EvidencePersistence:
-    """One rollout's evidence in a store. Blocking but for ``is_saved``; one call at a time.
+    """One rollout's evidence in a store.
+
+    Blocking but for ``is_saved``; one call at a time.
 
     Args:
         store: where it is written; None: nowhere.
@@ -32,7 +37,10 @@ class EvidencePersistence:
         self._writing = Lock()
 
     def restore(self, evidence: RolloutEvidence) -> RolloutEvidence:
-        """Return evidence that has just begun with what an earlier daemon wrote, where that can be read."""
+        """Return begun evidence with what an earlier daemon wrote.
+
+        Where that cannot be read, the evidence is returned as it is.
+        """
         record = _persistent(evidence)
         if self._store is None or record is None:
             return evidence
@@ -82,7 +90,10 @@ class EvidencePersistence:
 
 
 def persistent_gates(evidence: RolloutEvidence) -> frozenset[str]:
-    """Return the names of gates whose verdicts rest on evidence that has to be written first."""
+    """Return the names of gates whose evidence has to be written first.
+
+    Their verdicts rest on it.
+    """
     record = _persistent(evidence)
     return frozenset() if record is None else frozenset({record.gate.name})
 

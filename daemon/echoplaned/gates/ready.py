@@ -1,4 +1,7 @@
-"""Which engines of a rollout's two versions can be asked, and how long an answer is waited for."""
+"""The engines of a rollout's two versions that can be asked.
+
+It also says how long an answer is waited for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.state import Instance, InstanceState, Model, Rollout, Version
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Instance, InstanceState, Model, Version
 from echoplaned.ports.probing import ProbeOutcome
 from echoplaned.ports.scoring import ScoreOutcome
 
@@ -17,7 +21,12 @@ OutcomeT = TypeVar("OutcomeT", ProbeOutcome, ScoreOutcome)
 
 @dataclass(frozen=True, slots=True)
 class ReadyVersion:
-    """A version and its engines that can be asked; at least one."""
+    """A version with at least one engine that can be asked.
+
+    Attributes:
+        version: the version.
+        instances: its instances that are READY and have an address; at least one.
+    """
 
     version: Version
     instances: tuple[Instance, ...]

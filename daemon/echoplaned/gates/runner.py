@@ -1,4 +1,7 @@
-"""The port ``Gates``: an evaluator a rollout, over the list of gates."""
+"""Implements the port ``Gates``: one evaluator for each rollout.
+
+All evaluators use the same list of gates.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ THREADS = 2
 
 
 class GateRunner:
-    """Judges rollouts; implements ``ports.gates.Gates``. Use it from the loop's thread only.
+    """Judges rollouts; implements ``ports.gates.Gates``.
+
+    Use it from the loop's thread only.
 
     The evidence of a rollout lives here, in memory: over all its windows the error e-process is one. A daemon that starts again begins
     it anew (see ``statistics.error_eprocess``), but for that of persistent gates, which is written.
@@ -28,7 +33,10 @@ class GateRunner:
         self._pool: ThreadPoolExecutor | None = None
 
     def evaluate(self, effect: EvaluateGates, state: State) -> None:
-        """Judge a window until another one is asked for; a rollout that is known keeps its evidence."""
+        """Judge a window until another one is asked for.
+
+        A rollout that is known keeps its evidence.
+        """
         rollout = effect.rollout
         model = state.models.get(rollout.model)
         if model is None:
@@ -41,7 +49,10 @@ class GateRunner:
         known.enter(rollout)
 
     def end(self, rollout_id: str) -> None:
-        """Stop judging a rollout that is over, and remove what was written of it, by an earlier daemon as well."""
+        """Stop judging a rollout that is over.
+
+        What was written of it is removed, by an earlier daemon as well.
+        """
         known = self._evaluators.get(rollout_id)
         if known is not None:
             known.stop()

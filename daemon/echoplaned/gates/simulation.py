@@ -1,4 +1,6 @@
-"""Whole rollouts in virtual time: what a policy promises under a given traffic, found by trying.
+"""Whole rollouts in virtual time.
+
+They show what a policy promises under a given traffic, found by trying.
 
 The real gates run on simulated counts: Poisson arrivals, a random draw of the version for each request, load
 reports (LRS) once a second and one interval late, worker counters every interval, paired probes at the runner's pace.
@@ -14,8 +16,9 @@ from enum import StrEnum
 from random import Random
 
 from echoplaned.core.ids import VersionKey
+from echoplaned.core.rollout_state import Evidence, GateVerdict, Rollout, Verdict
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import Evidence, GateVerdict, Model, Rollout, Verdict
+from echoplaned.core.state import Model
 from echoplaned.gates import evaluation
 from echoplaned.gates.claim_audit import ClaimAudit
 from echoplaned.gates.clients.collector import ClientsCollector
@@ -61,11 +64,20 @@ class FalseReporters:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTraffic:
-    """What clients send and how the versions answer; probabilities of an error for each request.
+    """What clients send in a simulation, and how the versions answer.
 
-    ``rate_per_s``: of the model, both versions. ``client_errors``: errors are the callers' own (INVALID_ARGUMENT). ``reachable``: the
-    new version accepts connections; else its share is seen by nobody. ``probes_fail_new``, ``probes_fail_old``: for each probe.
-    ``share_factor``: real share of the new version by its weight. ``false_reporters``: who reports beside those who send.
+    Errors are drawn for each request or probe with the given probability.
+
+    Attributes:
+        rate_per_s: requests a second of the model, both versions; 0: no traffic.
+        new_error: probability of an error of the new version, for each request, in [0, 1].
+        old_error: probability of an error of the old version, for each request, in [0, 1].
+        client_errors: whether errors are the callers' own (INVALID_ARGUMENT).
+        reachable: whether the new version accepts connections; else its share is seen by nobody.
+        probes_fail_new: probability that the new version fails a probe, in [0, 1].
+        probes_fail_old: probability that the old version fails a probe, in [0, 1].
+        share_factor: real share of the new version by its weight; 1: as the weights say.
+        false_reporters: who reports beside those who send; None: nobody.
     """
 
     rate_per_s: float
@@ -89,10 +101,17 @@ class SimulationEnding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SimulationOutcome:
-    """The end of a simulated rollout. ``stage``: the last one, from 1. ``new_requests``: live requests that the new version answered.
+    """The end of a simulated rollout.
 
-    ``probe_stages``: stages whose errors were judged by probes. ``failed``: the verdict that failed.
-    ``durations_s``: of the stages that passed. ``left_out``: why load reports were not believed in the end; empty: they were.
+    Attributes:
+        ending: how it ended.
+        stage: the last stage, from 1.
+        time_s: virtual time from its begin to its end, in seconds.
+        new_requests: live requests that the new version answered.
+        probe_stages: stages whose errors were judged by probes.
+        durations_s: durations of the stages that passed, in seconds.
+        failed: the verdict that failed; None: none did.
+        left_out: why load reports were not believed in the end; empty: they were.
     """
 
     ending: SimulationEnding
@@ -113,7 +132,16 @@ def simulate(
     interval_s: float = 0.5,
     last_stage: int | None = None,
 ) -> SimulationOutcome:
-    """Run one rollout; ``last_stage``: stop there (its expiry is the end), for questions about early stages only."""
+    """Run one rollout in virtual time.
+
+    Args:
+        policy: the rollout's policy.
+        traffic: what clients send, and how the versions answer.
+        random: source of all randomness.
+        interval_s: time between two verdicts, in seconds.
+        last_stage: the stage to stop at, from 1 (its expiry is the end), for questions about early stages only;
+            None: the policy's last one.
+    """
     run = _Run(policy, traffic, random, interval_s)
     for stage in range(1, (last_stage or len(policy.stages_percent)) + 1):
         ending = run.stage(stage)
@@ -123,7 +151,10 @@ def simulate(
 
 
 class _Reports:
-    """What clients have reported so far, each for itself: one that sends, and false_reporters (the port ``ClientSource``)."""
+    """What each client has reported so far (the port ``ClientSource``).
+
+    There is one client that sends, and the false reporters.
+    """
 
     def __init__(self, false_reporters: FalseReporters | None) -> None:
         self._false_reporters = false_reporters
@@ -137,11 +168,14 @@ class _Reports:
         return self._reported[version]
 
     def route_only_clients(self, model: str) -> frozenset[Caller]:
-        """Return everybody: false_reporters have opened a stream of routes as well."""
+        """Return everybody: false reporters have opened route streams as well."""
         return frozenset(reporter.caller for reported in self._reported.values() for reporter in reported)
 
     def take(self, now_s: float, sent: Interval, counted: Interval) -> Interval:
-        """Take a report of what was sent and what false_reporters add; return what is shown of all that was reported so far."""
+        """Take a report of what was sent and what false reporters add.
+
+        Returns what is shown of all that was reported so far.
+        """
         claims = sent
         self._tell(self._honest, sent)
         false_reporters = self._false_reporters
@@ -161,7 +195,10 @@ class _Reports:
 
 
 def _lie(false_reporters: FalseReporters, span_s: float) -> Interval:
-    """Return what one of the false_reporters reports for a span: its part of all that is made up, rounded up."""
+    """Return what one of the false reporters reports for a span.
+
+    It is its part of all that is made up, rounded up.
+    """
     errors, new, old = (
         math.ceil(rate * span_s / false_reporters.nodes)
         for rate in (false_reporters.new_errors_per_s, false_reporters.new_ok_per_s, false_reporters.old_ok_per_s)

@@ -1,4 +1,7 @@
-"""What each source of request counts has counted over a rollout, and whether it went silent."""
+"""What each source of request counts has counted over a rollout.
+
+It also says whether a source went silent.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ STALE_AFTER_REQUESTS = 10
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """One source over a rollout.
+    """One source's counts over a rollout.
 
     Attributes:
-        source: which.
+        source: the source.
         total: its counts in the window.
-        last_s: when it last counted a request.
+        last_s: when it last counted a request, seconds since the epoch; before the first one the begin of the evidence.
         elsewhere: requests that other sources counted since.
     """
 
@@ -34,13 +37,19 @@ class SourceRecord:
         return self.source.reporting
 
     def is_stale(self, now_s: float) -> bool:
-        """Whether it is silent while it should report. What callers tell may end when they please, and nothing waits for it."""
+        """Whether the source is silent while it should report.
+
+        What callers report may end when they please, and nothing waits for it.
+        """
         if self.source.routed:
             return False
         return self.reporting and now_s - self.last_s > STALE_AFTER_S and self.elsewhere >= STALE_AFTER_REQUESTS
 
     def observe(self, seen: Observation, need: Need) -> SourceRecord:
-        """Add what an interval brought, unless the source does not count what is needed of it, or is not believed."""
+        """Add what an interval brought.
+
+        It is left out where the source does not count what is needed of it, or is not believed.
+        """
         if seen.lacks_from(self.source.name, need) or seen.why_left_out(self.source.name):
             return replace(self, source=replace(self.source, reporting=False))
         interval = seen.interval(self.source.name)

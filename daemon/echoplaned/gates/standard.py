@@ -1,4 +1,7 @@
-"""The list of gates, and what gathers their evidence. The only file of this room that knows every gate by name."""
+"""The list of gates, and what gathers their evidence.
+
+The only file of this room that knows every gate by name.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,9 @@ class GateSources:
 
 
 def list_gates(text_count: int | None, *, has_traces: bool) -> tuple[Gate[Any], ...]:
-    """Return all gates. In this order: a gate knows what those before it ask for, and paired probes are asked for by others.
+    """Return all gates, in the order in which they judge.
+
+    A gate knows what those before it ask for, and paired probes are asked for by others.
 
     ``text_count``: golden texts that can be scored; None: nothing has texts scored.
     """
@@ -66,7 +71,10 @@ class StandardGates:
         self.gates = list_gates(self._text_count, has_traces=sources.traces is not None)
 
     def open(self, context: RolloutContext) -> tuple[CountsCollector, tuple[Collector, ...]]:
-        """Return what counts a rollout's requests, and what gathers the rest of its evidence."""
+        """Return the collectors of a rollout.
+
+        The first counts its requests, the others gather the rest of its evidence.
+        """
         given = self._sources
         counts = CountsCollector(given.totals, given.engines, given.counting, context)
         others: list[Collector] = [ProbeCollector(given.prober, counts, context, given.reaches)]

@@ -14,13 +14,13 @@ policy's alpha, beside the error gate's own."""
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A span of one stage under one set of weights.
+    """A span of one rollout stage under one set of weights.
 
     Attributes:
-        policy: the rollout's.
-        stage: from 1.
-        number: counts the windows of the rollout; a verdict names it.
-        began_s: seconds since the epoch, when its routes were acknowledged.
+        policy: the rollout's policy.
+        stage: number of the stage, from 1.
+        number: number of the window in the rollout; a verdict names it.
+        began_s: when its routes were acknowledged, seconds since the epoch.
         soaking: whether the last stage has passed and the old version is still kept.
     """
 
@@ -39,12 +39,15 @@ class Window:
 
     @property
     def minimum_s(self) -> float:
-        """Shortest time before it may pass."""
+        """Shortest time before the window may pass, in seconds."""
         return self.policy.stage_min_s * (2.0 if self.extended else 1.0)
 
     @property
     def nominal_share(self) -> float:
-        """The stage's share of the new version: steadier than the observed one while there are few requests."""
+        """The stage's share of the new version, in [0, 1].
+
+        It is steadier than the observed one while there are few requests.
+        """
         if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
             return 1.0
         return self.policy.stages_percent[self.stage - 1] / 100.0
@@ -56,5 +59,8 @@ class Window:
 
     @property
     def side_alpha(self) -> float:
-        """The chance with which a side gate may fail a good version over the whole rollout."""
+        """The chance that a side gate fails a good version.
+
+        It holds over the whole rollout.
+        """
         return self.policy.alpha * SIDE_GATE_PART

@@ -1,7 +1,7 @@
-"""The allocator's Python face: what a checkpoint is, how much memory it needs, where it goes, and what would fit instead.
+"""Plans for checkpoints: what one is, its memory, its devices, the alternatives.
 
-The only importer of the native module. All functions block and release the interpreter while Rust works; call them from
-a worker thread. Sizes are bytes, contexts are tokens.
+This package is the allocator's Python face and the only importer of the native module. All functions block and release the interpreter
+while Rust works; call them from a worker thread. Sizes are bytes, contexts are tokens.
 """
 
 from echoplaned.core.fit import require_fit

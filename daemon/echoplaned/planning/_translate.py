@@ -1,4 +1,4 @@
-"""The native module's exceptions, and what the file system refuses, as errors that callers may see."""
+"""Native exceptions and file-system errors as errors that callers may see."""
 
 from __future__ import annotations
 
@@ -135,9 +135,10 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], DaemonError]
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn every exception of the native module into the error that carries its reason; a mistake of its own stays one.
+    """Turn every exception of the native module into the error that has its reason.
 
-    A file that may not be looked at (its directory has no rights for this user) is told like one that cannot be read.
+    A panic of the native module stays as it is: it is a mistake of ours.
+    A file that may not be looked at (its directory has no rights for this user) is reported like one that cannot be read.
     """
     try:
         yield

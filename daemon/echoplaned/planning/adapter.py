@@ -1,4 +1,7 @@
-"""The allocator behind its port: blocking questions of doors, and the loop's questions, which are answered by events."""
+"""The allocator behind its port: the questions of doors, which block.
+
+The loop's questions come by way of the instance planner, and are answered by events.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from echoplaned.planning.checkpoints import CheckpointCache
 from echoplaned.planning.gguf import check_format, inspect_gguf
 from echoplaned.planning.hub import resolve_hub
 from echoplaned.planning.inspection import digest_facts, inspect_checkpoint
+from echoplaned.planning.listing import list_sources
 from echoplaned.planning.measuring import Meter
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sources import resolve_source
@@ -41,7 +45,10 @@ class Allocator:
         self._checkpoints = CheckpointCache()
 
     def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
-        """Read what a source's files say; every file must lie beneath the root that its directory lies in."""
+        """Read what a source's files say about the model.
+
+        Every file must lie beneath the root that the source's directory lies in.
+        """
         path = resolve_hub(resolve_source(source_uri, self._roots))
         root = next((root for root in self._roots if path.is_relative_to(os.path.realpath(root))), None)
         is_gguf = check_format(path, engine)
@@ -50,14 +57,21 @@ class Allocator:
         self._checkpoints.put(str(path), checkpoint)
         return InspectedSource(str(path), checkpoint.facts, checkpoint.default_shape.weights_format if is_gguf else "")
 
+    def list_sources(self) -> tuple[str, ...]:
+        """Return the checkpoints beneath the roots by their paths there."""
+        return list_sources(self._roots)
+
     def digest(self, found: InspectedSource, stop: Stop) -> ModelFacts:
-        """Read all of a source that was inspected, and return its facts with the digest of its content."""
+        """Read all files of an inspected source, and return its facts with the digest."""
         facts = digest_facts(found.facts, stop)
         self._checkpoints.complete(found.path, found.facts, facts)
         return facts
 
     def size(self, question: SizeQuestion, state: State) -> Plan:
-        """Plan a source that a load would refuse: its size, and why it would not be served."""
+        """Plan a source that a load would refuse.
+
+        The plan tells its size, and why it would not be served.
+        """
         path = resolve_hub(resolve_source(question.source_uri, self._roots))
         return size_source(path, question, state, self._engine_versions)
 

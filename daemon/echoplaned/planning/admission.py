@@ -1,4 +1,7 @@
-"""From a version and a state to a plan: the one way to it for loads, updates, dry runs, questions and refusals of the loop."""
+"""The one way from a version and a state to a plan.
+
+Loads, updates, dry runs, questions, and the refusals of the loop all come this way.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ from echoplaned.ports.planning import PlanQuestion, SizeQuestion
 def plan_version(
     question: PlanQuestion, state: State, *, known: Checkpoint | None, engine_versions: Mapping[str, str]
 ) -> Plan:
-    """Plan a version on the devices as a state has them. Reads the checkpoint's headers where ``known`` is None.
+    """Plan a version on the devices as a state has them.
+
+    The checkpoint's headers are read where ``known`` is None.
 
     Raises:
         DaemonError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
@@ -43,7 +48,7 @@ def plan_version(
 
 
 def size_source(path: Path, question: SizeQuestion, state: State, engine_versions: Mapping[str, str]) -> Plan:
-    """Plan a directory that no load has looked at, whether or not its engine would serve it.
+    """Plan a directory that no load has inspected, served by its engine or not.
 
     Raises:
         DaemonError: what reading and sizing raise.
@@ -64,7 +69,10 @@ def size_source(path: Path, question: SizeQuestion, state: State, engine_version
 
 
 def held_bytes(state: State, taken: Mapping[str, int]) -> dict[str, int]:
-    """Return what instances hold on each device, what others hold beyond what is kept back, and what else is taken there."""
+    """Return the bytes that are taken on each device, by device id.
+
+    They are what instances hold, what others hold beyond what is kept back, and what else is taken there (``taken``).
+    """
     return {
         device.device_id: reserved_bytes(state, device.device_id)
         + _displaced_bytes(state, device.device_id)
@@ -74,7 +82,10 @@ def held_bytes(state: State, taken: Mapping[str, int]) -> dict[str, int]:
 
 
 def foreign_memory(state: State) -> dict[str, ForeignMemory]:
-    """Return what others hold on each device where less is measured as free than what is reserved would leave."""
+    """Return what others hold on each device, where that takes reserved room.
+
+    By device id; a device is in it where less is measured as free than what is reserved would leave.
+    """
     found = {}
     for measured in state.measured:
         if _displaced_bytes(state, measured.device_id):
@@ -89,7 +100,10 @@ def _displaced_bytes(state: State, device_id: str) -> int:
 
 
 def _calibrated(engine: str, state: State, engine_versions: Mapping[str, str]) -> CalibratedConstants:
-    """Return the constants of the engine on the first device: a host has one kind of memory, and so have a node's GPUs as a rule."""
+    """Return the calibrated constants of the engine on the first device.
+
+    A host has one kind of memory, and so have a node's GPUs as a rule.
+    """
     device = state.devices[0] if state.devices else None
     key = engine_key(engine, engine_versions.get(engine, ""), device)
     return calibrate(key, samples_of(state.calibrations, key))

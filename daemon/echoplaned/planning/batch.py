@@ -1,4 +1,4 @@
-"""Many workloads of one model at once, in NumPy's arrays."""
+"""Sizes of many workloads of one model at once, in NumPy arrays."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def size_batch(
     max_concurrencies: NDArray[np.uint64],
     asked: ShapeRequest = ALL_DEFAULTS,
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Return expected and upper bytes of the fullest rank, one of each a row, as `size_model` would.
+    """Size many workloads of one model: the bytes of the fullest rank, one row each.
 
-    The columns, contiguous and of shape [n], are read in place and in parallel, without the interpreter; they stand for what ``asked``
-    says of context and sequences. A row that cannot be had holds 2**64 - 1 in both results: more than any device.
+    Returns the expected and the upper bytes, as `size_model` would. The columns, contiguous and of shape [n], are read in place and
+    in parallel, without the interpreter; they stand for what ``asked`` says of context and sequences. A row that cannot be had holds
+    2**64 - 1 in both results: more than any device.
 
     Raises:
         FieldInvalidError: the columns differ in length, or a name is unknown.

@@ -1,4 +1,4 @@
-"""What could be evicted to make room, as the state stands."""
+"""The versions that could be evicted to make room."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ _UNKNOWN_RELOAD_S = 60.0
 
 
 def candidates_of(state: State) -> tuple[EvictionCandidate, ...]:
-    """Return the versions that are ready on one device and that nobody needs at once: not serving, not pinned, not in a rollout.
+    """Return the versions that could be evicted to make room.
 
+    They are ready, on one device, and nobody needs them at once: not serving, not pinned, not in a rollout.
     Nothing is parked here: no engine says yet how soon it would wake.
     """
     return tuple(

@@ -1,4 +1,7 @@
-"""Devices that are not here: known cards by name, and others by size, for the plans of machines that one does not have."""
+"""Devices that are not here, for the plans of machines that one does not have.
+
+Known cards by name, and others by size.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ CARDS: Final[dict[str, tuple[str, int]]] = {
 
 
 def devices_of(spec: str) -> tuple[Device, ...]:
-    """Return the devices that ``NAME:COUNT`` or ``SIZE:COUNT`` stands for, for example ``h100-80g:8`` or ``80GiB:8``; one without a count.
+    """Return the devices that ``NAME:COUNT`` or ``SIZE:COUNT`` stands for.
+
+    For example ``h100-80g:8`` or ``80GiB:8``; without a count, one device.
 
     Raises:
         FieldInvalidError: it is neither a known card nor a size, or there are none or too many of it.

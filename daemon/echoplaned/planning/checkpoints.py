@@ -1,4 +1,7 @@
-"""The checkpoints that were read last, so that planning a version that was just inspected reads nothing again."""
+"""A cache of the checkpoints that were read last.
+
+With it, planning a version that was just inspected reads nothing again.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +33,19 @@ class CheckpointCache:
                 self._read.popitem(last=False)
 
     def complete(self, path: str, before: ModelFacts, facts: ModelFacts) -> None:
-        """Keep a checkpoint by its digest as well, which is known now, if it is still the one that was inspected."""
+        """Keep a checkpoint by its digest as well, which has become known.
+
+        Nothing is kept unless the checkpoint is still the one that was inspected.
+        """
         with self._lock:
             checkpoint = self._read.get((path, before.digest))
         if checkpoint is not None and checkpoint.facts == before:
             self.put(path, replace(checkpoint, facts=facts))
 
     def get(self, spec: VersionSpec) -> Checkpoint | None:
-        """Return a version's checkpoint as it was when its content had the version's digest; None: it is not kept."""
+        """Return a version's checkpoint as it was when its content had the digest.
+
+        None: it is not kept.
+        """
         with self._lock:
             return self._read.get((spec.source_path, spec.digest))

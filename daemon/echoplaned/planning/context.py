@@ -1,4 +1,4 @@
-"""The longest context that fits, where nobody asked for one."""
+"""The longest context that fits, chosen where nobody asked for one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ STEP_TOKENS: Final = 256
 def choose_context(
     longest: SizedModel, least: int, size: Callable[[int], SizedModel], fits: Callable[[SizedModel], bool]
 ) -> SizedModel:
-    """Return a model with the longest context that fits; with the shortest that may be chosen where none does.
+    """Return a model with the longest context that fits.
+
+    Where none fits, it has the shortest context that may be chosen.
 
     Args:
         longest: with all that the checkpoint allows.

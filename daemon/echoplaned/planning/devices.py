@@ -1,4 +1,7 @@
-"""The places of this host that can hold models: NVIDIA GPUs where there are any, else the host's memory."""
+"""The devices of this host that can hold models.
+
+NVIDIA GPUs where there are any, else the host's memory.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,18 @@ def find_devices(*, host_memory_bytes: int | None = None) -> tuple[Device, ...]:
 
 
 def host_device(memory_bytes: int | None = None) -> Device:
-    """Return host memory as a device: physical memory, or less where the process's cgroups allow less."""
+    """Return the host's memory as a device.
+
+    Its capacity is physical memory, or less where the process's cgroups allow less.
+    """
     capacity = _host_memory_bytes() if memory_bytes is None else memory_bytes
     return Device(HOST_DEVICE_ID, "host", "host memory", capacity, reserve_bytes(capacity), host_isa())
 
 
 def host_isa(environment: Mapping[str, str] | None = None, cpuinfo: Path = _CPUINFO) -> CpuIsa:
-    """Return what the engine's matrix library would compute with on this host, by the CPU's flags; UNKNOWN without such a file.
+    """Return the instruction set that the engine's matrix library would use here.
+
+    It is told by the CPU's flags; UNKNOWN without such a file.
 
     Args:
         environment: of the process that the library would be in; this one's where None.
@@ -62,12 +70,18 @@ def reserve_bytes(capacity_bytes: int) -> int:
 
 
 def _host_memory_bytes() -> int:
-    """Return physical memory or the tightest limit of the process's cgroups and their parents."""
+    """Return physical memory, or the tightest cgroup limit where that is less.
+
+    The limits are those of the process's cgroups and of their parents.
+    """
     return min([int(psutil.virtual_memory().total), *MemoryFiles().limits()])
 
 
 def cgroup_limits(root: Path, membership: Path) -> list[int]:
-    """Return the memory limits of the process's cgroups and of every parent, in bytes; empty where there are none."""
+    """Return the memory limits of the process's cgroups and their parents, in bytes.
+
+    Empty where there are none.
+    """
     return MemoryFiles(root, membership).limits()
 
 
@@ -86,7 +100,10 @@ def nvml() -> Iterator[bool]:
 
 
 def _gpus() -> tuple[Device, ...]:
-    """Return the GPUs that NVML knows, in its order; empty without a driver or without GPUs."""
+    """Return the GPUs that NVML knows, in its order.
+
+    Empty without a driver or without GPUs.
+    """
     with nvml() as works:
         try:
             return tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())) if works else ()
@@ -95,7 +112,7 @@ def _gpus() -> tuple[Device, ...]:
 
 
 def _gpu(index: int) -> Device:
-    """Describe one GPU."""
+    """Return one GPU as a device."""
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     capacity = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     name = str(pynvml.nvmlDeviceGetName(handle))

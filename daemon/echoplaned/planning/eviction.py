@@ -1,4 +1,6 @@
-"""Which models leave memory when another one needs it. Bytes are bytes, times are seconds; the clock is the caller's.
+"""Which models leave memory when another one needs it.
+
+Bytes are bytes, times are seconds; the clock is the caller's.
 
 A model is worth what its absence would cost: expected uses per second times the seconds of its reload. Those go that are worth
 least together and free enough. A serving or pinned model never goes, nor one that came a moment ago, and a newcomer that is not
@@ -19,7 +21,16 @@ DEFAULT_HALF_LIFE_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A model in memory. ``reload_s``: seconds to bring it back. ``since_s``: when it came, on the caller's clock."""
+    """A model in memory.
+
+    Attributes:
+        model_id: unique name.
+        bytes: memory that its eviction frees.
+        reload_s: seconds to bring it back.
+        since_s: when it came, seconds on the caller's clock.
+        pinned: whether a caller said that it stays; such a model never goes.
+        serving: whether it answers requests now; such a model never goes.
+    """
 
     model_id: str
     bytes: int
@@ -31,10 +42,13 @@ class Resident:
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A model that wants room.
+    """A model that needs room in memory.
 
-    ``lacking_bytes``: what it needs beyond what is free. ``reload_s``: seconds of its load. ``required``: a caller asked for it,
-    so it comes in whatever it is worth.
+    Attributes:
+        model_id: its name.
+        lacking_bytes: what it needs beyond what is free, bytes.
+        reload_s: seconds of its load.
+        required: whether a caller asked for it, so that it comes in whatever it is worth.
     """
 
     model_id: str
@@ -45,7 +59,12 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class EvictionRules:
-    """``min_residency_s``: who came less than this ago stays. ``advantage``: a newcomer's worth by that of its victims, >= 1."""
+    """What keeps two models from pushing each other out in turn.
+
+    Attributes:
+        min_residency_s: seconds; who came less than this ago stays.
+        advantage: how many times the worth of those it pushes out a newcomer that is not required must have; at least 1.
+    """
 
     min_residency_s: float = 60.0
     advantage: float = 1.2
@@ -53,13 +72,13 @@ class EvictionRules:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """What was decided.
+    """The decision which models leave for a newcomer.
 
     Attributes:
-        model_ids: who goes, the least valuable first; None: nobody, and the newcomer has no room.
-        cost: expected seconds of reload per second while they are away.
+        model_ids: models that leave, the least valuable first; None: none may, and the newcomer has no room.
+        cost: expected seconds of reload per second while they are away, at least 0.
         worth: the same of a newcomer that was refused as worth too little; else 0.
-        missing_bytes: what would be missing even if all went that may; else 0.
+        missing_bytes: bytes that would be missing even if all left that may; else 0.
     """
 
     model_ids: tuple[str, ...] | None
@@ -69,12 +88,19 @@ class Eviction:
 
 
 class Usage:
-    """How often each model is used, forgotten over four horizons (1, 8, 64 and 512 half-lives) side by side."""
+    """How often each model is used, counted over four decaying horizons side by side.
+
+    The horizons are 1, 8, 64 and 512 half-lives.
+    """
 
     __slots__ = ("_native",)
 
     def __init__(self, half_life_s: float = DEFAULT_HALF_LIFE_S) -> None:
-        """Start with nothing seen. ``half_life_s``: of the shortest horizon."""
+        """Start with no uses counted.
+
+        Args:
+            half_life_s: half-life of the shortest horizon, seconds.
+        """
         self._native = _allocator.Usage(_ms(half_life_s))
 
     def record(self, model_id: str, *, now_s: float, uses: int = 1) -> None:
@@ -92,7 +118,7 @@ class Usage:
     def choose(
         self, residents: Iterable[Resident], newcomer: Newcomer, *, now_s: float, rules: EvictionRules = EvictionRules()
     ) -> Eviction:
-        """Choose who goes for a newcomer.
+        """Choose the models that leave for a newcomer.
 
         Raises:
             FieldInvalidError: two residents of one name, or an advantage that is no number from 1.

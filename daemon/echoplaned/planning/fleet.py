@@ -1,4 +1,7 @@
-"""What a machine of equal devices could serve of one model: for each split, how many replicas, and at which context."""
+"""What a machine of equal devices could serve of one model.
+
+For each split: how many replicas, and at which context.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ _SPLIT_OPTION = "tensor_parallel"
 
 @dataclass(frozen=True, slots=True)
 class FleetOption:
-    """One way to use the devices.
+    """One way to use equal devices for one model.
 
     Attributes:
-        ranks: devices that share one instance.
+        ranks: devices that share one instance, a power of 2.
         replicas: instances that all devices hold together; 0 where one does not fit at any context.
-        weights_bytes: of one rank.
+        weights_bytes: weights of one rank, bytes.
         max_concurrency: sequences at once that ``context_length`` is for.
-        context_length: longest at that concurrency; 0: none.
-        full_context_length: what was asked for, or the checkpoint's longest.
-        full_context_concurrency: most sequences at it; 0: none.
+        context_length: longest context at that concurrency, tokens; 0: none.
+        full_context_length: context that was asked for, or the checkpoint's longest, tokens.
+        full_context_concurrency: most sequences at that context; 0: none.
         refusal: why the engine does not split like this; empty where it does.
     """
 
@@ -42,7 +45,9 @@ class FleetOption:
 
 
 def fit_fleet(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> tuple[FleetOption, ...]:
-    """Return one option a split: one device an instance, two, four ... as many as there are.
+    """Return one option for each number of devices that share an instance.
+
+    The numbers are 1, 2, 4 ... as many as there are.
 
     Raises:
         DaemonError: what sizing an unsplit model raises.
@@ -52,7 +57,10 @@ def fit_fleet(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeR
 
 
 def _splits(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> Iterator[int]:
-    """Yield the powers of two up to the number of devices; 1 alone for an engine that serves on one device."""
+    """Yield the powers of two up to the number of devices.
+
+    1 alone for an engine that serves on one device.
+    """
     kind = find_kind(shape.engine or checkpoint.default_shape.engine)
     ranks = 1
     while ranks <= len(devices):

@@ -1,4 +1,4 @@
-"""GGUF files as the sources of versions: which engines read them, and which files one is."""
+"""GGUF files as the sources of versions: who reads them, which files one is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_gguf(path: Path) -> bool:
 
 
 def check_format(path: Path, engine: str) -> bool:
-    """Check that an engine reads a source's format; whether that is GGUF.
+    """Check that an engine reads a source's format; return whether that is GGUF.
 
     Raises:
         SourceUnsupportedError: it does not.
@@ -48,7 +48,9 @@ def check_format(path: Path, engine: str) -> bool:
 
 
 def inspect_gguf(path: Path, *, allowed_root: Path | None = None, with_digest: bool = True) -> Checkpoint:
-    """Read what a GGUF file says, with its parts where it is split; without the digest its header alone is read.
+    """Read what a GGUF file says, with its parts where it is split.
+
+    Without the digest its header alone is read.
 
     Raises:
         DaemonError: as `echoplaned.planning.survey_model` and `digest_facts` say.

@@ -22,7 +22,12 @@ _DROPPED: Final = ("active_file", "inactive_file", "slab_reclaimable")
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A part of the host's memory that has a limit of its own, and what is free within it."""
+    """A part of the host's memory that has a limit of its own.
+
+    Attributes:
+        total_bytes: physical memory, or the cgroup's limit, bytes.
+        free_bytes: what is free within it, or can be had at once, bytes; at least 0.
+    """
 
     total_bytes: int
     free_bytes: int
@@ -30,18 +35,21 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFiles:
-    """Where the kernel tells of memory.
+    """Where the kernel's files about memory are.
 
     Attributes:
-        root: where cgroups are mounted.
-        membership: which of them this process is in.
+        root: the directory where cgroups are mounted.
+        membership: the file that says which cgroups this process is in.
     """
 
     root: Path = field(default=_CGROUP_ROOT)
     membership: Path = field(default=_CGROUP_SELF)
 
     def limits(self) -> list[int]:
-        """Return the memory limits of this process's cgroups and of every parent, in bytes; empty where there are none."""
+        """Return the memory limits of this process's cgroups and their parents, in bytes.
+
+        Empty where there are none.
+        """
         return [limit for _, _, limit in self._limited()]
 
     def tightest(self) -> Room:
@@ -52,7 +60,7 @@ class MemoryFiles:
         return min(rooms, key=lambda room: room.free_bytes)
 
     def _limited(self) -> Iterator[tuple[Path, int, int]]:
-        """Yield every cgroup with a limit: its folder, its version, and the limit in bytes."""
+        """Yield every cgroup with a limit: folder, version, and the limit in bytes."""
         try:
             lines = self.membership.read_text(encoding="utf-8").splitlines()
         except OSError:

@@ -18,7 +18,10 @@ _PRIVATE: Final = ("RssAnon:", "RssShmem:")
 
 
 def descendants(leaders: Iterable[int]) -> frozenset[int]:
-    """Return processes with all that they have started and not left; those that have gone are left out by whoever reads them."""
+    """Return processes with all their present descendants.
+
+    A process that left (was adopted by another parent) is none; those that end meanwhile are left out by whoever reads them.
+    """
     found: set[int] = set()
     waiting = list(leaders)
     while waiting:
@@ -50,7 +53,10 @@ def process_name(pid: int) -> str:
 
 
 def largest_holders(own: frozenset[int]) -> tuple[MemoryHolder, ...]:
-    """Return the processes that hold the most, the largest first, but for our engines and this one."""
+    """Return the processes that hold the most memory, the largest first.
+
+    Our engines (``own``) and this process are left out.
+    """
     sizes = [
         (_resident_bytes(int(entry.name)), int(entry.name))
         for entry in os.scandir("/proc")
@@ -61,7 +67,10 @@ def largest_holders(own: frozenset[int]) -> tuple[MemoryHolder, ...]:
 
 
 def _resident_bytes(pid: int) -> int:
-    """Return what a process holds, less what it shares with others or has from files; cheaper than ``private_bytes``."""
+    """Return a process's resident memory without shared and file-backed pages.
+
+    Cheaper than ``private_bytes``; 0 if it has gone.
+    """
     try:
         _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
     except (OSError, ValueError):  # it has gone, or goes

@@ -1,4 +1,7 @@
-"""Directories as a hub's cache lays them out: `models--ORG--NAME` with revisions beneath `snapshots` and names for them in `refs`."""
+"""Directories as a hub's cache lays them out.
+
+A directory `models--ORG--NAME` has revisions beneath `snapshots` and names for them in `refs`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _REVISION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 
 
 def resolve_hub(directory: Path) -> Path:
-    """Return the revision that ``refs/main`` of a hub's directory names; any other path is returned as it is.
+    """Return the revision that ``refs/main`` of a hub's directory names.
+
+    Any other path is returned as it is.
 
     Raises:
         SourceIncompleteError: the directory names no revision, or one that is not there.

@@ -1,4 +1,4 @@
-"""From a checkpoint directory to facts, without reading a weight."""
+"""Facts of a checkpoint directory, read without reading a weight."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Checkpoint:
 
     Attributes:
         facts: what its files say; their digest is empty where it was not asked for, or where there is a config only.
-        has_weights: whether files were read.
-        files: that an engine will read.
+        has_weights: whether weight files were read; False: a config alone.
+        files: names of the files that an engine will read.
         native: dimensions and rules for the functions of this package.
         default_shape: how it is served where the caller says nothing.
         is_served: whether the embedded engine serves the architecture.
         weight_format: as ``facts.stored_dtype``, or how the weights are packed where that is no dtype of the API's
             (``facts.stored_dtype`` is then what is computed in).
-        mtp_parameter_count: of heads that predict further tokens, in no other count.
+        mtp_parameter_count: parameters of heads that predict further tokens; they are in no other count.
         refusal: why the embedded engine would not load it; None where it would, or where that was not asked.
     """
 
@@ -64,7 +64,9 @@ class Checkpoint:
 
 
 def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts:
-    """Read what a checkpoint directory is: config, headers, and a digest over every file that an engine will read.
+    """Read what a checkpoint directory is: config, headers, and a digest.
+
+    The digest covers every file that an engine will read.
 
     Args:
         path: the directory.
@@ -83,7 +85,9 @@ def inspect_model(path: Path, *, allowed_root: Path | None = None) -> ModelFacts
 
 
 def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_digest: bool = True) -> Checkpoint:
-    """As `inspect_model`, with what sizing needs. Without the digest no file but headers and configs is read.
+    """Read what a checkpoint directory is, with what sizing needs.
+
+    As `inspect_model`. Without the digest no file but headers and configs is read.
 
     Raises:
         SourceChangedError: a file was written or replaced while it was read.
@@ -102,7 +106,9 @@ def inspect_checkpoint(path: Path, *, allowed_root: Path | None = None, with_dig
 
 
 def digest_facts(facts: ModelFacts, stop: Stop) -> ModelFacts:
-    """Read all that an engine will read of an inspected checkpoint, and return its facts with the digest.
+    """Read all of an inspected checkpoint, and return its facts with the digest.
+
+    All: every file that an engine will read.
 
     Raises:
         SourceChangedError: a file is not what it was when it was inspected, or was written meanwhile.
@@ -119,7 +125,9 @@ def digest_facts(facts: ModelFacts, stop: Stop) -> ModelFacts:
 
 
 def inspect_config(path: Path) -> Checkpoint:
-    """Read a ``config.json`` alone, of any architecture of the catalogue: an estimate whose parameter count is exact.
+    """Read a ``config.json`` alone, of any architecture of the catalogue.
+
+    It gives an estimate whose parameter count is exact.
 
     Raises:
         SourceCorruptError: the file is missing, unreadable or malformed.
@@ -132,8 +140,9 @@ def inspect_config(path: Path) -> Checkpoint:
 
 
 def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
-    """Read whatever can be sized, served by the embedded engine or not: a directory, a GGUF file, a ``config.json``.
+    """Read whatever can be sized, served by the embedded engine or not.
 
+    That is a directory, a GGUF file, or a ``config.json``.
     An architecture outside the catalogue is answered by its tensors. Of a hub's directory the revision is read that ``refs/main`` names.
 
     Raises:
@@ -155,7 +164,10 @@ def survey_model(path: Path, *, allowed_root: Path | None = None) -> Checkpoint:
 
 
 def find_refusal(path: Path, checkpoint: Checkpoint) -> FailureDetail | None:
-    """Return why the embedded engine would not load what was surveyed: what the load itself would say, found by the same functions."""
+    """Return why the embedded engine would not load a surveyed checkpoint.
+
+    It is what the load itself would say, found by the same functions; None: it would load it.
+    """
     try:
         if path.suffix.lower() == ".gguf" or any(name.endswith(".gguf") for name in checkpoint.files):
             raise SourceUnsupportedError(_GGUF, subject="general.architecture", accepted="safetensors")
@@ -173,7 +185,9 @@ def find_refusal(path: Path, checkpoint: Checkpoint) -> FailureDetail | None:
 
 
 def refuse_adapter(directory: Path) -> None:
-    """Refuse an adapter alone, or one beside a model: a load would serve the model without it.
+    """Refuse an adapter, alone or beside a model.
+
+    A load would serve the model without it.
 
     Raises:
         SourceUnsupportedError: there is an ``adapter_config.json``.
@@ -186,12 +200,15 @@ def refuse_adapter(directory: Path) -> None:
 
 
 def architectures() -> dict[str, bool]:
-    """Return the catalogue: names of transformers' classes, and whether the embedded engine serves them."""
+    """Return the catalogue of architectures: class name to whether it is served.
+
+    The names are those of transformers' classes; served: by the embedded engine.
+    """
     return dict(_allocator.architectures())
 
 
 def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
-    """Give the native result the core's types."""
+    """Convert the native module's result to the core's types."""
     task = Task(native.task)
     packed = native.stored_dtype not in set(Dtype)
     facts = ModelFacts(
@@ -224,7 +241,10 @@ def _checkpoint(native: _allocator.Checkpoint, digest: str) -> Checkpoint:
 
 
 def _with_sentence_length(checkpoint: Checkpoint, directory: Path) -> Checkpoint:
-    """Return an embedding whose default context is as long as sentence-transformers would leave its texts; a caller may ask for more."""
+    """Return a checkpoint with sentence-transformers' length as its default context.
+
+    Only an embedding's is shortened, to where sentence-transformers would cut its texts; a caller may ask for more.
+    """
     longest = max_seq_length(directory, _read) if checkpoint.facts.task is Task.EMBEDDING else None
     shape = checkpoint.default_shape
     if longest is None or longest >= shape.context_length:

@@ -1,4 +1,7 @@
-"""Finds devices for one instance: microseconds of Rust in the loop's turn, and a thread for all that reads files."""
+"""Finds devices for one instance.
+
+Microseconds of Rust in the loop's turn, and a thread for all that reads files.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ import structlog
 from echoplaned.core.calibration import engine_key
 from echoplaned.core.contexts import is_context_open, replaced_context, served_shape
 from echoplaned.core.effects import ExplainMemory, PlaceInstance
+from echoplaned.core.engine_events import MemorySampled
 from echoplaned.core.errors import DaemonError
-from echoplaned.core.events import InstancePlaced, MemorySampled, PlacementDelayed, PlacementRefused
+from echoplaned.core.events import InstancePlaced, PlacementDelayed, PlacementRefused
 from echoplaned.core.fit import fit_error
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import RELEASE_SETTLES_S, foreign_text
@@ -24,6 +28,7 @@ from echoplaned.core.plan import Device, DeviceFit, Plan
 from echoplaned.core.queries import available_bytes, find_instance
 from echoplaned.core.spec import request_of
 from echoplaned.core.state import Model, State, Version
+from echoplaned.engine_kinds import find_kind
 from echoplaned.planning.admission import foreign_memory, held_bytes
 from echoplaned.planning.calibration import explain
 from echoplaned.planning.inspection import survey_model
@@ -66,7 +71,10 @@ class InstancePlanner:
         self._jobs: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def place(self, effect: PlaceInstance, state: State) -> None:
-        """Answer InstancePlaced or PlacementDelayed at once, or PlacementRefused when it is known what would fit."""
+        """Find a place for an instance; the answer is an event.
+
+        InstancePlaced or PlacementDelayed at once, or PlacementRefused when it is known what would fit.
+        """
         found = find_instance(state, effect.instance)
         if found is None:
             return
@@ -135,7 +143,10 @@ class InstancePlanner:
     async def _answer_full(
         self, effect: PlaceInstance, model: Model, version: Version, state: State
     ) -> InstancePlaced | PlacementRefused:
-        """Find a shorter context that has room, where it may still be chosen; else say what would fit."""
+        """Answer for an instance that has no room: a shorter context, or a refusal.
+
+        A shorter context is looked for where it may still be chosen; else the answer says what would fit.
+        """
         surge = model.rollout is not None and model.rollout.to_version == version.key.version
         replaced = replaced_context(model, version.key.version) if surge else 0
         is_open = is_context_open(version)
@@ -162,12 +173,18 @@ class InstancePlanner:
 
 
 def _log_lost(effect: ExplainMemory, error: BaseException) -> None:
-    """Nothing waits for a memory sample; the process is measured again."""
+    """Log that a memory sample was lost.
+
+    Nothing waits for it; the process is measured again.
+    """
     log.error("memory_sample.lost", instance=str(effect.instance), exc_info=error)
 
 
 def _find_placement(version: Version, plan: Plan, state: State) -> Placement | None:
-    """Return a place for one more instance of a version, by a plan and a state; None: there is no room."""
+    """Return a place for one more instance of a version, by a plan and a state.
+
+    None: there is no room.
+    """
     held = Counter(d for i in version.instances if i.placement is not None for d in i.placement.device_ids)
     shares = seat(state.devices, held_bytes(state, {}), plan.rank_bytes, held)
     return None if shares is None else Placement(LOCAL_NODE, shares)
@@ -185,7 +202,10 @@ def _waiting_text(version: Version, state: State) -> str:
 
 
 def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
-    """Return a plan of one instance with what found no room: the bound it was admitted with, whatever a newer calibration says."""
+    """Return the plan of one instance, with what found no room on each device.
+
+    Its bound is the one that it was admitted with, whatever a newer calibration says.
+    """
     foreign = foreign_memory(state)
     devices = tuple(
         DeviceFit(name, max(0, available_bytes(state, name)), needed_bytes, others.bytes, others.holders)
@@ -196,8 +216,14 @@ def _without_room(plan: Plan, needed_bytes: int, state: State) -> Plan:
 
 
 def _read(effect: ExplainMemory, version: Version, device: Device, now_s: float) -> MemorySampled | None:
-    """Read a checkpoint's headers and size the very batch that was exercised; None where the checkpoint has gone."""
+    """Return a memory sample sized by the very batch that was exercised.
+
+    Reads the checkpoint's headers; None where the checkpoint has gone, or the engine's size follows from no formula.
+    """
     spec, usage = version.spec, effect.usage
+    kind = find_kind(spec.shape.engine)
+    if kind is None or not kind.is_calibrated:
+        return None
     exercised = replace(request_of(spec.shape), context_length=usage.tokens, max_concurrency=usage.sequences)
     try:
         checkpoint = survey_model(Path(spec.source_path))

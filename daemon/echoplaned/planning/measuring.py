@@ -1,4 +1,7 @@
-"""What is free on the devices now, what of the rest our engines hold, and who holds the largest parts of what they do not. Blocking."""
+"""What is free on the devices now, and who holds the rest.
+
+What of it our engines hold, and who holds the largest parts of what they do not. Every function blocks.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,21 @@ OwnProcesses = Callable[[], frozenset[int]]
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
-    """A process on a GPU. ``bytes``: None where the driver does not say."""
+    """A process on a GPU.
+
+    Attributes:
+        pid: its process id, as the driver names it.
+        bytes: GPU memory that it holds; None where the driver does not say.
+    """
 
     pid: int
     bytes: int | None
 
 
 class Meter:
-    """Measures a host's devices. Those that do not answer are left out: what is reserved counts alone there.
+    """Measures a host's devices.
+
+    Those that do not answer are left out: what is reserved counts alone there.
 
     Args:
         devices: what is measured.
@@ -48,7 +58,7 @@ class Meter:
         self._is_open = False
 
     def measure(self) -> tuple[MeasuredMemory, ...]:
-        """Look at every device."""
+        """Measure every device."""
         own = descendants(self._own())
         gpus = [int(one.device_id.partition(":")[2]) for one in self._devices if one.kind == "cuda"]
         found = list(_measure_gpus(gpus, own)) if gpus and self._open_driver() else []
@@ -57,7 +67,10 @@ class Meter:
         return tuple(found)
 
     def _open_driver(self) -> bool:
-        """Open NVIDIA's library once: where nobody else has it open, each opening wakes the GPUs up."""
+        """Open NVIDIA's library once, and say whether it is open.
+
+        Where nobody else has it open, each opening wakes the GPUs up.
+        """
         if not self._is_open:
             try:
                 pynvml.nvmlInit()
@@ -105,8 +118,9 @@ def _gpu_processes(handle: object) -> tuple[GpuProcess, ...] | None:
 def own_bytes(
     processes: tuple[GpuProcess, ...] | None, own: frozenset[int], name: Callable[[int], str] = process_name
 ) -> int | None:
-    """Return what our engines hold of a GPU; None where that cannot be told from what others hold.
+    """Return the bytes that our engines hold of a GPU.
 
+    None where that cannot be told from what others hold.
     In a container the driver names processes by numbers of the host's, under which nobody is known here.
     """
     if processes is None:
@@ -121,7 +135,7 @@ def own_bytes(
 def foreign_holders(
     processes: tuple[GpuProcess, ...] | None, own: frozenset[int], name: Callable[[int], str] = process_name
 ) -> tuple[MemoryHolder, ...]:
-    """Return who else is on a GPU, the largest first."""
+    """Return the processes on a GPU that are not our engines', the largest first."""
     others = [one for one in processes or () if one.pid not in own]
     others.sort(key=lambda one: (-(one.bytes or 0), one.pid))
     return tuple(
@@ -130,7 +144,10 @@ def foreign_holders(
 
 
 def differs(before: Iterable[MeasuredMemory], now: Iterable[MeasuredMemory]) -> bool:
-    """Whether a look found what is worth telling: a device more or less, or 16 MiB of one, or another process on it."""
+    """Say whether a measurement differs from the last one enough to be told.
+
+    Enough: a device more or less, or 16 MiB of one, or another process on it.
+    """
     old: Mapping[str, MeasuredMemory] = {one.device_id: one for one in before}
     new: Mapping[str, MeasuredMemory] = {one.device_id: one for one in now}
     return old.keys() != new.keys() or any(_differ(old[name], one) for name, one in new.items())

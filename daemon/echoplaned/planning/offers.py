@@ -1,4 +1,4 @@
-"""Whether the engine that a plan is for would serve the checkpoint, and if not, why."""
+"""Whether a plan's engine would serve the checkpoint, and if not, why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def find_offer(source: Path | Checkpoint, checkpoint: Checkpoint, engine: str) -
 
 
 def serving_fields(plan_refusal: FailureDetail | None) -> tuple[bool, str, str]:
-    """Return a plan's three fields: whether it is served, the stable reason, and what is wrong."""
+    """Return a plan's three fields that say whether it is served.
+
+    They are whether, the stable reason, and what is wrong; the last two are empty where it is.
+    """
     if plan_refusal is None:
         return True, "", ""
     return False, plan_refusal.reason.value, plan_refusal.message

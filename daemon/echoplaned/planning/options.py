@@ -1,4 +1,4 @@
-"""What an engine can be asked beside dtype, context and concurrency."""
+"""Options of an engine beside dtype, context and concurrency."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _MAX_DIGITS: Final = 15
 
 
 class WeightFormat(StrEnum):
-    """How weights may be packed beyond what the embedded engine serves. GGUF's types are named as in the format."""
+    """How weights may be packed beyond what the embedded engine serves.
+
+    GGUF's types are named as in the format.
+    """
 
     FP8 = "FP8"
     NF4 = "NF4"
@@ -29,7 +32,10 @@ class WeightFormat(StrEnum):
 
 
 class KvDtype(StrEnum):
-    """Dtypes of keys and values. AUTO: as the activations. Q8_0 and Q4_0 are llama.cpp's."""
+    """Dtypes of keys and values in the cache.
+
+    AUTO: as the activations. Q8_0 and Q4_0 are llama.cpp's.
+    """
 
     AUTO = "AUTO"
     FP32 = "FP32"
@@ -44,16 +50,18 @@ class KvDtype(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SizingOptions:
-    """Those of an engine's options that change what it takes, read from their texts. None asks for the engine's default.
+    """Those of an engine's options that change the memory it takes.
+
+    They are read from their texts. None asks for the engine's default.
 
     Attributes:
-        kv_dtype: of keys and values.
-        tensor_parallel: ranks that share each layer.
-        pipeline_parallel: stages that share out the layers.
-        block_size: tokens of a page of the cache.
-        max_batched_tokens: tokens of one step.
-        lora_adapters: kept beside the weights.
-        lora_rank: of each of them.
+        kv_dtype: dtype of keys and values in the cache.
+        tensor_parallel: ranks that share each layer, at least 1.
+        pipeline_parallel: stages that share out the layers, at least 1.
+        block_size: tokens of a page of the cache; None: the engine's default.
+        max_batched_tokens: tokens of one step; None: the engine's default.
+        lora_adapters: adapters kept beside the weights; 0: none.
+        lora_rank: rank of each of them; 0: none.
     """
 
     kv_dtype: KvDtype = KvDtype.AUTO
@@ -69,8 +77,9 @@ _NO_OPTIONS: Final = SizingOptions()
 
 
 def read_options(engine: str, pairs: Sequence[tuple[str, str]]) -> SizingOptions:
-    """Return what a shape's options say of its memory; a name that sizing does not know changes none of it.
+    """Return what a shape's options say of its memory.
 
+    A name that sizing does not know changes none of it.
     An option that the engine's kind declares has that declaration's bounds, so that a plan takes what a load takes.
 
     Raises:
@@ -138,7 +147,9 @@ def weights_name(shape: ServingShape) -> str:
 def native_request(
     shape: ServingShape, constants: _allocator.Constants | None = None, cpu_isa: CpuIsa = CpuIsa.UNKNOWN
 ) -> _allocator.Request:
-    """Return a shape as the native module takes it; negative numbers become 0, which it refuses by name.
+    """Return a shape as the native module takes it.
+
+    Negative numbers become 0, which it refuses by name.
 
     Raises:
         FieldInvalidError: an option's value is not of its kind.
@@ -164,7 +175,10 @@ def native_request(
 
 
 def _threads(shape: ServingShape) -> int:
-    """Return how many threads one inference takes: each has copies of its own, which the upper bound counts."""
+    """Return how many threads one inference takes.
+
+    Each thread has copies of its own, which the upper bound counts.
+    """
     kind = find_kind(shape.engine)
     name = kind.threads_option if kind is not None else ""
     return _whole_number(f'engine_options["{name}"]', dict(shape.options).get(name, "1"))

@@ -1,5 +1,6 @@
-"""Vectors into as few equal bins as possible, from NumPy arrays that are read where they lie.
+"""Packing of vectors into as few equal bins as possible.
 
+NumPy arrays are read where they lie.
 Apart from `echoplaned.planning`, which never imports NumPy.
 """
 
@@ -16,7 +17,13 @@ from echoplaned.planning._translate import translate_errors
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """``bins``: shape (items,), the bin of each item from 0. ``count``: bins used. ``lower_bound``: no packing has fewer."""
+    """Items in bins.
+
+    Attributes:
+        bins: shape (items,), the bin of each item, from 0.
+        count: number of bins used.
+        lower_bound: number of bins below which no packing exists.
+    """
 
     bins: npt.NDArray[np.uint32]
     count: int
@@ -26,8 +33,9 @@ class Packing:
 def pack_vectors(
     sizes: npt.NDArray[np.uint64], capacity: npt.NDArray[np.uint64], *, rounds: int = 20_000, seed: int = 0
 ) -> Packing:
-    """Pack items into as few bins as a bounded search finds; equal seeds give equal packings.
+    """Pack items into as few bins as a bounded search finds.
 
+    Equal seeds give equal packings.
     Bin completion, then bins are dissolved one by one (Buljubasic and Vasquez, Computers & Operations Research 76, 2016).
 
     Args:

@@ -1,4 +1,6 @@
-"""Where items go on nodes with GPUs: one arrival at a time, a batch at once, and bounded moves that make room.
+"""Where items go on nodes with GPUs.
+
+One arrival at a time, a batch at once, and bounded moves that make room.
 
 A library of its own: nothing here knows the daemon's state. Equal calls and equal seeds give equal answers. Bytes are bytes,
 compute and CPU are thousandths (of one GPU, of one core), times are seconds. Functions block, and release the interpreter.
@@ -24,7 +26,13 @@ _MAX_INT64 = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU. ``memory_bytes`` and ``compute_milli`` are what items may have; 0: not accounted for."""
+    """One GPU, by what items may have of it.
+
+    Attributes:
+        model: name of its model; the ranks of one item lie on GPUs of one model.
+        memory_bytes: memory that items may have; 0: not accounted for.
+        compute_milli: compute that items may have, thousandths of the GPU; 0: not accounted for.
+    """
 
     model: str
     memory_bytes: int
@@ -33,7 +41,14 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class FleetNode:
-    """One machine: ``cpu_milli`` thousandths of a core, ``host_bytes`` of memory, at most 32 GPUs."""
+    """One machine with its GPUs.
+
+    Attributes:
+        node_id: unique name.
+        cpu_milli: thousandths of a core that items may have.
+        host_bytes: host memory that items may have.
+        gpus: its GPUs, at most 32.
+    """
 
     node_id: str
     cpu_milli: int
@@ -43,22 +58,22 @@ class FleetNode:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What wants a place.
+    """One thing that needs a place, for example an instance of a model.
 
     Attributes:
         item_id: unique name.
         ranks: GPUs that it takes at once, on one node and of one model (tensor-parallel ranks); 0: none.
         memory_bytes: GPU memory of each rank.
         compute_milli: compute of each rank, thousandths of a GPU.
-        cpu_milli: thousandths of a core.
+        cpu_milli: CPU, thousandths of a core.
         host_bytes: host memory.
         models: GPU models that it can use; empty: any.
-        group: siblings (a version's replicas) are spread over nodes as well as may be; with ``apart`` no two share a node.
-        apart: see ``group``.
-        node_id: the one node that it may be on.
-        pinned: never moved, never pushed out.
+        group: name that siblings (a version's replicas) share; they are spread over nodes as well as may be; None: no siblings.
+        apart: whether no two items of the group may share a node.
+        node_id: the one node that it may be on; None: any.
+        pinned: whether it is never moved and never pushed out.
         priority: a higher one is placed first, and may push out a lower one (`Fleet.find_preemption`).
-        surge: keep room for one more copy of it, as a rolling update needs.
+        surge: whether room is kept for one more copy of it, as a rolling update needs.
         reload_s: what moving it costs, seconds until it serves again.
     """
 
@@ -80,7 +95,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an item lies: a node, and the numbers of its GPUs, ascending."""
+    """Where an item lies.
+
+    Attributes:
+        node_id: its node.
+        gpus: numbers of its GPUs on the node, from 0, ascending; empty: it takes none.
+    """
 
     node_id: str
     gpus: tuple[int, ...]
@@ -88,7 +108,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class RepackLimits:
-    """How far a search may go: moves, seconds of reload of all of them, and a seed (equal seeds, equal answers)."""
+    """How far a search for moves may go; equal seeds give equal answers.
+
+    Attributes:
+        max_moves: moves at most.
+        max_cost_s: seconds of reload of all moves together, at most; infinity: no limit.
+        seed: seed of the search.
+    """
 
     max_moves: int = 8
     max_cost_s: float = math.inf
@@ -97,7 +123,15 @@ class RepackLimits:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One item's way. ``cost_s``: seconds of its reload. ``gain_milli``: thousandths of GPUs that become useful; may be < 0."""
+    """One item's way from one place to another.
+
+    Attributes:
+        item_id: the item.
+        origin: where it is.
+        target: where it goes.
+        cost_s: seconds of its reload.
+        gain_milli: thousandths of GPUs that become useful; below 0 where the move only makes room.
+    """
 
     item_id: str
     origin: Place
@@ -108,7 +142,13 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Repack:
-    """Moves in order, and the thousandths of GPUs that are free and of no use, before and after."""
+    """Moves that make free capacity useful.
+
+    Attributes:
+        moves: the moves, in the order in which they are to be made.
+        before_milli: thousandths of GPUs that are free and of no use (fragmented or stranded) before the moves.
+        after_milli: the same after the moves.
+    """
 
     moves: tuple[Move, ...]
     before_milli: int
@@ -117,7 +157,12 @@ class Repack:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A place an item, in their order, None: no room; and the moves of what lay there before."""
+    """Where the items of a batch went.
+
+    Attributes:
+        places: a place for each item, in the items' order; None: no room.
+        moves: moves of what lay there before, in order; the fleet has made them already.
+    """
 
     places: tuple[Place | None, ...]
     moves: tuple[Move, ...]
@@ -125,7 +170,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Preemption:
-    """Items of lower priority on one node that would have to go, and the seconds of reload that this costs."""
+    """Items of lower priority on one node that would have to go for another.
+
+    Attributes:
+        node_id: the node that they leave.
+        item_ids: the items, the cheapest to bring back first.
+        cost_s: seconds of reload of all of them together.
+    """
 
     node_id: str
     item_ids: tuple[str, ...]
@@ -133,8 +184,9 @@ class Preemption:
 
 
 class Fleet:
-    """Nodes with what lies on them. Safe to use from several threads; calls take turns.
+    """Nodes with what lies on them.
 
+    Safe to use from several threads; calls take turns.
     The order of the nodes matters: among equally good ones the first is taken.
 
     Raises (every method): `FieldInvalidError` for two nodes or items of one name, an unknown node or item, an item that asks for
@@ -178,35 +230,53 @@ class Fleet:
         return _optional(self._native.whereabouts(item_id))
 
     def has_room(self, item: Item) -> bool:
-        """Return whether some node has what the item needs, whatever else speaks against it."""
+        """Return whether some node has what the item needs.
+
+        Whatever else speaks against the node does not count.
+        """
         with translate_errors():
             return self._native.has_room(_native_item(item))
 
     def place_all(self, items: Sequence[Item], limits: RepackLimits = RepackLimits(max_moves=0)) -> Batch:
-        """Place a batch: higher priorities first, then larger items; moves, within limits, where one finds no room."""
+        """Place a batch: higher priorities first, then larger items.
+
+        Where one finds no room, others are moved within the limits.
+        """
         with translate_errors():
             natives = [_native_item(item) for item in items]
             places, moves = self._native.place_all(natives, *_native_limits(limits))
         return Batch(tuple(_optional(place) for place in places), _moves(moves))
 
     def repack(self, limits: RepackLimits = RepackLimits()) -> Repack:
-        """Plan moves that make free capacity useful, the most useful per second of reload first; nothing moves twice."""
+        """Plan moves that make free capacity useful, without making them.
+
+        The most useful per second of reload come first; nothing moves twice.
+        """
         moves, before_milli, after_milli = self._native.repack(*_native_limits(limits))
         return Repack(_moves(moves), before_milli, after_milli)
 
     def apply(self, moves: Iterable[Move]) -> None:
-        """Make the moves of a plan, in order; each has its new place before it leaves the old one."""
+        """Make the moves of a plan, in order.
+
+        Each item has its new place before it leaves the old one.
+        """
         with translate_errors():
             self._native.apply([_native_move(move) for move in moves])
 
     def make_room(self, item: Item, limits: RepackLimits = RepackLimits()) -> tuple[Place, tuple[Move, ...]] | None:
-        """Plan the cheapest moves found after which an item fits, and where; None: none within the limits."""
+        """Plan the cheapest moves found after which an item fits, and its place.
+
+        None: there are none within the limits.
+        """
         with translate_errors():
             found = self._native.make_room(_native_item(item), *_native_limits(limits))
         return None if found is None else (_place(found[0]), _moves(found[1]))
 
     def find_preemption(self, item: Item) -> Preemption | None:
-        """Return who of lower priority would have to go, the cheapest; None: it has room, or nothing helps."""
+        """Return the cheapest items of lower priority that would have to go.
+
+        None: the item has room, or nothing helps.
+        """
         with translate_errors():
             found = self._native.victims(_native_item(item))
         return None if found is None else Preemption(found[0], tuple(found[1]), found[2] / _MS_PER_S)
@@ -232,8 +302,9 @@ class Fleet:
 
 
 def place_items(nodes: Iterable[FleetNode], items: Sequence[Item]) -> tuple[Place | None, ...]:
-    """Place items on empty nodes, all at once; they are also what is expected to arrive.
+    """Place items on empty nodes, all at once.
 
+    They are also what is expected to arrive.
     Items that find no room make the others move over, as none of them has been started yet.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Does it fit, where, and if not, what would?"""
+"""Plans: whether a model fits, where, and if not, what would."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from echoplaned.core.facts import Dtype
 from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.plan import (
     Alternative,
+    Calibration,
     Component,
     Device,
     DeviceFit,
@@ -27,7 +28,7 @@ from echoplaned.core.plan import (
 from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
 from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translate_errors
-from echoplaned.planning.calibration import CalibratedConstants, calibrate
+from echoplaned.planning.calibration import CalibratedConstants, calibrate, is_foreign
 from echoplaned.planning.context import choose_context
 from echoplaned.planning.devices import find_devices
 from echoplaned.planning.inspection import Checkpoint
@@ -46,7 +47,14 @@ _RESERVOIR_SOURCE = "DTESN design, sections 1 to 3: units, couplings, readout, a
 
 @dataclass(frozen=True, slots=True)
 class ForeignMemory:
-    """What others hold on a device, where that leaves less than what is reserved would. ``holders``: the largest of them."""
+    """What processes that are not ours hold on a device.
+
+    It counts where it leaves less than what is reserved would leave.
+
+    Attributes:
+        bytes: all that they hold, bytes.
+        holders: the largest of them; empty: not known.
+    """
 
     bytes: int
     holders: tuple[MemoryHolder, ...] = ()
@@ -60,14 +68,14 @@ class PlanRequest:
         source: an inspected checkpoint, its directory, a GGUF file, or a ``config.json``.
         devices: what may hold it.
         shape: what is asked of it; the rest is as `size_model` says.
-        surge: ``reserved_bytes`` holds the version that is replaced as well.
-        candidates: what could make room.
-        calibrated: the embedded engine's constants; the prior where None.
+        surge: whether ``reserved_bytes`` holds the version that is replaced as well.
+        candidates: versions that could be evicted to make room.
+        calibrated: the embedded engine's constants; None: the prior's.
+        cpu_isa: what the embedded engine's matrix library computes with; None: the first device's.
         reserved_bytes: what instances hold on each device, by device id, and what others hold beyond what is kept for them.
         reservoir: changes to the reservoir's defaults.
-        least_context: where none is asked for, one that is at least so long, tokens, as far as the checkpoint allows.
+        least_context: where no context is asked for, the least that is chosen, tokens, as far as the checkpoint allows; 0: any.
         foreign: what others hold on the devices where that counts, by device id.
-        cpu_isa: what the embedded engine's matrix library computes with; the first device's where None.
     """
 
     source: Path | Checkpoint
@@ -84,8 +92,9 @@ class PlanRequest:
 
 
 def plan_load(request: PlanRequest) -> Plan:
-    """Size a model, place its replicas by best fit, and look for alternatives where they do not fit.
+    """Size a model, place its replicas, and look for alternatives.
 
+    Replicas are placed by best fit; alternatives are looked for where they do not fit.
     The same request gives the same plan. Nothing is reserved: that is for whoever owns the state.
 
     Raises:
@@ -132,8 +141,8 @@ def plan_load(request: PlanRequest) -> Plan:
         kv_bytes_per_token=sized.kv_bytes_per_token,
         fitting_context_length=context,
         fitting_max_concurrency=concurrency,
-        calibration=_calibrated(request, shape.engine).shown if _is_calibrated(shape.engine) else None,
-        cpu_isa=_cpu_isa(request).value if _is_calibrated(shape.engine) else "",
+        calibration=_shown_calibration(request, shape.engine),
+        cpu_isa="" if not _is_calibrated(shape.engine) or is_foreign(shape.engine) else _cpu_isa(request).value,
     )
     return replace(plan, devices=_fits(request, plan.placed_bytes(), upper_bytes))
 
@@ -143,8 +152,22 @@ def _is_calibrated(engine: str) -> bool:
     return kind is not None and kind.is_calibrated
 
 
+def _shown_calibration(request: PlanRequest, engine: str) -> Calibration | None:
+    """Return what a plan shows of its constants; None: there are none.
+
+    A foreign engine that was never measured here is planned by constants of a device, which no prior of processes is.
+    """
+    if not _is_calibrated(engine):
+        return None
+    shown = _calibrated(request, engine).shown
+    return shown if shown.sample_count or not is_foreign(engine) else None
+
+
 def _is_split(engine: str) -> bool:
-    """Whether an engine may spread one instance over several devices; those that are only sized may."""
+    """Say whether an engine may spread one instance over several devices.
+
+    Engines that are only sized may.
+    """
     kind = find_kind(engine)
     return kind is None or kind.is_split
 
@@ -159,7 +182,10 @@ def _first_device(request: PlanRequest) -> Device | None:
 
 
 def _cpu_isa(request: PlanRequest) -> CpuIsa:
-    """Return the request's instruction set, or the first device's: a daemon's devices are of one machine."""
+    """Return the request's instruction set, or the first device's.
+
+    A daemon's devices are of one machine.
+    """
     device = _first_device(request)
     return request.cpu_isa or (device.cpu_isa if device else CpuIsa.UNKNOWN)
 
@@ -190,7 +216,9 @@ def plan_batch(requests: Sequence[PlanRequest]) -> tuple[Plan | DaemonError, ...
 
 
 def plan_offline(path: Path, shape: ShapeRequest = ALL_DEFAULTS, devices: tuple[Device, ...] = ()) -> Plan:
-    """Plan a directory, a GGUF file or a ``config.json`` on empty devices, this host's where none are given; needs no daemon.
+    """Plan on empty devices; needs no daemon.
+
+    The source is a directory, a GGUF file or a ``config.json``; the devices are this host's where none are given.
 
     Raises:
         FieldInvalidError: an option that sizing does not know.
@@ -234,7 +262,10 @@ def _reservoir_component(reservoir: Reservoir, streams: int) -> Component:
 
 
 def _fits(request: PlanRequest, placed: Mapping[str, int], upper_bytes: int) -> tuple[DeviceFit, ...]:
-    """Return how each device stands: what its replicas need, or one replica where none is placed there."""
+    """Return how each device stands.
+
+    It is compared with what its replicas need, or with one replica where none is placed there.
+    """
     return tuple(_fit(request, device, placed.get(device.device_id, upper_bytes)) for device in request.devices)
 
 
@@ -271,7 +302,10 @@ def _size(request: PlanRequest, checkpoint: Checkpoint) -> SizedModel:
 
 
 def _place_ranks(request: PlanRequest, sized: SizedModel, reservoir_bytes: int) -> tuple[str, ...]:
-    """Return a device for each rank of each replica, ranks of one replica on different ones; empty where they do not fit."""
+    """Return a device for each rank of each replica.
+
+    Ranks of one replica go to different devices; empty where they do not fit.
+    """
     ranks = sized.ranks if len(sized.ranks) > 1 else (RankMemory(sized.bytes, sized.upper_bytes),)
     needs = [rank.upper_bytes + reservoir_bytes for rank in ranks]
     replicas, largest = sized.shape.replicas, max(needs)
@@ -283,7 +317,10 @@ def _place_ranks(request: PlanRequest, sized: SizedModel, reservoir_bytes: int) 
 
 
 def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir) -> tuple[int, int]:
-    """Return what the device with the most free bytes would hold at most; the reservoir's share is set aside as it is."""
+    """Return the longest context and the most sequences that one device would hold.
+
+    It is the device with the most free bytes; the reservoir's share is set aside as it is.
+    """
     free = max((fit.free_bytes for fit in _fits(request, {}, 0)), default=0)
     if not free:
         return 0, 0
@@ -293,7 +330,10 @@ def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, re
 
 
 def _not_served(sized: SizedModel, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return a warning where a model is sized for an engine of ours that would refuse to load it."""
+    """Return a warning for a model that is sized and would not be loaded.
+
+    That is one for an engine of ours that would refuse it.
+    """
     kind = find_kind(sized.shape.engine)
     if checkpoint.is_served or kind is None or kind.foreign is not None:
         return ()

@@ -1,4 +1,4 @@
-"""Looks at the devices again and again, and tells the loop what changed."""
+"""Measures the devices at intervals, and tells the loop what changed."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class MemorySampler:
         self._failed = failed
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Measure at intervals until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_S)
             await self.look()
 
     async def look(self) -> None:
-        """Look once."""
+        """Measure once, and emit what was found if it changed or is waited for."""
         with contain(self._failed):
             found = await asyncio.to_thread(self._meter.measure)
             state = self._state()
@@ -56,7 +56,10 @@ class MemorySampler:
                 self._emit(DeviceMemoryMeasured(self._clock(), found))
 
     async def first(self) -> DeviceMemoryMeasured:
-        """Return the first look: nothing is planned on what is reserved alone."""
+        """Return the first measurement: nothing is planned on reservations alone.
+
+        It is empty where the measurement failed.
+        """
         found: list[DeviceMemoryMeasured] = []
         with contain(self._failed):
             found.append(DeviceMemoryMeasured(self._clock(), await asyncio.to_thread(self._meter.measure)))

@@ -1,5 +1,6 @@
-"""Which devices one instance takes: its ranks on different ones of one kind, away from its siblings while there is another.
+"""Which devices one instance takes.
 
+Its ranks go to different devices of one kind, away from its siblings while there is another.
 The one rule for plans and for reservations, so that a plan's devices are those that its instances get.
 """
 
@@ -15,8 +16,9 @@ from echoplaned.core.plan import Device
 def seat(
     devices: Iterable[Device], held_bytes: Mapping[str, int], needs: Sequence[int], siblings: Mapping[str, int]
 ) -> tuple[DeviceShare, ...] | None:
-    """Return a device for each rank of one instance, in the order of the ranks; None: there is no room.
+    """Return a device for each rank of one instance, in the ranks' order.
 
+    None: there is no room.
     Each rank goes where the fewest siblings are, of these to the device that is left with the least, of these to the first by name.
     Ranks work in step, so all of them take devices of one kind and name.
 
@@ -40,7 +42,10 @@ def seat(
 def seat_all(
     devices: Iterable[Device], held_bytes: Mapping[str, int], needs: Sequence[int], replicas: int
 ) -> tuple[str, ...]:
-    """Return the devices of all replicas, one entry for each rank of each; empty where not all of them fit."""
+    """Return the devices of all replicas, one entry for each rank of each.
+
+    Empty where not all of them fit.
+    """
     devices = tuple(devices)
     held, siblings = Counter(held_bytes), Counter[str]()
     placed: list[str] = []

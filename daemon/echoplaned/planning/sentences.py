@@ -1,4 +1,7 @@
-"""What sentence-transformers' files ask of an engine: found before a process is started, and refused where it would not be done."""
+"""What sentence-transformers' files ask of an engine.
+
+It is found before a process is started, and refused where it would not be done.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ ReadFile = Callable[[Path, int], bytes]
 
 
 def check_sentences(directory: Path, read: ReadFile) -> None:
-    """Refuse what the embedded engine would not do, so that its vectors are those of sentence-transformers.
+    """Refuse a sentence-transformers model that the embedded engine would not match.
+
+    What is left has the vectors that sentence-transformers gives.
 
     Raises:
         ArchitectureUnsupportedError: modules beside a transformer, pooling and normalising, or a pooling that is elsewhere.
@@ -45,7 +50,9 @@ def check_sentences(directory: Path, read: ReadFile) -> None:
 
 
 def max_seq_length(directory: Path, read: ReadFile) -> int | None:
-    """Return the tokens behind which sentence-transformers cuts a text; None where the files do not say.
+    """Return the tokens after which sentence-transformers cuts a text.
+
+    None where the files do not say.
 
     Raises:
         SourceCorruptError: the file is malformed.
@@ -77,7 +84,7 @@ def _check_modules(modules: object) -> list[str]:
 
 
 def _check_pooling(name: str, config: dict[str, object], prompt: str) -> None:
-    """Refuse pooling that is none of the engine's, or that leaves a prompt's tokens out."""
+    """Refuse pooling that is not the engine's, or that leaves out a prompt's tokens."""
     known = ", ".join(sorted(_MODES.values()))
     named = config.get("pooling_mode")
     if isinstance(named, str):

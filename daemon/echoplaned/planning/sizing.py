@@ -23,15 +23,17 @@ _DTYPES: Final = frozenset(Dtype)
 
 @dataclass(frozen=True, slots=True)
 class SizedModel:
-    """The memory of one instance. With several ranks, components and bytes are those of the rank that needs the most.
+    """The memory of one instance.
+
+    With several ranks, components and bytes are those of the rank that needs the most.
 
     Attributes:
         shape: what was sized, every default filled in.
         components: the parts that ``bytes`` adds up.
-        bytes: expected.
-        upper_bytes: what admission reserves.
-        quantised_share: fraction of the parameters that quantisation covers; 0 where there is none.
-        warnings: what a caller should know of the figures.
+        bytes: expected bytes.
+        upper_bytes: upper bound of the bytes, which admission reserves.
+        quantised_share: fraction of the parameters that quantisation covers, 0 to 1; 0 where there is none.
+        warnings: what a caller should know of the figures; empty: nothing.
         ranks: every rank's memory.
         kv_bytes_per_token: what one more token of one sequence adds on the fullest rank while no window is full.
         is_verified: whether anything of the engine's profile was compared with the running engine.
@@ -51,7 +53,9 @@ class SizedModel:
 
 
 def open_source(source: Path | Checkpoint) -> Checkpoint:
-    """Return what is known of a source: a checkpoint, a directory, a GGUF file or a ``config.json`` alone.
+    """Return what is known of a source.
+
+    It may be a checkpoint, a directory, a GGUF file or a ``config.json`` alone.
 
     Raises:
         DaemonError: as `echoplaned.planning.survey_model` says.
@@ -60,7 +64,10 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
 
 
 def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:
-    """Return a shape with a checkpoint's defaults; a format that is a dtype is told as one."""
+    """Return a shape with a checkpoint's defaults.
+
+    A weights' format that is a dtype is told as the dtype.
+    """
     shape = asked.complete(checkpoint.default_shape)
     if shape.weights_format in _DTYPES:
         return replace(shape, dtype=Dtype(shape.weights_format), weights_format="")
@@ -117,8 +124,9 @@ def find_fitting(
     constants: _allocator.Constants | None = None,
     cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> tuple[int, int]:
-    """Return the longest context (tokens) at the model's concurrency, and the most sequences at its context, that ``free_bytes`` hold.
+    """Return the longest context, and the most sequences, that some bytes hold.
 
+    The context (tokens) is at the model's concurrency, the sequences are at its context.
     Both are 0 where nothing fits. A split's rank counts as one device.
 
     Raises:
@@ -135,7 +143,9 @@ def find_fitting(
 
 
 def declared_bytes(shape: ServingShape) -> int | None:
-    """Return what a load says that an instance takes, of an engine of which nothing else is known; None: the engine is known.
+    """Return the bytes that a load declares for an engine that nobody can size.
+
+    Of such an engine nothing else is known. None: the engine is known.
 
     Raises:
         FieldInvalidError: it does not say it.

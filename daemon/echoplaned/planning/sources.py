@@ -1,4 +1,6 @@
-"""Where a caller's checkpoint may come from: a directory, or a GGUF file, beneath an allowed root, and nothing else.
+"""Where a caller's checkpoint may come from.
+
+A directory, or a GGUF file, beneath an allowed root, and nothing else.
 
 What is checked holds for the moment of the check: whoever can write beneath a root could exchange a file afterwards. The roots are
 the operator's, and so is the decision who writes there.
@@ -31,8 +33,9 @@ _PATH = re.compile(r"[\w ./@+=,~()-]+")
 
 
 def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
-    """Return the directory, or the GGUF file, that a source names, free of links, beneath one of ``roots``.
+    """Return the directory, or the GGUF file, that a source names.
 
+    It is free of links and lies beneath one of ``roots``.
     ``file:///absolute``, ``file:relative`` (to the first root that has it) and plain absolute paths are understood. Errors repeat
     what the caller wrote and say nothing of what lies outside the roots, not even whether it is there. Blocks.
 
@@ -75,7 +78,10 @@ def _path_of(uri: str) -> PurePosixPath:
 
 
 def _without_host(rest: str) -> str:
-    """Return the path of a file URI; RFC 8089 allows an authority, which must be empty here."""
+    """Return the path of a file URI without its authority.
+
+    RFC 8089 allows an authority, which must be empty here.
+    """
     if not rest.startswith("//"):
         return rest
     if not rest.startswith("///"):
@@ -114,7 +120,10 @@ def _is_source(found: Path, path: PurePosixPath) -> bool:
 
 
 def _entries(directory: Path, path: PurePosixPath) -> Iterator[tuple[str, Path]]:
-    """Yield what a checkpoint holds: its name in its directory, and what it is when links are followed."""
+    """Yield what a checkpoint holds, with links followed.
+
+    Each has its name in its directory, and the path of what it is when links are followed.
+    """
     seen = {directory}
     waiting = [directory]
     count = 0
@@ -135,7 +144,10 @@ def _entries(directory: Path, path: PurePosixPath) -> Iterator[tuple[str, Path]]
 
 
 def _is_folder(target: Path, name: str, path: PurePosixPath) -> bool:
-    """Return whether to look into it; what is neither file nor directory (a pipe blocks its reader) is refused."""
+    """Return whether an entry is a folder to look into.
+
+    What is neither file nor directory (a pipe blocks its reader) is refused.
+    """
     if target.is_dir():
         return True
     if target.exists() and not target.is_file():

@@ -1,1 +1,4 @@
-"""The Protocols between the loop and the outside, and the values that pass through them; no code runs here."""
+"""The Protocols between the loop and the outside, and their values.
+
+No code runs here.
+"""

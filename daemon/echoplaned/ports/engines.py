@@ -10,26 +10,41 @@ from echoplaned.core.ids import InstanceKey
 
 
 class Engines(Protocol):
-    """Engines, whatever their kind. Every method returns at once; results come as events with the effect's instance and generation."""
+    """Engines, whatever their kind.
+
+    Every method returns at once; results come as events with the effect's instance and generation.
+    """
 
     def start(self, effect: StartEngine) -> None:
-        """Start, or take what runs already for this generation. Answers EngineReady, EngineLost, EngineStuck or EngineGaveUp."""
+        """Start an engine, or take over what runs already for this generation.
+
+        Answers EngineReady, EngineLost, EngineStuck or EngineGaveUp.
+        """
         ...
 
     def probe(self, effect: ProbeEngine) -> None:
-        """Make real inferences. Answers ProbesPassed or ProbesFailed, then MemoryMeasured; EngineStuck if they do not end."""
+        """Make real inferences on an engine.
+
+        Answers ProbesPassed or ProbesFailed, then MemoryMeasured; EngineStuck if they do not end.
+        """
         ...
 
     def drain(self, effect: DrainEngine) -> None:
-        """Wait for quiet. Answers EngineDrained. Given up without an answer when ``undrain`` is called."""
+        """Wait until an engine has no request under way.
+
+        Answers EngineDrained. Given up without an answer when ``undrain`` is called.
+        """
         ...
 
     def undrain(self, instance: InstanceKey, generation: int) -> None:
-        """Stop waiting for quiet: the instance serves again."""
+        """Stop waiting for an engine's requests to end: the instance serves again."""
         ...
 
     def stop(self, effect: StopEngine) -> None:
-        """End every process of the engine. Answers EngineStopped when none is left, also if there was none; EngineGaveUp if one stays."""
+        """End every process of the engine.
+
+        Answers EngineStopped when none is left, also if there was none; EngineGaveUp if one stays.
+        """
         ...
 
     async def adopt(self) -> tuple[FoundEngine, ...]:
@@ -37,5 +52,11 @@ class Engines(Protocol):
         ...
 
     async def sweep(self, owned: frozenset[tuple[InstanceKey, int]]) -> int:
-        """Kill every engine process of this state directory that nobody owns; return how many."""
+        """Kill every engine process that nobody owns; return how many.
+
+        Only processes of this state directory are looked at.
+
+        Args:
+            owned: the instances, each with its generation, whose engines stay.
+        """
         ...

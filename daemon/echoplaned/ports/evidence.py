@@ -6,10 +6,15 @@ from typing import Protocol
 
 
 class EvidenceStore(Protocol):
-    """Where gates keep what they know of a rollout. Blocking; one call at a time for each rollout."""
+    """Where gates keep what they know of a rollout.
+
+    Methods block; one call at a time for each rollout.
+    """
 
     def save(self, rollout_id: str, content: bytes) -> None:
-        """Keep a rollout's evidence in place of what was kept before; it is durable on return.
+        """Keep a rollout's evidence in place of what was kept before.
+
+        It is durable on return.
 
         Raises:
             OSError: it was not kept; what was there before is there still.

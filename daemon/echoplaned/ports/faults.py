@@ -1,4 +1,4 @@
-"""Where adapters tell what their jobs raised."""
+"""How adapters report to the loop what their jobs raised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of a rollout, as the loop sees them."""
+"""The gates that judge a rollout, as the loop sees them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from echoplaned.core.state import State
 
 
 class Gates(Protocol):
-    """The judges of a rollout."""
+    """The gates that judge a rollout."""
 
     def evaluate(self, effect: EvaluateGates, state: State) -> None:
-        """Judge a window until another one is asked for. Answers GatesJudged about once a second."""
+        """Judge an evidence window until another one is asked for.
+
+        Answers GatesJudged about once a second.
+        """
         ...
 
     def end(self, rollout_id: str) -> None:

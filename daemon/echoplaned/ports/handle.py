@@ -1,4 +1,7 @@
-"""What the rest of the daemon may do with the loop: give commands, read frozen snapshots, wait for changes."""
+"""What the rest of the daemon may do with the loop.
+
+Give commands, read frozen snapshots, wait for changes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ class Handle(Protocol):
         ...
 
     async def submit(self, command: Command) -> Operation | None:
-        """Give a command; return the operation that answers it, None for commands without one.
+        """Give a command; return the operation that answers it.
+
+        None for commands without one.
 
         Raises:
             DaemonError: the command was refused, or the store cannot be written; nothing changed.
@@ -35,7 +40,7 @@ class Handle(Protocol):
         ...
 
     async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
-        """Return the first state that fulfils a condition; looks at the present one first.
+        """Return the first state that fulfils a condition, the present one included.
 
         Raises:
             TimeoutError: it did not come in time.
@@ -43,8 +48,10 @@ class Handle(Protocol):
         ...
 
     def follow(self, after_sequence: int) -> AsyncIterator[Announce]:
-        """Yield every announcement after a sequence number, stored ones first, then as they come.
+        """Yield every announcement after a sequence number, then new ones as they come.
 
+        Stored ones come first.
+        Stored ones come first.
         A follower that falls more than 1,000 announcements behind is served from the store again; none is skipped
         unless it is older than the 10,000 that are kept.
         """

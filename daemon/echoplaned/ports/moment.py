@@ -12,7 +12,7 @@ class Moment:
 
     Attributes:
         time_s: by the daemon's clock, seconds since the epoch.
-        boot_id: which boot of the machine.
+        boot_id: id of the boot of the machine that ``boot_s`` counts from.
         boot_s: seconds since that boot, time asleep included.
     """
 

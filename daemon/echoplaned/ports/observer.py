@@ -9,7 +9,7 @@ from echoplaned.core.state import State
 
 
 class Observer(Protocol):
-    """Metrics and log: is told of everything, answers nothing."""
+    """Metrics and log: it receives everything that happens, and answers nothing."""
 
     def on_announced(self, announce: Announce) -> None:
         """Something worth telling happened."""

@@ -1,4 +1,7 @@
-"""Planning, as doors and the loop see it: what a checkpoint is, what it needs, where it goes, and what would fit instead."""
+"""Planning, as doors and the loop see it.
+
+What a checkpoint is, what it needs, where it goes, and what would fit instead.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ class PlanQuestion:
     Attributes:
         spec: the version, its shape complete.
         facts: what its files say.
-        surge: it is served beside the version that it replaces, whose bytes the state has reserved already.
-        taken_bytes: held on each device beside what the state reserves, by device id.
-        least_context: what a context that nobody asked for is at least, tokens; 0: what is offered to everybody.
+        surge: whether it is served beside the version that it replaces, whose bytes the state has reserved already.
+        taken_bytes: bytes held on each device beside what the state reserves, by device id.
+        least_context: the least context where nobody asked for one, tokens; 0: what is offered to everybody.
     """
 
     spec: VersionSpec
@@ -53,12 +56,12 @@ class SizeQuestion:
     """A source that is to be sized, whether or not it would be served.
 
     Attributes:
-        source_uri: as the caller wrote it.
+        source_uri: the source, as the caller wrote it.
         shape: what is asked of it.
         reservoir: changes to the reservoir's defaults.
-        surge: it would be served beside the version that it replaces.
-        taken_bytes: held on each device beside what the state reserves, by device id.
-        least_context: what a context that nobody asked for is at least, tokens; 0: what is offered to everybody.
+        surge: whether it would be served beside the version that it replaces.
+        taken_bytes: bytes held on each device beside what the state reserves, by device id.
+        least_context: the least context where nobody asked for one, tokens; 0: what is offered to everybody.
     """
 
     source_uri: str
@@ -70,12 +73,19 @@ class SizeQuestion:
 
 
 class Planning(Protocol):
-    """What doors ask. Every method blocks, most of them read files: call them in a worker thread."""
+    """The questions about plans that doors ask.
+
+    Every method blocks, most of them read files: call them in a worker thread.
+    """
 
     def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
-        """Find a source beneath the allowed roots, and read what its headers and configs say; no weight is read.
+        """Find a source beneath the allowed roots, and read its headers and configs.
 
-        ``engine``: the kind that shall serve it; empty: the default one.
+        No weight is read.
+
+        Args:
+            source_uri: the source, as the caller wrote it.
+            engine: the kind that shall serve it; empty: the default one.
 
         Raises:
             SourceUnsupportedError: the engine does not read files of this format.
@@ -87,8 +97,17 @@ class Planning(Protocol):
         """
         ...
 
+    def list_sources(self) -> tuple[str, ...]:
+        """Return the checkpoints beneath the roots by their paths there.
+
+        Only names are looked at; ``file:PATH`` is such a source. Blocks.
+        """
+        ...
+
     def digest(self, found: InspectedSource, stop: Stop) -> ModelFacts:
-        """Read all of a source that was inspected, and return its facts with the digest of its content. Takes seconds for each GiB.
+        """Read all of an inspected source, and return its facts with the digest.
+
+        The digest is of its content. Takes seconds for each GiB.
 
         Raises:
             SourceChangedError: a file is not what it was when its headers were read.
@@ -98,7 +117,9 @@ class Planning(Protocol):
         ...
 
     def size(self, question: SizeQuestion, state: State) -> Plan:
-        """Plan a source that a load would refuse: its size, and why it would not be served.
+        """Plan a source that a load would refuse.
+
+        The plan tells its size, and why it would not be served.
 
         Raises:
             DaemonError: the files themselves are not sound.
@@ -110,7 +131,9 @@ class Planning(Protocol):
         ...
 
     def plan(self, question: PlanQuestion, state: State) -> Plan:
-        """Plan a version's memory; one that does not fit comes back with ``fits`` false and alternatives.
+        """Plan a version's memory.
+
+        One that does not fit comes back with ``fits`` false and alternatives.
 
         Raises:
             ArchitectureUnsupportedError: there is no sizing for the architecture.
@@ -128,7 +151,10 @@ class Planning(Protocol):
 
 
 class Planner(Protocol):
-    """What the loop asks. Both methods return at once and read no file in their call; answers come as events."""
+    """The questions about plans that the loop asks.
+
+    Both methods return at once and read no file in their call; answers come as events.
+    """
 
     def place(self, effect: PlaceInstance, state: State) -> None:
         """Find devices for an instance.
@@ -138,5 +164,8 @@ class Planner(Protocol):
         ...
 
     def explain_memory(self, effect: ExplainMemory, state: State) -> None:
-        """Set a process's peaks beside the formulas. Answers MemorySampled, or nothing where the checkpoint has gone."""
+        """Compare a process's memory peaks with what the formulas give.
+
+        Answers MemorySampled, or nothing where the checkpoint has gone.
+        """
         ...

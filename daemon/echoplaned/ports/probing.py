@@ -12,14 +12,14 @@ from echoplaned.core.ids import InstanceKey, VersionKey
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """One real inference made as a probe.
+    """The outcome of one real inference made as a probe.
 
     Attributes:
         ok: whether the answer was right.
         detail: why it failed; empty if it did not.
-        duration_s: how long it took.
-        overloaded: it found no room.
-        no_verdict: it failed and says nothing of the engine's health: it was busy, or could not be reached.
+        duration_s: how long it took, seconds.
+        overloaded: whether it found no room in the engine.
+        no_verdict: whether it failed and says nothing of the engine's health: the engine was busy, or could not be reached.
     """
 
     ok: bool
@@ -35,7 +35,12 @@ Reaches = Callable[[str], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class LastProbe:
-    """The last probe of an engine that said anything. ``time_s``: when it ended, seconds since the epoch."""
+    """The last probe of an engine that said anything.
+
+    Attributes:
+        outcome: what came of it.
+        time_s: when it ended, seconds since the epoch.
+    """
 
     outcome: ProbeOutcome
     time_s: float
@@ -55,5 +60,8 @@ class Prober(Protocol):
     """Makes one golden probe on one instance."""
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
-        """Send golden prompt ``index`` (modulo their number) and check the answer; never raises for an engine's failure."""
+        """Send one golden prompt to an instance, and check the answer.
+
+        The prompt is number ``index``, modulo their number. Never raises for an engine's failure.
+        """
         ...

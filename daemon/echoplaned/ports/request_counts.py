@@ -1,4 +1,7 @@
-"""What was counted of the requests to one version: one form from the load report to the verdict."""
+"""What was counted of the requests to one version.
+
+One form of it from the load report to the verdict.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from echoplaned.core.numbers import clamp_count
 
 
 class CountedBy(StrEnum):
-    """Who counted requests: clients by their load reports, or the instances themselves."""
+    """Who counted requests.
+
+    LRS: clients, by their load reports. WORKER: the instances themselves.
+    """
 
     LRS = "LRS"
     WORKER = "WORKER"
@@ -58,11 +64,17 @@ class RequestCounts:
 
     @property
     def seen(self) -> int:
-        """Requests that are known to have reached the version, whichever end of them was counted."""
+        """Requests that are known to have reached the version.
+
+        The larger of what began and what ended: a source may have counted either end alone.
+        """
         return max(self.arrivals, self.requests + self.overloads)
 
     def __add__(self, other: RequestCounts) -> RequestCounts:
-        """Add field by field, up to ``MAX_COUNT`` each; the origin is that of the counts that are added."""
+        """Add field by field; the origin is that of the counts that are added.
+
+        No sum passes ``MAX_COUNT`` but those of ``unreported``, ``steps``, ``overloads`` and ``calls``, which have no bound here.
+        """
         return RequestCounts(
             clamp_count(self.ok + other.ok),
             clamp_count(self.client_errors + other.client_errors),
@@ -78,7 +90,10 @@ class RequestCounts:
         )
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
-        """Return what came on top of an earlier total; a field that fell (its source began again) counts as nothing."""
+        """Return what came on top of an earlier total.
+
+        A field that fell (its source began again) counts as nothing.
+        """
         buckets: tuple[int, ...] = self.latency_bucket_counts
         if len(buckets) == len(earlier.latency_bucket_counts):
             pairs = zip(buckets, earlier.latency_bucket_counts, strict=True)
@@ -107,7 +122,12 @@ NOTHING = RequestCounts()
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What one source counted for the new and for the old version in the same span of time."""
+    """What one source counted for both versions in the same span of time.
+
+    Attributes:
+        new: requests of the new version.
+        old: requests of the old version.
+    """
 
     new: RequestCounts = NOTHING
     old: RequestCounts = NOTHING
@@ -127,7 +147,9 @@ class Interval:
 
     @property
     def share(self) -> float:
-        """The new version's observed share of the requests, in [0, 1]; 0 where there were none.
+        """The new version's observed share of the requests, 0 to 1.
+
+        0 where there were none.
 
         The larger of its share of what began and of what ended: a version whose errors come back faster than the other's
         answers would otherwise show a share that is too small, and its errors would be counted as too surprising.
@@ -139,7 +161,10 @@ class Interval:
 
 
 def _add_buckets(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
-    """Add bucket by bucket; a side that was not counted adds nothing, and buckets of other bounds cannot be added."""
+    """Add bucket by bucket; a side that was not counted adds nothing.
+
+    Buckets of other bounds cannot be added: the result is empty.
+    """
     if not first or not second:
         return first or second
     return tuple(clamp_count(a + b) for a, b in zip(first, second, strict=True)) if len(first) == len(second) else ()

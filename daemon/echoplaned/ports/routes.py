@@ -1,4 +1,4 @@
-"""The xDS side, as the loop sees it."""
+"""The xDS side of the daemon, as the loop sees it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from echoplaned.core.effects import PublishRoutes
 
 
 class Routes(Protocol):
-    """The xDS side."""
+    """The xDS side of the daemon."""
 
     def publish(self, effect: PublishRoutes) -> None:
-        """Publish one model's routes. Answers RoutesProgressed whenever that changes, RoutesRefused when refused."""
+        """Publish one model's routes.
+
+        Answers RoutesProgressed whenever that changes, RoutesRefused when refused.
+        """
         ...
 
     def open(self) -> None:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 
 class Stop:
-    """Set once, from any thread; whoever listens is told, at once where it was set before."""
+    """A signal that is set once, from any thread, and tells its listeners.
+
+    A listener that comes after it was set is told at once.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -15,7 +18,7 @@ class Stop:
         self._listeners: list[Callable[[], None]] = []
 
     def stop(self) -> None:
-        """Tell every listener; once."""
+        """Set the signal and tell every listener; a second call does nothing."""
         with self._lock:
             listeners = () if self._stopped else tuple(self._listeners)
             self._stopped = True
@@ -23,7 +26,7 @@ class Stop:
             listener()
 
     def on_stop(self, listener: Callable[[], None]) -> None:
-        """Call a function when it is set."""
+        """Call a function when the signal is set."""
         with self._lock:
             self._listeners.append(listener)
             stopped = self._stopped

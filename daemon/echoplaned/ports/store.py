@@ -9,7 +9,10 @@ from echoplaned.core.state import State
 
 
 class Store(Protocol):
-    """Where the state outlives the process. Blocking; the loop calls it in one worker thread of its own."""
+    """Where the state outlives the process.
+
+    Methods block; the loop calls them in one worker thread of its own.
+    """
 
     def load(self) -> State:
         """Return the stored state; an empty one from an empty store.
@@ -20,7 +23,9 @@ class Store(Protocol):
         ...
 
     def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
-        """Write what differs between two states, in one transaction, if the store is still at ``before.store_epoch``.
+        """Write what differs between two states, in one transaction.
+
+        Only if the store is still at ``before.store_epoch``.
 
         Raises:
             StoreUnavailableError: nothing was written.
@@ -28,7 +33,7 @@ class Store(Protocol):
         ...
 
     def check(self) -> None:
-        """Look whether a commit could be written, without writing.
+        """Check whether a commit could be written, without writing.
 
         Raises:
             StoreUnavailableError: it could not: the disk or its files have gone, say.

@@ -1,4 +1,7 @@
-"""What one request said, in numbers: the telemetry that the echo gate listens to. Adapters make it, gates read it."""
+"""What one request said, in numbers: the telemetry that the echo gate reads.
+
+Adapters make it, gates read it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class TraceKind(StrEnum):
 
 
 class TraceFlag(IntFlag):
-    """What happened to a request, and what was wrong with its telemetry; the bits are those of ``worker.proto``."""
+    """What happened to a request, and what was wrong with its telemetry.
+
+    The bits are those of ``worker.proto``.
+    """
 
     NONE = 0
     STOPPED = 1
@@ -52,13 +58,15 @@ UNSOUND = TraceFlag.NOT_FINITE | TraceFlag.BAD_STEP | TraceFlag.TIME_REVERSED | 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequestTrace:
-    """One request, as far as a model's behaviour shows in it. Every number is finite: what was not is left out and flagged.
+    """One request, as far as a model's behaviour shows in it.
+
+    Every number is finite: what was not is left out and flagged.
 
     Attributes:
         version: which version answered.
-        ended_s: seconds since the epoch.
+        ended_s: when it ended, seconds since the epoch.
         kind: TOKENS for a generation; VECTOR for an embedding or a classification.
-        prompt_tokens: tokens of the prompt, or of the text.
+        prompt_tokens: number of tokens of the prompt, or of the text.
         log_probabilities: [tokens], nats, at most 0: of each chosen token, before temperature and ``top_k``.
         entropies: [tokens], nats, at least 0: of the distribution that it was chosen from, before temperature and ``top_k``.
         positions: [tokens], strictly increasing: the place of each token in the answer, from 0. A difference is the reservoir's dt.
@@ -67,9 +75,9 @@ class RequestTrace:
         flags: bits of ``TraceFlag``.
         conversation: what the caller gave as ``echoplane-conversation``; empty if nothing. Longer than 64 bytes: a digest of it.
         probe: whether it was one of the daemon's own probes.
-        max_tokens: that the request asked for at most; 0 where it left that to the engine, and for VECTOR.
-        prompt_class: what the caller gave as ``echoplane-class``; empty if nothing. Longer than 64 bytes: a digest of it.
         digest: of the text's tokens, and of the answer's where they were drawn: equal where the same was answered to the same; 0: not told.
+        max_tokens: tokens that the request asked for at most; 0 where it left that to the engine, and for VECTOR.
+        prompt_class: what the caller gave as ``echoplane-class``; empty if nothing. Longer than 64 bytes: a digest of it.
     """
 
     version: VersionKey
@@ -99,20 +107,31 @@ class RequestTrace:
 
 
 class TraceSource(Protocol):
-    """The versions' telemetry, for one reader. Each version keeps the same number of traces and drops its oldest beyond it."""
+    """The versions' telemetry, for one reader.
+
+    Each version keeps the same number of traces and drops its oldest beyond it.
+    """
 
     def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
         """Return what came since the last call, in the order of arrival, and forget it."""
         ...
 
     def dropped_count(self, version: VersionKey) -> int:
-        """Return how many traces of a version were dropped, here or in its workers, since the daemon started."""
+        """Return how many traces of a version were dropped since the daemon started.
+
+        Here or in the version's workers.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TraceCounts:
-    """``received``: traces that came from workers. ``dropped``: traces that no reader will see, here and in the workers."""
+    """Traces of one version, counted since the daemon started.
+
+    Attributes:
+        received: traces that came from workers.
+        dropped: traces that no reader will see, dropped here or in the workers.
+    """
 
     received: int = 0
     dropped: int = 0

@@ -1,4 +1,7 @@
-"""Where running totals of requests come from: by version, by client, and what an engine's counters hold."""
+"""Where running totals of requests come from.
+
+By version, by client, and what an engine's counters hold.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from echoplaned.ports.request_counts import RequestCounts
 
 
 class TrafficSource(Protocol):
-    """Running totals by version, from load reports (LRS) or from the workers themselves."""
+    """Running totals of requests by version.
+
+    From load reports (LRS) or from the workers themselves.
+    """
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
         """Return the totals since the daemon started."""
@@ -20,7 +26,9 @@ class TrafficSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client as far as we can tell one from another: by its transport connection. gRPC clients and Envoy have both streams on one.
+    """A client, told from others by its transport connection.
+
+    gRPC clients and Envoy have both streams on one connection.
 
     Attributes:
         node: the client's id, which is free text and proves nothing.
@@ -36,8 +44,8 @@ class Busy:
     """Which clients of a model have traffic.
 
     Attributes:
-        callers: those that have confirmed requests.
-        others: whether requests come of which nobody can say whose they are, as clients report what cannot be true.
+        callers: clients that have confirmed requests.
+        others: whether there are requests that cannot be told to be any client's, as clients report what cannot be true.
     """
 
     callers: frozenset[Caller] = frozenset()
@@ -60,7 +68,7 @@ class Reporter:
 
     @property
     def caller(self) -> Caller:
-        """Who reports."""
+        """The client that reports."""
         return Caller(self.node, self.peer)
 
 
@@ -68,11 +76,17 @@ class ClientSource(Protocol):
     """Running totals client by client."""
 
     def by_client(self, version: VersionKey) -> Mapping[Reporter, RequestCounts]:
-        """Return the totals of every client that reports at present, since its stream of reports began."""
+        """Return the totals of every client that reports at present.
+
+        Each total runs since the client's stream of reports began.
+        """
         ...
 
     def route_only_clients(self, model: str) -> frozenset[Caller]:
-        """Return the clients of which every stream follows the model's routes and dials none of its versions by itself."""
+        """Return the clients whose traffic to a model its routes alone steer.
+
+        Every stream of theirs follows the model's routes and dials none of its versions by itself.
+        """
         ...
 
 
@@ -81,10 +95,10 @@ class EngineCounters:
     """Which counters an engine has; one that it lacks reads as 0 and means nothing.
 
     Attributes:
-        counts_arrivals: it counts requests as they arrive.
-        counts_errors: it counts how requests ended.
-        has_histograms: it counts requests by latency bucket.
-        has_traces: it reports what single requests answered.
+        counts_arrivals: whether it counts requests as they arrive.
+        counts_errors: whether it counts how requests ended.
+        has_histograms: whether it counts requests by latency bucket.
+        has_traces: whether it reports what single requests answered.
     """
 
     counts_arrivals: bool = False
@@ -106,5 +120,8 @@ class EngineCounterSource(Protocol):
     """Says which counters the engines of a version have."""
 
     def engine_counters(self, version: VersionKey) -> EngineCounters | None:
-        """Return what all present engines of a version have; None: none has said so."""
+        """Return the counters that all present engines of a version have.
+
+        None: no engine has said which it has.
+        """
         ...

@@ -1,1 +1,4 @@
-"""The API's servicers. Thin: a request becomes an event of the core, a frozen snapshot becomes an answer; protobuf stops here."""
+"""The API's servicers: a request becomes a command, a snapshot an answer.
+
+They are thin, and protobuf stops here.
+"""

@@ -1,4 +1,4 @@
-"""The one way from a request for a version to a plan and, for a load or an update, to the core's event: source, facts, plan, event."""
+"""The one way from a request to a version's source, facts, plan and core command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
-from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
+from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
@@ -46,6 +46,7 @@ from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_op
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.fair_semaphore import FairSemaphore
 from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
+from echoplaned.rpc.principal import current_principal
 from echoplaned.rpc.shares import OperationShares
 from echoplaned.rpc.version_request import (
     VersionRequest,
@@ -65,7 +66,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What came of a request: the operation that answers it; with ``planned`` a dry run of it, which changed nothing."""
+    """What came of a request for a load or an update.
+
+    Attributes:
+        operation: the operation that answers it.
+        planned: the plan of a dry run, which changed nothing; None: it was no dry run.
+    """
 
     operation: Operation
     planned: Plan | None = None
@@ -74,11 +80,11 @@ class Accepted:
 class Admission:
     """Plans versions that callers ask for, and admits loads and updates of them."""
 
-    def __init__(self, deps: RpcDeps, memory: RequestDeduplicator, tally: LoadOutcomeCounter) -> None:
+    def __init__(self, deps: RpcDeps, memory: RequestDeduplicator, load_outcomes: LoadOutcomeCounter) -> None:
         self._deps = deps
         self._handle = deps.handle
         self._memory = memory
-        self._tally = tally
+        self._load_outcomes = load_outcomes
         limits = deps.limits
         waiting = Budget("calls that wait to be planned", limits.max_waiting_inspections)
         self._turns = FairSemaphore(limits.inspections, waiting)
@@ -97,7 +103,7 @@ class Admission:
             return Accepted(came_before)
         order = await self._order(read_version_request(request), peer)
         labels = tuple(sorted(request.labels.items())) if request.labels else None
-        event = LoadVersion(self.stamp(request), order, labels)
+        event = LoadVersion(self.stamp(request), order, labels, tuple(request.aliases) or None)
         return await self._submit(event, peer, validate_only=request.validate_only)
 
     async def update(self, request: models_pb2.UpdateModelRequest, peer: str) -> Accepted:
@@ -139,7 +145,7 @@ class Admission:
     async def plan_batch(
         self, requests: Iterable[planning_pb2.PlanModelRequest], peer: str
     ) -> list[Plan | DaemonError]:
-        """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
+        """Plan each version, or say why not, as if those before it that fit were placed."""
         taken: Counter[str] = Counter()
         results: list[Plan | DaemonError] = []
         for request in requests:
@@ -184,8 +190,10 @@ class Admission:
         return find_operation(self._handle.state, request.request_id, digest)
 
     def stamp(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Request:
-        """Return what the core's event says of the request itself."""
-        return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
+        """Return what the core's command says of the request itself."""
+        return Request(
+            self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request), current_principal()
+        )
 
     async def _order(self, asked: VersionRequest, peer: str) -> VersionOrder:
         """Return what is wanted, with a plan that says nothing yet."""
@@ -209,7 +217,8 @@ class Admission:
         return VersionOrder(asked.model, version_id, spec, facts, plan, asked.tier, asked.pinned)
 
     def _default_id(self, model_id: str, spec: VersionSpec, facts: ModelFacts) -> str:
-        """Return the id of a version that the caller did not name; one that an older release loaded by this request keeps its own."""
+        """Return the id of a version that the caller did not name."""
+        # A version that an older release loaded by this request keeps its id.
         older = default_version_id(with_longest(spec, facts))
         return older if self._version(model_id, older) is not None else default_version_id(spec)
 
@@ -220,7 +229,7 @@ class Admission:
         return new_spec(asked, found, self._deps.limits.default_max_concurrency), found.facts
 
     async def _inspect_all(self, asked: VersionRequest, peer: str) -> tuple[VersionSpec, ModelFacts]:
-        """Inspect a source and read all of it for its digest, which makes a version what it is."""
+        """Inspect a source and read all of it for the digest of its content."""
         found = await self._read_headers(
             peer, partial(self._deps.planning.inspect, asked.source_uri, asked.shape.engine)
         )
@@ -240,7 +249,7 @@ class Admission:
             return await self._headers.run(read)
 
     async def _submit(self, event: VersionEvent, peer: str, *, validate_only: bool) -> Accepted:
-        """Try the event on the state, plan what it would start, then send it; the core checks it once more when it takes it."""
+        """Try the command on the state, plan what it would start, then send it."""
         state = self._handle.state
         operation = _answer(step(state, event))
         known = self._version(event.order.model, event.order.version)
@@ -254,7 +263,8 @@ class Admission:
                 operation = replace(operation, plan=plan)
             if validate_only:
                 return Accepted(operation, operation.plan or event.order.plan)
-            self._tally.observe(self._handle.state)
+            self._load_outcomes.observe(self._handle.state)
+            # The core checks it once more when it takes it: the state may have changed meanwhile.
             return Accepted(require_operation(await self._handle.submit(event)))
 
     async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
@@ -266,7 +276,7 @@ class Admission:
             spec = event.order.spec if known is None else replace(event.order.spec, shape=served_shape(known))
             plan = await self._plan_or_wait(PlanQuestion(spec, event.order.facts, surge, least_context=least))
         if not plan.fits:
-            self._tally.count_refused()
+            self._load_outcomes.count_refused()
         return self._with_warnings(event, require_fit(plan))
 
     async def _plan(self, question: PlanQuestion) -> Plan:
@@ -275,7 +285,10 @@ class Admission:
         return await asyncio.to_thread(lambda: planning.plan(question, planning.look(state)))
 
     async def _plan_or_wait(self, question: PlanQuestion) -> Plan:
-        """Plan a load. What an engine held that ended a moment ago counts as free: its instance waits until it is measured as free."""
+        """Plan a load, as if what was just released were free already.
+
+        What an engine held that ended a moment ago is waited for by its instance, until it is measured as free.
+        """
         planning, state = self._deps.planning, self._handle.state
         looked = await asyncio.to_thread(planning.look, state)
         if looked.measured != state.measured:
@@ -290,7 +303,7 @@ class Admission:
         return promised if promised.fits else plan
 
     def _replaced_context(self, model_id: str, version_id: str = "", *, surge: bool) -> int:
-        """Return what a context that nobody asked for is at least: as much as the version answers that an update replaces."""
+        """Return the replaced version's context, the least for an update's open one; or 0."""
         return replaced_context(self._handle.state.models.get(model_id), version_id) if surge and model_id else 0
 
     def _with_warnings(self, event: VersionEvent, plan: Plan) -> Plan:
@@ -314,12 +327,9 @@ class Admission:
     def _check_engine(self, asked: VersionRequest) -> None:
         name = asked.shape.engine or DEFAULT_KIND.name
         kind = self._deps.engines.get(name)
-        if kind is None:
-            kinds = ", ".join(sorted(self._deps.engines))
-            hint = "" if find_kind(name) is None else f"; start the daemon with --engine {name}=PREFIX to have it"
-            raise FieldInvalidError(
-                InvalidField("engine", f"there is no engine of this kind; there are: {kinds}{hint}")
-            )
+        if kind is None or not kind.is_configured:
+            known = tuple(self._deps.engines.values())
+            raise FieldInvalidError(InvalidField("engine", describe_absence(name, known)))
         shape = asked.shape
         violations = (
             *kind.check_options(dict(shape.options)),
@@ -346,19 +356,19 @@ class Admission:
 
 
 def require_operation(operation: Operation | None) -> Operation:
-    """Return the operation that answers an event which the core always answers with one."""
+    """Return the operation of a command that the core always answers with one."""
     if operation is None:
         raise AssertionError("the core took a command and named no operation for it")
     return operation
 
 
 def _bytes_of(found: InspectedSource) -> int:
-    """Return how much a digest has to read."""
+    """Return how many bytes a digest has to read."""
     return 0 if found.facts.content is None else sum(file.size_bytes for file in found.facts.content.files)
 
 
 def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
-    """Return a request without a source as one for the version that it names, as it was loaded before."""
+    """Return a request without a source, completed from the version that it names."""
     if asked.source_uri or known is None:
         return asked
     spec = changed_spec(asked, known)

@@ -1,4 +1,7 @@
-"""Blocking calls of doors, in threads of their own: so many at once, the smallest first."""
+"""Blocking calls of doors, in threads of their own, the smallest first.
+
+So many are made at once; the others wait.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ class BlockingCalls:
     come and go would keep any number of calls running.
 
     Args:
-        name: of the threads, and of what a caller is told that there are too many of.
+        name: name of the threads, and of the limit in the error when too many calls wait.
         at_once: calls at a time.
-        max_waiting: more are refused.
+        max_waiting: calls that may wait; more are refused.
     """
 
     def __init__(self, name: str, at_once: int, max_waiting: int) -> None:

@@ -1,4 +1,7 @@
-"""Requests that came before: by the operations they started, and, where a call starts none, by a memory of this process."""
+"""Requests that came before.
+
+They are known by the operations they started and, where a call starts none, by a memory of this process.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ REQUEST_IDS_RETAINED = 10_000
 
 
 def digest_of(request: Message) -> str:
-    """Return the digest of a request's kind and body without its ``request_id``; fields set to their defaults do not count."""
+    """Return the digest of a request's kind and body, without its ``request_id``.
+
+    Fields set to their defaults do not count.
+    """
     body = type(request)()
     body.CopyFrom(request)
     body.ClearField("request_id")
@@ -25,7 +31,9 @@ def digest_of(request: Message) -> str:
 
 
 def find_operation(state: State, request_id: str, digest: str) -> Operation | None:
-    """Return the operation that a request started when it came before; None: it did not.
+    """Return the operation that a request started when it came before.
+
+    None: it did not come before.
 
     Raises:
         RequestIdReusedError: the id came with another body.
@@ -41,9 +49,10 @@ def find_operation(state: State, request_id: str, digest: str) -> Operation | No
 
 
 class RequestDeduplicator:
-    """Ids of the latest calls that changed something without an operation (pause, promote, configure).
+    """Ids of the latest calls that changed something without an operation.
 
-    Kept for as long as the process lives: what such a call leads to is visible in the resource itself after a restart.
+    For example pause, promote and configure.
+    Ids are kept for as long as the process lives: what such a call leads to is visible in the resource itself after a restart.
     """
 
     def __init__(self, limit: int = REQUEST_IDS_RETAINED) -> None:
@@ -62,8 +71,9 @@ class RequestDeduplicator:
 
     @contextmanager
     def first_call(self, state: State, request_id: str, digest: str) -> Iterator[bool]:
-        """Yield whether a call is to be made: False when the same one was made before, or is on its way.
+        """Yield whether a call is to be made.
 
+        False when the same one was made before, or is on its way.
         A call that ends in an error is forgotten: it may be made again.
 
         Raises:

@@ -1,4 +1,7 @@
-"""What the servicers need of the rest of the daemon; the composition root fills it in."""
+"""What the servicers need of the rest of the daemon.
+
+The composition root fills it in.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,18 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.emit import Emit
+from echoplaned.ports.gateway import GatewayStatus, ReadGateway
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.keys import FindCaller, Keys
 from echoplaned.ports.leaders import PidOf, no_pid
 from echoplaned.ports.planning import Planning
 from echoplaned.ports.probing import LastProbeOf, Prober, no_probe
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.ports.request_counts import CountedBy
+from echoplaned.ports.tokens import ReadTokens, TokenReport
 from echoplaned.ports.traffic import TrafficSource
+from echoplaned.ports.unloaded import NothingUnloaded, UnloadedModels
+from echoplaned.ports.usage import ReadUsage, UsageReport
 from echoplaned.rpc.lifecycle import Lifecycle
 
 MIB = 1024 * 1024
@@ -24,17 +32,19 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """What callers may take, all of them together; half of it is kept for connections that hold little.
+    """What callers may take, all of them together.
+
+    Half of it is kept for connections that hold little.
 
     Attributes:
-        max_models: models.
-        max_versions_per_model: versions of one model.
-        max_open_operations: operations under way.
-        max_watchers: streams and calls that wait for a change, health's apart.
-        max_health_watchers: streams of ``grpc.health.v1.Health/Watch``.
+        max_models: models at most.
+        max_versions_per_model: versions of one model at most.
+        max_open_operations: operations under way at most.
+        max_watchers: streams and calls that wait for a change, at most, health's apart.
+        max_health_watchers: streams of ``grpc.health.v1.Health/Watch`` at most.
         inspections: checkpoints whose headers are read at once, and as many of which all is.
-        max_waiting_inspections: calls that wait for their turn to have one read.
-        default_max_concurrency: of a version whose caller names none.
+        max_waiting_inspections: calls that wait for their turn to have one read, at most.
+        default_max_concurrency: sequences at once of a version whose caller names no number.
     """
 
     max_models: int = 1000
@@ -49,7 +59,14 @@ class RpcLimits:
 
 @dataclass(frozen=True, slots=True)
 class XdsTotals:
-    """The xDS server in numbers: streams that are open, and responses since the daemon started."""
+    """The xDS server in numbers.
+
+    Attributes:
+        streams: streams that are open.
+        pushes: responses sent since the daemon started.
+        acks: responses that subscribers took since the daemon started.
+        nacks: responses that subscribers refused since the daemon started.
+    """
 
     streams: int = 0
     pushes: int = 0
@@ -61,7 +78,13 @@ class RpcObserver(Protocol):
     """Receives one call for every RPC that ended; must return at once."""
 
     def rpc_ended(self, method: str, code: str, seconds: float) -> None:
-        """``method``: ``/package.Service/Method``; ``code``: gRPC code by name, for example ``NOT_FOUND``."""
+        """Take in that a call ended.
+
+        Args:
+            method: ``/package.Service/Method``.
+            code: gRPC code by name, for example ``NOT_FOUND``.
+            seconds: how long it took.
+        """
         ...
 
 
@@ -76,11 +99,34 @@ class NoObserver:
 class RpcDeps:
     """Everything that servicers call.
 
-    ``engines``: by kind, as callers name them. ``latencies``: of a version, one histogram a measure.
-    ``monotonic``: seconds of a clock that never goes back. ``start_time_s``: when the daemon started, seconds since the epoch.
-    ``refusals``: what subscribers refused of a model's routes, the latest first. ``alarms``: what else somebody should look at.
-    ``pid_of``: the process that leads an instance's engine. ``emit``: takes facts, a probe that failed among them. ``last_probe``: what
-    the daemon's own probes of a serving engine say.
+    Attributes:
+        handle: the loop.
+        planning: the questions about plans.
+        prober: makes probes when a caller asks for them.
+        engines: engine kinds that are known, configured or not, by the names that callers use.
+        lifecycle: whether the daemon stops.
+        monotonic: seconds of a clock that never goes back.
+        daemon_version: the daemon's version, as text.
+        start_time_s: when the daemon started, seconds since the epoch.
+        traffic: running totals of requests, by who counted them; empty: nobody does.
+        limits: what callers may take.
+        xds: returns the xDS server's numbers.
+        latencies: returns a version's latencies, one histogram a measure; empty: not counted.
+        refusals: returns what subscribers refused of a model's routes, the latest first.
+        pid_of: returns the id of the process that leads an instance's engine.
+        store_writable: returns whether the store can be written.
+        alarms: returns what else somebody should look at, one sentence each.
+        emit: takes facts, a probe that failed among them.
+        last_probe: returns what the daemon's own probes of a serving engine say.
+        observer: is told of every call that ended.
+        gateway: returns the state of the gateway's Envoy.
+        engine_versions: version of each configured kind, as measurements are kept under it.
+        usage: returns what the gateway's callers used.
+        tokens: returns what the engines counted of tokens, by version.
+        unloaded: keeps how models were loaded that the repository unloaded.
+        keys: the keys of the gateway's callers; None: there are none to be made here.
+        find_caller: returns who calls through the gateway.
+        socket: the unix socket that the API answers on; empty: there is none.
     """
 
     handle: Handle
@@ -102,3 +148,11 @@ class RpcDeps:
     emit: Emit = lambda _event: None
     last_probe: LastProbeOf = no_probe
     observer: RpcObserver = field(default_factory=NoObserver)
+    gateway: ReadGateway = GatewayStatus
+    engine_versions: Mapping[str, str] = field(default_factory=dict)
+    usage: ReadUsage = UsageReport
+    tokens: ReadTokens = TokenReport
+    unloaded: UnloadedModels = field(default_factory=NothingUnloaded)
+    keys: Keys | None = None
+    find_caller: FindCaller = lambda _client: None
+    socket: str = ""

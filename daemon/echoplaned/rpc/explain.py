@@ -1,4 +1,7 @@
-"""Why something is as it is: the decisions about it, read off its history, its plan and what was announced of it."""
+"""Why something is as it is: the decisions about a resource.
+
+They are read off its history, its plan and what was announced of it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import version_state
+from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.signals import publish_fault
-from echoplaned.core.state import Model, Operation, Rollout, State, Version
+from echoplaned.core.state import Model, Operation, State, Version
+from echoplaned.ports.gateway import GatewayStatus, ReadGateway
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.refusals import RecordedRefusal
 from echoplaned.rpc.convert.behaviour import behaviour_to_pb
@@ -21,6 +26,7 @@ from echoplaned.rpc.convert.models import published_weights
 from echoplaned.rpc.convert.plans import plan_to_pb
 from echoplaned.rpc.convert.rollouts import decisive, entry_kind, verdict_to_pb
 from echoplaned.rpc.following import closing
+from echoplaned.rpc.gateway_view import told_routes
 from echoplaned.rpc.health_view import ready_count, why_not
 from echoplaned.rpc.lookup import all_rollouts, find_model, find_operation, find_rollout, find_version
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
@@ -43,6 +49,7 @@ async def explain(
     name: str,
     refusals: Callable[[str], Refusals] = lambda _model: (),
     latencies: Callable[[VersionKey], tuple[Histogram, ...]] = lambda _version: (),
+    gateway: ReadGateway = GatewayStatus,
 ) -> diagnostics_pb2.ExplainResponse:
     """Explain a model, a version, a rollout or an operation by its name.
 
@@ -51,6 +58,7 @@ async def explain(
         name: of the resource.
         refusals: returns what subscribers refused of a model's routes, the latest first.
         latencies: returns how long a version's requests took.
+        gateway: returns the state of the gateway's Envoy.
 
     Raises:
         DaemonError: there is no such resource.
@@ -70,7 +78,7 @@ async def explain(
         answer.refusals.extend(_during(rollout, refusals(model.model_id)))
     else:
         model = find_model(state, parse_model(name))
-        answer = _model(model, announces)
+        answer = _model(model, announces, told_routes(gateway(), model))
         answer.refusals.extend(_refusal(refusal) for refusal in refusals(model.model_id))
     # Each source tells the oldest first, so that of two at the same time the later one in the list is the later one.
     latest = sorted(answer.decisions, key=lambda d: d.time.ToNanoseconds())[::-1][:DECISIONS_SHOWN]
@@ -84,7 +92,10 @@ async def explain(
 
 
 async def _read_announces(handle: Handle, until: int) -> list[Announce]:
-    """Return the latest announcements up to a sequence number; what is not there in time is left out."""
+    """Return the latest announcements up to a sequence number.
+
+    What is not there in time is left out.
+    """
     found: list[Announce] = []
     if until == 0:
         return found
@@ -99,7 +110,9 @@ async def _read_announces(handle: Handle, until: int) -> list[Announce]:
     return found
 
 
-def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainResponse:
+def _model(
+    model: Model, announces: list[Announce], through_gateway: tuple[str, ...]
+) -> diagnostics_pb2.ExplainResponse:
     name = model_name(model.model_id)
     weights = ", ".join(f"{v} {ppm / 1e4:g} %" for v, ppm in sorted(published_weights(model).items()))
     rollout = model.rollout
@@ -109,6 +122,7 @@ def _model(model: Model, announces: list[Announce]) -> diagnostics_pb2.ExplainRe
         why_not(model),
         *(fault.alarm for fault in model.faults if fault is not publish_fault(model)),  # which why_not tells
         "" if rollout is None else f"rollout {rollout.rollout_id}: {_where(rollout)}",
+        *through_gateway,
     ]
     decisions = _announced(announces, name)
     rollouts = all_rollouts(model)
@@ -269,7 +283,10 @@ def _history(rollout: Rollout) -> Decisions:
 
 
 def _announced(announces: list[Announce], subject: str) -> Decisions:
-    """Return what was announced of a resource and what belongs to it; rollouts tell their own, longer history."""
+    """Return what was announced of a resource and what belongs to it.
+
+    Rollouts are left out: they tell their own, longer history.
+    """
     return [
         diagnostics_pb2.Decision(time=timestamp(a.time_s), subject=a.subject, kind=a.kind, text=a.text)
         for a in announces

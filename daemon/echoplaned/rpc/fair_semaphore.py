@@ -1,4 +1,7 @@
-"""Turns at something that few calls may do at once: connections take turns, and each may have so many calls waiting."""
+"""A semaphore at which connections take turns.
+
+Few calls may go on at once, and each connection may have so many calls waiting.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from echoplaned.core.fair_queue import FairQueue
 
 
 class FairSemaphore:
-    """Lets so many calls in at once. Event loop only.
+    """Lets a fixed number of calls in at once, the connections in turn.
+
+    For the event loop's thread only.
 
     Invariant: while a call waits, every slot is taken; a slot that comes free goes straight to the next in turn.
 

@@ -1,4 +1,4 @@
-"""Following the state: one snapshot at once, and another after each change of what is watched."""
+"""Following the state: a snapshot at once, and one after each change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ Result = TypeVar("Result")
 
 
 async def follow(handle: Handle, lifecycle: Lifecycle, watched: Callable[[State], Seen]) -> AsyncIterator[Seen]:
-    """Yield what is watched, now and after each change of it; changes that come while one is handled are told as one.
+    """Yield what is watched, now and after each change of it.
+
+    Changes that come while one is handled are told as one.
 
     Raises:
         DaemonStoppingError: the daemon stops.
@@ -34,7 +36,7 @@ def _differs(watched: Callable[[State], Seen], seen: Seen) -> Callable[[State], 
 
 
 async def until_stop(lifecycle: Lifecycle, work: Awaitable[Result]) -> Result:
-    """Return what some work returns.
+    """Return what some work returns, unless the daemon stops first.
 
     Raises:
         DaemonStoppingError: the daemon stops first.
@@ -55,7 +57,7 @@ async def until_stop(lifecycle: Lifecycle, work: Awaitable[Result]) -> Result:
 
 @asynccontextmanager
 async def closing(source: AsyncIterator[Result]) -> AsyncIterator[AsyncIterator[Result]]:
-    """Close an iterator at the end, where it is one that can be closed."""
+    """Close an iterator at the end of a block, if it can be closed."""
     try:
         yield source
     finally:
@@ -64,7 +66,10 @@ async def closing(source: AsyncIterator[Result]) -> AsyncIterator[AsyncIterator[
 
 
 class Watchers:
-    """How many streams follow something; each costs memory and a wake-up a change, so a connection has a share of them."""
+    """How many streams follow something.
+
+    Each costs memory and a wake-up a change, so a connection has a share of them.
+    """
 
     def __init__(self, limit: int, what: str = "watchers") -> None:
         self._budget = Budget(what, limit)

@@ -1,4 +1,7 @@
-"""grpc.health.v1.Health: the daemon as a whole, each of its services, one name a model and one a version."""
+"""grpc.health.v1.Health: the daemon, its services, its models and versions.
+
+The daemon as a whole (the empty name), each of its services, one name a model and one a version.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ _VERSIONS = "/versions/"
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package has no types
-    """Follows the state. A model, or a version, is SERVING while anything of it answers.
+    """The service grpc.health.v1.Health, answered from the state.
 
+    A model, or a version, is SERVING while anything of it answers.
     Protocol: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
     """
 
@@ -57,7 +61,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # th
     async def Watch(  # noqa: N802 - the protocol's name
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Send a service's status now and after each change; a name that is not known yet is SERVICE_UNKNOWN."""
+        """Send a service's status now and after each change.
+
+        A name that is not known yet is SERVICE_UNKNOWN.
+        """
         name = request.service
         with self._watchers.reserve(context.peer()):
             try:
@@ -88,7 +95,10 @@ def _names(state: State) -> Iterable[str]:
 
 
 def _health(state: State, name: str) -> types_pb2.HealthState | None:
-    """Return the health of ``models/M`` or ``models/M/versions/V``; None: there is no such thing."""
+    """Return the health of ``models/M`` or ``models/M/versions/V``.
+
+    None: there is no such thing.
+    """
     if not name.startswith(MODEL_PREFIX):
         return None
     model_id, separator, version_id = name.removeprefix(MODEL_PREFIX).partition(_VERSIONS)

@@ -1,4 +1,7 @@
-"""Health, read off the state: an instance is healthy while it is READY, that is, while its real inferences come back right."""
+"""Health of models and versions, read off the state.
+
+An instance is healthy while it is READY, that is, while its real inferences come back right.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,20 @@ def version_health(version: Version) -> types_pb2.HealthState:
 
 
 def traffic_versions(model: Model) -> tuple[Version, ...]:
-    """Return the versions that requests reach; where there are none yet, the one that shall serve."""
+    """Return the versions that requests reach.
+
+    Where there are none yet, the one that shall serve.
+    """
     clusters = model.routes.clusters if model.routes is not None else ()
     names = [c.version for c in clusters if c.routed and c.weight_ppm] or [model.serving_version]
     return tuple(model.versions[name] for name in names if name in model.versions)
 
 
 def model_health(model: Model) -> types_pb2.HealthState:
-    """Return a model's health: that of the versions with traffic together; UNSPECIFIED while its first version is loaded."""
+    """Return a model's health: that of the versions with traffic together.
+
+    UNSPECIFIED while its first version is loaded.
+    """
     versions = traffic_versions(model)
     states = {version_health(version) for version in versions}
     if states == {types_pb2.HEALTH_STATE_SERVING} and publish_fault(model) is not None:

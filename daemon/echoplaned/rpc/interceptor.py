@@ -1,4 +1,7 @@
-"""What every call goes through: validation, log context, errors as rich statuses, counting."""
+"""What every call goes through.
+
+Validation, log context, errors as rich statuses, counting.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ApiInterceptor(_Interceptor):
-    """Wraps every method that takes one request, and reads it: gRPC itself answers INTERNAL for bytes that are no message.
+    """Wraps every method that takes one request, and reads the request.
 
+    gRPC itself answers INTERNAL for bytes that are no message.
     Of streams of requests (reflection) only the bytes are looked at; those that read bytes themselves (ADS, LRS) pass through untouched.
     """
 
@@ -60,7 +64,13 @@ class ApiInterceptor(_Interceptor):
         known = self._wrapped.get(method)
         if known is not None:
             return known
-        handler = await continuation(handler_call_details)
+        return self.wrap(method, await continuation(handler_call_details))
+
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return a method's handler with all that this interceptor does around it.
+
+        One that is wrapped already stays as it is.
+        """
         if handler is None or handler.request_deserializer is None:
             return handler
         if handler.request_streaming:
@@ -117,7 +127,7 @@ class ApiInterceptor(_Interceptor):
 
 
 class _Ended:
-    """Tells the observer and the log, once, how a call ended."""
+    """Reports once, to the observer and the log, how a call ended."""
 
     def __init__(self, observer: RpcObserver, method: str, monotonic: Callable[[], float]) -> None:
         self._observer = observer
@@ -135,7 +145,10 @@ class _Ended:
 
 
 def _both_ways(method: str, handler: Handler) -> Handler:
-    """Return a method whose requests are read here; bytes that are none end its stream with INVALID_ARGUMENT."""
+    """Return the handler of a method with a stream of requests, read here.
+
+    Bytes that are no request end the stream with INVALID_ARGUMENT.
+    """
 
     async def call(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[Message]:
         async def requests() -> AsyncIterator[Message]:
@@ -157,7 +170,9 @@ def _both_ways(method: str, handler: Handler) -> Handler:
 
 
 def _read(method: str, handler: Handler, raw: bytes, context: Context) -> Message:
-    """Return a call's request, checked, and put what tells calls apart on every line that the call logs.
+    """Return a call's request, checked, and bind the call to its log lines.
+
+    What tells calls apart is put on every line that the call logs.
 
     Raises:
         FieldInvalidError: it is none, or breaks a rule.
@@ -183,19 +198,23 @@ def _code_name(context: Context) -> str:
     return code.name if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.name
 
 
-async def _abort(context: Context, error: Exception, ended: _Ended) -> NoReturn:
+def status_of(error: Exception) -> status_pb2.Status:
+    """Return what a caller is told of an error: nothing of one that is none of ours."""
     if isinstance(error, DaemonError):
-        status = to_trailer(error.failure)
-        ended.record(_NAMES[status.code], error.failure.reason.value)
-    elif isinstance(error, DaemonStoppingError):
+        return to_trailer(error.failure)
+    if isinstance(error, DaemonStoppingError):
         status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="the daemon stops: call again")
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(1.0)))
-        ended.record("UNAVAILABLE")
-    else:
+        return status
+    return status_pb2.Status(
+        code=grpc.StatusCode.INTERNAL.value[0], message="internal error: the daemon's log says more"
+    )
+
+
+async def _abort(context: Context, error: Exception, ended: _Ended) -> NoReturn:
+    status = status_of(error)
+    if status.code == grpc.StatusCode.INTERNAL.value[0] and not isinstance(error, DaemonError):
         log.error("rpc.failed", exc_info=error)
-        status = status_pb2.Status(
-            code=grpc.StatusCode.INTERNAL.value[0], message="internal error: the daemon's log says more"
-        )
-        ended.record("INTERNAL")
+    ended.record(_NAMES[status.code], error.failure.reason.value if isinstance(error, DaemonError) else "")
     await cast(Any, context).abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status always raises")  # for the type checker: the stub says that it returns

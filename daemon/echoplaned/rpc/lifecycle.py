@@ -6,11 +6,17 @@ import asyncio
 
 
 class DaemonStoppingError(Exception):
-    """The daemon stops; the call may be made again at once, to whoever answers then."""
+    """The daemon stops.
+
+    The call may be made again at once, to whoever answers then.
+    """
 
 
 class Lifecycle:
-    """Set once, when the daemon begins to stop: health turns to NOT_SERVING and watching streams end."""
+    """A signal that is set once, when the daemon begins to stop.
+
+    Health turns to NOT_SERVING and watching streams end.
+    """
 
     def __init__(self) -> None:
         self._stopping = asyncio.Event()

@@ -10,7 +10,15 @@ from echoplaned.core.state import Operation, OperationKind, State
 
 @dataclass(frozen=True, slots=True)
 class LoadOutcomeCounts:
-    """Loads by outcome; each is counted once."""
+    """Loads that ended since the daemon started, each counted once.
+
+    Attributes:
+        succeeded: loads that ended with a ready version.
+        failed: loads that failed for any other reason than the two below.
+        refused: loads and updates that found no room in memory.
+        cancelled: loads that were cancelled.
+        cached: loads whose version was ready when they came.
+    """
 
     succeeded: int = 0
     failed: int = 0

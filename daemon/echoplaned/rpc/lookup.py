@@ -10,7 +10,8 @@ from echoplaned.core.errors import (
 )
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.names import key_name, model_name, operation_name, rollout_name
-from echoplaned.core.state import Model, Operation, Rollout, State, Version
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model, Operation, State, Version
 
 
 def find_model(state: State, model_id: str) -> Model:

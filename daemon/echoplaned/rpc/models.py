@@ -22,6 +22,7 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
 from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.principal import current_principal
 from echoplaned.rpc.probing import HealthChecker
 
 _NOT_YET = frozenset({"tier", "max_concurrency"})
@@ -30,7 +31,7 @@ DeleteCommand = commands.DeleteModel | commands.DeleteVersion
 
 
 class ModelService(models_pb2_grpc.ModelServiceServicer):
-    """Turns requests into events and snapshots into answers."""
+    """Turns requests into commands and snapshots into answers."""
 
     def __init__(
         self, handle: Handle, admission: Admission, memory: RequestDeduplicator, health: HealthChecker, pid_of: PidOf
@@ -56,7 +57,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def DeleteModel(  # noqa: N802 - the API's name
         self, request: models_pb2.DeleteModelRequest, context: Context
     ) -> longrunning_pb2.Operation:
-        """Drain a model and forget it."""
+        """Drain a model, stop its engines and delete it."""
         model_id = parse_model(request.name)
         command = commands.DeleteModel(self._stamp(request), model_id, request.force, request.etag)
         known = model_id in self._handle.state.models
@@ -81,7 +82,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def ConfigureModel(  # noqa: N802 - the API's name
         self, request: models_pb2.ConfigureModelRequest, context: Context
     ) -> models_pb2.Model:
-        """Change labels and pins."""
+        """Change labels, aliases and pins."""
         model_id = parse_model(request.name)
         digest = digest_of(request)
         with self._memory.first_call(self._handle.state, request.request_id, digest) as first:
@@ -114,7 +115,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     async def DeleteModelVersion(  # noqa: N802 - the API's name
         self, request: models_pb2.DeleteModelVersionRequest, context: Context
     ) -> longrunning_pb2.Operation:
-        """Drain a version and forget it."""
+        """Drain a version, stop its engines and delete it."""
         key = parse_version(request.name)
         command = commands.DeleteVersion(self._stamp(request), key.model, key.version)
         model = self._handle.state.models.get(key.model)
@@ -152,7 +153,9 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return operation_to_pb(operation, state, self._pid_of)
 
     def _stamp(self, request: DeleteRequest) -> Request:
-        return Request(self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request))
+        return Request(
+            self._handle.now_s(), self._handle.new_id(), request.request_id, digest_of(request), current_principal()
+        )
 
     async def _delete(
         self, request: DeleteRequest, command: DeleteCommand, missing: ModelNotFoundError | VersionNotFoundError | None
@@ -188,11 +191,15 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
             pins = ((target, request.pinned),)
         labels = tuple(sorted(request.labels.items())) if "labels" in paths else None
         stamp = Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
-        return commands.ConfigureModel(stamp, model_id, labels, pins, request.etag)
+        aliases = tuple(request.aliases) if "aliases" in paths else None
+        return commands.ConfigureModel(stamp, model_id, labels, pins, request.etag, aliases)
 
 
 def _nothing_to_delete(command: DeleteCommand) -> longrunning_pb2.Operation:
-    """Return the answer to a deletion with ``allow_missing`` of what is not there: done, and without a name."""
+    """Return the answer to a deletion of what is not there: done, without a name.
+
+    It answers requests with ``allow_missing``.
+    """
     message = longrunning_pb2.Operation(done=True)
     if isinstance(command, commands.DeleteVersion):
         target, kind = version_name(command.model, command.version), operations_pb2.OPERATION_KIND_DELETE_VERSION

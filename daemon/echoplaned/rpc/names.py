@@ -1,4 +1,7 @@
-"""Resource names as callers write them: full ones, and bare ids where a model or an operation is named."""
+"""Resource names as callers write them.
+
+Full ones, and bare ids where a model or an operation is named.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def parse_version(text: str, field: str = "name") -> VersionKey:
 
 
 def parse_rollout(text: str, field: str = "name") -> tuple[str, str]:
-    """Return the model's and the rollout's id in ``models/{model}/rollouts/{rollout}``.
+    """Return the model's and the rollout's id in a rollout's name.
+
+    The form is ``models/{model}/rollouts/{rollout}``.
 
     Raises:
         FieldInvalidError: the text has another form.
@@ -45,6 +50,15 @@ def parse_operation(text: str, field: str = "name") -> str:
         FieldInvalidError: the text is neither.
     """
     return _read(text, names.operation_name(text), ResourceKind.OPERATION, field, "operations/{operation}").child
+
+
+def parse_key(text: str) -> str:
+    """Return the id in ``keys/{key}`` or ``{key}``.
+
+    Raises:
+        FieldInvalidError: the text is neither.
+    """
+    return _read(text, names.gateway_key_name(text), ResourceKind.KEY, "name", "keys/{key}").child
 
 
 def _read(text: str, bare: str, kind: ResourceKind, field: str, form: str) -> ResourceName:

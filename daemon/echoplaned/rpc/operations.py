@@ -20,13 +20,14 @@ from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
 from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.principal import current_principal
 
 MAX_WAIT_S = 600.0
 _FILTERS = {"": None, "done=true": True, "done=false": False}
 
 
 class OperationsService(operations_pb2_grpc.OperationsServicer):
-    """Looks at operations, waits for them and cancels them."""
+    """The service google.longrunning.Operations: reads, awaits and cancels operations."""
 
     def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, pid_of: PidOf) -> None:
         self._handle = handle
@@ -44,7 +45,10 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     async def ListOperations(  # noqa: N802 - the API's name
         self, request: operations_pb2.ListOperationsRequest, context: Context
     ) -> operations_pb2.ListOperationsResponse:
-        """List operations, the latest first; ``filter``: empty, ``done=true`` or ``done=false``."""
+        """List operations, the latest first.
+
+        ``filter``: empty, ``done=true`` or ``done=false``.
+        """
         done = self._read_list(request)
         state = self._handle.state
         found = [o for o in state.operations.values() if done is None or o.done is done]
@@ -63,7 +67,10 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     async def WaitOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.WaitOperationRequest, context: Context
     ) -> operations_pb2.Operation:
-        """Return the operation when it is done, or as it is when the time is up (10 minutes at most)."""
+        """Return the operation when it is done, or as it is when the time is up.
+
+        The time is 10 minutes at most.
+        """
         operation_id = parse_operation(request.name)
         last = find_operation(self._handle.state, operation_id)
         timeout_s = self._timeout_s(request)
@@ -80,19 +87,19 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
     ) -> Empty:
         """Ask for an operation to be cancelled; one that is done stays as it is."""
         operation_id = parse_operation(request.name)
-        await self._handle.submit(CancelOperation(Request(self._handle.now_s()), operation_id))
+        await self._handle.submit(CancelOperation(_stamp(self._handle), operation_id))
         return Empty()
 
     async def DeleteOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.DeleteOperationRequest, context: Context
     ) -> Empty:
-        """Forget an operation that is done; STATE_INVALID while it runs.
+        """Delete an operation that is done; STATE_INVALID while it runs.
 
         Its ``request_id`` is forgotten with it: the same request again is a new one. Nobody has to call this: the oldest
         finished operations beyond 1,000 go by themselves.
         """
         operation_id = parse_operation(request.name)
-        await self._handle.submit(DeleteOperation(Request(self._handle.now_s()), operation_id))
+        await self._handle.submit(DeleteOperation(_stamp(self._handle), operation_id))
         return Empty()
 
     @staticmethod
@@ -117,6 +124,10 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         if seconds < 0:
             raise FieldInvalidError(InvalidField("timeout", "must be 0 or more"))
         return min(seconds, MAX_WAIT_S)
+
+
+def _stamp(handle: Handle) -> Request:
+    return Request(handle.now_s(), principal=current_principal())
 
 
 def _ended(operation_id: str) -> Callable[[State], bool]:

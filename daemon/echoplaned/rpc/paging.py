@@ -1,4 +1,7 @@
-"""Pages (AIP-158): an opaque token that says after which item to go on, and belongs to one query."""
+"""Pages of lists (AIP-158), with opaque tokens.
+
+A token says after which item to go on, and belongs to one query.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,12 @@ Key = tuple[float | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """What a token belongs to. ``method``: which list; ``scope``: what it is a list of (parent, filter)."""
+    """The query that a page token belongs to.
+
+    Attributes:
+        method: name of the list method.
+        scope: what it is a list of (parent, filter); empty: of everything.
+    """
 
     method: str
     scope: str = ""
@@ -35,7 +43,12 @@ class PageQuery:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page and the token of the next one; empty: this is the last."""
+    """One page of a list.
+
+    Attributes:
+        items: its items, in ascending order of their keys.
+        next_page_token: token of the next page; empty: this is the last.
+    """
 
     items: tuple[Item, ...]
     next_page_token: str
@@ -95,7 +108,7 @@ def decode_token(query: PageQuery, token: str) -> Key:
 
 
 def _is_place(part: object) -> bool:
-    """Whether it can be compared: nothing lies after NaN or infinity."""
+    """Whether a token's part can be compared: nothing lies after NaN or infinity."""
     if isinstance(part, float):
         return math.isfinite(part)
     return isinstance(part, str | int) and not isinstance(part, bool)

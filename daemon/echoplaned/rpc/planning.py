@@ -1,4 +1,7 @@
-"""PlanningService: what-if plans, devices, reservoirs. Nothing here changes anything."""
+"""PlanningService: what-if plans, devices, reservoirs.
+
+Nothing here changes anything.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
     async def BatchPlanModels(  # noqa: N802 - the API's name
         self, request: planning_pb2.BatchPlanModelsRequest, context: Context
     ) -> planning_pb2.BatchPlanModelsResponse:
-        """Plan each version as if those before it that fit were placed; what one cannot be planned for is its own result."""
+        """Plan each version as if those before it that fit were placed.
+
+        A version that cannot be planned has its error as its own result.
+        """
         results = await self._admission.plan_batch(request.requests, context.peer())
         return planning_pb2.BatchPlanModelsResponse(results=[_result(result) for result in results])
 

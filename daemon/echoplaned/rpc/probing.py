@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from echoplane.v1 import models_pb2
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import ProbesFailed
+from echoplaned.core.engine_events import ProbesFailed
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.names import key_name, model_name
 from echoplaned.core.queries import find_instance
@@ -43,7 +43,9 @@ class HealthChecker:
         self._index = 0
 
     async def probe(self, model: Model) -> None:
-        """Probe every READY instance of a model at once; takes 10 s, and a little more where a probe fails.
+        """Probe every READY instance of a model at once.
+
+        It takes 10 s at most; where a probe fails, up to as much again, and 2 s until the loop has taken that in.
 
         A probe that fails is made again at once: one may have failed for what a caller sent beside it. One that fails twice takes
         the instance out, so that this answer, the state and every other one agree. One without a verdict (a full queue, or no
@@ -89,13 +91,13 @@ class HealthChecker:
             return ProbeOutcome(ok=False, detail=text, duration_s=PROBE_TIMEOUT_S, no_verdict=True)
 
     async def _take_out(self, instance: Instance, detail: str) -> None:
-        """Tell the loop of a failed probe, and wait until it has been taken in."""
+        """Tell the loop of a failed probe, and wait until the instance is taken out."""
         self._emit(ProbesFailed(self._handle.now_s(), instance.key, instance.generation, detail))
         with contextlib.suppress(TimeoutError):  # the loop is busy; it takes it in all the same
             await self._handle.wait_until(lambda _: not self._is_ready(instance), _TAKEN_IN_S)
 
     def _is_ready(self, instance: Instance) -> bool:
-        """Whether the same process is READY still."""
+        """Say whether the same process of an instance is READY still."""
         found = find_instance(self._handle.state, instance.key)
         return found is not None and found[2].generation == instance.generation and _is_ready(found[2])
 
@@ -110,7 +112,10 @@ class HealthChecker:
         )
 
     def _probe_of(self, instance: Instance) -> models_pb2.ProbeResult | None:
-        """Return the last probe that said anything; of one that was taken out, why, whatever its probes said before."""
+        """Return the last probe of an instance that said anything; None: there was none.
+
+        Of one that was taken out, why, whatever its probes said before.
+        """
         ordinal = instance.key.ordinal
         last = self._last(instance)
         if instance.failure is not None and not _is_ready(instance):

@@ -1,4 +1,7 @@
-"""Server reflection, v1alpha and v1: one handler under both names, as the messages of the two are the same on the wire."""
+"""Server reflection, v1alpha and v1, by one handler under both names.
+
+The messages of the two are the same on the wire.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
 
 
 class _MethodPool:
-    """The default pool, which also finds the file of a method: protobuf's own finds services, messages, enums and fields only."""
+    """The default descriptor pool, which also finds the file of a method.
+
+    protobuf's own finds services, messages, enums and fields only.
+    """
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
@@ -58,7 +64,10 @@ class _MethodPool:
 
 
 def _describe_v1() -> None:
-    """Put v1's descriptor beside v1alpha's, so that v1 can be described too; the Python package has none."""
+    """Add v1's descriptor beside v1alpha's, so that v1 can be described too.
+
+    The Python package has none.
+    """
     pool = descriptor_pool.Default()
     try:
         pool.FindFileByName(_V1_FILE)

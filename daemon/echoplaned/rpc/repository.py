@@ -1,10 +1,12 @@
-"""The Open Inference Protocol on the daemon's own address: Triton's repository extension, and what can be said without a model.
+"""The Open Inference Protocol on the daemon's own address.
 
-A thin face of the same events as ModelService. Inference itself is on each instance's address.
+Triton's repository extension, and what can be said without a model.
+A thin face of the same commands as ModelService. Inference itself is on each instance's address.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
@@ -22,12 +24,19 @@ from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.admission import Admission, require_operation
 from echoplaned.rpc.convert.common import DTYPE_TO_PB
-from echoplaned.rpc.convert.plans import overrides_to_pb
 from echoplaned.rpc.health_view import ready_count
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model
+from echoplaned.rpc.principal import current_principal
+from echoplaned.rpc.repository_catalogue import RepositoryCatalogue, load_again
 from echoplaned.rpc.validate import check
+
+_ABSENT = "UNAVAILABLE"
+_ROUTES_S = 5.0
+"""Longest wait for every subscriber to have the routes of what was loaded."""
+
+_MAX_SHOWN = 80
 
 EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")
 
@@ -46,11 +55,17 @@ _NUMBERS = frozenset({"context_length", "max_concurrency", "replicas"})
 
 
 class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
-    """Lists, loads and unloads models for Triton's clients; waits until it is done, as they expect."""
+    """Lists, loads and unloads models for Triton's clients.
 
-    def __init__(self, handle: Handle, admission: Admission, daemon_version: str) -> None:
+    A call waits until it is done, as they expect.
+    """
+
+    def __init__(
+        self, handle: Handle, admission: Admission, catalogue: RepositoryCatalogue, daemon_version: str
+    ) -> None:
         self._handle = handle
         self._admission = admission
+        self._catalogue = catalogue
         self._version = daemon_version
 
     async def ServerLive(  # noqa: N802 - the protocol's name
@@ -111,8 +126,12 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
     async def RepositoryIndex(  # noqa: N802 - the protocol's name
         self, request: oip.RepositoryIndexRequest, context: Context
     ) -> oip.RepositoryIndexResponse:
-        """List every version of every model."""
+        """List every version of every model, and what could be loaded.
+
+        A load takes each by its name.
+        """
         _check_repository(request.repository_name)
+        loadable = {} if request.ready else await self._catalogue.loadable()
         entries = [
             oip.RepositoryIndexResponse.ModelIndex(
                 name=model.model_id,
@@ -124,32 +143,60 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
             for _, version in sorted(model.versions.items())
             if not request.ready or ready_count(version)
         ]
+        entries += [
+            oip.RepositoryIndexResponse.ModelIndex(
+                name=model_id, version=each.request.version_id, state=_ABSENT, reason=each.reason
+            )
+            for model_id, each in sorted(loadable.items())
+            if model_id not in self._handle.state.models
+        ]
         return oip.RepositoryIndexResponse(models=entries)
 
     async def RepositoryModelLoad(  # noqa: N802 - the protocol's name
         self, request: oip.RepositoryModelLoadRequest, context: Context
     ) -> oip.RepositoryModelLoadResponse:
-        """Load a version (parameters as in LoadModel), or the serving one again; answers when it is ready."""
+        """Load a version, or the serving one again; answer when it is ready.
+
+        Parameters are as in LoadModel. Without a source it is a model that is there, one that was unloaded, as it was loaded, or a
+        checkpoint beneath a root, by the id that it would have or by its name.
+        """
         _check_repository(request.repository_name)
-        load = self._read_load(request)
+        load = await self._read_load(request)
         check(load)
         accepted = await self._admission.load(load, context.peer())
         await self._finished(accepted.operation)
+        # Whoever loads asks next, and a gateway that has not heard of the model yet would say that there is none.
+        with contextlib.suppress(TimeoutError):
+            await self._handle.wait_until(_followed(load.model_id), _ROUTES_S)
         return oip.RepositoryModelLoadResponse()
 
     async def RepositoryModelUnload(  # noqa: N802 - the protocol's name
         self, request: oip.RepositoryModelUnloadRequest, context: Context
     ) -> oip.RepositoryModelUnloadResponse:
-        """Delete a model, or with parameter ``version_id`` one version of it; answers when it has gone."""
+        """Delete a model, or one version of it; answer when it has gone.
+
+        What is not there has gone already. The version is the one that the parameter ``version_id`` names. How a model was loaded is
+        kept, so that its name loads it again.
+        """
         _check_repository(request.repository_name)
         unknown = request.parameters.keys() - {"version_id", "unload_dependents"}
         _refuse_parameters(unknown, "is not known; known: version_id")
-        model_id = parse_model(request.model_name, "model_name")
-        stamp = Request(self._handle.now_s(), self._handle.new_id())
+        model = self._find(request.model_name)
         version_id = request.parameters["version_id"].string_param if "version_id" in request.parameters else ""
+        if model is None or (version_id and version_id not in model.versions):
+            return oip.RepositoryModelUnloadResponse()
+        model_id = model.model_id
+        if not version_id:
+            await self._catalogue.keep(model)
+        stamp = Request(self._handle.now_s(), self._handle.new_id(), principal=current_principal())
         event = DeleteVersion(stamp, model_id, version_id) if version_id else DeleteModel(stamp, model_id)
         await self._finished(require_operation(await self._handle.submit(event)))
         return oip.RepositoryModelUnloadResponse()
+
+    def model_id_of(self, name: str) -> str:
+        """Return the id of the model that has a name; the name itself where none has."""
+        model = self._find(name)
+        return name if model is None else model.model_id
 
     def _serving(self, name: str, version_id: str) -> tuple[Model, Version]:
         model = find_model(self._handle.state, parse_model(name))
@@ -159,13 +206,14 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
             )
         return find_version(self._handle.state, VersionKey(model.model_id, version_id or model.serving_version))
 
-    def _read_load(self, request: oip.RepositoryModelLoadRequest) -> models_pb2.LoadModelRequest:
+    async def _read_load(self, request: oip.RepositoryModelLoadRequest) -> models_pb2.LoadModelRequest:
         parameters = request.parameters
         known = "source_uri, version_id, engine, dtype, context_length, max_concurrency, replicas"
         _refuse_parameters(parameters.keys() - _TEXT - _NUMBERS - {"dtype"}, f"is not known; known: {known}")
-        if "source_uri" not in parameters:
-            return self._again(request)
-        load = models_pb2.LoadModelRequest(model_id=request.model_name)
+        if "source_uri" in parameters:
+            load = models_pb2.LoadModelRequest(model_id=request.model_name)
+        else:
+            load = await self._by_name(request)
         for name in _TEXT & parameters.keys():
             setattr(load, name, parameters[name].string_param)
         for name in _NUMBERS & parameters.keys():
@@ -181,30 +229,31 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
                 load.dtype = DTYPE_TO_PB[named]
         return load
 
-    def _again(self, request: oip.RepositoryModelLoadRequest) -> models_pb2.LoadModelRequest:
-        """Return the request that loads a known version as it was loaded before."""
+    async def _by_name(self, request: oip.RepositoryModelLoadRequest) -> models_pb2.LoadModelRequest:
+        """Return the request that loads what goes by a name.
+
+        Raises:
+            FieldInvalidError: nothing does, so its source is needed.
+        """
         parameters = request.parameters
-        model_id = parse_model(request.model_name, "model_name")
-        model = self._handle.state.models.get(model_id)
+        model = self._find(request.model_name)
         wanted = parameters["version_id"].string_param if "version_id" in parameters else ""
-        version_id = wanted or (model.serving_version if model is not None else "")
-        version = model.versions.get(version_id) if model is not None else None
-        if version is None:
-            text = f"is needed to load {version_name(model_id, wanted) if wanted else model_name(model_id)} for the first time"
+        version = None if model is None else model.versions.get(wanted or model.serving_version)
+        if model is not None and version is not None:
+            return load_again(model, version)
+        found = await self._catalogue.find(request.model_name) if model is None else None
+        if found is None or (wanted and found.version_id not in {"", wanted}):
+            name = request.model_name[:_MAX_SHOWN]
+            asked = version_name(name, wanted) if wanted else model_name(name)
+            text = f"is needed to load {asked} for the first time: nothing beneath the roots goes by this name"
             raise FieldInvalidError(InvalidField('parameters["source_uri"]', text))
-        spec, shape = version.spec, version.spec.shape
-        return models_pb2.LoadModelRequest(
-            model_id=model_id,
-            version_id=version_id,
-            source_uri=spec.source_uri,
-            engine=shape.engine,
-            engine_options=dict(shape.options),
-            dtype=DTYPE_TO_PB[shape.dtype],
-            context_length=shape.context_length,
-            max_concurrency=shape.max_concurrency,
-            replicas=shape.replicas,
-            reservoir=overrides_to_pb(spec.reservoir),
-        )
+        return found
+
+    def _find(self, name: str) -> Model | None:
+        """Return the model that has a name, an id or an alias; None where none has."""
+        models = self._handle.state.models
+        model_id = name.removeprefix("models/")
+        return models.get(model_id) or next((each for each in models.values() if name in each.aliases), None)
 
     async def _finished(self, operation: Operation) -> None:
         """Wait until an operation is done.
@@ -220,6 +269,22 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
 
 class OperationFailedError(DaemonError):
     """The operation behind a call that waits for it has failed; its failure says why."""
+
+
+def _followed(model_id: str) -> Callable[[State], bool]:
+    """Return whether subscribers have a model's newest routes.
+
+    True also where it has gone.
+    """
+
+    def followed(state: State) -> bool:
+        model = state.models.get(model_id)
+        if model is None:
+            return True
+        routed = model.routes is not None and any(each.routed for each in model.routes.clusters)
+        return routed and model.progress.acknowledged
+
+    return followed
 
 
 def _done(operation_id: str) -> Callable[[State], bool]:

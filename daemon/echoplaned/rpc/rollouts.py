@@ -8,7 +8,8 @@ from dataclasses import replace
 from echoplane.v1 import rollouts_pb2, rollouts_pb2_grpc
 from echoplaned.core.commands import AbortRollout, Command, PauseRollout, PromoteRollout, Request, ResumeRollout
 from echoplaned.core.errors import RolloutNotFoundError
-from echoplaned.core.state import TERMINAL_PHASES, Model, Phase, Rollout, State
+from echoplaned.core.rollout_state import TERMINAL_PHASES, Phase, Rollout
+from echoplaned.core.state import Model, State
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.convert.rollouts import rollout_to_pb
 from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
@@ -28,7 +29,7 @@ RolloutCommandRequest = (
 
 
 class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
-    """Turns requests into events and snapshots into answers."""
+    """Turns requests into commands and snapshots into answers."""
 
     def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, memory: RequestDeduplicator) -> None:
         self._handle = handle

@@ -18,6 +18,8 @@ from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import (
     diagnostics_pb2,
     diagnostics_pb2_grpc,
+    keys_pb2,
+    keys_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
     planning_pb2,
@@ -25,24 +27,15 @@ from echoplane.v1 import (
     rollouts_pb2,
     rollouts_pb2_grpc,
 )
-from echoplaned.rpc.admission import Admission
-from echoplaned.rpc.deduplication import RequestDeduplicator
 from echoplaned.rpc.deps import MIB, RpcDeps
 from echoplaned.rpc.following import Watchers
 from echoplaned.rpc.health import HealthService
 from echoplaned.rpc.interceptor import ApiInterceptor
-from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
-from echoplaned.rpc.models import ModelService
-from echoplaned.rpc.operations import OperationsService
-from echoplaned.rpc.planning import PlanningService
-from echoplaned.rpc.probing import HealthChecker
 from echoplaned.rpc.reflection import add_reflection
-from echoplaned.rpc.repository import RepositoryService
-from echoplaned.rpc.rollouts import RolloutService
-from echoplaned.rpc.status_service import StatusService
+from echoplaned.rpc.services import Services, build_services
 
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
-_MESSAGES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, operations_pb2, oip, health_pb2)
+_MESSAGES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, keys_pb2, operations_pb2, oip, health_pb2)
 OUR_SERVICES: tuple[str, ...] = tuple(
     service.full_name for module in _MESSAGES for service in module.DESCRIPTOR.services_by_name.values()
 )
@@ -51,10 +44,14 @@ CHANNELZ = "grpc.channelz.v1.Channelz"
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """``handlers``: services of others (ADS, LRS), with their full names in ``handler_services``, for health and reflection.
+    """What the server offers beside the daemon's own services, and its limits.
 
-    ``max_message_bytes``: larger requests are refused by gRPC itself with RESOURCE_EXHAUSTED. ``channel``: gRPC's own options.
-    ``channelz``: tell every caller of all connections, with their addresses.
+    Attributes:
+        handlers: services of others (ADS, LRS).
+        handler_services: full names of those services, for health and reflection.
+        max_message_bytes: larger requests are refused by gRPC itself with RESOURCE_EXHAUSTED.
+        channel: gRPC's own options, pairs of name and number.
+        channelz: whether every caller may see all connections, with their addresses.
     """
 
     handlers: tuple[GenericHandler, ...] = ()
@@ -64,10 +61,12 @@ class ServerOptions:
     channelz: bool = False
 
 
-def build_server(deps: RpcDeps, *, options: ServerOptions | None = None) -> grpc.aio.Server:
+def build_server(
+    deps: RpcDeps, *, options: ServerOptions | None = None, services: Services | None = None
+) -> grpc.aio.Server:
     """Return the server with all services added; ports are the caller's.
 
-    Must be called on the event loop that will run it.
+    Must be called on the event loop that will run it. ``services``: those that others call too; None: its own.
     """
     options = options or ServerOptions()
     channel = [
@@ -76,34 +75,27 @@ def build_server(deps: RpcDeps, *, options: ServerOptions | None = None) -> grpc
         *options.channel,
     ]
     server = grpc.aio.server(interceptors=(ApiInterceptor(deps.observer, deps.monotonic),), options=channel)
-    services = (*OUR_SERVICES, *((CHANNELZ,) if options.channelz else ()), *options.handler_services)
-    _add_ours(server, deps, services)
+    names = (*OUR_SERVICES, *((CHANNELZ,) if options.channelz else ()), *options.handler_services)
+    _add_ours(server, services or build_services(deps), names)
     if options.handlers:
         server.add_generic_rpc_handlers(options.handlers)
     if options.channelz:
         channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz_async.ChannelzServicer(), server)
-    add_reflection(server, services)
+    add_reflection(server, names)
     return server
 
 
-def _add_ours(server: grpc.aio.Server, deps: RpcDeps, services: tuple[str, ...]) -> None:
-    handle, lifecycle = deps.handle, deps.lifecycle
-    memory = RequestDeduplicator()
-    tally = LoadOutcomeCounter(deps.start_time_s)
-    watchers = Watchers(deps.limits.max_watchers)
-    admission = Admission(deps, memory, tally)
-    models = ModelService(
-        handle, admission, memory, HealthChecker(handle, deps.prober, deps.emit, deps.last_probe), deps.pid_of
-    )
-    models_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
-    rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(RolloutService(handle, lifecycle, watchers, memory), server)
-    planning_pb2_grpc.add_PlanningServiceServicer_to_server(PlanningService(handle, admission, deps.planning), server)
-    diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(StatusService(deps, watchers, tally), server)
-    operations = OperationsService(handle, lifecycle, watchers, deps.pid_of)
-    operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
+def _add_ours(server: grpc.aio.Server, services: Services, names: tuple[str, ...]) -> None:
+    deps = services.deps
+    models_pb2_grpc.add_ModelServiceServicer_to_server(services.models, server)
+    rollouts_pb2_grpc.add_RolloutServiceServicer_to_server(services.rollouts, server)
+    planning_pb2_grpc.add_PlanningServiceServicer_to_server(services.planning, server)
+    diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(services.status, server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(services.operations, server)
     # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
-    health_watchers = Watchers(deps.limits.max_health_watchers, "health watchers")
-    health_pb2_grpc.add_HealthServicer_to_server(HealthService(handle, lifecycle, health_watchers, services), server)
-    oip_grpc.add_GRPCInferenceServiceServicer_to_server(
-        RepositoryService(handle, admission, deps.daemon_version), server
-    )
+    watchers = Watchers(deps.limits.max_health_watchers, "health watchers")
+    health = HealthService(deps.handle, deps.lifecycle, watchers, names)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if services.keys is not None:
+        keys_pb2_grpc.add_KeyServiceServicer_to_server(services.keys, server)
+    oip_grpc.add_GRPCInferenceServiceServicer_to_server(services.repository, server)

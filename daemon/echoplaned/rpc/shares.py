@@ -1,4 +1,7 @@
-"""Which connection asked for which open operation, so that one does not take all there may be."""
+"""Which connection asked for which open operation.
+
+So one connection does not take all that there may be.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ UNKNOWN = ""
 
 
 class OperationShares:
-    """Counts the operations that are open, and those that are about to be, by connection.
+    """Counts operations by connection: those that are open or about to be.
 
     What is open is in the state; whose it is, is remembered here and nowhere else: an operation does not need its caller to go on.
 
@@ -29,7 +32,9 @@ class OperationShares:
 
     @contextmanager
     def reserve(self, state: State, operation_id: str, peer: str) -> Iterator[None]:
-        """Count an operation while its call is taken in, and from then on while it is open.
+        """Count an operation while its call is taken in.
+
+        From then on it counts while it is open.
 
         Raises:
             LimitExceededError: the connection, or all of them together, have as many open as are allowed.

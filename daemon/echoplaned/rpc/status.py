@@ -1,4 +1,7 @@
-"""Failures as ``google.rpc.Status``: one table for every reason, details by AIP-193."""
+"""Failures as ``google.rpc.Status``, details by AIP-193.
+
+One table for every reason.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _DESCRIPTION_CHARS = 120
 
 
 class Violations(Enum):
-    """As which detail a failure's violations are told."""
+    """The detail type that carries a failure's violations."""
 
     BAD_REQUEST = auto()
     PRECONDITION = auto()
@@ -35,7 +38,13 @@ class Violations(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one reason is told. ``retry_s``: RetryInfo where the failure itself says no delay; None: none."""
+    """How the failures of one reason are told.
+
+    Attributes:
+        code: gRPC code.
+        violations: the detail type that carries the violations.
+        retry_s: seconds in RetryInfo where the failure itself says no delay; None: no RetryInfo.
+    """
 
     code: grpc.StatusCode
     violations: Violations = Violations.PRECONDITION
@@ -55,6 +64,7 @@ TABLE: Mapping[Reason, Row] = MappingProxyType(
         Reason.SOURCE_UNSUPPORTED: Row(_C.FAILED_PRECONDITION),
         Reason.SOURCE_CORRUPT: Row(_C.FAILED_PRECONDITION),
         Reason.SOURCE_CHANGED: Row(_C.FAILED_PRECONDITION),
+        Reason.ENGINE_CHANGED: Row(_C.FAILED_PRECONDITION),
         Reason.ARCHITECTURE_UNSUPPORTED: Row(_C.FAILED_PRECONDITION),
         Reason.DTYPE_UNSUPPORTED: Row(_C.FAILED_PRECONDITION),
         Reason.SIGNATURE_CHANGED: Row(_C.FAILED_PRECONDITION),
@@ -69,7 +79,11 @@ TABLE: Mapping[Reason, Row] = MappingProxyType(
         Reason.VERSION_NOT_FOUND: Row(_C.NOT_FOUND),
         Reason.ROLLOUT_NOT_FOUND: Row(_C.NOT_FOUND),
         Reason.OPERATION_NOT_FOUND: Row(_C.NOT_FOUND),
+        Reason.KEY_NOT_FOUND: Row(_C.NOT_FOUND),
+        Reason.KEY_SECRET_UNUSABLE: Row(_C.FAILED_PRECONDITION),
+        Reason.CALLER_NOT_ALLOWED: Row(_C.PERMISSION_DENIED),
         Reason.VERSION_EXISTS: Row(_C.ALREADY_EXISTS),
+        Reason.ALIAS_EXISTS: Row(_C.ALREADY_EXISTS),
         Reason.ENGINE_START_FAILED: Row(_C.FAILED_PRECONDITION, retry_s=60.0),
         Reason.ENGINE_CRASH_LOOP: Row(_C.UNAVAILABLE, retry_s=60.0),
         Reason.PROBE_FAILED: Row(_C.FAILED_PRECONDITION, retry_s=60.0),
@@ -99,7 +113,10 @@ def to_status(failure: FailureDetail) -> status_pb2.Status:
 
 
 def to_trailer(failure: FailureDetail) -> status_pb2.Status:
-    """Return a failure as a call's own status: as ``to_status``, less the parts that would not fit into trailers."""
+    """Return a failure as a call's own status, short enough for its trailers.
+
+    As ``to_status``, less the parts that would not fit.
+    """
     status = to_status(failure)
     for shorten in (_short_texts, _short_components, _short_plan, _no_plan):
         if status.ByteSize() <= TRAILER_BYTES:

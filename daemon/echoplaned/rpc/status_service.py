@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from echoplane.v1 import diagnostics_pb2, diagnostics_pb2_grpc, types_pb2
 from echoplaned.core.devices import memory_alarms
 from echoplaned.core.effects import Announce
-from echoplaned.core.errors import PageTokenInvalidError
+from echoplaned.core.ids import VersionKey
 from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import weight_ppm
-from echoplaned.core.state import Model, Rollout, Version
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model, Version
+from echoplaned.engine_kinds import EngineKind
 from echoplaned.ports.request_counts import CountedBy
-from echoplaned.rpc.convert.common import by_name, duration, timestamp
+from echoplaned.rpc.convert.common import by_name, duration, timestamp, timestamp_or_none
 from echoplaned.rpc.convert.devices import device_summary
-from echoplaned.rpc.convert.events import event_to_pb, sequence_of
+from echoplaned.rpc.convert.events import event_to_pb, resume_token_error, sequence_of
 from echoplaned.rpc.convert.latencies import histogram_to_pb
 from echoplaned.rpc.convert.rollouts import PHASE_TO_PB
+from echoplaned.rpc.convert.usage import tokens_to_pb, usage_to_pb
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.explain import explain
 from echoplaned.rpc.following import Watchers, closing, until_stop
@@ -33,11 +36,11 @@ _SOURCE_TO_PB = by_name(diagnostics_pb2.CountSource, "COUNT_SOURCE", CountedBy)
 class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
     """Reads snapshots; changes nothing."""
 
-    def __init__(self, deps: RpcDeps, watchers: Watchers, tally: LoadOutcomeCounter) -> None:
+    def __init__(self, deps: RpcDeps, watchers: Watchers, load_outcomes: LoadOutcomeCounter) -> None:
         self._deps = deps
         self._handle = deps.handle
         self._watchers = watchers
-        self._tally = tally
+        self._load_outcomes = load_outcomes
 
     async def GetStatus(  # noqa: N802 - the API's name
         self, request: diagnostics_pb2.GetStatusRequest, context: Context
@@ -57,6 +60,8 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             store_writable=self._deps.store_writable(),
             xds=self._xds(),
             alarms=[*self._store_alarm(), *self._deps.alarms(), *memory_alarms(state), *_alarms(models)],
+            gateway=self._gateway(),
+            engines=[self._engine_summary(kind) for _, kind in sorted(self._deps.engines.items())],
         )
 
     async def GetMetrics(  # noqa: N802 - the API's name
@@ -69,7 +74,7 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
         else:
             models = [model for _, model in sorted(state.models.items())]
         versions = [(m, v) for m in models for _, v in sorted(m.versions.items())]
-        totals = self._tally.observe(state)
+        totals = self._load_outcomes.observe(state)
         return diagnostics_pb2.GetMetricsResponse(
             time=timestamp(self._handle.now_s()),
             versions=[self._version_metrics(m, v) for m, v in versions],
@@ -96,11 +101,26 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             state = types_pb2.HEALTH_STATE_DEGRADED if reasons else types_pb2.HEALTH_STATE_SERVING
         return diagnostics_pb2.GetHealthResponse(state=state, reasons=reasons, daemon_version=self._deps.daemon_version)
 
+    async def GetUsage(  # noqa: N802 - as above
+        self, request: diagnostics_pb2.GetUsageRequest, context: Context
+    ) -> diagnostics_pb2.GetUsageResponse:
+        """Return what the gateway's callers used."""
+        model = parse_model(request.model, "model") if request.model else ""
+        report, tokens = self._deps.usage(), self._deps.tokens()
+        found = (each for each in sorted(report.usages.items()) if model in {"", each[0].model})
+        return diagnostics_pb2.GetUsageResponse(
+            time=timestamp(self._handle.now_s()),
+            start_time=timestamp(report.start_s),
+            usages=[usage_to_pb(key, usage) for key, usage in found if request.client in {"", key.client}],
+            tokens=[tokens_to_pb(key, tokens.totals[key]) for key in _of_model(tokens.totals, model)],
+            uncounted_versions=map(key_name, _of_model(tokens.uncounted, model)),
+        )
+
     async def Explain(  # noqa: N802 - the API's name
         self, request: diagnostics_pb2.ExplainRequest, context: Context
     ) -> diagnostics_pb2.ExplainResponse:
         """Say why something is as it is."""
-        return await explain(self._handle, request.name, self._deps.refusals, self._deps.latencies)
+        return await explain(self._handle, request.name, self._deps.refusals, self._deps.latencies, self._deps.gateway)
 
     async def WatchEvents(  # noqa: N802 - the API's name
         self, request: diagnostics_pb2.WatchEventsRequest, context: Context
@@ -123,13 +143,33 @@ class StatusService(diagnostics_pb2_grpc.StatusServiceServicer):
             return latest
         sequence = sequence_of(token)
         if sequence > latest or sequence < latest - EVENTS_RETAINED:
-            raise PageTokenInvalidError
+            raise resume_token_error()
         return sequence
 
     def _xds(self) -> diagnostics_pb2.XdsCounts:
         totals = self._deps.xds()
         return diagnostics_pb2.XdsCounts(
             stream_count=totals.streams, push_count=totals.pushes, ack_count=totals.acks, nack_count=totals.nacks
+        )
+
+    def _engine_summary(self, kind: EngineKind) -> diagnostics_pb2.EngineSummary:
+        return diagnostics_pb2.EngineSummary(
+            kind=kind.name,
+            version=self._deps.engine_versions.get(kind.name, ""),
+            configured=kind.is_configured,
+            problem=kind.absence,
+            formats=sorted(kind.formats),
+        )
+
+    def _gateway(self) -> diagnostics_pb2.GatewayStatus:
+        found = self._deps.gateway()
+        return diagnostics_pb2.GatewayStatus(
+            state=f"GATEWAY_STATE_{found.state.value}",
+            listen_address=found.listening,
+            pid=found.pid,
+            restart_count=found.restarts,
+            last_failure=found.last_failure,
+            certificate_expire_time=timestamp_or_none(found.certificate_expires_s or None),
         )
 
     def _store_alarm(self) -> list[str]:
@@ -184,6 +224,11 @@ def _model_summary(model: Model) -> diagnostics_pb2.ModelSummary:
         ready_instance_count=sum(ready_count(v) for v in model.versions.values()),
         rollout=rollout_name(model.model_id, model.rollout.rollout_id) if model.rollout is not None else "",
     )
+
+
+def _of_model(versions: Iterable[VersionKey], model: str) -> list[VersionKey]:
+    """Return the versions of a model, or of all where it is empty, by name."""
+    return sorted((key for key in versions if model in {"", key.model}), key=key_name)
 
 
 def _rollout_summary(rollout: Rollout) -> diagnostics_pb2.RolloutSummary:

@@ -1,6 +1,8 @@
-"""What a request may hold: so many bytes and entries, the field rules of the protos, clean text, no field that nobody knows.
+"""Checks of what a request may hold.
 
-What is large is refused before it is looked at: a message by its bytes before it is parsed, a field by its entries before any is read.
+So many bytes and entries, the field rules of the protos, clean text, no field that nobody knows.
+
+What is large is refused before it is read: a message by its bytes before it is parsed, a field by its entries before any is read.
 """
 
 from __future__ import annotations
@@ -96,7 +98,10 @@ def _crowded_fields(message: Message, path: str) -> Iterator[InvalidField]:
 
 
 def _unclean_texts(message: Message, path: str) -> Iterator[InvalidField]:
-    """Yield the fields whose text holds what cannot be seen; it would end up in tables and logs."""
+    """Yield the fields whose text holds what cannot be seen.
+
+    It would end up in tables and logs.
+    """
     for field, value, inner in _set_fields(message, path):
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key, one in value.items():

@@ -1,4 +1,7 @@
-"""What a caller asks of a version, before anything is looked up: the fields that load, update and plan share."""
+"""What a caller asks of a version, before anything is looked up.
+
+The fields that load, update and plan share.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,17 @@ VersionMessage = models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest | p
 
 @dataclass(frozen=True, slots=True)
 class VersionRequest:
-    """A version as a caller asked for it; None and "" are what was left out."""
+    """A version as a caller asked for it; None and "" are what was left out.
+
+    Attributes:
+        model: the model's id; empty: a plan for no model.
+        version: the version's id; empty: none was named.
+        source_uri: the source, as the caller wrote it; empty: the known version's.
+        shape: what is asked of its serving shape.
+        reservoir: changes to the reservoir's defaults; None: none were given.
+        tier: the tier that it shall be kept in.
+        pinned: whether it is never chosen to make room.
+    """
 
     model: str
     version: str
@@ -56,7 +69,9 @@ def read_version_request(message: VersionMessage) -> VersionRequest:
 
 
 def new_spec(request: VersionRequest, found: InspectedSource, default_max_concurrency: int) -> VersionSpec:
-    """Return the specification of a request with its defaults filled in; a context that nobody asked for stays open.
+    """Return the specification of a request with its defaults filled in.
+
+    A context that nobody asked for stays open.
 
     Raises:
         FieldInvalidError: the context is longer than the checkpoint allows, or another dtype is asked of a file that is served as it is.
@@ -81,20 +96,29 @@ def changed_spec(request: VersionRequest, known: Version) -> VersionSpec:
 
 
 def same_content(known: Version, wanted: VersionSpec) -> bool:
-    """Whether a version is of the content and options that are wanted, wherever the files lie."""
+    """Say whether a version has the content and options that are wanted.
+
+    Wherever the files lie.
+    """
     here = replace(wanted, source_uri=known.spec.source_uri, source_path=known.spec.source_path)
     return known.spec in {here, with_longest(here, known.facts)}
 
 
 def with_longest(spec: VersionSpec, facts: ModelFacts) -> VersionSpec:
-    """Return a specification as releases did that had no open context: where nobody asked for a context, with the checkpoint's longest."""
+    """Return a specification as releases wrote it that had no open context.
+
+    Where nobody asked for a context, it has the checkpoint's longest.
+    """
     if spec.shape.context_length:
         return spec
     return replace(spec, shape=replace(spec.shape, context_length=facts.max_context_length))
 
 
 def default_version_id(spec: VersionSpec) -> str:
-    """Return a short digest of content and options, as asked for: 12 hexadecimal digits, the same for the same request."""
+    """Return a short digest of content and options, as asked for.
+
+    12 hexadecimal digits, the same for the same request.
+    """
     shape = spec.shape
     parts: tuple[object, ...] = (
         spec.digest,

@@ -1,4 +1,7 @@
-"""Announcements: appended by the loop, followed by watchers; the newest in memory, older ones from the store."""
+"""Announcements: appended by the loop, followed by watchers.
+
+The newest are in memory, older ones are read from the store.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class AnnounceLog:
         self._arrived = asyncio.Event()
 
     async def follow(self, after_sequence: int) -> AsyncIterator[Announce]:
-        """Yield every announcement after a sequence number, for as long as the caller listens."""
+        """Yield every announcement after a sequence number, then new ones as they come.
+
+        It goes on for as long as the caller listens.
+        """
         position = after_sequence
         while True:
             arrived = self._arrived

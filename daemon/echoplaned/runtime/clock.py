@@ -1,4 +1,4 @@
-"""The daemon's clock: set once, when it starts, and never by anybody while it runs."""
+"""The daemon's clock: set when the daemon starts, and never while it runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ MIN_SHIFT_S: Final = 1.0
 
 
 class SteadyClock:
-    """Seconds since the epoch: the wall's when it was made, and from then on by a clock that nobody sets.
+    """Seconds since the epoch by a clock that nobody can set.
 
+    It begins with the wall clock's time of when it was made.
     By a wall clock that is put right by an hour, a rollout's stage would be over at once, or last an hour longer.
 
     Args:
@@ -29,12 +30,14 @@ class SteadyClock:
         self._offset_s = wall() - monotonic()
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the time, seconds since the epoch."""
         return self._offset_s + self._monotonic()
 
 
 def shift_between(last: Moment | None, now: Moment) -> float:
-    """Return by how much the daemon's clock was put forward since a moment that an earlier daemon kept, in seconds.
+    """Return by how many seconds the daemon's clock was put forward between two runs.
+
+    From a moment that an earlier daemon kept until ``now``; below 0: it was put back.
 
     Within one boot the time since then is known. After another one it is not, and none counts as gone by: a machine that was off for a
     night has not used up a rollout's time. 0: the clocks agree, or nothing was kept.

@@ -1,4 +1,7 @@
-"""Faults of the core itself: an event that breaks it is dropped, and somebody is told."""
+"""Faults of the core itself.
+
+An event that breaks the core is dropped, and an alarm says so.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ MAX_ALARMS: Final = 8
 
 
 class CoreFaultError(RuntimeError):
-    """The core broke on an event or a command: a mistake of ours. Nothing was changed."""
+    """The core raised on an event or a command: a mistake of ours.
+
+    Nothing was changed.
+    """
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"the daemon's core broke on {kind}, and nothing was changed; the daemon's log says more")
@@ -29,7 +35,12 @@ class CoreFaults:
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def note(self, kind: str, error: BaseException) -> None:
-        """Count and log a fault; ``kind``: of the event or command."""
+        """Count and log a fault of the core.
+
+        Args:
+            kind: type of the event or command.
+            error: what the core raised.
+        """
         self._faults.note("core", (kind,), error)
         cause = (kind, describe(error))
         if cause in self._counts or len(self._counts) < MAX_ALARMS:

@@ -1,4 +1,4 @@
-"""Hand each effect to the adapter that does it."""
+"""Hands each effect to the adapter that does it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from echoplaned.ports.routes import Routes
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """The adapters. ``perform`` returns at once; results come back as events."""
+    """The adapters, by what they do.
+
+    ``perform`` returns at once; results come back as events.
+
+    Attributes:
+        planner: finds devices for instances, and explains their memory.
+        engines: starts, probes, drains and stops engines.
+        routes: publishes routes over xDS.
+        gates: judges rollouts.
+        observer: writes metrics and log.
+    """
 
     planner: Planner
     engines: Engines

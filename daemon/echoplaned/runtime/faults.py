@@ -1,4 +1,4 @@
-"""Faults of adapters: caught here, logged once, told to the loop as events."""
+"""Faults of adapters: caught here, logged once, reported to the loop as events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def contain(failed: Callable[[BaseException], None]) -> Iterator[None]:
-    """Let nothing out that the body raises, except that it was cancelled or that a person wants the process to end.
+    """Catch whatever the body raises, and report it.
+
+    Let out are only a cancellation, the end of a generator, and a person's wish that the process end.
 
     This is the one place where everything is caught. What an adapter may raise is not known here: a mistake of ours, of a library, or a
     panic in Rust, which is a BaseException and no Exception (pyo3's PanicException). Each concerns one model; let out, it would end the
@@ -48,13 +50,13 @@ def contain(failed: Callable[[BaseException], None]) -> Iterator[None]:
 
 
 async def run_contained(work: Callable[[], Coroutine[Any, Any, None]], failed: Callable[[BaseException], None]) -> None:
-    """Run an adapter's job; what it raises is told."""
+    """Run an adapter's job; what it raises is reported."""
     with contain(failed):
         await work()
 
 
 class AdapterFaults:
-    """Tells the loop of every fault, and the log of every new one.
+    """Reports every fault of an adapter to the loop, and logs every new one.
 
     Attributes:
         counts: faults since the daemon started, by adapter.
@@ -67,13 +69,16 @@ class AdapterFaults:
         self._logged: dict[tuple[object, ...], None] = {}
 
     def report(self, key: EffectKey, error: BaseException) -> None:
-        """Tell that the work of an effect raised (a ``ports.faults.ReportFault``)."""
+        """Report that the work of an effect raised (a ``ports.faults.ReportFault``)."""
         adapter = _ADAPTERS.get(str(key[0]), str(key[0]))
         self.note(adapter, subject_of(key), error)
         self._emit(AdapterFailed(self._clock(), key, adapter, describe(error)))
 
     def note(self, adapter: str, subject: EffectKey, error: BaseException) -> None:
-        """Count and log a fault from which nothing follows; the same one again is only counted."""
+        """Count and log a fault from which nothing follows.
+
+        The same one again is only counted.
+        """
         self.counts[adapter] += 1
         mark = (adapter, subject, describe(error))
         if mark in self._logged:
@@ -85,7 +90,10 @@ class AdapterFaults:
 
 
 def describe(error: BaseException) -> str:
-    """Return what was raised in one short line; an error that cannot say what it is, by its type alone."""
+    """Return what was raised in one short line.
+
+    An error that cannot say what it is stands there by its type alone.
+    """
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())

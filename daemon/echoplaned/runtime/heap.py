@@ -1,4 +1,4 @@
-"""Gives the daemon's free memory back to the system after callers that took much of it have gone.
+"""Gives the daemon's free memory back to the system after a burst of callers.
 
 What a burst of callers took is freed with them, and glibc keeps it: it hands back the end of its heap only, and one small block that
 lives on behind the freed ones holds all of them. After 20 streams with 20,000 names each 50 of 80 MiB were free blocks that stayed
@@ -25,7 +25,12 @@ _STATM: Final = Path("/proc/self/statm")
 
 @dataclass(frozen=True, slots=True)
 class HeapUse:
-    """What the process has resident, and what of its heap is free, resident or not."""
+    """How much memory the process uses, and how much of its heap is free.
+
+    Attributes:
+        resident_bytes: resident memory of the process, bytes.
+        free_bytes: free bytes of the heap, resident or not.
+    """
 
     resident_bytes: int
     free_bytes: int
@@ -58,7 +63,10 @@ class _MallInfo(ctypes.Structure):
 
 
 class GlibcHeap:
-    """This process's heap. Where the C library is not glibc (2.33 or newer), nothing is free and nothing is trimmed."""
+    """This process's heap.
+
+    Where the C library is not glibc (2.33 or newer), nothing is free and nothing is trimmed.
+    """
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None)
@@ -118,7 +126,10 @@ class HeapTrimmer:
         self._least = self._heap.read()
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
-        """Look from time to time until cancelled; what takes long is done beside the loop."""
+        """Trim when it is worth it, checked at intervals, until cancelled.
+
+        What takes long is done beside the loop.
+        """
         gc.collect()
         gc.freeze()  # what a daemon is made of stays: later collections need not look at it, and take no time that callers notice
         while True:

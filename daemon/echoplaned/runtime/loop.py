@@ -1,4 +1,7 @@
-"""The one loop that owns the state: event in, step, persist, then act. Everyone else sends events or reads frozen snapshots."""
+"""The one loop that owns the state: event in, step, persist, then act.
+
+Everyone else sends events or reads frozen snapshots.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class _Item:
 
 @dataclass(slots=True)
 class _Unwritten:
-    """What could not be written yet: observed facts stay in memory and are written with the next commit that succeeds."""
+    """What could not be written to the store yet.
+
+    Observed facts stay in memory and are written with the next commit that succeeds.
+    """
 
     announces: list[fx.Announce] = field(default_factory=list)
     effects: list[fx.Effect] = field(default_factory=list)
@@ -47,7 +53,9 @@ class _Unwritten:
 
 
 class Loop:
-    """Owns the state. ``run`` is its only writer; ``state`` is what RPCs read.
+    """The loop that owns the state.
+
+    ``run`` is its only writer; ``state`` is what RPCs read.
 
     When the store cannot be written, a command is refused and changes nothing; an observed fact is kept in memory, routes that
     only take weight from a failing version or are stored already go out at once, and everything else waits for the store. A fault
@@ -88,7 +96,7 @@ class Loop:
 
     @property
     def store_writable(self) -> bool:
-        """Whether the last attempt to write the store succeeded, and its last look at itself."""
+        """Whether the last write of the store and its last check succeeded."""
         return not self._unwritten.dirty and self._refusal is None and self._missing is None
 
     @property
@@ -180,7 +188,7 @@ class Loop:
         await asyncio.to_thread(self._writer.shutdown)
 
     async def _take(self, item: _Item) -> bool:
-        """Apply one event; whether the core took it."""
+        """Apply one event; return whether the core took it."""
         result = self._step(item)
         if result is not None:
             await self._act(item, result)
@@ -188,7 +196,10 @@ class Loop:
         return result is not None
 
     def _step(self, item: _Item) -> Step | None:
-        """Return what an event leads to; None: it was refused, or broke the core, and nothing has changed."""
+        """Return what an event leads to.
+
+        None: it was refused, or broke the core, and nothing has changed.
+        """
         with contain(partial(self._step_failed, item)):
             return step(self._state, item.event)
         return None
@@ -227,7 +238,10 @@ class Loop:
         return error
 
     async def _check_store(self) -> None:
-        """Have the store look at itself: a disk that has gone is seen though nobody writes."""
+        """Have the store check itself.
+
+        A disk that has gone is seen though nobody writes.
+        """
         before, self._missing = self._missing, await self._in_store(self._store.check)
         if self._missing is not None and before is None:
             log.error("store.unavailable", detail=str(self._missing))
@@ -235,7 +249,10 @@ class Loop:
             self._refusal = None  # it was for that, and nobody needs to write for the alarm to end
 
     async def _in_store(self, work: Callable[[], None]) -> StoreUnavailableError | None:
-        """Do something in the store's thread; return what it raised, as the one error that the loop knows of a store."""
+        """Do something in the store's thread; return the error that it raised.
+
+        Whatever it was, it comes back as the one error that the loop knows of a store.
+        """
         raised: list[BaseException] = []
 
         def do() -> None:
@@ -270,12 +287,18 @@ class Loop:
         self._perform(urgent)
 
     def _may_go_out(self, effect: fx.PublishRoutes) -> bool:
-        """Whether routes need not wait for the store: they only take weight away, or are those that it has (after a start)."""
+        """Say whether routes need not wait for the store.
+
+        They need not where they only take weight away, or are those that the store has (after a start).
+        """
         known = self._committed.models.get(effect.model)
         return effect.urgent or (known is not None and known.routes == effect.routes)
 
     def _still_implied(self, deferred: list[fx.Effect]) -> list[fx.Effect]:
-        """Return the deferred effects that the newest state still asks for; the others were overtaken."""
+        """Return the deferred effects that the newest state still asks for.
+
+        The others were overtaken.
+        """
         holding = {key for keys in self._state.issued.values() for key in keys}
         return [e for e in deferred if not isinstance(e, fx.KeyedEffect) or e.key in holding]
 
@@ -293,7 +316,10 @@ class Loop:
 
 
 def _answer(item: _Item, result: Step, state: State) -> None:
-    """Answer a caller, before anything is done: what is committed is true, whatever an adapter makes of it."""
+    """Answer a caller, before any effect is done.
+
+    What is committed is true, whatever an adapter makes of it.
+    """
     if item.answer is not None and not item.answer.done():
         replied = next((e.operation_id for e in reversed(result.effects) if isinstance(e, fx.Reply)), "")
         item.answer.set_result(state.operations.get(replied))

@@ -1,4 +1,4 @@
-"""Effects are done and observers told so that no fault in either reaches the loop."""
+"""Effects are done, and observers told, so that no fault reaches the loop."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ _ADAPTERS: Mapping[type[fx.Effect], str] = MappingProxyType(
 
 
 class Performer:
-    """Stands between the loop and its adapters."""
+    """Does effects and tells the observer, and contains what they raise."""
 
     def __init__(self, dispatcher: Dispatcher, faults: AdapterFaults) -> None:
         self._dispatcher = dispatcher
         self._faults = faults
 
     def perform(self, effect: fx.Effect, state: State) -> None:
-        """Have an effect done. What its adapter raises is an event; of an effect without a key, a line in the log."""
+        """Have an effect done by its adapter.
+
+        What the adapter raises becomes an event; of an effect without a key, a line in the log.
+        """
         with contain(partial(self._failed, effect)):
             self._dispatcher.perform(effect, state)
 

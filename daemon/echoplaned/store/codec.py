@@ -30,7 +30,10 @@ _NON_FINITE = {
 
 
 class CodecError(ValueError):
-    """A value does not match its type. ``path`` grows outward while the error travels up."""
+    """A value does not match its type.
+
+    Its ``path`` grows outward while the error travels up.
+    """
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -38,7 +41,7 @@ class CodecError(ValueError):
         self.path: list[str] = []
 
     def within(self, place: str) -> CodecError:
-        """Note one more place on the way in; returns itself."""
+        """Note one more place on the way to the value; return itself."""
         self.path.insert(0, place)
         return self
 
@@ -47,7 +50,7 @@ class CodecError(ValueError):
 
 
 class _Kind(Protocol):
-    """How values of one type are written."""
+    """How values of one type are written as JSON and read back."""
 
     def encode(self, value: object) -> Json: ...
 
@@ -60,7 +63,10 @@ def _mismatch(expected: str, value: object) -> CodecError:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Exact:
-    """``bool`` and ``int``: the very type, because a bool is an int in Python and not in JSON."""
+    """``bool`` and ``int``: values of that very type only.
+
+    A bool is an int in Python and not in JSON.
+    """
 
     type: type
 
@@ -136,7 +142,7 @@ class _Optional:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Sequence:
-    """``tuple[X, ...]``."""
+    """``tuple[X, ...]``: any number of items of one type."""
 
     item: _Kind
 
@@ -200,7 +206,11 @@ def _at(place: str, call: typing.Callable[[V], R], value: V) -> R:
 
 
 class Codec(Generic[T]):
-    """Writes and reads one dataclass. ``without``: fields that are kept elsewhere or nowhere.
+    """Writes one dataclass as JSON and reads it back.
+
+    Args:
+        cls: the dataclass.
+        without: names of fields that are kept elsewhere or nowhere.
 
     Raises:
         TypeError: a field's type is of no known kind, or ``without`` names no field.
@@ -228,7 +238,11 @@ class Codec(Generic[T]):
         return {name: _at(name, kind.encode, getattr(value, name)) for name, kind in self._kinds.items()}
 
     def decode(self, json: Json, given: Mapping[str, object] = MappingProxyType({})) -> T:
-        """Read what ``encode`` wrote; ``given`` has the values of fields that are kept elsewhere.
+        """Read what ``encode`` wrote.
+
+        Args:
+            json: the object of its fields.
+            given: values of fields that are kept elsewhere, by name.
 
         Raises:
             CodecError: a field is unknown, missing without a default, or of another type; or the class itself refuses the values.

@@ -1,5 +1,6 @@
-"""What must be written to bring the store from one state to the next: a pure function of the two.
+"""The rows to write to bring the store from one state to the next.
 
+A pure function of the two states.
 Values that are the same object are skipped without a look (a step shares what it did not change); of the others the rows are compared.
 Rows of children go with their parent by the tables' cascades.
 """
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 
 from echoplaned.core.calibration import MemorySample
 from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
+from echoplaned.core.rollout_state import Rollout, RolloutEntry
+from echoplaned.core.state import Instance, Model, Operation, State, Version
 from echoplaned.store import schema
 from echoplaned.store.codec import CodecError
 from echoplaned.store.rows import (
@@ -46,7 +48,14 @@ WRITE_ORDER = (
 
 @dataclass(slots=True)
 class TableChanges:
-    """Rows to write to one table. Keys are in the order of ``key_columns``."""
+    """Rows to write to one table.
+
+    Attributes:
+        key_columns: names of the columns that make a key, in the order of the keys' values.
+        deleted: keys of the rows to delete.
+        updated: key and new values of the rows to update.
+        inserted: rows to insert.
+    """
 
     key_columns: tuple[str, ...]
     deleted: list[Key] = field(default_factory=list)
@@ -56,7 +65,11 @@ class TableChanges:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Rows to write, by table name."""
+    """Rows to write to the store.
+
+    Attributes:
+        tables: changes by table name.
+    """
 
     tables: Mapping[str, TableChanges]
 
@@ -74,7 +87,7 @@ class _Placed(Generic[T]):
 
 
 def changes_between(before: State, after: State) -> Changes:
-    """Compare two states.
+    """Return the rows that differ between two states.
 
     Raises:
         CodecError: the new state cannot be stored: a value breaks its type hints or lies under another key than its own, or an
@@ -95,7 +108,10 @@ def changes_between(before: State, after: State) -> Changes:
 
 
 def operation_row(key: Key, value: Operation, position: int | None) -> Row:
-    """Write an operation; an empty request id becomes null, so that it does not collide."""
+    """Write an operation as a row.
+
+    An empty request id becomes null, so that it does not collide.
+    """
     return OPERATIONS.row(key, value, position) | {"request_id": value.request_id or None}
 
 

@@ -41,8 +41,9 @@ def prepare_state_dir(path: Path) -> None:
 
 
 class StateDirLock:
-    """Holds a state directory while the process lives. The kernel lets go of it when the process ends, however it ends.
+    """A lock on a state directory, held while the process lives.
 
+    The kernel lets go of it when the process ends, however it ends.
     The descriptor is closed on exec, so an engine that outlives the daemon does not hold it. Never unlinked: a lock on a file
     without a name keeps nobody out.
     """
@@ -90,7 +91,10 @@ class StateDirLock:
 
 
 def _open_lock(path: Path) -> int:
-    """Open the lock file; on a disk that may only be read, one that is there is enough to hold."""
+    """Open the lock file, and create it where there is none.
+
+    On a disk that may only be read, one that is there is enough to hold.
+    """
     flags = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o600)
@@ -101,7 +105,10 @@ def _open_lock(path: Path) -> int:
 
 
 def _note_holder(descriptor: int) -> None:
-    """Write who holds the lock, for the message to the next one; a disk without room leaves it out."""
+    """Write into the lock file who holds it, for the next one's error message.
+
+    A disk without room leaves it out.
+    """
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -1,4 +1,4 @@
-"""SQLAlchemy engines as the store needs them, and what their errors mean to a caller."""
+"""SQLAlchemy engines as the store needs them, and the meaning of their errors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ _UNREADABLE_CODES = frozenset({0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT, s
 
 
 def sqlite_engine(path: Path, files: OpenedFiles | None = None) -> sa.Engine:
-    """Return an engine on a SQLite file: WAL, fsync on every commit, foreign keys, explicit transactions.
+    """Return an engine on a SQLite file that syncs every commit.
 
-    ``files``: what watches over the files that its connections open.
+    It has WAL, fsync on every commit, foreign keys and explicit transactions.
+
+    Args:
+        path: the database file.
+        files: what watches over the files that its connections open; None: nobody does.
     """
     engine = make_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"factory": WeakConnection})
     event.listen(engine, "connect", _prepare_sqlite)
@@ -50,7 +54,10 @@ def make_engine(url: sa.URL, **options: Any) -> sa.Engine:  # noqa: ANN401 - SQL
 
 
 def unavailable(error: Exception) -> StoreUnavailableError:
-    """Say in the store's terms what went wrong. Without statements, values and paths: callers see it."""
+    """Return a database's error as the store's own.
+
+    Without statements, values and paths: callers see it.
+    """
     if isinstance(error, exc.DBAPIError) and error.orig is not None:
         return _of_driver(error.orig)
     if isinstance(error, sqlite3.Error):
@@ -61,7 +68,10 @@ def unavailable(error: Exception) -> StoreUnavailableError:
 
 
 def unreadable(error: Exception) -> StoreUnavailableError:
-    """Say what went wrong while a whole state was read: what cannot be made sense of is damage, and stays so."""
+    """Return an error from reading a whole state as the store's own.
+
+    What cannot be made sense of is damage, and stays so.
+    """
     driver = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(driver, sqlite3.Error):
         is_damage = _code(driver) in _UNREADABLE_CODES

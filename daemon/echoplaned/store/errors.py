@@ -1,4 +1,7 @@
-"""What the store raises beside ``StoreUnavailableError``; all of it is one, so a caller needs to know that one only."""
+"""What the store raises beside ``StoreUnavailableError``.
+
+All of it is one, so a caller needs to know that one only.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ class StoreCorruptError(StoreUnavailableError):
 
 
 class StateDirError(StoreUnavailableError):
-    """The state directory cannot be used. Seen at the start only, by whoever started the daemon; so it names the path."""
+    """The state directory cannot be used.
+
+    Seen at the start only, by whoever started the daemon; so it names the path.
+    """
 
     def __init__(self, path: Path, detail: str) -> None:
         message = f"state directory {str(path)!r} cannot be used: {detail}"
@@ -25,7 +31,11 @@ class StateDirError(StoreUnavailableError):
 
 
 class StateDirLockedError(StateDirError):
-    """Another daemon has the state directory. ``pid``: its process id; None if it could not be read."""
+    """Another daemon has the state directory.
+
+    Attributes:
+        pid: its process id; None if it could not be read.
+    """
 
     def __init__(self, path: Path, pid: int | None) -> None:
         holder = "another process" if pid is None else f"process {pid}"
@@ -34,7 +44,9 @@ class StateDirLockedError(StateDirError):
 
 
 class FilesReplacedError(StoreUnavailableError):
-    """A file that the daemon has open does not bear its name any more: whatever were written to it would be lost.
+    """A file that the daemon has open does not bear its name any more.
+
+    Whatever were written to it would be lost.
 
     Attributes:
         name: which one, without its path: callers see it.

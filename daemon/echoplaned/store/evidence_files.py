@@ -1,4 +1,7 @@
-"""What gates know of rollouts, one file each in the state directory: written whole, synced, and renamed into place."""
+"""Evidence of rollouts, one file each in the state directory.
+
+Each is written whole, synced, and renamed into place.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ class EvidenceFiles:
         self._writing = Lock()
 
     def save(self, rollout_id: str, content: bytes) -> None:
-        """Write a rollout's evidence; when it returns, a crash of the machine does not lose it.
+        """Write a rollout's evidence so that no crash of the machine loses it.
+
+        That holds when it returns.
 
         Raises:
             OSError: it was not written; what was there before is there still.
@@ -64,7 +69,10 @@ class EvidenceFiles:
         self._path(rollout_id).unlink(missing_ok=True)
 
     def keep_only(self, rollout_ids: Collection[str]) -> None:
-        """Remove what a daemon left that was killed before it could forget; what cannot be removed is left to the next start."""
+        """Remove the evidence of all rollouts but these.
+
+        It is what a daemon left that was killed before it could delete it; what cannot be removed is left to the next start.
+        """
         try:
             for path in tuple(self._folder.iterdir()) if self._folder.is_dir() else ():
                 if path.suffix in {_ENDING, _NEW} and path.stem not in rollout_ids:

@@ -1,4 +1,7 @@
-"""A copy in memory of a database that cannot be written: a daemon reads from it until there is room again."""
+"""A copy in memory of a database that cannot be written.
+
+A daemon reads from it until there is room again.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ _WITHOUT_LOG: Final = ("mode=ro&immutable=1", "")
 
 
 class MemoryCopy:
-    """The database as it was, brought to the newest schema. One reader at a time, from any thread.
+    """The database as it was, brought to the newest schema, in memory.
+
+    One reader at a time, from any thread.
 
     Attributes:
         has_file: whether there was a file; where there was none, the copy is an empty database.
@@ -58,12 +63,12 @@ class MemoryCopy:
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """Read from it, within a transaction."""
+        """Open a transaction to read from the copy."""
         with self._guard, self._engine.begin() as connection:
             yield connection
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the copy and free its memory."""
         with self._guard:
             self._engine.dispose()
 

@@ -1,4 +1,7 @@
-"""Brings a database to the newest schema. Alembic is imported only when there is something to do: that costs most of a second."""
+"""Brings a database to the newest schema.
+
+Alembic is imported only when there is something to do: that costs most of a second.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether the files that a daemon opened still bear their names: what is written to a file without a name is lost."""
+"""Whether the files that a daemon opened still bear their names.
+
+What is written to a file without a name is lost.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,21 @@ _DIRECTORY: Final = "the state directory"
 
 @dataclass(frozen=True, slots=True)
 class FileId:
-    """Which file it is. A number is not used again while somebody has the file open, and each file here is held open."""
+    """Which file it is, whatever its name.
+
+    A number is not used again while somebody has the file open, and each file here is held open.
+
+    Attributes:
+        device: number of the device that the file lies on (``st_dev``).
+        inode: number of the file on its device (``st_ino``).
+    """
 
     device: int
     inode: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
-        """Take it from what the system says of a file."""
+        """Return the id of the file that a status describes."""
         return cls(found.st_dev, found.st_ino)
 
 
@@ -38,8 +48,9 @@ class WeakConnection(sqlite3.Connection):
 
 
 class OpenedFiles:
-    """Compares directory, database, write-ahead log and lock with what they were when they were opened.
+    """Compares the store's files with what they were when they were opened.
 
+    They are the directory, the database, its write-ahead log and the lock.
     The write-ahead log is made anew whenever SQLite has no connection left, so it is known only while there is one. May be called from
     any thread.
 
@@ -58,13 +69,16 @@ class OpenedFiles:
         self._guard = Lock()
 
     def follow(self, engine: sa.Engine) -> None:
-        """Learn from an engine's connections which files they have, and let none be opened on files of others."""
+        """Learn from an engine's connections which files they have open.
+
+        None may be opened on files of others: the files are compared before each connection.
+        """
         event.listen(engine, "do_connect", lambda *_: self.check())
         event.listen(engine, "connect", self._connected)
         event.listen(engine, "close", self._closed)
 
     def check(self) -> None:
-        """Compare.
+        """Compare the files with those that were opened.
 
         Raises:
             FilesReplacedError: one of them has gone, or is another one.
@@ -74,12 +88,15 @@ class OpenedFiles:
 
     @property
     def lost_log(self) -> bool:
-        """Whether the write-ahead log alone has lost its name: what is in it can still be brought into the database."""
+        """Whether the write-ahead log alone has lost its name.
+
+        What is in it can then still be brought into the database.
+        """
         with self._guard:
             return not self._is_same(self._wal) and all(map(self._is_same, (self._database.parent, self._database)))
 
     def reset(self) -> None:
-        """Let go of everything: the next connection is the first."""
+        """Forget and close everything: the next connection is the first."""
         with self._guard:
             self._known.clear()
             self._connections.clear()

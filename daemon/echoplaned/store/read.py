@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from echoplaned.core.calibration import EngineKey, MemorySample, SampleWindow
 from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, State, Version
+from echoplaned.core.rollout_state import Rollout, RolloutEntry
+from echoplaned.core.state import Instance, Model, Operation, State, Version
 from echoplaned.store import schema
 from echoplaned.store.errors import StoreCorruptError
 from echoplaned.store.rows import (

@@ -1,4 +1,7 @@
-"""Domain values to table rows and back. A row is what SQLAlchemy takes: column names to plain values."""
+"""Domain values to table rows and back.
+
+A row is what SQLAlchemy takes: column names to plain values.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import sqlalchemy as sa
 
 from echoplaned.core.calibration import MemorySample
 from echoplaned.core.effects import Announce
-from echoplaned.core.state import Instance, Model, Operation, Rollout, RolloutEntry, Version
+from echoplaned.core.rollout_state import Rollout, RolloutEntry
+from echoplaned.core.state import Instance, Model, Operation, Version
 from echoplaned.store import schema
 from echoplaned.store.codec import Codec, CodecError, Json
 from echoplaned.store.errors import StoreCorruptError
@@ -24,8 +28,13 @@ Row = dict[str, Any]
 class Entity(Generic[T]):
     """How one class lies in its table.
 
-    ``key_columns``: the table's natural key; its values come from where the value stands in the state. ``columns``: fields that
-    are columns of the same name. Every other field that ``codec`` knows goes into the document.
+    Every field that ``codec`` knows and that is no column goes into the row's document.
+
+    Attributes:
+        table: the table.
+        key_columns: columns of the table's natural key; their values come from where the value stands in the state.
+        columns: fields that are columns of the same name.
+        codec: what writes and reads the class, without the fields that are keys or rows of other tables.
     """
 
     table: sa.Table

@@ -1,5 +1,6 @@
-"""The tables. Ids, states and times are columns, for queries and constraints; the rest of each dataclass is a JSON document.
+"""The tables of the store.
 
+Ids, states and times are columns, for queries and constraints; the rest of each dataclass is a JSON document.
 Changing anything here needs a migration in ``migrations/versions``; a test compares the two.
 """
 
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration. Known without importing Alembic, which is slow; a test compares it with the scripts."""
 
 META_ID = 1
@@ -173,4 +174,23 @@ announces = sa.Table(
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
+)
+
+# Written apart from the state. ``digest`` is of the key, which is not here; ``request_id`` is null where the caller gave none.
+keys = sa.Table(
+    "keys",
+    metadata,
+    _row_id(),
+    _id("key_id"),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("requests_per_minute", sa.Integer, nullable=False),
+    sa.Column("display_name", sa.String, nullable=False),
+    sa.Column("request_id", sa.String, nullable=True),
+    sa.Column("request_digest", sa.String, nullable=False),
+    _time("create_time_s"),
+    _time("revoke_time_s", nullable=True),
+    sa.UniqueConstraint("key_id"),
+    sa.UniqueConstraint("request_id"),
 )

@@ -13,7 +13,7 @@ _NAMED: Final = 3
 
 
 def check_soundness(engine: sa.Engine) -> None:
-    """Have SQLite look at every page, and at every row that belongs to another.
+    """Have SQLite check every page, and every row that belongs to another.
 
     Raises:
         StoreCorruptError: it found damage.
@@ -30,7 +30,10 @@ def check_soundness(engine: sa.Engine) -> None:
 
 
 def raw_columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
-    """Return a table's columns as they are to be read for ``check_row``: whatever stands for a truth value, as it stands there."""
+    """Return a table's columns as they are to be read for ``check_row``.
+
+    Whatever stands for a truth value is read as it stands there.
+    """
     return [
         sa.type_coerce(column, sa.Integer).label(column.name) if isinstance(column.type, sa.Boolean) else column
         for column in table.columns
@@ -38,7 +41,9 @@ def raw_columns(table: sa.Table) -> list[sa.ColumnElement[Any]]:
 
 
 def check_row(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row whose values are what their columns hold; SQLite itself lets any column hold anything.
+    """Return a row, having checked that its values are of its columns' types.
+
+    SQLite itself lets any column hold anything.
 
     Raises:
         StoreCorruptError: one is not.

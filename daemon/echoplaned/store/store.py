@@ -1,4 +1,7 @@
-"""The store: the state in a database, one transaction a step, guarded by a compare-and-swap on the store's epoch."""
+"""The store: the state in a database, one transaction a step.
+
+Each is guarded by a compare-and-swap on the store's epoch.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ log = structlog.get_logger(__name__)
 
 
 class SqlStore:
-    """The ``Store`` port on SQLAlchemy. Used by one thread at a time, except ``announces_after``, which any may call.
+    """The ``Store`` port on SQLAlchemy.
+
+    Used by one thread at a time, except ``announces_after``, which any may call.
 
     ``writer`` names this process in the database, so that a second writer can be told who was there.
     """
@@ -55,7 +60,9 @@ class SqlStore:
 
     @classmethod
     def open(cls, state_dir: Path, lock: StateDirLock | None = None, now: Now | None = None) -> Self:
-        """Open the SQLite store of a state directory; create the directory, the file and the schema where there are none.
+        """Open the SQLite store of a state directory.
+
+        The directory, the file and the schema are created where there are none.
 
         A database that can be read and not written (a full disk, one that is mounted read-only) is read into memory: loads work, and
         commits are refused until it can be written.
@@ -79,7 +86,9 @@ class SqlStore:
         return store
 
     def load(self) -> State:
-        """Return the stored state; what is only observed (devices, progress, issued effects) is empty in it.
+        """Return the stored state.
+
+        What is only observed (devices, progress, issued effects) is empty in it.
 
         Raises:
             StoreUnavailableError: the store cannot be read; StoreCorruptError, if trying again cannot help.
@@ -90,7 +99,9 @@ class SqlStore:
         return state
 
     def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
-        """Write what differs, in one transaction, if the store is still at ``before.store_epoch``.
+        """Write what differs between two states, in one transaction.
+
+        Only if the store is still at ``before.store_epoch``.
 
         Compared with what was written last, not with ``before``: what changed between the two without a commit of its own is
         written as well.
@@ -119,7 +130,9 @@ class SqlStore:
         self._committed = after
 
     def check(self) -> None:
-        """Look whether the files are still those that were opened, and open for writing what could only be read so far.
+        """Check that the files are still those that were opened.
+
+        What could only be read so far is opened for writing, if that can be done by now.
 
         Raises:
             FilesReplacedError: they are not; nothing may be written.
@@ -132,7 +145,10 @@ class SqlStore:
         self._check_files()
 
     def _open(self, path: Path) -> None:
-        """Open the database for writing, or else copy it: routes and reads do not wait for room on a disk."""
+        """Open the database for writing, or else copy it into memory.
+
+        Routes and reads do not wait for room on a disk.
+        """
         try:
             self._open_for_writing(path)
         except (StoreCorruptError, FilesReplacedError):
@@ -156,6 +172,34 @@ class SqlStore:
         if copy is not None:
             copy.close()
             log.info("store.writable")
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Read within a transaction, for tables that are not the state's; from any thread.
+
+        Raises:
+            StoreUnavailableError: the store cannot be read.
+        """
+        with _translated(unreadable), self._reading() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Write within a transaction, for other tables than the state's.
+
+        Any thread may.
+
+        Raises:
+            StoreUnavailableError: nothing was written.
+        """
+        if self._copy is not None:
+            raise StoreUnavailableError("it can only be read so far")
+        if self._files is not None:
+            self._files.check()
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+        if self._files is not None:
+            self._files.check()
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -219,7 +263,7 @@ class SqlStore:
         return Moment(row["commit_time_s"], row["boot_id"], row["boot_s"] or 0.0)
 
     def close(self) -> None:
-        """Let go of the database; the store can still be used, and opens it again."""
+        """Close the database; the store can still be used, and opens it again."""
         self._engine.dispose()
         if self._copy is not None:
             self._copy.close()
@@ -227,7 +271,10 @@ class SqlStore:
             self._files.reset()
 
     def _swap_epoch(self, connection: sa.Connection, expected: int, after: State) -> None:
-        """Move the epochs on; the first statement of a commit, so that it takes the write lock before anything else is done."""
+        """Move the epochs on, unless another writer did.
+
+        It is the first statement of a commit, so that it takes the write lock before anything else is done.
+        """
         table = schema.meta
         if after.store_epoch <= expected:
             raise StoreUnavailableError(f"epoch {after.store_epoch} does not follow {expected}")
@@ -251,7 +298,10 @@ class SqlStore:
 
 
 def _create_private(path: Path) -> None:
-    """Create the file before SQLite does, for its owner only; the journal files take over its mode."""
+    """Create the database file before SQLite does, for its owner only.
+
+    The journal files take over its mode.
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

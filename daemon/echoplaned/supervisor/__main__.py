@@ -1,4 +1,7 @@
-"""``python -m echoplaned.supervisor --engine NAME=PREFIX``: claims its record, then leads the engine that it is told to load."""
+"""Entry point: ``python -m echoplaned.supervisor --engine NAME=PREFIX``.
+
+It claims its record, then leads the engine that it is told to load.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ EXIT_ARGUMENTS = 2
 
 
 def main() -> int:
-    """Lead one engine; return the exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken, 70 the engine ended unasked."""
+    """Lead one engine and return the exit code.
+
+    0: stopped as told. 2: bad arguments. 3: the id is taken. 70: the engine ended unasked.
+    """
     arguments = read_arguments("The leader of one foreign engine.")
     try:
         kind, prefix = _read_engine(arguments.engine)

@@ -1,4 +1,6 @@
-"""HTTP/1.1 to one engine, on loopback or on a unix socket: h11 does the protocol, this file the connections.
+"""HTTP/1.1 client for one engine, on loopback or on a unix socket.
+
+h11 does the protocol, this file the connections.
 
 A client library would do it as well and take 15 MB of this process's 60.
 """
@@ -35,7 +37,12 @@ class EngineSlowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer. ``status``: HTTP's; ``body``: whole."""
+    """An engine's answer to an HTTP request.
+
+    Attributes:
+        status: HTTP status code; 0: what came was no response.
+        body: whole body.
+    """
 
     status: int
     body: bytes
@@ -50,7 +57,12 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """Where an engine listens: ``socket``: path of a unix socket; empty: ``port`` on 127.0.0.1."""
+    """Where an engine listens.
+
+    Attributes:
+        socket: path of a unix socket; empty: it listens on ``port``.
+        port: TCP port on 127.0.0.1; 0: it listens on ``socket``.
+    """
 
     socket: str = ""
     port: int = 0
@@ -133,7 +145,9 @@ class EngineHttp:
             raise EngineSlowError(f"{path} was not answered within {timeout_s:g} s") from error
 
     async def lines(self, path: str, body: object) -> AsyncGenerator[bytes, None]:
-        """Post a call whose answer is a stream of server-sent events, and yield what follows each ``data:``.
+        """Post a call and yield what follows each ``data:`` of its event stream.
+
+        The answer is a stream of server-sent events.
 
         An answer that is no stream (an error) comes as a ``BadStatusError``.
 
@@ -229,7 +243,10 @@ async def _read_body(connection: _Connection) -> bytes:
 
 
 async def _split(connection: _Connection) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event; other lines are comments, which keep the connection alive."""
+    """Yield the data of each server-sent event of a stream.
+
+    Other lines are comments, which keep the connection alive.
+    """
     rest = b""
     while isinstance(event := await connection.next_event(), h11.Data):
         *lines, rest = (rest + bytes(event.data)).split(b"\n")

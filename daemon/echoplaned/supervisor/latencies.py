@@ -1,4 +1,7 @@
-"""Latencies of the calls that come through the supervisor, where the engine itself tells none."""
+"""Measures latencies of the calls that come through the supervisor.
+
+They are reported where the engine itself tells none.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,10 @@ class Latencies:
         self._end = _Buckets(Measure.END_TO_END, _END_S)
 
     def token(self, began_s: float, before_s: float) -> float:
-        """Count a token of a stream that began then; ``before_s``: when the one before it came, 0: it is the first. Return the time."""
+        """Count a token of a stream that began then, and return the time.
+
+        ``before_s``: when the token before it came, 0: it is the first.
+        """
         now_s = self.now_s()
         if before_s:
             self._inter.add(now_s - before_s)

@@ -34,10 +34,10 @@ class Prepared:
     """What is about to be started.
 
     Attributes:
-        command: its command line.
-        environment: all of its environment but the mark.
-        address: where it will listen.
-        launch: what both were made from.
+        command: command line of the engine.
+        environment: whole environment of the engine but the mark.
+        address: address that it will listen on.
+        launch: what command and environment were made from.
     """
 
     command: tuple[str, ...]
@@ -51,9 +51,9 @@ class Places:
     """Paths of one instance.
 
     Attributes:
-        model: the checkpoint as it was opened and compared.
-        socket: where the engine may listen.
-        scratch: a directory of its own.
+        model: path of the checkpoint as it was opened and compared.
+        socket: path of the unix socket that the engine may listen on.
+        scratch: directory of the instance's own.
     """
 
     model: Path
@@ -101,7 +101,9 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) ->
 
 
 def _memory_share_ppm(order: LoadOrder) -> int:
-    """Return what the plan reserves of the device as a share of its whole memory, as NVML tells it; 0: it is no GPU, or not known.
+    """Return the share of the device's memory that the plan reserves, in millionths.
+
+    The whole is what NVML tells; 0: it is no GPU, or not known.
 
     Rounded up: an engine that is told a share looks whether as much is free, and what it is told of the cache it takes as it is.
     """
@@ -144,7 +146,10 @@ def _address(engine: ForeignEngine, build: Build, socket_path: Path) -> EngineAd
 
 
 def _free_port() -> int:
-    """Return a port that nobody listens on now; whoever takes it before the engine does makes the start fail, and another be tried."""
+    """Return a port that nobody listens on now.
+
+    Whoever takes it before the engine does makes the start fail, and another be tried.
+    """
     low, high = _PORTS
     first = low + int.from_bytes(os.urandom(2), "little") % (high - low)
     for port in (*range(first, high), *range(low, first)):

@@ -1,4 +1,7 @@
-"""Leads one foreign engine: starts it when it is told what to load, watches it, and ends with it."""
+"""Leads one foreign engine through its whole life.
+
+It starts the engine when it is told what to load, watches it, and ends with it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +23,7 @@ from echoplaned.engine_kinds.foreign import Build, EngineMissingError
 from echoplaned.supervisor.latencies import Latencies
 from echoplaned.supervisor.launching import Places, Prepared, engine_of, prepare
 from echoplaned.supervisor.log import EngineLog
+from echoplaned.supervisor.memory import MemoryMeter
 from echoplaned.supervisor.oip_service import Served, TranslatingService
 from echoplaned.supervisor.process import EngineProcess
 from echoplaned.supervisor.starting import start_engine
@@ -38,7 +43,9 @@ EXIT_LOST: Final = 70
 
 
 def _flags(kind: EngineKind, build: Build | None) -> CounterFlags:
-    """Return what the counters of a report hold: unset is not zero, and gates abstain by name where they do not hold all requests.
+    """Return which counters of a report hold all requests.
+
+    Unset is not zero, and gates abstain by name where they do not hold all requests.
 
     Of an engine that counts none, only what is translated here is known. What goes to its own port passes nobody of ours: whoever
     routes it has to tell of it, and would be called a liar if what came through here were said to be all.
@@ -49,7 +56,9 @@ def _flags(kind: EngineKind, build: Build | None) -> CounterFlags:
 
 
 class Supervisor:
-    """A leader whose engine is a child of another make. Everything happens on one event loop.
+    """A leader whose engine is a child process that is not ours.
+
+    Everything happens on one event loop.
 
     Args:
         record_file: its record.
@@ -57,6 +66,9 @@ class Supervisor:
         prefix: where that is installed.
         log: takes the engine's output.
         end: ends this process with a code.
+
+    Attributes:
+        traces: recorder of traces; always None: foreign engines are not traced.
     """
 
     traces: TraceRecorder | None = None
@@ -87,7 +99,10 @@ class Supervisor:
     # --- the contract ---
 
     async def open(self, server: grpc.aio.Server) -> tuple[Endpoint, ...]:
-        """Add inference to the server; where the engine listens is known once it has loaded."""
+        """Add the inference service to the server, and return no further endpoint.
+
+        Where the engine listens is known once it has loaded.
+        """
         self.inference.add_to(server)
         return ()
 
@@ -129,11 +144,16 @@ class Supervisor:
             histograms=latencies,
             start=self._start_progress(),
             figures=watch.figures if watch is not None else None,
+            tokens=numbers.tokens if numbers is not None else None,
         )
 
     async def load(self, order: LoadOrder) -> Loaded:
-        """Start the engine and return when it answers; the same order again has the same result, also while it is under way."""
-        if self._order is not None and self._order != order:
+        """Start the engine and return when it answers.
+
+        The same order again has the same result, also while it is under way.
+        """
+        # The daemon learns of the build from this very start, and may name it when it asks again.
+        if self._order is not None and replace(self._order, engine_build=order.engine_build) != order:
             raise WrongPhaseError("this engine has another order")
         if self._loading is None:
             self._order = order
@@ -153,7 +173,10 @@ class Supervisor:
                 await self._changed.wait()
 
     async def stop(self) -> None:
-        """End the engine and all that it started: with a grace only where it serves, as one that starts may swallow SIGTERM."""
+        """End the engine and all that it started.
+
+        It has a grace only where it serves, as one that starts may swallow SIGTERM.
+        """
         self._stopping = True
         serves = self._record_file.record.phase is WorkerPhase.READY
         if self._watch is not None:
@@ -185,7 +208,7 @@ class Supervisor:
         self._record_file.update(WorkerPhase.READY, endpoints=self._endpoints())
         self._tell()
         version = self._build.version if self._build is not None else ""
-        return Loaded(served.signature, version, load_s=time.monotonic() - began_s)
+        return Loaded(served.signature, version, load_s=time.monotonic() - began_s, engine_build=version)
 
     async def _start(self, order: LoadOrder) -> Served:
         engine = engine_of(self._kind)
@@ -193,6 +216,7 @@ class Supervisor:
             self._build = await asyncio.to_thread(engine.find_build, self._prefix)
         except EngineMissingError as error:
             raise LoadFailedError(str(error)) from error
+        self._refuse_other_build(order, self._build)
         content = await asyncio.to_thread(self._open_content, order)
         model = order.source_path if content is None else content.directory
         if content is not None and order.source_path.suffix == GGUF:
@@ -205,7 +229,8 @@ class Supervisor:
             self._engine = EngineProcess(prepared.command, prepared.environment, self._log.read, self._exited)
         except OSError as error:
             raise LoadFailedError(f"{prepared.command[0]} cannot be started: {error}") from error
-        self._watch = EngineWatch(engine, self._build, prepared.address, self._tell)
+        meter = MemoryMeter(order.max_concurrency, order.context_length)
+        self._watch = EngineWatch(engine, self._build, prepared.address, self._tell, meter)
         translator = await start_engine(engine, prepared, self._engine, self._log)
         if content is not None:
             await asyncio.to_thread(_check_unchanged, content)
@@ -221,8 +246,26 @@ class Supervisor:
             self._kind.name,
         )
 
+    def _refuse_other_build(self, order: LoadOrder, build: Build) -> None:
+        """Refuse a build that did not serve the version first.
+
+        Its answers were never compared with those of the first one.
+
+        Raises:
+            LoadFailedError: it is another build than the one that was asked for.
+        """
+        if order.engine_build in ("", build.version):
+            return
+        message = (
+            f"{self._prefix} holds {build.version} and the version was served by {order.engine_build}: install that again, or load "
+            f"the model with this build as another version (an update compares the two; --engine NAME=PREFIX names a second build)"
+        )
+        raise LoadFailedError(message, reason=Reason.ENGINE_CHANGED)
+
     def _open_content(self, order: LoadOrder) -> Content | None:
-        """Open what was ordered, and keep it open as long as the engine lives: it may read a file again. None: nothing was named.
+        """Open the files that were ordered; None: nothing was named.
+
+        They stay open as long as the engine lives: it may read a file again.
 
         Raises:
             LoadFailedError: it is not what was ordered, or cannot be read.
@@ -255,7 +298,10 @@ class Supervisor:
     # --- the end ---
 
     def _exited(self, code: int) -> None:
-        """The engine has ended. In a start whoever waits for it says so; later it is a loss, whatever its code."""
+        """Handle the end of the engine's process.
+
+        In a start whoever waits for it says so; later it is a loss, whatever its code.
+        """
         if self._stopping or self._record_file.record.phase is not WorkerPhase.READY:
             return
         how = f"killed by signal {-code}" if code < 0 else f"with exit code {code}"

@@ -1,4 +1,6 @@
-"""llama-server's own API: token ids in and out, raw log-probabilities of each token.
+"""Translator for llama-server's own API.
+
+Token ids in and out, and raw log-probabilities of each token.
 
 It leaves the log-probability of a token out that ends in the middle of a UTF-8 character, fails where an answer ends with one, and tells
 none of a prompt. All of them are found by forcing: a bias of 1000 makes the wanted token certain, and what is told of it is its
@@ -32,9 +34,8 @@ from echoplaned.worker_contract.inference.sampling import Sampling
 
 _FORCED: Final = 1000.0
 _PRINTABLE: Final = "a"
-_MAX_CHARACTER_TOKENS: Final = 4  # one for each byte of UTF-8
 _HALF_A_CHARACTER: Final = "does not match the expected Content-only format"
-"""What llama-server says (status 500) of an answer that ends within a character."""
+"""What llama-server says (status 500) of an answer with bytes that are no character."""
 
 _LOGPROB: Final = re.compile(rb'"logprob":(-?[0-9.eE+-]+)')
 _RANDOM_SEED: Final = -1
@@ -78,31 +79,22 @@ class LlamaServer:
         return Generated(text, tokens, await self._fill(ids, tokens, told))
 
     async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
-        """Generate, and yield each token with its text; tokens within a character come with its last one."""
+        """Generate, and yield each token with its text.
+
+        Tokens within a character come with its last one.
+        """
         ids = await self._ids(prompt)
         request = self._request(ids, sampling)
         wanted = int(request["n_predict"])
-        try:
-            async with aclosing(self._http.lines("/completion", {**request, "stream": True})) as lines:
-                async for line in lines:
-                    try:
-                        found = read_event(line)
-                    except ModelFailedError as error:
-                        if _HALF_A_CHARACTER not in str(error):
-                            raise
-                        yield TextPiece("", NO_TOKEN, 0.0, last=True)
+        async with aclosing(self._events(request)) as events:
+            async for found in events:
+                last = bool(found.get("stop"))
+                if last or found.get("tokens"):
+                    piece = _piece(found, last=last or found.get("tokens_predicted") == wanted)
+                    yield piece
+                    if piece.last:
                         return
-                    last = bool(found.get("stop"))
-                    if last or found.get("tokens"):
-                        piece = _piece(found, last=last or found.get("tokens_predicted") == wanted)
-                        yield piece
-                        if piece.last:
-                            return
-        except BadStatusError as error:
-            refuse(error.answer)
-        except EngineAwayError as error:
-            raise NotServingError(str(error)) from error
-        raise ModelFailedError("the engine's stream ended without its end")
+        yield TextPiece("", NO_TOKEN, 0.0, last=True)
 
     async def score(self, prompt: Prompt, *, truncate: bool) -> TextScore:
         """Force each token after those before it, one by one."""
@@ -149,19 +141,52 @@ class LlamaServer:
         }
 
     async def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Generate; an answer that would end within a character is given up to its last whole one, where the engine gives none at all."""
-        wanted = int(request["n_predict"])
-        for left_out in range(min(_MAX_CHARACTER_TOKENS, wanted)):
-            try:
-                found: dict[str, Any] = await post(
-                    self._http, "/completion", {**request, "n_predict": wanted - left_out}
-                )
-            except ModelFailedError as error:
-                if _HALF_A_CHARACTER not in str(error):
-                    raise
-            else:
-                return found
-        raise ModelFailedError("the answer is no whole character")
+        """Generate to the end.
+
+        The engine refuses to tell an answer at once that holds bytes of no character, which no length can be chosen to avoid: they may
+        stand anywhere. Streamed, it tells all but an unfinished character at the end.
+        """
+        try:
+            whole: dict[str, Any] = await post(self._http, "/completion", request)
+        except ModelFailedError as error:
+            if _HALF_A_CHARACTER not in str(error):
+                raise
+        else:
+            return whole
+        text, tokens, told = "", list[int](), list[Any]()
+        async with aclosing(self._events(request)) as events:
+            async for found in events:
+                text += str(found.get("content", ""))
+                tokens += found.get("tokens") or []
+                told += found.get("completion_probabilities") or []
+        return {"content": text, "tokens": tokens, "completion_probabilities": told}
+
+    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield what the engine tells of a streamed answer.
+
+        Its end comes too, unless that lies within a character.
+
+        Raises:
+            ModelFailedError: the stream breaks off, or the engine tells an error.
+            NotServingError: the engine is away.
+        """
+        try:
+            async with aclosing(self._http.lines("/completion", {**request, "stream": True})) as lines:
+                async for line in lines:
+                    try:
+                        found = read_event(line)
+                    except ModelFailedError as error:
+                        if _HALF_A_CHARACTER not in str(error):
+                            raise
+                        return
+                    yield found
+                    if found.get("stop"):
+                        return
+        except BadStatusError as error:
+            refuse(error.answer)
+        except EngineAwayError as error:
+            raise NotServingError(str(error)) from error
+        raise ModelFailedError("the engine's stream ended without its end")
 
     async def _fill(self, prompt: list[int], tokens: list[int], told: list[Any]) -> list[float]:
         """Return a log-probability for each token; those that were not told are asked for."""
@@ -190,7 +215,10 @@ class LlamaServer:
         return await self._look_up({**request, "logit_bias": [[self._printable, _FORCED]]}, token)
 
     async def _look_up(self, request: dict[str, Any], token: int) -> float:
-        """Find a token in the whole distribution: megabytes of JSON, of which one number is read."""
+        """Return a token's log-probability out of the whole distribution.
+
+        That is megabytes of JSON, of which one number is read.
+        """
         answer = await self._http.call("POST", "/completion", {**request, "n_probs": self._vocabulary})
         if answer.status != 200:
             refuse(answer)

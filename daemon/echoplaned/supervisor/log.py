@@ -1,4 +1,7 @@
-"""The engine's output: kept within bounds, and read for how far a start is and why it failed."""
+"""Keeps the engine's output within bounds and reads it during a start.
+
+It says how far a start is and why it failed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _LINES_RETAINED: Final = 20
 
 
 class EngineLog:
-    """Takes what an engine writes from a pipe, so that no engine can fill the disk: it never opens the file itself.
+    """Takes what an engine writes from a pipe and writes it to a bounded log.
+
+    So no engine can fill the disk: it never opens the file itself.
 
     Args:
         path: where it is written, 0600; what is there already is kept.
@@ -99,7 +104,10 @@ class EngineLog:
                 self.cause, self.cause_text = cause, line
 
     def _rotate(self) -> None:
-        """Begin a new file; the name of the old one ends as every log's does, so that it is pruned with them."""
+        """Begin a new log file and keep the old one under another name.
+
+        That name ends as every log's does, so that it is pruned with them.
+        """
         self._path.replace(self._path.with_name(f"{self._path.stem}.1.log"))
         os.close(self._file)
         self._file = _open(self._path)

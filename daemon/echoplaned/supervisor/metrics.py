@@ -1,4 +1,7 @@
-"""An engine's Prometheus page read by what its declaration names; whatever else is there is not looked at."""
+"""Reads an engine's Prometheus page by what its declaration names.
+
+Whatever else is there is not looked at.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSeries
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
@@ -19,7 +23,13 @@ _MAX_BUCKETS: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class MetricSample:
-    """One line of the page."""
+    """One line of a Prometheus page.
+
+    Attributes:
+        name: name of the series.
+        labels: values of its labels by name; empty: none.
+        value: number of the line, in the series' own unit.
+    """
 
     name: str
     labels: dict[str, str]
@@ -31,13 +41,14 @@ class EngineNumbers:
     """What a page says, as far as it was asked for.
 
     Attributes:
-        steps: totals that grow with progress, added up.
+        steps: totals that grow with the model's progress, added up.
         in_flight: requests running and waiting.
         ok: requests that ended well.
         client_errors: requests that were refused.
         server_errors: requests that failed.
-        histograms: latencies.
-        figures: what the engine says of itself.
+        histograms: latency histograms; empty: the page has none.
+        figures: numbers that the engine says of itself.
+        tokens: tokens that it counted; None: the page does not tell.
     """
 
     steps: int = 0
@@ -47,10 +58,11 @@ class EngineNumbers:
     server_errors: int = 0
     histograms: tuple[Histogram, ...] = ()
     figures: EngineFigures = field(default_factory=EngineFigures)
+    tokens: TokenCounts | None = None
 
 
 def read_page(text: str, names: MetricNames) -> EngineNumbers:
-    """Read the numbers that are named; what the page lacks counts 0."""
+    """Read the numbers that are named; what the page lacks counts 0, but for tokens."""
     wanted = _names(names)
     samples = [one for one in _samples(text) if one.name in wanted]
 
@@ -65,17 +77,32 @@ def read_page(text: str, names: MetricNames) -> EngineNumbers:
         server_errors=total(names.server_errors),
         histograms=tuple(filter(None, (_histogram(samples, measure, name) for measure, name in names.histograms))),
         figures=EngineFigures(**{one.figure.value: _figure(samples, one) for one in names.figures}),
+        tokens=_tokens(samples, names),
     )
 
 
 def _names(names: MetricNames) -> frozenset[str]:
-    series = (*names.steps, *names.running, *names.waiting, *names.ok, *names.client_errors, *names.server_errors)
+    requests = (*names.running, *names.waiting, *names.ok, *names.client_errors, *names.server_errors)
+    series = (*names.steps, *requests, *names.prompt_tokens, *names.generated_tokens)
     parts = (f"{name}{suffix}" for _, name in names.histograms for suffix in ("_bucket", "_sum"))
     return frozenset((*(one.name for one in series), *(one.name for one in names.figures), *parts))
 
 
+def _tokens(samples: list[MetricSample], names: MetricNames) -> TokenCounts | None:
+    """Return the tokens; None where a series is not on the page, which is no 0."""
+    found = {one.name for one in samples}
+    wanted = (names.prompt_tokens, names.generated_tokens)
+    if not all(series and all(one.name in found for one in series) for series in wanted):
+        return None
+    prompt, generated = (int(sum(_sum(samples, one) for one in series)) for series in wanted)
+    return TokenCounts(max(0, prompt), max(0, generated))
+
+
 def _figure(samples: list[MetricSample], source: FigureSource) -> int:
-    """Return a number of the first sample that tells it; 0: none does. Labels have texts like ``None`` where nothing was set."""
+    """Return a number of the first sample that tells it; 0: none does.
+
+    Labels have texts like ``None`` where nothing was set.
+    """
     for one in samples:
         if one.name == source.name:
             text = one.labels.get(source.label, "") if source.label else str(int(one.value))
@@ -106,7 +133,10 @@ def _sum(samples: list[MetricSample], series: MetricSeries) -> float:
 
 
 def _histogram(samples: list[MetricSample], measure: object, name: str) -> Histogram | None:
-    """Return a histogram whose buckets are cumulative on the page; several label sets are added up."""
+    """Return a histogram whose buckets are cumulative on the page.
+
+    Several label sets are added up. None where the page has no whole histogram of this name.
+    """
     cumulative: dict[float, float] = {}
     for one in samples:
         if one.name == f"{name}_bucket" and "le" in one.labels:

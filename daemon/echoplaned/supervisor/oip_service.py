@@ -1,4 +1,6 @@
-"""The Open Inference Protocol in front of an engine that does not speak it: the embedded engine's signature, requests and answers.
+"""The Open Inference Protocol in front of an engine that does not speak it.
+
+It has the embedded engine's signature, requests and answers.
 
 ``xds:///models/m`` reaches this service, and so do the daemon's prober and scorer; OpenAI's traffic goes to the engine itself.
 """
@@ -44,13 +46,13 @@ class Served:
     """What the engine serves.
 
     Attributes:
-        instance: whose answers they are.
-        task: what it is served for.
-        context_length: tokens of one sequence.
-        max_concurrency: sequences in one request.
-        signature: of requests and answers.
-        translator: speaks to the engine.
-        platform: the kind's name.
+        instance: instance that is served.
+        task: task that the model is served for.
+        context_length: tokens of one sequence, prompt and generated together.
+        max_concurrency: most sequences in one request.
+        signature: inputs and outputs of the model.
+        translator: translator of inference for the engine.
+        platform: name of the engine's kind.
     """
 
     instance: InstanceKey
@@ -63,7 +65,9 @@ class Served:
 
 
 class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
-    """Answers inference by translation; every answer, errors included, names its version in the trailer ``echoplane-version``.
+    """Answers inference by translating requests for the engine.
+
+    Every answer, errors included, names its version in the trailer ``echoplane-version``.
 
     Args:
         control_key: what a call must carry to count as the daemon's.
@@ -146,7 +150,10 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
-        """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
+        """Answer a stream of requests one after the other.
+
+        A generation is sent token by token. An error is sent in the stream, which goes on.
+        """
         is_daemon = opens(self._control_key, context.invocation_metadata())
         async for request in request_iterator:
             with self._counters.begin() as call:
@@ -240,7 +247,10 @@ def _prompts(order: InferOrder) -> list[Prompt]:
 
 
 async def _answer(served: Served, order: InferOrder) -> dict[str, Tensor]:
-    """Run a request to its end: its sequences at once, as the engine batches them; the first failure ends it."""
+    """Run all sequences of a request to their end, and return the answer.
+
+    They run at once, as the engine batches them; the first failure ends all of them.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             if order.scoring is not None:
@@ -271,12 +281,18 @@ def _generation(rows: list[Generated]) -> dict[str, Tensor]:
 
 
 def _scores(rows: list[TextScore]) -> dict[str, Tensor]:
-    """Return scores without whole distributions: no foreign engine gives them at a bearable cost."""
+    """Return scores as tensors, without whole distributions.
+
+    No foreign engine gives those at a bearable cost.
+    """
     return _token_tensors([row.token_ids for row in rows], [row.logprobs for row in rows])
 
 
 def _token_tensors(ids: list[list[int]], logprobs: list[list[float]]) -> dict[str, Tensor]:
-    """Return rows of token ids, filled up with -1, and of their log-probabilities, filled up with 0."""
+    """Return rows of token ids and of log-probabilities as two rectangular tensors.
+
+    Short rows are filled up: ids with -1, log-probabilities with 0.
+    """
     shape = (len(ids), max(map(len, ids)))
     all_ids, all_logprobs = np.full(shape, NO_TOKEN, dtype=np.int64), np.zeros(shape, dtype=np.float32)
     for index, (row, values) in enumerate(zip(ids, logprobs, strict=True)):
@@ -298,6 +314,9 @@ def _response(
 
 
 def _blame_of_cancel(context: Context) -> Blame:
-    """A deadline that passed was too short for the engine or its load; otherwise the caller went away."""
+    """Return whose fault the cancelling of a call is.
+
+    A deadline that passed was too short for the engine or its load; otherwise the caller went away.
+    """
     left_s = context.time_remaining()
     return Blame.CLIENT if left_s is None or left_s > 0 else Blame.LOAD

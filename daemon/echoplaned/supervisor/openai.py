@@ -1,4 +1,7 @@
-"""OpenAI's ``/v1/completions``, as far as engines agree on it; ids of tokens and scores where a declaration says that it has them."""
+"""Translator for OpenAI's ``/v1/completions``, as far as engines agree on it.
+
+Ids of tokens and scores are read where a declaration says that the engine has them.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ class OpenAi:
         return Generated(text, [token for token, _ in tokens], [logprob for _, logprob in tokens])
 
     async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
-        """Generate, and yield what comes; a stream is good only if it says why it finished."""
+        """Generate, and yield the pieces as they come.
+
+        A stream is good only if it says why it finished.
+        """
         try:
             request = {**self._request(prompt, sampling), "stream": True}
             async with aclosing(self._http.lines(_COMPLETIONS, request)) as lines:
@@ -97,7 +103,10 @@ class OpenAi:
         return TextScore(ids[1:], logprobs)
 
     async def _generate_score(self, ids: list[int]) -> TextScore:
-        """Ask SGLang, whose own route tells of a prompt what its route of OpenAI's does not."""
+        """Score token ids by SGLang's own route.
+
+        It tells of a prompt what its route of OpenAI's does not.
+        """
         request = {
             "input_ids": ids, "sampling_params": {"max_new_tokens": 0, "temperature": 0}, "return_logprob": True,
             "logprob_start_len": 0,
@@ -153,7 +162,10 @@ def _choice(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tokens(choice: dict[str, Any]) -> list[tuple[int, float]]:
-    """Return token ids, -1 where they are not told, with log-probabilities: engines write them in two forms."""
+    """Return token ids with log-probabilities; id -1: the engine does not tell it.
+
+    Engines write them in two forms.
+    """
     told = choice.get("logprobs")
     if not isinstance(told, dict):
         return []

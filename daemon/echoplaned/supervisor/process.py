@@ -1,4 +1,7 @@
-"""The engine's process and everything that it starts: born as our child with our mark, and ended in order."""
+"""The engine's process and everything that it starts.
+
+They are born as our child with our mark, and ended in order.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ _END_TIMEOUT_S: Final = 10.0
 
 
 def become_subreaper() -> None:
-    """Inherit every orphan of the engine: who leaves its parent stays beneath this process.
+    """Inherit every orphan of the engine.
+
+    Whoever loses its parent stays beneath this process.
 
     Raises:
         OSError: the kernel refuses.
@@ -32,7 +37,10 @@ def become_subreaper() -> None:
 
 
 def own_family() -> Family:
-    """Return the processes of this supervisor's engine: those of its session, and those with its mark."""
+    """Return the processes of this supervisor's engine.
+
+    These are those of its session, and those with its mark.
+    """
     pid = os.getpid()
     leads = os.getsid(0) == pid  # where it was started by hand, the session is somebody else's
     return Family(pid if leads else 0, read_start_ticks(pid) or 0, os.environ.get(VARIABLE, ""))
@@ -104,7 +112,10 @@ class EngineProcess:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
 
     async def end(self, grace_s: float) -> None:
-        """End the engine and all that it started; ``grace_s``: after SIGTERM; 0: at once, as one that starts may swallow it."""
+        """End the engine and all that it started.
+
+        ``grace_s``: seconds after SIGTERM; 0: at once, as an engine that starts may swallow it.
+        """
         if self.is_alive and grace_s > 0:
             self.terminate()
             with contextlib.suppress(TimeoutError):
@@ -136,7 +147,10 @@ class EngineProcess:
         self._on_exit(code)
 
     def _reap(self) -> None:
-        """Collect orphans that this process has inherited, now and again: they leave a zombie each."""
+        """Collect orphans that this process has inherited, now and again.
+
+        They leave a zombie each.
+        """
         self._reap_all()
         if self.is_alive:
             self._reaping = self._loop.call_later(_REAP_EVERY_S, self._reap)

@@ -1,4 +1,7 @@
-"""A start from its first process to its first answer, or to the reason why there is none."""
+"""A start of an engine, from its first process to its first answer.
+
+Or to the reason why there is none.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,16 @@ from echoplaned.worker_contract.order import LoadFailedError
 _POLL_FIRST_S: Final = 0.02
 _POLL_MAX_S: Final = 0.5
 _HEALTH_TIMEOUT_S: Final = 5.0
+# Of any engine: another start would end the same way.
+_EXIT_CAUSES: Final = {
+    -signal.SIGILL: "it was built for another CPU: this one lacks an instruction; install a build for this machine"
+}
 
 
 async def start_engine(engine: ForeignEngine, prepared: Prepared, process: EngineProcess, log: EngineLog) -> Translator:
-    """Wait until an engine that was started is ready, and have it answer once; how long it may take is for the daemon to say.
+    """Wait until an engine that was started is ready, and have it answer once.
+
+    How long it may take is for the daemon to say.
 
     Raises:
         LoadFailedError: it ended, or does not answer as it should.
@@ -51,11 +60,14 @@ async def start_engine(engine: ForeignEngine, prepared: Prepared, process: Engin
 
 
 def why_ended(engine: ForeignEngine, code: int, log: EngineLog) -> LoadFailedError:
-    """Return what an engine's end in its start means: with its own line, and whether another start would end the same way."""
+    """Return what it means that an engine ended during its start.
+
+    With the engine's own line, and whether another start would end the same way.
+    """
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     line = log.why()
     cause = log.cause
-    known = dict(engine.exit_causes).get(code, "")
+    known = dict(engine.exit_causes).get(code, _EXIT_CAUSES.get(code, ""))
     hint = "; ".join(filter(None, (cause.hint if cause is not None else "", known)))
     text = f"the engine {how} before it was ready: {line or 'it wrote nothing'}"
     is_final = bool(known) or (cause is not None and not cause.retryable)

@@ -1,4 +1,7 @@
-"""What every translator of inference does: from prompts to an engine's requests, and from its answers to tokens."""
+"""What every translator of inference does.
+
+From prompts to an engine's requests, and from its answers to tokens.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,13 @@ Prompt = str | list[int]
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A finished generation. ``logprobs``: natural, one a token."""
+    """A finished generation.
+
+    Attributes:
+        text: generated text.
+        token_ids: ids of the generated tokens; -1: the engine does not tell it.
+        logprobs: natural log-probabilities, one a token, 0 at most.
+    """
 
     text: str
     token_ids: list[int]
@@ -42,7 +51,14 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """A part of a generation, as it comes. ``last``: none follows."""
+    """A part of a generation, as it comes.
+
+    Attributes:
+        text: text of this part; empty while a character is incomplete.
+        token_id: id of its last token; -1: the engine does not tell it.
+        logprob: natural log-probability of that token, 0 at most; 0 as well where it is not told.
+        last: whether no part follows.
+    """
 
     text: str
     token_id: int
@@ -52,14 +68,22 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """Every token of a text but the first, given those before it, with natural log-probabilities."""
+    """Every token of a text but the first, given those before it.
+
+    Attributes:
+        token_ids: ids of these tokens.
+        logprobs: natural log-probabilities, one a token, 0 at most.
+    """
 
     token_ids: list[int]
     logprobs: list[float]
 
 
 class Translator(Protocol):
-    """Speaks to one engine. Each method raises ``CallError``: for the caller's fault, the engine's, or too much load."""
+    """Translates inference for one engine.
+
+    Each method raises ``CallError``: for the caller's fault, the engine's, or too much load.
+    """
 
     async def open(self) -> None:
         """Look at the engine once it is ready: what later calls need to know of it."""
@@ -115,7 +139,10 @@ def refuse(answer: HttpAnswer) -> NoReturn:
 
 
 def error_message(found: object) -> str:
-    """Return the message of an engine's error, whichever of the usual envelopes it came in; empty: there is none."""
+    """Return the message of an engine's error; empty: there is none.
+
+    It may come in any of the usual envelopes.
+    """
     inner = found.get("error", found) if isinstance(found, dict) else found
     text = inner.get("message", "") if isinstance(inner, dict) else inner
     return str(text)[:_MAX_MESSAGE] if text and isinstance(text, (str, int)) else ""

@@ -1,4 +1,7 @@
-"""An engine under watch: its metrics and its memory, read now and then; what could not be read stays as it was."""
+"""Reads an engine's metrics and memory now and then.
+
+What could not be read stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Final
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.engine_kinds.foreign import Build, ForeignEngine
 from echoplaned.supervisor.http import EngineAddress, EngineAwayError, EngineHttp, EngineSlowError
-from echoplaned.supervisor.memory import MemoryMeter, read_use
+from echoplaned.supervisor.memory import FamilyUse, MemoryMeter, read_use
 from echoplaned.supervisor.metrics import EngineNumbers, read_page
 from echoplaned.supervisor.process import family_pids
 
@@ -21,10 +24,16 @@ _IDLE_S: Final = 1.0
 _TIMEOUT_S: Final = 5.0
 _MEMORY_START_S: Final = 0.5
 _MEMORY_SERVING_S: Final = 5.0
+_MEMORY_MOST_S: Final = 60.0
+_MEMORY_SHARE: Final = 0.02
+"""Of a core at most for readings of memory, as long as they come once a minute."""
 
 
 def _read_context(found: object) -> int:
-    """Read it from a list of models: ``max_model_len`` (vLLM, Aphrodite, SGLang), or ``meta.n_ctx`` (llama-server)."""
+    """Read the context length, in tokens, from a list of models; 0: not told.
+
+    It is ``max_model_len`` (vLLM, Aphrodite, SGLang), or ``meta.n_ctx`` (llama-server).
+    """
     models = found.get("data") if isinstance(found, dict) else None
     first = models[0] if isinstance(models, list) and models else None
     if not isinstance(first, dict):
@@ -32,6 +41,23 @@ def _read_context(found: object) -> int:
     meta = first.get("meta")
     count = first.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
     return count if isinstance(count, int) and count > 0 else 0
+
+
+def pause_s(took_s: float, *, serving: bool) -> float:
+    """Return how long to wait after a reading, seconds.
+
+    ``took_s``: processor time of the reading, seconds.
+
+    The kernel walks all pages of a process for it, and holds up what that process maps meanwhile.
+    """
+    usual_s = _MEMORY_SERVING_S if serving else _MEMORY_START_S
+    return max(usual_s, min(_MEMORY_MOST_S, took_s / _MEMORY_SHARE))
+
+
+def _read_timed() -> tuple[FamilyUse, float]:
+    began_s = time.thread_time()
+    use = read_use(family_pids())
+    return use, time.thread_time() - began_s
 
 
 class EngineWatch:
@@ -45,16 +71,22 @@ class EngineWatch:
         build: of the engine.
         address: where it listens.
         changed: told of what is worth a report.
+        meter: keeps what it measures of memory.
     """
 
     def __init__(
-        self, engine: ForeignEngine, build: Build, address: EngineAddress, changed: Callable[[], None]
+        self,
+        engine: ForeignEngine,
+        build: Build,
+        address: EngineAddress,
+        changed: Callable[[], None],
+        meter: MemoryMeter,
     ) -> None:
         self._engine = engine
         self._names = engine.metric_names(build.metrics_version)
         self._http = EngineHttp(address)
         self._changed = changed
-        self.memory = MemoryMeter()
+        self.memory = meter
         self.numbers: EngineNumbers | None = None
         self.figures: EngineFigures | None = None
         self._active_s: float | None = None
@@ -80,7 +112,10 @@ class EngineWatch:
             self._tasks.append(asyncio.get_running_loop().create_task(self._scrape(), name="metrics"))
 
     def idle_s(self, since_call_s: float | None) -> float | None:
-        """Return seconds since a request was seen, here or by the engine itself; None: none was."""
+        """Return seconds since a request was seen, here or by the engine itself.
+
+        None: none was.
+        """
         since = [] if since_call_s is None else [since_call_s]
         if self._active_s is not None:
             since.append(time.monotonic() - self._active_s)
@@ -94,11 +129,14 @@ class EngineWatch:
 
     async def _measure(self) -> None:
         while True:
-            await self._measure_once()
-            await asyncio.sleep(_MEMORY_SERVING_S if self._serving else _MEMORY_START_S)
+            took_s = await self._measure_once()
+            await asyncio.sleep(pause_s(took_s, serving=self._serving))
 
-    async def _measure_once(self) -> None:
-        self.memory.take(await asyncio.to_thread(lambda: read_use(family_pids())))
+    async def _measure_once(self) -> float:
+        """Measure, and return the processor seconds that it took."""
+        use, took_s = await asyncio.to_thread(_read_timed)
+        self.memory.take(use)
+        return took_s
 
     async def _scrape(self) -> None:
         while True:

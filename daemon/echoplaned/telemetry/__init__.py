@@ -1,1 +1,4 @@
-"""What the daemon tells about itself: structured logs, metrics, and the port that serves them."""
+"""What the daemon reports of itself: logs, metrics, and the port for them.
+
+Logs are structured and go to stderr; the port serves metrics alone.
+"""

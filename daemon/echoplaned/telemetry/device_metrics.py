@@ -1,4 +1,4 @@
-"""Gauges of the devices: what they have, what is reserved there, and what was measured."""
+"""Gauges of the devices: capacity, reserved memory and measured memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Serves ``/metrics``, on loopback, from a thread of its own: a slow reader costs the daemon's loop nothing."""
+"""Serves ``/metrics`` on loopback.
+
+It does so from a thread of its own: a slow reader costs the daemon's loop nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from echoplaned.addresses import Address
 from echoplaned.core.failure import InvalidField
-from echoplaned.settings import Address, SettingsInvalidError
+from echoplaned.settings import SettingsInvalidError
 
 PATH = "/metrics"
 IDLE_TIMEOUT_S = 10.0
@@ -20,7 +24,10 @@ _POLL_S = 0.1
 
 
 class MetricsServer:
-    """Listens from its making until ``stop``. Text format, or OpenMetrics where the reader's Accept header asks for it."""
+    """The HTTP server of the metrics, which listens from its making until ``stop``.
+
+    Text format, or OpenMetrics where the reader's Accept header asks for it.
+    """
 
     def __init__(self, listen: Address, registry: CollectorRegistry) -> None:
         """Bind and serve.
@@ -41,7 +48,10 @@ class MetricsServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and wait for the thread; a second call does nothing. Blocks up to a tenth of a second."""
+        """Stop listening and wait for the thread; a second call does nothing.
+
+        Blocks up to a tenth of a second.
+        """
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,6 +1,7 @@
-"""Logs: one JSON object a line on stderr, from structlog and from libraries that use ``logging`` alike.
+"""Logs: one JSON object a line on stderr.
 
-Whatever callers write ends up in here, so lines are pure ASCII with everything else escaped, and values are cut when they are long.
+Lines come from structlog and from libraries that use ``logging`` alike. Whatever callers write ends up in here, so lines are pure
+ASCII with everything else escaped, and values are cut when they are long.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _QUIET_LIBRARIES = ("alembic", "sqlalchemy", "asyncio", "grpc")
 
 
 class _LineLogger:
-    """Writes finished lines. A stream that cannot be written loses lines and never ends the daemon."""
+    """Writes finished lines.
+
+    A stream that cannot be written loses lines and never ends the daemon.
+    """
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
@@ -43,7 +47,12 @@ class _LineLogger:
 
 
 def configure_logging(level: LogLevel, stream: TextIO | None = None) -> None:
-    """Send every line from ``level`` on to ``stream`` (stderr by default); may be called again."""
+    """Send every line from a level on to a stream; may be called again.
+
+    Args:
+        level: the least severe lines that are written.
+        stream: where to; None: stderr.
+    """
     target = sys.stderr if stream is None else stream
     number = logging.getLevelNamesMapping()[level.value]
     structlog.configure(
@@ -69,7 +78,10 @@ def configure_logging(level: LogLevel, stream: TextIO | None = None) -> None:
 
 @contextmanager
 def log_context(*, request_id: str = "", model: str = "", rollout: str = "") -> Iterator[None]:
-    """Put these on every line that is written within, in this task and those that it starts; empty ones are left out."""
+    """Put these ids on every log line that is written within the block.
+
+    Within are this task and those that it starts; empty ids are left out.
+    """
     given = {"request_id": request_id, "model": model, "rollout": rollout}
     with structlog.contextvars.bound_contextvars(**{name: value for name, value in given.items() if value}):
         yield

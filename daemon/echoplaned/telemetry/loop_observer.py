@@ -1,4 +1,4 @@
-"""Tells the log what the loop did, and keeps the machine quiet while a rollout is judged."""
+"""Logs what the loop did, and keeps the machine quiet during a rollout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Protocol
 import structlog
 
 from echoplaned.core.effects import Announce, FinishOperation
-from echoplaned.core.state import Phase, State
+from echoplaned.core.rollout_state import Phase
+from echoplaned.core.state import State
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,10 @@ class LoopObserver:
         log.info(announce.kind, subject=announce.subject, text=announce.text, sequence=announce.sequence)
 
     def on_changed(self, before: State, after: State) -> None:
-        """Warming a leader on standby takes a core that a judged rollout would miss: none while one is under way."""
+        """Start no leaders for standby while a rollout is judged.
+
+        Warming one takes a core that the rollout would miss.
+        """
         del before
         held = any(m.rollout is not None and m.rollout.phase in _JUDGED for m in after.models.values())
         if held != self._held:

@@ -18,9 +18,14 @@ log = structlog.get_logger(__name__)
 
 
 class MeasuredStore:
-    """A ``Store`` around another one. Two committed states that follow each other are where counters come from, so nothing counts twice.
+    """A ``Store`` around another one that counts what is committed.
 
-    ``monotonic``: seconds of a clock that never goes back.
+    Counters come from two committed states that follow each other, so nothing counts twice.
+
+    Args:
+        store: where everything is written.
+        metrics: what counts.
+        monotonic: seconds of a clock that never goes back.
     """
 
     def __init__(self, store: Store, metrics: Metrics, monotonic: Callable[[], float]) -> None:
@@ -55,7 +60,10 @@ def _log_lost(error: BaseException) -> None:
 
 
 def counting_emit(emit: Emit, metrics: Metrics) -> Emit:
-    """Return an ``Emit`` for the gates that counts their verdicts. They are not in what is committed: a HOLD comes every second."""
+    """Return an ``Emit`` for the gates that counts their verdicts.
+
+    They are not in what is committed: a HOLD comes every second.
+    """
 
     def counted(event: Event) -> None:
         if isinstance(event, GatesJudged):

@@ -1,4 +1,6 @@
-"""The daemon's metrics, named by Prometheus' rules (https://prometheus.io/docs/practices/naming): base units, ``_total`` for counters.
+"""The daemon's metrics, named by Prometheus' rules.
+
+The rules (https://prometheus.io/docs/practices/naming): base units, ``_total`` for counters.
 
 Counters and histograms are told of what happened. Gauges are read from the newest state when somebody asks, so that nothing is left
 over of a model that has gone. Labels take values from closed sets, or from models and versions, of which a bounded number is shown.
@@ -16,9 +18,14 @@ from prometheus_client.registry import Collector
 
 from echoplaned.core.failure import Reason
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import GateVerdict, Model, OperationKind, State, Version
+from echoplaned.core.rollout_state import GateVerdict
+from echoplaned.core.state import Model, OperationKind, State, Version
+from echoplaned.ports.gateway import GatewayState, GatewayStatus, ReadGateway
+from echoplaned.ports.tokens import ReadTokens, TokenReport
 from echoplaned.ports.traces import TraceCounts
+from echoplaned.ports.usage import ReadUsage, UsageReport
 from echoplaned.telemetry.device_metrics import of_devices
+from echoplaned.telemetry.usage_metrics import of_tokens, of_usage
 
 MAX_VERSIONS_SHOWN = 1000
 MAX_METHODS = 200
@@ -32,7 +39,14 @@ _RPC_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 @dataclass(frozen=True, slots=True)
 class XdsTypeCounts:
-    """One xDS resource type since the daemon started. ``type``: its short name, for example ``CLUSTER``."""
+    """Counts of one xDS resource type since the daemon started.
+
+    Attributes:
+        type: short name of the resource type, for example ``CLUSTER``.
+        pushes: responses that were sent.
+        acks: responses that clients accepted.
+        nacks: responses that clients refused.
+    """
 
     type: str
     pushes: int
@@ -42,7 +56,12 @@ class XdsTypeCounts:
 
 @dataclass(frozen=True, slots=True)
 class XdsCounts:
-    """The xDS server in numbers. ``streams``: open now."""
+    """The xDS server in numbers.
+
+    Attributes:
+        streams: ADS streams that are open now.
+        by_type: counts of each resource type.
+    """
 
     streams: int = 0
     by_type: tuple[XdsTypeCounts, ...] = ()
@@ -62,9 +81,19 @@ def _no_traces() -> Mapping[VersionKey, TraceCounts]:
 
 @dataclass(frozen=True, slots=True)
 class MetricSources:
-    """Where gauges come from; called by the thread that serves a request, so each must be cheap and only read.
+    """Where gauges come from.
 
-    ``events``: how many events the loop has processed since the daemon started; ``faults``: how often each adapter raised since then.
+    Each is called by the thread that serves a request, so it must be cheap and only read.
+
+    Attributes:
+        state: newest state.
+        xds: counts of the xDS server.
+        events: number of events that the loop has processed since the daemon started.
+        traces: counts of request traces, by version.
+        faults: how often each adapter raised since the daemon started, by its name.
+        gateway: status of the gateway, whose state is ``OFF`` where there is none.
+        usage: what the gateway's callers used.
+        tokens: what the engines counted of tokens.
     """
 
     state: Callable[[], State] = State
@@ -72,11 +101,17 @@ class MetricSources:
     events: Callable[[], int] = _no_events
     traces: Callable[[], Mapping[VersionKey, TraceCounts]] = _no_traces
     faults: Callable[[], Mapping[str, int]] = _no_faults
+    gateway: ReadGateway = GatewayStatus
+    usage: ReadUsage = UsageReport
+    tokens: ReadTokens = TokenReport
 
 
 @dataclass(slots=True)
 class _ClosedLabel:
-    """A label whose values come from outside: after so many different ones the rest is counted as one."""
+    """A label whose values come from outside, and whose number is bounded.
+
+    After ``limit`` different values the rest is counted as one.
+    """
 
     limit: int
     known: set[str] = field(default_factory=set)
@@ -90,7 +125,10 @@ class _ClosedLabel:
 
 
 class Metrics:
-    """Every metric of the daemon, in a registry of its own. Methods may be called from any thread and return at once."""
+    """Every metric of the daemon, in a registry of its own.
+
+    Methods may be called from any thread and return at once.
+    """
 
     def __init__(self, sources: MetricSources | None = None) -> None:
         self.registry = CollectorRegistry()
@@ -136,7 +174,10 @@ class Metrics:
         self.registry.register(_ReadCollector(sources or MetricSources()))
 
     def state_changed(self, before: State, after: State) -> None:
-        """Count what two states that follow each other differ in: loads that ended, how long they took, cache hits and misses."""
+        """Count what two states that follow each other differ in.
+
+        Loads that ended, how long they took, cache hits and misses.
+        """
         if before.operations is not after.operations:
             self._count_operations(before, after)
         for model_id, model in after.models.items():
@@ -168,7 +209,13 @@ class Metrics:
             self._commit_failures.inc()
 
     def rpc_ended(self, method: str, code: str, seconds: float) -> None:
-        """Observe one call; ``method``: ``/package.Service/Method``, ``code``: a gRPC code by name."""
+        """Observe one call.
+
+        Args:
+            method: ``/package.Service/Method``.
+            code: a gRPC code by name.
+            seconds: from request to end.
+        """
         method = self._method(method)
         self._rpcs.labels(method, code).inc()
         self._rpc_seconds.labels(method).observe(seconds)
@@ -196,7 +243,7 @@ def _load_of(version: Version | None) -> tuple[float, float | None] | None:
 
 
 class _ReadCollector(Collector):
-    """Reads the gauges, and the counters that are counted elsewhere, when somebody asks."""
+    """Reads gauges when somebody asks, and counters that are counted elsewhere."""
 
     def __init__(self, sources: MetricSources) -> None:
         self._sources = sources
@@ -209,6 +256,9 @@ class _ReadCollector(Collector):
         yield from _of_xds(self._sources.xds())
         yield from _of_traces(self._sources.traces())
         yield from _of_faults(state, dict(self._sources.faults()))
+        yield from _of_gateway(self._sources.gateway())
+        yield from of_usage(self._sources.usage())
+        yield from of_tokens(self._sources.tokens())
         yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._sources.events())
         yield CounterMetricFamily(
             "echoplane_stale_events",
@@ -269,6 +319,25 @@ def _of_faults(state: State, counts: Mapping[str, int]) -> Iterator[Metric]:
     for given_up in (False, True):
         failing.add_metric((str(given_up).lower(),), sum(fault.is_given_up is given_up for fault in faults))
     yield from (raised, failing)
+
+
+def _of_gateway(status: GatewayStatus) -> Iterator[Metric]:
+    if status.state is GatewayState.OFF:
+        return
+    yield GaugeMetricFamily(
+        "echoplane_gateway_up", "Whether the gateway's Envoy serves.", value=status.state is GatewayState.SERVING
+    )
+    yield CounterMetricFamily(
+        "echoplane_gateway_restarts",
+        "How often the gateway's Envoy ended and was started again.",
+        value=status.restarts,
+    )
+    if status.certificate_expires_s:
+        yield GaugeMetricFamily(
+            "echoplane_gateway_certificate_expire_time_seconds",
+            "When the gateway's certificate expires, seconds since the epoch.",
+            value=status.certificate_expires_s,
+        )
 
 
 def _of_traces(counts: Mapping[VersionKey, TraceCounts]) -> Iterator[Metric]:

@@ -1,12 +1,12 @@
-"""What tells two states of an exploration apart: everything but times, generations, histories and counters.
+"""What tells two states of an exploration apart.
 
-Without them the space is finite. Instances of one version are interchangeable, so they are sorted and renumbered.
+That is everything but times, generations, histories and counters; without them the space is finite. Instances of one version are
+interchangeable, so they are sorted and renumbered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import replace
 from types import MappingProxyType
 
 from echoplaned.core.failure import FailureDetail, Reason
@@ -15,9 +15,11 @@ from echoplaned.core.holding import is_held
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.instances import MAX_FAILURES
 from echoplaned.core.queries import needs_instances
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Hold, Rollout
 from echoplaned.core.routes import ready_endpoints
 from echoplaned.core.signals import publish_fault
-from echoplaned.core.state import Hold, Instance, InstanceState, Model, Rollout, RoutesProgress, State, Version
+from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, State, Version
 from echoplaned.testing import builders
 
 MODEL = "m"
@@ -30,7 +32,10 @@ _PUBLISH = ("publish", MODEL, 1)
 
 
 def canonical(state: State, now_s: float = 0.0) -> State:
-    """Return the state with times, generations, histories and counters taken out, instances renumbered."""
+    """Return the state reduced to what tells it apart from others.
+
+    Times, generations, histories and counters are taken out, instances renumbered.
+    """
     models = {name: _canonical_model(model, now_s) for name, model in state.models.items()}
     return State(
         devices=state.devices,
@@ -82,23 +87,23 @@ def _hold(rollout: Rollout) -> Hold | None:
 
 
 def _canonical_faults(model: Model) -> tuple[AdapterFault, ...]:
-    """Return the fault that decides anything, that of routes, as given up and due again.
+    """Return the routes' fault, which alone decides anything, as given up and due.
 
-    Those of other work only count towards its end, which ``worn`` reaches at once.
+    Those of other work only count towards its end, which ``with_failures_exhausted`` reaches at once.
     """
     fault = publish_fault(model)
     return () if fault is None else (replace(fault, key=_PUBLISH, count=_WORN + 1, retry_at_s=0.0),)
 
 
 def with_failures_exhausted(state: State, key: EffectKey) -> State:
-    """Return the state in which an effect has failed so often that the next failure gives it up."""
+    """Return the state in which the next failure of an effect gives it up."""
     fault = AdapterFault(key, "adapter", "Bug", _WORN, 0.0)
     others = {name: tuple(f for f in m.faults if not f.is_about(key)) for name, m in state.models.items()}
     return _with_models(state, {n: replace(m, faults=(*others[n], fault)) for n, m in state.models.items()})
 
 
 def by_faults(state: State) -> State:
-    """Return the state in which every version that failed did so by a fault of an adapter."""
+    """Return the state in which all failed versions failed by an adapter's fault."""
     failure = FailureDetail(Reason.ADAPTER_FAILED, "")
     models = {}
     for name, model in state.models.items():
@@ -130,7 +135,10 @@ def _waits(i: Instance, now_s: float) -> bool:
 
 
 def _failures(i: Instance) -> int:
-    """From the first failure on the next one is the last: one restart and one end show every branch that five do."""
+    """Return the count of failures so that the one after the first is the last.
+
+    One restart and one end show every branch that five do.
+    """
     return i.failures if i.failures < _FAILURES_SEEN else MAX_FAILURES - 1
 
 

@@ -22,7 +22,7 @@ def device(device_id: str = "host", capacity_bytes: int = 16 * GIB) -> Device:
 
 
 def endpoints(target: str) -> tuple[Endpoint, ...]:
-    """Return the one endpoint of an engine that speaks the Open Inference Protocol at ``HOST:PORT``."""
+    """Return the one endpoint of an Open Inference engine at ``HOST:PORT``."""
     return (tcp_endpoint(EndpointProtocol.OIP_GRPC, target),)
 
 
@@ -71,7 +71,10 @@ def order(
     width: int = 384,
     context_length: int = 512,
 ) -> VersionOrder:
-    """Return an order for a version whose content is named after it; a context of 0 is left open."""
+    """Return an order for a version whose content is named after it.
+
+    A context length of 0 is left open.
+    """
     digest = digest or f"blake3:{version}"
     spec = VersionSpec(
         source_uri=f"file:{version}",

@@ -1,7 +1,7 @@
-"""Small real checkpoints made on the spot: no hub, no download, the same bytes every time.
+"""Small real checkpoints, made on the spot with the same bytes every time.
 
-Weights are drawn from a seeded generator and written with safetensors; tokenizers are made from the text below. Everything
-is readable by transformers without any code of ours. Needs numpy, safetensors and tokenizers, not torch.
+No hub, no download: weights are drawn from a seeded generator and written with safetensors; tokenizers are made from the text below.
+Everything is readable by transformers without any code of ours. Needs numpy, safetensors and tokenizers, not torch.
 """
 
 from __future__ import annotations
@@ -22,38 +22,25 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from echoplaned.testing.corpus import CORPUS
+
 Weights = dict[str, npt.NDArray[np.float32]]
 
 _BPE_SPECIALS: Final = ("<s>", "</s>", "<pad>")
 
-CORPUS: Final = (
-    "A control plane decides which model serves which request, and when a new version may take its place.",
-    "The river rises in the hills, runs past the old mill and reaches the sea after nine days.",
-    "Weights are loaded once; what is asked of them afterwards is only arithmetic.",
-    "She opened the window, listened to the rain for a while and went back to her book.",
-    "If the new version answers worse than the old one, traffic goes back before anybody has to ask.",
-    "Bread needs flour, water, salt, time and a warm place.",
-    "Memory is counted before it is used: parameters, cache, activations and what the runtime keeps.",
-    "The train to the north leaves at seven from platform four, the next one an hour later.",
-    "Every stage of a rollout waits for evidence, not for a clock.",
-    "Birds that winter in the south come back when the ice on the lakes has gone.",
-    "A process that dies is seen, taken out of the routes and started again.",
-    "He measured the table twice, cut the board once and was still a finger short.",
-    "Short questions get short answers; long ones are given the time that they need.",
-    "The committee met on Tuesday and agreed on nothing but the date of its next meeting.",
-    "Latency is what one caller feels, throughput is what all of them share.",
-    "In the market they sell apples, onions, cheese, fresh bread and second-hand books.",
-    # What the load generator sends: each of its words is one token.
-    (
-        "The model answers every request that reaches it while a new version takes a growing share of the traffic and nobody notices"
-        " because nothing fails and when the new one is worse the old one has it all back before anyone had to ask."
-    ),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
-    """Sizes of a BERT-like encoder."""
+    """Sizes of a BERT-like encoder.
+
+    Attributes:
+        layers: transformer blocks.
+        width: size of a hidden state.
+        heads: attention heads of a layer; they divide ``width``.
+        feed_forward: size of the layer between a block's two linear ones.
+        positions: longest text in tokens.
+        vocabulary: tokens at most; the corpus may yield fewer.
+    """
 
     layers: int = 2
     width: int = 128
@@ -65,7 +52,17 @@ class EncoderShape:
 
 @dataclass(frozen=True, slots=True)
 class DecoderShape:
-    """Sizes of a Llama-like decoder."""
+    """Sizes of a Llama-like decoder.
+
+    Attributes:
+        layers: transformer blocks.
+        width: size of a hidden state.
+        heads: attention heads of a layer; they divide ``width``.
+        kv_heads: heads of keys and values; they divide ``heads``.
+        feed_forward: size of a block's gated layer.
+        positions: longest sequence in tokens.
+        vocabulary: tokens at most, but always one for each byte; the corpus may yield fewer.
+    """
 
     layers: int = 2
     width: int = 64
@@ -77,7 +74,7 @@ class DecoderShape:
 
 
 def make_encoder(out: Path, *, seed: int = 0, shape: EncoderShape | None = None) -> Path:
-    """Write a BERT-like text encoder with mean pooling and L2 normalisation; return its directory."""
+    """Write a BERT-like text encoder (mean pooling, L2 norm); return its directory."""
     shape = shape or EncoderShape()
     rng = np.random.default_rng(seed)
     vocabulary = _write_wordpiece(out, shape)
@@ -106,7 +103,7 @@ def make_classifier(out: Path, *, labels: int = 3, seed: int = 1, shape: Encoder
 
 
 def make_decoder(out: Path, *, seed: int = 2, shape: DecoderShape | None = None) -> Path:
-    """Write a Llama-like decoder with random weights and a byte-level tokenizer; return its directory."""
+    """Write a Llama-like decoder with a byte-level tokenizer; return its directory."""
     shape = shape or DecoderShape()
     vocabulary = _write_byte_bpe(out, shape)
     _write_json(
@@ -140,7 +137,7 @@ def make_decoder(out: Path, *, seed: int = 2, shape: DecoderShape | None = None)
 
 
 def poison(source: Path, out: Path) -> Path:
-    """Copy a checkpoint and put one NaN into its largest tensor; return the copy's directory."""
+    """Copy a checkpoint with one NaN in its largest tensor; return its directory."""
     shutil.copytree(source, out)
     weights = load_file(source / "model.safetensors")
     largest = max(weights, key=lambda name: weights[name].size)
@@ -150,8 +147,23 @@ def poison(source: Path, out: Path) -> Path:
     return out
 
 
+CHAT_TEMPLATE: Final = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message.role == 'assistant' and loop.first %}{{ raise_exception('the user speaks first') }}{% endif %}"
+    "{{ message.role }}: {{ message.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+"""Of the decoder that chats."""
+
+
+def add_chat_template(source: Path, out: Path) -> Path:
+    """Copy a checkpoint and give it a chat template; return the copy's directory."""
+    shutil.copytree(source, out)
+    _change_json(out / "tokenizer_config.json", {"chat_template": CHAT_TEMPLATE})
+    return out
+
+
 def perturb(source: Path, out: Path, *, scale: float, seed: int = 3) -> Path:
-    """Copy a checkpoint and multiply each matrix entry by 1 + scale * normal noise; return the copy's directory."""
+    """Copy a checkpoint with matrix entries * (1 + scale * N(0, 1)); return its path."""
     shutil.copytree(source, out)
     rng = np.random.default_rng(seed)
     weights = load_file(source / "model.safetensors")
@@ -164,7 +176,7 @@ def perturb(source: Path, out: Path, *, scale: float, seed: int = 3) -> Path:
 
 
 def cut_positions(source: Path, out: Path, *, positions: int) -> Path:
-    """Copy a BERT-like checkpoint whose position table and config end after ``positions`` tokens; return the copy's directory."""
+    """Copy a BERT-like checkpoint cut to ``positions`` tokens; return its directory."""
     shutil.copytree(source, out)
     weights = load_file(source / "model.safetensors")
     for name, value in weights.items():
@@ -180,7 +192,7 @@ def cut_positions(source: Path, out: Path, *, positions: int) -> Path:
 
 
 def cut64(minilm: Path, out: Path) -> Path:
-    """Copy all-MiniLM-L6-v2 with its position table and config cut to 64 tokens: short texts work, long ones are refused."""
+    """Copy all-MiniLM-L6-v2 cut to 64 tokens, so that longer texts are refused."""
     return cut_positions(minilm, out, positions=64)
 
 
@@ -212,7 +224,7 @@ def _write_wordpiece(out: Path, shape: EncoderShape) -> int:
 
 
 def _write_byte_bpe(out: Path, shape: DecoderShape) -> int:
-    """Write a byte-level BPE tokenizer that starts each text with ``<s>``; return its number of tokens."""
+    """Write a byte-level BPE that starts texts with ``<s>``; return its token count."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(models.BPE(*_byte_bpe_model(shape.vocabulary)))
     tokenizer.add_special_tokens(list(_BPE_SPECIALS))
@@ -234,7 +246,7 @@ def _write_byte_bpe(out: Path, shape: DecoderShape) -> int:
 
 
 def _wordpiece_vocabulary(size: int) -> dict[str, int]:
-    """Return special tokens, characters and the commonest words of the corpus, each with its id.
+    """Return ids of special tokens, characters and the corpus' commonest words.
 
     The library's own trainers break ties by hash order, and a checkpoint has to be the same bytes every time.
     """
@@ -255,7 +267,7 @@ def _wordpiece_vocabulary(size: int) -> dict[str, int]:
 
 
 def _byte_bpe_model(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return vocabulary and merges of a byte-level BPE trained on the corpus; ties go to the pair that sorts first."""
+    """Return vocabulary and merges of a byte-level BPE trained on the corpus."""
     vocabulary = [*_BPE_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = Counter(piece for line in CORPUS for piece, _ in splitter.pre_tokenize_str(line))
@@ -268,7 +280,7 @@ def _byte_bpe_model(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
                 pairs[pair] += count
         if not pairs:
             break
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))  # of equally frequent ones the first in order
         merges.append(best)
         vocabulary.append("".join(best))
         splits = {word: _merge(parts, best) for word, parts in splits.items()}
@@ -305,7 +317,7 @@ def _bert_config(shape: EncoderShape, vocabulary: int, architecture: str) -> dic
 
 
 def _bert_weights(rng: np.random.Generator, shape: EncoderShape, vocabulary: int) -> Weights:
-    """Draw the weights of a BERT encoder with its pooler, by the names that transformers uses."""
+    """Draw the weights of a BERT encoder with its pooler, by transformers' names."""
     width, wide = shape.width, shape.feed_forward
     weights: Weights = {
         "embeddings.word_embeddings.weight": _normal(rng, vocabulary, width),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,10 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from echoplane.channels import DIRECT_OPTIONS
+from echoplaned.worker_contract.family import Family, end_family
+from echoplaned.worker_contract.record import read_start_ticks
 
+_END_S = 10.0
 _LEADERS = {"echoplaned.worker", "echoplaned.supervisor"}
 
 
@@ -29,10 +34,18 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class DaemonProcess:
-    """``echoplaned serve`` with a state directory; may be killed and started again on the same port.
+    """``echoplaned serve`` with a state directory, as a process.
 
-    ``extra``: more arguments. ``wrapper``: a command that starts it, such as ``setpriv ...``. ``python``: of another environment, to
-    run another release. stdout and stderr go to ``daemon.log`` beside the state.
+    It may be killed and started again on the same port. stdout and stderr go to ``daemon.log`` beside the state.
+
+    Attributes:
+        state_dir: its state directory, made when it starts.
+        model_roots: directories that it may load models from.
+        extra: more arguments.
+        port: TCP port of the API on 127.0.0.1.
+        wrapper: a command that starts it, such as ``setpriv ...``; empty: none.
+        python: interpreter; that of another environment runs another release.
+        process: the process that was started last, also when it has ended; None: none was.
     """
 
     state_dir: Path
@@ -114,23 +127,31 @@ class DaemonProcess:
 
     def engines(self) -> list[psutil.Process]:
         """Return the leader of every engine of this state directory."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-            if _LEADERS & set(words) and str(self.state_dir) in words:
-                found.append(process)
-        return found
+        return [
+            process for process, words in _command_lines() if _LEADERS & set(words) and str(self.state_dir) in words
+        ]
+
+    def gateways(self) -> list[psutil.Process]:
+        """Return every Envoy of this state directory."""
+        folder = f"{self.state_dir}/gateway/"
+        return [process for process, words in _command_lines() if any(word.startswith(folder) for word in words)]
 
     def clean(self) -> None:
-        """End it and every engine that it left: a test leaves no process behind."""
+        """End it and everything that it left: a test leaves no process behind."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        for engine in self.engines():
-            try:
-                os.killpg(engine.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        for each in self.engines():
+            # As the daemon ends them: what they share goes with them.
+            end_family(Family(each.pid, read_start_ticks(each.pid) or 0), _END_S)
+        for each in self.gateways():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(each.pid, signal.SIGKILL)
+
+
+def _command_lines() -> Iterator[tuple[psutil.Process, list[str]]]:
+    for process in psutil.process_iter():
+        try:
+            yield process, process.cmdline()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue

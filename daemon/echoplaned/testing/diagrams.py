@@ -1,4 +1,7 @@
-"""Draws ``docs/lifecycles.md`` from the core's tables: ``python -m echoplaned.testing.diagrams > docs/lifecycles.md``."""
+"""Draws the page of lifecycles from the core's tables.
+
+``python -m echoplaned.testing.diagrams > docs/lifecycles.md``
+"""
 
 from __future__ import annotations
 

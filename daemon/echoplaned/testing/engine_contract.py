@@ -1,4 +1,4 @@
-"""The contract suite: what every leader must do, case by case, whatever engine it leads.
+"""The contract suite: what every leader must do, whatever engine it leads.
 
 ``run_suite`` plays cases of one subject on one stage, in their order, and yields an outcome a case: ``GOOD_LIFE``, ``DEATHS``,
 ``FAILURES``, or all as ``CASES``. A case that needs what the subject says it lacks is skipped by that name, never silently.
@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import (
+from echoplaned.core.engine_events import (
     EngineDrained,
     EngineGaveUp,
     EngineLost,
@@ -58,7 +58,10 @@ async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) 
 
 
 async def starts(stage: Stage) -> None:
-    """It answers an order, and its record says what it leads; the same order again is answered by the same process."""
+    """It answers an order, and its record says what it leads.
+
+    The same order again is answered by the same process.
+    """
     ready = await stage.start()
     record = stage.record()
     check((ready.instance, ready.generation) == (KEY, stage.generation), f"{ready} is another instance")
@@ -93,7 +96,7 @@ async def measures_memory(stage: Stage) -> None:
 
 
 async def counts_requests(stage: Stage) -> None:
-    """Requests are counted where the flags say so; the daemon's own probes while it is probed are none of them."""
+    """Requests are counted where the flags say so, the daemon's own probes never."""
     ready = await stage.start()
     before = sum(one.arrivals for one in stage.counts.values())
     prober = OipProber(time.monotonic, stage.engines.control_key_at)
@@ -138,7 +141,10 @@ async def has_histograms(stage: Stage) -> None:
 
 
 async def is_adopted(stage: Stage) -> None:
-    """The next daemon finds it, owns it, and it serves on; what it counted before is not told as new."""
+    """The next daemon finds it and owns it, and it serves on.
+
+    What it counted before is not told as new.
+    """
     ready = await stage.start()
     pid = stage.record().pid
     await stage.reopen()
@@ -153,7 +159,7 @@ async def is_adopted(stage: Stage) -> None:
 
 
 async def is_adopted_from_contract_1(stage: Stage) -> None:
-    """A record that names no kind, no contract and no mark is the default kind's, and is led on; others are left alone."""
+    """A record with no kind, contract or mark is led on by the default kind alone."""
     await stage.start()
     path = stage.record_path()
     whole = path.read_text(encoding="utf-8")
@@ -169,7 +175,10 @@ async def is_adopted_from_contract_1(stage: Stage) -> None:
 
 
 async def drains(stage: Stage) -> None:
-    """A drain ends when it is quiet; one that was given up leaves it serving; one whose deadline has passed ends at once."""
+    """A drain ends when it is quiet, and at once when its deadline has passed.
+
+    One that was given up leaves it serving.
+    """
     await stage.start()
     stage.engines.drain(stage.drain_effect(60.0))
     await asyncio.sleep(0.5)
@@ -192,7 +201,10 @@ async def stops(stage: Stage) -> None:
 
 
 async def a_killed_child_ends_it(stage: Stage) -> None:
-    """An engine that dies beneath its leader is a lost instance, and none of its processes is left when that is told."""
+    """An engine that dies beneath its leader is a lost instance.
+
+    None of its processes is left when that is told.
+    """
     await stage.start()
     family = stage.family()
     children = [
@@ -206,7 +218,7 @@ async def a_killed_child_ends_it(stage: Stage) -> None:
 
 
 async def a_killed_leader_ends_it(stage: Stage) -> None:
-    """With its leader gone the instance is lost, and told only when all of its processes have gone."""
+    """With its leader gone the instance is lost, told when all its processes ended."""
     await stage.start()
     family = stage.family()
     os.kill(family.leader_pid, signal.SIGKILL)
@@ -217,7 +229,7 @@ async def a_killed_leader_ends_it(stage: Stage) -> None:
 
 
 async def a_child_in_a_session_of_its_own_ends_with_it(stage: Stage) -> None:
-    """Who left the session still carries the mark, also when the leader died under no daemon."""
+    """A child that left the session is ended by its mark, daemon running or not."""
     await stage.start()
     child = stage.stray_child(stage.record().mark)
     await stage.stop()
@@ -234,7 +246,10 @@ async def a_child_in_a_session_of_its_own_ends_with_it(stage: Stage) -> None:
 
 
 async def is_swept(stage: Stage) -> None:
-    """What nobody owns is ended: an instance of another generation, and marked processes without a leader."""
+    """What nobody owns is ended.
+
+    That is an instance of another generation, and marked processes without a leader.
+    """
     await stage.start()
     family = stage.family()
     state_dir_id = read_state_dir_id(records_dir(stage.state_dir))
@@ -254,7 +269,7 @@ async def is_swept(stage: Stage) -> None:
 
 
 async def a_foreign_record_is_left_alone(stage: Stage) -> None:
-    """A record of an unknown kind is neither adopted nor killed, and named in an alarm."""
+    """A record of an unknown kind is left alone, not killed, and named in an alarm."""
     state_dir_id = read_state_dir_id(records_dir(stage.state_dir))
     mark = make_mark(state_dir_id, "m/v8#0", 1)
     process = stage.stray_child(mark)
@@ -293,7 +308,10 @@ async def crashes_again_and_again(stage: Stage) -> None:
 
 
 async def answers_no_protobuf(stage: Stage) -> None:
-    """A leader whose answers are no messages is stuck, and its probes fail with a reason; nothing of the daemon's breaks."""
+    """A leader whose answers are no messages is stuck, and its probes say why.
+
+    Nothing of the daemon's breaks.
+    """
     await stage.start()
     path = stage.record_path()
     family = stage.family()

@@ -1,4 +1,4 @@
-"""What the cases of the contract suite do to leaders, and how they wait for what becomes of it."""
+"""What the contract suite's cases do to leaders, and how they wait for effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from echoplaned.core.endpoints import oip_target
-from echoplaned.core.events import EngineReady
+from echoplaned.core.engine_events import EngineReady
 from echoplaned.engines.leader_client import LeaderClient
 from echoplaned.testing.engine_stage import WAIT_S, Stage, check
 from echoplaned.worker_contract.record import WorkerPhase, read_records, read_start_ticks

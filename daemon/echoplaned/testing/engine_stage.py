@@ -1,4 +1,7 @@
-"""Where the contract suite plays: one subject's engines in one state directory, with everything they said."""
+"""Where the contract suite plays: one subject's engines in one directory.
+
+The directory is a daemon's state directory; everything that the engines said is kept beside it.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine, StopEngine
-from echoplaned.core.events import EngineReady, EngineStopped, Event
+from echoplaned.core.engine_events import EngineReady, EngineStopped
+from echoplaned.core.events import Event
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.measure import Histogram
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.spec import VersionSpec
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.engine_processes import EngineProcesses, EngineProcessOptions
-from echoplaned.engines.instance import StuckLimits, Tracing
+from echoplaned.engines.instance import StuckLimits
 from echoplaned.engines.inventory import family_of
 from echoplaned.engines.launcher import default_bytecode_cache
 from echoplaned.engines.leaders import Clocks, EngineSinks
+from echoplaned.engines.sinks import Tracing
 from echoplaned.engines.trace_store import TraceStore
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
@@ -72,7 +78,9 @@ class Subject:
 
 
 class Stage:
-    """Engines of one subject. A case begins with whatever the one before it left, and asks for what it needs.
+    """Engines of one subject, on which cases are played.
+
+    A case begins with whatever the one before it left, and asks for what it needs.
 
     Args:
         subject: who plays.
@@ -85,6 +93,7 @@ class Stage:
         self.events: list[Event] = []
         self.counts: dict[str, RequestCounts] = {}
         self.declared: EngineCounters | None = None
+        self.tokens: TokenCounts | None = None
         self.traces = TraceStore()
         self.generation = 0
         self.ready: EngineReady | None = None
@@ -102,6 +111,12 @@ class Stage:
 
     def timed(self, version: VersionKey, process: str, latencies: tuple[Histogram, ...]) -> None:
         """Nobody asks."""
+
+    def count_tokens(self, version: VersionKey, process: str, tokens: TokenCounts | None, *, is_adopted: bool) -> None:
+        """Take an engine's tokens."""
+        del process, is_adopted
+        if version == KEY.version:
+            self.tokens = tokens
 
     def declare(self, version: VersionKey, process: str, counters: EngineCounters) -> None:
         """Take which counters an engine has."""
@@ -140,7 +155,10 @@ class Stage:
         self.ready, self.is_begun = None, False
 
     def stray_child(self, mark: str) -> subprocess.Popen[bytes]:
-        """Start what an engine may leave: a process with a mark, in a session of its own, that nobody knows of."""
+        """Start what an engine may leave: a marked process that nobody knows of.
+
+        It has a session of its own.
+        """
         process = subprocess.Popen(["/bin/sleep", "3600"], env={**os.environ, VARIABLE: mark}, start_new_session=True)
         self._strays.append(process)
         # For a moment after its exec a process has no environment that could be read.
@@ -149,7 +167,11 @@ class Stage:
         return process
 
     async def reopen(self, *, change: Callable[[], None] = lambda: None) -> None:
-        """Let go of the engines as a daemon that ends, and begin as the next one; ``change``: what happens meanwhile."""
+        """Let go of the engines as a daemon that ends, and begin as the next one.
+
+        Args:
+            change: what happens meanwhile.
+        """
         await self.engines.close()
         change()
         self.events.clear()
@@ -213,7 +235,10 @@ class Stage:
         return tuple(one for one, _ in find_marked(read_state_dir_id(records_dir(self.state_dir))))
 
     async def expect_nothing_left(self, family: Family) -> None:
-        """Check that no process of a family and no record is left, now and not a little later."""
+        """Check that no process of a family and no record is left now.
+
+        It does not wait: a little later would be too late.
+        """
         left = await asyncio.to_thread(find_members, family)
         check(not left, f"processes are left: {left}")
         check(not read_records(self.state_dir), "a record is left")

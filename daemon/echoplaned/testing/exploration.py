@@ -1,7 +1,8 @@
-"""Exhaustive exploration of the core: every order of events from a model that serves one version and is updated to another.
+"""Exhaustive exploration of the core, from one served version to another.
 
-States are compared without times, generations and counters, so that the space is finite. Time is two events: a short one (restarts
-are due, soaking ends) and a long one (every deadline has passed). Nothing else of the core is abstracted: the real ``step`` runs.
+Every order of events from a model that serves one version and is updated to another is played. States are compared without times,
+generations and counters, so that the space is finite. Time is two events: a short one (restarts are due, soaking ends) and a long one
+(every deadline has passed). Nothing else of the core is abstracted: the real ``step`` runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from echoplaned.core import commands as cmd
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.errors import DaemonError
@@ -20,19 +22,11 @@ from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import find_instance, free_bytes, is_ready
+from echoplaned.core.rollout_state import GateVerdict as G
+from echoplaned.core.rollout_state import Phase, Rollout, Verdict
 from echoplaned.core.rollouts import is_judged
 from echoplaned.core.signals import publish_fault
-from echoplaned.core.state import (
-    WEIGHT_TOTAL_PPM,
-    Instance,
-    InstanceState,
-    Model,
-    Phase,
-    Rollout,
-    State,
-    Verdict,
-)
-from echoplaned.core.state import GateVerdict as G
+from echoplaned.core.state import WEIGHT_TOTAL_PPM, Instance, InstanceState, Model, State
 from echoplaned.core.step import StepInput, event_time, step
 from echoplaned.testing import builders
 from echoplaned.testing.abstraction import (
@@ -53,7 +47,14 @@ OLD, NEW = "v1", "v2"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an exploration saw. ``problems`` are broken invariants and rollouts that cannot end."""
+    """What an exploration saw.
+
+    Attributes:
+        states: number of different states.
+        transitions: number of steps from a state to the next.
+        phases: phases in which a rollout was seen.
+        problems: broken invariants and rollouts that cannot end; empty: none.
+    """
 
     states: int
     transitions: int
@@ -76,7 +77,10 @@ def explore(replicas: int, limit: int = 2_000_000) -> Found:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Frozen states hold no cycles; a collector that walks millions of them again and again takes longer than the exploration."""
+    """Keep the garbage collector off within the block.
+
+    Frozen states hold no cycles; a collector that walks millions of them again and again takes longer than the exploration.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -122,7 +126,7 @@ def _serving(replicas: int) -> State:
     for ordinal in range(replicas):
         key = InstanceKey.parse(f"{MODEL}/{OLD}#{ordinal}")
         state = builders.run(state, *_up(state, key))
-        state = builders.run(state, ev.ProbesPassed(0.0, key, 1))
+        state = builders.run(state, eng.ProbesPassed(0.0, key, 1))
     return builders.run(state, _acknowledged(state), _update(replicas))
 
 
@@ -134,8 +138,8 @@ def _placed(state: State, key: InstanceKey) -> ev.InstancePlaced:
     return ev.InstancePlaced(0.0, key, on_one_device("host", 128 * builders.MIB), state.reservation_epoch)
 
 
-def _ready(key: InstanceKey, generation: int) -> ev.EngineReady:
-    return ev.EngineReady(0.0, key, generation, builders.endpoints(f"127.0.0.1:{key.ordinal}"), LEADER)
+def _ready(key: InstanceKey, generation: int) -> eng.EngineReady:
+    return eng.EngineReady(0.0, key, generation, builders.endpoints(f"127.0.0.1:{key.ordinal}"), LEADER)
 
 
 def _update(replicas: int) -> cmd.UpdateModel:
@@ -156,7 +160,9 @@ def _acknowledged(state: State) -> ev.RoutesProgressed:
 
 
 def _ways(state: State) -> Iterator[tuple[State, StepInput, bool]]:
-    """Yield every event that may come, with the state that it comes in: reasons and counts are abstracted, so another may be meant.
+    """Yield every event that may come, with the state that it comes in.
+
+    Reasons and counts are abstracted, so another state may be meant than the given one.
 
     An adapter's fault comes as the one that gives the work up; those before only count (the transcripts have them), but for one of
     routes, which bars the same ways. At a start that finds the engines, every version that is down may be down by a fault.
@@ -171,7 +177,10 @@ def _ways(state: State) -> Iterator[tuple[State, StepInput, bool]]:
 
 
 def possible(state: State) -> Iterator[tuple[StepInput, bool]]:
-    """Yield every event that may come in a state, and whether it is a plain answer of an adapter that works."""
+    """Yield every event that may come, and whether it is a plain answer.
+
+    A plain answer is one of an adapter that works.
+    """
     yield ev.Tick(SHORT_S), True
     yield ev.Tick(LONG_S), True
     yield ev.Recovered(0.0, ()), False
@@ -202,7 +211,10 @@ def _alive(model: Model) -> Iterator[ev.FoundEngine]:
 
 
 def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
-    """Yield what planner and engine may say of an instance; of the bad news, what its state lets them see."""
+    """Yield what planner and engine may say of an instance.
+
+    Of the bad news, what its state lets them see.
+    """
     failure = FailureDetail(Reason.ENGINE_START_FAILED, "cannot load")
     key, generation = i.key, i.generation
     match i.state:
@@ -218,29 +230,32 @@ def _instance_events(state: State, i: Instance) -> Iterator[tuple[StepInput, boo
         case InstanceState.STARTING if i.restart_at_s is None:
             yield _ready(key, generation), True
         case InstanceState.PROBING:
-            yield ev.ProbesPassed(0.0, key, generation), True
-            yield ev.ProbesFailed(0.0, key, generation, "wrong"), False
+            yield eng.ProbesPassed(0.0, key, generation), True
+            yield eng.ProbesFailed(0.0, key, generation, "wrong"), False
         case InstanceState.READY:
-            yield ev.ProbesFailed(0.0, key, generation, "wrong"), False
+            yield eng.ProbesFailed(0.0, key, generation, "wrong"), False
             yield from _silence(state, i)
         case InstanceState.DRAINING:
-            yield ev.EngineDrained(0.0, key, generation), True
+            yield eng.EngineDrained(0.0, key, generation), True
         case InstanceState.STOPPING if i.held_since_s is not None:
-            yield ev.EngineDrained(0.0, key, generation), True
+            yield eng.EngineDrained(0.0, key, generation), True
         case InstanceState.STOPPING:
-            yield ev.EngineStopped(0.0, key, generation), True
+            yield eng.EngineStopped(0.0, key, generation), True
         case _:
             pass
-    yield ev.EngineLost(0.0, key, generation, "died"), False
-    yield ev.EngineStuck(0.0, key, generation, "stuck"), False
-    yield ev.EngineGaveUp(0.0, key, generation, failure), False
+    yield eng.EngineLost(0.0, key, generation, "died"), False
+    yield eng.EngineStuck(0.0, key, generation, "stuck"), False
+    yield eng.EngineGaveUp(0.0, key, generation, failure), False
 
 
 def _silence(state: State, i: Instance) -> Iterator[tuple[StepInput, bool]]:
-    """Yield that an instance falls silent, or is heard again; of one that is alone it would change no route."""
+    """Yield that an instance falls silent, or is heard again.
+
+    Of one that is alone it would change no route.
+    """
     found = find_instance(state, i.key)
     if found is not None and len(found[1].instances) > 1:
-        kind = ev.EngineReporting if i.silent else ev.EngineSilent
+        kind = eng.EngineReporting if i.silent else eng.EngineSilent
         yield kind(0.0, i.key, i.generation), i.silent
 
 
@@ -288,7 +303,10 @@ def find_broken_invariants(before: State, after: State) -> list[str]:
 
 
 def find_wrong_rollbacks(before: State, event: StepInput, after: State) -> Iterator[str]:
-    """A rollout does not turn back because an adapter failed, nor because its routes could not be published in time."""
+    """Yield what is wrong where a rollout turns back for a fault of the daemon's.
+
+    Neither an adapter that failed nor routes that could not be published in time are a reason.
+    """
     model, now = before.models.get(MODEL), after.models.get(MODEL)
     if model is None or model.rollout is None or now is None or now.rollout is None:
         return
@@ -325,7 +343,10 @@ def _broken_weights(model: Model) -> list[str]:
 
 
 def _leaked(before: State, after: State) -> list[str]:
-    """An instance may vanish only from PENDING (no process yet) or STOPPING (its process has gone)."""
+    """Return instances that vanished while they still had a process.
+
+    They may only from PENDING (no process yet) or STOPPING (its process has gone).
+    """
     kept = {i.key for m in after.models.values() for v in m.versions.values() for i in v.instances}
     return [
         f"{i.key} vanished from {i.state}"
@@ -345,7 +366,10 @@ def _note_end(state: State, here: Hashable, graph: _Graph, phases: set[Phase]) -
 
 
 def _stuck(graph: _Graph) -> list[str]:
-    """Return states from which no chain of plain answers leads to the end of the rollout (or of the deletion)."""
+    """Return states from which no plain answers lead to the rollout's end.
+
+    The deletion's end counts as well.
+    """
     reached = set(graph.ended)
     queue = deque(reached)
     while queue:

@@ -1,4 +1,4 @@
-"""A gRPC server whose every answer is no message: whatever is called, it sends the same bytes."""
+"""A gRPC server that answers every call with the same bytes, no message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A handle on the real core without store, engines or clock: what a loop would do, at once and in memory."""
+"""A handle on the real core without store, engines or clock.
+
+It does what a loop would do, at once and in memory.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from echoplaned.core import events
+from echoplaned.core import engine_events, events
 from echoplaned.core.commands import Command
 from echoplaned.core.effects import (
     Announce,
@@ -26,17 +29,29 @@ from echoplaned.core.events import Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import find_instance
-from echoplaned.core.state import GateVerdict, Operation, State, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Verdict
+from echoplaned.core.state import Operation, State
 from echoplaned.core.step import StepInput, step
 from echoplaned.testing.builders import empty_state, endpoints
 
 
 @dataclass(slots=True)
 class Script:
-    """What the fake adapters answer by themselves; what is off waits for ``FakeHandle.emit``.
+    """What the fake adapters answer by themselves.
 
-    ``start_failure`` and ``probe_failure``: the engine gives up, or its probes fail. ``verdict``: what every gate says at once;
-    None: nothing. ``subscribers``: how many the routes have; with ``acknowledge`` off none of them has the newest.
+    What is off waits for ``FakeHandle.emit``.
+
+    Attributes:
+        reserve: whether an instance is placed on the first device.
+        start: whether an engine becomes ready.
+        probe: whether probes pass.
+        drain: whether a drained engine is quiet at once.
+        stop: whether an engine ends.
+        acknowledge: whether every subscriber has the newest routes at once; off: none has.
+        subscribers: how many the routes have.
+        verdict: what every gate says at once; None: nothing.
+        start_failure: why the engine gives up; None: it does not.
+        probe_failure: why its probes fail; empty: they do not.
     """
 
     reserve: bool = True
@@ -189,18 +204,18 @@ class FakeHandle:
         answer: Event | None = None
         match effect:
             case StartEngine() if script.start_failure is not None:
-                answer = events.EngineGaveUp(*who, script.start_failure)
+                answer = engine_events.EngineGaveUp(*who, script.start_failure)
             case StartEngine() if script.start:
                 port = 9000 + effect.instance.ordinal
-                answer = events.EngineReady(*who, endpoints(f"127.0.0.1:{port}"), f"leader-{port}")
+                answer = engine_events.EngineReady(*who, endpoints(f"127.0.0.1:{port}"), f"leader-{port}")
             case ProbeEngine() if script.probe_failure:
-                answer = events.ProbesFailed(*who, script.probe_failure)
+                answer = engine_events.ProbesFailed(*who, script.probe_failure)
             case ProbeEngine() if script.probe:
-                answer = events.ProbesPassed(*who)
+                answer = engine_events.ProbesPassed(*who)
             case DrainEngine() if script.drain:
-                answer = events.EngineDrained(*who)
+                answer = engine_events.EngineDrained(*who)
             case StopEngine() if script.stop:
-                answer = events.EngineStopped(*who)
+                answer = engine_events.EngineStopped(*who)
         return answer
 
     def _answer_traffic(self, effect: Effect) -> Event | None:

@@ -1,5 +1,6 @@
-"""A load generator: one process is one xDS subscriber that calls ``ModelInfer`` at a steady rate and writes what came back.
+"""A load generator: one process that calls a model at a steady rate.
 
+It is one xDS subscriber; it calls ``ModelInfer`` and writes what came back.
 ``python -m echoplaned.testing.loadgen --address HOST:PORT --model NAME --rate 12.5 --output FILE``; it ends by SIGTERM or after
 ``--duration``. Each line of the output: seconds since the epoch at the answer, version (from the trailer; empty: no version
 answered), gRPC code, latency in ms, ``long`` or ``short``, detail.
@@ -87,7 +88,16 @@ def make_text(rng: random.Random, *, long: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request as the client saw it. ``version``: who answered; empty if nobody did."""
+    """One request as the client saw it.
+
+    Attributes:
+        time_s: seconds since the epoch at the answer.
+        version: version that answered; empty: none did.
+        code: gRPC code by name.
+        latency_ms: time from request to answer, milliseconds.
+        kind: ``long`` or ``short``, by the text that was sent.
+        detail: what the error says, without tabs and ends of lines once it is written; empty: nothing.
+    """
 
     time_s: float
     version: str
@@ -115,7 +125,15 @@ class Sample:
 
 @dataclass(slots=True)
 class LoadProcesses:
-    """Load generators as processes: each one subscriber of its own."""
+    """Load generators as processes: each one subscriber of its own.
+
+    Attributes:
+        address: the daemon's ``HOST:PORT``.
+        model: name of the model that they call.
+        folder: directory of their outputs and logs.
+        processes: those that were started, in order.
+        outputs: file that each of them writes, in the same order.
+    """
 
     address: str
     model: str
@@ -126,7 +144,14 @@ class LoadProcesses:
     _offsets: dict[Path, int] = field(default_factory=dict)
 
     def start(self, count: int, rate_total: float, long_share: float = 0.1, max_tokens: int = 0) -> None:
-        """Start ``count`` generators that share a rate of requests a second; ``max_tokens`` of a generation, 0 for the default."""
+        """Start generators that share a rate.
+
+        Args:
+            count: how many.
+            rate_total: requests a second of all of them together.
+            long_share: share of long texts, 0 to 1.
+            max_tokens: of a generation; 0: the default.
+        """
         for _ in range(count):
             number = len(self.processes)
             output = self.folder / f"load-{number}.tsv"
@@ -168,7 +193,10 @@ class LoadProcesses:
                 process.wait()
 
     def samples(self) -> list[Sample]:
-        """Return everything written so far, in order of time; only what is new since the last call is read."""
+        """Return everything written so far, in order of time.
+
+        Only what is new since the last call is read.
+        """
         for path in self.outputs:
             self._seen += self._news(path)
         self._seen.sort(key=lambda sample: sample.time_s)
@@ -196,7 +224,10 @@ class Generator:
         self._lines: list[str] = []
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Send at the given rate, Poisson arrivals, until told to stop; then wait for what is in flight."""
+        """Send at the given rate, Poisson arrivals, until told to stop.
+
+        Then wait for what is in flight.
+        """
         options = self._options
         await self._one(long=False, first=True)
         began = next_at = time.monotonic()

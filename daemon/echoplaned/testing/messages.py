@@ -1,4 +1,6 @@
-"""Lists the texts that users may read: ``python -m echoplaned.testing.messages > docs/messages.md``.
+"""Lists the texts that users may read.
+
+``python -m echoplaned.testing.messages > docs/messages.md``
 
 A text is a literal of at least three words that the code hands on: to an error, a verdict, an alarm, an event, or the command's output.
 Docstrings and log events are none. What is filled in is shown as ``{expression}``.
@@ -53,7 +55,10 @@ def python_texts(source: str) -> Iterator[str]:
 
 
 def rust_texts(source: str) -> Iterator[str]:
-    """Yield the texts of a Rust file in their order, each once, without those of its tests."""
+    """Yield the texts of a Rust file in their order, each once.
+
+    Those of its tests are left out.
+    """
     seen: set[str] = set()
     for match in _RUST_TEXT.finditer(_RUST_NOISE.sub("", source)):
         text = " ".join(_FORMATTED.sub("", match[1]).replace('\\"', '"').split())
@@ -123,7 +128,10 @@ def _outermost(tree: ast.AST, left_out: set[int]) -> Iterator[ast.expr]:
 
 
 def _docstrings(tree: ast.AST) -> set[int]:
-    """Return the texts that stand alone: docstrings of modules, classes, functions and attributes."""
+    """Return the texts that stand alone, by ``id``.
+
+    They are the docstrings of modules, classes, functions and attributes.
+    """
     alone = (node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     return {id(node) for node in alone}
 

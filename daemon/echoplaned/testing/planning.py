@@ -1,4 +1,4 @@
-"""Planning without checkpoints: facts by directory name, and memory by one multiplication."""
+"""Planning without checkpoints: facts by directory name, memory by one product."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BYTES = {Dtype.FP32: 4, Dtype.FP16: 2, Dtype.BF16: 2, Dtype.INT8: 1}
 
 @dataclass(slots=True)
 class FakePlanning:
-    """Knows the checkpoints that it was given, by the last part of their path; every source without ``..`` lies beneath ``root``.
+    """Knows the checkpoints that it was given, by the last part of their path.
 
-    Memory is parameters times the dtype's width, and a tenth on top.
+    Every source without ``..`` lies beneath ``root``. Memory is parameters times the dtype's width, and a tenth on top.
 
     Attributes:
         checkpoints: what is known of each.
@@ -34,6 +34,7 @@ class FakePlanning:
         inspected: what was asked for, in order.
         planned: likewise.
         threads: that any question came in.
+        sources: checkpoints that a list of the roots has.
     """
 
     checkpoints: dict[str, ModelFacts] = field(default_factory=dict)
@@ -43,6 +44,11 @@ class FakePlanning:
     inspected: list[Path] = field(default_factory=list)
     planned: list[PlanQuestion] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
+    sources: tuple[str, ...] = ()
+
+    def list_sources(self) -> tuple[str, ...]:
+        """Return what was given."""
+        return self.sources
 
     def inspect(self, source_uri: str, engine: str = "") -> InspectedSource:
         """Return the facts that were given.
@@ -128,7 +134,10 @@ class FakePlanning:
         )
 
     def reservoir(self, parameter_count: int, max_concurrency: int, overrides: ReservoirOverrides) -> Reservoir:
-        """Return the small class's reservoir with the overrides applied; its tree is a spine."""
+        """Return the small class's reservoir with the overrides applied.
+
+        Its tree is a spine.
+        """
         self.threads.add(threading.get_ident())
         return Reservoir(
             size_class="small",
@@ -151,7 +160,12 @@ _PASSED = ProbeOutcome(ok=True, duration_s=0.004)
 
 @dataclass(slots=True)
 class FakeProber:
-    """Answers every probe with ``outcome``, and notes whom it was asked about."""
+    """Answers every probe with ``outcome``, and notes whom it was asked about.
+
+    Attributes:
+        outcome: what every probe comes to.
+        asked: version and address of each probe, in order.
+    """
 
     outcome: ProbeOutcome = _PASSED
     asked: list[tuple[VersionKey, str]] = field(default_factory=list)

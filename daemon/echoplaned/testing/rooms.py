@@ -1,4 +1,6 @@
-"""Draws the daemon's rooms from its imports: ``python -m echoplaned.testing.rooms docs/ARCHITECTURE.md`` draws that page's picture.
+"""Draws the daemon's rooms from its imports.
+
+``python -m echoplaned.testing.rooms docs/ARCHITECTURE.md`` draws that page's picture.
 
 A room is a file or a folder straight below ``echoplaned``.
 """
@@ -46,7 +48,10 @@ def room_of(module: str) -> str:
 
 
 def shortest(drawn: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Leave out each arrow that others lead along as well (the transitive reduction of a graph without circles)."""
+    """Leave out each arrow that others lead along as well.
+
+    This is the transitive reduction of a graph without circles.
+    """
     below: dict[str, set[str]] = {}
     for one, other in drawn:
         below.setdefault(one, set()).add(other)
@@ -60,7 +65,10 @@ def shortest(drawn: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def picture(package: Path = PACKAGE) -> str:
-    """Return the rooms and their arrows as a Mermaid graph; an arrow that others imply is left out."""
+    """Return the rooms and their arrows as a Mermaid graph.
+
+    An arrow that others imply is left out.
+    """
     drawn = {(one, other) for one, other in arrows(python_imports(package)) if not EXEMPT & {one, other}}
     names = {room: room.strip("_") for pair in drawn for room in pair}
     lines = [f"    {names[one]} --> {names[other]}" for one, other in sorted(shortest(drawn))]

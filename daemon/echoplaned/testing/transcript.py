@@ -1,11 +1,11 @@
-"""Transcripts: events written as text in, effects written as text out; the form of the core's tests.
+"""Transcripts, the core's tests: events as text in, effects as text out.
 
 - ``# text`` is a comment, and stays.
 - ``given VERSION STATE [option=value ...]``, first of all, prepares a state without showing how. ``given m/v1 serving``: loaded
-  and routed to, acknowledged. ``given m/v2 ready``: loaded beside what serves, unrouted. ``given m/v2 observed``: the update to
-  it has reached its first stage. Its operation is ``op-v2``, its rollout ``r-v2``; options are those of the order that began it.
-- ``> verb arguments`` is an event; the lines under it, indented, are its effects. The operation that line N starts is ``opN``, a
-  rollout ``rN``. ``> tick SECONDS`` moves the time.
+  and routed to, acknowledged. ``given m/v2 ready``: loaded beside what serves, unrouted. ``given m/v2 observed``: the update to it
+  has reached its first stage. Its operation is ``op-v2``, its rollout ``r-v2``; options are those of the order that began it.
+- ``> verb arguments`` is an event; the lines under it, indented, are its effects. Line N starts operation ``opN`` or rollout
+  ``rN``. ``> tick SECONDS`` moves the time.
 
 ``pytest tests/core/test_transcripts.py --rewrite`` writes what the core does under each event; read the diff before you keep it.
 """
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from echoplaned.core import commands as cmd
 from echoplaned.core import effects as fx
+from echoplaned.core import engine_events as eng
 from echoplaned.core import events as ev
 from echoplaned.core.desired_effects import desired_effects
 from echoplaned.core.endpoints import oip_target
@@ -26,8 +27,9 @@ from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.core.spec import BehaviourChange
-from echoplaned.core.state import GateVerdict, State, Verdict
+from echoplaned.core.state import State
 from echoplaned.core.step import StepInput, step
 from echoplaned.testing import builders
 
@@ -37,7 +39,14 @@ LEADER = "leader-1"
 
 @dataclass
 class Transcript:
-    """A state with a clock of its own, driven by lines of text."""
+    """A state with a clock of its own, driven by lines of text.
+
+    Attributes:
+        state: what the lines so far have led to.
+        now_s: seconds since the epoch, as far as this story knows.
+        count: event lines that were played; the last one's number.
+        given: version that a ``given`` line is preparing; empty: none.
+    """
 
     state: State = field(default_factory=builders.empty_state)
     now_s: float = 0.0
@@ -45,7 +54,11 @@ class Transcript:
     given: str = ""
 
     def prepare(self, line: str) -> None:
-        """Bring a version where a ``given`` line says; what the core refuses on the way raises ``ValueError``."""
+        """Bring a version where a ``given`` line says.
+
+        Raises:
+            ValueError: the core refuses something on the way, or there is no such state.
+        """
         name, state, *options = shlex.split(line)
         if state not in _GIVEN:
             raise ValueError(f"{line!r}: a version is given as {', '.join(_GIVEN)}")
@@ -117,7 +130,7 @@ def _order(words: list[str], options: dict[str, str]) -> cmd.VersionOrder:
 
 
 def _load(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
-    return cmd.LoadVersion(t.request(options), _order(words, options))
+    return cmd.LoadVersion(t.request(options), _order(words, options), aliases=_aliases(options))
 
 
 def _update(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
@@ -147,7 +160,12 @@ def _configure(t: Transcript, words: list[str], options: dict[str, str]) -> Step
         (name, kind == "pin") for kind in ("pin", "unpin") for name in options.get(kind, "").split(",") if name
     )
     changed = tuple((k, v) for k, v in labels) if "labels" in options else None
-    return cmd.ConfigureModel(t.request({}), words[0], changed, pins, options.get("etag", ""))
+    return cmd.ConfigureModel(t.request({}), words[0], changed, pins, options.get("etag", ""), _aliases(options))
+
+
+def _aliases(options: dict[str, str]) -> tuple[str, ...] | None:
+    """Read ``aliases=A,B``; None where nothing is said, none at all for ``aliases=``."""
+    return tuple(filter(None, options["aliases"].split(","))) if "aliases" in options else None
 
 
 def _rollout_command(kind: type[cmd.PauseRollout | cmd.ResumeRollout]) -> Callable[..., StepInput]:
@@ -197,7 +215,10 @@ def _delayed(t: Transcript, words: list[str], options: dict[str, str]) -> StepIn
 
 
 def _sampled(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
-    """Read ``host total=1000 free=400 own=100 by=trainer``: MiB, and who holds the rest; without ``own`` nobody tells whose they are."""
+    """Read measured memory: ``host total=1000 free=400 own=100 by=trainer``.
+
+    In MiB; ``by`` holds the rest; without ``own`` the device does not say whose its bytes are.
+    """
     total, free = int(options["total"]) * MIB, int(options["free"]) * MIB
     own = int(options["own"]) * MIB if "own" in options else None
     holders = (MemoryHolder(options["by"], total - free - (own or 0)),) if "by" in options else ()
@@ -206,22 +227,21 @@ def _sampled(t: Transcript, words: list[str], options: dict[str, str]) -> StepIn
 
 def _ready(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
-    address = f"127.0.0.1:{5000 + 100 * len(key.version.version) + key.ordinal}"
-    found = builders.endpoints(words[1] if len(words) > 1 else address)
-    return ev.EngineReady(t.now_s, key, generation, found, LEADER)
+    port = 5000 + 100 * len(key.version.version) + key.ordinal
+    found = builders.endpoints(words[1] if len(words) > 1 else f"127.0.0.1:{port}")
+    return eng.EngineReady(t.now_s, key, generation, found, LEADER)
 
 
-def _noticed(kind: type[ev.EngineSilent | ev.EngineReporting]) -> Callable[..., StepInput]:
+def _noticed(kind: type[eng.EngineSilent | eng.EngineReporting]) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
         return kind(t.now_s, *t.instance(words[0]))
 
     return make
 
 
-_EngineEventKind = type[ev.ProbesPassed] | type[ev.ProbesFailed] | type[ev.EngineLost] | type[ev.EngineStuck]
-
-
-def _engine_event(kind: _EngineEventKind) -> Callable[..., StepInput]:
+def _engine_event(
+    kind: type[eng.ProbesPassed | eng.ProbesFailed | eng.EngineLost | eng.EngineStuck],
+) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
         key, generation = t.instance(words[0])
         return kind(t.now_s, key, generation, " ".join(words[1:]) or "said so")
@@ -231,20 +251,20 @@ def _engine_event(kind: _EngineEventKind) -> Callable[..., StepInput]:
 
 def _gave_up(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
-    return ev.EngineGaveUp(t.now_s, key, generation, FailureDetail(Reason.ENGINE_START_FAILED, "cannot load"))
+    return eng.EngineGaveUp(t.now_s, key, generation, FailureDetail(Reason.ENGINE_START_FAILED, "cannot load"))
 
 
 def _drained(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
     key, generation = t.instance(words[0])
-    return ev.EngineDrained(t.now_s, key, generation, int(options.get("cut", "0")))
+    return eng.EngineDrained(t.now_s, key, generation, int(options.get("cut", "0")))
 
 
 def _stopped(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
-    return ev.EngineStopped(t.now_s, *t.instance(words[0]))
+    return eng.EngineStopped(t.now_s, *t.instance(words[0]))
 
 
 def _measured(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
-    return ev.MemoryMeasured(t.now_s, *t.instance(words[0]), int(words[1]) * MIB)
+    return eng.MemoryMeasured(t.now_s, *t.instance(words[0]), int(words[1]) * MIB)
 
 
 def _acked(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
@@ -276,7 +296,7 @@ def _judged(t: Transcript, words: list[str], options: dict[str, str]) -> StepInp
 
 
 def _adapter_failed(t: Transcript, words: list[str], _options: dict[str, str]) -> StepInput:
-    """The adapter raises that does this kind of work for an instance, a model or a rollout."""
+    """Read that the adapter raises for work of a kind, on an instance or the like."""
     kind, subject = words[0], words[1]
     implied = (e for m in t.state.models.values() for e in desired_effects(m, t.state.reservation_epoch, t.now_s))
     key = next((e.key for e in implied if (e.key[0], str(e.key[1])) == (kind, subject)), (kind, subject, 0))
@@ -309,12 +329,12 @@ _VERBS: dict[str, Callable[[Transcript, list[str], dict[str, str]], StepInput]] 
     "delayed": _delayed,
     "sampled": _sampled,
     "ready": _ready,
-    "probes-passed": _engine_event(ev.ProbesPassed),
-    "probes-failed": _engine_event(ev.ProbesFailed),
-    "lost": _engine_event(ev.EngineLost),
-    "stuck": _engine_event(ev.EngineStuck),
-    "silent": _noticed(ev.EngineSilent),
-    "reporting": _noticed(ev.EngineReporting),
+    "probes-passed": _engine_event(eng.ProbesPassed),
+    "probes-failed": _engine_event(eng.ProbesFailed),
+    "lost": _engine_event(eng.EngineLost),
+    "stuck": _engine_event(eng.EngineStuck),
+    "silent": _noticed(eng.EngineSilent),
+    "reporting": _noticed(eng.EngineReporting),
     "gave-up": _gave_up,
     "drained": _drained,
     "stopped": _stopped,
@@ -382,4 +402,5 @@ def _show_routes(effect: fx.PublishRoutes) -> str:
         f"{c.version}={c.weight_ppm if c.routed else 'unrouted'}[{len(c.endpoints)}]" for c in effect.routes.clusters
     ]
     urgent = " urgent" if effect.urgent else ""
-    return f"publish {effect.model} {' '.join(clusters) or 'nothing'} as {effect.epoch}{urgent}"
+    aliases = f" aliases={','.join(effect.routes.aliases)}" if effect.routes.aliases else ""
+    return f"publish {effect.model} {' '.join(clusters) or 'nothing'} as {effect.epoch}{aliases}{urgent}"

@@ -1,4 +1,7 @@
-"""``python -m echoplaned.worker``: claims its record first, then imports everything that is slow."""
+"""Entry point of an embedded worker, ``python -m echoplaned.worker``.
+
+It claims its record first and imports everything that is slow after that.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _ENVIRONMENT = {
 
 
 def main() -> int:
-    """Run one worker; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken, 70 lost its inference thread."""
+    """Run one worker and return its exit code.
+
+    0: stopped as told. 2: bad arguments. 3: the id is taken. 70: its inference thread is lost.
+    """
     arguments = read_arguments("One embedded engine, which leads itself.")
     try:
         record_file = RecordFile(arguments.state_dir, arguments.worker_id, embedded.NAME)

@@ -1,18 +1,23 @@
-"""One request from tokens to answer: tokenise, queue, gather. A caller that goes away takes its work with it."""
+"""Runs one request from tokens to answer: tokenise, queue, gather.
+
+A caller that goes away takes its work with it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
+from echoplaned.worker.chat_template import NO_TEMPLATE, Message
+from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.ports import ServedModel
 from echoplaned.worker.preparing import Preparer
 from echoplaned.worker.sequences import (
@@ -28,7 +33,7 @@ from echoplaned.worker.sequences import (
 )
 from echoplaned.worker.tokenizing import check_vocabulary
 from echoplaned.worker.tracing import Tap, TraceOrigin, Tracer
-from echoplaned.worker_contract.inference.errors import InvalidInputError
+from echoplaned.worker_contract.inference.errors import ContextExceededError, FieldError, InvalidInputError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
 from echoplaned.worker_contract.inference.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
 from echoplaned.worker_contract.inference.tensors import Tensor
@@ -45,25 +50,39 @@ DISTRIBUTION_BYTES: Final = 16 * 1024 * 1024
 """Whole distributions of one answer at most; larger ones are left out of it. A client takes 4 MiB unless it says otherwise."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One streamed token with the text that it completed."""
+    """One streamed token with the text that it completed.
+
+    Attributes:
+        token: generated token.
+        text: text that the token completed; empty while a character is still incomplete.
+    """
 
     token: Token
     text: str
 
 
 class Answerer:
-    """Runs requests on a model through its batcher; the first sequence of a request is listened to, if it is to be traced."""
+    """Runs requests on a model through its batcher.
+
+    The first sequence of a request is traced, if the request is to be traced.
+    """
 
     def __init__(self, model: ServedModel, batcher: Batcher, tracer: Tracer) -> None:
         self._model = model
         self._batcher = batcher
         self._tracer = tracer
         self._preparer = Preparer()
+        self._turns = LoopTurns()
 
     async def read(self, checked: CheckedRequest, peer: str) -> InferOrder:
-        """Read the values of a request that came on a connection; many of them beside the loop.
+        """Read the values of a request that came on a connection.
+
+        Many of them are read beside the event loop, in a thread of the preparer.
 
         Raises:
             CallError: one of them is not accepted, or too much is being read already.
@@ -80,16 +99,18 @@ class Answerer:
         Raises:
             CallError: the request is too long, the queue is full, or the model failed.
         """
-        outcomes = await self._gather(order, await self._rows(order), origin)
+        outcomes = await self._gather(order, await self.token_rows(order), origin)
         return {output: np.stack([row[0].values for row in outcomes if isinstance(row[0], Vector)])}
 
     async def generation(self, order: InferOrder, origin: TraceOrigin) -> dict[str, Tensor]:
-        """Return the text of every row, its token ids (filled up with -1) and their log-probabilities (filled up with 0).
+        """Return the text of every row, its token ids and their log-probabilities.
+
+        Shorter rows are filled up: token ids with -1, log-probabilities with 0.
 
         Raises:
             CallError: the request is too long, the queue is full, or the model failed.
         """
-        outcomes = await self._gather(order, await self._rows(order), origin)
+        outcomes = await self._gather(order, await self.token_rows(order), origin)
         tokens = [[token for token in row if isinstance(token, Token)] for row in outcomes]
         ids = [[token.token_id for token in row] for row in tokens]
         texts = [self._model.detokenize(row).encode() for row in ids]
@@ -97,12 +118,14 @@ class Answerer:
         return {"text": texts, **_token_tensors(ids, logprobs)}
 
     async def scores(self, order: InferOrder) -> dict[str, Tensor]:
-        """Return every row's tokens but the first, their log-probabilities, and the whole distributions if wanted and not too large.
+        """Return every row's tokens but the first, and their log-probabilities.
+
+        The whole distributions are added where they are asked for and not too large.
 
         Raises:
             CallError: a row is too long or has but one token, the queue is full, or the model failed.
         """
-        rows = await self._rows(order)
+        rows = await self.token_rows(order)
         if min(map(len, rows)) == 1:
             raise InvalidInputError(
                 "a sequence of one token has nothing to score: each is scored given those before it"
@@ -128,11 +151,11 @@ class Answerer:
         if order.size != 1:
             raise InvalidInputError(f"a streamed generation takes one sequence a request, not {order.size}")
         queue: asyncio.Queue[Outcome] = asyncio.Queue()
-        rows = await self._rows(order)
+        rows = await self.token_rows(order)
         tap = self._tap(order, rows[0], origin, queue.put_nowait)
         sequence = TokenSequence(
             rows[0],
-            self._sampling(order.sampling, rows[0]),
+            self.settle(order.sampling, rows[0]),
             tap or queue.put_nowait,
             traced=tap is not None,
             peer=order.peer,
@@ -164,7 +187,7 @@ class Answerer:
         sequences = [
             TokenSequence(
                 row,
-                self._sampling(order.sampling, row) if order.scoring is None else order.sampling,
+                self.settle(order.sampling, row) if order.scoring is None else order.sampling,
                 tap if tap is not None and index == 0 else collector.listener(index),
                 scoring=order.scoring,
                 traced=tap is not None and index == 0,
@@ -196,8 +219,41 @@ class Answerer:
         cells = len(rows) * (max(map(len, rows)) - 1) * self._model.vocabulary_size
         return scoring if cells * np.dtype(scoring.distributions).itemsize <= DISTRIBUTION_BYTES else Scoring()
 
-    async def _rows(self, order: InferOrder) -> list[list[int]]:
-        """Return the token ids of each sequence, within the limits."""
+    async def prepare(self, work: Callable[[], T], size_bytes: int, peer: str) -> T:
+        """Run a request's costly preparation in a thread, beside the event loop.
+
+        This is what a connection's request costs before it is queued. Returns and raises as ``Preparer.run``.
+        """
+        return await self._preparer.run(work, size_bytes, peer)
+
+    async def chat_row(self, messages: Sequence[Message], peer: str) -> list[int]:
+        """Return the token ids of a conversation, by the checkpoint's template.
+
+        Raises:
+            CallError: there is no template, it refuses the messages, or they are too long.
+        """
+        model = self._model
+        if not model.has_chat:
+            raise FieldError("messages", NO_TEMPLATE)
+        cost = model.tokenizer_cost
+        check_text_lengths(
+            [text for one in messages for text in one.values()], model.options.context_length, cost.growth
+        )
+
+        def work() -> list[int]:
+            text = model.render_chat(messages)
+            check_text_lengths([text], model.options.context_length, cost.growth)
+            return model.tokenize_chat(text)
+
+        characters = sum(len(text) for one in messages for text in one.values())
+        return await self._preparer.run(work, _ELEMENT_BYTES * max(1, cost.growth * characters), peer)
+
+    async def token_rows(self, order: InferOrder) -> list[list[int]]:
+        """Return the token ids of each sequence, within the limits.
+
+        Raises:
+            CallError: a text or a row is too long, or has an id that the model does not know.
+        """
         options = self._model.options
         if order.as_int8 and self._model.why_no_int8:
             raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_no_int8}")
@@ -205,11 +261,14 @@ class Answerer:
         check_text_lengths(order.texts, options.context_length, cost.growth)
         elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
         if elements <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
-            return self._token_rows(order)
+            return await self._turns.run(partial(self._token_rows, order), order.peer)
         return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements, order.peer)
 
     def _token_rows(self, order: InferOrder) -> list[list[int]]:
-        """Return the token ids of each sequence; on the loop, or in a thread of the preparer."""
+        """Return the token ids of each sequence of a request.
+
+        Runs on the loop, or in a thread of the preparer.
+        """
         context_length = self._model.options.context_length
         if order.texts:
             return self._model.tokenize(list(order.texts), truncate=order.truncate)
@@ -219,11 +278,13 @@ class Answerer:
         check_vocabulary(rows, self._model.vocabulary_size)
         return rows
 
-    def _sampling(self, sampling: Sampling, row: list[int]) -> Sampling:
-        """Settle how many tokens a row may get; an explicit wish that does not fit is refused. Encoders produce none.
+    def settle(self, sampling: Sampling, row: list[int], default_tokens: int = _DEFAULT_MAX_TOKENS) -> Sampling:
+        """Settle how many tokens a row may get.
+
+        An explicit ``max_tokens`` that does not fit is refused. Encoders produce no tokens, so theirs is left as it is.
 
         Raises:
-            InvalidInputError: prompt and ``max_tokens`` together exceed the context.
+            ContextExceededError: prompt and ``max_tokens`` together exceed the context.
         """
         if self._model.options.task is not Task.GENERATION:
             return sampling
@@ -231,10 +292,10 @@ class Answerer:
         room = context_length - len(row)
         if sampling.max_tokens > room or (sampling.max_tokens == 0 and room == 0):
             wanted = sampling.max_tokens or 1
-            raise InvalidInputError(
+            raise ContextExceededError(
                 f"a prompt of {len(row)} tokens and max_tokens {wanted} exceed this version's context_length of {context_length} tokens"
             )
-        return replace(sampling, max_tokens=sampling.max_tokens or min(room, _DEFAULT_MAX_TOKENS))
+        return replace(sampling, max_tokens=sampling.max_tokens or min(room, default_tokens))
 
 
 class _Collector:
@@ -282,7 +343,10 @@ class _Listener:
 
 
 def _token_tensors(ids: list[list[int]], logprobs: list[npt.NDArray[np.float32]]) -> dict[str, Tensor]:
-    """Return rows of token ids, filled up with -1, and of their log-probabilities, filled up with 0."""
+    """Return rows of token ids and of log-probabilities as two rectangular tensors.
+
+    Short rows are filled up: ids with -1, log-probabilities with 0.
+    """
     shape = (len(ids), max(map(len, ids)))
     all_ids, all_logprobs = np.full(shape, _NO_TOKEN, dtype=np.int64), np.zeros(shape, dtype=np.float32)
     for index, (row, values) in enumerate(zip(ids, logprobs, strict=True)):

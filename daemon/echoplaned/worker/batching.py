@@ -1,4 +1,6 @@
-"""Dynamic micro-batching: one thread computes; what arrives meanwhile is the next batch. No fixed wait.
+"""Dynamic micro-batching: one thread computes, what arrives meanwhile follows.
+
+There is no fixed wait: whatever arrived while a batch was computed is the next batch.
 
 Connections take turns at the places of a batch, and each has a share of the queue: who sends a thousand calls waits for itself.
 """
@@ -15,7 +17,8 @@ import structlog
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.fair_queue import FairQueue
-from echoplaned.worker.sequences import RowFailure, RowOutcome, TokenSequence
+from echoplaned.core.token_counts import TokenCounts
+from echoplaned.worker.sequences import RowFailure, RowOutcome, Token, TokenSequence
 from echoplaned.worker.shape import BatchShape
 from echoplaned.worker.step_times import StepTimes
 from echoplaned.worker_contract.inference.errors import CallError, ModelFailedError, NotServingError, OverloadedError
@@ -46,12 +49,18 @@ class Run(Protocol):
         ...
 
     def alone(self, row: TokenSequence) -> Run:
-        """Return a batch of one of the rows that still wait, which goes on where this one stood before the step that failed."""
+        """Return a batch of one row, to go on alone after a step that failed.
+
+        The row is one of those that still wait; its batch goes on where this one stood before that step.
+        """
         ...
 
 
 def bucket_of(length: int) -> int:
-    """Return the length bucket of a sequence: the next power of two, so that padding at most doubles the work."""
+    """Return the length bucket of a sequence, in tokens: the next power of two.
+
+    Padding to it at most doubles the work.
+    """
     return max(_MIN_BUCKET, 1 << (length - 1).bit_length())
 
 
@@ -84,28 +93,49 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         self._progress = 0
+        self._tokens = TokenCounts()
         self._times = StepTimes(clock)
         self._exercised = BatchShape()
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
 
     @property
     def progress(self) -> int:
-        """Steps computed so far; one that stands still while calls are in flight means a stuck model."""
+        """Number of steps computed so far.
+
+        A number that stands still while calls are in flight means a stuck model.
+        """
         return self._progress
 
     @property
+    def tokens(self) -> TokenCounts:
+        """Tokens of the rows that were taken into a batch, and those generated.
+
+        A row counts once, also where its batch failed and it was computed again.
+        """
+        return self._tokens
+
+    @property
     def is_stalled(self) -> bool:
-        """Whether the step under way takes far longer than nearly all before it: the model is at fault then, not its load."""
+        """Whether the step under way takes far longer than nearly all before it.
+
+        The model is at fault then, not its load.
+        """
         return self._times.is_stalled
 
     @property
     def step_expected_s(self) -> float:
-        """Seconds that the step under way is expected to take; 0: none is, or nobody knows."""
+        """Seconds that the step under way is expected to take; 0: unknown.
+
+        0 as well where no step is under way.
+        """
         return self._times.expected_s
 
     @property
     def exercised(self) -> BatchShape:
-        """The largest batch whose first step was computed: what the process's peak so far speaks of."""
+        """The largest batch whose first step was computed.
+
+        The process's peak of memory so far is that of a batch of this shape.
+        """
         return self._exercised
 
     @property
@@ -137,7 +167,10 @@ class Batcher:
             self._changed.notify()
 
     def cancel(self, sequences: Iterable[TokenSequence]) -> None:
-        """Drop the rows of one request: out of the queue at once, out of a batch after its current step."""
+        """Drop the rows of one request.
+
+        They leave the queue at once, and a batch after its current step.
+        """
         gone = list(sequences)
         for sequence in gone:
             sequence.cancel()
@@ -201,6 +234,7 @@ class Batcher:
         finally:
             self._times.ended()
             self._progress += 1
+        self._tokens += TokenCounts(generated=sum(isinstance(outcome, Token) for _, outcome in outcomes))
         self._post(outcomes)
         return [] if run.done else [run]
 
@@ -215,13 +249,16 @@ class Batcher:
         return []
 
     def _model_failed(self, rows: list[TokenSequence], error: Exception) -> None:
-        """Note that the model failed; where it did so with a single row, that row is at fault, or the model is."""
+        """Note that the model failed; fail the row if it was computed alone.
+
+        In a batch of several it is not known which row is at fault, or whether the model is.
+        """
         _log.warning("model.failed", error_type=type(error).__name__, error=str(error)[:_MAX_LOGGED], rows=len(rows))
         if len(rows) == 1:
             self._fail(rows, ModelFailedError(f"the model failed: {type(error).__name__}"))
 
     def _next_batch(self, free_slots: int, *, wait: bool) -> list[TokenSequence]:
-        """Take the row whose turn it is and others of its kind, as many as there are slots."""
+        """Take the row whose turn it is and others of its kind, up to the free slots."""
         with self._changed:
             while wait and not len(self._waiting) and not self._closed:
                 self._changed.wait()
@@ -230,6 +267,7 @@ class Batcher:
             taken = self._waiting.pop_alike(free_slots, _kind)
             for row in taken:
                 self._places.release(row.peer)
+            self._tokens += TokenCounts(prompt=sum(len(row.token_ids) for row in taken))
             return taken
 
     def _fail(self, rows: list[TokenSequence], error: CallError) -> None:
@@ -242,12 +280,18 @@ class Batcher:
 
 
 def _kind(row: TokenSequence) -> tuple[int, bool, bool]:
-    """Return what the rows of a batch have in common: the length bucket, whether they are scored, and whether in INT8."""
+    """Return what the rows of a batch must have in common.
+
+    That is the length bucket, whether they are scored, and whether they are computed in INT8.
+    """
     return bucket_of(len(row.token_ids)), row.scoring is not None, row.as_int8
 
 
 def _deliver_all(outcomes: list[RowOutcome]) -> None:
-    """Hand each row its outcome, in a callback of its own: a listener that fails keeps nothing from the others."""
+    """Hand each row its outcome, in a callback of its own.
+
+    A listener that fails keeps nothing from the others.
+    """
     loop = asyncio.get_running_loop()
     for sequence, outcome in outcomes:
         loop.call_soon(sequence.deliver, outcome)

@@ -1,4 +1,7 @@
-"""The embedded engine as a leader: orders, reports and traces of its own worker in the contract's terms."""
+"""The embedded engine as a leader under the worker contract.
+
+Translates orders, reports and traces between its own worker and the contract's terms.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from echoplaned.core.failure import Reason
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import embedded
 from echoplaned.worker.memory import MemoryUse, read_memory
 from echoplaned.worker.options import LoadOptions
@@ -115,6 +119,7 @@ def make_report(worker: Worker) -> Report:
         engine_version=worker.engine_version,
         cpu_isa=worker.cpu_isa,
         kind=embedded.NAME,
+        tokens=serving.batcher.tokens if serving is not None else TokenCounts(),
     )
 
 

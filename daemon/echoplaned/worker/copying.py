@@ -1,22 +1,48 @@
-"""Weights get memory of their own: what is a view of a mapped file changes with the file, and ends the process where that is cut short."""
+"""Copies weights out of mapped files into memory of the process's own.
+
+A view of a mapped file changes with the file, and reading it ends the process (SIGBUS) where the file was cut short.
+
+The files are read, and their mappings are never touched: a fault for every few pages of a mapping costs more than the copy.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+import re
 from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import torch
 
+from echoplaned.worker.finite import check_finite
+from echoplaned.worker.weight_memory import WeightMemory, Write
+from echoplaned.worker_contract.content import InodeId
+from echoplaned.worker_contract.inference.errors import LoadError
+
 _MAPS: Final = Path("/proc/self/maps")
-_CHUNK_BYTES: Final = 2 * 1024 * 1024
-"""Bytes that are in memory twice while a weight is copied."""
+# Begin, end, offset, device and inode; memory without a file has the inode 0. A process has some hundred of these lines.
+_FILE_RANGE: Final = re.compile(r"^(\w+)-(\w+) \S+ (\w+) (\w+):(\w+) ([1-9]\d*) ", re.MULTILINE)
 _LIBC: Final = ctypes.CDLL(None)
-# madvise(2). The first: these pages are read again from the file where they are asked for. The second: give them memory now.
-_MADV_DONTNEED: Final = 4
-_MADV_POPULATE_WRITE: Final = 23
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FilePlace:
+    """A place in a file.
+
+    Attributes:
+        file: device and inode.
+        offset_bytes: from the file's begin.
+    """
+
+    file: InodeId
+    offset_bytes: int
 
 
 class MappedFiles:
@@ -24,59 +50,130 @@ class MappedFiles:
 
     def __init__(self) -> None:
         ranges = sorted(_file_ranges(_MAPS.read_text(encoding="utf-8", errors="replace")))
-        self._begins = [begin for begin, _ in ranges]
-        self._ends = [end for _, end in ranges]
+        self._begins = [begin for begin, _, _ in ranges]
+        self._ends = [end for _, end, _ in ranges]
+        self._places = [place for _, _, place in ranges]
 
     def holds(self, address: int) -> bool:
         """Say whether an address lies in one of them."""
-        place = bisect_right(self._begins, address) - 1
-        return place >= 0 and address < self._ends[place]
+        return self.find(address) is not None
+
+    def find(self, address: int) -> FilePlace | None:
+        """Return what an address is a view of; None: of no file."""
+        number = bisect_right(self._begins, address) - 1
+        if number < 0 or address >= self._ends[number]:
+            return None
+        place = self._places[number]
+        return FilePlace(place.file, place.offset_bytes + address - self._begins[number])
 
 
-def own_weights(model: torch.nn.Module) -> None:
-    """Copy every parameter and buffer that is a view of a mapped file, one after the other.
+@dataclass(frozen=True, slots=True)
+class _MappedWeight:
+    """A weight of a model that is a view of a file."""
 
-    What was copied is let go of at once, so that a model is never in memory twice. A tied weight stays tied.
+    place: FilePlace
+    name: str
+    tensor: torch.Tensor
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its values."""
+        return int(self.tensor.numel() * self.tensor.element_size())
+
+
+def own_weights(model: torch.nn.Module, open_files: Mapping[InodeId, int]) -> None:
+    """Copy every weight that is a view of a mapped file, and look at all weights.
+
+    Weights are parameters and buffers.
+
+    They are read one after the other as they lie in the files, and looked at while they are copied, so nothing is in memory twice. A tied
+    weight stays tied.
+
+    Args:
+        model: whose weights.
+        open_files: descriptors of files, to read the weights from. A weight in another file is copied through its mapping.
+
+    Raises:
+        LoadError: a weight holds NaN or an infinity, or a file ends before it.
+        MemoryError: there is no room for the copies.
     """
-    mapped = MappedFiles()
-    for _, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        is_plain = tensor.device.type == "cpu" and not hasattr(tensor, "__tensor_flatten__")
-        if is_plain and tensor.numel() and mapped.holds(tensor.data_ptr()):
-            tensor.data = _copy(tensor.detach())
+    views = _mapped_weights(model)
+    memory = WeightMemory(view.size_bytes for view in views)
+    with _one_thread():
+        for view in sorted(views, key=lambda view: view.place):
+            source, look = view.tensor.detach(), partial(check_finite, view.name)
+            if source.is_contiguous():
+                view.tensor.data = memory.put(source, _writer(view, open_files), look)
+            else:
+                view.tensor.data = source.clone()
+                look(view.tensor)
 
 
-def _copy(source: torch.Tensor) -> torch.Tensor:
-    if not source.is_contiguous():
-        return source.clone()
-    copy = torch.empty_like(source)
-    begin, end, size_bytes = source.data_ptr(), copy.data_ptr(), source.numel() * source.element_size()
-    for done in range(0, size_bytes, _CHUNK_BYTES):
-        part_bytes = min(_CHUNK_BYTES, size_bytes - done)
-        # One call for what else is five hundred page faults. Not huge pages: from 0.03 to 1.2 s for half a GB, as memory is torn.
-        _advise(end + done, part_bytes, _MADV_POPULATE_WRITE)
-        # Not torch's own copy: its threads wait for each other at every chunk, for long where the machine is busy.
-        ctypes.memmove(end + done, begin + done, part_bytes)
-        _advise(begin + done, part_bytes, _MADV_DONTNEED)
-    return copy
+def _mapped_weights(model: torch.nn.Module) -> list[_MappedWeight]:
+    """Return the weights that are views of files.
 
-
-def _advise(address: int, size_bytes: int, advice: int) -> None:
-    """Tell the kernel what to do with the whole pages of a range; what shares a page with the range is left alone.
-
-    It is free to refuse: a copy then takes a fault for each page, and what was not let go of goes with the file's mapping.
+    Parameters that are none are looked at.
     """
-    begin = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (address + size_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if end > begin:
-        _LIBC.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), advice)
+    mapped, views = MappedFiles(), []
+    parameters = list(model.named_parameters())
+    for number, (name, tensor) in enumerate([*parameters, *model.named_buffers()]):
+        if tensor.device.type != "cpu" or hasattr(tensor, "__tensor_flatten__") or not tensor.numel():
+            continue
+        place = mapped.find(tensor.data_ptr())
+        if place is not None:
+            views.append(_MappedWeight(place, name, tensor))
+        elif number < len(parameters):  # a buffer that the model made for itself may hold an infinity: a mask, say
+            check_finite(name, tensor.detach())
+    return views
 
 
-def _file_ranges(maps: str) -> list[tuple[int, int]]:
-    """Return the ranges with an inode, from lines as proc(5) has them."""
-    found = []
-    for line in maps.splitlines():
-        addresses, _, _, _, inode, *_ = line.split(maxsplit=5)
-        if inode != "0":
-            begin, _, end = addresses.partition("-")
-            found.append((int(begin, 16), int(end, 16)))
-    return found
+def _writer(view: _MappedWeight, open_files: Mapping[InodeId, int]) -> Write:
+    """Return what writes a weight's bytes, from its file where that is open."""
+    descriptor = open_files.get(view.place.file)
+    if descriptor is None:
+        return partial(_copy_mapped, view.tensor.data_ptr())
+    return partial(_read, descriptor, view.place.offset_bytes, view.name)
+
+
+def _read(descriptor: int, begin: int, name: str, into: memoryview, offset: int) -> None:
+    """Fill a part of memory from a file."""
+    done = 0
+    while done < len(into):
+        got = os.preadv(descriptor, [into[done:]], begin + offset + done)
+        if not got:
+            raise LoadError(f"the file ends before the weights of {name}")
+        done += got
+
+
+def _copy_mapped(begin: int, into: memoryview, offset: int) -> None:
+    """Fill a part of memory from a mapping.
+
+    The whole pages that were copied are let go of.
+    """
+    source, end = begin + offset, begin + offset + len(into)
+    target = (ctypes.c_char * len(into)).from_buffer(into)
+    ctypes.memmove(target, source, len(into))
+    first, last = -(-source // mmap.PAGESIZE) * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < last:  # read again from the file if asked for; the kernel may refuse, and they go with the mapping
+        _LIBC.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use this thread alone.
+
+    Its threads would wait for each other at every part, for long on a busy machine.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _file_ranges(maps: str) -> Iterator[tuple[int, int, FilePlace]]:
+    """Yield the ranges with an inode, from lines as proc(5) has them."""
+    for begin, end, offset, major, minor, inode in _FILE_RANGE.findall(maps):
+        file = InodeId(os.makedev(int(major, 16), int(minor, 16)), int(inode))
+        yield int(begin, 16), int(end, 16), FilePlace(file, int(offset, 16))

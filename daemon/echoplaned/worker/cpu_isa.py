@@ -1,4 +1,7 @@
-"""Asking the matrix library (oneDNN) which instruction set it computes with: only its own log says so."""
+"""Asks the matrix library (oneDNN) which instruction set it computes with.
+
+Only its own log says so.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _MARK: Final = "cpu,isa:"
 
 
 def library_isa() -> CpuIsa:
-    """Return what the library uses; UNKNOWN where it does not say. Call it before anything else has had the library log.
+    """Return the instruction set that the matrix library uses.
+
+    UNKNOWN where it does not say. Call this before anything else has made the library write its log.
 
     The library writes its header once a process, to the C library's standard output: for the milliseconds of one tiny copy it goes
     to memory, and what is not the library's is written out again.
@@ -33,7 +38,10 @@ def _make_it_log() -> None:
 
 
 def _captured(write: Callable[[], None]) -> str:
-    """Return what is written to file descriptor 1 meanwhile; empty where the system has no files in memory."""
+    """Return what a callback writes to file descriptor 1.
+
+    Empty where the system has no files in memory (``memfd_create``), or torch is built without oneDNN.
+    """
     if not (hasattr(os, "memfd_create") and torch.backends.mkldnn.is_available()):
         return ""
     libc = ctypes.CDLL(None)

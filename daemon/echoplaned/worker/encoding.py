@@ -58,7 +58,10 @@ class EncoderRun:
 
 
 def pad_right(rows: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, both INT64 [rows, longest], with the padding after the tokens."""
+    """Return ids and mask of rows that are padded after their tokens.
+
+    Both are INT64 [rows, longest].
+    """
     longest = max(len(row) for row in rows)
     ids = torch.tensor([row + [pad_token_id] * (longest - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])

@@ -1,4 +1,7 @@
-"""Causal generation: a cohort of sequences that share one key-value cache and grow by one token a step."""
+"""Causal generation of a cohort: sequences that share one key-value cache.
+
+All rows grow by one token a step.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from echoplaned.worker_contract.inference.errors import ModelFailedError
 
 @dataclass(slots=True)
 class _Row:
-    """A sequence within a cohort, its random source, and the tokens that it was given; the cache may lack the last of them."""
+    """A sequence within a cohort, its random source and its generated tokens.
+
+    The cache may lack the last of the tokens.
+    """
 
     sequence: TokenSequence
     generator: torch.Generator | None
@@ -27,7 +33,10 @@ class _Row:
 
 
 class GenerationRun:
-    """A cohort: prompts are padded on the left and computed in the first step; rows leave as they end or are cancelled."""
+    """A cohort of sequences that are generated together.
+
+    Prompts are padded on the left and computed in the first step; rows leave as they end or are cancelled.
+    """
 
     def __init__(self, loaded: LoadedModel, rows: list[TokenSequence], going_on: tuple[_Row, ...] = ()) -> None:
         self._loaded = loaded
@@ -61,7 +70,10 @@ class GenerationRun:
         return row_outcomes
 
     def alone(self, row: TokenSequence) -> GenerationRun:
-        """Return a cohort of one of the rows, which computes its prompt and its tokens again, and goes on with the next one."""
+        """Return a cohort of one of the rows.
+
+        It computes the prompt and the tokens so far again, and goes on with the next token.
+        """
         return GenerationRun(self._loaded, [], tuple(one for one in self._rows if one.sequence is row))
 
     def _forward(self) -> torch.Tensor:
@@ -91,24 +103,25 @@ class GenerationRun:
         logprobs = torch.log_softmax(logits, dim=-1)
         usable = (torch.isfinite(logprobs).any(dim=-1) & ~torch.isnan(logits).any(dim=-1)).tolist()
         for index, row in enumerate(self._rows):
-            row.produced.append(sample(logits[index], row.sequence.sampling, row.generator) if usable[index] else 0)
+            row.produced.append(_draw(logits[index], row) if usable[index] else 0)
         ids = torch.tensor([[row.produced[-1]] for row in self._rows], device=logprobs.device)
         chosen = logprobs.gather(1, ids).squeeze(1).tolist()
         traced = any(row.sequence.traced for row in self._rows)
         measured = entropies(logprobs) if traced else [0.0] * len(self._rows)
+        likeliest = _likeliest(logprobs, [row.sequence.sampling.top_logprobs for row in self._rows])
         return [
-            self._outcome(row, logprob, entropy)
+            self._outcome(row, logprob, entropy, best)
             if good
             else RowFailure(ModelFailedError("the model's output is not finite"))
-            for row, logprob, entropy, good in zip(self._rows, chosen, measured, usable, strict=True)
+            for row, logprob, entropy, best, good in zip(self._rows, chosen, measured, likeliest, usable, strict=True)
         ]
 
-    def _outcome(self, row: _Row, logprob: float, entropy: float) -> Token:
+    def _outcome(self, row: _Row, logprob: float, entropy: float, likeliest: tuple[tuple[int, float], ...]) -> Token:
         """Say what a row's new token is, and whether it is the last."""
         token_id = row.produced[-1]
         stopped = token_id in self._loaded.stop_token_ids
         last = stopped or len(row.produced) >= row.sequence.sampling.max_tokens
-        return Token(token_id, logprob, last, entropy, stopped)
+        return Token(token_id, logprob, last, entropy, stopped, likeliest)
 
     def _drop(self, leaving: list[bool]) -> None:
         """Take rows out of the cohort, its mask and its cache."""
@@ -123,7 +136,11 @@ class GenerationRun:
 
 
 def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
-    """Return a token id: the likeliest at temperature 0, else a draw from softmax(logits / temperature) over the ``top_k``."""
+    """Return the id of the next token, chosen from its logits.
+
+    The likeliest at temperature 0, else a draw from softmax(logits / temperature) over the ``top_k`` likeliest, then over those
+    that have ``top_p`` together.
+    """
     if generator is None:
         return int(logits.argmax())
     # Nothing is above 0 after the subtraction, so that no temperature makes an infinity, and the softmax of it NaN.
@@ -132,7 +149,52 @@ def sample(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator 
     if 0 < sampling.top_k < scaled.numel():
         threshold = scaled.topk(sampling.top_k).values[-1]
         scaled = scaled.masked_fill(scaled < threshold, float("-inf"))
-    return int(torch.multinomial(torch.softmax(scaled, dim=-1), 1, generator=generator))
+    probabilities = torch.softmax(scaled, dim=-1)
+    if sampling.top_p < 1:
+        probabilities = _nucleus(probabilities, sampling.top_p)
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def penalise(logits: torch.Tensor, sampling: Sampling, produced: list[int]) -> torch.Tensor:
+    """Return logits less the penalties of the tokens that the answer holds already.
+
+    The prompt's tokens do not count.
+    """
+    ids, counts = torch.tensor(produced, device=logits.device).unique(return_counts=True)
+    penalties = sampling.frequency_penalty * counts.to(logits.dtype) + sampling.presence_penalty
+    return logits.index_add(0, ids, -penalties)
+
+
+def _draw(logits: torch.Tensor, row: _Row) -> int:
+    """Choose a row's next token."""
+    sampling = row.sequence.sampling
+    if sampling.penalises and row.produced:
+        logits = penalise(logits, sampling, row.produced)
+    return sample(logits, sampling, row.generator)
+
+
+def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Keep the likeliest tokens until they have the probability ``top_p`` together.
+
+    The token that reaches it is kept, so there is always one; the others' probabilities become 0.
+    """
+    ordered, order = probabilities.sort(descending=True)
+    beyond = ordered.cumsum(0) - ordered >= top_p
+    beyond[0] = False
+    return probabilities.index_fill(0, order[beyond], 0.0)
+
+
+def _likeliest(logprobs: torch.Tensor, wanted: list[int]) -> list[tuple[tuple[int, float], ...]]:
+    """Return each row's likeliest tokens with their log-probabilities.
+
+    A row gets as many as it wants, the likeliest first.
+    """
+    most = min(max(wanted), logprobs.shape[-1])
+    if most == 0:
+        return [()] * len(wanted)
+    values, ids = logprobs.topk(most, dim=-1)
+    pairs = [tuple(zip(*row, strict=True)) for row in zip(ids.tolist(), values.tolist(), strict=True)]
+    return [row[:count] for row, count in zip(pairs, wanted, strict=True)]
 
 
 def entropies(logprobs: torch.Tensor) -> list[float]:
@@ -156,7 +218,10 @@ def _random_source(sampling: Sampling) -> torch.Generator | None:
 
 
 def _pad_left(rows: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, both INT64 [rows, longest], with the padding before the tokens."""
+    """Return ids and mask of rows that are padded before their tokens.
+
+    Both are INT64 [rows, longest].
+    """
     longest = max(len(row) for row in rows)
     ids = torch.tensor([[pad_token_id] * (longest - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])

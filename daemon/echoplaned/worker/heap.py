@@ -1,4 +1,7 @@
-"""The C library's heap while a model loads: every freed block goes back at once, so that a cast or a quantisation leaves no holes."""
+"""Sets the C library's heap to return freed blocks at once during a load.
+
+So a cast or a quantisation leaves no holes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _BLOCK_BYTES: Final = 64 * 1024
 
 @contextmanager
 def returning_heap() -> Iterator[None]:
-    """Have blocks of 64 KiB or more in mappings of their own, and what is freed handed back, until the block ends.
+    """Give freed memory back to the system at once, until the block ends.
+
+    Blocks of 64 KiB or more get mappings of their own, and what is freed is handed back.
 
     Weights that are made here stay in such mappings. Nothing is changed where the environment does not set the heap, since what it was
     could not be set again, or where the C library is not glibc.

@@ -1,6 +1,7 @@
-"""A model as it would answer in INT8, without a second copy of it: each linear layer's weight is rounded when it is used.
+"""Runs a model as it would answer in INT8, without a second copy of it.
 
-What that takes for a moment is one layer's weight twice. Only the thread that enters the mode sees it.
+Each linear layer's weight is rounded when it is used. What that takes for a moment is one layer's weight twice. Only the thread that
+enters the mode sees it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from echoplaned.worker.sequences import RowOutcome, TokenSequence
 
 
 class Int8Rounding(TorchFunctionMode):  # type: ignore[misc] # it has no types
-    """While it is entered, the layers that a load in INT8 would round compute with rounded weights."""
+    """Torch mode in which linear layers compute with weights rounded to INT8.
+
+    These are the layers that a load in INT8 would round.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -66,7 +70,10 @@ class Int8Run:
 
 
 def rounded_layers(model: PreTrainedModel) -> tuple[torch.nn.Linear, ...]:
-    """Return the layers that a load in INT8 rounds: the linear ones but the output embedding."""
+    """Return the layers that a load in INT8 rounds.
+
+    These are the linear ones but the output embedding.
+    """
     kept = model.get_output_embeddings()
     return tuple(module for module in model.modules() if type(module) is torch.nn.Linear and module is not kept)
 

@@ -1,8 +1,13 @@
-"""From a checkpoint directory to a model that can be run: safetensors only, no repository code, nothing from a hub."""
+"""Loads a checkpoint directory into a model that can be run.
+
+Safetensors only, no code from the checkpoint, nothing from a hub.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +28,9 @@ from transformers import (
 )
 
 from echoplaned.core.facts import Dtype, Task
+from echoplaned.worker.chat_template import ChatTemplate, read_template
 from echoplaned.worker.copying import own_weights
+from echoplaned.worker.finite import check_finite
 from echoplaned.worker.heap import returning_heap
 from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
@@ -31,7 +38,7 @@ from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
 from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
-from echoplaned.worker_contract.content import open_content
+from echoplaned.worker_contract.content import Content, open_content
 from echoplaned.worker_contract.inference.errors import InvalidInputError, LoadError
 
 _MODEL_CLASSES: Final = {
@@ -46,6 +53,7 @@ _TORCH_DTYPES: Final = {
 }
 # By the names of the safetensors format.
 _STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_WHOLE_NUMBERS: Final = ("I", "U", "BOOL")  # how the names of dtypes begin that are no floats
 # Experts that files keep one by one are put together as one parameter of this name.
 _EXPERTS: Final = ".experts."
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
@@ -54,9 +62,19 @@ _UNUSED_WEIGHTS: Final = {Task.EMBEDDING: "pooler.", Task.CLASSIFICATION: None, 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model in evaluation mode, with what is needed to turn text into its inputs and its outputs into answers.
+    """A model in evaluation mode, with what turns text into inputs and outputs.
 
-    ``storage_bytes``: unique tensor storage. ``stop_token_ids``: tokens that end a generation.
+    Attributes:
+        options: load options that it was made from.
+        model: torch model, in evaluation mode.
+        tokenizer: tokenizer of the checkpoint.
+        pooling: pooling of token vectors into a text vector; the default unless the task is embedding.
+        sentences: text preparation before tokenising; the default unless the task is embedding.
+        pad_token_id: token id that short rows are filled up with, 0 to ``vocabulary_size`` - 1; masked.
+        vocabulary_size: token ids that the model has an embedding for, as its config says.
+        stop_token_ids: ids of the tokens that end a generation.
+        storage_bytes: bytes of unique tensor storage; a tied weight counts once.
+        chat: how a conversation becomes a text; None: the checkpoint does not say.
     """
 
     options: LoadOptions
@@ -68,33 +86,41 @@ class LoadedModel:
     vocabulary_size: int
     stop_token_ids: frozenset[int]
     storage_bytes: int
+    chat: ChatTemplate | None = None
 
 
 def load_model(options: LoadOptions) -> LoadedModel:
-    """Load a checkpoint into memory of the process's own; afterwards its files may change or go.
+    """Load a checkpoint into memory of the process's own.
+
+    Afterwards its files may change or go.
 
     Raises:
-        SourceChangedError: the files are not those that were ordered, or changed while they were read.
+        LoadSourceChangedError: the files are not those that were ordered, or changed while they were read.
         LoadError: the files are missing, damaged or of a kind that this engine does not serve; the message says which.
     """
     with open_content(options, options.links_dir) as content:
-        loaded = _load(options, content.directory)
-        content.check_unchanged()
-    return loaded
+        try:
+            return _load(options, content)
+        finally:
+            # Also where it failed: what was written while it was read may look damaged.
+            content.check_unchanged()
 
 
-def _load(options: LoadOptions, source: Path) -> LoadedModel:
-    """Load what lies in a directory."""
-    check_weights(source)
+def _load(options: LoadOptions, content: Content) -> LoadedModel:
+    """Load what lies in a directory of open files."""
+    source = content.directory
+    stored_bytes = read_stored_bytes(source)
+    if _is_cast(options, stored_bytes):
+        check_weights(source)
     embeds = options.task is Task.EMBEDDING
     pooling = read_pooling(source) if embeds else Pooling()
     sentences = read_sentence_options(source) if embeds else SentenceOptions()
     try:
-        tokenizer = _load_tokenizer(source)
+        tokenizer, chat = _load_tokenizer(source)
         # Before the weights: for a moment it takes the vocabulary's size in memory.
         highest = highest_token(tokenizer)
         with returning_heap():
-            model = _load_weights(options, source)
+            model = _load_weights(options, content, stored_bytes)
     except MemoryError as error:
         raise LoadError("no memory for the model", retryable=True) from error
     except (
@@ -111,7 +137,6 @@ def _load(options: LoadOptions, source: Path) -> LoadedModel:
     ) as error:
         # The loader raises any of these for files it cannot use; each is a reason, none is a crash of the worker.
         raise LoadError(f"{type(error).__name__}: {error}", retryable=_is_out_of_memory(error)) from error
-    _check_cast(model, options.dtype)
     model.eval()
     config = model.config
     _check_tokenizer(highest, int(config.vocab_size))
@@ -128,11 +153,15 @@ def _load(options: LoadOptions, source: Path) -> LoadedModel:
         vocabulary_size=int(config.vocab_size),
         stop_token_ids=_stop_tokens(model),
         storage_bytes=storage_bytes(model),
+        chat=chat if options.task is Task.GENERATION else None,
     )
 
 
 def _check_tokenizer(highest: int, vocabulary_size: int) -> None:
-    """Raise if the tokenizer has tokens that the model has no embedding for: a text with one of them would fail its whole batch."""
+    """Raise if the tokenizer has tokens that the model has no embedding for.
+
+    A text with one of them would fail its whole batch.
+    """
     if highest >= vocabulary_size:
         raise LoadError(
             f"the tokenizer does not belong to the model: its ids go up to {highest}, the config's vocab_size is {vocabulary_size}"
@@ -140,13 +169,19 @@ def _check_tokenizer(highest: int, vocabulary_size: int) -> None:
 
 
 def _padding(config: PretrainedConfig) -> int:
-    """Return the id that short rows are filled up with; it is masked, and need only be one that the model has."""
+    """Return the id that short rows are filled up with.
+
+    It is masked, and need only be one that the model has an embedding for.
+    """
     token = config.pad_token_id
     return token if isinstance(token, int) and 0 <= token < config.vocab_size else 0
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Say whether a device or the host had no room: torch has a type for the first and only a text for the second."""
+    """Say whether an error means that a device or the host had no room.
+
+    Torch has a type for the first and only a text for the second.
+    """
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
@@ -157,43 +192,68 @@ def check_weights(source: Path) -> None:
         LoadError: a file cannot be read, or a tensor holds NaN or an infinity.
     """
     for path in weight_files(source):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a dict
-                    _check_finite(name, file.get_tensor(name))
-        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-            raise LoadError(f"{path.name}: {error}") from error
+        with _readable(path) as file:
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                check_finite(name, file.get_tensor(name))
 
 
-def stored_dtype(source: Path) -> torch.dtype:
-    """Return the dtype that holds most bytes of a checkpoint, of equals the more precise one; FP32 where it has no floats.
+def read_stored_bytes(source: Path) -> dict[str, int]:
+    """Return the bytes of a checkpoint's weights by the dtypes of the files.
 
-    An INT8 load starts from it: what is not quantised keeps it, and so the sizes that were planned hold.
+    The dtypes are named as in the safetensors format.
+
+    Raises:
+        LoadError: a file cannot be read.
     """
     found: dict[str, int] = {}
     for path in weight_files(source):
-        with safe_open(path, framework="pt") as file:
+        with _readable(path) as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 part = file.get_slice(name)
                 kind = part.get_dtype()
-                if kind in _STORED_DTYPES:
-                    found[kind] = found.get(kind, 0) + math.prod(part.get_shape()) * _STORED_DTYPES[kind].itemsize
-    most = max(found, key=lambda kind: (found[kind], _STORED_DTYPES[kind].itemsize), default="F32")
+                itemsize = _STORED_DTYPES[kind].itemsize if kind in _STORED_DTYPES else 1
+                found[kind] = found.get(kind, 0) + math.prod(part.get_shape()) * itemsize
+    return found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    """Open a file of weights; what is wrong with it is said with its name."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        raise LoadError(f"{path.name}: {error}") from error
+
+
+def _main_dtype(stored_bytes: Mapping[str, int]) -> torch.dtype:
+    """Return the dtype that holds most bytes of a checkpoint.
+
+    Of equals the more precise one; FP32 where it has no floats.
+
+    An INT8 load starts from it: what is not quantised keeps it, and so the sizes that were planned hold.
+    """
+    found = [kind for kind in stored_bytes if kind in _STORED_DTYPES]
+    most = max(found, key=lambda kind: (stored_bytes[kind], _STORED_DTYPES[kind].itemsize), default="F32")
     return _STORED_DTYPES[most]
 
 
-def _check_finite(name: str, tensor: torch.Tensor) -> None:
-    """Raise if a tensor holds NaN or an infinity."""
-    if not tensor.is_floating_point() or not tensor.numel():
-        return
-    # A sum takes one pass and no memory and is finite only if all terms are; it may overflow, so only then look closer.
-    wide = torch.float32 if tensor.element_size() < torch.float32.itemsize else tensor.dtype
-    if not bool(torch.isfinite(tensor.sum(dtype=wide))) and not bool(torch.isfinite(tensor.to(wide)).all()):
-        raise LoadError(f"the weights of {name} are not finite (NaN or an infinity)")
+def _is_cast(options: LoadOptions, stored_bytes: Mapping[str, int]) -> bool:
+    """Say whether weights are used in another form, or place, than the files' own.
+
+    Those are looked at in the files. All others are looked at while they are copied, which spares a pass over the files.
+    """
+    if options.device != "cpu" or options.dtype is Dtype.INT8:
+        return True
+    wanted = _TORCH_DTYPES[options.dtype]
+    return any(_STORED_DTYPES.get(kind) is not wanted for kind in stored_bytes if not kind.startswith(_WHOLE_NUMBERS))
 
 
 def _check_cast(model: PreTrainedModel, dtype: Dtype) -> None:
-    """Raise if a weight left the range of a smaller dtype; FP32 and INT8 (scaled) cannot, BF16 has FP32's range."""
+    """Raise if a weight left the range of a smaller dtype.
+
+    FP32 and INT8 (scaled) cannot lose any, and BF16 has FP32's range.
+    """
     if dtype is not Dtype.FP16:
         return
     for name, parameter in model.named_parameters():
@@ -201,25 +261,28 @@ def _check_cast(model: PreTrainedModel, dtype: Dtype) -> None:
             raise LoadError(f"the weights of {name} do not fit into FP16; BF16 has the range")
 
 
-def _load_tokenizer(source: Path) -> Tokenizer:
-    """Return the checkpoint's tokenizer without any truncation or padding of its own."""
+def _load_tokenizer(source: Path) -> tuple[Tokenizer, ChatTemplate | None]:
+    """Return the checkpoint's tokenizer and its chat template.
+
+    The tokenizer does no truncation or padding of its own. The template is None where there is none to use.
+    """
     wrapper = AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=False)
     backend = getattr(wrapper, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise LoadError("the checkpoint has no tokenizer.json, nor files that one can be made from")
     backend.no_truncation()
     backend.no_padding()
-    return backend
+    return backend, read_template(getattr(wrapper, "chat_template", None), wrapper.special_tokens_map)
 
 
-def _load_weights(options: LoadOptions, source: Path) -> PreTrainedModel:
+def _load_weights(options: LoadOptions, content: Content, stored_bytes: Mapping[str, int]) -> PreTrainedModel:
     """Run transformers' own loader and refuse what it would quietly make up."""
     quantization: dict[str, Any] = {}
     if options.dtype is Dtype.INT8:
         # Through transformers, so that exactly the linear layers are taken and a tied output embedding stays tied.
         quantization["quantization_config"] = TorchAoConfig(Int8WeightOnlyConfig())
-    wanted = stored_dtype(source) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
-    with loadable(source) as path:
+    wanted = _main_dtype(stored_bytes) if options.dtype is Dtype.INT8 else _TORCH_DTYPES[options.dtype]
+    with loadable(content.directory) as path:
         model, info = _MODEL_CLASSES[options.task].from_pretrained(
             path,
             local_files_only=True,
@@ -240,7 +303,9 @@ def _load_weights(options: LoadOptions, source: Path) -> PreTrainedModel:
     if options.dtype is Dtype.INT8 or any(_EXPERTS in name for name, _ in model.named_parameters()):
         # What these were made of is garbage by now, as large as they are.
         release_free_memory()
-    own_weights(model)
+    if _is_cast(options, stored_bytes):
+        _check_cast(model, options.dtype)  # before all weights are looked at, to whom infinity is infinity
+    own_weights(model, content.descriptors)
     return model
 
 
@@ -256,7 +321,10 @@ def _stop_tokens(model: PreTrainedModel) -> frozenset[int]:
 
 
 def storage_bytes(model: torch.nn.Module) -> int:
-    """Return the bytes of all distinct tensor storages of a model; a tied weight counts once."""
+    """Return the bytes of all distinct tensor storages of a model.
+
+    A tied weight counts once.
+    """
     seen: dict[int, int] = {}
     for tensor in [*model.parameters(), *model.buffers()]:
         for part in _plain_tensors(tensor):

@@ -1,4 +1,4 @@
-"""Leaves out what torch's libraries say to each other and nobody who runs a worker can act on."""
+"""Log filters against messages of torch's libraries that nobody can act on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ class _EnumRegistrations(logging.Filter):
 
 
 def leave_out_enum_registrations() -> None:
-    """Drop torch's advice against registering enums, which torchao 0.18 does twice as it is imported. Call it before that.
+    """Drop torch's advice against registering enums from its log.
+
+    torchao 0.18 registers twice as it is imported. Call this before that.
 
     It is a message of torch's logger and no Python warning, so that no warnings filter reaches it; every other one of this logger stays.
     """

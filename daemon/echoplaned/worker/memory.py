@@ -16,7 +16,14 @@ _KIB: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Resident bytes: all, anonymous, backed by files (mapped weights and libraries), and the peak since it was reset."""
+    """Resident memory of this process, by kind.
+
+    Attributes:
+        rss_bytes: all resident bytes.
+        anon_bytes: anonymous bytes.
+        file_bytes: bytes backed by files: mapped weights and libraries.
+        peak_bytes: peak of the resident bytes since it was reset.
+    """
 
     rss_bytes: int
     anon_bytes: int
@@ -35,7 +42,10 @@ def read_memory() -> MemoryUse:
 
 
 def reset_peak() -> None:
-    """Let the peak start again from what is resident now; left as it is where the kernel has no such file."""
+    """Let the recorded peak of memory start again from what is resident now.
+
+    It is left as it is where the kernel has no such file, or does not let us write it.
+    """
     try:
         _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
     except (FileNotFoundError, PermissionError):
@@ -43,7 +53,10 @@ def reset_peak() -> None:
 
 
 def release_free_memory() -> None:
-    """Collect garbage and give the allocator's free pages back, so that what is resident is what is used."""
+    """Collect garbage and return the allocator's free pages to the system.
+
+    Afterwards what is resident is what is used.
+    """
     gc.collect()
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # glibc only

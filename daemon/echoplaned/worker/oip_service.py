@@ -21,6 +21,7 @@ from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving, Worker
 from echoplaned.worker_contract.control_key import opens
 from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.inference.connection_turns import ConnectionTurns
 from echoplaned.worker_contract.inference.errors import Blame, CallError, NotServingError
 from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
 from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
@@ -41,7 +42,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
-    """Answers inference; every answer, errors included, names its version in the trailer ``echoplane-version``.
+    """Answers inference over the Open Inference Protocol.
+
+    Every answer, errors included, names its version in the trailer ``echoplane-version``.
 
     Args:
         worker: the worker's state.
@@ -51,6 +54,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     def __init__(self, worker: Worker, control_key: str) -> None:
         self._worker = worker
         self._control_key = control_key
+        self._turns = ConnectionTurns()
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
         """The process answers, so it lives."""
@@ -99,8 +103,9 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
                 serving = self._serving()
                 self._name_version(serving, context)
                 parsed = require_parsed(request)
-                order = await _order(parsed, serving, caller)
-                response = await _answer(parsed, serving, order, caller.origin)
+                async with self._turns.acquire(caller.peer, parsed.ByteSize):
+                    order = await _order(parsed, serving, caller)
+                    response = await _answer(parsed, serving, order, caller.origin)
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -113,7 +118,10 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     async def ModelStreamInfer(
         self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
-        """Answer requests one after the other, a generation token by token; an error is told in the stream, which goes on."""
+        """Answer a stream of requests one after the other.
+
+        A generation is sent token by token. An error is sent in the stream, which goes on.
+        """
         async for request in request_iterator:
             with self._worker.counters.begin() as call:
                 try:
@@ -159,6 +167,14 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         serving = self._serving()
         self._name_version(serving, context)
         caller = _read_caller(context, self._control_key)
+        turn = self._turns.acquire(caller.peer, request.ByteSize)
+        async with turn, aclosing(self._stream_in_turn(request, serving, caller)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _stream_in_turn(
+        self, request: oip.ModelInferRequest, serving: Serving, caller: _Caller
+    ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         order = await _order(request, serving, caller)
         if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
             response = await _answer(request, serving, order, caller.origin)
@@ -167,7 +183,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             return
         async with aclosing(serving.answerer.stream(order, caller.origin)) as pieces:
             async for piece in pieces:
-                response = _response(request, serving, order, _piece_tensors(piece))
+                response = write_response(request, serving, order, _piece_tensors(piece))
                 response.parameters[_FINAL].bool_param = piece.token.last
                 yield response
 
@@ -227,16 +243,23 @@ async def _answer(
     request: oip.ModelInferRequest, serving: Serving, order: InferOrder, origin: TraceOrigin
 ) -> oip.ModelInferResponse:
     """Run one request to its end."""
+    return write_response(request, serving, order, await answer_tensors(serving, order, origin))
+
+
+async def answer_tensors(serving: Serving, order: InferOrder, origin: TraceOrigin) -> dict[str, Tensor]:
+    """Run one request to its end and return its outputs by name.
+
+    Raises:
+        CallError: it is too long, the queue is full, or the model failed.
+    """
     if order.scoring is not None:
-        tensors = await serving.answerer.scores(order)
-    elif serving.model.options.task is Task.GENERATION:
-        tensors = await serving.answerer.generation(order, origin)
-    else:
-        tensors = await serving.answerer.vectors(order, serving.model.signature.outputs[0].name, origin)
-    return _response(request, serving, order, tensors)
+        return await serving.answerer.scores(order)
+    if serving.model.options.task is Task.GENERATION:
+        return await serving.answerer.generation(order, origin)
+    return await serving.answerer.vectors(order, serving.model.signature.outputs[0].name, origin)
 
 
-def _response(
+def write_response(
     request: oip.ModelInferRequest, serving: Serving, order: InferOrder, tensors: dict[str, Tensor]
 ) -> oip.ModelInferResponse:
     """Write the wanted outputs in the form in which the inputs came."""
@@ -258,7 +281,9 @@ def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
 
 
 def _read_caller(context: Context, control_key: str) -> _Caller:
-    """Return who asked, by the call's metadata; of several values of a key the first counts.
+    """Return who made a call, by the call's metadata.
+
+    Of several values of a key the first counts.
 
     The probe mark is the daemon's: on anybody else's call it means nothing, and the call counts as a client's.
     """

@@ -18,18 +18,18 @@ class LoadOptions:
     """One instance to become.
 
     Attributes:
-        instance: which one.
-        generation: of the instance, from 1.
-        source_path: the checkpoint.
-        task: what it is served for.
-        dtype: of the weights.
-        context_length: tokens of one sequence, prompt and generated together.
-        max_concurrency: sequences that are computed at once, and in one request.
-        torch_threads: that compute.
-        device: ``cpu`` or ``cuda:N``.
-        digest: of the content that is meant; empty: whatever is there.
-        content: the files that hold it, as they were when it was ordered; None: they are not named.
-        links_dir: where links to the open files are while they are read; None: in a new directory.
+        instance: instance that the worker becomes.
+        generation: generation of the instance, from 1.
+        source_path: directory of the checkpoint.
+        task: task that the model is served for.
+        dtype: dtype of the weights.
+        context_length: tokens of one sequence, prompt and generated together, from 1.
+        max_concurrency: sequences that are computed at once, and in one request, from 1.
+        torch_threads: threads that compute, from 1.
+        device: device that the model runs on, ``cpu`` or ``cuda:N``.
+        digest: digest of the content that is meant; empty: whatever is there.
+        content: files that hold the content, as they were when it was ordered; None: they are not named.
+        links_dir: directory of the links to the open files while they are read; None: a new one.
     """
 
     instance: InstanceKey

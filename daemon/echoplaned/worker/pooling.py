@@ -1,4 +1,7 @@
-"""How token vectors become one text vector, as the checkpoint's sentence-transformers files say."""
+"""How token vectors become one text vector.
+
+The checkpoint's sentence-transformers files say how.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,23 @@ class PoolingMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """A text vector's recipe. ``normalize``: divide by the Euclidean norm."""
+    """Recipe that makes one text vector of token vectors.
+
+    Attributes:
+        mode: which token vectors count, and how they are combined.
+        normalize: whether the result is divided by its Euclidean norm.
+    """
 
     mode: PoolingMode = PoolingMode.MEAN
     normalize: bool = False
 
     def apply(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return [batch, width] of FP32 from token vectors [batch, tokens, width] and their mask [batch, tokens]."""
+        """Return the text vectors of a batch, FP32 [batch, width].
+
+        Args:
+            hidden: token vectors, [batch, tokens, width].
+            mask: 1 where a token stands and 0 where padding does, [batch, tokens].
+        """
         vectors = hidden.float()
         weights = mask.unsqueeze(-1).to(vectors.dtype)
         if self.mode is PoolingMode.MEAN:
@@ -55,7 +68,9 @@ class Pooling:
 
 
 def read_pooling(source: Path) -> Pooling:
-    """Read ``modules.json`` and the pooling module's config; mean pooling where there is none.
+    """Read how a checkpoint pools from ``modules.json`` and its pooling config.
+
+    Mean pooling where there is no ``modules.json``.
 
     Raises:
         LoadError: the files ask for something that this engine does not do.

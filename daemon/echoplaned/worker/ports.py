@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from echoplaned.core.facts import Signature
 from echoplaned.worker.batching import Run
+from echoplaned.worker.chat_template import Message
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import TokenSequence
 from echoplaned.worker.tokenizing import TokenizerCost
 
 
 class ServedModel(Protocol):
-    """A loaded model. ``start_run`` is for the inference thread; the others may be called from any one thread at a time."""
+    """A loaded model.
+
+    ``start_run`` is for the inference thread; the others may be called from any one thread at a time.
+    """
 
     @property
     def options(self) -> LoadOptions:
@@ -45,10 +50,42 @@ class ServedModel(Protocol):
         ...
 
     def tokenize(self, texts: list[str], *, truncate: bool) -> list[list[int]]:
-        """Return each text's token ids, special tokens included; ``truncate``: cut to the context.
+        """Return each text's token ids, special tokens included.
+
+        ``truncate``: cut to the context.
 
         Raises:
             InvalidInputError: the tokenizer fails, or a text has no token, or more than the context and may not be cut.
+        """
+        ...
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the checkpoint says how a conversation becomes a text."""
+        ...
+
+    def render_chat(self, messages: Sequence[Message]) -> str:
+        """Return the text of a conversation, by the checkpoint's template.
+
+        Raises:
+            InvalidInputError: there is no template, or it refuses the messages.
+        """
+        ...
+
+    def tokenize_chat(self, text: str) -> list[int]:
+        """Return the token ids of a conversation that a chat template has rendered.
+
+        No special tokens are added: the template wrote them itself.
+
+        Raises:
+            InvalidInputError: as for ``tokenize``.
+        """
+        ...
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that a token stands for.
+
+        A token may be a part of a character, whose bytes are no UTF-8.
         """
         ...
 

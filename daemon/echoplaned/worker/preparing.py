@@ -1,6 +1,7 @@
-"""What a request costs before it is queued, where it is no trifle: in threads of its own, so that the loop goes on reporting.
+"""Prepares costly requests in threads of its own before they are queued.
 
-Connections take turns at these threads, and each has a share of the bytes that may wait for them.
+So the event loop goes on reporting meanwhile. Connections take turns at these threads, and each has a share of the bytes that may wait
+for them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
-from echoplaned.core.fair_queue import FairQueue
+from echoplaned.worker.fair_permits import FairPermits
 from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
 
 THREADS: Final = 4
@@ -40,9 +41,7 @@ class Preparer:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prepare")
         self._deadline_s = deadline_s
         self._bytes = Budget("bytes of requests that are being read", MAX_WAITING_BYTES, small=_SMALL_BYTES)
-        # Invariant: while work waits for its turn, every thread is taken; one that comes free goes straight to the next in turn.
-        self._free = THREADS
-        self._turns: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._idle = FairPermits(THREADS)
 
     @property
     def waiting_bytes(self) -> int:
@@ -77,33 +76,16 @@ class Preparer:
 
     async def _turn(self, peer: str) -> None:
         """Wait until a thread is this work's."""
-        if self._free:
-            self._free -= 1
+        if self._idle.try_acquire():
             return
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns.put(peer, mine)
         try:
             async with asyncio.timeout(self._deadline_s):
-                await mine
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if mine.done() and not mine.cancelled():
-                self._release()  # the turn came together with the end of its wait, and is passed on
-            else:
-                self._turns.remove(peer, mine)
-            if isinstance(error, TimeoutError):
-                raise OverloadedError(f"no thread was free for {self._deadline_s:g} s to read the request") from None
-            raise
-
-    def _release(self) -> None:
-        while len(self._turns):
-            following = self._turns.pop()
-            if not following.done():
-                following.set_result(None)
-                return
-        self._free += 1
+                await self._idle.acquire(peer)
+        except TimeoutError:
+            raise OverloadedError(f"no thread was free for {self._deadline_s:g} s to read the request") from None
 
     def _ended(self, done: asyncio.Future[T], peer: str, size_bytes: int) -> None:
         if not done.cancelled():
             done.exception()  # perhaps nobody is left to ask for it, and asyncio would complain in the log
         self._bytes.release(peer, size_bytes)
-        self._release()
+        self._idle.release()

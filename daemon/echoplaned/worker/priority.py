@@ -15,7 +15,9 @@ _AUTOGROUP: Final = Path("/proc/self/autogroup")  # sched(7): with autogrouping,
 
 @contextlib.contextmanager
 def background() -> Iterator[None]:
-    """Lower the priority of the calling thread for good, and of the session while the block runs.
+    """Lower the priority of the calling thread, and of its session meanwhile.
+
+    The thread keeps the lower priority for good; the session has it while the block runs.
 
     A thread that was made nicer needs a privilege to come back; run this in a thread that ends afterwards. Threads that
     are started elsewhere keep their priority.
@@ -32,6 +34,9 @@ def background() -> Iterator[None]:
 
 
 def _set_autogroup(nice: int) -> None:
-    """Set the session's niceness where the kernel groups by session; a refusal costs only the courtesy."""
+    """Set the session's niceness where the kernel groups by session.
+
+    A refusal is ignored: nothing but the courtesy to other processes depends on it.
+    """
     with contextlib.suppress(OSError):
         _AUTOGROUP.write_text(str(nice), encoding="ascii")

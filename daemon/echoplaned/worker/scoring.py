@@ -1,4 +1,7 @@
-"""Teacher-forced scoring: what the model makes of tokens that stand there already, a stretch of them a step."""
+"""Teacher-forced scoring: log-probabilities of tokens that are given already.
+
+A stretch of them is computed in each step.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ _IMPOSSIBLE: Final = -10_000.0  # nats that stand for minus infinity, within FP1
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One row's share of one stretch: log-probabilities, the whole distributions where they are wanted, whether all is finite."""
+    """One row's share of one stretch of tokens.
+
+    Its log-probabilities, the whole distributions where they are asked for, and whether all of it is finite.
+    """
 
     chosen: npt.NDArray[np.float32]
     whole: npt.NDArray[np.float32 | np.float16] | None
@@ -31,7 +37,10 @@ class _Part:
 
 
 class ScoringRun:
-    """A batch of sequences, padded after their tokens. The first stretch fills the cache for the next; most texts have one."""
+    """A batch of sequences that are scored together, padded after their tokens.
+
+    The first stretch fills the cache for the next; most texts have one stretch.
+    """
 
     def __init__(self, loaded: LoadedModel, rows: list[TokenSequence]) -> None:
         self._loaded = loaded
@@ -72,7 +81,10 @@ class ScoringRun:
         return self._finish() if stop == self._end else []
 
     def alone(self, row: TokenSequence) -> ScoringRun:
-        """Return a batch of one of the rows, which begins again: nothing was outcomes of it yet."""
+        """Return a batch of one of the rows, which begins again.
+
+        Nothing is lost by that: none of its outcomes was delivered yet.
+        """
         return ScoringRun(self._loaded, [row])
 
     def _forward(self, stop: int) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""What sentence-transformers does with a text before it is cut into tokens, as the checkpoint's files say."""
+"""What sentence-transformers does with a text before it is tokenised.
+
+The checkpoint's files say so.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ class SentenceOptions:
     """A text's preparation.
 
     Attributes:
-        prompt: put before every text: the default prompt, where the checkpoint names one.
-        lower_case: whether letters are made small.
+        prompt: text put before every text, the checkpoint's default prompt; empty: it names none.
+        lower_case: whether letters are lowered.
     """
 
     prompt: str = ""

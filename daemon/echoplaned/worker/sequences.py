@@ -1,4 +1,7 @@
-"""One row of a request on its way through the inference thread, and what comes back for it."""
+"""One row of a request on its way through the inference thread.
+
+And what comes back for it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """The finished answer of an encoder for one sequence: FP32, [width]."""
+    """The finished answer of an encoder for one sequence.
+
+    Attributes:
+        values: text vector or class scores, FP32 [width].
+    """
 
     values: npt.NDArray[np.float32]
 
@@ -36,9 +43,14 @@ class Vector:
 class Token:
     """One generated token.
 
-    ``logprob``: natural log of its probability before temperature and top_k. ``last``: none follows. ``entropy``: of the
-    distribution that it was chosen from, before temperature and top_k, in nats; 0 in a sequence that is not traced.
-    ``stopped``: it is the model's own sign for the end.
+    Attributes:
+        token_id: id of the token, 0 to the vocabulary's size - 1.
+        logprob: natural log of its probability before temperature and top_k, 0 at most.
+        last: whether no token follows.
+        entropy: entropy of the distribution that it was chosen from, before temperature and top_k, nats, 0 or more;
+            0 in a sequence that is not traced.
+        stopped: whether it is one of the model's own signs for the end.
+        alternatives: the likeliest tokens in its place with their log-probabilities, the likeliest first; none unless asked for.
     """
 
     token_id: int
@@ -46,13 +58,16 @@ class Token:
     last: bool
     entropy: float = 0.0
     stopped: bool = False
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Every token of a sequence but the first, given those before it.
 
-    ``logprobs``: FP32 [tokens - 1]. ``distributions``: FP32 or FP16 [tokens - 1, vocabulary]; None: not asked for.
+    Attributes:
+        logprobs: natural logs of the tokens' probabilities, FP32 [tokens - 1].
+        distributions: whole distributions, FP32 or FP16 [tokens - 1, vocabulary]; None: not asked for.
     """
 
     logprobs: npt.NDArray[np.float32]
@@ -61,7 +76,11 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
-    """The sequence ended without an answer."""
+    """The sequence ended without an answer.
+
+    Attributes:
+        error: why, as the caller is told.
+    """
 
     error: CallError
 

@@ -9,7 +9,12 @@ from echoplaned.worker.sequences import TokenSequence
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """Rows, and the tokens that each is padded to."""
+    """Shape of a padded batch.
+
+    Attributes:
+        sequences: rows; 0: no batch yet.
+        tokens: tokens that each row is padded to; 0: no batch yet.
+    """
 
     sequences: int = 0
     tokens: int = 0
@@ -25,5 +30,8 @@ class BatchShape:
         return self.sequences * self.tokens
 
     def larger(self, other: BatchShape) -> BatchShape:
-        """Return whichever has more padded tokens; of equals the one with the longer rows, whose attention is larger."""
+        """Return whichever of two shapes has more padded tokens.
+
+        Of equals the one with the longer rows, whose attention is larger.
+        """
         return max(self, other, key=lambda shape: (shape.positions, shape.tokens))

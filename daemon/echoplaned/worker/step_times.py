@@ -1,4 +1,7 @@
-"""How long steps of the model take for their size: what the one under way is expected to take, however long nobody saw one."""
+"""Predicts how long a step of the model takes, by its size in tokens.
+
+A prediction exists for the step under way even where none of its size was seen before.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ _STALL_MIN_S: Final = 1.0
 
 
 class StepTimes:
-    """Times the steps of one inference thread, which alone calls ``began`` and ``ended``; anybody may read.
+    """Times the steps of one inference thread.
+
+    That thread alone calls ``began`` and ``ended``; anybody may read.
 
     A long prompt may take a hundred times what any step before it took, so what is expected goes by tokens: by the largest step of the
     last ten minutes, whose time is the least overhead.
@@ -31,7 +36,10 @@ class StepTimes:
 
     @property
     def expected_s(self) -> float:
-        """Seconds that the step under way is expected to take; 0 where there is none, or nothing to go by."""
+        """Seconds that the step under way is expected to take; 0: unknown.
+
+        0 as well where no step is under way.
+        """
         under_way, (tokens, took_s) = self._under_way, self._largest
         if under_way is None or not tokens:
             return 0.0
@@ -39,7 +47,9 @@ class StepTimes:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether the step under way takes far longer than nearly all of those before it, whatever their sizes.
+        """Whether the step under way takes far longer than nearly all before it.
+
+        Those before it count whatever their sizes.
 
         Read by the event loop while the inference thread goes on: a copy of what that one writes, and one value that it sets last.
         """

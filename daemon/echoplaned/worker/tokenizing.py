@@ -1,4 +1,7 @@
-"""Texts and token ids of a request become sequences that fit the version's limits, or an error that says why not."""
+"""Turns texts and token ids of a request into sequences of token ids.
+
+They fit the version's limits, or an error says why not.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ def read_cost(tokenizer: Tokenizer) -> TokenizerCost:
 
 
 def _growth(rule: Mapping[str, Any]) -> int:
-    """Return how many characters a rule may make of one; Unicode's own forms (18 at most) are what every text limit has room for."""
+    """Return how many characters a normaliser's rule may make of one.
+
+    Unicode's own forms (18 at most) are not counted: every text limit has room for them.
+    """
     if rule.get("type") == "Replace":
         pattern, content = rule["pattern"], rule["content"]
         return max(1, math.ceil(len(content) / max(1, len(pattern.get("String", "")))))
@@ -53,7 +59,9 @@ def _has_expression(rule: Mapping[str, Any]) -> bool:
 
 
 def highest_token(tokenizer: Tokenizer) -> int:
-    """Return the highest id that a tokenizer can give, those that it adds to every text included.
+    """Return the highest token id that a tokenizer can give; -1: it has none.
+
+    Tokens that it adds to every text are included.
 
     Raises:
         InvalidInputError: it cannot take the empty text apart.
@@ -62,14 +70,18 @@ def highest_token(tokenizer: Tokenizer) -> int:
     return max((*tokenizer.get_vocab(with_added_tokens=True).values(), *added.ids), default=-1)
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str], context_length: int, *, truncate: bool) -> list[list[int]]:
-    """Return the token ids of each text, special tokens included.
+def tokenize(
+    tokenizer: Tokenizer, texts: Sequence[str], context_length: int, *, truncate: bool, special: bool = True
+) -> list[list[int]]:
+    """Return the token ids of each text.
+
+    ``special``: with the special tokens that the tokenizer adds to every text.
 
     Raises:
         InvalidInputError: the tokenizer fails for the texts, or one of them has more tokens than the context and may not be cut.
     """
     rows: list[list[int]] = []
-    for index, encoding in enumerate(_encode(tokenizer, list(texts))):
+    for index, encoding in enumerate(_encode(tokenizer, list(texts), special=special)):
         # Before the ids are read: each becomes an object of its own.
         if truncate and len(encoding) > context_length:
             encoding.truncate(context_length)
@@ -92,9 +104,9 @@ def detokenize(tokenizer: Tokenizer, token_ids: list[int]) -> str:
         raise ModelFailedError("the tokenizer failed to make text of the tokens") from error
 
 
-def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
+def _encode(tokenizer: Tokenizer, texts: list[str], *, special: bool = True) -> list[Encoding]:
     try:
-        encodings: list[Encoding] = tokenizer.encode_batch(texts)
+        encodings: list[Encoding] = tokenizer.encode_batch_fast(texts, add_special_tokens=special)
     except BaseException as error:
         if not _is_of_tokenizer(error):
             raise
@@ -103,12 +115,17 @@ def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[Encoding]:
 
 
 def _is_of_tokenizer(error: BaseException) -> bool:
-    """Whether an error is the library's: it raises plain exceptions for what it refuses, and panics for what it did not foresee."""
+    """Whether an error was raised by the tokenizer library.
+
+    It raises plain exceptions for what it refuses, and panics for what it did not foresee.
+    """
     return type(error) is Exception or type(error).__name__ == _PANIC
 
 
 def check_vocabulary(rows: Sequence[Sequence[int]], vocabulary_size: int) -> None:
-    """Refuse token ids that the model has no embedding for; every row has at least one.
+    """Refuse token ids that the model has no embedding for.
+
+    Every row has at least one id.
 
     Raises:
         InvalidInputError: names the first such row and the range.

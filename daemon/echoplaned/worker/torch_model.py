@@ -1,9 +1,13 @@
-"""The torch side of a worker: the runtime that loads, and the model that is served. Importing this takes seconds."""
+"""The torch side of a worker: the runtime that loads, and the served model.
+
+Importing this takes seconds.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +17,7 @@ from echoplaned.core.facts import Signature, Task
 from echoplaned.core.signature import signature_for
 from echoplaned.engine_kinds.embedded import embedded_version
 from echoplaned.worker.batching import Run
+from echoplaned.worker.chat_template import NO_TEMPLATE, Message
 from echoplaned.worker.cpu_isa import library_isa
 from echoplaned.worker.encoding import EncoderRun
 from echoplaned.worker.generating import GenerationRun
@@ -21,8 +26,11 @@ from echoplaned.worker.loading import LoadedModel, load_model
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import TokenSequence
+from echoplaned.worker.token_bytes import TokenBytes
 from echoplaned.worker.tokenizing import TokenizerCost, detokenize, read_cost, tokenize
 from echoplaned.worker.warming import warm_up
+from echoplaned.worker_contract.inference.errors import FieldError
+from echoplaned.worker_contract.inference.lengths import text_limit
 
 
 class TorchModel:
@@ -32,6 +40,7 @@ class TorchModel:
         self._loaded = loaded
         self._signature = _signature(loaded)
         self._tokenizer_cost = read_cost(loaded.tokenizer)
+        self._token_bytes = TokenBytes(loaded.tokenizer)
 
     @property
     def options(self) -> LoadOptions:
@@ -64,13 +73,48 @@ class TorchModel:
         return self._tokenizer_cost
 
     def tokenize(self, texts: list[str], *, truncate: bool = False) -> list[list[int]]:
-        """Return each text's token ids, special tokens included; ``truncate``: cut to the context.
+        """Return each text's token ids, special tokens included.
+
+        ``truncate``: cut to the context.
 
         Raises:
             InvalidInputError: the tokenizer fails, or a text has no token, or more than the context and may not be cut.
         """
         prepared = [self._loaded.sentences.prepare(text) for text in texts]
         return tokenize(self._loaded.tokenizer, prepared, self.options.context_length, truncate=truncate)
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the checkpoint says how a conversation becomes a text."""
+        return self._loaded.chat is not None
+
+    def render_chat(self, messages: Sequence[Message]) -> str:
+        """Return the text of a conversation, by the checkpoint's template.
+
+        Raises:
+            InvalidInputError: there is no template, or it refuses the messages.
+        """
+        if self._loaded.chat is None:
+            raise FieldError("messages", NO_TEMPLATE)
+        return self._loaded.chat.render(messages, text_limit(self.options.context_length, self._tokenizer_cost.growth))
+
+    def tokenize_chat(self, text: str) -> list[int]:
+        """Return the token ids of a conversation that a chat template has rendered.
+
+        No special tokens are added: the template wrote them itself.
+
+        Raises:
+            InvalidInputError: as for ``tokenize``.
+        """
+        (row,) = tokenize(self._loaded.tokenizer, [text], self.options.context_length, truncate=False, special=False)
+        return row
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that a token stands for.
+
+        A token may be a part of a character, whose bytes are no UTF-8.
+        """
+        return self._token_bytes.of(token_id)
 
     def detokenize(self, token_ids: list[int]) -> str:
         """Return the text of generated tokens, without special ones.

@@ -1,4 +1,7 @@
-"""Telemetry: what each request said, in numbers, kept for the daemon in a channel that never makes anybody wait."""
+"""Traces of requests: what each said, in numbers, kept for the daemon.
+
+They wait in a channel that never makes anybody wait.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,13 @@ _NAME_BYTES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class TraceOrigin:
-    """Who asked. ``conversation`` and ``prompt_class``: as the caller names them; empty: not at all. ``probe``: the daemon itself did."""
+    """Who asked, as a trace records it.
+
+    Attributes:
+        conversation: name of the conversation, as the caller gives it; empty: none given.
+        probe: whether the daemon itself asked.
+        prompt_class: kind of the request, as the caller names it; empty: none given.
+    """
 
     conversation: str = ""
     probe: bool = False
@@ -41,7 +50,10 @@ class TraceOrigin:
 
 
 class TraceChannel:
-    """Traces on their way to the daemon: the newest are kept, the oldest are dropped and counted. Event loop only."""
+    """Bounded queue of traces on their way to the daemon.
+
+    The newest are kept, the oldest are dropped and counted. Event loop only.
+    """
 
     def __init__(self, capacity: int = CHANNEL_TRACES) -> None:
         self._waiting: deque[worker_pb2.Trace] = deque()
@@ -87,7 +99,10 @@ class Tracer:
         self.channel = TraceChannel()
 
     def sample(self, fraction: float) -> None:
-        """Trace this share of the requests from now on, 0 to 1; 0 until the daemon first asks."""
+        """Set the share of requests that are traced from now on, 0 to 1.
+
+        It is 0 until the daemon first asks.
+        """
         self._fraction = fraction
         if fraction == 0:
             self.channel.clear()
@@ -107,11 +122,21 @@ class Tracer:
         return self.channel.take()
 
     def wants(self) -> bool:
-        """Say whether the request that arrives now is traced; by chance, whatever it is and whoever sent it."""
+        """Say whether the request that arrives now is to be traced.
+
+        That is decided by chance, whatever the request is and whoever sent it.
+        """
         return self._fraction > 0 and self._chance() < self._fraction
 
     def tap(self, origin: TraceOrigin, token_ids: list[int], sampling: Sampling | None, listener: Listener) -> Tap:
-        """Return what listens to a sequence of these tokens on its way to ``listener``; ``sampling``: None where none are generated."""
+        """Return what traces a sequence on its way to its listener.
+
+        Args:
+            origin: who asked.
+            token_ids: the sequence's prompt.
+            sampling: how tokens are generated; None: none are.
+            listener: takes the sequence's outcomes, each before it is traced.
+        """
         trace = worker_pb2.Trace(
             prompt_tokens=len(token_ids),
             conversation=origin.conversation,
@@ -129,7 +154,10 @@ class Tracer:
 
 
 class Tap:
-    """Listens to one sequence; its trace is complete with the last token, the vector, the failure, or when the caller leaves."""
+    """Traces one sequence by listening to its outcomes.
+
+    The trace is complete with the last token, the vector, the failure, or when the caller leaves.
+    """
 
     __slots__ = ("_answer", "_ended", "_entropies", "_listener", "_logprobs", "_prompt", "_trace")
 
@@ -185,7 +213,10 @@ class Tap:
 
 
 def digest(prompt: list[int], answer: list[int]) -> int:
-    """Return 64 bits that name an answer to a text, never 0; what was said cannot be read off them."""
+    """Return 64 bits that name an answer to a text, never 0.
+
+    What was said cannot be read off them.
+    """
     hasher = hashlib.blake2b(np.array(prompt, np.int64).tobytes(), digest_size=8)
     hasher.update(b"answer")  # so that a token cannot move from one to the other unnoticed
     hasher.update(np.array(answer, np.int64).tobytes())
@@ -193,7 +224,11 @@ def digest(prompt: list[int], answer: list[int]) -> int:
 
 
 def features(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return a vector's moments (mean, standard deviation, skewness, largest magnitude), then itself or its projections."""
+    """Return a vector's moments, then the vector itself or its projections.
+
+    The moments are mean, standard deviation, skewness and largest magnitude. Projections take the place of a vector that is wider than
+    ``PROJECTIONS``.
+    """
     values = vector.astype(np.float64)
     mean = values.mean()
     centred = values - mean
@@ -206,13 +241,19 @@ def features(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 @functools.cache
 def _directions(width: int) -> npt.NDArray[np.float64]:
-    """Return random directions, [16, width]; they depend on the width alone, so that versions can be compared."""
+    """Return random directions to project vectors of a width on, [16, width].
+
+    They depend on the width alone, so that versions can be compared.
+    """
     scale = 1.0 / width**0.5
     drawn = np.random.Generator(np.random.PCG64(width)).standard_normal((PROJECTIONS, width))
     return np.asarray(drawn * scale, dtype=np.float64)
 
 
 def short_name(name: str) -> str:
-    """Return a caller's name for its conversation, or for a kind of request: as it is, or a digest if it is long."""
+    """Return a caller's name for its conversation or for a kind of request.
+
+    As it is, or a digest of it if it is long.
+    """
     data = name.encode()
     return name if len(data) <= _NAME_BYTES else hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,4 +1,7 @@
-"""Paying for everything that only the first load in a process costs: a tiny model of each kind is made, loaded and run once."""
+"""Warms a process up by making, loading and running tiny models once.
+
+That pays for everything that only the first load in a process costs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class WarmUpError(RuntimeError):
 
 
 def warm_up(directory: Path) -> None:
-    """Make, load (FP32 and INT8) and run one tiny model of each task below a directory.
+    """Make, load and run one tiny model of each task below a directory.
+
+    Each is loaded in FP32 and in INT8.
 
     Raises:
         WarmUpError: one of them failed.

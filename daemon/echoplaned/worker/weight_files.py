@@ -1,4 +1,7 @@
-"""Which files are a checkpoint's weights: the one file where it is there, else those that the index names, as the planner reads them."""
+"""Which files of a checkpoint hold its weights.
+
+The one file where it is there, else those that the index names, as the planner reads them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,9 @@ def weight_files(source: Path) -> list[Path]:
 
 @contextmanager
 def loadable(source: Path) -> Iterator[Path]:
-    """Yield a directory that transformers loads: the source, or links to its files beside an index that has what transformers asks for.
+    """Yield a directory whose weight index transformers can load.
+
+    It is the source itself, or links to its files beside an index that has what transformers asks for.
 
     Its loader reads the index's ``metadata``, which the format does not demand and some writers leave out. The links lie in the source,
     so that they go with it: a load's is a directory of its own.

@@ -1,4 +1,7 @@
-"""The worker's own state: from warm spare to serving one instance. Owned by the event loop."""
+"""The worker's own state, from standby to serving one instance.
+
+Owned by the event loop.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import structlog
 
 from echoplaned.worker.answering import Answerer
 from echoplaned.worker.batching import Batcher
+from echoplaned.worker.completing import Completer
 from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory, reset_peak
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
@@ -28,11 +32,20 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The one model of this process and what runs it."""
+    """The one model of this process and what runs it.
+
+    Attributes:
+        model: loaded model.
+        batcher: queue and inference thread of the model.
+        answerer: what runs requests through the batcher.
+        completer: what runs generations through the batcher and answers them as text.
+        load_s: seconds that the load took.
+    """
 
     model: ServedModel
     batcher: Batcher
     answerer: Answerer
+    completer: Completer
     load_s: float
 
 
@@ -86,11 +99,14 @@ class Worker:
 
     @property
     def cpu_isa(self) -> str:
-        """The instruction set that the matrix library uses; empty before the worker is warm."""
+        """The instruction set that the matrix library uses.
+
+        Empty before the worker is warm.
+        """
         return "" if self._runtime is None else self._runtime.cpu_isa
 
     def warmed(self, runtime: ModelRuntime) -> None:
-        """The libraries are there: a spare from now on."""
+        """Take the loaded libraries and go on standby from now on."""
         self._runtime = runtime
         release_free_memory()
         reset_peak()
@@ -103,12 +119,17 @@ class Worker:
         self._enter(WorkerPhase.FAILED)
 
     def mark_draining(self, *, draining: bool) -> None:
-        """Mark the worker as draining, or take the mark back; it goes on answering either way."""
+        """Mark the worker as draining, or take the mark back.
+
+        It goes on answering either way.
+        """
         self.draining = draining
         self.notify()
 
     async def load(self, options: LoadOptions) -> Serving:
-        """Load the model, once; the same order again waits for, or returns, the same result.
+        """Load the model, once.
+
+        The same order again waits for, or returns, the same result.
 
         Raises:
             WrongPhaseError: the worker is not warm, or has another order already.
@@ -160,7 +181,8 @@ class Worker:
         )
         batcher.start()
         load_s = self._clock() - began_s
-        self.serving = Serving(model, batcher, Answerer(model, batcher, self.tracer), load_s)
+        answerer = Answerer(model, batcher, self.tracer)
+        self.serving = Serving(model, batcher, answerer, Completer(model, batcher, self.tracer), load_s)
         self.load_peak_bytes = read_memory().peak_bytes
         release_free_memory()
         reset_peak()

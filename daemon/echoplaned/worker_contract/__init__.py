@@ -1,4 +1,6 @@
-"""What the daemon and the leaders of engines share: record, control service, report. Imports the core only.
+"""What the daemon and the leaders of engines share.
+
+The record, the control service and the report. Imports the core only.
 
 A leader is the process of ours that leads one engine's session. The daemon launches, adopts, probes, drains and stops leaders and
 knows nothing else of an engine. Contract 1 is what workers spoke before records named a kind; contract 2 adds the kind, the mark in

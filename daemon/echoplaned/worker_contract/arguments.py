@@ -1,4 +1,7 @@
-"""The command line that every leader is started with. Standard library only, as the record is."""
+"""The command line that every leader is started with.
+
+Standard library only, as the record is.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ class LeaderArguments:
     """What the daemon gives a leader.
 
     Attributes:
-        worker_id: its id, for its record.
+        worker_id: leader's id, for its record.
         state_dir: the daemon's state directory.
-        listen: ``host:port``, port 0 for any.
-        urgent: somebody waits for it to stand by.
-        engine: ``NAME=PREFIX`` of what it leads; empty: it leads itself.
+        listen: address to listen on, ``host:port``; port 0: any.
+        urgent: whether somebody waits for the leader to be on standby.
+        engine: ``NAME=PREFIX`` of the engine that it leads; empty: it leads itself.
     """
 
     worker_id: str
@@ -34,7 +37,10 @@ class LeaderArguments:
 
 
 def read_arguments(description: str, arguments: Sequence[str] | None = None) -> LeaderArguments:
-    """Read the command line that every leader is started with; ends the process with code 2 where it is wrong."""
+    """Read the command line that every leader is started with.
+
+    Ends the process with code 2 where it is wrong.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--worker-id", required=True, help="lower-case letters, digits and dashes; also in the record's name"

@@ -1,4 +1,6 @@
-"""The files of a checkpoint as a load reads them: opened once, compared with the order, and read through links to what was opened.
+"""Opens the files of a checkpoint once for a load and compares them.
+
+They are compared with the order, and read through links to what was opened.
 
 A loader takes a directory and opens files in it by name, again and again. It gets a private directory whose names are links to open
 descriptors: whatever is renamed, replaced or linked elsewhere meanwhile, it reads the files that were compared, and no other ones.
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from echoplaned import _allocator
 from echoplaned.core.facts import SourceContent, SourceFile
@@ -41,8 +43,23 @@ class OrderedSource(Protocol):
 
     @property
     def content(self) -> SourceContent | None:
-        """The files that hold it, as they were when it was ordered; None: they are not named."""
+        """The files that hold the content, as they were when it was ordered.
+
+        None: they are not named.
+        """
         ...
+
+
+class InodeId(NamedTuple):
+    """What tells a file from all others of this machine.
+
+    Attributes:
+        device: number of its file system, as fstat(2) has it.
+        inode: number within that.
+    """
+
+    device: int
+    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,7 @@ class _Opened:
     """An open file, and what it was when it was opened."""
 
     descriptor: int
+    device: int
     file: SourceFile
 
     def look(self) -> SourceFile:
@@ -58,7 +76,10 @@ class _Opened:
 
 
 class Content:
-    """A checkpoint whose files are open. ``directory``: where a loader finds them by their names."""
+    """A checkpoint whose files are open.
+
+    ``directory``: where a loader finds them by their names.
+    """
 
     def __init__(self, directory: Path, opened: tuple[_Opened, ...]) -> None:
         self.directory = directory
@@ -69,8 +90,15 @@ class Content:
         """The files as they were when they were opened."""
         return tuple(one.file for one in self._opened)
 
+    @property
+    def descriptors(self) -> dict[InodeId, int]:
+        """The open files, by what the kernel knows them by."""
+        return {InodeId(one.device, one.file.inode): one.descriptor for one in self._opened}
+
     def check_unchanged(self) -> None:
-        """Compare every file with what it was when it was opened; to be called when all of it has been read.
+        """Compare every file with what it was when it was opened.
+
+        To be called when all of it has been read.
 
         Raises:
             LoadSourceChangedError: one was written meanwhile, so nobody knows what was read.
@@ -111,7 +139,10 @@ def open_content(options: OrderedSource, links_dir: Path | None = None) -> Itera
 
 
 def _named_files(options: OrderedSource) -> SourceContent:
-    """Return the files that an order names; for one of an earlier release those that an engine reads; else all that are there."""
+    """Return the files that an order names, or those that it means.
+
+    For an order of an earlier release those that an engine reads; else all that are there.
+    """
     if options.content is not None:
         return options.content
     source = options.source_path
@@ -125,7 +156,10 @@ def _named_files(options: OrderedSource) -> SourceContent:
 
 
 def _list_files(source: Path) -> Iterator[SourceFile]:
-    """Yield the regular files of a directory; links are followed, as nobody ordered anything in particular."""
+    """Yield the regular files of a directory.
+
+    Links are followed, as nobody ordered anything in particular.
+    """
     for count, path in enumerate(sorted(source.rglob("*"))):
         if count >= _MAX_FILES:
             raise LoadError(f"the checkpoint holds more than {_MAX_FILES} files")
@@ -148,7 +182,7 @@ def _open(root: str, file: SourceFile, *, is_ordered: bool) -> _Opened:
         if is_ordered and not isinstance(error, PermissionError):
             raise LoadSourceChangedError(f"{message}; {_ADVICE}") from error
         raise LoadError(message) from error
-    return _Opened(descriptor, _identify(file.name, file.path, descriptor))
+    return _Opened(descriptor, os.fstat(descriptor).st_dev, _identify(file.name, file.path, descriptor))
 
 
 def _identify(name: str, path: str, descriptor: int) -> SourceFile:
@@ -157,7 +191,9 @@ def _identify(name: str, path: str, descriptor: int) -> SourceFile:
 
 
 def _check_ordered(options: OrderedSource, content: Content) -> None:
-    """Compare with the order: by identity, and by the digest of the content where one file's identity is another one.
+    """Compare the opened files with those that were ordered.
+
+    By identity, and by the digest of the content where one file's identity is another one.
 
     Raises:
         LoadSourceChangedError: the content is not the one that was ordered.

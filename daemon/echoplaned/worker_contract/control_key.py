@@ -1,4 +1,6 @@
-"""The key to a leader's control: drawn by the leader, written in its record, sent by the daemon with every control call.
+"""The secret key with which the daemon proves itself to a leader's control.
+
+It is drawn by the leader, written in its record, and sent by the daemon with every control call.
 
 A leader listens on loopback, where every local user can dial it. Its record is readable by the user that runs it alone (0600 in a 0700
 directory), so whoever sends the key is the daemon, or the same user, against whom nothing here protects. The key is in no command line,
@@ -34,12 +36,17 @@ def is_key(text: str) -> bool:
 
 
 def key_metadata(key: str) -> Metadata:
-    """Return what the daemon sends to a leader with this key; nothing to one that has none."""
+    """Return the call metadata that the daemon sends to a leader with this key.
+
+    Nothing for a leader that has none.
+    """
     return ((METADATA_KEY, key),) if key else ()
 
 
 def opens(key: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
-    """Whether a call's metadata carries the key; nothing opens a leader whose key is empty.
+    """Whether a call's metadata carries the key.
+
+    Nothing opens a leader whose key is empty.
 
     The comparison takes the same time wherever the first difference is, so that the key cannot be guessed digit by digit.
     """

@@ -1,4 +1,6 @@
-"""All processes of one engine: whoever is in its leader's session, and whoever carries its mark, in whatever session.
+"""Finds and ends all processes of one engine.
+
+They are whoever is in its leader's session, and whoever carries its mark, in whatever session.
 
 A leader that is killed leaves its children alive (vLLM's do), and a child may have made a session of its own: neither the process group
 nor the tree of parents holds them together, only the session and the environment that they inherited. Both are looked up in ``/proc``,
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from echoplaned.worker_contract.mark import VARIABLE, is_marked_by
+from echoplaned.worker_contract.segments import Segment, find_segments, remove_segments
 
 _PAUSE_S: Final = 0.02
 _TRACKER: Final = b"multiprocessing.resource_tracker"
@@ -35,9 +38,9 @@ class Member:
     """One live process.
 
     Attributes:
-        pid: its id.
-        start_ticks: its start time in clock ticks since boot.
-        session: the session that it is in.
+        pid: process id.
+        start_ticks: start time, clock ticks since boot.
+        session: id of the session that it is in.
     """
 
     pid: int
@@ -50,9 +53,9 @@ class Family:
     """The processes of one engine.
 
     Attributes:
-        leader_pid: the leader, whose session it is; it may have gone. 0: not known, the mark alone holds them together.
-        start_ticks: the leader's start time in clock ticks since boot.
-        mark: what ``ECHOPLANE_INSTANCE`` is in their environment; empty: they have none (contract 1).
+        leader_pid: process id of the leader, whose session it is; it may have gone. 0: not known, the mark alone holds them together.
+        start_ticks: leader's start time, clock ticks since boot; 0: not known.
+        mark: value of ``ECHOPLANE_INSTANCE`` in their environment; empty: they have none (contract 1).
     """
 
     leader_pid: int
@@ -76,21 +79,27 @@ def find_members(family: Family) -> tuple[Member, ...]:
 
 
 def find_marked(state_dir_id: str) -> tuple[tuple[Member, str], ...]:
-    """Return every live process that carries a mark of a state directory, with its mark."""
+    """Return every live process with a mark of a state directory, and its mark."""
     found = ((one, read_mark(one.pid)) for one in _own_processes())
     return tuple((one, mark) for one, mark in found if is_marked_by(mark, state_dir_id))
 
 
 def end_family(family: Family, timeout_s: float) -> bool:
-    """Kill every process of a family, again and again until two looks in a row find none; whether that came in time. Blocking.
+    """Kill every process of a family; return whether all ended in time. Blocking.
 
-    Python's resource tracker ends by itself once the others have gone, and cleans up after them: it is killed only if it does not.
+    It kills again and again until two looks in a row find none.
+
+    Python's resource tracker ends by itself once the others have gone, and cleans up after them: it is killed only if it does not, and
+    then what they shared is removed here.
     """
     deadline_s = time.monotonic() + timeout_s
     tracker_s = deadline_s - timeout_s + min(_TRACKER_S, 0.8 * timeout_s)
     empty_looks = 0
+    shared: dict[Member, frozenset[Segment]] = {}
     while empty_looks < _LOOKS:
         found = find_members(family)
+        # Before they are killed: a dead process maps nothing.
+        shared |= {one: find_segments(one.pid) for one in found if one not in shared}
         empty_looks = 0 if found else empty_looks + 1
         spares = time.monotonic() < tracker_s
         for one in found:
@@ -99,6 +108,8 @@ def end_family(family: Family, timeout_s: float) -> bool:
         if found and time.monotonic() > deadline_s:
             return False
         time.sleep(_PAUSE_S)
+    others = (os.getpid(), *(one.pid for one in _own_processes()))
+    remove_segments(frozenset().union(*shared.values()), others)
     return True
 
 
@@ -126,7 +137,10 @@ def kill_member(member: Member) -> None:
 
 
 def read_mark(pid: int) -> str:
-    """Return the mark in a process's environment; empty where it has none, has gone, or is not ours to look at."""
+    """Return the mark in a process's environment.
+
+    Empty where it has none, has gone, or is not ours to look at.
+    """
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:

@@ -1,4 +1,6 @@
-"""Golden prompts: short texts of many kinds whose answers are checked for being answers at all.
+"""Golden prompts: short texts of many kinds to probe an engine with.
+
+Their answers are checked for being answers at all.
 
 They are short on purpose: every version with a context of 32 tokens or more takes them.
 """

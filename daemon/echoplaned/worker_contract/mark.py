@@ -1,6 +1,6 @@
-"""The mark that every process of an engine carries in its environment, so that none of them is ever lost.
+"""The mark that every process of an engine carries in its environment.
 
-A child inherits it whatever session it makes for itself. Standard library only, as the record is.
+By it none of them is ever lost: a child inherits it whatever session it makes for itself. Standard library only, as the record is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def is_marked_by(mark: str, state_dir_id: str) -> bool:
 
 
 def read_state_dir_id(records_dir: Path) -> str:
-    """Return the id of a state directory, drawn at its first use: two directories at one path, one after the other, are two."""
+    """Return the id of a state directory, drawn at its first use.
+
+    Two directories at one path, one after the other, have two ids.
+    """
     path = records_dir / _FILE
     try:
         text = path.read_text(encoding="ascii", errors="replace").strip()

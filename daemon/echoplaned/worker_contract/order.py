@@ -18,20 +18,21 @@ class LoadOrder:
     """One instance to become.
 
     Attributes:
-        instance: which one.
-        generation: of the instance, from 1.
-        source_path: the checkpoint.
-        task: what it is served for.
-        dtype: weight dtype to run with.
-        context_length: tokens of one sequence, prompt and generated together.
-        max_concurrency: sequences that are computed at once.
-        engine_options: as the caller gave them; the kind's declaration says what they mean.
-        device_id: ``host`` or ``cuda:N``.
-        weights_format: of the stored weights, as the kind names it; empty: whatever is there.
-        digest: of the content that is meant; empty: whatever is there.
-        content: the files that hold it, as they were when it was ordered; None: they are not named.
-        kv_cache_bytes: what the plan gives the cache on each device; 0: it names none.
-        reserved_bytes: what the plan reserves of the device, the cache among it; 0: it is not known.
+        instance: instance that the leader becomes.
+        generation: generation of the instance, from 1.
+        source_path: path of the checkpoint.
+        task: task that the model is served for.
+        dtype: dtype that the weights are run with.
+        context_length: tokens of one sequence, prompt and generated together, from 1.
+        max_concurrency: sequences that are computed at once, from 1.
+        engine_options: options as the caller gave them; the kind's declaration says what they mean.
+        device_id: device that it runs on, ``host`` or ``cuda:N``.
+        weights_format: format of the stored weights, as the kind names it; empty: whatever is there.
+        digest: digest of the content that is meant; empty: whatever is there.
+        content: files that hold the content, as they were when it was ordered; None: they are not named.
+        kv_cache_bytes: bytes that the plan gives the cache on each device; 0: it names none.
+        reserved_bytes: bytes that the plan reserves of the device, the cache among them; 0: not known.
+        engine_build: build of the engine that is asked for; empty: any.
     """
 
     instance: InstanceKey
@@ -48,6 +49,7 @@ class LoadOrder:
     content: SourceContent | None = None
     kv_cache_bytes: int = 0
     reserved_bytes: int = 0
+    engine_build: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,18 @@ class Loaded:
     """What was loaded.
 
     Attributes:
-        signature: what requests and answers look like.
-        engine_version: what runs the model.
-        tensor_bytes: unique tensor storage; 0 where the engine cannot tell.
-        load_s: time of the load, in seconds.
+        signature: inputs and outputs of the model.
+        engine_version: names and versions of what runs the model.
+        tensor_bytes: bytes of unique tensor storage; 0: the engine cannot tell.
+        load_s: duration of the load, seconds.
+        engine_build: build that later processes of the version must be of; empty: any.
     """
 
     signature: Signature
     engine_version: str
     tensor_bytes: int = 0
     load_s: float = 0.0
+    engine_build: str = ""
 
 
 class WrongPhaseError(Exception):
@@ -112,6 +116,7 @@ def read_order(request: worker_pb2.LoadRequest) -> LoadOrder:
         content=_read_content(request),
         kv_cache_bytes=max(0, request.kv_cache_bytes),
         reserved_bytes=max(0, request.reserved_bytes),
+        engine_build=request.engine_build,
     )
 
 
@@ -148,6 +153,7 @@ def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
         source_digest=order.digest,
         kv_cache_bytes=order.kv_cache_bytes,
         reserved_bytes=order.reserved_bytes,
+        engine_build=order.engine_build,
     )
     if order.content is not None:
         request.source_root = order.content.root
@@ -165,7 +171,10 @@ def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
 def write_loaded(loaded: Loaded) -> worker_pb2.LoadResponse:
     """Write what was loaded."""
     response = worker_pb2.LoadResponse(
-        tensor_bytes=loaded.tensor_bytes, load_s=loaded.load_s, engine_version=loaded.engine_version
+        tensor_bytes=loaded.tensor_bytes,
+        load_s=loaded.load_s,
+        engine_version=loaded.engine_version,
+        engine_build=loaded.engine_build,
     )
     for spec in loaded.signature.inputs:
         response.signature.inputs.add(name=spec.name, datatype=spec.datatype, shape=spec.shape)

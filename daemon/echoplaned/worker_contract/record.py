@@ -1,4 +1,6 @@
-"""The file that a leader keeps about itself, so that a restarted daemon can adopt it.
+"""The file that a leader keeps about itself.
+
+By it a restarted daemon can adopt the leader.
 
 A leader writes ``STATE_DIR/instances/ID.json`` before anything else and holds a lock on ``ID.lock`` for its lifetime: a held
 lock means that the process lives, whatever its state. Standard library only, because a worker imports this before
@@ -50,20 +52,20 @@ class WorkerRecord:
     """What a leader says of itself.
 
     Attributes:
-        worker_id: its id, as in the record's name.
-        pid: the leader's process.
+        worker_id: leader's id, as in the record's name.
+        pid: process id of the leader.
         start_ticks: its start time in clock ticks since boot, as in ``/proc/PID/stat``; with ``boot_id`` and ``pid`` it names a
             process for good, since a pid alone is used again.
-        boot_id: the kernel's id of the boot.
-        phase: how far it has come.
+        boot_id: kernel's id of the boot.
+        phase: phase that the leader has come to.
         address: ``host:port`` of its control service and of OIP over gRPC; empty until the port is bound.
-        instance: ``model/version#ordinal`` as the core writes it; empty while it stands by.
-        generation: the instance's generation; 0 while it stands by.
-        kind: the engine's kind; empty in contract 1, which knew one kind only.
+        instance: instance, ``model/version#ordinal``, as the core writes it; empty while it is on standby.
+        generation: generation of the instance, from 1; 0 while it is on standby.
+        kind: kind of the engine; empty in contract 1, which knew one kind only.
         contract: version of the contract that it speaks.
-        mark: what ``ECHOPLANE_INSTANCE`` is in its environment; empty in contract 1.
-        endpoints: where the instance answers; in contract 1 its address.
-        control_key: what control calls must carry; empty in records of earlier releases, whose leaders ask for none.
+        mark: value of ``ECHOPLANE_INSTANCE`` in its environment; empty in contract 1.
+        endpoints: endpoints where the instance answers; in contract 1 its address.
+        control_key: key that control calls must carry; empty in records of earlier releases, whose leaders ask for none.
     """
 
     worker_id: str
@@ -117,7 +119,9 @@ class WorkerRecord:
 
 
 def _read_endpoints(data: object) -> tuple[Endpoint, ...]:
-    """Read the endpoints of a record; one whose protocol is of a later release is left out.
+    """Read the endpoints of a record.
+
+    One whose protocol is of a later release is left out.
 
     Raises:
         ValueError: they are not a list of endpoints.
@@ -155,7 +159,10 @@ def read_boot_id() -> str:
 
 
 def read_start_ticks(pid: int) -> int | None:
-    """Return when a process was started, in clock ticks since boot; None if there is no such process or it is a zombie."""
+    """Return when a process was started, in clock ticks since boot.
+
+    None if there is no such process or it is a zombie.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -172,7 +179,9 @@ def records_dir(state_dir: Path) -> Path:
 
 
 class RecordFile:
-    """A leader's own hand on its record: claims it once, rewrites it whole at each change, removes it at a clean exit.
+    """A leader's own access to its record.
+
+    It claims the record once, rewrites it whole at each change, and removes it at a clean exit.
 
     Args:
         state_dir: the daemon's state directory.
@@ -208,12 +217,18 @@ class RecordFile:
 
     @property
     def links_dir(self) -> Path:
-        """A directory of this leader's own for links to the files of a checkpoint while it is loaded."""
+        """Directory for links to the files of a checkpoint while it is loaded.
+
+        It is this leader's own.
+        """
         return self._path.with_suffix(_LINKS)
 
     @property
     def scratch_dir(self) -> Path:
-        """A directory of this leader's own for whatever its engine writes; removed with the record."""
+        """Directory for whatever this leader's engine writes.
+
+        It is this leader's own, and removed with the record.
+        """
         return self._path.with_suffix(_SCRATCH)
 
     @property
@@ -230,7 +245,10 @@ class RecordFile:
         generation: int | None = None,
         endpoints: tuple[Endpoint, ...] | None = None,
     ) -> None:
-        """Write a new phase, and what else is given; ``address`` is an endpoint where no endpoints are given."""
+        """Write a new phase, and what else is given.
+
+        ``address`` is an endpoint where no endpoints are given.
+        """
         old = self._record
         if endpoints is None and address is not None:
             endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, address),)
@@ -283,7 +301,7 @@ def read_record(path: Path) -> WorkerRecord | None:
 
 
 def read_records(state_dir: Path) -> tuple[WorkerRecord, ...]:
-    """Return every readable record of a state directory, in the order of the worker ids."""
+    """Return every readable record of a state directory, ordered by worker id."""
     paths = sorted(records_dir(state_dir).glob("*.json"))
     return tuple(record for path in paths if (record := read_record(path)) is not None)
 

@@ -1,4 +1,7 @@
-"""How a leader stands, as a value that both ends share; unset is not zero: flags say which of its counters mean anything."""
+"""The report of a leader about itself, as a value that both ends share.
+
+Unset is not zero: flags say which of its counters mean anything.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from echoplaned.core.calibration import MemoryUsage
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
@@ -17,10 +21,10 @@ class CounterFlags:
     """What an engine counts and tells.
 
     Attributes:
-        counts_arrivals: ``arrivals`` and ``in_flight`` mean something.
-        counts_errors: ``ok`` and both kinds of error mean something.
-        has_histograms: latencies are counted.
-        has_traces: what requests said is told.
+        counts_arrivals: whether ``arrivals`` and ``in_flight`` mean something.
+        counts_errors: whether ``ok`` and both kinds of error mean something.
+        has_histograms: whether latencies are counted.
+        has_traces: whether the leader sends traces of requests.
     """
 
     counts_arrivals: bool = False
@@ -35,7 +39,9 @@ FLAGS_OF_CONTRACT_1 = CounterFlags(counts_arrivals=True, counts_errors=True, has
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Running totals of requests; they only grow, but for ``in_flight``, and begin at 0 with the process.
+    """Running totals of a leader's requests.
+
+    They only grow, but for ``in_flight`` and ``queued``, and begin at 0 with the process.
 
     Attributes:
         ok: requests that were answered well.
@@ -63,9 +69,9 @@ class Memory:
     """Memory of an engine's processes, in bytes.
 
     Attributes:
-        rss_bytes: resident now.
-        rss_anon_bytes: of it, anonymous.
-        rss_file_bytes: of it, mapped from files.
+        rss_bytes: resident bytes now.
+        rss_anon_bytes: anonymous part of the resident bytes.
+        rss_file_bytes: part of the resident bytes that is mapped from files.
         peak_rss_bytes: largest resident memory since the load began; once it serves, since then.
         standby_anon_bytes: anonymous memory on standby, before the load; 0 where there was no standby.
         standby_file_bytes: memory mapped from files on standby; 0 where there was no standby.
@@ -91,7 +97,10 @@ class Memory:
         return max(0, anonymous + self.rss_file_bytes - self.standby_file_bytes)
 
     def usage(self, engine_version: str, cpu_isa: str) -> MemoryUsage | None:
-        """Return the peaks above standby and what they speak of; None until the engine serves."""
+        """Return the memory peaks above standby and the batch that they belong to.
+
+        None until the engine serves.
+        """
         if not self.load_peak_rss_bytes:
             return None
         standby_bytes = self.standby_anon_bytes + self.standby_file_bytes
@@ -111,8 +120,8 @@ class StartProgress:
     """How far a start is.
 
     Attributes:
-        step: what it does now, in a few words for people.
-        count: grows with every step and every sign of life.
+        step: what the start does now, in a few words for people.
+        count: number that grows with every step and every sign of life.
     """
 
     step: str = ""
@@ -124,13 +133,13 @@ class Report:
     """How a leader stands.
 
     Attributes:
-        phase: how far it has come.
-        counters: its requests, as far as the flags say.
-        flags: what it counts and tells.
+        phase: phase that the leader has come to.
+        counters: counters of its requests, as far as the flags say.
+        flags: flags that say what it counts and tells.
         idle_s: seconds since a request arrived that was no probe of the daemon; None: none has.
         progress: steps of the model computed so far.
         step_expected_s: seconds that the step under way is expected to take; 0: none is, or it cannot tell.
-        memory: of the engine's processes.
+        memory: memory of the engine's processes.
         failure: why it FAILED, in one sentence; empty: it did not.
         draining: whether it was marked as draining.
         instance: name of the instance; empty on standby.
@@ -141,7 +150,8 @@ class Report:
         histograms: latencies, one entry a measure.
         start: how far a start is; None: it cannot tell.
         cpu_isa: the instruction set that its matrix library uses; empty: it does not say.
-        figures: what the engine says of itself; None: nothing.
+        figures: numbers that the engine says of itself; None: none.
+        tokens: tokens that the engine counted; None: it counts none.
     """
 
     phase: WorkerPhase
@@ -162,6 +172,7 @@ class Report:
     start: StartProgress | None = None
     cpu_isa: str = ""
     figures: EngineFigures | None = None
+    tokens: TokenCounts | None = None
 
     @property
     def usage(self) -> MemoryUsage | None:
@@ -170,5 +181,8 @@ class Report:
 
 
 def _read_isa(name: str) -> CpuIsa | None:
-    """Return an instruction set; None where none is told, or one that this release does not know."""
+    """Return an instruction set by its name.
+
+    None where none is told, or one that this release does not know.
+    """
     return CpuIsa(name) if name in set(CpuIsa) and name != CpuIsa.UNKNOWN else None

@@ -1,4 +1,7 @@
-"""Reports to messages and back; total in both directions, and what a foreign end sends is checked where it enters."""
+"""Converts reports to messages and back.
+
+Total in both directions; what a foreign end sends is checked where it enters.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.core.text import escape, escape_lines
+from echoplaned.core.token_counts import TokenCounts
 from echoplaned.worker_contract.record import WorkerPhase
 from echoplaned.worker_contract.report import FLAGS_OF_CONTRACT_1, CounterFlags, Counters, Memory, Report, StartProgress
 from echoplaned.worker_contract.version import FIRST_CONTRACT
@@ -69,6 +73,9 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         message.histograms.add(
             measure=_MEASURES[one.measure], bounds_s=one.bounds_s, counts=one.counts, sum_s=one.sum_s
         )
+    if report.tokens is not None:
+        # Also where both are 0: that it is there says that they are counted.
+        message.tokens.CopyFrom(_write_tokens(report.tokens))
     if report.start is not None:
         message.start.step, message.start.count = report.start.step, report.start.count
     return message
@@ -109,7 +116,16 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
         start=_read_start(message.start) if message.HasField("start") else None,
         cpu_isa=message.cpu_isa[:MAX_NAME],
         figures=_read_figures(message.engine_figures) if message.HasField("engine_figures") else None,
+        tokens=_read_tokens(message.tokens) if message.HasField("tokens") else None,
     )
+
+
+def _write_tokens(tokens: TokenCounts) -> worker_pb2.TokenCounts:
+    return worker_pb2.TokenCounts(prompt_count=tokens.prompt, generated_count=tokens.generated)
+
+
+def _read_tokens(message: worker_pb2.TokenCounts) -> TokenCounts:
+    return TokenCounts(clamp_count(message.prompt_count), clamp_count(message.generated_count))
 
 
 def _read_figures(message: worker_pb2.EngineFigures) -> EngineFigures:
@@ -136,7 +152,10 @@ def _write_memory(memory: Memory) -> worker_pb2.WorkerMemory:
 
 
 def _read_expected(seconds: float) -> float:
-    """Return what a step is expected to take; what is no time, or no sensible one, is not known."""
+    """Return the seconds that a step is expected to take; 0: not known.
+
+    What is no time, or no sensible one, is not known.
+    """
     return seconds if 0.0 <= seconds <= _MAX_STEP_S else 0.0
 
 
@@ -171,7 +190,10 @@ def _read_histograms(message: worker_pb2.WorkerReport) -> tuple[Histogram, ...]:
 
 
 def _read_histogram(message: worker_pb2.LatencyHistogram) -> Histogram | None:
-    """Return a histogram; None where it is of a later release, or its numbers make none."""
+    """Return a histogram of a report.
+
+    None where it is of a later release, or its numbers make none.
+    """
     if len(message.counts) > MAX_BUCKETS or len(message.bounds_s) > MAX_BUCKETS:
         return None
     measure = _MEASURED.get(message.measure)

@@ -1,4 +1,6 @@
-"""A leader's process from its port to its end, so that a leader is written in few lines.
+"""Runs a leader's process from its port to its end.
+
+So a leader is written in few lines.
 
 ``lead`` parses the command line that the daemon gives, claims the record, binds the port, serves control and whatever else the leader
 adds, and ends in order: new calls refused, calls in flight given their grace, the record removed.
@@ -38,7 +40,6 @@ class LeaderServer:
         record_file: its record.
         on_stop: called once when the end has begun, before calls in flight get their grace.
         interceptors: see every call before its handler does.
-        max_streams: calls of one connection that are under way at most, further ones wait in the client; None: no bound.
     """
 
     def __init__(
@@ -47,19 +48,20 @@ class LeaderServer:
         record_file: RecordFile,
         on_stop: Callable[[], None] | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
-        max_streams: int | None = None,
     ) -> None:
         self._leader = leader
         self._record_file = record_file
         self._on_stop = on_stop
         self._orders: asyncio.Queue[StopOrder] = asyncio.Queue()
         self._control = ControlService(leader, self._orders.put_nowait, record_file.record.control_key)
-        streams = () if max_streams is None else (("grpc.max_concurrent_streams", max_streams),)
-        self.server = grpc.aio.server(options=(*SERVER_OPTIONS, *streams), interceptors=interceptors)
+        self.server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self._control, self.server)
 
     async def start(self, listen: str, endpoints: Sequence[Endpoint] = ()) -> str:
-        """Bind and serve; write the address, and further endpoints, to the record; return ``host:port``."""
+        """Bind the port and serve; return the address, ``host:port``.
+
+        The address, and further endpoints, are written to the record.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._orders.put_nowait, StopOrder(SIGTERM_GRACE_S))
@@ -77,7 +79,10 @@ class LeaderServer:
         return await self._orders.get()
 
     async def stop(self, order: StopOrder) -> None:
-        """Refuse new calls, give those in flight their grace, fail the rest; the process ends even where gRPC does not return."""
+        """Refuse new calls, give those in flight their grace, and fail the rest.
+
+        The process ends even where gRPC does not return.
+        """
         watchdog = threading.Timer(order.grace_s + HARD_STOP_MARGIN_S, self._exit_now)
         watchdog.daemon = True
         watchdog.start()
@@ -96,12 +101,17 @@ class StandbyLeader(Leader, Protocol):
     """A leader that needs no warming up."""
 
     async def open(self, server: grpc.aio.Server) -> tuple[Endpoint, ...]:
-        """Add what clients call to the server, the inference service, and return where else clients may call."""
+        """Add the services that clients call to the server.
+
+        The inference service is among them. Returns where else clients may call.
+        """
         ...
 
 
 def lead(kind: str, make: Callable[[RecordFile], StandbyLeader], description: str) -> int:
-    """Run a leader that stands by as soon as it listens; return its exit code: 0 stopped as told, 2 bad arguments, 3 the id is taken.
+    """Run a leader that is on standby as soon as it listens; return its exit code.
+
+    0: stopped as told. 2: bad arguments. 3: the id is taken.
 
     Args:
         kind: the kind of engine that it leads.

@@ -1,4 +1,7 @@
-"""The control service of a leader: load, report, trace, drain, end; what a leader does behind it is its own."""
+"""The control service of a leader: load, report, trace, drain, end.
+
+What a leader does behind it is its own.
+"""
 
 # ruff: noqa: N802 - the methods have the names of the service
 from __future__ import annotations
@@ -67,7 +70,9 @@ class Leader(Protocol):
         ...
 
     async def load(self, order: LoadOrder) -> Loaded:
-        """Load the one model of this process and return when it answers; the same order again has the same result.
+        """Load the one model of this process and return when it answers.
+
+        The same order again has the same result.
 
         Raises:
             WrongPhaseError: it is not on standby, or has another order.
@@ -90,14 +95,16 @@ class StopOrder:
     """End the process.
 
     Attributes:
-        grace_s: what calls in flight get, in seconds.
+        grace_s: time that calls in flight get to end, seconds.
     """
 
     grace_s: float
 
 
 class ControlService(worker_pb2_grpc.WorkerServiceServicer):
-    """The daemon's side of a leader: every call must carry the key of the leader's record.
+    """Service by which the daemon controls a leader.
+
+    Every call must carry the key of the leader's record.
 
     Args:
         leader: what leads the engine.
@@ -136,7 +143,10 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
     async def WatchTraces(
         self, request: worker_pb2.WatchTracesRequest, context: Context
     ) -> AsyncIterator[worker_pb2.TraceBatch]:
-        """Send what requests said, as long as somebody listens; begin, or cease, to keep it."""
+        """Stream the traces of requests, as long as somebody listens.
+
+        The fraction that is asked for begins, or at 0 ends, the tracing.
+        """
         await self._check_caller(context)
         traces = self._leader.traces
         if traces is None:

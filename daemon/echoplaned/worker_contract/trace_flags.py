@@ -1,4 +1,7 @@
-"""What happened to a request that was traced; the bits are those of ``worker.proto``."""
+"""What happened to a request that was traced.
+
+The bits are those of ``worker.proto``.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from echoplaned.runtime.faults import contain
 from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.publisher import Connection, Publisher
 from echoplaned.xds.requests import BadRequestError, parse, read_delta, read_node, read_sotw
+from echoplaned.xds.resources import Resource
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
 
@@ -35,9 +36,11 @@ Context = grpc.aio.ServicerContext[object, bytes]
 
 @dataclass(frozen=True, slots=True)
 class AdsOptions:
-    """``first_request_timeout_s``: a stream that has not said who it is by then is ended.
+    """Time limits of the aggregated discovery service.
 
-    ``expire_interval_s``: how often silent subscribers are looked for.
+    Attributes:
+        first_request_timeout_s: seconds after which a stream that has not said who it is is ended.
+        expire_interval_s: seconds between two looks for silent subscribers.
     """
 
     first_request_timeout_s: float = 30.0
@@ -62,11 +65,26 @@ class _Complaint:
 
 
 class AdsService:
-    """Serves the publisher's snapshots. ``run`` must run beside the server; ``close`` ends every stream."""
+    """Serves the publisher's snapshots over ADS.
+
+    ``run`` must run beside the server; ``close`` ends every stream.
+
+    Args:
+        publisher: holds what is served.
+        options: times.
+        budgets: what the peers share.
+        door: the gateway's listener; with it, every stream of this service is the gateway's own.
+    """
 
     def __init__(
-        self, publisher: Publisher, options: AdsOptions | None = None, budgets: XdsBudgets | None = None
+        self,
+        publisher: Publisher,
+        options: AdsOptions | None = None,
+        budgets: XdsBudgets | None = None,
+        *,
+        door: Resource | None = None,
     ) -> None:
+        self._door = door
         self._publisher = publisher
         self._options = options or AdsOptions()
         self._budgets = budgets or XdsBudgets()
@@ -75,7 +93,10 @@ class AdsService:
         self._waiting: set[asyncio.Event] = set()
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
-        """Return the handler to add to a server: ``server.add_generic_rpc_handlers((ads.handler(),))``."""
+        """Return the handler to add to a server.
+
+        It is added by ``server.add_generic_rpc_handlers((ads.handler(),))``.
+        """
         methods = {
             # No deserializer: gRPC answers bytes that are no message with UNKNOWN and a traceback in the log.
             "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(self._state_of_the_world),
@@ -92,13 +113,19 @@ class AdsService:
                 self._complained = False
 
     def _expire_failed(self, error: BaseException) -> None:
-        """Say once that subscribers cannot be looked through; it is tried again, and ends nothing else."""
+        """Log once that subscribers cannot be looked through.
+
+        It is tried again, and ends nothing else.
+        """
         if not self._complained:
             log.error("xds.expire_failed", exc_info=error)
         self._complained = True
 
     def close(self) -> None:
-        """End every stream with UNAVAILABLE, so that a stopping server need not wait. Clients keep what they have."""
+        """End every stream with UNAVAILABLE.
+
+        So a stopping server need not wait. Clients keep what they have.
+        """
         self._closing = True
         for due in self._waiting:
             due.set()
@@ -128,7 +155,7 @@ class AdsService:
             return
         try:
             message = parse(cast(bytes, first), protocol.from_bytes)
-            node = read_node(message.node, context.peer())
+            node = read_node(message.node, context.peer(), self._door)
         except BadRequestError as problem:
             await _end(context, _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem)))
         due = asyncio.Event()
@@ -138,6 +165,7 @@ class AdsService:
         self._waiting.add(due)
         try:
             while not reader.done() and not self._closing:
+                # Cleared before the responses are taken: what becomes due during a write sets it again, and no wake-up is lost.
                 due.clear()
                 for response in connection.responses():
                     await context.write(response)
@@ -184,7 +212,10 @@ class _Subscriber:
 
 
 async def _read(context: Context, protocol: _Protocol, subscriber: _Subscriber, first: object) -> _Complaint | None:
-    """Take requests in until the client has no more; return what was wrong with the last, or None."""
+    """Take requests in until the client has no more.
+
+    Returns what was wrong with the last one, or None.
+    """
     message = first
     while True:
         try:
@@ -202,7 +233,10 @@ async def _read(context: Context, protocol: _Protocol, subscriber: _Subscriber, 
 
 
 async def _end(context: Context, complaint: _Complaint) -> NoReturn:
-    """End a stream for what its client did: one line, since whoever sends garbage sends more of it."""
+    """End a stream for what its client did.
+
+    That is one line of the log, since whoever sends garbage sends more of it.
+    """
     log.info("xds.stream_refused", peer=context.peer(), code=complaint.code.name, problem=complaint.text)
     await context.abort(complaint.code, complaint.text)
     raise AssertionError("abort always raises")  # for the type checker: the stub says that it returns

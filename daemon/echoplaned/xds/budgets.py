@@ -1,4 +1,4 @@
-"""What the peers of ADS and LRS share."""
+"""The budgets that the peers of ADS and LRS share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from echoplaned.core.budgets import Budget
 
 
 class XdsBudgets:
-    """What the peers share of ADS and LRS.
+    """The budgets that the peers of ADS and LRS share.
 
     Args:
         streams: of each of the two.

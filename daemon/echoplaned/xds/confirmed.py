@@ -1,4 +1,6 @@
-"""Which clients have traffic: requests that they reported, and that the workers saw arrive.
+"""Which clients have traffic that the workers confirm.
+
+It is requests that the clients reported, and that the workers saw arrive.
 
 A subscriber that refuses its routes can take everybody's update back, so its word counts only where it has something to lose: requests
 in the last ``WINDOW_S``. It says so itself, in its load reports; what makes it believable is bookkeeping, as for the gates. All
@@ -51,7 +53,9 @@ class _Recent:
 
 
 class ConfirmedRequests:
-    """Says which clients have confirmed requests. Use it from the loop's thread only.
+    """Says which clients have confirmed requests.
+
+    Use it from the loop's thread only.
 
     Args:
         claims: running totals of the load reports.
@@ -72,7 +76,10 @@ class ConfirmedRequests:
         self.sample()
 
     def sample(self) -> None:
-        """Take a sample of the totals, where the last one is old enough, and forget those that nobody asks for any more."""
+        """Take a sample of the totals, where the last one is old enough.
+
+        Samples that nobody asks for any more are dropped.
+        """
         now_s = self._clock()
         if self._samples and now_s - self._samples[-1].time_s < SAMPLE_S:
             return
@@ -125,7 +132,9 @@ class ConfirmedRequests:
         )
 
     def _begin(self, first: _Sample) -> _Sample | None:
-        """Return the sample after which reports are of requests that came after the first one.
+        """Return the sample from which on reports count.
+
+        Reports after it are of requests that came after the first sample.
 
         After a time without reports, in which no sample was taken, that is the last one before it.
         """
@@ -157,7 +166,10 @@ class ConfirmedRequests:
         return True
 
     def _unreported(self, model: str, now_s: float, counted: Mapping[VersionKey, RequestCounts]) -> int:
-        """Return how many requests may have arrived that no honest client has reported yet."""
+        """Return how many requests may be unreported by honest clients.
+
+        These are requests that may have arrived and that no honest client has reported yet.
+        """
         then = next((each for each in reversed(self._samples) if now_s - each.time_s >= UNREPORTED_S), self._samples[0])
         in_flight = sum(max(0, counts.in_flight) for version, counts in counted.items() if version.model == model)
         return self._arrived(model, then, counted) + in_flight

@@ -1,4 +1,6 @@
-"""The load reporting service: every client's own counts, once a second, folded by version.
+"""The load reporting service: every client's counts, once a second.
+
+They are each client's own, and are added up by version.
 
 What a count means differs: gRPC clients count any status but OK as an error, a caller's mistakes and cancellations
 included; Envoy counts what maps to HTTP 5xx. A pick that failed is counted by nobody, an interval without requests is
@@ -66,7 +68,10 @@ class LoadReportService:
         self._streams = 0
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
-        """Return the handler to add to a server: ``server.add_generic_rpc_handlers((lrs.handler(),))``."""
+        """Return the handler to add to a server.
+
+        It is added by ``server.add_generic_rpc_handlers((lrs.handler(),))``.
+        """
         methods = {
             "StreamLoadStats": grpc.stream_stream_rpc_method_handler(
                 self._stream_load_stats,  # no deserializer: as in ``ads``
@@ -158,7 +163,9 @@ async def _end(context: Context, code: grpc.StatusCode, text: str) -> None:
 
 
 def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
-    """Yield one report for each version of ours that had requests: those of its clusters added up, and of their localities.
+    """Yield one report for each version of ours that had requests.
+
+    It has the counts of the version's clusters added up, and of their localities.
 
     A version whose engines speak OpenAI's API has two clusters. One report for both, since the next one takes the place of what is
     under way in it.

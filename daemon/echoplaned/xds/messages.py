@@ -1,4 +1,7 @@
-"""Protobuf messages of xDS as gRPC clients and Envoy both take them; nothing else of the daemon builds any."""
+"""Protobuf messages of xDS as gRPC clients and Envoy both take them.
+
+Nothing else of the daemon builds any.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def pack_any(message: Message) -> any_pb2.Any:
 
 
 def connection_manager(route_config: str) -> hcm_pb2.HttpConnectionManager:
-    """Return a connection manager that takes its routes from ADS. The router must be its last filter."""
+    """Return a connection manager that takes its routes from ADS.
+
+    The router must be its last filter.
+    """
     return hcm_pb2.HttpConnectionManager(
         stat_prefix="echoplane",
         rds=hcm_pb2.Rds(config_source=ads_source(), route_config_name=route_config),
@@ -67,13 +73,19 @@ def connection_manager(route_config: str) -> hcm_pb2.HttpConnectionManager:
 
 
 def routed_clusters(routes: ModelRoutes) -> tuple[ClusterView, ...]:
-    """Return the clusters that a model's route names, by version. One of weight 0 is left out: gRPC would drop it."""
+    """Return the clusters that a model's route names, by version.
+
+    One of weight 0 is left out: gRPC would drop it.
+    """
     named = (cluster for cluster in routes.clusters if cluster.routed and cluster.weight_ppm > 0)
     return tuple(sorted(named, key=lambda cluster: cluster.version))
 
 
 def routed_openai(routes: ModelRoutes) -> tuple[ClusterView, ...]:
-    """Return those of the routed clusters whose engines speak OpenAI's API: the rest could only answer an error."""
+    """Return the routed clusters whose engines speak OpenAI's API.
+
+    The rest could only answer an error.
+    """
     return tuple(cluster for cluster in routed_clusters(routes) if cluster.openai is not None)
 
 
@@ -83,7 +95,7 @@ def weighted_action(model: str, clusters: Iterable[ClusterView]) -> route_compon
 
 
 def openai_action(model: str, clusters: Iterable[ClusterView]) -> route_components_pb2.RouteAction:
-    """Return the action that spreads requests over a model's clusters for OpenAI's API.
+    """Return the action that spreads OpenAI requests over a model's clusters.
 
     What an engine may have begun is never repeated. A connection that it closed while the request was on its way is tried again.
     """
@@ -94,7 +106,10 @@ def openai_action(model: str, clusters: Iterable[ClusterView]) -> route_componen
 
 
 def _weighted(weights: Iterable[tuple[str, int]]) -> route_components_pb2.RouteAction:
-    """Return an action by weight. No route timeout: answers may be streams."""
+    """Return an action that spreads requests by weight.
+
+    It has no route timeout: answers may be streams.
+    """
     clusters = [
         route_components_pb2.WeightedCluster.ClusterWeight(name=name, weight=wrappers_pb2.UInt32Value(value=ppm))
         for name, ppm in weights
@@ -106,7 +121,10 @@ def _weighted(weights: Iterable[tuple[str, int]]) -> route_components_pb2.RouteA
 
 
 def listener(name: str) -> listener_pb2.Listener:
-    """Return the listener that a gRPC client dials by name; its routes carry the same name."""
+    """Return the listener that a gRPC client dials by name.
+
+    Its routes carry the same name.
+    """
     return listener_pb2.Listener(
         name=name, api_listener=api_listener_pb2.ApiListener(api_listener=pack_any(connection_manager(name)))
     )
@@ -142,7 +160,10 @@ def openai_cluster(name: str) -> cluster_pb2.Cluster:
 
 
 def _cluster(name: str, protocol: http_protocol_options_pb2.HttpProtocolOptions) -> cluster_pb2.Cluster:
-    """Return a cluster whose endpoints come by EDS and whose load is reported to this server."""
+    """Return a cluster with the settings that all kinds share.
+
+    Its endpoints come by EDS, and its load is reported to this server.
+    """
     unlimited = wrappers_pb2.UInt32Value(value=MAX_CONCURRENT)
     return cluster_pb2.Cluster(
         name=name,
@@ -164,7 +185,10 @@ def _cluster(name: str, protocol: http_protocol_options_pb2.HttpProtocolOptions)
 
 
 def assignment(name: str, endpoints: Iterable[RouteEndpoint]) -> endpoint_pb2.ClusterLoadAssignment:
-    """Return a cluster's endpoints in one locality; gRPC clients want it named and of non-zero weight."""
+    """Return a cluster's endpoints in one locality.
+
+    gRPC clients want the locality named and of non-zero weight.
+    """
     members = [_lb_endpoint(each) for each in sorted(endpoints, key=lambda each: each.address)]
     localities = [
         endpoint_components_pb2.LocalityLbEndpoints(

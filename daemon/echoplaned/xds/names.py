@@ -10,7 +10,13 @@ from typing import Final
 from echoplaned.core.names import ResourceKind, parse, version_name
 
 GATEWAY = "echoplane-gateway"
-"""Name of the gateway's listener and of its route configuration, which holds every model."""
+"""Name of the gateway's listener and of the route configuration that others' Envoys ask for, which holds every model."""
+
+DOOR_ROUTES = "echoplane-door"
+"""Name of the route configuration of the gateway that the daemon runs itself; nobody else is served it."""
+
+TABLES: Final = (GATEWAY, DOOR_ROUTES)
+"""Route configurations that hold every model."""
 
 
 MAX_NAME_LENGTH: Final = 255
@@ -23,7 +29,10 @@ _ANY: Final = re.compile(r"[!-~]+")
 
 
 class ResourceType(StrEnum):
-    """The four resource types, by type URL, in the order in which changes must be pushed: make before break.
+    """The resource types of xDS, by type URL.
+
+    They are in the order in which changes must be pushed: make before break. ``EXTENSION`` is what may change of the gateway's filters
+    while its listener stays (ECDS); nobody but the gateway that the daemon runs itself is served any.
 
     See https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#eventual-consistency-considerations
     """
@@ -31,11 +40,16 @@ class ResourceType(StrEnum):
     CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
     ENDPOINT = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+    # Before the routes: a key may call a model by a new alias by the time that it leads anywhere.
+    EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
     ROUTE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
     @property
     def complete(self) -> bool:
-        """Whether a state-of-the-world response must hold every subscribed resource: what it leaves out is deleted."""
+        """Whether a state-of-the-world response must be complete.
+
+        It then must hold every subscribed resource: what it leaves out is deleted.
+        """
         return self in (ResourceType.CLUSTER, ResourceType.LISTENER)
 
 
@@ -45,25 +59,41 @@ RESOURCE_TYPES: dict[str, ResourceType] = {str(each): each for each in ResourceT
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What ``models/MODEL`` (``version`` is empty) or ``models/MODEL/versions/VERSION`` speaks of."""
+    """The model or version that a resource's name speaks of.
+
+    The names are ``models/MODEL`` and ``models/MODEL/versions/VERSION``.
+
+    Attributes:
+        model: name of the model.
+        version: id of the version; empty for the model itself.
+    """
 
     model: str
     version: str = ""
 
 
 def openai_name(model: str, version: str) -> str:
-    """Return the name of a version's cluster for OpenAI's API, and of that cluster's endpoints."""
+    """Return the name of a version's cluster for OpenAI's API.
+
+    That cluster's endpoints have the same name.
+    """
     return f"{version_name(model, version)}{_OPENAI}"
 
 
 def parse_cluster(name: str) -> Target | None:
-    """Return the version that a cluster of either kind belongs to; None for anything else."""
+    """Return the version that a cluster belongs to; None for anything else.
+
+    The cluster may be of either kind: for gRPC or for OpenAI's API.
+    """
     found = parse_name(name.removesuffix(_OPENAI))
     return found if found is not None and found.version else None
 
 
 def parse_name(name: str) -> Target | None:
-    """Read the name of a model's or a version's resources; None for anything else: it can never be published."""
+    """Read the name of a model's or a version's resources.
+
+    None for anything else: it can never be published.
+    """
     found = parse(name)
     if found is None or found.kind not in {ResourceKind.MODEL, ResourceKind.VERSION}:
         return None
@@ -71,5 +101,8 @@ def parse_name(name: str) -> Target | None:
 
 
 def is_name(name: str) -> bool:
-    """Return whether this may be a resource's name, ours or another's: visible ASCII, and not endless."""
+    """Return whether this may be a resource's name, ours or another's.
+
+    Such a name is visible ASCII, and at most ``MAX_NAME_LENGTH`` characters long.
+    """
     return len(name) <= MAX_NAME_LENGTH and _ANY.fullmatch(name) is not None

@@ -1,4 +1,7 @@
-"""What the traffic part tells the rest of the daemon: calls, made on the loop that published, never from a thread."""
+"""What the xDS side reports to the rest of the daemon.
+
+It reports by calls, made on the loop that published, never from a thread.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,16 @@ NOBODY = Caller("")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal that a rollout must heed. ``names``: of the refused resources that changed after the routes that the node had.
+    """A subscriber's refusal of routes that a rollout must heed.
 
-    ``epoch``: the newest, which still holds what was refused. ``caller``: the node, as far as it can be told from others.
+    Attributes:
+        model: the model whose routes were refused.
+        epoch: the newest epoch of its routes, which still holds what was refused.
+        node: id of the client's node.
+        type_url: type URL of the refused response.
+        detail: the client's reason, escaped.
+        names: names of the refused resources that changed after the routes that the node had.
+        caller: the client, as far as it can be told from others; empty where that is not known.
     """
 
     model: str
@@ -34,9 +44,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """A response that was refused in any other way. ``names``: its resources that the node did not have before.
+    """A refused response from which nothing follows for a rollout.
 
-    ``models``: whose routes these resources hold.
+    Attributes:
+        node: id of the client's node.
+        type_url: type URL of the refused response.
+        detail: the client's reason, escaped.
+        names: names of its resources that the node did not have before; all where it had every one.
+        models: models whose routes these resources hold.
     """
 
     node: str
@@ -64,37 +79,59 @@ class LoadReport:
 
 
 class XdsObserver(Protocol):
-    """Receives what clients say. Every method must return at once and must not publish from within the call."""
+    """Receives what clients say over xDS.
+
+    Every method must return at once and must not publish from within the call.
+    """
 
     def routes_acknowledged(
         self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
     ) -> None:
-        """Every subscriber of the model that is not stale has the routes of this epoch, the newest one.
+        """Every subscriber that is not stale has the model's newest routes.
 
-        Called once an epoch, and again when the same epoch is published again. ``stale``: nodes that were left out.
+        Called once an epoch, and again when the same epoch is published again.
+
+        Args:
+            model: name of the model.
+            epoch: the epoch of these routes, the newest one.
+            acknowledged: how many subscribers have them.
+            subscribers: how many subscribers there are.
+            stale: ids of the nodes that were left out.
         """
         ...
 
     def routes_progress(
         self, model: str, epoch: int, acknowledged: int, subscribers: int, stale: tuple[str, ...]
     ) -> None:
-        """So many subscribers have the newest routes by now; changes in quick succession are told as one."""
+        """The number of subscribers with the newest routes has changed.
+
+        Changes in quick succession are reported as one. The arguments are those of ``routes_acknowledged``.
+        """
         ...
 
     def routes_refused(self, refusal: Refusal) -> None:
-        """A subscriber that had earlier routes of the model refused a response with what came after them."""
+        """A subscriber that had earlier routes refused newer ones.
+
+        It refused a response with what came after the routes of the model that it had.
+        """
         ...
 
     def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
-        """These refusals stand, of subscribers without traffic, and no other subscriber of the model has any; empty: none does."""
+        """Subscribers without traffic refuse the routes, and nobody has any.
+
+        These refusals stand, and no other subscriber of the model has traffic; empty: none stands any more.
+        """
         ...
 
     def subscriber_left_out(self, refusal: Refusal) -> None:
-        """A subscriber without traffic refused what others, who have some, accepted or did not answer yet: it is left out."""
+        """A subscriber without traffic is left out, as it refused the routes.
+
+        It refused what others, who have some traffic, accepted or did not answer yet.
+        """
         ...
 
     def nack_recorded(self, nack: Nack) -> None:
-        """A response was refused in any other way; nothing follows from it."""
+        """A response was refused in a way from which nothing follows."""
         ...
 
     def subscribers_changed(self, model: str, count: int) -> None:
@@ -112,7 +149,14 @@ class XdsObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TypeStats:
-    """Counts of one resource type since the daemon started."""
+    """Counts of one resource type since the daemon started.
+
+    Attributes:
+        type: the resource type.
+        pushes: responses that were sent, from 0.
+        acks: responses that were accepted, from 0.
+        nacks: responses that were refused, from 0.
+    """
 
     type: ResourceType
     pushes: int
@@ -122,7 +166,13 @@ class TypeStats:
 
 @dataclass(frozen=True, slots=True)
 class XdsStats:
-    """Counts for metrics. ``streams_open``: ADS streams now; ``streams_opened``: since the daemon started."""
+    """Counts of ADS for metrics.
+
+    Attributes:
+        streams_open: ADS streams that are open now.
+        streams_opened: ADS streams that were opened since the daemon started.
+        by_type: counts of each resource type, in the order of ``ResourceType``.
+    """
 
     streams_open: int
     streams_opened: int
@@ -131,7 +181,16 @@ class XdsStats:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberView:
-    """One ADS stream as diagnostics show it. ``refusals``: type URL and detail of what it refuses at present."""
+    """One ADS stream as diagnostics show it.
+
+    Attributes:
+        node: id of the client's node.
+        agent: the client's ``user_agent_name``; may be empty.
+        delta: whether the stream speaks the delta protocol, rather than state of the world.
+        models: names of the models whose routes it follows, sorted.
+        stale: whether it is stale for any model.
+        refusals: type URL and detail of what it refuses at present.
+    """
 
     node: str
     agent: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 KEEPALIVE_INTERVAL_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 10_000
 MIN_CLIENT_PING_INTERVAL_MS = 10_000
@@ -9,8 +12,27 @@ MAX_PENDING_REQUESTS = 10_000
 MAX_PENDING_REQUESTS_HARD = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class DoorFrame:
+    """What the routes of the daemon's own gateway hold beside its models.
+
+    Attributes:
+        rest_paths: where the daemon's own REST paths begin.
+        cors_origins: origins of web pages that may call models; ``*``: every one; empty: none.
+    """
+
+    rest_paths: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+
+
+BARE_FRAME: Final = DoorFrame()
+"""Nothing but models."""
+
+
 def server_options() -> list[tuple[str, int]]:
-    """Return the options that an xDS server needs, for ``grpc.aio.server(options=...)``.
+    """Return the gRPC server options that an xDS server needs.
+
+    They are for ``grpc.aio.server(options=...)``.
 
     - No port sharing: with it, a second daemon on the same port would start, and each would get half of the clients.
     - Keepalive both ways, so that a half-open client is gone within 40 s and stops counting as a subscriber.

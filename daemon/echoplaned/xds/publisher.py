@@ -1,4 +1,7 @@
-"""The one place that publishes: holds the snapshot, wakes the streams, reports what the clients made of it."""
+"""The one place that publishes snapshots to ADS streams.
+
+It holds the snapshot, wakes the streams, and reports what the clients made of it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from echoplaned.core.routes_view import ModelRoutes
+from echoplaned.ports.door_clients import NOBODY, DoorClients
 from echoplaned.ports.traffic import Busy, Caller
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Refusal, SubscriberView, TypeStats, XdsObserver, XdsStats
+from echoplaned.xds.options import BARE_FRAME, DoorFrame
 from echoplaned.xds.resources import ModelResources
 from echoplaned.xds.snapshot import EMPTY, Snapshot
 from echoplaned.xds.stream import ReplyKind, Stream, StreamNode, StreamReply
@@ -29,7 +35,7 @@ FindBusy = Callable[[str, Collection[Caller]], Busy]
 
 
 def everybody(_model: str, callers: Collection[Caller]) -> Busy:
-    """Take everybody for busy: each refusal counts."""
+    """Take every subscriber for one with traffic: each refusal counts."""
     return Busy(frozenset(callers))
 
 
@@ -42,7 +48,9 @@ class Connection:
         self._publisher = publisher
 
     def receive(self, request: SotwRequest | DeltaRequest) -> None:
-        """Take a request in. The kind of request must be the stream's.
+        """Take a request in.
+
+        The kind of request must be the stream's.
 
         Raises:
             TypeError: a delta request on a state-of-the-world stream, or the other way round.
@@ -55,7 +63,10 @@ class Connection:
         return self.stream.name_count
 
     def max_name_count(self, request: SotwRequest | DeltaRequest) -> int:
-        """Return how many names it is subscribed to at most once a request is taken in; of the other protocol: as many as now."""
+        """Return to how many names a request can subscribe the client at most.
+
+        That is once the request is taken in; for one of the other protocol it is as many as now.
+        """
         match self.stream, request:
             case SotwStream(), SotwRequest():
                 return self.stream.max_name_count(request)
@@ -73,7 +84,10 @@ class Connection:
 
 
 class Publisher:
-    """Holds what is served. Belongs to one event loop; none of its methods may be called from another thread."""
+    """Holds the snapshot that is served to all ADS streams.
+
+    Belongs to one event loop; none of its methods may be called from another thread.
+    """
 
     def __init__(
         self,
@@ -82,6 +96,7 @@ class Publisher:
         *,
         ack_timeout_s: float = ACK_TIMEOUT_S,
         busy: FindBusy = everybody,
+        frame: DoorFrame = BARE_FRAME,
     ) -> None:
         self._busy = busy
         self._held: dict[str, tuple[Refusal, ...]] = {}
@@ -89,7 +104,7 @@ class Publisher:
         self._observer = observer
         self._clock = clock
         self._tracker = Tracker(ack_timeout_s)
-        self._snapshot = EMPTY
+        self._snapshot = snapshots.with_clients(replace(EMPTY, frame=frame), NOBODY)
         self._encoder = Encoder()
         self._connections: dict[Connection, None] = {}
         self._opened = asyncio.Event()
@@ -121,7 +136,9 @@ class Publisher:
         await self._opened.wait()
 
     def publish(self, routes: Mapping[str, ModelRoutes]) -> None:
-        """Publish the complete state: every model's routes. A model that is left out is deleted, without a report.
+        """Publish the complete state: every model's routes.
+
+        A model that is left out is deleted, without a report.
 
         Raises:
             RuntimeError: the publisher was not opened.
@@ -139,7 +156,9 @@ class Publisher:
         self._tell()
 
     def publish_model(self, routes: ModelRoutes, ack_timeout_s: float | None = None) -> None:
-        """Publish one model's complete routes; the others stay. No clusters: its listener goes.
+        """Publish one model's complete routes; the others stay.
+
+        Without clusters the model's listener goes.
 
         Args:
             routes: the model's.
@@ -160,7 +179,9 @@ class Publisher:
         self._tell()
 
     def remove_model(self, model: str) -> None:
-        """Forget a model. Publish it without clusters first where its deletion must be acknowledged.
+        """Remove a model from what is served.
+
+        Publish it without clusters first where its deletion must be acknowledged.
 
         Raises:
             RuntimeError: the publisher was not opened.
@@ -169,8 +190,15 @@ class Publisher:
         if model in self._snapshot.models:
             self.publish({each.routes.model: each.routes for each in self._others(model)})
 
+    def publish_clients(self, clients: DoorClients) -> None:
+        """Publish who may call through the gateway; may be called before ``open``."""
+        self._replace(snapshots.with_clients(self._snapshot, clients))
+
     def expire(self) -> None:
-        """Call silent subscribers stale, and tell what progressed. To be called a few times a second."""
+        """Mark silent subscribers as stale, and report progress.
+
+        To be called a few times a second.
+        """
         now_s = self._clock()
         self._tracker.expire(now_s)
         if now_s - self._weighed_s >= WEIGH_EVERY_S:
@@ -180,7 +208,9 @@ class Publisher:
             self._observer.routes_progress(each.model, each.epoch, each.acknowledged, each.subscribers, each.stale)
 
     def attach(self, node: StreamNode, wake: Callable[[], None], *, delta: bool) -> Connection:
-        """Let a stream in. ``wake`` is called when responses may be due.
+        """Let a stream in.
+
+        ``wake`` is called when responses may be due.
 
         Raises:
             RuntimeError: the publisher was not opened.
@@ -242,7 +272,10 @@ class Publisher:
         return tuple(self._view(each.stream) for each in self._connections)
 
     def route_only_clients(self, model: str) -> frozenset[Caller]:
-        """Return the clients of which every stream follows the model's routes and names none of its versions' targets."""
+        """Return the clients whose traffic to a model its routes alone steer.
+
+        Of these every stream follows the model's routes and names none of its versions' targets.
+        """
         route_only_clients, others = set[Caller](), set[Caller]()
         for connection in self._connections:
             stream = connection.stream
@@ -310,14 +343,14 @@ class Publisher:
             busy = self._busy(model, self._tracker.callers(model))
             heeded = [each for each in refusals if each.caller in busy.callers]
             for each in heeded:
-                self._tracker.settle(each, stale=False)
+                self._tracker.withdraw_refusal(each, stale=False)
                 self._observer.routes_refused(each)
             idle = [each for each in refusals if each.caller not in busy.callers]
             if not busy.callers and not busy.others:
                 held[model] = tuple(idle)
                 continue
             for each in idle:
-                self._tracker.settle(each, stale=True)
+                self._tracker.withdraw_refusal(each, stale=True)
                 self._observer.subscriber_left_out(each)
         for model in self._held.keys() | held.keys():
             if self._held.get(model, ()) != held.get(model, ()):

@@ -1,4 +1,4 @@
-"""What subscribers refused of their routes lately: bounded, for those who ask why."""
+"""A bounded log of the refusals of routes, for those who ask why."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ MAX_REFUSAL_CHARACTERS = 500
 
 
 class RefusalLog:
-    """The latest refusals. What a client says is cut to a bounded length."""
+    """The latest refusals, a bounded number of them.
+
+    What a client says is cut to a bounded length.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, str, frozenset[str], bool], RecordedRefusal] = {}
 
     def record(self, refusal: RecordedRefusal) -> None:
-        """Take one in, or count it again; beyond the bounds the oldest of its node goes, then the oldest of all."""
+        """Record a refusal, or count it again.
+
+        Beyond the bounds the oldest of its node goes, then the oldest of all.
+        """
         refusal = replace(
             refusal,
             node=refusal.node[:MAX_NODE_CHARACTERS],

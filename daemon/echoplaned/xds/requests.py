@@ -14,11 +14,9 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError, Message
 
 from echoplaned.core.text import escape, is_clean
-from echoplaned.xds.gateway import METADATA_KEY, GatewayAddress
 from echoplaned.xds.names import MAX_NAME_LENGTH, RESOURCE_TYPES, is_name
 from echoplaned.xds.observer import MAX_NODE_CHARACTERS
-from echoplaned.xds.resources import Resource, build_gateway_listener
-from echoplaned.xds.snapshot import is_ip_port
+from echoplaned.xds.resources import Resource
 from echoplaned.xds.stream import StreamNode
 from echoplaned.xds.stream_delta import DeltaRequest
 from echoplaned.xds.stream_sotw import SotwRequest
@@ -63,17 +61,25 @@ def read_node_id(node: base_pb2.Node, peer: str) -> str:
     return node.id[:MAX_NODE_CHARACTERS] or peer
 
 
-def read_node(node: base_pb2.Node, peer: str) -> StreamNode:
+def read_node(node: base_pb2.Node, peer: str, door: Resource | None = None) -> StreamNode:
     """Read who a stream's first request says it is.
 
+    What it says decides nothing that is not for everybody.
+
+
+    Args:
+        node: what the request says.
+        peer: address of the connection's other end.
+        door: the gateway's listener, on a socket that nobody but the gateway can open.
+
     Raises:
-        BadRequestError: its id or agent could not be shown, or a gateway asks for an address that is none.
+        BadRequestError: its id or agent could not be shown.
     """
     agent, identity = node.user_agent_name[:MAX_NODE_CHARACTERS], read_node_id(node, peer)
     if not is_clean(agent):
         raise BadRequestError("user_agent_name holds control characters, or marks that hide or turn text round")
-    listener = _asked_listener(node)
-    return StreamNode(identity, agent, api_listeners=agent != ENVOY_AGENT, listener=listener, peer=peer)
+    takes_api_listeners = agent != ENVOY_AGENT and door is None
+    return StreamNode(identity, agent, api_listeners=takes_api_listeners, listener=door, peer=peer)
 
 
 def read_sotw(message: discovery_pb2.DiscoveryRequest) -> SotwRequest | None:
@@ -124,13 +130,3 @@ def _names(names: Collection[str]) -> tuple[str, ...]:
 
 def _detail(message: str) -> str:
     return escape(message[:MAX_DETAIL_LENGTH]) or "refused without a reason"
-
-
-def _asked_listener(node: base_pb2.Node) -> Resource | None:
-    if METADATA_KEY not in node.metadata.fields:
-        return None
-    asked = node.metadata.fields[METADATA_KEY].struct_value.fields
-    address, port = asked["address"].string_value, asked["port"].number_value
-    if not is_ip_port(f"{address}:{port:.0f}"):
-        raise BadRequestError(f"{METADATA_KEY} in the node's metadata must hold an IP address and a port")
-    return build_gateway_listener(GatewayAddress(address, int(port)))

@@ -15,12 +15,19 @@ from hashlib import blake2b
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.xds import gateway, messages
-from echoplaned.xds.names import GATEWAY, ResourceType, openai_name
+from echoplaned.xds.door import routes as door
+from echoplaned.xds.names import DOOR_ROUTES, GATEWAY, ResourceType, openai_name
+from echoplaned.xds.options import BARE_FRAME, DoorFrame
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One model's share of a resource: its content's digest, and the epoch of the model that brought this content."""
+    """One model's share of a resource.
+
+    Attributes:
+        digest: digest of the share's content.
+        epoch: the epoch of the model that brought this content.
+    """
 
     digest: str
     epoch: int
@@ -30,8 +37,13 @@ class Part:
 class Resource:
     """One serialised resource; compared by identity, or by name and version.
 
-    ``clusters``: the clusters that a route configuration names, else empty. ``parts``: by model. ``payload`` is empty
-    where a client brought a version that is not served any more: nothing but its name and version is known.
+    Attributes:
+        type: the resource type.
+        name: name of the resource.
+        version: digest of the content, or what the client brought.
+        payload: the serialised message; empty for a version that only the client knows, of which nothing but name and version is known.
+        clusters: names of the clusters that a route configuration routes to; else empty.
+        parts: each model's share of it, by the model's name.
     """
 
     type: ResourceType
@@ -62,6 +74,8 @@ class ModelResources:
         entry: its entry in the gateway's route table; empty where no cluster is routed.
         part: that entry's digest and epoch.
         openai_clusters: the clusters for OpenAI's API that the entry names.
+        door_entry: its entry in the table of the gateway that the daemon runs.
+        door_part: that entry's digest and epoch.
     """
 
     routes: ModelRoutes
@@ -69,6 +83,8 @@ class ModelResources:
     entry: bytes
     part: Part
     openai_clusters: tuple[str, ...] = ()
+    door_entry: bytes = b""
+    door_part: Part = Part("", 0)
 
 
 def digest(content: bytes) -> str:
@@ -77,7 +93,10 @@ def digest(content: bytes) -> str:
 
 
 def build_model(routes: ModelRoutes, previous: ModelResources | None = None) -> ModelResources:
-    """Build a model's resources; what did not change since ``previous`` stays the same object, with its epoch."""
+    """Build a model's resources from its routes.
+
+    What did not change since ``previous`` stays the same object, with its epoch.
+    """
     known = {(each.type, each.name): each for each in previous.resources} if previous else {}
     built: list[Resource] = []
     for draft in _unversioned_resources(routes):
@@ -89,27 +108,40 @@ def build_model(routes: ModelRoutes, previous: ModelResources | None = None) -> 
             continue
         part = Part(version, routes.epoch)
         built.append(Resource(draft.type, draft.name, version, payload, draft.clusters, {routes.model: part}))
-    entry = gateway.model_entry(routes)
-    part = Part(digest(entry), routes.epoch)
-    if previous is not None and previous.part.digest == part.digest:
-        part = previous.part
+    entry, door_entry = gateway.model_entry(routes), door.door_entry(routes)
+    part = _part_of(entry, routes, previous.part if previous else None)
+    door_part = _part_of(door_entry, routes, previous.door_part if previous else None)
     openai = tuple(openai_name(routes.model, each.version) for each in messages.routed_openai(routes))
-    return ModelResources(routes, tuple(built), entry, part, openai)
+    return ModelResources(routes, tuple(built), entry, part, openai, door_entry, door_part)
+
+
+def _part_of(entry: bytes, routes: ModelRoutes, previous: Part | None) -> Part:
+    """Return what an entry is compared by; the same object where nothing changed."""
+    part = Part(digest(entry), routes.epoch)
+    return previous if previous is not None and previous.digest == part.digest else part
 
 
 def build_gateway(models: Iterable[ModelResources]) -> Resource:
     """Build the gateway's route table from every model's entry, in order of name."""
     routed = sorted((each for each in models if each.entry), key=lambda each: each.routes.model)
     payload = messages.serialise(gateway.route_table(each.entry for each in routed))
-    clusters = tuple(name for each in routed for name in (*_named(each.routes), *each.openai_clusters))
     parts = {each.routes.model: each.part for each in routed}
-    return Resource(ResourceType.ROUTE, GATEWAY, digest(payload), payload, clusters, parts)
+    return Resource(ResourceType.ROUTE, GATEWAY, digest(payload), payload, _named_by_tables(routed), parts)
 
 
-def build_gateway_listener(asked: gateway.GatewayAddress) -> Resource:
-    """Build the listener that one gateway asked for."""
-    payload = messages.serialise(gateway.gateway_listener(asked))
-    return Resource(ResourceType.LISTENER, GATEWAY, digest(payload), payload, (), {})
+def build_door(models: Iterable[ModelResources], frame: DoorFrame = BARE_FRAME) -> Resource:
+    """Build the daemon's own gateway's route table from every model's entry.
+
+    The entries are in order of name.
+    """
+    routed = sorted((each for each in models if each.door_entry), key=lambda each: each.routes.model)
+    payload = door.door_table((each.door_entry for each in routed), frame)
+    parts = {each.routes.model: each.door_part for each in routed}
+    return Resource(ResourceType.ROUTE, DOOR_ROUTES, digest(payload), payload, _named_by_tables(routed), parts)
+
+
+def _named_by_tables(routed: Iterable[ModelResources]) -> tuple[str, ...]:
+    return tuple(name for each in routed for name in (*_named(each.routes), *each.openai_clusters))
 
 
 @dataclass(frozen=True, slots=True)

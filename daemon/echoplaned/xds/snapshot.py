@@ -1,18 +1,25 @@
-"""The immutable snapshot: every resource that is served, checked as a whole before anybody sees it."""
+"""The immutable snapshot of every resource that is served.
+
+It is checked as a whole before anybody sees it.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from types import MappingProxyType
 
 from echoplaned.core.names import model_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.state import WEIGHT_TOTAL_PPM
+from echoplaned.ports.door_clients import NOBODY, DoorClients
+from echoplaned.xds.door.clients import build_extensions
 from echoplaned.xds.messages import SOCKET_SCHEME, routed_clusters
-from echoplaned.xds.names import GATEWAY, ResourceType
-from echoplaned.xds.resources import ModelResources, Resource, build_gateway, build_model, digest
+from echoplaned.xds.names import DOOR_ROUTES, GATEWAY, ResourceType
+from echoplaned.xds.options import BARE_FRAME, DoorFrame
+from echoplaned.xds.resources import ModelResources, Resource, build_door, build_gateway, build_model, digest
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _SEGMENT = re.compile(r"[^/\s*]+")
@@ -28,17 +35,33 @@ class SnapshotInconsistentError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Everything that is served at one moment. Made by ``build`` only, which checks it."""
+    """Everything that is served at one moment.
+
+    Made by ``build`` and ``with_model`` only, which check it.
+
+    Attributes:
+        models: resources of each model, by its name.
+        by_type: every resource, by type and name; it has all types.
+        frame: what the routes of the gateway that the daemon runs hold beside its models.
+        clients: who may call through that gateway.
+        aliases: of the models that a client is restricted to.
+    """
 
     models: Mapping[str, ModelResources]
     by_type: Mapping[ResourceType, Mapping[str, Resource]]
+    frame: DoorFrame = BARE_FRAME
+    clients: DoorClients = NOBODY
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def get(self, kind: ResourceType, name: str) -> Resource | None:
         """Return a resource, or None."""
         return self.by_type[kind].get(name)
 
     def route_of(self, model: str) -> Resource | None:
-        """Return the model's own route configuration; None where the model has no listener."""
+        """Return the model's own route configuration.
+
+        None where the model has no listener.
+        """
         return self.by_type[ResourceType.ROUTE].get(model_name(model))
 
     def epoch_of(self, model: str) -> int | None:
@@ -47,7 +70,10 @@ class Snapshot:
         return found.routes.epoch if found else None
 
     def version(self) -> str:
-        """Return a digest of all resources' names and versions: equal content, equal version, in any process."""
+        """Return a digest of all resources' names and versions.
+
+        Equal content has an equal version, in any process.
+        """
         lines = (f"{each.type} {each.name} {each.version}" for each in self)
         return digest("\n".join(sorted(lines)).encode())
 
@@ -58,7 +84,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotDiff:
-    """Names whose resource is new, different or gone, by type."""
+    """The difference between two snapshots; false where there is none.
+
+    Attributes:
+        changed: names whose resource is new, different or gone, by type.
+    """
 
     changed: Mapping[ResourceType, frozenset[str]]
 
@@ -71,7 +101,9 @@ EMPTY = Snapshot({}, {kind: {} for kind in ResourceType})
 
 
 def build(routes: Mapping[str, ModelRoutes], previous: Snapshot = EMPTY) -> Snapshot:
-    """Build the snapshot of these models; what did not change since ``previous`` is taken over as it is.
+    """Build the snapshot of these models.
+
+    What did not change since ``previous`` is taken over as it is.
 
     Raises:
         SnapshotInconsistentError: the routes contradict themselves, or are no xDS.
@@ -98,6 +130,14 @@ def with_model(previous: Snapshot, routes: ModelRoutes) -> Snapshot:
     return _checked({**previous.models, routes.model: built}, previous)
 
 
+def with_clients(previous: Snapshot, clients: DoorClients) -> Snapshot:
+    """Build the snapshot in which others may call through the gateway."""
+    aliases = _scoped_aliases(previous.models, clients)
+    extensions = build_extensions(clients, aliases, previous.frame.rest_paths)
+    by_type = {**previous.by_type, ResourceType.EXTENSION: extensions}
+    return replace(previous, by_type=by_type, clients=clients, aliases=aliases)
+
+
 def diff(old: Snapshot, new: Snapshot) -> SnapshotDiff:
     """Return the names that changed between two snapshots."""
     changed: dict[ResourceType, frozenset[str]] = {}
@@ -110,7 +150,10 @@ def diff(old: Snapshot, new: Snapshot) -> SnapshotDiff:
 
 
 def is_ip_port(address: str) -> bool:
-    """Return whether an address is ``IP:port``; names are not resolved by xDS clients. IPv6 in brackets."""
+    """Return whether an address is ``IP:port``, IPv6 in brackets.
+
+    Names are not resolved by xDS clients.
+    """
     host, _, port = address.rpartition(":")
     try:
         ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
@@ -188,13 +231,25 @@ def _checked(models: Mapping[str, ModelResources], previous: Snapshot) -> Snapsh
             if each.name in by_type[each.type]:
                 raise SnapshotInconsistentError(f"two resources are called {each.name}")
             by_type[each.type][each.name] = each
-    table = build_gateway(models.values())
-    before = previous.get(ResourceType.ROUTE, GATEWAY)
-    # The same object where nothing changed, parts included: an epoch without a change of the table is no new part.
-    by_type[ResourceType.ROUTE][GATEWAY] = before if before and before.version == table.version else table
-    snapshot = Snapshot(models, by_type)
+    tables = build_gateway(models.values()), build_door(models.values(), previous.frame)
+    for name, table in zip((GATEWAY, DOOR_ROUTES), tables, strict=True):
+        before = previous.get(ResourceType.ROUTE, name)
+        # The same object where nothing changed, parts included: an epoch without a change of the table is no new part.
+        by_type[ResourceType.ROUTE][name] = before if before and before.version == table.version else table
+    aliases = _scoped_aliases(models, previous.clients)
+    by_type[ResourceType.EXTENSION] = (
+        dict(previous.by_type[ResourceType.EXTENSION])
+        if aliases == previous.aliases
+        else build_extensions(previous.clients, aliases, previous.frame.rest_paths)
+    )
+    snapshot = Snapshot(models, by_type, previous.frame, previous.clients, aliases)
     check(snapshot)
     return snapshot
+
+
+def _scoped_aliases(models: Mapping[str, ModelResources], clients: DoorClients) -> dict[str, tuple[str, ...]]:
+    scoped = {model for each in clients.clients for model in each.models}
+    return {name: models[name].routes.aliases for name in sorted(scoped & models.keys()) if models[name].routes.aliases}
 
 
 def _version(resource: Resource | None) -> str | None:

@@ -1,4 +1,6 @@
-"""One ADS stream: what is due on it, in which order, and what it has. State of the world and delta share this part.
+"""One ADS stream: what is due on it, in which order, and what it has.
+
+State of the world and delta share this part.
 
 No gRPC here and no clock: requests come in as values, pushes go out as values. The protocol's wording of requests is in
 ``stream_sotw`` and ``stream_delta``.
@@ -15,7 +17,7 @@ from typing import ClassVar
 
 from echoplaned.core.names import model_name, version_name
 from echoplaned.ports.traffic import Caller
-from echoplaned.xds.names import GATEWAY, ResourceType, parse_name
+from echoplaned.xds.names import DOOR_ROUTES, TABLES, ResourceType, parse_name
 from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
@@ -23,7 +25,7 @@ from echoplaned.xds.subscriptions import Push, Subscription
 
 
 class ReplyKind(Enum):
-    """What a request was."""
+    """What a client's request did: subscribe, accept, refuse, or nothing."""
 
     SUBSCRIBED = auto()
     ACKNOWLEDGED = auto()
@@ -33,10 +35,15 @@ class ReplyKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StreamReply:
-    """What came of a request.
+    """What came of a client's request.
 
-    ``push``: the one that it answers. ``before``: what the client had acknowledged of the push's names until then.
-    ``names_changed``: the client subscribed to other names than before.
+    Attributes:
+        answer: whether it acknowledged, refused, only subscribed, or was stale.
+        type: the resource type that it was about.
+        names_changed: whether the client subscribed to other names than before.
+        push: the push that it answers; None: it answers none.
+        before: what the client had acknowledged of the push's names until then; None: it answers none.
+        detail: the client's reason for refusing; empty unless it refused.
     """
 
     answer: ReplyKind
@@ -49,9 +56,14 @@ class StreamReply:
 
 @dataclass(frozen=True, slots=True)
 class StreamNode:
-    """Who is at the other end. ``api_listeners``: takes the listeners that gRPC clients dial; Envoy does not.
+    """The client at the other end of a stream.
 
-    ``listener``: a listener of its own that it asked for. ``peer``: address of its connection's other end.
+    Attributes:
+        id: id of its node, or its peer's address where it gave none.
+        agent: its ``user_agent_name``; may be empty.
+        api_listeners: whether it takes the listeners that gRPC clients dial; Envoy does not.
+        listener: the front door's, for the gateway that the daemon runs itself; with it goes that gateway's route table.
+        peer: address of its connection's other end.
     """
 
     id: str
@@ -62,7 +74,7 @@ class StreamNode:
 
     @property
     def caller(self) -> Caller:
-        """Who that is, as far as it can be told."""
+        """The client's identity, as far as it can be told from others."""
         return Caller(self.id[:MAX_NODE_CHARACTERS], self.peer)
 
 
@@ -97,7 +109,10 @@ class Stream(ABC):
         return False
 
     def pushes(self) -> list[Push]:
-        """Take what is due now, in the order in which it must be sent: one push a type at most, none behind another."""
+        """Take what is due now, in the order in which it must be sent.
+
+        It is one push a type at most, and none for a type with one in flight.
+        """
         taken: list[Push] = []
         for subscription in self._in_order:
             if not subscription.may_push:
@@ -121,7 +136,12 @@ class Stream(ABC):
         if kind is ResourceType.LISTENER:
             own = self.node.listener
             return own if own is not None and own.name == name else (found if self.node.api_listeners else None)
-        if found is None and kind is not ResourceType.ROUTE:
+        if kind is ResourceType.ROUTE:
+            return found if self._is_allowed(name) else None
+        if kind is ResourceType.EXTENSION:
+            # Callers' keys are in there: for the one peer that has a socket of its own, whatever others ask for.
+            return found if self.node.listener is not None else None
+        if found is None:
             subscription = self.subscriptions[kind]
             if (self.retains_named and name in subscription.names) or self._still_routed(name):
                 self._retains = True
@@ -129,7 +149,9 @@ class Stream(ABC):
         return found
 
     def has_routes(self, model: str) -> bool:
-        """Return whether the client has the snapshot's routes of a model, as far as it subscribed to it.
+        """Return whether the client has the snapshot's routes of a model.
+
+        That is as far as it subscribed to the model.
 
         It has them when it accepted the route configuration and, of every cluster that the route names, the cluster and
         its endpoints; a gateway's route names those for OpenAI's API too. It has accepted that a model is gone when it
@@ -140,13 +162,13 @@ class Stream(ABC):
             return self._accepted_absence(model)
         name = model_name(model)
         routes = self.subscriptions[ResourceType.ROUTE]
-        by_gateway = routes.wants(GATEWAY)
+        tables = self._tables()
         by_name = name in routes.names or name in self.subscriptions[ResourceType.LISTENER].names
         if by_name and not self._accepted(wanted):
             return False
-        if by_gateway and not self._accepted_entry(model):
+        if not all(self._accepted_entry(table, model) for table in tables):
             return False
-        openai = self.snapshot.models[model].openai_clusters if by_gateway else ()
+        openai = self.snapshot.models[model].openai_clusters if tables else ()
         return self._accepted_clusters((*wanted.clusters, *openai))
 
     def models(self, published: Collection[str]) -> set[str]:
@@ -185,7 +207,16 @@ class Stream(ABC):
     @property
     def is_gateway(self) -> bool:
         """Whether the client follows every model by the gateway's route table."""
-        return self.subscriptions[ResourceType.ROUTE].wants(GATEWAY)
+        return bool(self._tables())
+
+    def _tables(self) -> list[str]:
+        """Return the tables of every model that the client asked for."""
+        return [
+            name for name in TABLES if self._is_allowed(name) and self.subscriptions[ResourceType.ROUTE].wants(name)
+        ]
+
+    def _is_allowed(self, table: str) -> bool:
+        return table != DOOR_ROUTES or self.node.listener is not None
 
     @abstractmethod
     def _due(self, subscription: Subscription) -> Push | None:
@@ -208,7 +239,9 @@ class Stream(ABC):
         return names
 
     def _is_held(self, resource: Resource | None) -> bool:
-        """Return whether a route must wait, because a cluster that it brings is still on its way to this client.
+        """Return whether a route must wait for one of its clusters.
+
+        It waits because a cluster that it brings is still on its way to this client.
 
         Only clusters that the client subscribed to already: a gRPC client asks for a cluster after the route named it.
         """
@@ -222,14 +255,19 @@ class Stream(ABC):
         return False
 
     def _release(self) -> None:
-        """Look again at the clusters that were kept for the sake of a route: the client's routes have changed."""
+        """Look again at the clusters that were kept for the sake of a route.
+
+        To be called where the client's routes have changed.
+        """
         if self._retains:
             self._retains = False
             for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
                 self.subscriptions[kind].dirty = True
 
     def _refused(self, subscription: Subscription, but: AbstractSet[str]) -> dict[str, Resource | None]:
-        """Return what is served of the names that were refused, but for these: it goes along with the next change.
+        """Return what is served of the names that were refused, but for these.
+
+        It goes along with the next change.
 
         By itself it is never sent again, or the two sides would go round in a circle.
         """
@@ -243,7 +281,9 @@ class Stream(ABC):
         return str(self._nonces)
 
     def _send_endpoints_again(self, push: Push) -> None:
-        """Forget the endpoints of changed clusters: Envoy warms a changed cluster until it is sent its endpoints.
+        """Mark the endpoints of changed clusters to be sent again.
+
+        Envoy warms a changed cluster until it is sent its endpoints.
 
         https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#resource-warming
         """
@@ -273,13 +313,13 @@ class Stream(ABC):
                     return False
         return True
 
-    def _accepted_entry(self, model: str) -> bool:
-        table = self.snapshot.get(ResourceType.ROUTE, GATEWAY)
+    def _accepted_entry(self, name: str, model: str) -> bool:
+        table = self.find_served(ResourceType.ROUTE, name)
         routes = self.subscriptions[ResourceType.ROUTE]
-        held = routes.acknowledged.get(GATEWAY)
+        held = routes.acknowledged.get(name)
         if table is None or held is None:
             return False
-        if GATEWAY in routes.uncertain and _part(routes.sent.get(GATEWAY), model) != _part(held, model):
+        if name in routes.uncertain and _part(routes.sent.get(name), model) != _part(held, model):
             return False
         return _part(held, model) == _part(table, model)
 
@@ -288,8 +328,8 @@ class Stream(ABC):
         listeners = self.subscriptions[ResourceType.LISTENER]
         if name in listeners.names and not listeners.is_absence_accepted(name):
             return False
-        held = self.subscriptions[ResourceType.ROUTE].acknowledged.get(GATEWAY)
-        return held is None or model not in held.parts
+        held = (self.subscriptions[ResourceType.ROUTE].acknowledged.get(table) for table in TABLES)
+        return all(each is None or model not in each.parts for each in held)
 
 
 def _part(table: Resource | None, model: str) -> str | None:

@@ -1,4 +1,6 @@
-"""Delta: requests change the subscription, responses hold what changed and name what is gone.
+"""The delta protocol of ADS, as a stream.
+
+Requests change the subscription, responses hold what changed and name what is gone.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds
 """
@@ -18,7 +20,13 @@ from echoplaned.xds.subscriptions import Push, Subscription
 class DeltaRequest:
     """One DeltaDiscoveryRequest.
 
-    ``error``: the detail of a NACK, else None. ``known``: versions by name that the client brings along.
+    Attributes:
+        type: the resource type.
+        subscribe: names that the client asks for from now on.
+        unsubscribe: names that it asks for no more.
+        known: versions by name that the client brings along from an earlier stream; counted with the first request alone.
+        nonce: nonce of the response that it answers; empty: it answers none.
+        error: the detail of a NACK; None: it refuses nothing.
     """
 
     type: ResourceType
@@ -35,11 +43,14 @@ class DeltaStream(Stream):
     retains_named = False
 
     def max_name_count(self, request: DeltaRequest) -> int:
-        """Return how many names it is subscribed to at most once a request is taken in."""
+        """Return to how many names a request can subscribe the client at most."""
         return self.name_count + len(request.subscribe)
 
     def receive(self, request: DeltaRequest) -> StreamReply:
-        """Take a request in. A stale nonce acknowledges nothing, but its changes of the subscription still count."""
+        """Take a request in.
+
+        A stale nonce acknowledges nothing, but its changes of the subscription still count.
+        """
         subscription = self.subscriptions[request.type]
         first = not subscription.requested
         if first or not request.nonce or request.subscribe or request.unsubscribe:
@@ -75,7 +86,9 @@ class DeltaStream(Stream):
         return brought
 
     def _due(self, subscription: Subscription) -> Push | None:
-        """What changed, and what is gone: also a name that was asked for and is not there.
+        """Return what changed and what is gone, or None if nothing did.
+
+        A name that was asked for and is not there counts as gone.
 
         A first wildcard is answered, be it empty.
         """

@@ -1,4 +1,6 @@
-"""State of the world: every request names all it wants, a response of listeners or clusters holds all there is.
+"""The state-of-the-world protocol of ADS, as a stream.
+
+Every request names all it wants, a response of listeners or clusters holds all there is.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#basic-protocol-overview
 """
@@ -15,9 +17,15 @@ from echoplaned.xds.subscriptions import Push, Subscription
 
 @dataclass(frozen=True, slots=True)
 class SotwRequest:
-    """One DiscoveryRequest. ``error``: the detail of a NACK, else None.
+    """One DiscoveryRequest, without its version.
 
-    The version is not here: a client may raise it even where it refuses, so the error alone says NACK.
+    A client may raise the version even where it refuses, so the error alone says NACK.
+
+    Attributes:
+        type: the resource type.
+        names: every name that the client asks for; empty: all listeners or clusters, while it has never named one.
+        nonce: nonce of the response that it answers; empty: it was sent before any response was seen.
+        error: the detail of a NACK; None: it refuses nothing.
     """
 
     type: ResourceType
@@ -33,7 +41,10 @@ class SotwStream(Stream):
     # gRPC drops a cluster by itself, when the last request that was routed to it is through.
 
     def max_name_count(self, request: SotwRequest) -> int:
-        """Return how many names it is subscribed to at most once a request is taken in; the stream's own lists them all."""
+        """Return to how many names a request can subscribe the client at most.
+
+        A request lists all names of its type, so it takes the place of those before.
+        """
         return self.name_count - len(self.subscriptions[request.type].names) + len(request.names)
 
     def receive(self, request: SotwRequest) -> StreamReply:
@@ -66,7 +77,10 @@ class SotwStream(Stream):
         return self._partial(subscription)
 
     def _complete(self, subscription: Subscription) -> Push | None:
-        """Everything that is subscribed, if any of it changed. The first request is always answered, be it empty."""
+        """Return everything that is subscribed, if any of it changed.
+
+        The first request for everything is always answered, be it empty.
+        """
         knowledge: dict[str, Resource | None] = {
             name: self.find_served(subscription.type, name) for name in self._targets(subscription)
         }
@@ -78,7 +92,10 @@ class SotwStream(Stream):
         return Push(subscription.type, self._next_nonce(), resources, (), knowledge)
 
     def _partial(self, subscription: Subscription) -> Push | None:
-        """Only what changed, and what was refused: what is left out stays as it is. Absence cannot be told."""
+        """Return only what changed, and what was refused.
+
+        What is left out stays as it is. Absence cannot be expressed.
+        """
         changed: dict[str, Resource] = {}
         for name in self._targets(subscription):
             resource = self.find_served(subscription.type, name)

@@ -1,4 +1,6 @@
-"""What one stream subscribed to of one type, what it was sent, and what it acknowledged.
+"""One stream's subscription to one resource type.
+
+It knows what was subscribed, what was sent, and what was acknowledged.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#how-the-client-specifies-what-resources-to-return
 """
@@ -18,8 +20,12 @@ WILDCARD = "*"
 class Push:
     """One response of one type.
 
-    ``resources``: what it carries. ``removed``: names it says are gone (delta; a complete state-of-the-world response
-    says it by leaving them out). ``knowledge``: what a client that accepts it knows of every name it speaks of.
+    Attributes:
+        type: the resource type.
+        nonce: the response's nonce, which counts the stream's pushes.
+        resources: the resources that it carries.
+        removed: names that it says are gone; empty in state of the world, where a complete response says it by leaving them out.
+        knowledge: what a client that accepts it knows of every name it speaks of; None for a name that is gone.
     """
 
     type: ResourceType
@@ -31,12 +37,26 @@ class Push:
 
 @dataclass(slots=True)
 class Subscription:
-    """One type of one stream. None as a resource means: the client was told that there is none.
+    """One type of one stream: what it wants, was sent and has accepted.
 
-    ``sent`` is what the client would know had it accepted everything; a refused resource stays in it, and that parks it
-    until the snapshot holds something else. ``acknowledged`` is what it did accept. ``uncertain``: names whose change
-    was sent and not accepted; of a refused response a client may have taken the valid part. At most one push is in
-    flight. ``dirty``: something may be due; what is not dirty need not be looked at.
+    None as a resource means: the client was told that there is none. At most one push is in flight.
+
+    Attributes:
+        type: the resource type.
+        names: names that the client asked for, without the wildcard.
+        listed: names as the last state-of-the-world request listed them, the wildcard included; empty in delta.
+        wildcard: whether the client wants all resources of the type.
+        ever_named: whether a state-of-the-world request has named anything; from then on an empty list does not mean all.
+        answered: whether anything was pushed yet.
+        requested: whether any request came yet.
+        sent: what the client would know had it accepted everything; a refused resource stays in it, and that parks it until the
+            snapshot holds something else.
+        acknowledged: what the client did accept, by name.
+        uncertain: names whose change was sent and not accepted; of a refused response a client may have taken the valid part.
+        dirty: whether something may be due; what is not dirty need not be looked at.
+        in_flight: the push that is not answered yet; None: there is none.
+        last_nonce: nonce of the newest push; empty before the first one.
+        refusal: the client's reason where it refused the newest push that it answered; else empty.
     """
 
     type: ResourceType
@@ -55,7 +75,9 @@ class Subscription:
     refusal: str = ""
 
     def replace_names(self, names: tuple[str, ...]) -> bool:
-        """Take over the complete list of a state-of-the-world request; return whether anything changed.
+        """Take over the complete list of names of a state-of-the-world request.
+
+        Returns whether anything changed.
 
         An empty list means everything only while the stream has never named a resource of the type.
         """
@@ -117,7 +139,10 @@ class Subscription:
         return sent.version != resource.version
 
     def holds(self, name: str) -> bool:
-        """Return whether the client has the name in some version, and was not told since that it is gone."""
+        """Return whether the client has the name in some version.
+
+        It must not have been told since that the name is gone.
+        """
         return self.acknowledged.get(name) is not None and self.sent.get(name) is not None
 
     def is_coming(self, name: str, resource: Resource | None) -> bool:
@@ -134,7 +159,10 @@ class Subscription:
         return same and resource.name not in self.uncertain
 
     def is_absence_accepted(self, name: str) -> bool:
-        """Return whether the client is known to hold nothing under a name that it asked for."""
+        """Return whether the client has accepted that a name is gone.
+
+        It asked for the name, and is known to hold nothing under it.
+        """
         return name in self.acknowledged and self.acknowledged[name] is None and name not in self.uncertain
 
     @property

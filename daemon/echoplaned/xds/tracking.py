@@ -1,4 +1,6 @@
-"""Who has which routes: acknowledged, refused and stale, as the rollout needs to know them.
+"""Which subscriber has which routes, as the rollout needs to know them.
+
+Routes are acknowledged, refused, or stale at a subscriber.
 
 A model's routes are acknowledged when every subscriber has them that is not stale. A subscriber is stale when it has
 been without the newest routes for the acknowledgement's timeout and has accepted nothing of this model meanwhile.
@@ -19,7 +21,15 @@ from echoplaned.xds.stream import Stream, StreamReply
 
 @dataclass(frozen=True, slots=True)
 class AckProgress:
-    """How far the newest routes of a model have come."""
+    """How far the newest routes of a model have come.
+
+    Attributes:
+        model: name of the model.
+        epoch: the epoch of its newest routes.
+        acknowledged: subscribers that have these routes, from 0.
+        subscribers: streams that follow the model, from 0.
+        stale: node ids of those that are stale, sorted.
+    """
 
     model: str
     epoch: int
@@ -32,8 +42,12 @@ class AckProgress:
 class _Follower:
     """One stream that follows one model.
 
-    ``had_epoch``: the newest that it ever had whole. ``waiting_since_s``: None while it has the newest. ``refusal``: of the newest,
-    which it was not rolled back for.
+    Attributes:
+        stream: the stream.
+        had_epoch: the newest epoch that it ever had whole; None: it had none.
+        waiting_since_s: when it began to wait for the newest routes; None while it has them.
+        stale: whether it has waited for too long, and is waited for no more.
+        refusal: its refusal of the newest routes, for which they were not rolled back; None: it refuses nothing.
     """
 
     stream: Stream
@@ -45,10 +59,17 @@ class _Follower:
 
 @dataclass(slots=True)
 class _Track:
-    """One published model. Nothing is kept for others: a stream that named one is found when it is published.
+    """One published model and the streams that follow it.
 
-    ``epoch``: its newest. ``ack_timeout_s``: of its rollout; None: the tracker's own. ``waiting``:
-    followers without the newest routes, stale ones included.
+    Nothing is kept for models that are not published: a stream that named one is found when it is published.
+
+    Attributes:
+        epoch: the newest epoch.
+        ack_timeout_s: the acknowledgement's timeout of its rollout, in seconds; None: the tracker's own.
+        announced: whether the newest routes were reported as acknowledged.
+        followers: every stream that follows the model.
+        waiting: followers without the newest routes, stale ones included.
+        stale: how many of these are stale.
     """
 
     epoch: int
@@ -60,7 +81,10 @@ class _Track:
 
 
 class Tracker:
-    """Follows every stream and model. Collects what happened until ``take`` is called."""
+    """Tracks which stream has which model's routes.
+
+    What happened is collected until the ``take_`` methods hand it out.
+    """
 
     def __init__(self, ack_timeout_s: float) -> None:
         self._ack_timeout_s = ack_timeout_s
@@ -93,7 +117,10 @@ class Tracker:
         self._judge(track, model)
 
     def on_removed(self, model: str) -> None:
-        """Take in that a model is gone without an epoch of its own; nothing is announced for it, and nothing of it is kept."""
+        """Take in that a model is gone without an epoch of its own.
+
+        Nothing is announced for it, and nothing of it is kept.
+        """
         track = self._tracks.pop(model, None)
         if track is not None:
             for stream in track.followers:
@@ -102,7 +129,10 @@ class Tracker:
                 self._counted.add(model)
 
     def on_subscribed(self, stream: Stream, now_s: float) -> None:
-        """Take in that a stream changed its subscriptions: which models it follows, and what it still has of them."""
+        """Take in that a stream changed its subscriptions.
+
+        It may follow other models now, and may have lost some of what it had of them.
+        """
         if stream.is_gateway:
             self._gateways.add(stream)
             models = set(self._tracks)
@@ -143,7 +173,10 @@ class Tracker:
             self._judge(track, model)
 
     def on_refused(self, stream: Stream, reply: StreamReply, snapshot: Snapshot) -> list[Refusal]:
-        """Return what a refused push means for the models that the stream follows; empty: nothing but a record."""
+        """Return the refusals that a refused push means for the followed models.
+
+        Empty: there is nothing to do but to record it.
+        """
         if reply.push is None:
             return []
         names: dict[str, set[str]] = {}
@@ -166,7 +199,10 @@ class Tracker:
         ]
 
     def retain_refusal(self, stream: Stream, refusal: Refusal) -> None:
-        """Note a refusal that rolls nothing back: it stands until the stream has the routes, or others are published."""
+        """Note a refusal that rolls nothing back.
+
+        It stands until the stream has the routes, or others are published.
+        """
         self._tracks[refusal.model].followers[stream].refusal = refusal
 
     def standing_refusals(self) -> dict[str, list[Refusal]]:
@@ -184,8 +220,13 @@ class Tracker:
         track = self._tracks.get(model)
         return [each.node.caller for each in track.followers] if track is not None else []
 
-    def settle(self, refusal: Refusal, *, stale: bool) -> None:
-        """Take a refusal off those that stand; ``stale``: its streams are left out at once, like silent ones."""
+    def withdraw_refusal(self, refusal: Refusal, *, stale: bool) -> None:
+        """Take a refusal off those that stand.
+
+        Args:
+            refusal: one of ``standing_refusals``.
+            stale: whether its streams are left out at once, like silent ones.
+        """
         track = self._tracks[refusal.model]
         for follower in track.waiting.values():
             if follower.refusal is refusal:
@@ -214,7 +255,10 @@ class Tracker:
         return bool(self._acknowledged or self._counted)
 
     def take_acknowledged(self) -> list[AckProgress]:
-        """Take the models whose newest routes have become acknowledged since the last call."""
+        """Take the models whose newest routes have become acknowledged.
+
+        It is those since the last call.
+        """
         models, self._acknowledged = self._acknowledged, {}
         self._progressed -= models.keys()
         return [each for model in models if (each := self.progress(model)) is not None]
@@ -225,12 +269,18 @@ class Tracker:
         return [each for model in sorted(models) if (each := self.progress(model)) is not None]
 
     def take_counts(self) -> list[tuple[str, int]]:
-        """Take the models that gained or lost a subscriber since the last call, with how many there are."""
+        """Take the models that gained or lost a subscriber since the last call.
+
+        Each comes with how many subscribers it has.
+        """
         models, self._counted = self._counted, set()
         return [(model, self.count(model)) for model in sorted(models)]
 
     def progress(self, model: str) -> AckProgress | None:
-        """Return how far a model's newest routes have come; None for a model that is not published."""
+        """Return how far a model's newest routes have come.
+
+        None for a model that is not published.
+        """
         track = self._tracks.get(model)
         if track is None:
             return None
@@ -254,7 +304,10 @@ class Tracker:
     def _is_news(
         self, stream: Stream, model: str, resource: Resource, before: Resource | None, snapshot: Snapshot
     ) -> bool:
-        """Return whether the model's part of a refused resource came after what the follower had, and still stands."""
+        """Return whether a refused resource is new to a stream for a model.
+
+        That is so where the model's part came after what the stream had, and still stands.
+        """
         follower = self._tracks[model].followers[stream]
         part = resource.parts[model]
         current = snapshot.get(resource.type, resource.name)
@@ -303,7 +356,10 @@ class Tracker:
 
 
 def nack(stream: Stream, reply: StreamReply) -> Nack:
-    """Return what a refused push was about: its resources that the client did not have, or all if it had every one."""
+    """Return what a refused push was about.
+
+    These are its resources that the client did not have, or all if it had every one.
+    """
     resources = reply.push.resources if reply.push is not None else ()
     before = reply.before or {}
     news = [each for each in resources if (had := before.get(each.name)) is None or had.version != each.version]
@@ -313,7 +369,10 @@ def nack(stream: Stream, reply: StreamReply) -> Nack:
 
 
 def _changed_models(before: Resource | None, after: Resource | None) -> set[str]:
-    """Return the models whose part differs between what a client had of a name and what it has now."""
+    """Return the models whose share of a resource changed for a client.
+
+    The shares are compared between what it had of a name and what it has now.
+    """
     old = before.parts if before else {}
     new = after.parts if after else {}
     changed = {model for model, part in new.items() if old.get(model) != part}

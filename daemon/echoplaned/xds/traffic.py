@@ -1,4 +1,7 @@
-"""The xDS side as the loop sees it: routes out, acknowledgements, refusals and load reports back."""
+"""The xDS side as the event loop sees it.
+
+Routes go out, acknowledgements, refusals and load reports come back.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ log = structlog.get_logger(__name__)
 
 
 class ClientRequestTotals:
-    """Running totals of the clients' load reports, by version and by client (a ``TrafficSource``).
+    """Running totals of the clients' load reports.
+
+    They are by version and by client (a ``TrafficSource``).
 
     A report does not tell a caller's mistake from a server's; every error counts as the server's here, and the workers' own
     counters tell them apart. ``in_flight`` is the sum over the streams that report at present.
@@ -65,7 +70,10 @@ class ClientRequestTotals:
         self.report_count += 1
 
     def on_ended(self, reporter: Reporter) -> None:
-        """Drop a stream that ended and what is under way on it; what it counted stays in the totals."""
+        """Drop a stream that ended, and the requests under way on it.
+
+        What it counted stays in the totals.
+        """
         for version, clients in self._clients.items():
             last = clients.pop(reporter, None)
             if last is not None:
@@ -91,7 +99,10 @@ class ClientRequestTotals:
 
 
 def _less_in_flight(total: RequestCounts, stream: RequestCounts) -> RequestCounts:
-    """Return a total without what one stream has under way; a total at its bound may have counted less of it."""
+    """Return a total without what one stream has under way.
+
+    A total at its bound may have counted less of it.
+    """
     return replace(total, in_flight=clamp_count(total.in_flight - stream.in_flight))
 
 
@@ -125,13 +136,21 @@ class Traffic:
         self._held: dict[str, tuple[Refusal, ...]] = {}
 
     def connect(self, publisher: Publisher, confirmed: ConfirmedRequests | None = None) -> None:
-        """Give it the publisher whose observer it is, and what is told of every load report."""
+        """Connect the publisher whose observer this is.
+
+        Args:
+            publisher: the publisher.
+            confirmed: takes every load report; None: nothing does.
+        """
         self._publisher = publisher
         self._confirmed = confirmed
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """Subscribers that refuse their routes and have no traffic: somebody should look at them, and nothing else follows."""
+        """Subscribers that refuse their routes and have no traffic.
+
+        Somebody should look at them, and nothing else follows.
+        """
         held = [(refusal, "its rollout waits") for refusals in self._held.values() for refusal in refusals]
         told = [*held, *((refusal, "it is left out") for refusal in self._left_out.values())]
         return tuple(
@@ -150,7 +169,10 @@ class Traffic:
         self._publisher.publish_model(effect.routes, effect.ack_timeout_s)
 
     def open(self) -> None:
-        """Publish everything that was collected and let the streams in; routes that cannot be built are left out and told."""
+        """Publish everything that was collected and let the streams in.
+
+        Routes that cannot be built are left out and reported.
+        """
         if self._publisher is None:
             raise RuntimeError("connect a publisher first")
         waiting, self._waiting = self._waiting, {}
@@ -204,7 +226,7 @@ class Traffic:
         self._emit(RoutesRefused(self._clock(), refusal.model, refusal.epoch, refusal.node, refusal.detail))
 
     def routes_held(self, model: str, epoch: int, refusals: tuple[Refusal, ...]) -> None:
-        """Nobody who follows the model has traffic, and these refuse what this epoch changed."""
+        """Subscribers refuse what this epoch changed, and nobody has traffic."""
         for refusal in set(refusals) - set(self._held.get(model, ())):
             log.warning("routes.refused_by_idle", model=model, epoch=epoch, node=refusal.node, detail=refusal.detail)
             self._record(refusal, frozenset({model}), counted=False)

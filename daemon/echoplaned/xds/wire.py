@@ -1,4 +1,6 @@
-"""Responses as bytes: the body once for all streams that are sent the same, the nonce appended for each.
+"""Responses as bytes, each body encoded once for all streams.
+
+Streams that are sent the same share the body; the nonce is appended for each.
 
 Fields of one message may come in any order, so a nonce can follow a finished body:
 https://protobuf.dev/programming-guides/encoding/#order
@@ -25,7 +27,10 @@ _Key = tuple[bool, ResourceType, tuple[Resource, ...], tuple[str, ...]]
 
 
 class Encoder:
-    """Encodes pushes, remembering bodies until ``clear`` (call it with every new snapshot)."""
+    """Encodes pushes, and caches their bodies until ``clear``.
+
+    Call ``clear`` with every new snapshot.
+    """
 
     def __init__(self) -> None:
         self._bodies: dict[_Key, bytes] = {}
@@ -83,7 +88,10 @@ def _delta_body(push: Push) -> bytes:
 
 
 def _version(resources: tuple[Resource, ...]) -> str:
-    """Return the version of a response: its only resource's, or a digest of all names and versions."""
+    """Return the version of a response.
+
+    It is its only resource's, or a digest of all names and versions.
+    """
     if len(resources) == 1:
         return resources[0].version
     return digest("\n".join(f"{each.name} {each.version}" for each in resources).encode())

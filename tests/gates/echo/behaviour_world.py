@@ -11,23 +11,15 @@ import numpy as np
 import pytest
 
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import Event, GatesJudged, Int8BaselineMeasured
+from echoplaned.core.engine_events import Int8BaselineMeasured
+from echoplaned.core.events import Event, GatesJudged
 from echoplaned.core.facts import ModelFacts, Task
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.core.rollout_state import Phase, Rollout, Verdict
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, RolloutPolicy
-from echoplaned.core.state import (
-    Instance,
-    InstanceState,
-    Model,
-    Phase,
-    Rollout,
-    RoutesProgress,
-    State,
-    Verdict,
-    Version,
-)
+from echoplaned.core.state import Instance, InstanceState, Model, RoutesProgress, State, Version
 from echoplaned.gates.collector import RolloutContext
 from echoplaned.gates.evaluator import GateDependencies
 from echoplaned.gates.runner import GateRunner

@@ -12,13 +12,10 @@ import pytest
 
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.effects import EvaluateGates
-from echoplaned.core.events import Int8BaselineMeasured
+from echoplaned.core.engine_events import Int8BaselineMeasured
 from echoplaned.core.plan import Reservoir
+from echoplaned.core.rollout_state import GateVerdict, Rollout
 from echoplaned.core.spec import EchoPolicy
-from echoplaned.core.state import (
-    GateVerdict,
-    Rollout,
-)
 from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.asks import FitListeners
@@ -252,6 +249,34 @@ def test_the_old_versions_reservoir_listens() -> None:
     assert (drawn.tree, drawn.inputs, drawn.settings.block_density) == ((1, 2), 2, 0.5)
     assert (drawn.settings.spectral_radius, drawn.settings.leak, drawn.settings.input_scale) == (0.7, 0.5, 0.2)
     assert drawn.settings.seed == 9
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (("llama_cpp", ""), ("llama_cpp", ""), ""),
+        (("llama_cpp", "chatml"), ("llama_cpp-new", "chatml"), ""),
+        (("torch", ""), ("llama_cpp", "chatml"), ""),
+        (("llama_cpp", ""), ("llama_cpp-new", "llama2"), "by llama2 and were by the checkpoint's own template"),
+        (("llama_cpp", "llama2"), ("llama_cpp", ""), "by the checkpoint's own template and were by llama2"),
+    ],
+)
+def test_another_template_is_told_by_the_requests_of_both_versions(
+    was: tuple[str, str], now: tuple[str, str], told: str
+) -> None:
+    """An option of one kind of engine that is set otherwise; what kinds call their templates is not compared."""
+    rollout = rollout_of()
+    model = model_of(rollout)
+    versions = dict(model.versions)
+    for name, (engine, template) in zip(("v1", "v2"), (was, now), strict=True):
+        options = (("chat_template", template),) if template else ()
+        spec = versions[name].spec
+        spec = replace(spec, shape=replace(spec.shape, engine=engine, options=options))
+        versions[name] = replace(versions[name], spec=spec)
+    subject = subject_of(replace(model, versions=MappingProxyType(versions)), rollout, 40, has_traces=False)
+    assert subject is not None
+    assert told in subject.rendering
+    assert bool(subject.rendering) is bool(told)
 
 
 def test_nobody_is_judged_where_the_policy_or_the_sources_say_so() -> None:

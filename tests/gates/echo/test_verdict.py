@@ -11,8 +11,8 @@ import pytest
 
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
+from echoplaned.core.rollout_state import Evidence, GateVerdict
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, EchoPreset
-from echoplaned.core.state import Evidence, GateVerdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo import margins, verdict
 from echoplaned.gates.echo.evidence import BehaviourObservation, EchoEvidence
@@ -53,6 +53,27 @@ def test_a_clear_change_decides_as_declared(change: BehaviourChange, expected: G
     assert [moved.text for moved in said.behaviour.moved] == ["text 0", "text 1", "text 2"]
     assert dict(said.counts)["scored_text_count"] == 48
     assert said.evidence is Evidence.PROBES
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "code"),
+    [
+        (BehaviourChange.EQUIVALENT, GateVerdict.FAIL, "ECHO_DIFFERS"),
+        (BehaviourChange.INTENDED, GateVerdict.PASS, "ECHO_WITHIN_MARGIN"),
+        (BehaviourChange.UNSPECIFIED, GateVerdict.HOLD, "ECHO_CHANGE_UNDECLARED"),
+    ],
+)
+def test_another_chat_template_decides_as_declared(change: BehaviourChange, expected: GateVerdict, code: str) -> None:
+    """Golden texts go through none: however alike they are scored, the request says that chats are not."""
+    subject = replace(SUBJECT, change=change, rendering="chats are rendered by llama2")
+    for evidence in (echo.begin(subject), heard(0.0, subject)):
+        said = verdict.decide(evidence)
+        if change is BehaviourChange.INTENDED and not evidence.scored:
+            assert said.reason.startswith("ECHO_SCORING: ")
+            continue
+        assert said.verdict is expected
+        assert said.reason.startswith(f"{code}: ")
+        assert ("chats are rendered by llama2" in said.reason) is (change is not BehaviourChange.INTENDED)
 
 
 @pytest.mark.parametrize("change", list(BehaviourChange))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from echoplaned.core.facts import Task
+from echoplaned.core.rollout_state import GateVerdict
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, RolloutPolicy
-from echoplaned.core.state import GateVerdict
 from echoplaned.gates.echo import encoding, verdict
 from echoplaned.gates.echo import evidence as echo
 from echoplaned.gates.echo.features import Listener

@@ -2,6 +2,7 @@
 
 use super::pages::{batched_tokens, block_size, layout, own_pages};
 use crate::catalogue::Task;
+use crate::constants::{Bound, base};
 use crate::ledger::{Detail, Ledger};
 use crate::math::{product, sum};
 use crate::request::{Engine, KvDtype, Request};
@@ -221,7 +222,15 @@ fn activations<L: Ledger>(
     })
 }
 
+/// What the engine's processes take whatever the model: as measured where it was, else constants of a device.
 fn constants<L: Ledger>(request: &Request, ledger: &mut L) -> Result<()> {
+    let measured = &request.constants.serving;
+    if measured.effective_count > 0.0 {
+        let Bound { bytes, upper_bytes } = base(measured);
+        return ledger.add("engine_processes", bytes, upper_bytes, || {
+            Detail::new("a constant of the engine's build", &[], "fitted to processes of this build on this device")
+        });
+    }
     ledger.add("device_context", CONTEXT_BYTES, CONTEXT_UPPER_BYTES, || {
         Detail::new("a constant of the device", &[], "unverified: published figures run from 250 to 551 MB")
     })?;

@@ -1,8 +1,8 @@
 //! The parts that steps are made of: linear layers, norms, attention, as torch and transformers run them.
 
 use super::tape::Dim::{
-    Context, E, EvenContext, EvenHead, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead, Query,
-    QueryBlock, Sequences, Tokens,
+    Context, E, EvenContext, EvenHead, EvenKeyBlock, HalfHead, Heads, Hidden, Inner, Key, KeyBlock, KvHeads, PerHead,
+    Query, QueryBlock, Sequences, Tokens,
 };
 use super::tape::{Dim, Tape, elements, size};
 use crate::CpuIsa;
@@ -131,11 +131,12 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode, heads: Dim) {
     }
     tape.hold(elements(&[Tokens, Query]));
     tape.hold(size(4, &[Tokens, Heads]));
+    let keys = if packs_heads(tape, mode) { EvenKeyBlock } else { KeyBlock };
     let buffers = [
         size(mode.threads.saturating_mul(4), &[QueryBlock, KeyBlock]),
         size(mode.threads.saturating_mul(8), &[QueryBlock]),
         size(mode.threads.saturating_mul(4), &[QueryBlock, PerHead]),
-        size(mode.threads.saturating_mul(2), &[QueryBlock, KeyBlock]),
+        size(mode.threads.saturating_mul(2), &[QueryBlock, keys]),
     ];
     let used = if mode.narrow() { 4 } else { 3 };
     for buffer in buffers.into_iter().take(used) {
@@ -151,19 +152,24 @@ pub(super) fn sdpa(tape: &mut Tape, mode: Mode, heads: Dim) {
     }
 }
 
-/// With tiles, keys and values are packed as a whole, and a block's keys on their way: their depth is padded to pairs.
+/// Whether keys and values are packed for tiles, for certain.
+fn packs_heads(tape: &Tape, mode: Mode) -> bool {
+    mode.isa == CpuIsa::Amx && mode.number == Number::Bf16 && tape.of(Context) >= PACKED_KEYS
+}
+
+/// With tiles, keys and values are packed as a whole, and each thread's block of keys on its way: their depth is padded to pairs.
 fn pack_heads(tape: &mut Tape, mode: Mode, heads: Dim) {
     let tiles = matches!(mode.isa, CpuIsa::Amx | CpuIsa::Unknown);
     if !(mode.narrow() && tiles && tape.of(Context) >= PACKED_KEYS) {
         return;
     }
-    // Padded keys, padded values, and the transposed block.
+    // Padded keys, padded values, and the transposed blocks.
     let packed = [
         size(2, &[Tokens, heads, EvenHead]),
         size(2, &[Sequences, EvenContext, heads, PerHead]),
-        size(2, &[KeyBlock, EvenHead]),
+        size(mode.threads.saturating_mul(2), &[KeyBlock, EvenHead]),
     ];
-    if mode.isa == CpuIsa::Amx && mode.number == Number::Bf16 {
+    if packs_heads(tape, mode) {
         for part in packed {
             tape.hold(part);
         }
@@ -171,9 +177,10 @@ fn pack_heads(tape: &mut Tape, mode: Mode, heads: Dim) {
             tape.free(part);
         }
     }
-    // A newer kernel packs blocks of 64 beside them, outside of torch's count, and FP16 as well.
-    let newer = [packed[0], packed[1], packed[2], packed[2], size(256, &[PerHead])];
-    tape.may_pass(&newer);
+    // A newer kernel packs blocks of 64 beside them, outside of torch's count, and FP16 as well. A block of keys may be padded to pairs.
+    let (blocks, padding) =
+        (size(mode.threads.saturating_mul(256), &[PerHead]), size(mode.threads.saturating_mul(2), &[QueryBlock]));
+    tape.may_pass(&[packed[0], packed[1], packed[2], packed[2], blocks, padding]);
 }
 
 /// Rotary positions of queries and keys; the old ones go when both are there.

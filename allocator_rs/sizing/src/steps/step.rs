@@ -58,6 +58,7 @@ pub(super) fn start(model: &Model, workload: &Workload) -> Result<(Tape, Mode)> 
         even_rows,
         context.min(block),
         context.min(512),
+        even(context.min(512)),
         workload.element_bytes,
     ];
     let full =

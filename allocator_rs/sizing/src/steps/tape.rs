@@ -31,11 +31,12 @@ pub(super) enum Dim {
     EvenRows,
     QueryBlock,
     KeyBlock,
+    EvenKeyBlock,
     E,
 }
 
 /// By the dimensions' order.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "1",
     "sequences",
     "context",
@@ -57,6 +58,7 @@ const NAMES: [&str; 22] = [
     "rows_an_expert",
     "query_block",
     "key_block",
+    "even_key_block",
     "e",
 ];
 

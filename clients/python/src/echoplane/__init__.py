@@ -1,4 +1,4 @@
-"""Client of the Echoplane control plane: load models, roll versions out, call them.
+"""Client of the Echoplane control plane: load, roll out and call models.
 
 ``Client`` and ``AsyncClient`` speak the control API; ``InferenceClient`` and ``AsyncInferenceClient`` call models over
 ``xds:///``. Everything is imported when it is first used: whoever wants the generated messages only pays for nothing else, and

@@ -18,7 +18,15 @@ from echoplane.names import model_name, rollout_name, version_name
 from echoplane.operations import Completed, Progress, Watcher, not_in_time, read_completed
 from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage, with_request_id
 from echoplane.v1 import diagnostics_pb2 as diagnostics
-from echoplane.v1 import diagnostics_pb2_grpc, models_pb2_grpc, planning_pb2_grpc, plans_pb2, rollouts_pb2_grpc
+from echoplane.v1 import (
+    diagnostics_pb2_grpc,
+    keys_pb2_grpc,
+    models_pb2_grpc,
+    planning_pb2_grpc,
+    plans_pb2,
+    rollouts_pb2_grpc,
+)
+from echoplane.v1 import keys_pb2 as keys
 from echoplane.v1 import models_pb2 as models
 from echoplane.v1 import planning_pb2 as planning
 from echoplane.v1 import rollouts_pb2 as rollouts
@@ -28,7 +36,9 @@ Resp = TypeVar("Resp", bound=Message)
 
 
 class AsyncClient:
-    """A client of the control API for asyncio. Make it within the event loop; use it as an async context manager, or close it.
+    """A client of the control API for asyncio.
+
+    Make it within the event loop; use it as an async context manager, or close it.
 
     Every method raises ``EchoplaneError`` and takes ``timeout_s``, the longest time of the call in seconds, its retries included
     (default: ``ClientOptions.timeout_s``). Calls answered UNAVAILABLE are tried again; a ``request_id`` that is drawn once a call makes
@@ -53,6 +63,7 @@ class AsyncClient:
         self._status = cast(
             "diagnostics_pb2_grpc.StatusServiceAsyncStub", diagnostics_pb2_grpc.StatusServiceStub(self._channel)
         )
+        self._keys = cast("keys_pb2_grpc.KeyServiceAsyncStub", keys_pb2_grpc.KeyServiceStub(self._channel))
         self._operations = cast(
             "operations_pb2_grpc.OperationsAsyncStub", operations_pb2_grpc.OperationsStub(self._channel)
         )
@@ -80,7 +91,10 @@ class AsyncClient:
     async def update_model(
         self, request: models.UpdateModelRequest, timeout_s: float | None = None
     ) -> operations_pb2.Operation:
-        """Start to roll a version out; see ``wait``, which raises ``RolledBackError`` where it was rolled back."""
+        """Start to roll a version out.
+
+        See ``wait``, which raises ``RolledBackError`` where it was rolled back.
+        """
         return await self._call(self._models.UpdateModel, request, timeout_s)
 
     async def delete_model(
@@ -170,7 +184,10 @@ class AsyncClient:
             request.page_token = page.next_page_token
 
     def watch_rollout(self, name: str, timeout_s: float | None = None) -> AsyncIterator[rollouts.Rollout]:
-        """Follow a rollout until its outcome is known, across lost connections; ``timeout_s`` None: as long as it takes."""
+        """Follow a rollout until its outcome is known, across lost connections.
+
+        ``timeout_s`` None: as long as it takes.
+        """
         request = rollouts.WatchRolloutRequest(name=rollout_name(name))
 
         def again(last: rollouts.Rollout | None) -> rollouts.WatchRolloutRequest | None:
@@ -196,7 +213,10 @@ class AsyncClient:
     async def promote_rollout(
         self, name: str, reason: str, *, stage: int = 0, timeout_s: float | None = None
     ) -> rollouts.Rollout:
-        """Leave the present stage without a verdict; ``stage`` refuses it where the rollout is in another one (0: no check)."""
+        """Leave the present stage without a verdict.
+
+        ``stage`` refuses it where the rollout is in another one (0: no check).
+        """
         request = rollouts.PromoteRolloutRequest(name=rollout_name(name), reason=reason, stage=stage)
         return await self._call(self._rollouts.PromoteRollout, request, timeout_s)
 
@@ -240,6 +260,13 @@ class AsyncClient:
         """Return counters and sizes, of one model or of all."""
         return await self._call(self._status.GetMetrics, diagnostics.GetMetricsRequest(model=model), timeout_s)
 
+    async def get_usage(
+        self, model: str = "", client: str = "", timeout_s: float | None = None
+    ) -> diagnostics.GetUsageResponse:
+        """Return what the gateway's callers used, of one model or client or of all."""
+        request = diagnostics.GetUsageRequest(model=model, client=client)
+        return await self._call(self._status.GetUsage, request, timeout_s)
+
     async def explain(self, name: str, timeout_s: float | None = None) -> diagnostics.ExplainResponse:
         """Return why a resource is as it is."""
         return await self._call(self._status.Explain, diagnostics.ExplainRequest(name=name), timeout_s)
@@ -251,7 +278,10 @@ class AsyncClient:
     def watch_events(
         self, model: str = "", *, resume_token: str = "", timeout_s: float | None = None
     ) -> AsyncIterator[diagnostics.ModelEvent]:
-        """Follow events, across lost connections without a gap; ``resume_token``: of the last event seen, empty: from now on."""
+        """Follow events, across lost connections without a gap.
+
+        ``resume_token``: of the last event seen; empty: from now on.
+        """
         first = diagnostics.WatchEventsRequest(model=model, resume_token=resume_token)
 
         def again(last: diagnostics.ModelEvent | None) -> diagnostics.WatchEventsRequest:
@@ -261,6 +291,32 @@ class AsyncClient:
 
         return self._stream(self._status.WatchEvents, again, timeout_s)
 
+    # --- keys ------------------------------------------------------------------------------------------------------
+
+    async def create_key(
+        self, request: keys.CreateKeyRequest, timeout_s: float | None = None
+    ) -> keys.CreateKeyResponse:
+        """Make a key for a caller of the gateway.
+
+        That is done on the daemon's unix socket alone (``unix:STATE_DIR/api.sock``), as all that is about keys.
+        """
+        return await self._call(self._keys.CreateKey, request, timeout_s)
+
+    async def list_keys(self, timeout_s: float | None = None) -> AsyncIterator[keys.Key]:
+        """Go through the keys, the oldest first; ``timeout_s`` is for each page."""
+        request = keys.ListKeysRequest()
+        while True:
+            page = await self._call(self._keys.ListKeys, request, timeout_s)
+            for item in page.keys:
+                yield item
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def revoke_key(self, name: str, timeout_s: float | None = None) -> keys.Key:
+        """Revoke a key for good."""
+        return await self._call(self._keys.RevokeKey, keys.RevokeKeyRequest(name=name), timeout_s)
+
     # --- operations ------------------------------------------------------------------------------------------------
 
     async def get_operation(self, name: str, timeout_s: float | None = None) -> operations_pb2.Operation:
@@ -269,7 +325,10 @@ class AsyncClient:
         return await self._call(self._operations.GetOperation, request, timeout_s)
 
     async def cancel_operation(self, name: str, timeout_s: float | None = None) -> None:
-        """Ask for an operation to be given up; an update is rolled back. It ends CANCELLED, see ``wait``."""
+        """Ask for an operation to be given up; an update is rolled back.
+
+        It ends CANCELLED, see ``wait``.
+        """
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._call(self._operations.CancelOperation, request, timeout_s)
 
@@ -314,7 +373,10 @@ class AsyncClient:
     # --- calls -----------------------------------------------------------------------------------------------------
 
     async def _call(self, method: Callable[..., Awaitable[Resp]], request: Message, timeout_s: float | None) -> Resp:
-        """Make one logical call: same request id, one deadline, as many attempts as the retry policy allows."""
+        """Make one logical call, with as many attempts as the retry policy allows.
+
+        All of them have the same request id and one deadline.
+        """
         options = self._options
         request = with_request_id(request, options.new_id)
         deadline_s = options.clock() + (timeout_s if timeout_s is not None else options.timeout_s)
@@ -336,7 +398,10 @@ class AsyncClient:
         again: Callable[[Resp | None], Message | None],
         timeout_s: float | None,
     ) -> AsyncIterator[Resp]:
-        """Yield a stream's messages and open it again where it breaks; ``again`` gives the request after the last message, None to end."""
+        """Yield a stream's messages, and open it again where it breaks.
+
+        ``again`` gives the request after the last message, None to end.
+        """
         options = self._options
         deadline_s = options.clock() + timeout_s if timeout_s is not None else None
         outage = Outage(options)

@@ -30,13 +30,23 @@ CONTROL_OPTIONS: Final = (
 
 
 class ChannelCredentials(TypedDict):
-    """Credentials of a bootstrap's server."""
+    """Credentials of a bootstrap's server.
+
+    Attributes:
+        type: their kind as gRPC names it; here always ``insecure``.
+    """
 
     type: str
 
 
 class XdsServer(TypedDict):
-    """One server of a bootstrap."""
+    """One server of a bootstrap.
+
+    Attributes:
+        server_uri: the daemon's ``HOST:PORT``.
+        channel_creds: ways to dial it; gRPC takes the first that it knows.
+        server_features: what gRPC may expect of it; here always ``xds_v3``.
+    """
 
     server_uri: str
     channel_creds: list[ChannelCredentials]
@@ -44,13 +54,22 @@ class XdsServer(TypedDict):
 
 
 class Node(TypedDict):
-    """Who asks."""
+    """The process that asks an xDS server.
+
+    Attributes:
+        id: its name in the daemon's lists.
+    """
 
     id: str
 
 
 class Bootstrap(TypedDict):
-    """gRPC's xDS bootstrap (gRFC A27), the part that Echoplane needs."""
+    """gRPC's xDS bootstrap (gRFC A27), the part that Echoplane needs.
+
+    Attributes:
+        xds_servers: the daemon, as the only one.
+        node: the process that asks.
+    """
 
     xds_servers: list[XdsServer]
     node: Node
@@ -77,9 +96,10 @@ def bootstrap(address: str, node: str | None = None) -> Bootstrap:
 
 
 def install_bootstrap(address: str, node: str | None = None) -> bool:
-    """Put the bootstrap into this process' environment, unless it has one already, and keep proxies away from the daemon.
+    """Put the bootstrap into this process' environment, unless it has one.
 
-    gRPC reads it with the first ``xds:///`` channel of the process and never again. See ``bypass_proxy`` for the proxies.
+    It also keeps proxies away from the daemon, see ``bypass_proxy``. gRPC reads the bootstrap with the first ``xds:///`` channel of the
+    process and never again.
 
     Returns:
         Whether it was put there.
@@ -92,9 +112,10 @@ def install_bootstrap(address: str, node: str | None = None) -> bool:
 
 
 def bypass_proxy(address: str) -> None:
-    """Let gRPC in this process reach an address without the proxy that the environment names, if it names one.
+    """Let gRPC in this process reach an address without a proxy.
 
-    The channel to a bootstrap's server is gRPC's own: it takes no channel arguments, so that the variable is the only way.
+    That is the proxy that the environment names, if it names one. The channel to a bootstrap's server is gRPC's own: it takes no channel
+    arguments, so that the variable is the only way.
     """
     exceptions = proxy_exceptions(os.environ, address)
     if exceptions is not None:
@@ -102,7 +123,9 @@ def bypass_proxy(address: str) -> None:
 
 
 def proxy_exceptions(environment: Mapping[str, str], address: str) -> str | None:
-    """Return the value of ``no_grpc_proxy`` that adds an address to the environment's own; None: nothing has to be set.
+    """Return the value of ``no_grpc_proxy`` that adds an address to it.
+
+    None: nothing has to be set.
 
     Args:
         environment: variables of the process that calls.

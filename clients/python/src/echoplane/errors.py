@@ -1,4 +1,7 @@
-"""Errors of the API as exceptions, one class for each way of dealing with them; the details of AIP-193 as plain data."""
+"""Errors of the API as exceptions, one class for each way to deal with them.
+
+The details of AIP-193 are plain data.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "SOURCE_INCOMPLETE": "fetch what the message names (git lfs pull, or download the checkpoint again)",
     "SOURCE_UNSUPPORTED": "see the file and the field that the message names; another engine may serve the checkpoint",
     "SOURCE_CHANGED": "put the files back as they were and load the version again, or load what is there now as another version",
+    "ENGINE_CHANGED": "install the build again that the message names, or load the model with the new build as another version",
     "SOURCE_CORRUPT": "download or export the checkpoint again; the message names the file",
     "ARCHITECTURE_UNSUPPORTED": "use one of the architectures that the message names",
     "DTYPE_UNSUPPORTED": "ask for one of the dtypes that the message names",
@@ -42,12 +46,16 @@ _ADVICE: Final[Mapping[str, str]] = {
     "VERSION_NOT_FOUND": "see which versions there are with `echoplane ls MODEL`",
     "ROLLOUT_NOT_FOUND": "see which rollouts there are with `echoplane rollout ls MODEL`",
     "OPERATION_NOT_FOUND": "see which operations are open with `echoplane status`",
+    "ALIAS_EXISTS": "leave the alias out, or take it from the model that has it first",
     "VERSION_EXISTS": "choose another version id, or leave it out",
     "ENGINE_START_FAILED": "read the engine's last lines in the message",
     "ENGINE_CRASH_LOOP": "read the engine's last lines in the message; load it again once the cause is gone",
     "PROBE_FAILED": "the checkpoint loads but does not answer rightly; check its files",
     "ADAPTER_FAILED": "a fault of the daemon's own: its log says which; load the version again, or start the daemon again",
     "LIMIT_EXCEEDED": "wait and try again, with fewer calls at once",
+    "KEY_NOT_FOUND": "see which keys there are with `echoplane key ls`",
+    "KEY_SECRET_UNUSABLE": "mend or remove the secret's file; the message names it",
+    "CALLER_NOT_ALLOWED": "use a key that may, or the daemon's unix socket: `--address unix:STATE_DIR/api.sock`",
     "STORE_UNAVAILABLE": "make room on, or repair, the daemon's state directory; nothing was changed",
 }
 _ADVICE_BY_CODE: Final[Mapping[grpc.StatusCode, str]] = {
@@ -58,7 +66,12 @@ _ADVICE_BY_CODE: Final[Mapping[grpc.StatusCode, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field of a request that breaks its rule."""
+    """One field of a request that breaks its rule.
+
+    Attributes:
+        field: path of the field within the request.
+        description: what is wrong with it.
+    """
 
     field: str
     description: str
@@ -66,7 +79,12 @@ class FieldViolation:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One precondition that does not hold, or one limit that is reached."""
+    """One precondition that does not hold, or one limit that is reached.
+
+    Attributes:
+        subject: what it is about.
+        description: what is wrong with it.
+    """
 
     subject: str
     description: str
@@ -76,8 +94,16 @@ class Violation:
 class Failure:
     """What a status said, in plain data.
 
-    ``resource``: name of the resource that it is about, empty where it names none. ``plan``: what would fit, where it is about memory.
-    ``retry_delay_s``: seconds to wait before trying again, where the daemon said so.
+    Attributes:
+        code: gRPC code.
+        message: what is wrong, for people.
+        reason: stable reason (``MODEL_NOT_FOUND``); empty: the status has none.
+        metadata: further facts by name, those of ``ErrorInfo``.
+        field_violations: fields of the request that break their rules.
+        violations: preconditions that do not hold, and limits that are reached.
+        resource: name of the resource that it is about; empty: it names none.
+        plan: what would fit, where it is about memory; None: it is not.
+        retry_delay_s: wait before trying again, seconds; None: the daemon named none.
     """
 
     code: grpc.StatusCode
@@ -103,7 +129,7 @@ class EchoplaneError(Exception):
 
     @property
     def reason(self) -> str:
-        """The stable reason (``MODEL_NOT_FOUND``), or the gRPC code's name where there is none."""
+        """The stable reason (``MODEL_NOT_FOUND``), or else the gRPC code's name."""
         return self.failure.reason or self.failure.code.name
 
     @property
@@ -118,7 +144,10 @@ class EchoplaneError(Exception):
 
 
 class InvalidRequestError(EchoplaneError):
-    """The request itself is wrong; sending it again changes nothing. INVALID_ARGUMENT, OUT_OF_RANGE."""
+    """The request itself is wrong; sending it again changes nothing.
+
+    INVALID_ARGUMENT, OUT_OF_RANGE.
+    """
 
 
 class NotFoundError(EchoplaneError):
@@ -134,7 +163,10 @@ class DeniedError(EchoplaneError):
 
 
 class PreconditionError(EchoplaneError):
-    """Something else must change first; ``failure.violations`` says what. FAILED_PRECONDITION."""
+    """Something else must change first. FAILED_PRECONDITION.
+
+    ``failure.violations`` says what.
+    """
 
 
 class ExhaustedError(EchoplaneError):
@@ -146,7 +178,10 @@ class ConflictError(EchoplaneError):
 
 
 class RolledBackError(ConflictError):
-    """The update was rolled back; the old version serves. ``failure.resource`` names the rollout."""
+    """The update was rolled back; the old version serves.
+
+    ``failure.resource`` names the rollout.
+    """
 
 
 class CancelledError(EchoplaneError):
@@ -195,7 +230,7 @@ def from_status(status: status_pb2.Status) -> EchoplaneError:
 
 
 def from_rpc_error(error: grpc.RpcError) -> EchoplaneError:
-    """Return the exception for a failed call, with the details that its trailers carry."""
+    """Return the exception for a failed call, with its trailers' details."""
     call = cast(grpc.Call, error)  # every RpcError that a call raises is one
     code = call.code()
     message = call.details() or code.name

@@ -1,7 +1,8 @@
-"""Google's common messages and the Operations service, as this client and the daemon use them.
+"""Google's common messages and the Operations service.
 
-Import them from here. `google.longrunning.operations_pb2_grpc` cannot be imported where both googleapis-common-protos and xds-protos
-are installed (they bring different descriptors under one file name); the stubs here go with whichever messages are there.
+As this client and the daemon use them: import them from here. `google.longrunning.operations_pb2_grpc` cannot be imported where both
+googleapis-common-protos and xds-protos are installed (they bring different descriptors under one file name); the stubs here go with
+whichever messages are there.
 """
 
 from __future__ import annotations

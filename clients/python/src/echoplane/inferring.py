@@ -1,4 +1,7 @@
-"""Clients that call models: one gRPC client a model, by `xds:///` through the routes, or straight at an instance."""
+"""Clients that call models: one gRPC client a model.
+
+By `xds:///` through the routes, or straight at an instance.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ VERSION_TRAILER: Final = "echoplane-version"
 
 
 def target_of(model: str) -> str:
-    """Return what gRPC dials for a model or one version of it, given as ``NAME``, ``NAME/VERSION`` or a full name."""
+    """Return what gRPC dials for a model or for one version of it.
+
+    Given as ``NAME``, ``NAME/VERSION`` or a full name.
+    """
     return f"xds:///{version_name(model) if is_version(model) else model_name(model)}"
 
 
@@ -62,7 +68,9 @@ class InferenceClient:
         self._channel.close()
 
     def infer(self, query: Query, timeout_s: float | None = None) -> Answer:
-        """Make one inference; a failed one is not tried again, since it may have been made.
+        """Make one inference; a failed one is not tried again.
+
+        It may have been made.
 
         Raises:
             EchoplaneError: the call failed; ``timeout_s`` (seconds, default the client's) ran out.
@@ -97,7 +105,10 @@ class InferenceClient:
 
 
 class AsyncInferenceClient:
-    """Calls one model from asyncio; see ``InferenceClient``. Make it within the event loop."""
+    """Calls one model from asyncio; see ``InferenceClient``.
+
+    Make it within the event loop.
+    """
 
     def __init__(
         self, model: str, *, control: str = DEFAULT_ADDRESS, target: str | None = None, timeout_s: float = 30.0
@@ -123,7 +134,9 @@ class AsyncInferenceClient:
         await self._channel.close(None)
 
     async def infer(self, query: Query, timeout_s: float | None = None) -> Answer:
-        """Make one inference; a failed one is not tried again, since it may have been made.
+        """Make one inference; a failed one is not tried again.
+
+        It may have been made.
 
         Raises:
             EchoplaneError: the call failed; ``timeout_s`` (seconds, default the client's) ran out.

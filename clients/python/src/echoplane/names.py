@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_MAX_ID_CHARS = 63
+_NOT_IN_IDS = re.compile(r"[^a-z0-9]")
+
 
 def model_name(text: str) -> str:
     """Return ``models/NAME`` for ``NAME`` or ``models/NAME``."""
@@ -11,6 +16,15 @@ def model_name(text: str) -> str:
 def model_id(text: str) -> str:
     """Return the model's plain id of any name of the model or of what belongs to it."""
     return text.removeprefix("models/").split("/", maxsplit=1)[0]
+
+
+def propose_id(text: str) -> str:
+    """Return a model id for a checkpoint's name or path; empty: it makes none.
+
+    It is the last part in lower case, with ``-`` for other characters than letters and digits.
+    """
+    last = text.rstrip("/").rpartition("/")[2].removeprefix("file:").lower()
+    return _NOT_IN_IDS.sub("-", last).lstrip("-0123456789")[:_MAX_ID_CHARS].rstrip("-")
 
 
 def version_name(text: str) -> str:

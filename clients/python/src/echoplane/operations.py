@@ -19,7 +19,10 @@ Progress = Callable[[metadata_pb2.OperationMetadata], None]
 class Completed:
     """An operation that ended well.
 
-    ``name`` is empty for ``validate_only``. ``response``: the version of a load, the model of an update, None for neither.
+    Attributes:
+        name: full name, ``operations/ID``; empty: it was ``validate_only``.
+        metadata: its progress at the end.
+        response: the version of a load, the model of an update; None: neither.
     """
 
     name: str
@@ -50,7 +53,10 @@ def read_completed(operation: operations_pb2.Operation) -> Completed:
 
 
 def not_in_time(operation: operations_pb2.Operation, timeout_s: float) -> EchoplaneError:
-    """Return the error for an operation that is still under way when the caller's time is over."""
+    """Return the error for an operation that outlasts the caller's time.
+
+    It is still under way.
+    """
     message = f"{operation.name} is still under way after {timeout_s:g} s; it goes on without you"
     return DeadlineError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, message, resource=operation.name))
 

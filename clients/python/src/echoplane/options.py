@@ -1,4 +1,7 @@
-"""How a client calls: deadlines, retries, reconnects. Time, chance and ids come in here, so that tests can hold them still."""
+"""How a client calls: deadlines, retries, reconnects.
+
+Time, chance and ids come in here, so that tests can hold them still.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,14 @@ def new_request_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter for calls that were answered UNAVAILABLE. Times in seconds."""
+    """Exponential back-off with full jitter for calls answered UNAVAILABLE.
+
+    Attributes:
+        max_attempts: attempts of one logical call, the first included.
+        initial_s: longest wait after the first attempt, seconds.
+        multiplier: factor from one longest wait to the next.
+        max_s: bound of the longest wait, seconds; the daemon may ask for more.
+    """
 
     max_attempts: int = 6
     initial_s: float = 0.1
@@ -54,10 +64,18 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Options of a client. Times in seconds.
+    """Options of a client.
 
-    ``timeout_s``: for one logical call, its retries included. ``reconnect_s``: how long a watch or a wait outlives a daemon that does
-    not answer (after a restart of the daemon clients come back within about 150 s). ``poll_*``: pace of looking at operations.
+    Attributes:
+        timeout_s: longest time of one logical call, its retries included, seconds.
+        reconnect_s: how long a watch or a wait outlives a silent daemon, seconds; clients are back about 150 s after a restart.
+        poll_initial_s: first wait between two looks at an operation, seconds.
+        poll_max_s: longest wait between two looks at an operation, seconds.
+        retry: back-off of calls and of streams.
+        clock: seconds of a clock that never goes back.
+        sleep: what waits for a number of seconds; asyncio's clients use their loop instead.
+        draw: numbers from 0 to 1, drawn evenly.
+        new_id: fresh request ids.
     """
 
     timeout_s: float = 30.0
@@ -71,7 +89,10 @@ class ClientOptions:
     new_id: Callable[[], str] = new_request_id
 
     def retry_delay_s(self, error: EchoplaneError, attempt: int, deadline_s: float) -> float | None:
-        """Return the wait before trying a failed call again, or None where it must not or cannot be tried in time."""
+        """Return the wait before trying a failed call again, in seconds.
+
+        None where it must not or cannot be tried in time.
+        """
         if not isinstance(error, UnavailableError) or attempt + 1 >= self.retry.max_attempts:
             return None
         delay = self.retry.delay_s(attempt, self.draw(), error.failure.retry_delay_s)
@@ -99,7 +120,10 @@ class Outage:
         self._since_s = None
 
     def delay_s(self, error: EchoplaneError | None) -> float | None:
-        """Return the wait before trying again, or None where it is time to give up. ``error`` None: the stream just ended."""
+        """Return the wait before trying again, in seconds; None: it is time to give up.
+
+        ``error`` None: the stream just ended.
+        """
         now_s = self._options.clock()
         if error is not None and not isinstance(error, UnavailableError):
             return None
@@ -116,7 +140,10 @@ class Outage:
 
 
 def with_request_id(request: Request, new_id: Callable[[], str]) -> Request:
-    """Return the request with a request id where its type has one and the caller left it out; the caller's own is not touched."""
+    """Return the request with a request id, where its type has one.
+
+    One that the caller gave is kept; the caller's own message is not touched.
+    """
     if "request_id" not in request.DESCRIPTOR.fields_by_name or cast(_Repeatable, request).request_id:
         return request
     copy = type(request)()

@@ -1,54 +1,30 @@
-"""Inference requests and answers as plain Python lists; the Open Inference Protocol's tensors stay in here."""
+"""Inference requests and answers as plain Python lists.
+
+The Open Inference Protocol's tensors stay in here.
+"""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.oip_codec import TYPED_FIELDS, split_bytes, split_numbers
 
 Parameter = bool | int | float | str
 Values = list["Values"] | list[float] | list[int] | list[bool] | list[str] | list[bytes]
 Scalar = float | int | bool | str | bytes
 
-# Raw contents are little-endian: struct's letter, by datatype.
-_RAW: Final[Mapping[str, str]] = {
-    "BOOL": "?",
-    "UINT8": "B",
-    "UINT16": "H",
-    "UINT32": "I",
-    "UINT64": "Q",
-    "INT8": "b",
-    "INT16": "h",
-    "INT32": "i",
-    "INT64": "q",
-    "FP16": "e",
-    "FP32": "f",
-    "FP64": "d",
-}
-_TYPED: Final[Mapping[str, str]] = {
-    "BOOL": "bool_contents",
-    "UINT8": "uint_contents",
-    "UINT16": "uint_contents",
-    "UINT32": "uint_contents",
-    "UINT64": "uint64_contents",
-    "INT8": "int_contents",
-    "INT16": "int_contents",
-    "INT32": "int_contents",
-    "INT64": "int64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of a model: ``texts``, or ``token_ids`` (one list a sequence; shorter ones are padded and masked).
+    """What is asked of a model: texts, or token ids.
 
-    ``parameters``: of the request, for example how many tokens to generate. ``version``: empty: the route's choice.
+    Attributes:
+        texts: inputs as text; empty: ``token_ids`` are given.
+        token_ids: one list a sequence, shorter ones are padded and masked; empty: ``texts`` are given.
+        parameters: of the request, for example how many tokens to generate.
+        version: version that answers; empty: the route's choice.
     """
 
     texts: Sequence[str] = ()
@@ -65,7 +41,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One output. ``values``: nested lists of ``shape``, BYTES as text where it is UTF-8."""
+    """One output of a model.
+
+    Attributes:
+        name: what the model calls it.
+        datatype: type of its values as the protocol names it, for example ``FP32``.
+        shape: sizes of its dimensions, the outermost first.
+        values: nested lists of ``shape``, BYTES as text where it is UTF-8.
+    """
 
     name: str
     datatype: str
@@ -75,7 +58,13 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model answered. ``version``: the one that answered, by the trailer ``echoplane-version``, else by the message."""
+    """What a model answered.
+
+    Attributes:
+        model: name of the model.
+        version: version that answered, by the trailer ``echoplane-version``, else by the message.
+        outputs: output tensors by name.
+    """
 
     model: str
     version: str
@@ -145,7 +134,7 @@ def _read_tensor(output: oip.ModelInferResponse.InferOutputTensor, raw: bytes | 
 
 
 def _read_typed(output: oip.ModelInferResponse.InferOutputTensor) -> list[Scalar]:
-    contents = _TYPED.get(output.datatype)
+    contents = TYPED_FIELDS.get(output.datatype)
     if contents is None:
         raise ValueError(f"output {output.name} has datatype {output.datatype}, which has no typed contents")
     return [_text(value) for value in getattr(output.contents, contents)]
@@ -153,25 +142,8 @@ def _read_typed(output: oip.ModelInferResponse.InferOutputTensor) -> list[Scalar
 
 def _read_raw(datatype: str, raw: bytes) -> list[Scalar]:
     if datatype == "BYTES":
-        return _read_raw_bytes(raw)
-    letter = _RAW.get(datatype)
-    if letter is None or len(raw) % struct.calcsize(f"<{letter}"):
-        raise ValueError(f"{len(raw)} raw bytes are no elements of datatype {datatype}")
-    return [value for (value,) in struct.iter_unpack(f"<{letter}", raw)]
-
-
-def _read_raw_bytes(raw: bytes) -> list[Scalar]:
-    """Split raw BYTES: each element is its length in 4 bytes, little-endian, and that many bytes."""
-    elements: list[Scalar] = []
-    offset = 0
-    while offset < len(raw):
-        length = int.from_bytes(raw[offset : offset + 4], "little")
-        element = raw[offset + 4 : offset + 4 + length]
-        if len(element) != length:
-            raise ValueError(f"element {len(elements)} of the raw bytes is cut short")
-        elements.append(_text(element))
-        offset += 4 + length
-    return elements
+        return [_text(element) for element in split_bytes(raw)]
+    return list(split_numbers(datatype, raw))
 
 
 def _text(value: Scalar) -> Scalar:

@@ -1,4 +1,7 @@
-"""What callers may ask for. A command is checked whole before anything changes; one that is refused raises and changes nothing."""
+"""What callers may ask for.
+
+A command is checked whole before anything changes; one that is refused raises and changes nothing.
+"""
 
 from __future__ import annotations
 

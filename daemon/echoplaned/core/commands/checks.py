@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from echoplaned.core.commands.order import VersionOrder
 from echoplaned.core.errors import (
     EtagMismatchError,
@@ -15,7 +13,9 @@ from echoplaned.core.errors import (
 )
 from echoplaned.core.names import model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import etag
-from echoplaned.core.state import Model, Rollout, Version
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model, Version
 from echoplaned.core.transaction import Transaction
 
 

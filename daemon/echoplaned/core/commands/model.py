@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from echoplaned.core.aliases import with_aliases
 from echoplaned.core.commands.checks import (
     check_etag,
     refuse_deleting,
@@ -17,6 +18,7 @@ from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.effects import Reply
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.names import model_name
+from echoplaned.core.replacing import replace
 from echoplaned.core.rollouts import fire
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import OperationKind
@@ -28,7 +30,13 @@ from echoplaned.core.transaction import Transaction
 class ConfigureModel:
     """Change what callers set on a model; None leaves a field as it is.
 
-    ``pins``: versions to pin or to unpin; the others stay as they are, so that of two changes at once neither undoes the other.
+    Attributes:
+        request: who asks, and when.
+        model: id of the model.
+        labels: pairs of name and value that replace all labels; None: as they are.
+        pins: versions to pin (true) or to unpin; the others stay, so that of two changes at once neither undoes the other.
+        etag: the etag that the caller saw, which must still hold; empty: not checked.
+        aliases: names that replace all aliases, unique over all ids and aliases; None: as they are.
     """
 
     request: Request
@@ -36,11 +44,19 @@ class ConfigureModel:
     labels: tuple[tuple[str, str], ...] | None = None
     pins: tuple[tuple[str, bool], ...] = ()
     etag: str = ""
+    aliases: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteModel:
-    """Drain everything of a model and forget it."""
+    """Drain everything of a model and forget it.
+
+    Attributes:
+        request: who asks, when, and by which ids.
+        model: id of the model.
+        force: whether a rollout under way is ended by it; else the command is refused during one.
+        etag: the etag that the caller saw, which must still hold; empty: not checked.
+    """
 
     request: Request
     model: str
@@ -49,13 +65,14 @@ class DeleteModel:
 
 
 def on_configure(transaction: Transaction, command: ConfigureModel) -> None:
-    """Change labels and pins; no rollout."""
+    """Change labels, aliases and pins; no rollout."""
     model = require_model(transaction, command.model)
     check_etag(model, command.etag)
     refuse_deleting(model)
     versions = dict(model.versions)
     for name, pinned in command.pins:
         versions[name] = replace(require_version(model, name), pinned=pinned)
+    model = with_aliases(transaction.state, model, command.aliases)
     model = replace(
         with_labels(model, command.labels), versions=MappingProxyType(versions), update_time_s=transaction.now_s
     )

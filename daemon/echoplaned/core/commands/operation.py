@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.rollout import abort
 from echoplaned.core.errors import OperationNotFoundError, StateInvalidError
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.names import operation_name
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.spec import Tier
-from echoplaned.core.state import Operation, OperationKind, Rollout
+from echoplaned.core.state import Operation, OperationKind
 from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class CancelOperation:
-    """Cancel an operation: an update is aborted, a load is given up."""
+    """Cancel an operation: an update is aborted, a load is given up.
+
+    Attributes:
+        request: who asks, and when.
+        target_operation_id: id of the operation to cancel.
+    """
 
     request: Request
     target_operation_id: str
@@ -24,14 +31,22 @@ class CancelOperation:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOperation:
-    """Forget an operation that is done, and with it its request id."""
+    """Forget an operation that is done, and with it its request id.
+
+    Attributes:
+        request: who asks, and when.
+        target_operation_id: id of the operation to forget.
+    """
 
     request: Request
     target_operation_id: str
 
 
 def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
-    """Cancel an operation: an update is aborted, a load is given up; one that is done stays as it is."""
+    """Cancel an operation: an update is aborted, a load is given up.
+
+    One that is done stays as it is.
+    """
     operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
         raise OperationNotFoundError(operation_name(command.target_operation_id))
@@ -55,7 +70,10 @@ def on_cancel(transaction: Transaction, command: CancelOperation) -> None:
 
 
 def on_delete_operation(transaction: Transaction, command: DeleteOperation) -> None:
-    """Forget an operation that is done; a request with its id is a new one from then on."""
+    """Forget an operation that is done.
+
+    A request with its id is a new one from then on.
+    """
     operation = transaction.state.operations.get(command.target_operation_id)
     if operation is None:
         raise OperationNotFoundError(operation_name(command.target_operation_id))

@@ -1,13 +1,14 @@
-"""A version that a caller orders, and how it comes to be wanted."""
+"""A version that a caller orders, and how the state comes to want it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.plan import Plan
 from echoplaned.core.queries import version_state
+from echoplaned.core.replacing import replace
 from echoplaned.core.spec import Tier, VersionSpec
 from echoplaned.core.state import CacheCounts, Version, VersionState
 from echoplaned.core.transaction import Transaction
@@ -15,7 +16,17 @@ from echoplaned.core.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class VersionOrder:
-    """A version that a caller wants: what it is, what its files say, and the plan that says it fits."""
+    """A version that a caller wants: what it is, and a plan that says it fits.
+
+    Attributes:
+        model: id of the model.
+        version: id of the version.
+        spec: what makes its engine what it is.
+        facts: what its files say.
+        plan: the plan that it was admitted with.
+        tier: where it is to be kept.
+        pinned: whether it is never evicted to make room.
+    """
 
     model: str
     version: str
@@ -56,7 +67,11 @@ def request_version(transaction: Transaction, order: VersionOrder) -> None:
 
 
 def count_cache(transaction: Transaction, version: Version, *, hit: bool) -> Version:
-    """Count that an order found a version there, or did not; return the version, stored as well."""
+    """Count that an order found a version there, or did not.
+
+    Returns:
+        The version, stored as well.
+    """
     cache = version.cache
     counted = replace(cache, misses=cache.misses + 1)
     if hit:

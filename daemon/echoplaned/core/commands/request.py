@@ -13,7 +13,9 @@ from echoplaned.core.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What every command carries. Ids of new resources are drawn outside; those of a repeat stay unused.
+    """What every command carries: who asks, when, and by which ids.
+
+    Ids of new resources are drawn outside; those of a repeat stay unused.
 
     Attributes:
         now_s: when it came, seconds since the epoch.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echoplaned.core.commands.request import Request
 from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.names import rollout_name
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import EntryKind, Phase, Rollout
 from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
-from echoplaned.core.state import EntryKind, Phase, Rollout
 from echoplaned.core.tables import RolloutSignal
 from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class PauseRollout:
-    """Stop a rollout from going on; it is still rolled back on FAIL."""
+    """Stop a rollout from going on; it is still rolled back on FAIL.
+
+    Attributes:
+        request: who asks, and when.
+        model: id of the model.
+        rollout_id: id of the rollout.
+    """
 
     request: Request
     model: str
@@ -25,7 +32,13 @@ class PauseRollout:
 
 @dataclass(frozen=True, slots=True)
 class ResumeRollout:
-    """Let a paused rollout go on."""
+    """Let a paused rollout go on.
+
+    Attributes:
+        request: who asks, and when.
+        model: id of the model.
+        rollout_id: id of the rollout.
+    """
 
     request: Request
     model: str
@@ -34,7 +47,14 @@ class ResumeRollout:
 
 @dataclass(frozen=True, slots=True)
 class AbortRollout:
-    """Roll back."""
+    """Roll a rollout back because a caller asks for it.
+
+    Attributes:
+        request: who asks, and when.
+        model: id of the model.
+        rollout_id: id of the rollout.
+        reason: why, for the history; empty: not said.
+    """
 
     request: Request
     model: str
@@ -44,7 +64,15 @@ class AbortRollout:
 
 @dataclass(frozen=True, slots=True)
 class PromoteRollout:
-    """Go one stage on without waiting for the gates; audited with its reason. ``stage``: the one to leave; 0: whichever it is."""
+    """Go one stage on without waiting for the gates.
+
+    Attributes:
+        request: who asks, and when.
+        model: id of the model.
+        rollout_id: id of the rollout.
+        reason: why, for the history, which is the audit of it.
+        stage: the stage to leave, from 1; 0: whichever it is.
+    """
 
     request: Request
     model: str
@@ -54,14 +82,17 @@ class PromoteRollout:
 
 
 def on_pause(transaction: Transaction, command: PauseRollout) -> None:
-    """Keep a rollout where it is; FAIL still brings it back."""
+    """Keep a rollout where it is; a gate's FAIL still rolls it back."""
     rollout = _active(transaction, command.model, command.rollout_id)
     if not rollout.paused:
         transaction.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
 
 
 def on_resume(transaction: Transaction, command: ResumeRollout) -> None:
-    """Let a paused rollout go on; the stage's time starts anew, so that it does not expire by having been paused."""
+    """Let a paused rollout go on.
+
+    The stage's time starts anew, so that it does not expire by having been paused.
+    """
     rollout = _active(transaction, command.model, command.rollout_id)
     if rollout.paused:
         transaction.note(
@@ -70,7 +101,7 @@ def on_resume(transaction: Transaction, command: ResumeRollout) -> None:
 
 
 def on_abort(transaction: Transaction, command: AbortRollout) -> None:
-    """Roll back; said again while it rolls back, it changes nothing."""
+    """Roll a rollout back; while it rolls back already, nothing changes."""
     rollout = _active(transaction, command.model, command.rollout_id)
     abort(
         transaction,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from echoplaned.core.commands.checks import (
     check_etag,
@@ -17,14 +17,26 @@ from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, St
 from echoplaned.core.facts import Signature
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_ready
+from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import EntryKind, Rollout
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy
-from echoplaned.core.state import EntryKind, Model, OperationKind, Rollout
+from echoplaned.core.state import Model, OperationKind
 from echoplaned.core.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateModel:
-    """Put a version under live traffic in stages."""
+    """Put a version under live traffic in stages.
+
+    Attributes:
+        request: who asks, when, and by which ids.
+        order: the version to roll out.
+        rollout_id: id of the new rollout.
+        policy: how it is paced and judged.
+        behaviour_change: what the caller says of the new version's behaviour.
+        etag: the etag that the caller saw, which must still hold; empty: not checked.
+        labels: pairs of name and value that replace the model's; None: as they are.
+    """
 
     request: Request
     order: VersionOrder
@@ -36,7 +48,7 @@ class UpdateModel:
 
 
 def on_update(transaction: Transaction, command: UpdateModel) -> None:
-    """Start a rollout; see ``api.md``'s table of outcomes."""
+    """Start a rollout, or refuse the update."""
     if is_repeat(transaction, command.request):
         return
     order = command.order

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from echoplaned.core.aliases import refuse_aliased_id, with_aliases
 from echoplaned.core.commands.checks import (
     refuse_deleting,
     refuse_other_content,
@@ -18,6 +19,7 @@ from echoplaned.core.effects import Reply
 from echoplaned.core.errors import StateInvalidError
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_lost_for_good, version_state
+from echoplaned.core.replacing import replace
 from echoplaned.core.spec import Tier
 from echoplaned.core.state import Model, OperationKind, VersionState
 from echoplaned.core.transaction import Transaction
@@ -25,16 +27,31 @@ from echoplaned.core.transaction import Transaction
 
 @dataclass(frozen=True, slots=True)
 class LoadVersion:
-    """Load a version. ``labels`` None: leave the model's as they are."""
+    """Load a version.
+
+    Attributes:
+        request: who asks, when, and by which ids.
+        order: the version to load.
+        labels: pairs of name and value that replace the model's; None: as they are.
+        aliases: names that replace the model's aliases; None: as they are.
+    """
 
     request: Request
     order: VersionOrder
     labels: tuple[tuple[str, str], ...] | None = None
+    aliases: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteVersion:
-    """Drain and unload one version and forget it."""
+    """Drain and unload one version and forget it.
+
+    Attributes:
+        request: who asks, when, and by which ids.
+        model: id of the model.
+        version: id of the version.
+        force: without effect; nothing reads it.
+    """
 
     request: Request
     model: str
@@ -43,7 +60,7 @@ class DeleteVersion:
 
 
 def on_load(transaction: Transaction, command: LoadVersion) -> None:
-    """Load a version; see ``api.md``'s table of outcomes."""
+    """Load a version, find it loaded, or refuse it."""
     if is_repeat(transaction, command.request):
         return
     order = command.order
@@ -56,10 +73,12 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
             transaction.extra_effects.append(Reply(on_the_way))
             return
     else:
+        refuse_aliased_id(transaction.state, order.model)
         model = Model(order.model, create_time_s=transaction.now_s, update_time_s=transaction.now_s)
         transaction.announce(model_name(order.model), "model.created", f"model {order.model} was created")
     if not model.serving_version or (model.rollout is None and is_lost_for_good(model, model.serving_version)):
         model = replace(model, serving_version=order.version)
+    model = with_aliases(transaction.state, model, command.aliases)
     transaction.put_model(with_labels(model, command.labels))
     request_version(transaction, order)
     operation = begin_operation(transaction, command.request, OperationKind.LOAD, order.model, order.version)

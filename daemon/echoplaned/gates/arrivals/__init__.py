@@ -1,1 +1,1 @@
-"""The gate ``arrivals``: does any request reach the new version at all?"""
+"""The gate ``arrivals``: checks that requests reach the new version at all."""

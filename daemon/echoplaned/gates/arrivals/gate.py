@@ -1,11 +1,14 @@
-"""The gate ``arrivals``: fails a version that no request reaches while the model has traffic (``statistics.silence``)."""
+"""The gate ``arrivals``: fails a version that no request reaches.
+
+It does so while the model has traffic (``statistics.silence``).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
 
-from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.gates.codes import Code
 from echoplaned.gates.gate import JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.sources import SourceRecord, begin_records
@@ -24,10 +27,10 @@ class ArrivalsEvidence:
     """What is known of requests that reach the new version.
 
     Attributes:
-        window: to which the counts belong.
+        window: the window to which the counts belong.
         records: request counts, one a source.
-        silence: the new version's.
-        stale_subscribers: of the model, at the last observation.
+        silence: the running silence of the new version.
+        stale_subscribers: stale subscribers of the model at the last observation, from 0.
     """
 
     window: Window
@@ -76,7 +79,11 @@ class ArrivalsGate:
 
 
 def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
-    """Judge the source that sees routed traffic; where none does, what the workers saw, if anybody subscribes to the routes at all."""
+    """Add an interval to the silence, from the source that counts here.
+
+    That is the source that sees routed traffic; where none does, what the workers saw, if anybody subscribes to the
+    routes at all.
+    """
     window, current = evidence.window, evidence.silence
     if seen.weight is None or seen.now_s - window.began_s < silence.GRACE_S:
         return current

@@ -1,1 +1,4 @@
-"""The gate ``clients``: does the new version serve every single client as well as the old one?"""
+"""The gate ``clients``: judges every single client's service by itself.
+
+The new version has to serve each as well as the old one.
+"""

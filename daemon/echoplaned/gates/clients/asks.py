@@ -11,12 +11,15 @@ from echoplaned.ports.traffic import Caller, Reporter
 
 @dataclass(frozen=True, slots=True)
 class LookUpRouteOnlyClients(Ask):
-    """Find out whose traffic the routes alone steer: a client has been silent for long."""
+    """Asks which clients' traffic the routes alone steer.
+
+    It is asked where a client has been silent for long.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class ClientReports:
-    """A part of an observation.
+    """What an interval brought of single clients; part of an observation.
 
     Attributes:
         intervals: what each client that reported something has counted.

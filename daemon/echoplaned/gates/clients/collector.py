@@ -1,4 +1,6 @@
-"""Gathers what the gate ``clients`` observes: each client's own load reports, and whose traffic the routes alone steer.
+"""Gathers what the gate ``clients`` observes.
+
+That is each client's own load reports, and whose traffic the routes alone steer.
 
 The claims balance for all clients together (``gates.claim_audit``), so nobody knows whose claim is not true. What each client reports is
 therefore handed out only once every claim up to then is shown, and dropped where one of them was neither shown nor refuted.
@@ -29,7 +31,9 @@ class ClaimAuditSource(Protocol):
 
 
 class ClientsCollector:
-    """Reads what each client has reported since the last reading, for the two versions of a rollout.
+    """Reads what each client has reported since the last reading.
+
+    It does so for the two versions of a rollout.
 
     Clients are known by their streams of reports: one that comes back begins anew.
     """
@@ -38,13 +42,16 @@ class ClientsCollector:
         self._source = source
         self._audit = audit
         self._waiting: dict[Reporter, Interval] = {}
-        self._waived = 0
+        self._dropped_errors = 0
         self._versions = (new, old)
         self._last = self._totals()
         self._asked = False
 
     def read(self) -> tuple[tuple[Reporter, Interval], ...]:
-        """Return what each client that reported something has counted since the last reading."""
+        """Return what each client has counted since the last reading.
+
+        Clients that reported nothing are left out.
+        """
         before, self._last = self._last, self._totals()
         new, old = (
             {r: counts.since(was.get(r, NOTHING)) for r, counts in now.items() if counts != was.get(r, NOTHING)}
@@ -56,7 +63,10 @@ class ClientsCollector:
     # --- Collector ---
 
     def add_to(self, seen: Observation) -> Observation:
-        """Add what came in since the last reading; who is steered only where that is asked, as the look-up takes a while."""
+        """Add what came in since the last reading.
+
+        Who is steered is added only where that is asked, as the look-up takes a while.
+        """
         route_only_clients = (
             self._source.route_only_clients(self._versions[0].model) if self._asked else frozenset[Caller]()
         )
@@ -66,10 +76,13 @@ class ClientsCollector:
         return replace(seen, parts=(*seen.parts, ClientReports(ready, route_only_clients)))
 
     def _shown(self) -> tuple[tuple[Reporter, Interval], ...]:
-        """Take what waited, if all that was reported up to the last reading is shown by now."""
+        """Take what waited, if every claim is shown by now.
+
+        That is all that was reported up to the last reading.
+        """
         audit = self._audit.claim_audit
-        if audit.waived != self._waived or audit.left_out:
-            self._waived = audit.waived
+        if audit.dropped_errors != self._dropped_errors or audit.left_out:
+            self._dropped_errors = audit.dropped_errors
             self._waiting.clear()
         if not audit.is_settled:
             return ()

@@ -1,4 +1,6 @@
-"""Client by client: a version that only some of the clients reach, or that fails for some of them alone.
+"""Evidence for a version that fails only for some of the clients.
+
+It is gathered client by client: some may not reach the version, or have errors that nobody else has.
 
 In the sum over all clients, one of twenty that gets no answer from the new version looks like a version with few errors, or like no
 errors at all: a gRPC client does not report a request that found no connection. So each client's own load reports are judged by the
@@ -38,9 +40,9 @@ class ClientEvidence:
     """What one client's reports say.
 
     Attributes:
-        number: from 1, in the order of admission over the whole rollout.
-        began_s: when it was admitted, in seconds since the epoch.
-        last_s: when it last counted a request.
+        number: number of the client, from 1, in the order of admission over the whole rollout.
+        began_s: when it was admitted, seconds since the epoch.
+        last_s: when it last counted a request, seconds since the epoch.
         errors: its e-processes.
         silence: how long the new version has been without a request of it.
         total: its counts in the window.
@@ -60,26 +62,32 @@ class ClientEvidence:
 
     @property
     def log_e(self) -> float:
-        """The logarithm of its e-value against the new version, less the price: fires at ``1 / alpha`` like any other."""
+        """The logarithm of the client's e-value against the new version.
+
+        It is less the price, and so fires at ``1 / alpha`` like any other.
+        """
         return self.errors.concurrent.log_e - self.log_price
 
     @property
     def is_silent(self) -> bool:
-        """Whether the new version should have seen requests of it, at a chance of ``HOLD_CHANCE`` over all clients."""
+        """Whether the new version should have seen requests of the client.
+
+        That is at a chance of ``HOLD_CHANCE`` over all clients.
+        """
         return self.silence.log_nominal <= math.log(silence.HOLD_CHANCE) - self.log_price
 
 
 @dataclass(frozen=True, slots=True)
 class ClientsEvidence:
-    """All clients that are judged.
+    """Evidence of all clients that are judged.
 
     Attributes:
-        known: evidence by client.
-        admitted: how many clients ever were.
-        failed: the client for which the new version fails; stays so.
-        failed_evidence: what was known of it then.
+        known: evidence by client, at most ``MAX_CLIENTS``.
+        admitted: how many clients ever were admitted, from 0.
+        failed: the client for which the new version fails; stays so. None: there is none.
+        failed_evidence: what was known of that client then; None: there is none.
         by_silence: whether it failed by its silence, rather than by its errors.
-        awaited: one whose silence is long, not yet too long.
+        awaited: a client whose silence is long, not yet too long; None: there is none.
     """
 
     known: Mapping[Reporter, ClientEvidence] = field(default_factory=lambda: MappingProxyType({}))
@@ -91,7 +99,10 @@ class ClientsEvidence:
 
     @property
     def suspects(self) -> tuple[Reporter, ...]:
-        """The clients whose silence is long; whether it counts depends on how they are steered."""
+        """The clients whose silence is long.
+
+        Whether it counts depends on how they are steered.
+        """
         return tuple(reporter for reporter, client in self.known.items() if client.is_silent)
 
 
@@ -117,7 +128,10 @@ class ClientsObservation:
 
 
 def observe(evidence: ClientsEvidence, seen: ClientsObservation, test: ErrorTest, *, soaking: bool) -> ClientsEvidence:
-    """Add what an interval brought; ``test.alpha`` is the chance of a false alarm by errors, and the same again by silence."""
+    """Add what an interval brought.
+
+    ``test.alpha`` is the chance of a false alarm by errors, and the same again by silence.
+    """
     known = {r: c for r, c in evidence.known.items() if seen.now_s - c.last_s <= IDLE_S}
     admitted = evidence.admitted
     for reporter, interval in seen.intervals:

@@ -1,10 +1,13 @@
-"""The gate ``clients``: fails a version that fails, or does not reach, a single client, however well the others fare."""
+"""The gate ``clients``: fails a version that fails a single client.
+
+It does so too where a single client does not reach it, however well the others fare.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from echoplaned.core.state import GateVerdict, Verdict
+from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.gates.clients import evidence as clients
 from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients.evidence import ClientEvidence, ClientsEvidence, ClientsObservation
@@ -24,10 +27,10 @@ class ClientsWindow:
     """What is known of single clients, and the window that it is judged by.
 
     Attributes:
-        window: to which the counts belong.
+        window: the window to which the counts belong.
         clients: the evidence.
         reached: whether any request reached the new version in the window, whoever counted it.
-        recent: requests that reached the old version in the last ``REPORTED_AFTER_S``: when, and how many.
+        recent: requests that reached the old version in the last ``REPORTED_AFTER_S``: when, in seconds since the epoch, and how many.
         left_out: why clients are not believed; empty: they are.
         uncounted: a version whose engines do not count what clients report; empty: there is none.
     """
@@ -41,7 +44,10 @@ class ClientsWindow:
 
 
 class ClientsGate:
-    """Implements ``Gate`` on the load reports of single clients; it has a say once any client was admitted."""
+    """Implements ``Gate`` on the load reports of single clients.
+
+    It has a say once any client was admitted.
+    """
 
     @property
     def name(self) -> str:
@@ -63,7 +69,10 @@ class ClientsGate:
         return replace(evidence, window=window, clients=known, reached=False)
 
     def observe(self, evidence: ClientsWindow, seen: Observation) -> ClientsWindow:
-        """Add the interval's reports; silence counts only under weights that everybody has had for a while."""
+        """Add the interval's reports.
+
+        Silence counts only under weights that everybody has had for a while.
+        """
         window = evidence.window
         left_out = next((why for _, why in seen.left_out), "")
         if left_out:
@@ -95,7 +104,10 @@ class ClientsGate:
 
 
 def _count(evidence: ClientsWindow, seen: Observation) -> ClientsWindow:
-    """Note what the sources count of both versions together: who was reached, and what may not be reported yet."""
+    """Note what the sources count of both versions together.
+
+    That is who was reached, and what may not be reported yet.
+    """
     recent = tuple((at_s, n) for at_s, n in evidence.recent if seen.now_s - at_s < REPORTED_AFTER_S)
     arrived = max((interval.old.seen for _, interval in seen.intervals), default=0)
     uncounted = next((lack.version for lack in seen.lacks if lack.need in {Need.ARRIVALS, Need.ERRORS}), "")

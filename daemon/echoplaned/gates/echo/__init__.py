@@ -1,1 +1,4 @@
-"""The echo gate's statistics: does the new version behave differently from the old one, and by how much?"""
+"""The gate ``echo``: compares the behaviour of both versions.
+
+Its statistics say whether the new version behaves differently from the old one, and by how much.
+"""

@@ -13,7 +13,7 @@ from echoplaned.gates.gate import Ask
 
 @dataclass(frozen=True, slots=True)
 class ScoreTexts(Ask):
-    """Have golden texts scored by both versions.
+    """Asks that golden texts are scored by both versions.
 
     Attributes:
         indices: which texts.
@@ -27,7 +27,7 @@ class ScoreTexts(Ask):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitListeners(Ask):
-    """Fit the listeners on requests of the old version.
+    """Asks that the listeners are fitted on requests of the old version.
 
     Attributes:
         gathered: the requests.
@@ -40,7 +40,9 @@ class FitListeners(Ask):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DescribeChange(Ask):
-    """Describe the live change, where there are enough new pairs for it.
+    """Asks that the live change is described.
+
+    It is described where there are enough new pairs for it.
 
     Attributes:
         pair_count: pairs that were bet on so far.

@@ -1,4 +1,7 @@
-"""Gathers behaviour evidence for the echo gate: golden texts scored by both versions, and what live requests answered."""
+"""Gathers behaviour evidence for the echo gate.
+
+It is golden texts scored by both versions, and what live requests answered.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from echoplaned.core.behaviour import Int8Baseline
-from echoplaned.core.events import Int8BaselineMeasured
+from echoplaned.core.engine_events import Int8BaselineMeasured
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo import description, features, margins
@@ -36,7 +40,10 @@ MEASURE_S = 20.0
 
 @dataclass(slots=True)
 class _Pending:
-    """What was found since the last reading; ``BehaviourObservation`` says what each is."""
+    """What was found since the last reading.
+
+    ``BehaviourObservation`` says what each is.
+    """
 
     described: tuple[ChangeDescription, ...] = ()
     int8_baseline: Int8Baseline | str | None = None
@@ -115,7 +122,10 @@ class BehaviourCollector:
     # --- golden texts ---
 
     async def _run_scoring(self) -> None:
-        """Score what is missing whenever it is asked for, and have the window judged when all of it is there."""
+        """Score what is missing whenever it is asked for.
+
+        The window is judged at once when all of it is there.
+        """
         while True:
             await self._wanted.wait()
             current = self._context.current()
@@ -129,7 +139,10 @@ class BehaviourCollector:
                 await asyncio.sleep(RETRY_S)
 
     async def _measure_margin(self, model: Model, rollout: Rollout) -> None:
-        """Measure the old version against itself in INT8, before any text is compared: the margin must not follow from the outcome."""
+        """Measure the old version against itself in INT8.
+
+        It is measured before any text is compared: the margin must not follow from the outcome.
+        """
         old = model.versions.get(rollout.from_version)
         if self._scorer is None or old is None or self._margin_closed:
             return
@@ -157,7 +170,10 @@ class BehaviourCollector:
     # --- live requests ---
 
     async def _run_fitting(self) -> None:
-        """Fit the listeners once enough was gathered, in a thread: of a large reservoir it takes seconds."""
+        """Fit the listeners once enough was gathered.
+
+        It runs in a thread: of a large reservoir it takes seconds.
+        """
         while True:
             await asyncio.sleep(RETRY_S)
             asked = self._fit
@@ -167,7 +183,10 @@ class BehaviourCollector:
                 )
 
     async def _run_describing(self) -> None:
-        """Describe the live change again and again, in a thread: it may take longer than the daemon's own should be held."""
+        """Describe the live change again and again.
+
+        It runs in a thread: it may take longer than the daemon's own should be held.
+        """
         done = 0
         while True:
             await asyncio.sleep(DESCRIBE_S)
@@ -187,7 +206,10 @@ class BehaviourCollector:
 
 
 def _request(trace: RequestTrace, new: VersionKey) -> TracedRequest:
-    """Return a trace as the live test takes it; without a sequence where it is damaged or cut off, so that its partner goes too."""
+    """Return a trace as the live test takes it.
+
+    It is without a sequence where it is damaged or cut off, so that its partner goes too.
+    """
     sequence = sequence_of(trace) if trace.sound and not trace.flags & INCOMPLETE else None
     if sequence is not None and sequence.is_empty:
         sequence = None

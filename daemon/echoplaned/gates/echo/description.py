@@ -1,4 +1,6 @@
-"""How large a live change is, by the maximum mean discrepancy of each listener's features. It describes; the bets decide.
+"""Describes how large a live change is; the bets decide.
+
+The measure is the maximum mean discrepancy of each listener's features.
 
 The median distance and the permutations look at the pairs that they are computed on, and again at later ones, so the p-value is no
 evidence that may be looked at at any time. Labels are exchanged within pairs, which is all that the live test assumes of them.
@@ -28,7 +30,12 @@ GROWTH = 1.25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairFeatures:
-    """A pair's features by listener, in the order of ``Listener``, each of shape (features,)."""
+    """The features of a matched pair of requests, by listener.
+
+    Attributes:
+        new: features of the new version's request, one array of shape (features,) a listener, in the order of ``Listener``.
+        old: features of the old version's request, in the same form.
+    """
 
     new: tuple[Floats, ...]
     old: tuple[Floats, ...]
@@ -36,7 +43,14 @@ class PairFeatures:
 
 @dataclass(frozen=True, slots=True)
 class ChangeDescription:
-    """One listener's view. ``statistic``: unbiased MMD squared; ``p_value``: by permutation within pairs; ``pairs``: it rests on."""
+    """How large a live change is in one listener's view.
+
+    Attributes:
+        listener: the listener.
+        statistic: unbiased MMD squared: about 0, and often below it, without a change; at most 2.
+        p_value: p-value by permutation within pairs, at most 1; for one look only.
+        pairs: pairs that it rests on, at most ``MAX_PAIRS``.
+    """
 
     listener: Listener
     statistic: float
@@ -45,15 +59,21 @@ class ChangeDescription:
 
 
 def is_due(pairs: int, held: int, described: int) -> bool:
-    """Say whether a rollout with so many pairs is to be described, the last time with ``described`` of them.
+    """Return whether a rollout with so many pairs is to be described.
 
-    ``held``: pairs whose features are there; after a restart there are none at first.
+    Args:
+        pairs: pairs that the rollout has.
+        held: pairs whose features are there; after a restart there are none at first.
+        described: pairs that it had when it was last described.
     """
     return held >= MIN_PAIRS and pairs >= GROWTH * described
 
 
 def describe(pairs: tuple[PairFeatures, ...]) -> tuple[ChangeDescription, ...]:
-    """Compare the versions' features, listener by listener. Takes up to half a second, with the interpreter released."""
+    """Compare the versions' features, listener by listener.
+
+    Takes up to half a second, with the interpreter released.
+    """
     strata = np.tile(np.arange(len(pairs), dtype=np.uint32), 2)
     described = []
     for at, listener in enumerate(Listener):

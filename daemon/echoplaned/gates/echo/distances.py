@@ -1,4 +1,7 @@
-"""How far apart two versions are on one text: by token for language models, by output for embeddings and classifiers."""
+"""Distances between two versions' answers to one text.
+
+They are by token for language models, by output for embeddings and classifiers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ Floats = NDArray[np.float64]
 
 
 def token_kl(old: ArrayLike, new: ArrayLike) -> Floats:
-    """Return each token's KL divergence of the new version's distribution from the old one's, in nats.
+    """Return the KL divergence of the versions at each token, in nats.
+
+    It is that of the new version's distribution from the old one's.
 
     Summed as ``p ln(p / q) - p + q``: no term is negative, and log-probabilities that travelled in 16 bits, whose sums are not quite 1,
     change it in second order only.
@@ -28,13 +33,18 @@ def token_kl(old: ArrayLike, new: ArrayLike) -> Floats:
 
 
 def token_difference(old: ArrayLike, new: ArrayLike) -> Floats:
-    """Return each token's absolute difference of log-probabilities, in nats; shape (tokens,) in and out."""
+    """Return each token's absolute difference of log-probabilities.
+
+    It is in nats; shape (tokens,) in and out.
+    """
     with np.errstate(invalid="ignore"):
         return np.abs(np.asarray(new, dtype=np.float64) - np.asarray(old, dtype=np.float64))
 
 
 def difference_of_kl(kl_nats: float) -> float:
-    """Return the mean absolute difference of log-probabilities that goes with a KL divergence.
+    """Return the log-probability difference that goes with a KL divergence.
+
+    It is the mean absolute difference, in nats.
 
     To second order the KL divergence is half the variance of the log-probabilities' difference; of a normal difference with variance
     ``2 kl`` the mean absolute value is ``sqrt(4 kl / pi)``.
@@ -43,7 +53,10 @@ def difference_of_kl(kl_nats: float) -> float:
 
 
 def cosine_distance(old: ArrayLike, new: ArrayLike) -> float:
-    """Return one less the cosine of two vectors, in [0, 2]; NaN where one of them is zero or not finite."""
+    """Return one less the cosine of two vectors, in [0, 2].
+
+    It is NaN where one of them is zero or not finite, or where their lengths differ.
+    """
     a, b = np.asarray(old, dtype=np.float64).ravel(), np.asarray(new, dtype=np.float64).ravel()
     if a.size != b.size:
         return math.nan
@@ -57,7 +70,10 @@ def cosine_distance(old: ArrayLike, new: ArrayLike) -> float:
 
 
 def class_kl(old: ArrayLike, new: ArrayLike) -> float:
-    """Return the KL divergence of the new version's class probabilities from the old one's, in nats, given both as logits."""
+    """Return the KL divergence of the versions' class probabilities, in nats.
+
+    It is that of the new version's from the old one's, both given as logits.
+    """
     return float(token_kl(_log_softmax(old)[None, :], _log_softmax(new)[None, :])[0])
 
 

@@ -1,4 +1,6 @@
-"""The echo gate's evidence as bytes and back, so that it outlives the daemon: scores, listeners, and the wealth of every bet.
+"""The echo gate's evidence as bytes and back.
+
+So it outlives the daemon: scores, listeners, and the wealth of every bet.
 
 Requests that wait for a partner are not stored, as a restart is a break in the traffic; nor are the features that only describe.
 """

@@ -1,4 +1,6 @@
-"""The echo gate's evidence over a rollout: golden texts scored by both versions, and live requests in pairs. Never reset.
+"""The echo gate's evidence over a rollout, which is never reset.
+
+It is golden texts scored by both versions, and live requests in pairs.
 
 A text that is scored again at a later stage takes the place of its first score: engines are deterministic but for rounding, so it is
 no fresh chance, and a version that has changed meanwhile shows.
@@ -26,14 +28,18 @@ _LOG_HALF = -0.6931471805599453
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitResult:
-    """Listeners that were fitted on what was gathered; None: they could not be."""
+    """The result of fitting the listeners.
+
+    Attributes:
+        model: the fitted listeners; None: they could not be fitted on what was gathered.
+    """
 
     model: FeatureModel | None
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviourObservation:
-    """What one interval brought: a part of an observation.
+    """What one interval brought of behaviour: a part of an observation.
 
     Attributes:
         texts: golden texts that were scored.
@@ -103,7 +109,10 @@ def begin(subject: EchoSubject) -> EchoEvidence:
 
 
 def enter(evidence: EchoEvidence, *, extended: bool) -> EchoEvidence:
-    """Go on with another window; an extended one has texts scored again. Whoever waits for a partner came under other weights."""
+    """Go on with another window; an extended one has texts scored again.
+
+    Whoever waits for a partner came under other weights, and is dropped.
+    """
     waiting = matching.empty(evidence.live.waiting)
     after = replace(evidence, live=replace(evidence.live, waiting=waiting))
     return _rounded(after) if extended else after
@@ -173,6 +182,9 @@ def _result(evidence: EchoEvidence) -> PairedResult | None:
 
 
 def paired_test(subject: EchoSubject, measure: DistanceMeasure) -> PairedTest:
-    """Return the test of the golden texts: half of alpha is theirs, half the live requests'."""
+    """Return the test of the golden texts.
+
+    Half of alpha is theirs, half the live requests'.
+    """
     margin, _ = subject.margin(measure)
     return PairedTest(measure, margin, subject.policy.alpha / 2.0, 1.0 - subject.confidence)

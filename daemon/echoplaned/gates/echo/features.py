@@ -1,4 +1,6 @@
-"""A request to a few numbers, by three listeners: a reservoir's residuals, those of AR(4), and plain moments.
+"""Features: a request as a few numbers, by several listeners.
+
+There are three: a reservoir's residuals, those of AR(4), and plain moments.
 
 Everything is fitted once, on requests of the old version that never enter a test, and then frozen: fitted on tested requests, the test
 would reject equal versions far too often. Each listener predicts the next token's channels from those before it; what it could not
@@ -35,7 +37,10 @@ _MIN_DT = 1.0
 
 
 class Listener(StrEnum):
-    """Who turns requests into features. LOG_PROBABILITY: the mean log-probability alone, as a yardstick."""
+    """Who turns requests into features.
+
+    LOG_PROBABILITY is the mean log-probability alone, as a yardstick.
+    """
 
     RESERVOIR = "RESERVOIR"
     AR4 = "AR4"
@@ -45,14 +50,19 @@ class Listener(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """Centre and spread by column; what is scaled is clipped."""
+    """Centre and spread of each column; what is scaled is clipped.
+
+    Attributes:
+        centre: mean of each column, shape (columns,).
+        spread: standard deviation of each column, shape (columns,), above 0.
+    """
 
     centre: Floats
     spread: Floats
 
     @classmethod
     def of(cls, rows: Floats) -> Scale:
-        """Return the columns' own."""
+        """Return the scale of the columns of some rows."""
         return cls(rows.mean(axis=0), np.maximum(rows.std(axis=0), _TINY))
 
     def apply(self, rows: Floats) -> Floats:
@@ -62,14 +72,22 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What a reservoir follows from: its tree of membranes, and its settings."""
+    """What a reservoir's weights follow from.
+
+    Attributes:
+        tree: level sequence of its tree of membranes.
+        settings: settings of its weights and time constants.
+    """
 
     tree: tuple[int, ...] = default_tree(*SIZE_CLASSES["small"])
     settings: ReservoirSettings = field(default_factory=ReservoirSettings)
 
     @classmethod
     def of(cls, planned: Reservoir | None) -> Network:
-        """Return that of a version, as its plan reserved it and with the changes that its load asked for; None: the smallest class."""
+        """Return the network of a version, as its plan reserved it.
+
+        It has the changes that the version's load asked for; None: the smallest class.
+        """
         if planned is None:
             return cls()
         settings = ReservoirSettings(
@@ -82,15 +100,20 @@ class Network:
         return cls(planned.tree, settings)
 
     def reservoir(self) -> TreeReservoir:
-        """Draw its weights."""
+        """Return the reservoir, with its weights drawn."""
         return TreeReservoir(self.tree, CHANNELS, self.settings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictors:
-    """What predicts the next token.
+    """The models that predict a request's next token.
 
-    ``weights``: of the reservoir's units, [channels, units]; ``bias``: [channels]; ``ar``: [channels, AR_ORDER + 1], the constant last.
+    Attributes:
+        channels: centre and spread of the tokens' channels.
+        reservoir: the reservoir whose units predict.
+        weights: weights of the reservoir's units, shape (channels, units).
+        bias: constants beside these weights, shape (channels,).
+        ar: weights of the autoregression, shape (channels, AR_ORDER + 1), the constant last.
     """
 
     channels: Scale
@@ -102,7 +125,13 @@ class Predictors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureModel:
-    """The frozen listeners. Made by `fit`."""
+    """The frozen listeners, fitted on requests of the old version by `fit`.
+
+    Attributes:
+        predictors: what predicts the next token; None: the outputs have no tokens.
+        scales: centre and spread of each listener's features, in the order of ``Listener``.
+        count: requests that it was fitted on, at least ``MIN_CALIBRATION``.
+    """
 
     predictors: Predictors | None
     scales: tuple[Scale, ...]
@@ -114,13 +143,19 @@ class FeatureModel:
         return self.predictors.reservoir.units if self.predictors is not None else 0
 
     def takes(self, sequence: AnswerSequence) -> bool:
-        """Say whether a request is of the kind that the listeners were fitted on: tokens, or an output as wide."""
+        """Return whether a request is of the kind that was fitted on.
+
+        It then has tokens, or an output as wide.
+        """
         if self.predictors is not None:
             return len(sequence.tokens) > 0
         return len(sequence.tokens) == 0 and sequence.output.size == self.scales[0].centre.size
 
     def features(self, sequence: AnswerSequence, listener: Listener) -> Floats:
-        """Return a request's features in units of the calibration's spread, shape (features,)."""
+        """Return a request's features, shape (features,).
+
+        They are in units of the calibration's spread.
+        """
         raw = _raw(self.predictors, sequence, listener)
         return self.scales[list(Listener).index(listener)].apply(raw)
 
@@ -130,7 +165,10 @@ class FeatureModel:
 
 
 def fit(sequences: tuple[AnswerSequence, ...], network: Network) -> FeatureModel | None:
-    """Fit all listeners on requests of the old version; None where there are too few of one kind."""
+    """Fit all listeners on requests of the old version.
+
+    None where there are too few requests of one kind.
+    """
     usable = tuple(sequence for sequence in sequences if not sequence.is_empty)
     with_tokens = tuple(sequence for sequence in usable if len(sequence.tokens))
     if len(with_tokens) > len(usable) // 2:
@@ -185,7 +223,10 @@ def _autoregression(targets: list[Floats], channels: Scale, sequences: list[Answ
 
 
 def _lagged(scaled: Floats) -> Floats:
-    """Return each step's earlier values, the nearest first and zeros before the first, then 1; shape (steps, channels, AR_ORDER + 1)."""
+    """Return each step's earlier values, then 1.
+
+    They are the nearest first and zeros before the first; shape (steps, channels, AR_ORDER + 1).
+    """
     padded = np.concatenate([np.zeros((AR_ORDER, scaled.shape[1])), scaled])
     steps = len(scaled)
     lags = [padded[AR_ORDER - lag : AR_ORDER - lag + steps] for lag in range(1, AR_ORDER + 1)]

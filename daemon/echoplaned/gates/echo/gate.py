@@ -1,4 +1,7 @@
-"""The gate ``echo``: does the new version still answer the same? Golden texts scored by both versions, and live requests in pairs."""
+"""The gate ``echo``: checks that the new version answers as before.
+
+It judges by golden texts scored by both versions, and by live requests in pairs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from echoplaned.ports.request_counts import Interval
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EchoState:
-    """What the gate knows.
+    """What the echo gate knows of a rollout.
 
     Attributes:
         echo: what decides; it outlives the daemon.
@@ -46,11 +49,17 @@ class EchoGate:
         return verdict.NAME
 
     def needs(self) -> frozenset[Need]:
-        """Traces, where there are no golden texts; with both it judges by the texts alone, where an engine has no traces."""
+        """Return traces, where there are no golden texts.
+
+        With both it judges by the texts alone, where an engine has no traces.
+        """
         return frozenset({Need.TRACES}) if self._text_count is None else frozenset()
 
     def begin(self, start: Start) -> EchoState | None:
-        """Begin with a round of texts to score; None where nobody's behaviour is judged."""
+        """Begin with a round of texts to score.
+
+        None where nobody's behaviour is judged.
+        """
         subject = subject_of(start.model, start.rollout, self._text_count, has_traces=self._has_traces)
         return EchoState(echo.begin(subject)) if subject is not None else None
 
@@ -79,7 +88,10 @@ class EchoGate:
     # --- PersistentGate ---
 
     def durable(self, evidence: EchoState) -> EchoEvidence:
-        """Return what outlives the daemon; the same object as long as it is unchanged."""
+        """Return what outlives the daemon.
+
+        It is the same object as long as it is unchanged.
+        """
         return evidence.echo
 
     def encode(self, evidence: EchoState) -> bytes:

@@ -1,4 +1,6 @@
-"""The event algebra beside the gates: errors, slow answers and drift of matched pairs climb the health tree, epoch by epoch.
+"""The event algebra that describes a model's health beside the gates.
+
+Errors, slow answers and drift of matched pairs climb the health tree, epoch by epoch.
 
 An epoch is at most ``EPOCH_PAIRS`` matched pairs, one request of each version. Each gate has epochs of its own: paired probes tell
 errors and slow answers, live pairs of the echo gate tell drift, and the counts of live requests tell errors: of an interval as many
@@ -38,7 +40,13 @@ _EVENTS = tuple(Event)
 class HealthEvidence:
     """One gate's open epoch and the alarms so far.
 
-    ``counts``: events in the order of ``Event``. ``lines``: the newest epochs with an alarm.
+    Attributes:
+        gate: name of the gate; may be empty.
+        pairs: matched pairs of the open epoch, below ``EPOCH_PAIRS``.
+        counts: events of the open epoch, in the order of ``Event``.
+        epochs: epochs that have ended, from 0.
+        alarms: alarms of all of them, from 0.
+        lines: the newest epochs with an alarm as text, at most ``LINES_RETAINED``.
     """
 
     gate: str = ""
@@ -51,7 +59,14 @@ class HealthEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The epochs of each gate. ``left_over``: parts of errors that fall on matched requests, new and old, below 1 each."""
+    """The open epochs of each gate.
+
+    Attributes:
+        probes: epochs of paired probes, which tell errors and slow answers.
+        errors: epochs of live requests, which tell errors.
+        drift: epochs of live pairs, which tell drift.
+        left_over: parts of errors that fall on matched requests, new and old, below 1 each.
+    """
 
     probes: HealthEvidence = HealthEvidence(gate="probes")
     errors: HealthEvidence = HealthEvidence(gate="errors")
@@ -67,7 +82,14 @@ class Health:
 def observe(
     health: Health, probes: tuple[PairOutcome, ...], live: Interval, distances: tuple[tuple[float, float], ...]
 ) -> Health:
-    """Add an interval. ``live``: what the source that sees most counted; ``distances``: of live pairs, new and old."""
+    """Add what an interval brought.
+
+    Args:
+        health: the epochs so far.
+        probes: paired probes that were answered.
+        live: what the source that sees most counted.
+        distances: distances of live pairs, new and old.
+    """
     probed, drift = health.probes, health.drift
     for pair in probes:
         probed = add_pair(probed, of_probes(pair))
@@ -108,7 +130,10 @@ def of_probes(pair: PairOutcome) -> tuple[Event, ...]:
 
 
 def of_distances(new: float, old: float) -> tuple[Event, ...]:
-    """Return what a live pair tells, by each request's squared distance a feature from what the old version did before."""
+    """Return the drift that a live pair shows.
+
+    The distances are each request's squared distance a feature from what the old version did before.
+    """
     if abs(new - old) < DRIFT_MARGIN:
         return ()
     return (Event.NEW_DRIFT if new > old else Event.OLD_DRIFT,)
@@ -122,7 +147,10 @@ def add_pair(evidence: HealthEvidence, events: tuple[Event, ...]) -> HealthEvide
 
 
 def close(evidence: HealthEvidence) -> HealthEvidence:
-    """End the epoch, full or not (the weights change), and begin the next one."""
+    """End the epoch, full or not, and begin the next one.
+
+    It ends before it is full where the weights change.
+    """
     if evidence.pairs == 0:
         return evidence
     threshold = HealthAlgebra.threshold(Z_ALARM, evidence.pairs)

@@ -1,4 +1,6 @@
-"""The live evidence of a rollout: who calibrates, who waits for a partner, and the wealth of each listener's bets.
+"""The live evidence of a rollout.
+
+It says who calibrates, who waits for a partner, and what the wealth of each listener's bets is.
 
 One e-process over all stages, never reset. The listeners' wealths are averaged; an average of e-processes is one.
 """
@@ -31,16 +33,16 @@ PATH_RETAINED = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveEvidence:
-    """What live requests say.
+    """What live requests say of a change of behaviour.
 
     Attributes:
         calibration: requests of the old version, until the listeners are fitted.
         model: the fitted listeners; None: not yet.
         waiting: requests without a partner.
-        wagers: one a listener, in the order of ``Listener``.
-        log_e_path: the e-value's logarithm after the newest pairs, for a picture.
-        distances: of the last interval's pairs, new and old: mean squared feature, by the first listener.
-        newest: pairs that can be described.
+        wagers: one a listener, in the order of ``Listener``; empty until the listeners are fitted.
+        log_e_path: the e-value's natural logarithm after the newest pairs, for a picture; at most ``PATH_RETAINED``.
+        distances: mean squared features of the last interval's pairs, new and old, by the first listener.
+        newest: features of the newest pairs, which can be described; at most ``MAX_PAIRS``.
         skipped: pairs that were not bet on, for their number, or as one was of another kind than what the listeners were fitted on.
     """
 
@@ -55,7 +57,10 @@ class LiveEvidence:
 
     @property
     def to_fit(self) -> tuple[AnswerSequence, ...]:
-        """What the listeners are to be fitted on now; empty where it is too little, or where they are."""
+        """What the listeners are to be fitted on now.
+
+        Empty where it is too little, or where they are fitted.
+        """
         return self.calibration if self.model is None and len(self.calibration) >= CALIBRATION_WANTED else ()
 
     @property
@@ -74,7 +79,10 @@ class LiveEvidence:
 
 
 def calibrate(evidence: LiveEvidence, sequences: tuple[AnswerSequence, ...]) -> LiveEvidence:
-    """Gather what the listeners are to be fitted on; does nothing once they are, or once there is enough."""
+    """Gather what the listeners are to be fitted on.
+
+    Does nothing once they are, or once there is enough.
+    """
     if evidence.model is not None or evidence.to_fit:
         return evidence
     gathered = _distinct((*evidence.calibration, *(s for s in sequences if not s.is_empty)))
@@ -82,7 +90,10 @@ def calibrate(evidence: LiveEvidence, sequences: tuple[AnswerSequence, ...]) -> 
 
 
 def use_model(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidence:
-    """Begin to bet with listeners that were fitted on what was gathered; None: they could not be, so that newer requests are needed."""
+    """Begin to bet with listeners that were fitted on what was gathered.
+
+    None: they could not be, so that newer requests are needed.
+    """
     if not evidence.to_fit:
         return evidence
     if model is None:
@@ -92,7 +103,10 @@ def use_model(evidence: LiveEvidence, model: FeatureModel | None) -> LiveEvidenc
 
 
 def observe(evidence: LiveEvidence, requests: tuple[TracedRequest, ...]) -> LiveEvidence:
-    """Add requests, in the order of arrival; until the listeners are fitted, the old version's are calibrated on."""
+    """Add requests, in the order of arrival.
+
+    Until the listeners are fitted, the old version's are calibrated on.
+    """
     if evidence.model is None:
         old = tuple(r.sequence for r in requests if not r.is_new and r.sequence is not None)
         return calibrate(evidence, old)
@@ -110,7 +124,10 @@ def observe(evidence: LiveEvidence, requests: tuple[TracedRequest, ...]) -> Live
 
 
 def _distinct(sequences: tuple[AnswerSequence, ...]) -> tuple[AnswerSequence, ...]:
-    """Leave repeats out: listeners that know one answer only take any other for a great change."""
+    """Leave repeated answers out.
+
+    Listeners that know one answer only take any other for a great change.
+    """
     known: set[int] = set()
     distinct = []
     for sequence in sequences:

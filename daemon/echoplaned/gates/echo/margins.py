@@ -1,4 +1,7 @@
-"""What a change of behaviour is compared with: the policy's margin, three times what INT8 does to the old version, or a default."""
+"""The margins that a change of behaviour is compared with.
+
+A margin is the policy's, three times what INT8 does to the old version, or a default.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ def is_open(policy: EchoPolicy, task: Task) -> bool:
 
 
 def measure(task: Task, texts: tuple[ScoredText, ...]) -> Int8Baseline | str:
-    """Return how far a version is from itself in INT8, or why that is not known. ``texts``: scored in INT8 and as it is."""
+    """Return how far a version is from itself in INT8.
+
+    Returns text that says why, where that is not known. ``texts``: scored in INT8 and as it is.
+    """
     good = tuple(text for text in texts if not text.problem)
     if len(good) < _MIN_TEXTS:
         problems = [text.problem for text in texts if text.problem]
@@ -63,7 +69,7 @@ def measure(task: Task, texts: tuple[ScoredText, ...]) -> Int8Baseline | str:
 
 
 def measure_of(task: Task, texts: Sequence[ScoredText]) -> DistanceMeasure:
-    """Return what all of the texts can be measured by."""
+    """Return the distance that all of the texts can be measured by."""
     if task is Task.CLASSIFICATION:
         return DistanceMeasure.CLASS_KL
     if task is Task.EMBEDDING:
@@ -74,7 +80,10 @@ def measure_of(task: Task, texts: Sequence[ScoredText]) -> DistanceMeasure:
 def margin_of(
     policy: EchoPolicy, measure: DistanceMeasure, int8_baseline: Int8Baseline | None = None, why_default: str = ""
 ) -> tuple[float, str]:
-    """Return the margin in a measure's unit, and where it comes from. ``why_default``: why nothing was measured."""
+    """Return the margin in a measure's unit, and where it comes from.
+
+    ``why_default``: why nothing was measured.
+    """
     is_cosine = measure is DistanceMeasure.COSINE
     given, name = (policy.max_distance, "max_distance") if is_cosine else (policy.max_kl_nats, "max_kl_nats")
     if given is not None:
@@ -93,7 +102,10 @@ def margin_of(
 
 
 def _of_int8_baseline(int8_baseline: Int8Baseline | None, measure: DistanceMeasure) -> tuple[float, str] | None:
-    """Return the margin that was measured, if it was by this measure or by one that it follows from."""
+    """Return the margin that was measured on the old version in INT8.
+
+    None unless it was by this measure or by one that it follows from.
+    """
     if int8_baseline is None:
         return None
     margin, source = INT8_BASELINE_FACTOR * int8_baseline.mean, f"{INT8_BASELINE_FACTOR:g} x {int8_baseline.mean:.3g}"

@@ -1,4 +1,6 @@
-"""Requests of both versions to pairs: of one stratum, each with the newest that waits.
+"""Matches requests of both versions to pairs.
+
+Both are of one stratum, each with the newest that waits.
 
 A request goes with the newest one of the other version that waits in its stratum. Of the busier version more requests wait than find a
 partner; one that has waited long was asked when traffic was another, and then equal versions differ (``docs/drift.md``). Where canaries
@@ -33,7 +35,14 @@ MAX_CONVERSATIONS = 100_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TracedRequest:
-    """One request. ``sequence``: None where its telemetry is damaged. ``conversation``: empty for none."""
+    """One live request, as it is matched.
+
+    Attributes:
+        is_new: whether the new version answered it.
+        stratum: name of the requests that it may be paired with.
+        sequence: what was measured of its answer; None where its telemetry is damaged.
+        conversation: id of its conversation; empty for none.
+    """
 
     is_new: bool
     stratum: str
@@ -48,7 +57,12 @@ class TracedRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """A request of each version."""
+    """A request of each version, matched by stratum.
+
+    Attributes:
+        new: what was measured of the new version's answer.
+        old: what was measured of the old version's answer.
+    """
 
     new: AnswerSequence
     old: AnswerSequence
@@ -56,9 +70,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
-    """Requests without a partner, by stratum: all of one version. ``void``: pairs that were dropped for one side's telemetry.
+    """Requests without a partner, and what was seen before.
 
-    ``digests``: answers that were in a pair. ``repeats``: requests that were left out, as their answer was in a pair or waits for one.
+    Attributes:
+        queues: the requests by stratum, the oldest first; in a stratum all are of one version.
+        conversations: ids of the conversations that were seen, at most ``MAX_CONVERSATIONS``.
+        digests: digests of the answers that were in a pair.
+        pairs: pairs that were made, from 0.
+        void: pairs that were dropped for one side's telemetry, from 0.
+        repeats: requests that were left out, as their answer was in a pair or waits for one, from 0.
     """
 
     queues: Mapping[str, tuple[TracedRequest, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -75,7 +95,10 @@ class Waiting:
 
 
 def match(waiting: Waiting, requests: tuple[TracedRequest, ...]) -> tuple[Waiting, tuple[Pair, ...]]:
-    """Add requests in their order; return the pairs that they complete, and who waits now."""
+    """Add requests in their order, and match them.
+
+    Returns who waits now, and the pairs that the requests complete.
+    """
     matcher = _Matcher(waiting)
     for request in requests:
         matcher.take(request)
@@ -83,7 +106,7 @@ def match(waiting: Waiting, requests: tuple[TracedRequest, ...]) -> tuple[Waitin
 
 
 class _Matcher:
-    """`match` at work: the waiting as it changes."""
+    """The state of one call of `match`, which changes in place."""
 
     def __init__(self, waiting: Waiting) -> None:
         self._before = waiting
@@ -119,7 +142,10 @@ class _Matcher:
         )
 
     def _is_repeat(self, request: TracedRequest) -> bool:
-        """Say whether an answer was in a pair or waits; decided before it can take another's partner away."""
+        """Return whether an answer was in a pair or waits for one.
+
+        It is decided before the request can take another's partner away.
+        """
         digest = request.digest
         known = digest in self._digests or digest in self._waits or len(self._digests) >= MAX_DIGESTS
         self._repeats += digest != 0 and known
@@ -154,5 +180,8 @@ class _Matcher:
 
 
 def empty(waiting: Waiting) -> Waiting:
-    """Send everybody who waits away: telemetry was lost, or the shares changed; what was seen of conversations and answers stays."""
+    """Send everybody who waits away.
+
+    Telemetry was lost, or the shares changed; what was seen of conversations and answers stays.
+    """
     return replace(waiting, queues=MappingProxyType({}))

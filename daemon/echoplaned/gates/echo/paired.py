@@ -1,4 +1,6 @@
-"""Both versions on the same texts: is the mean distance below the margin, above it, or not known yet?
+"""The test of both versions on the same texts.
+
+Is the mean distance below the margin, above it, or not known yet?
 
 Identical weights differ by exactly 0 and any change by more, so a test of "different" would be certain from one text and useless. What is
 tested is "by more than the margin": the confidence sequence of ``bounded`` for the clipped distances, token by token.
@@ -25,7 +27,10 @@ MAX_MOVED = 3
 
 
 class DistanceMeasure(StrEnum):
-    """What the distances are. KL: nats; LOG_PROBABILITY: absolute difference in nats; COSINE: one less the cosine."""
+    """The measures of distance between two versions on a text.
+
+    KL and CLASS_KL: nats; LOG_PROBABILITY: absolute difference in nats; COSINE: one less the cosine.
+    """
 
     KL = "KL"
     LOG_PROBABILITY = "LOG_PROBABILITY"
@@ -40,7 +45,12 @@ class DistanceMeasure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TextDistance:
-    """One text under both versions. ``distances``: by token, or one; what is not finite counts as far as can be."""
+    """One text's distances between both versions.
+
+    Attributes:
+        text: the golden text.
+        distances: distances by token, or one in all; what is not finite counts as far as can be.
+    """
 
     text: str
     distances: tuple[float, ...]
@@ -55,7 +65,14 @@ class TextDistance:
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
-    """What is asked. ``margin``: of the mean, in the measure's units, above 0. ``pass_alpha``: chance of calling a larger mean smaller."""
+    """The parameters of the paired test.
+
+    Attributes:
+        measure: what the distances are.
+        margin: margin of the mean, in the measure's units, above 0.
+        alpha: chance of calling a smaller mean larger than the margin.
+        pass_alpha: chance of calling a larger mean smaller than the margin.
+    """
 
     measure: DistanceMeasure
     margin: float
@@ -70,10 +87,19 @@ class PairedTest:
 
 @dataclass(frozen=True, slots=True)
 class PairedResult:
-    """What the texts say. ``log_e``: against "the mean is at most the margin"; ``log_e_within``: against "at least".
+    """What the texts say of the mean distance.
 
-    ``mean``: of the clipped distances, in the measure's units; ``lower`` and ``upper``: its limits, at ``alpha`` and ``pass_alpha``.
-    ``clipped``: distances above the ceiling. ``moved``: the texts that moved most, the farthest first, with their own means.
+    Attributes:
+        test: the parameters.
+        texts: texts that have a distance, from 0.
+        tokens: distances of all texts, from 0.
+        clipped: distances that reach the ceiling, from 0.
+        mean: mean of the clipped distances, in the measure's units.
+        lower: lower confidence limit of the mean, at ``alpha``; from 0.
+        upper: upper confidence limit of the mean, at ``pass_alpha``; the ceiling without texts.
+        log_e: natural logarithm of the e-value against "the mean is at most the margin".
+        log_e_within: natural logarithm of the e-value against "the mean is at least the margin".
+        moved: the texts that moved most, the farthest first, with their own means; at most ``MAX_MOVED``.
     """
 
     test: PairedTest

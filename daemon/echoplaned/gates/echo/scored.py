@@ -1,4 +1,7 @@
-"""What both versions' scores of one golden text say of how far they are apart."""
+"""Compares both versions' scores of one golden text.
+
+The comparison says how far they are apart.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,16 @@ from echoplaned.ports.scoring import ScoreOutcome
 
 @dataclass(frozen=True, slots=True)
 class ScoredText:
-    """One golden text under both versions. ``kl`` and ``difference``: by token, None where not both gave what they need.
+    """One golden text, scored by both versions.
 
-    ``cosine`` and ``class_kl``: of outputs. ``problem``: why the versions cannot be compared on it; empty if they can.
+    Attributes:
+        index: index of the text among the golden texts, from 0.
+        text: the text.
+        kl: KL divergence by token, in nats; None where not both gave what it needs.
+        difference: absolute difference of log-probabilities by token, in nats; None where not both gave what it needs.
+        cosine: cosine distance of outputs, in [0, 2] or NaN; None where not both gave an output.
+        class_kl: KL divergence of outputs taken as logits, in nats; None where not both gave an output.
+        problem: why the versions cannot be compared on it; empty if they can.
     """
 
     index: int
@@ -56,7 +66,10 @@ def compare(index: int, text: str, new: ScoreOutcome, old: ScoreOutcome) -> Scor
 
 
 def _by_token(index: int, text: str, new: ScoreOutcome, old: ScoreOutcome) -> ScoredText:
-    """Compare token by token, as far as the shorter context reaches; a text that is split otherwise is as far as can be."""
+    """Compare token by token, as far as the shorter context reaches.
+
+    A text that is split otherwise is as far as can be.
+    """
     ours, theirs = new.log_probabilities, old.log_probabilities
     if ours is None or theirs is None:
         raise ValueError("both versions must have scored tokens")

@@ -1,4 +1,7 @@
-"""Has golden texts scored by both versions: which engines, which texts, how many at once."""
+"""Has golden texts scored by both versions.
+
+It decides which engines, which texts, and how many at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model
 from echoplaned.gates.counting import TotalsReader
 from echoplaned.gates.echo.scored import ScoredText, compare
 from echoplaned.gates.ready import ReadyVersion, answer_within, ready_pair
@@ -43,7 +47,10 @@ class GoldenScorer:
         return self._scorer.text_count
 
     async def score(self, model: Model, rollout: Rollout, indices: Iterable[int]) -> bool:
-        """Score texts on both versions and deliver them one by one; False if either version has no engine that is ready."""
+        """Score texts on both versions and deliver them one by one.
+
+        Returns False if either version has no engine that is ready.
+        """
         pair = ready_pair(model, rollout)
         if pair is None:
             return False
@@ -58,7 +65,9 @@ class GoldenScorer:
         return True
 
     async def score_in_int8(self, model: Model, rollout: Rollout, count: int) -> tuple[ScoredText, ...] | None:
-        """Score the first texts on the old version, as it is and as it would be in INT8; None if it has no engine that is ready.
+        """Score the first texts on the old version, as it is and in INT8.
+
+        The second is as it would be in INT8. None if either version has no engine that is ready.
 
         An engine that cannot tell is asked no further.
         """

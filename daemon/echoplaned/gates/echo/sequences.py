@@ -1,4 +1,7 @@
-"""A request as the live test sees it: channels by token, or the moments of an output."""
+"""A request as the live test sees it.
+
+It has channels by token, or the moments of an output.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,14 @@ _NO_TOKENS = np.zeros((0, CHANNELS), dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnswerSequence:
-    """One request. ``tokens``: [tokens, channels], empty for an output; ``dt``: [tokens], tokens since the one before.
+    """What was measured of the answer to one request.
 
-    ``output``: [values], moments of an output, empty for tokens. ``stopped``: 1 if the model ended the answer itself, else 0.
-    ``digest``: equal where the same was answered to the same text; 0: not known.
+    Attributes:
+        tokens: channels of each token, shape (tokens, channels); empty for an output.
+        dt: tokens since the one before, shape (tokens,).
+        output: moments of an output, shape (values,); empty for tokens.
+        stopped: 1 if the model ended the answer itself, else 0.
+        digest: a number that is equal where the same was answered to the same text; 0: not known.
     """
 
     tokens: NDArray[np.float32] = field(default_factory=lambda: _NO_TOKENS)
@@ -54,7 +61,9 @@ def sequence_of(trace: RequestTrace) -> AnswerSequence:
 
 
 def stratum_of(trace: RequestTrace) -> str:
-    """Name the requests that a request may be paired with: those of one kind that asked for the same in about the same length.
+    """Name the requests that a request may be paired with.
+
+    These are those of one kind that asked for the same in about the same length.
 
     Only what was fixed before a version answered may enter: how long the answer became is behaviour.
     """

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from echoplaned.core.behaviour import Int8Baseline
 from echoplaned.core.facts import Task
-from echoplaned.core.spec import BehaviourChange, EchoPolicy
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.spec import BehaviourChange, EchoPolicy, ServingShape
+from echoplaned.core.state import Model
+from echoplaned.engine_kinds import KINDS
+from echoplaned.engine_kinds.configured import declared_name
 from echoplaned.gates.echo import margins
 from echoplaned.gates.echo.features import Network
 from echoplaned.gates.echo.paired import DistanceMeasure
 
+_CHAT_TEMPLATE: Final = "chat_template"
+_OWN: Final = "the checkpoint's own template"
+
 
 @dataclass(frozen=True, slots=True)
 class EchoSubject:
-    """What is compared.
+    """What is compared in a rollout, and how.
 
     Attributes:
-        policy: the rollout's.
+        policy: the rollout's policy for the echo gate.
         change: what was declared of the update.
         task: what both versions are served for.
-        confidence: of passing.
+        confidence: confidence of passing.
         text_count: golden texts that can be scored; 0 for none.
-        why_not: why none can be.
+        why_not: why texts cannot be scored; empty: nothing speaks against it.
         int8_baseline: how far the old version is from itself in INT8; None where that is not known.
-        why_default: why it is not known.
+        why_default: why it is not known; empty: no measurement has failed.
         network: the old version's reservoir.
+        rendering: how chats are put into words otherwise than before, which no golden text shows; empty: nothing says that they are.
     """
 
     policy: EchoPolicy
@@ -38,6 +46,7 @@ class EchoSubject:
     int8_baseline: Int8Baseline | None = None
     why_default: str = ""
     network: Network = field(default_factory=Network)
+    rendering: str = ""
 
     def margin(self, measure: DistanceMeasure) -> tuple[float, str]:
         """Return the margin in a measure's unit, and where it comes from."""
@@ -50,12 +59,17 @@ class EchoSubject:
 
     @property
     def measures_margin(self) -> bool:
-        """Whether the margin is to be measured on the old version: the policy leaves it open, and it was not measured before."""
+        """Whether the margin is to be measured on the old version.
+
+        The policy leaves it open, and it was not measured before.
+        """
         return self.scorable and self.int8_baseline is None and margins.is_open(self.policy, self.task)
 
 
 def subject_of(model: Model, rollout: Rollout, text_count: int | None, *, has_traces: bool) -> EchoSubject | None:
-    """Return whose behaviour is to be judged; None where the policy, or the lack of any source, says nobody's.
+    """Return whose behaviour is to be judged.
+
+    None where the policy, or the lack of any source, says nobody's.
 
     ``text_count``: golden texts that there are; None: nothing has texts scored.
     """
@@ -77,4 +91,17 @@ def subject_of(model: Model, rollout: Rollout, text_count: int | None, *, has_tr
         why_not=why_not,
         int8_baseline=old.int8_baseline,
         network=Network.of(old.plan.reservoir),
+        rendering=_rendering(old.spec.shape, new.spec.shape),
     )
+
+
+def _rendering(old: ServingShape, new: ServingShape) -> str:
+    """Say which chat templates were asked for, where they differ.
+
+    Of engines of one kind alone: what another kind calls a template need not be another one.
+    """
+    kinds = [declared_name(shape.engine, KINDS) for shape in (old, new)]
+    if kinds[0] is not kinds[1]:
+        return ""
+    was, now = (dict(shape.options).get(_CHAT_TEMPLATE, "") or _OWN for shape in (old, new))
+    return "" if was == now else f"chats are rendered by {now} and were by {was}, which no golden text goes through"

@@ -1,4 +1,7 @@
-"""The echo gate's verdict: what the evidence means for an update that was, or was not, declared to change behaviour."""
+"""The echo gate's verdict: what its evidence means for an update.
+
+The update was, or was not, declared to change behaviour.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from echoplaned.core.behaviour import BehaviourReport, ListenerValue, MovedText
+from echoplaned.core.rollout_state import Evidence, GateVerdict, Verdict
 from echoplaned.core.spec import BehaviourChange
-from echoplaned.core.state import Evidence, GateVerdict, Verdict
 from echoplaned.gates.codes import e_value, short
 from echoplaned.gates.echo.evidence import EchoEvidence
 from echoplaned.gates.echo.features import Listener
@@ -21,6 +24,7 @@ MAX_SHOWN = 64
 """Points of a curve that a report carries."""
 
 _TEXT_SHOWN = 120
+_ASK = "promote or abort this rollout, or update with behaviour_change EQUIVALENT or INTENDED"
 _UNITS = {
     DistanceMeasure.KL: "nats of KL divergence a token",
     DistanceMeasure.LOG_PROBABILITY: "nats of log-probability a token",
@@ -30,7 +34,7 @@ _UNITS = {
 
 
 class EchoCode(StrEnum):
-    """What a reason begins with."""
+    """The code that a reason of the echo gate begins with."""
 
     ECHO_NOT_COMPARABLE = "ECHO_NOT_COMPARABLE"
     ECHO_SCORING = "ECHO_SCORING"
@@ -43,7 +47,9 @@ class EchoCode(StrEnum):
 
 
 def decide(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
-    """Judge a change of behaviour: what is clear decides by what was declared, what is not clear waits for more texts, then goes on.
+    """Judge a change of behaviour.
+
+    What is clear decides by what was declared, what is not clear waits for more texts, then goes on.
 
     ``health``: lines of the health tree, which the report carries and which decide nothing.
     """
@@ -56,6 +62,9 @@ def decide(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
 def _decide(evidence: EchoEvidence) -> Verdict:
     if evidence.log_e >= -math.log(evidence.subject.policy.alpha):
         return _changed(evidence)
+    rendered_otherwise = _rendered_otherwise(evidence)
+    if rendered_otherwise is not None:
+        return rendered_otherwise
     if not evidence.subject.scorable:
         return _not_comparable(evidence, evidence.subject.why_not)
     if evidence.missing or not evidence.asked:
@@ -80,9 +89,27 @@ def _changed(evidence: EchoEvidence) -> Verdict:
             text = f"declared INTENDED, and {size}"
             return _verdict(evidence, GateVerdict.PASS, EchoCode.ECHO_CHANGE_INTENDED, text, confidence)
         case BehaviourChange.UNSPECIFIED:
-            ask = "promote or abort this rollout, or update with behaviour_change EQUIVALENT or INTENDED"
-            text = f"nothing was declared, and {size}; {ask}"
+            text = f"nothing was declared, and {size}; {_ASK}"
             return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text, confidence)
+
+
+def _rendered_otherwise(evidence: EchoEvidence) -> Verdict | None:
+    """Judge what the requests for both versions say of their chats.
+
+    None: nothing, or it was declared.
+
+    It is no measurement, so it has no confidence, and the texts go on to be scored.
+    """
+    rendering = evidence.subject.rendering
+    match evidence.subject.change:
+        case BehaviourChange.EQUIVALENT if rendering:
+            text = f"declared EQUIVALENT, but {rendering}"
+            return _verdict(evidence, GateVerdict.FAIL, EchoCode.ECHO_DIFFERS, text)
+        case BehaviourChange.UNSPECIFIED if rendering:
+            text = f"nothing was declared, and {rendering}; {_ASK}"
+            return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text)
+        case _:
+            return None
 
 
 def _not_comparable(evidence: EchoEvidence, why: str) -> Verdict:
@@ -93,7 +120,10 @@ def _not_comparable(evidence: EchoEvidence, why: str) -> Verdict:
 
 
 def _weigh(evidence: EchoEvidence, result: PairedResult) -> Verdict:
-    """Judge what is no clear change: below the margin, or not clear yet though every text was scored."""
+    """Judge what is no clear change.
+
+    It is below the margin, or not clear yet though every text was scored.
+    """
     if result.is_within:
         confidence = 1.0 - result.test.pass_alpha
         return _verdict(evidence, GateVerdict.PASS, EchoCode.ECHO_WITHIN_MARGIN, _size(evidence), confidence)

@@ -33,9 +33,15 @@ _PRIOR_SQUARE = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wager:
-    """The wealth of a test and what it has learnt. ``total``: sum of differences, [..., features]; ``squares``: of their products.
+    """The wealth of a test and what it has learnt.
 
-    ``log_wealth``: [..., 1 + features], natural logarithms, the bettor on all features first.
+    Leading axes [...] are tests that run side by side.
+
+    Attributes:
+        pairs: pairs that were bet on, from 0.
+        total: sum of differences of features, shape [..., features].
+        squares: sum of the products of these differences, shape [..., features, features].
+        log_wealth: natural logarithms of each bettor's wealth, shape [..., 1 + features], the bettor on all features first.
     """
 
     pairs: int
@@ -77,7 +83,10 @@ def bet(wager: Wager, new: Floats, old: Floats) -> Wager:
 
 
 def path(new: Floats, old: Floats) -> Floats:
-    """Return ``log_e`` after each pair; features of shape [..., pairs, features], result [..., pairs]."""
+    """Return ``log_e`` after each pair, shape [..., pairs].
+
+    The features have the shape [..., pairs, features].
+    """
     wager = begin(new.shape[-1], new.shape[:-2])
     logs = []
     for pair in range(new.shape[-2]):
@@ -87,7 +96,10 @@ def path(new: Floats, old: Floats) -> Floats:
 
 
 def _scores(wager: Wager, difference: Floats) -> Floats:
-    """Return each bettor's ``g(new) - g(old)``, from what was learnt before; zeros before the first pair."""
+    """Return each bettor's ``g(new) - g(old)``.
+
+    It follows from what was learnt before; zeros before the first pair.
+    """
     count, features = wager.pairs, wager.features
     if count == 0:
         return np.zeros((*difference.shape[:-1], features + 1))
@@ -103,5 +115,8 @@ def _scores(wager: Wager, difference: Floats) -> Floats:
 
 
 def _shrinkage(statistic: Floats, features: int) -> Floats:
-    """Return the part of an estimated shift that is more than chance: its statistic's expectation without one is ``features``."""
+    """Return the part of an estimated shift that is more than chance.
+
+    Its statistic's expectation without one is ``features``.
+    """
     return np.maximum(0.0, 1.0 - features / np.maximum(statistic, 1e-12))

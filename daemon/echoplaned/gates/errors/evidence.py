@@ -1,4 +1,7 @@
-"""What the error gate knows of a rollout: request counts and e-processes of each source, and the paired probes that may blame."""
+"""What the error gate knows of a rollout.
+
+That is request counts and e-processes of each source, and the paired probes that may blame.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from echoplaned.ports.request_counts import Interval
 
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
-    """One source over a rollout.
+    """One source's counts and tests over a rollout.
 
     Attributes:
         record: its counts in the window.
@@ -79,12 +82,18 @@ class ErrorsEvidence:
 
     @property
     def blames_new(self) -> bool:
-        """Whether comparative evidence points at the new version: live requests of both versions, or paired probes."""
+        """Whether comparative evidence points at the new version.
+
+        Such evidence is live requests of both versions, or paired probes.
+        """
         return max(self.concurrent_log_e, self.pairs.log_e) >= error_eprocess.LOG_BLAME
 
     @property
     def probes_passed(self) -> bool:
-        """Whether the new version answered as many paired probes in a row as a window needs."""
+        """Whether the new version answered enough paired probes in a row.
+
+        A window needs ``probe_count`` of them.
+        """
         return self.pairs.row >= self.window.policy.probe_count
 
     @property
@@ -104,7 +113,10 @@ def _begin_test(record: SourceRecord) -> SourceEvidence:
 
 
 def enter(evidence: ErrorsEvidence, window: Window) -> ErrorsEvidence:
-    """Go on with another window: its counts start again; the e-processes go on with another stake."""
+    """Go on with another window.
+
+    Its counts start again; the e-processes go on with another stake.
+    """
     test, soaking = evidence.window.error_test, evidence.window.soaking
     records = tuple(
         ErrorRecord(

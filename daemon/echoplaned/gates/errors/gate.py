@@ -1,4 +1,6 @@
-"""The gate ``errors``: fails a version whose error rate is significantly higher, promotes one that is shown to be no worse.
+"""The gate ``errors``: fails a significantly higher error rate.
+
+It promotes a version whose error rate is shown to be no worse.
 
 No data, too little data and stale data hold; they never pass and never fail.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from echoplaned.core.state import Evidence, GateVerdict, Verdict
+from echoplaned.core.rollout_state import Evidence, GateVerdict, Verdict
 from echoplaned.gates.codes import Code, e_value, short
 from echoplaned.gates.errors import evidence as errors
 from echoplaned.gates.errors.evidence import ErrorsEvidence
@@ -49,7 +51,10 @@ class ErrorsGate:
         return errors.observe(evidence, seen)
 
     def judge(self, evidence: ErrorsEvidence, moment: JudgeContext) -> Judgement:
-        """Judge the window's errors; ask for paired probes where they are suspicious or too few to decide."""
+        """Judge the window's errors.
+
+        Paired probes are asked for where the errors are suspicious or too few to decide.
+        """
         bounds = bound_sources(evidence)
         asks: list[Ask] = []
         if _asks_for_probes(evidence, bounds, moment.now_s):
@@ -60,7 +65,10 @@ class ErrorsGate:
 
 
 def _asks_for_probes(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s: float) -> bool:
-    """Whether probes shall have a say: for errors that need somebody to blame, or in place of live evidence."""
+    """Whether paired probes shall have a say.
+
+    That is for errors that need somebody to blame, or in place of live evidence.
+    """
     if _is_suspicious(evidence):
         return True
     window = evidence.window
@@ -97,7 +105,10 @@ def _decide(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s: float) -
 
 
 def _overloaded(evidence: ErrorsEvidence, now_s: float) -> Verdict | None:
-    """Hold while the new version is overloaded, or where it cannot take what the old one takes; an overload never fails it."""
+    """Hold while the new version is overloaded.
+
+    It holds too where the new version cannot take what the old one takes; an overload never fails it.
+    """
     overload = evidence.overload
     if overload.is_worse:
         text = (
@@ -112,7 +123,10 @@ def _overloaded(evidence: ErrorsEvidence, now_s: float) -> Verdict | None:
 
 
 def _weigh(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], elapsed_s: float) -> Verdict:
-    """Judge errors that neither fail nor are too young: by the margin, by probes, or not yet."""
+    """Judge errors that neither fail nor are too young.
+
+    They pass by the margin, or by probes, or are not judged yet.
+    """
     policy = evidence.window.policy
     if all_pass(bounds) and (has_reference(evidence) or evidence.probes_passed):
         worst = max(bounds, key=lambda bound: bound.upper)
@@ -136,7 +150,10 @@ def _wait_for_evidence(evidence: ErrorsEvidence, bounds: tuple[Bound, ...]) -> V
 
 
 def _by_probes(evidence: ErrorsEvidence) -> Verdict:
-    """Judge the errors by paired probes: there is no live evidence, or it decides nothing."""
+    """Judge the errors by paired probes.
+
+    There is no live evidence, or it decides nothing.
+    """
     pairs, needed = evidence.pairs, evidence.window.policy.probe_count
     done = f"{min(pairs.row, needed)} of {needed} paired probes"
     if evidence.comparison_log_e >= math.log(SUSPICION_E_VALUE):
@@ -169,7 +186,10 @@ def _by_requests(
 
 
 def _counts(evidence: ErrorsEvidence) -> tuple[tuple[str, int], ...]:
-    """Return the window's counts of the source that tells most: one that knows callers' mistakes, else the one with most requests."""
+    """Return the window's counts of the source that tells most.
+
+    That is one that knows callers' mistakes, else the one with most requests.
+    """
     records = sorted(evidence.reporting, key=lambda r: (r.tells_client_errors, r.total.requests))
     if not records:
         return (("new_request_count", 0), ("old_request_count", 0))

@@ -1,4 +1,7 @@
-"""Promotion by live requests: how each source stands against the policy's margin, and when paired probes decide in their place."""
+"""Promotion by live requests: each source against the policy's margin.
+
+It also says when paired probes decide in their place.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ the policy's confidence allows 6. With 0.6, 2 of 190 equal versions ran out of t
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How one source stands against the margin.
+    """One source's error rates against the policy's margin.
 
     Attributes:
         new: the new version's error rate.
-        old: the old version's.
-        upper: upper confidence limit of their difference.
+        old: the old version's error rate.
+        upper: upper confidence limit of their difference, in [-1, 1].
         passes: whether it is below the margin.
-        forecast: requests of the new version that pass without another error.
+        forecast: requests of the new version that pass without another error, from 1.
     """
 
     new: Rate
@@ -41,7 +44,10 @@ class Bound:
 
 
 def bound_sources(evidence: ErrorsEvidence) -> tuple[Bound, ...]:
-    """Return how each source stands; every source that sees most of the traffic has to pass."""
+    """Return how each source stands against the margin.
+
+    Every source that sees most of the traffic has to pass.
+    """
     most = max((record.total.requests for record in evidence.reporting), default=0)
     records = tuple(record for record in evidence.reporting if 2 * record.total.requests >= most)
     if not has_reference(evidence):
@@ -56,7 +62,10 @@ def all_pass(bounds: tuple[Bound, ...]) -> bool:
 
 
 def has_reference(evidence: ErrorsEvidence) -> bool:
-    """Whether the old version's error rate is known from this window or from an earlier one."""
+    """Whether the old version's error rate is known.
+
+    It may be from this window or from an earlier one.
+    """
     return any(
         record.total.share < error_eprocess.HIGH_SHARE or record.test.reference.requests > 0
         for record in evidence.reporting
@@ -100,7 +109,10 @@ def _bound(evidence: ErrorsEvidence, record: ErrorRecord) -> Bound:
 
 
 def _rates(record: ErrorRecord) -> tuple[Rate, Rate]:
-    """Return the new version's rate in the window and the old one's: concurrent, or with the recorded counts where its share is small."""
+    """Return the new version's rate in the window and the old one's.
+
+    The old one's is concurrent, or with the recorded counts where its share is small.
+    """
     total, reference = record.total, record.test.reference
     if total.share >= error_eprocess.HIGH_SHARE:
         if reference.requests == 0 and record.tells_client_errors:

@@ -1,4 +1,6 @@
-"""Overload: requests that found no room, or less time than the load allowed. Counted apart, and no verdict on a version.
+"""Overload: requests that were refused for want of room or of time.
+
+Such a request found no room, or less time than the load allowed. They are counted apart, and are no verdict on a version.
 
 A queue that is full fails many requests in a row, so they say little more than one: no test that counts requests may count them. What
 they say is said at equal load alone. In a span in which the new version was overloaded while the old one took at least as many requests
@@ -24,13 +26,13 @@ MAX_UNEQUAL_SPANS = 2
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """What is known of overloads in a window.
+    """What is known of the versions' overloads in a window.
 
     Attributes:
-        began_s: when the open span began.
-        span: its counts.
+        began_s: when the open span began, seconds since the epoch.
+        span: counts of the open span.
         worse_spans: spans in which the new version alone was overloaded, with no more requests than the old one.
-        last_s: when the new version was last overloaded; None: not in this window.
+        last_s: when the new version was last overloaded, seconds since the epoch; None: not in this window.
     """
 
     began_s: float

@@ -1,1 +1,1 @@
-"""The gate ``probes``: does the new version answer the same probes as the old one?"""
+"""The gate ``probes``: compares both versions' answers to the same probes."""

@@ -1,4 +1,7 @@
-"""Makes the paired probes that gates ask for: which engines, which prompt, how fast."""
+"""Makes the paired probes that gates ask for.
+
+It decides which engines, which prompt, and how fast.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dataclasses import replace
 from functools import partial
 
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.state import Model, Rollout
+from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.state import Model
 from echoplaned.gates.collector import Job, RolloutContext
 from echoplaned.gates.counting import CountsCollector, TotalsReader
 from echoplaned.gates.gate import Ask, MakePairs, Observation
@@ -47,7 +51,10 @@ class Pairer:
         self._index = 0
 
     async def pair(self, model: Model, rollout: Rollout) -> bool:
-        """Make one pair and deliver it; False if either version has no engine that is ready."""
+        """Make one pair and deliver it.
+
+        Returns False if either version has no engine that is ready. A pair that finds a full queue is not delivered.
+        """
         pair = ready_pair(model, rollout)
         if pair is None:
             return False
@@ -74,7 +81,10 @@ class Pairer:
 
 
 class ProbeCollector:
-    """Makes pairs for as long as they are asked for, and hands their outcomes out with each reading."""
+    """Makes pairs of probes for as long as they are asked for.
+
+    Their outcomes are handed out with each reading.
+    """
 
     def __init__(
         self, prober: Prober, counts: CountsCollector, context: RolloutContext, reaches: Reaches | None = None

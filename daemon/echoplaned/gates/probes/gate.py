@@ -1,11 +1,14 @@
-"""The gate ``probes``: fails a version that alone fails paired probes, where they have a say (``statistics.pairs``)."""
+"""The gate ``probes``: fails a version that alone fails paired probes.
+
+It does so where they have a say (``statistics.pairs``).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
 
-from echoplaned.core.state import Evidence, GateVerdict, Verdict
+from echoplaned.core.rollout_state import Evidence, GateVerdict, Verdict
 from echoplaned.gates.codes import Code
 from echoplaned.gates.gate import JudgeContext, Judgement, MakePairs, Need, Observation, Start
 from echoplaned.gates.statistics import noninferiority, pairs
@@ -21,8 +24,8 @@ class ProbesEvidence:
     """What paired probes showed.
 
     Attributes:
-        window: to which the window's counts belong.
-        pairs: the counts.
+        window: the window to which the window's counts belong.
+        pairs: counts of the pairs.
     """
 
     window: Window

@@ -1,1 +1,4 @@
-"""What several gates compute: e-processes, confidence limits, tests of silence and of paired probes. Pure."""
+"""The statistics that several gates compute.
+
+They are e-processes, confidence limits, tests of silence and of paired probes. Pure.
+"""

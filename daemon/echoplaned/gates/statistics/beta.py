@@ -1,4 +1,7 @@
-"""Quantiles of the beta distribution, for Clopper-Pearson limits; SciPy would be 100 MB for this one function."""
+"""Quantiles of the beta distribution, for Clopper-Pearson limits.
+
+SciPy would be 100 MB for this one function.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ _PRECISION = 1e-15
 
 
 def _continued_fraction(x: float, a: float, b: float) -> float:
-    """Evaluate the continued fraction of DLMF 8.17.22 by Lentz's method; converges fast for x < (a + 1) / (a + b + 2)."""
+    """Evaluate the continued fraction of DLMF 8.17.22 by Lentz's method.
+
+    It converges fast for x < (a + 1) / (a + b + 2).
+    """
     steps = 200 + int(20.0 * math.sqrt(max(a, b)))
     c, d = 1.0, 1.0 / _away_from_zero(1.0 - (a + b) * x / (a + 1.0))
     value = d
@@ -50,7 +56,10 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 
 
 def beta_quantile(q: float, a: float, b: float) -> float:
-    """Return x with I_x(a, b) = q, for q in (0, 1) and positive a, b: Newton steps, halved where they leave the bracket."""
+    """Return x with I_x(a, b) = q, for q in (0, 1) and positive a, b.
+
+    It is found by Newton steps, halved where they leave the bracket.
+    """
     low, high = 0.0, 1.0
     x = a / (a + b)
     for _ in range(200):

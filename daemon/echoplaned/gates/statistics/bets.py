@@ -1,4 +1,7 @@
-"""A test martingale that bets on error ratios and keeps capital back for a change that comes late."""
+"""A test martingale that bets on error ratios.
+
+It keeps capital back for a change that comes late.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,17 @@ def log_sum(terms: tuple[float, ...]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Bets:
-    """Capital in each ratio (natural logarithms) and in cash; begins at 1 in total.
+    """Capital in each ratio and in cash; begins at 1 in total.
 
     Healthy traffic eats up what is bet, so a failure that begins in a late stage would have to win it all back first. Therefore
     only ``FIRST_STAKE`` is bet at first, and start number s > 1 bets another ``(1 - FIRST_STAKE) / (s (s - 1))`` of the
     initial capital, split evenly. Moving cash into bets at times that do not look ahead leaves a supermartingale a
-    supermartingale: this is one mixture over the time at which the change comes, never a reset. ``log_e``: the logarithm of the
-    whole capital, cash included, which is the e-value.
+    supermartingale: this is one mixture over the time at which the change comes, never a reset.
+
+    Attributes:
+        log_capital: natural logarithm of the capital in each ratio, in the order of ``RATIOS``; minus infinity before the first stake.
+        starts: how many stakes were bet, from 0.
+        log_e: natural logarithm of the whole capital, cash included, which is the e-value.
     """
 
     log_capital: tuple[float, ...] = (-math.inf,) * len(RATIOS)

@@ -1,4 +1,6 @@
-"""The error gate: an e-process that says how strongly the errors speak against the new version.
+"""The error gate's e-process.
+
+It says how strongly the errors speak against the new version.
 
 *Comparison.* Requests are gathered into blocks. A block is closed by its numbers of requests alone, never by their outcomes. Given
 these numbers and the E errors among the n requests of the block, the null hypothesis "a request's outcome does not depend on the version
@@ -56,7 +58,12 @@ _NO_LOG_FACTOR = log_factors(0, 0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class ErrorTest:
-    """What is tested. ``alpha``: chance of a false alarm; ``slo_error_rate``: server errors as a fraction of requests."""
+    """The parameters of the error test.
+
+    Attributes:
+        alpha: chance of a false alarm over the whole rollout.
+        slo_error_rate: server errors that the service level allows, as a fraction of requests.
+    """
 
     alpha: float
     slo_error_rate: float
@@ -68,9 +75,9 @@ class SourceEvidence:
 
     Attributes:
         tells_client_errors: whether the source tells callers' mistakes from server errors.
-        concurrent: the comparison at all shares; what may blame.
-        comparison: the same up to a share of 0.75, and the one with the recorded bound from there on.
-        slo: against the service level.
+        concurrent: capital of the comparison at all shares; what may blame.
+        comparison: capital of the same up to a share of 0.75, and of the comparison with the recorded bound from there on.
+        slo: capital of the test against the service level.
         block: requests that are not judged yet.
         reference: the old version's requests in blocks with a share of at most 0.5.
         since_stake: requests of the new version since the last stake.
@@ -93,12 +100,18 @@ class SourceEvidence:
 
 
 def log_mean(logs: tuple[float, ...]) -> float:
-    """Return the logarithm of the mean of e-values given as logarithms; 0 (an e-value of 1) for none."""
+    """Return the logarithm of the mean of e-values given as logarithms.
+
+    It is 0 (an e-value of 1) for none.
+    """
     return log_sum(logs) - math.log(len(logs)) if logs else 0.0
 
 
 def stake(evidence: SourceEvidence) -> SourceEvidence:
-    """Bet the next stake: at the begin of a window, and every ``RESTAKE_REQUESTS`` requests within it."""
+    """Bet the next stake on all tests of a source.
+
+    It is bet at the begin of a window, and every ``RESTAKE_REQUESTS`` requests within it.
+    """
     return replace(
         evidence,
         concurrent=evidence.concurrent.stake_next(),
@@ -120,7 +133,10 @@ def update(evidence: SourceEvidence, interval: Interval, test: ErrorTest, *, soa
 
 
 def close(evidence: SourceEvidence, test: ErrorTest, *, soaking: bool = False) -> SourceEvidence:
-    """Judge the open block whatever its size (the weights change), and open an empty one."""
+    """Judge the open block whatever its size, and open an empty one.
+
+    Besides full blocks that is the one which is open when the weights change.
+    """
     block = evidence.block
     if block.requests == 0:
         return evidence
@@ -149,7 +165,10 @@ def _against_reference(reference: RequestCounts, new: RequestCounts, test: Error
 
 
 def comparison_log_e(sources: tuple[SourceEvidence, ...]) -> float:
-    """Return the logarithm of the average e-value of the comparisons, without the service level."""
+    """Return the logarithm of the average e-value of the comparisons.
+
+    The service level is left out.
+    """
     return log_mean(tuple(source.comparison.log_e for source in sources))
 
 
@@ -159,5 +178,8 @@ def combined_log_e(sources: tuple[SourceEvidence, ...]) -> float:
 
 
 def concurrent_log_e(sources: tuple[SourceEvidence, ...]) -> float:
-    """Return the logarithm of the average e-value of the concurrent comparisons: what blames the new version."""
+    """Return the logarithm of the concurrent comparisons' average e-value.
+
+    It is what blames the new version.
+    """
     return log_mean(tuple(source.concurrent.log_e for source in sources))

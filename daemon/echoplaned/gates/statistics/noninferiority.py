@@ -1,4 +1,6 @@
-"""Promotion: is the new version's error rate less than the old one's plus a margin?
+"""The test by which a version is promoted.
+
+Is the new version's error rate less than the old one's plus a margin?
 
 *The bound.* One-sided Clopper-Pearson limits for each version, combined for the difference by the method of Newcombe (1998) and
 Zou and Donner (2008, "MOVER"): with rates a, b of new and old, upper limit u of a and lower limit l of b,
@@ -30,7 +32,12 @@ _MANY = 1_000_000  # requests at which a binomial limit is a Poisson limit for t
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Errors among requests."""
+    """An error rate as counts.
+
+    Attributes:
+        errors: requests that failed, from 0.
+        requests: all requests, at least as many as errors.
+    """
 
     errors: int
     requests: int
@@ -43,7 +50,10 @@ class Rate:
 
 @lru_cache(maxsize=4096)
 def upper_bound(rate: Rate, alpha: float) -> float:
-    """Return the Clopper-Pearson upper limit of an error probability at confidence ``1 - alpha``; 1 without requests."""
+    """Return the Clopper-Pearson upper limit of an error probability.
+
+    It is at confidence ``1 - alpha``; 1 without requests.
+    """
     if rate.errors >= rate.requests:
         return 1.0
     if rate.errors == 0:
@@ -53,21 +63,30 @@ def upper_bound(rate: Rate, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def lower_bound(rate: Rate, alpha: float) -> float:
-    """Return the Clopper-Pearson lower limit of an error probability at confidence ``1 - alpha``; 0 without requests."""
+    """Return the Clopper-Pearson lower limit of an error probability.
+
+    It is at confidence ``1 - alpha``; 0 without requests.
+    """
     if rate.errors == 0:
         return 0.0
     return beta_quantile(alpha, rate.errors, rate.requests - rate.errors + 1)
 
 
 def difference_upper_bound(new: Rate, old: Rate, alpha: float) -> float:
-    """Return the upper limit of new less old error probability at confidence ``1 - alpha``, in [-1, 1]."""
+    """Return the upper limit of new less old error probability.
+
+    It is at confidence ``1 - alpha``, in [-1, 1].
+    """
     above = upper_bound(new, alpha) - new.value
     below = old.value - lower_bound(old, alpha)
     return min(1.0, new.value - old.value + math.hypot(above, below))
 
 
 def level(confidence: float, errors: int) -> float:
-    """Return the part of ``1 - confidence`` that is spent on passing with about this many errors of the new version."""
+    """Return the part of alpha that is spent on a number of errors.
+
+    It is the part of ``1 - confidence`` that is spent on passing with about this many errors of the new version.
+    """
     index = errors
     if errors > _SINGLE_CLASSES:
         index = _SINGLE_CLASSES + 1 + int(math.log(errors / _SINGLE_CLASSES) / math.log(_CLASS_GROWTH))
@@ -82,7 +101,10 @@ def least_requests(margin: float, confidence: float) -> int:
 
 
 def requests_at_least(new: Rate, old: Rate, margin: float, confidence: float) -> int:
-    """Return a lower estimate of ``requests_forecast`` that costs little: as if the old version's rate were known exactly."""
+    """Return a lower estimate of ``requests_forecast`` that costs little.
+
+    It is computed as if the old version's rate were known exactly.
+    """
     if new.errors == 0:
         return max(1, math.ceil(least_requests(margin, confidence) * margin / (margin + old.value)))
     return math.ceil(_poisson_upper(new.errors, level(confidence, new.errors)) / (margin + old.value))
@@ -94,7 +116,9 @@ def _poisson_upper(errors: int, alpha: float) -> float:
 
 
 def requests_forecast(new: Rate, old: Rate, margin: float, confidence: float) -> int:
-    """Return about how many requests of the new version pass if it makes no further error and the old one's counts stay.
+    """Return about how many requests of the new version would pass.
+
+    That is if it makes no further error and the old one's counts stay.
 
     The binomial limit is taken as Poisson's, which makes the bound's equation quadratic in 1 / requests.
     """

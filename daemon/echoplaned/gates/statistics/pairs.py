@@ -18,7 +18,7 @@ _TILTS = (0.75, 0.9, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class PairOutcome:
-    """One prompt on both versions.
+    """The outcome of one prompt on both versions.
 
     Attributes:
         new_ok: whether the new version answered well.
@@ -37,7 +37,9 @@ class PairOutcome:
 
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
-    """Counts of pairs: those of one version alone over the whole rollout, the others of the window.
+    """Counts of paired probes.
+
+    Those of one version alone are over the whole rollout, the others of the window.
 
     Attributes:
         new_alone: pairs that the new version alone failed.

@@ -1,4 +1,6 @@
-"""Silence: a version with weight that no request reaches, while the model has traffic, is failing.
+"""A test of silence: a version that no request reaches is failing.
+
+That is so for a version with weight, while the model has traffic.
 
 Load reports say nothing of a request that found no connection (C-core does not report failed picks), so a version that refuses
 connections shows no error at all, only silence.
@@ -40,10 +42,10 @@ class SilenceEvidence:
 
     Attributes:
         runs: number of the run, from 1.
-        log_chance: logarithm of the chance of it, at the least share that is trusted.
-        log_nominal: the same at full weight.
+        log_chance: natural logarithm of the chance of the silence, at the least share that is trusted.
+        log_nominal: natural logarithm of the chance of the silence, at full weight.
         expected: requests that should have come in it at full weight.
-        silent_since_s: when it began; None while the old version has had no request in it either.
+        silent_since_s: when it began, seconds since the epoch; None while the old version has had no request in it either.
         old_requests: requests of the old version in it.
         failed: whether a silence was too long to be chance; stays so.
     """
@@ -77,7 +79,10 @@ def update(evidence: SilenceEvidence, interval: Interval, weight: float, trust: 
 
 
 def restart(evidence: SilenceEvidence) -> SilenceEvidence:
-    """Begin another run, as the window or the weights are others; the budget spent stays spent."""
+    """Begin another run, as the window or the weights are others.
+
+    The budget spent stays spent.
+    """
     return SilenceEvidence(runs=evidence.runs + 1, failed=evidence.failed)
 
 

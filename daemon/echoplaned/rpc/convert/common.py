@@ -1,4 +1,4 @@
-"""What every conversion needs: times, enums that both sides have under the same names, resource names."""
+"""What every conversion needs: numbers, times, and enums of the same names."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.numbers import clamp_real
+from echoplaned.core.rollout_state import Evidence, GateVerdict
 from echoplaned.core.spec import BehaviourChange, OnExpire, Tier
-from echoplaned.core.state import Evidence, GateVerdict, InstanceState
+from echoplaned.core.state import InstanceState
 
 Member = TypeVar("Member", bound=StrEnum)
 PbEnum = TypeVar("PbEnum", bound=int)
 
 
 def by_name(enum: type[PbEnum], prefix: str, members: Iterable[Member]) -> Mapping[Member, PbEnum]:
-    """Pair the core's words with the API's of the same name; a word that the API lacks fails at import, never in a call."""
+    """Pair the core's enum members with the API's of the same name.
+
+    A member that the API lacks fails at import, never in a call.
+    """
     wrapper = cast(EnumTypeWrapper, enum)
     return MappingProxyType({m: cast(PbEnum, wrapper.Value(f"{prefix}_{m.value}")) for m in members})
 
 
 def invert(table: Mapping[Member, PbEnum]) -> Mapping[PbEnum, Member]:
-    """Turn a table of ``by_name`` round."""
+    """Return a table of ``by_name`` with keys and values exchanged."""
     return MappingProxyType({number: member for member, number in table.items()})
 
 
@@ -66,13 +70,19 @@ _INTEGERS = {
 
 
 def set_number(message: Message, field: str, value: float) -> None:
-    """Set a number field; one that the field cannot hold becomes the nearest that it can, for an answer must not fail by it."""
+    """Set a number field of a message.
+
+    A number that the field cannot hold becomes the nearest that it can, for an answer must not fail by it.
+    """
     limits = _INTEGERS.get(message.DESCRIPTOR.fields_by_name[field].type)
     setattr(message, field, value if limits is None else round(clamp_real(value, *limits)))
 
 
 def timestamp(seconds: float) -> Timestamp:
-    """Return seconds since the epoch as a timestamp, to the microsecond; what lies beyond its range becomes its end."""
+    """Return seconds since the epoch as a timestamp, to the microsecond.
+
+    What lies beyond its range becomes its end.
+    """
     message = Timestamp()
     message.FromMicroseconds(round(clamp_real(seconds, 0, _MAX_TIMESTAMP_S) * 1e6))
     return message
@@ -84,7 +94,10 @@ def timestamp_or_none(seconds: float | None) -> Timestamp | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Return a length of time in seconds as a duration, to the microsecond; what lies beyond its range becomes its end."""
+    """Return a length of time in seconds as a duration, to the microsecond.
+
+    What lies beyond its range becomes its end.
+    """
     message = Duration()
     message.FromMicroseconds(round(clamp_real(seconds, -_MAX_DURATION_S, _MAX_DURATION_S) * 1e6))
     return message

@@ -34,7 +34,15 @@ def sequence_of(token: str) -> int:
     Raises:
         PageTokenInvalidError: the token is not one of ours.
     """
-    place = decode_token(_QUERY, token)
+    try:
+        place = decode_token(_QUERY, token)
+    except PageTokenInvalidError:
+        raise resume_token_error() from None
     if len(place) != 1 or not isinstance(place[0], int) or place[0] < 0:
-        raise PageTokenInvalidError
+        raise resume_token_error()
     return place[0]
+
+
+def resume_token_error() -> PageTokenInvalidError:
+    """Return the error that a resume token is not known, or not known any more."""
+    return PageTokenInvalidError("resume_token", "begin with what happens from now on")

@@ -24,6 +24,7 @@ def model_to_pb(model: Model) -> models_pb2.Model:
         xds_target=f"xds:///{name}",
         signature=None if serving is None else signature_to_pb(serving.facts.signature),
         labels=dict(model.labels),
+        aliases=model.aliases,
         etag=etag(model),
         create_time=timestamp(model.create_time_s),
         update_time=timestamp(model.update_time_s),
@@ -31,7 +32,10 @@ def model_to_pb(model: Model) -> models_pb2.Model:
 
 
 def published_weights(model: Model) -> dict[str, int]:
-    """Return the weights that are wanted now, in millionths by version; without entries of weight 0."""
+    """Return the published weights by version, in millionths.
+
+    They are those that are wanted now, without entries of weight 0.
+    """
     clusters = model.routes.clusters if model.routes is not None else ()
     return {c.version: c.weight_ppm for c in clusters if c.routed and c.weight_ppm}
 

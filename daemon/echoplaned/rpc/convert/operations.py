@@ -1,4 +1,7 @@
-"""Operations as ``google.longrunning.Operation``, with progress read off the versions and rollouts they work on."""
+"""Operations as ``google.longrunning.Operation``.
+
+Their progress is read off the versions and rollouts that they work on.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from echoplane.v1 import models_pb2, operations_pb2
 from echoplaned.core.contexts import is_context_open, served_context
 from echoplaned.core.names import model_name, operation_name, rollout_name, version_name
 from echoplaned.core.plan import Plan
-from echoplaned.core.state import InstanceState, Model, Operation, OperationKind, Phase, State, Version
+from echoplaned.core.rollout_state import Phase
+from echoplaned.core.state import InstanceState, Model, Operation, OperationKind, State, Version
 from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.convert.common import by_name, timestamp, timestamp_or_none
 from echoplaned.rpc.convert.models import model_to_pb
@@ -24,7 +28,10 @@ _GOING_BACK = frozenset({Phase.REVERTING, Phase.CLEANING})
 
 
 def operation_to_pb(operation: Operation, state: State, pid_of: PidOf) -> longrunning_pb2.Operation:
-    """Return an operation with its metadata, and its response or error once it is done."""
+    """Return an operation with its metadata.
+
+    Once it is done, with its response or error as well.
+    """
     message = longrunning_pb2.Operation(name=operation_name(operation.operation_id), done=operation.done)
     message.metadata.Pack(metadata_to_pb(operation, state))
     if not operation.done:
@@ -37,7 +44,10 @@ def operation_to_pb(operation: Operation, state: State, pid_of: PidOf) -> longru
 
 
 def planned_to_pb(operation: Operation, plan: Plan, state: State) -> longrunning_pb2.Operation:
-    """Return the answer to ``validate_only``: no name, done, the plan in its metadata and as its response."""
+    """Return the answer to ``validate_only``, a dry run.
+
+    It has no name and is done, with the plan in its metadata and as its response.
+    """
     message = longrunning_pb2.Operation(done=True)
     metadata = metadata_to_pb(operation, state)
     metadata.plan.CopyFrom(plan_to_pb(plan))
@@ -79,7 +89,10 @@ def _waiting_reason(operation: Operation, model: Model | None) -> str:
 
 
 def was_cache_hit(operation: Operation, version: Version | None) -> bool:
-    """Whether an operation found its version ready: it ended as it began, or the version's load ended before it."""
+    """Say whether an operation found its version ready.
+
+    It ended as it began, or the version's load ended before it.
+    """
     if operation.kind not in {OperationKind.LOAD, OperationKind.UPDATE} or operation.failure is not None:
         return False
     if operation.done and operation.end_time_s == operation.create_time_s:
@@ -116,14 +129,20 @@ def _total_bytes(operation: Operation, version: Version | None) -> int:
 
 
 def _done_bytes(operation: Operation, version: Version | None) -> int:
-    """Whole instances only: an engine does not say how far it has read."""
+    """Return the bytes of weights that have been read, in whole instances only.
+
+    An engine does not say how far it has read.
+    """
     if version is None or not _total_bytes(operation, version):
         return 0
     return version.facts.weights_bytes * sum(i.state in _READ for i in version.instances)
 
 
 def _estimate_s(operation: Operation, version: Version | None) -> float | None:
-    """A load takes about as long as the version's last one did; where there was none, nothing can be said."""
+    """Return when a load is expected to end, seconds since the epoch.
+
+    It takes about as long as the version's last one did; None where there was none, or where no load is under way.
+    """
     if operation.done or operation.kind is not OperationKind.LOAD or version is None or version.load_duration_s is None:
         return None
     return operation.create_time_s + version.load_duration_s

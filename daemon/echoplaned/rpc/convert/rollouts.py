@@ -8,19 +8,10 @@ from types import MappingProxyType
 
 from echoplane.v1 import rollouts_pb2
 from echoplaned.core.names import operation_name, rollout_name, version_name
+from echoplaned.core.rollout_state import TERMINAL_PHASES, EntryKind, GateVerdict, Phase, Rollout, RolloutEntry, Verdict
 from echoplaned.core.routes import KEEP_ALIVE_PPM
 from echoplaned.core.spec import RolloutPolicy
-from echoplaned.core.state import (
-    TERMINAL_PHASES,
-    WEIGHT_TOTAL_PPM,
-    EntryKind,
-    GateVerdict,
-    Model,
-    Phase,
-    Rollout,
-    RolloutEntry,
-    Verdict,
-)
+from echoplaned.core.state import WEIGHT_TOTAL_PPM, Model
 from echoplaned.rpc.convert.behaviour import behaviour_to_pb, echo_policy_from_pb, echo_policy_to_pb
 from echoplaned.rpc.convert.common import (
     BEHAVIOUR_TO_PB,
@@ -65,7 +56,10 @@ _SCALED_COUNTS: Mapping[str, tuple[str, float]] = MappingProxyType(
 
 
 def rollout_to_pb(model: Model, rollout: Rollout, *, with_history: bool = True) -> rollouts_pb2.Rollout:
-    """Return a rollout as the API shows it; one that is over shows no weights of today's routes."""
+    """Return a rollout as the API shows it.
+
+    One that is over shows no weights of today's routes.
+    """
     active = model.rollout is not None and model.rollout.rollout_id == rollout.rollout_id
     progress = model.progress
     desired = published_weights(model) if active else {}
@@ -103,7 +97,7 @@ def _held_reason(rollout: Rollout) -> str:
 
 
 def acknowledged_before(rollout: Rollout) -> dict[str, int]:
-    """Return the weights that were acknowledged before the ones that are wanted now.
+    """Return the weights that were acknowledged before the ones wanted now.
 
     A stage is observed only once its weights are acknowledged: the last one observed tells. Before the first it is the old version's all.
     """
@@ -116,7 +110,10 @@ def acknowledged_before(rollout: Rollout) -> dict[str, int]:
 
 
 def stage_start_s(rollout: Rollout) -> float | None:
-    """Return when the present stage began: the first line of the history that is in it."""
+    """Return when the present stage began, seconds since the epoch.
+
+    It is the time of the first line of the history that is in it; None: no stage has begun.
+    """
     if not rollout.stage:
         return None
     return next((e.time_s for e in rollout.history if e.stage == rollout.stage), None)
@@ -139,7 +136,10 @@ def verdict_to_pb(verdict: Verdict, stage: int, window: int = 0, time_s: float |
 
 
 def _counts(verdict: Verdict) -> rollouts_pb2.GateCounts:
-    """Return a verdict's numbers; one that the API has no field for is told by the reason's words alone."""
+    """Return a verdict's numbers.
+
+    One that the API has no field for is told by the reason's words alone.
+    """
     counts = rollouts_pb2.GateCounts()
     for name, value in verdict.counts:
         field, scale = _SCALED_COUNTS.get(name, (name, 1))
@@ -169,7 +169,10 @@ def entry_kind(entry: RolloutEntry) -> str:
 
 
 def decisive(verdicts: tuple[Verdict, ...]) -> Verdict | None:
-    """Return the verdict that decided: the one that failed, else the first; None where there is none."""
+    """Return the verdict that decided: the one that failed, else the first.
+
+    None where there is none.
+    """
     failed = next((v for v in verdicts if v.verdict is GateVerdict.FAIL), None)
     return failed or next(iter(verdicts), None)
 

@@ -28,7 +28,10 @@ _STATE_TO_PB = by_name(models_pb2.VersionState, "VERSION_STATE", VersionState)
 
 
 def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.ModelVersion:
-    """Return a version as the API shows it; ``pid_of`` knows the processes that lead its instances."""
+    """Return a version as the API shows it.
+
+    ``pid_of`` knows the processes that lead its instances.
+    """
     spec, shape = version.spec, version.spec.shape
     state = version_state(version)
     weight = weight_ppm(model, version.key.version)
@@ -58,6 +61,7 @@ def version_to_pb(model: Model, version: Version, pid_of: PidOf) -> models_pb2.M
         weights_format=shape.weights_format,
         requested_tier=TIER_TO_PB[version.requested_tier],
         requested_context_length=shape.context_length,
+        engine_build=version.engine_build,
     )
 
 
@@ -143,6 +147,9 @@ def _cache(version: Version) -> models_pb2.VersionCache:
 
 
 def _changed_s(version: Version) -> float:
-    """The last change that the state dates: a load's end or start, or an instance that came up."""
+    """Return the last change of a version that the state dates.
+
+    A load's end or start, or an instance that came up; seconds since the epoch.
+    """
     loaded_s = version.load_started_s + (version.load_duration_s or 0.0)
     return max(version.create_time_s, loaded_s, *(i.ready_since_s or 0.0 for i in version.instances))

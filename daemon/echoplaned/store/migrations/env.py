@@ -1,4 +1,7 @@
-"""Alembic runs this file for every command; the connection comes from ``migrate.py``, with its transaction begun."""
+"""Alembic's environment, which it runs for every command.
+
+The connection comes from ``migrate.py``, with its transaction begun.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Counts every call that a client makes of this worker, whatever its method: clients report them all alike."""
+"""Counts every call that a client makes of this worker, whatever its method.
+
+Clients report them all alike.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ _CONTROL: Final = f"/{worker_pb2.DESCRIPTOR.services_by_name['WorkerService'].fu
 
 
 class CallCounter(_Interceptor):
-    """Counts calls of all services but control, those of unknown methods and with messages that are too large included.
+    """Counts calls of all services but control.
+
+    Calls of unknown methods and with messages that are too large are included.
 
     Args:
         counters: where they are counted.

@@ -1,4 +1,7 @@
-"""What happened to the calls of this worker; begins at 0 with the process and only grows."""
+"""Counters of the calls of this worker, by how they ended.
+
+They begin at 0 with the process and only grow.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from echoplaned.worker_contract.inference.errors import Blame
 
 
 class Call:
-    """One call under way; ends exactly once, and as the server's fault if nobody said otherwise."""
+    """One call under way, which ends exactly once.
+
+    It ends as the server's fault if nobody said otherwise.
+    """
 
     __slots__ = ("_counters", "_ended")
 
@@ -71,7 +77,10 @@ class RequestCounters:
         return None if self._last_arrival_s is None else self._clock() - self._last_arrival_s
 
     def begin(self, *, probe: bool = False) -> Call:
-        """Count an arrival. ``probe``: the daemon's own, after which no other call need be expected."""
+        """Count an arrival and return the call.
+
+        ``probe``: the daemon's own, after which no other call need be expected.
+        """
         self.arrivals += 1
         self.in_flight += 1
         if not probe:

@@ -31,6 +31,26 @@ class InvalidInputError(CallError):
     blame = Blame.CLIENT
 
 
+class ContextExceededError(InvalidInputError):
+    """A prompt, or a prompt and the wanted tokens, are longer than the context.
+
+    The context is the version's, in tokens.
+    """
+
+
+class FieldError(InvalidInputError):
+    """One field of a JSON request is not taken, or not in this form.
+
+    Args:
+        param: names the field, as ``messages[0].role``.
+        message: what is wrong with it.
+    """
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(f"{param}: {message}")
+        self.param = param
+
+
 class WrongModelError(CallError):
     """The request names a model or version that this worker does not serve."""
 
@@ -67,7 +87,10 @@ class ModelFailedError(CallError):
 
 
 class LoadError(Exception):
-    """A checkpoint cannot be served. ``retryable``: the same load may succeed later; bad files never do."""
+    """A checkpoint cannot be served.
+
+    ``retryable``: the same load may succeed later; bad files never do.
+    """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)

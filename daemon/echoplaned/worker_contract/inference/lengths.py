@@ -1,11 +1,14 @@
-"""How long a sequence may be: in characters before its tokens are counted, and in tokens."""
+"""How long a sequence may be.
+
+In characters before its tokens are counted, and in tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from echoplaned.worker_contract.inference.errors import InvalidInputError
+from echoplaned.worker_contract.inference.errors import ContextExceededError, InvalidInputError
 
 # Tokens have 4 to 5 characters on average; a caller must not keep a core busy with a text that cannot be answered anyway.
 _CHARACTERS_PER_TOKEN: Final = 64
@@ -17,7 +20,10 @@ _MAX_GROWN: Final = (
 
 
 def text_limit(context_length: int, growth: int) -> int:
-    """Return how many characters a text may have to be worth counting its tokens; ``growth``: what may become of each."""
+    """Return how many characters a text may have to be worth tokenising.
+
+    ``growth``: characters that the tokenizer's normaliser may make of each, 1 or more.
+    """
     limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
     return limit if growth == 1 else min(limit, max(1, _MAX_GROWN // growth))
 
@@ -51,7 +57,7 @@ def check_length(index: int, length: int, context_length: int) -> None:
     if length == 0:
         raise InvalidInputError(f"sequence {index} has no tokens; at least 1 is needed")
     if length > context_length:
-        raise InvalidInputError(
+        raise ContextExceededError(
             f"sequence {index} has {length} tokens; this version's context_length is {context_length} tokens "
             "(nothing is ever cut off)"
         )

@@ -1,4 +1,7 @@
-"""What one inference request asks for, checked against the model's signature and the version's limits."""
+"""Reads and checks what one inference request asks for.
+
+It is checked against the model's signature and the version's limits.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +77,18 @@ class ServedShape(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InferOrder:
-    """A request, checked. Exactly one of ``texts`` and ``rows`` (token ids) is not empty.
+    """A checked request. Exactly one of ``texts`` and ``rows`` is not empty.
 
-    ``sampling.max_tokens`` 0: as many as the default and the context allow. ``outputs``: the wanted names, in order.
-    ``scoring``: how the tokens are scored; None: they are answered. ``truncate``: cut what is longer than the context.
-    ``as_int8``: answer as the model in INT8 would. ``peer``: the connection that it came on; connections take turns.
+    Attributes:
+        texts: texts to tokenise, one a sequence; empty: ``rows`` are given, or no sequence was read yet.
+        rows: token ids of each sequence; empty: ``texts`` are given, or no sequence was read yet.
+        sampling: how tokens are generated; ``max_tokens`` 0: as many as the default and the context allow.
+        outputs: names of the wanted outputs, in order.
+        raw: whether the request came with raw contents and is answered with such.
+        scoring: how the tokens are scored; None: they are answered.
+        truncate: whether what is longer than the context is cut.
+        as_int8: whether it is answered as the model in INT8 would answer.
+        peer: connection that it came on; connections take turns; empty: not known.
     """
 
     texts: tuple[str, ...]
@@ -99,13 +109,15 @@ class InferOrder:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRequest:
-    """A request whose names, shapes, counts and lengths are accepted; no value of a tensor was read.
+    """A request that was checked but for the values of its tensors.
+
+    Its names, shapes, counts and lengths are accepted; no value of a tensor was read.
 
     Attributes:
-        request: as it came.
-        signature: the model's.
-        order: what it asks for, without its sequences.
-        elements: of the largest tensor.
+        request: request as it came.
+        signature: the model's inputs and outputs.
+        order: what the request asks for, without its sequences.
+        elements: elements of the largest tensor.
     """
 
     request: oip.ModelInferRequest
@@ -124,7 +136,9 @@ class CheckedRequest:
 
 
 def check_request(request: oip.ModelInferRequest, options: ServedShape, signature: Signature) -> CheckedRequest:
-    """Check everything about a request that can be told without reading a value, in a time that does not depend on its size.
+    """Check everything about a request that can be told without reading a value.
+
+    The time it takes does not depend on the request's size.
 
     Raises:
         WrongModelError: another model or version is named.
@@ -164,7 +178,10 @@ def read_order(request: oip.ModelInferRequest, options: ServedShape, signature: 
 
 
 def _check_sizes(tensors: Mapping[str, InputTensor], options: ServedShape, order: InferOrder) -> None:
-    """Refuse a batch that has too many or too long sequences by its shapes, or that does not say what to compute once."""
+    """Refuse a batch with too many or too long sequences, by its shapes.
+
+    One that does not say exactly once what to compute is refused as well.
+    """
     text, ids, mask = (tensors.get(name) for name in ("text", "input_ids", "attention_mask"))
     given = ids if text is None else text
     if given is None or (text is not None and ids is not None):
@@ -196,7 +213,9 @@ def check_allowed(parameters: Mapping[str, oip.InferParameter]) -> None:
 
 
 def check_model(model: str, version: str, options: ServedShape) -> None:
-    """Refuse a name that is not this worker's; an empty version means whichever is here.
+    """Refuse the name of a model or version that this worker does not serve.
+
+    An empty version means whichever is here.
 
     Raises:
         WrongModelError: another model or version is named.
@@ -218,7 +237,10 @@ def _sequences(inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[int, ...], 
 
 
 def _matrix(tensor: Tensor | None) -> npt.NDArray[np.int64]:
-    """Return an INT64 tensor as numpy holds it; its dtype was checked when it was read."""
+    """Return an INT64 tensor as numpy holds it.
+
+    Its dtype was checked when it was read.
+    """
     return np.asarray(tensor, dtype=np.int64)
 
 
@@ -230,7 +252,10 @@ def _decode(index: int, element: bytes) -> str:
 
 
 def _masked_rows(ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64] | None) -> tuple[tuple[int, ...], ...]:
-    """Return the ids that the mask keeps; padding may stand before or after them, not between."""
+    """Return the token ids that the attention mask keeps, row by row.
+
+    Padding may stand before or after them, not between.
+    """
     if mask is None:
         # Row by row, so that other threads have their turn between them.
         return tuple(tuple(row.tolist()) for row in ids)

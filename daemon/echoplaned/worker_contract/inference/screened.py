@@ -1,4 +1,7 @@
-"""An inference service whose requests are looked at before they are parsed, as every leader adds it to its server."""
+"""An inference service whose requests are screened before they are parsed.
+
+Every leader adds it to its server.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from echoplaned.worker_contract.inference.screening import BatchLimits, Unread, 
 
 
 class _Handlers:
-    """Stands for a server while the generated code adds a service, and keeps what it adds."""
+    """Stands for a server while the generated code adds a service.
+
+    It keeps what is added.
+    """
 
     def __init__(self) -> None:
         self.by_method: dict[str, Any] = {}

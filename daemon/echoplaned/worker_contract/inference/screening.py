@@ -1,4 +1,6 @@
-"""Requests that would cost more to parse than they may: looked at on the wire, before they are parsed.
+"""Screens requests on the wire before they are parsed.
+
+Those that would cost more to parse than they may are refused.
 
 A message of 4 MiB can hold two million empty tensors, parameters or elements: parsing it takes a second of the loop and hundreds of MiB.
 The look takes microseconds: it goes from field to field by their lengths, enters tensors and their contents only, and stops at a limit.
@@ -34,7 +36,11 @@ _TEXTS: Final = oip.InferTensorContents.BYTES_CONTENTS_FIELD_NUMBER
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What stands in the place of a request that was not parsed. ``why``: for its caller."""
+    """What stands in the place of a request that was not parsed.
+
+    Attributes:
+        why: reason, as its caller is told.
+    """
 
     why: str
 
@@ -44,8 +50,8 @@ class BatchLimits:
     """What a version takes at most.
 
     Attributes:
-        sequences: in one request.
-        tokens: of one sequence.
+        sequences: most sequences in one request.
+        tokens: most tokens of one sequence.
     """
 
     sequences: int
@@ -57,7 +63,10 @@ class _RefusedError(Exception):
 
 
 def reader(limits: Callable[[], BatchLimits | None]) -> Callable[[bytes], oip.ModelInferRequest | Unread]:
-    """Return what makes a request of a message; ``limits``: of the version that is served now, None: of none."""
+    """Return the function that makes a request of a message.
+
+    ``limits``: of the version that is served now, None: of none.
+    """
 
     def read(data: bytes) -> oip.ModelInferRequest | Unread:
         served = limits()
@@ -129,7 +138,10 @@ class _WireCheck:
             raise _RefusedError(f"the request has more than {_MAX_TENSORS} inputs, or raw_input_contents")
 
     def count_other(self, size: int) -> None:
-        """Count what is neither a text, nor raw contents, nor a run of integers; a field takes 2 bytes at least."""
+        """Count the bytes of a field that holds no tensor contents.
+
+        That is what is neither a text, nor raw contents, nor a run of integers; a field takes 2 bytes at least.
+        """
         self._other_bytes += size + 2
         if self._other_bytes > SMALL_BYTES:
             raise _RefusedError(
@@ -147,7 +159,10 @@ class _WireCheck:
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field between two places; one that has no length ends where it starts."""
+    """Yield number, start and end of each field between two places of a message.
+
+    A field that has no length ends where it starts.
+    """
     while at < end:
         tag, at = _varint(data, at, end)
         kind = tag & 7

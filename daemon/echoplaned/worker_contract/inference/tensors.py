@@ -1,16 +1,19 @@
-"""OIP tensors between the wire and Python: typed contents and raw contents (little-endian, BYTES with a length before each)."""
+"""Converts tensors of the Open Inference Protocol (OIP) to and from Python.
+
+Typed contents and raw contents (little-endian, BYTES with a length before each).
+"""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
+from echoplane.oip_codec import RAW_FORMATS, TYPED_FIELDS, ContentsError, join_bytes, split_bytes
 from echoplaned.core.facts import Signature, TensorSpec
 from echoplaned.worker_contract.inference.errors import InvalidInputError
 
@@ -19,14 +22,18 @@ InputTensor = oip.ModelInferRequest.InferInputTensor
 
 _MAX_SHOWN: Final = 8  # dimensions in a message
 _CHUNK: Final = 64 * 1024  # values that are read at once: between two chunks other threads have their turn
-_LENGTH: Final = struct.Struct("<I")
 _ITEM_BYTES: Final = 8  # of INT64
-_DATATYPES: Final = {"i8": "INT64", "f4": "FP32", "f2": "FP16"}
+_DATATYPES: Final = {np.dtype(RAW_FORMATS[name]): name for name in ("INT64", "FP32", "FP16")}
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """A request's tensors by name. ``raw``: they came as raw contents, and the answer goes back the same way."""
+    """The tensors of a request.
+
+    Attributes:
+        tensors: values by the input's name.
+        raw: whether they came as raw contents, and the answer goes back the same way.
+    """
 
     tensors: dict[str, Tensor]
     raw: bool
@@ -38,7 +45,9 @@ def describe(specs: Sequence[TensorSpec]) -> str:
 
 
 def check_inputs(request: oip.ModelInferRequest, signature: Signature) -> dict[str, InputTensor]:
-    """Check everything about a request's tensors but their values, in a time that does not depend on their size.
+    """Check everything about a request's tensors but their values.
+
+    The time it takes does not depend on their size.
 
     Raises:
         InvalidInputError: a name, dtype, shape or size is not what the model takes; the message says what is.
@@ -109,14 +118,16 @@ def _check_typed(tensor: InputTensor) -> None:
         contents.bytes_contents if tensor.datatype == "BYTES" else contents.int64_contents
     )
     if len(values) != _count(tensor):
-        field = "bytes_contents" if tensor.datatype == "BYTES" else "int64_contents"
         raise InvalidInputError(
-            f"input {tensor.name} has {len(values)} elements in contents.{field}; its shape says {_count(tensor)}"
+            f"input {tensor.name} has {len(values)} elements in contents.{TYPED_FIELDS[tensor.datatype]}; its shape says {_count(tensor)}"
         )
 
 
 def _check_raw(tensor: InputTensor, data: bytes) -> None:
-    """Raise unless raw contents have the size that the shape says; that of BYTES is in the contents themselves."""
+    """Raise unless raw contents have the size that the shape says.
+
+    The size of BYTES is in the contents themselves.
+    """
     wanted = _count(tensor) * _ITEM_BYTES
     if tensor.datatype != "BYTES" and len(data) != wanted:
         raise InvalidInputError(f"input {tensor.name} has {len(data)} raw bytes; its shape says {wanted}")
@@ -136,26 +147,11 @@ def _read_typed(tensor: InputTensor) -> Tensor:
 def _read_raw(tensor: InputTensor, data: bytes) -> Tensor:
     """Read raw contents."""
     if tensor.datatype == "BYTES":
-        return _read_raw_bytes(tensor.name, data, _count(tensor))
-    return np.frombuffer(data, dtype="<i8").astype(np.int64).reshape(tuple(tensor.shape))
-
-
-def _read_raw_bytes(name: str, data: bytes, count: int) -> list[bytes]:
-    """Split raw BYTES: each element is a 4-byte little-endian length and that many bytes."""
-    elements: list[bytes] = []
-    offset = 0
-    while offset < len(data):
-        if len(elements) == count or offset + _LENGTH.size > len(data):
-            raise InvalidInputError(f"input {name}: its raw bytes do not hold exactly {count} elements")
-        (length,) = _LENGTH.unpack_from(data, offset)
-        offset += _LENGTH.size
-        if length > len(data) - offset:
-            raise InvalidInputError(f"input {name}: element {len(elements)} is cut short")
-        elements.append(data[offset : offset + length])
-        offset += length
-    if len(elements) != count:
-        raise InvalidInputError(f"input {name} has {len(elements)} elements; its shape says {count}")
-    return elements
+        try:
+            return list(split_bytes(data, _count(tensor)))
+        except ContentsError as error:
+            raise InvalidInputError(f"input {tensor.name}: {error}") from error
+    return np.frombuffer(data, dtype=RAW_FORMATS["INT64"]).astype(np.int64).reshape(tuple(tensor.shape))
 
 
 def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *, raw: bool) -> None:
@@ -165,16 +161,13 @@ def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *,
         output.datatype = "BYTES"
         output.shape.append(len(tensor))
         if raw:
-            response.raw_output_contents.append(b"".join(_LENGTH.pack(len(element)) + element for element in tensor))
+            response.raw_output_contents.append(join_bytes(tensor))
         else:
             output.contents.bytes_contents.extend(tensor)
         return
     output.shape.extend(tensor.shape)
-    kind = tensor.dtype.str[1:]
-    output.datatype = _DATATYPES[kind]
+    output.datatype = _DATATYPES[tensor.dtype]
     if raw:
-        response.raw_output_contents.append(tensor.astype("<" + kind).tobytes())
-    elif kind == "i8":
-        output.contents.int64_contents.extend(cast("list[int]", tensor.ravel().tolist()))
+        response.raw_output_contents.append(tensor.astype(RAW_FORMATS[output.datatype]).tobytes())
     else:
-        output.contents.fp32_contents.extend(tensor.ravel().tolist())
+        getattr(output.contents, TYPED_FIELDS[output.datatype]).extend(tensor.ravel().tolist())

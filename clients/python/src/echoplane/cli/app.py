@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from echoplane.cli import calling, insight, models, planning, rollouts
+from echoplane.cli import calling, insight, keys, models, planning, rollouts, usage
 from echoplane.cli.session import Commands
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("ls")(models.ls)
 app.command("get")(models.get)
 app.command("rm")(models.rm)
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(keys.app, name="key")
 app.command("plan")(planning.plan)
 app.command("devices")(planning.devices)
 app.command("health")(insight.health)
@@ -29,4 +30,5 @@ app.command("infer")(calling.infer)
 app.command("explain")(insight.explain)
 app.command("events")(insight.events)
 app.command("status")(insight.status)
+app.command("usage")(usage.usage)
 app.command("bootstrap")(calling.print_bootstrap)

@@ -1,4 +1,7 @@
-"""What comes from a daemon, made safe for a terminal: labels, node ids and reasons are other people's text."""
+"""What comes from a daemon, made safe for a terminal.
+
+Labels, node ids and reasons are other people's text.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,35 @@ _STYLE: Final = re.compile("(\x1b\\[[0-9;]*m)")
 
 
 def escape(text: str) -> str:
-    r"""Return a text on one line, with what cannot be seen written out: ``\x1b``, ``\n``, ``\u202e``."""
+    r"""Return a text on one line, with what cannot be seen written out.
+
+    Such as ``\x1b``, ``\n``, ``\u202e``.
+    """
     return _UNCLEAN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def escape_lines(text: str, indent: str = "") -> str:
-    """Return a text whose ends of lines stay, each further line indented: none of it passes for a line of ours."""
+    """Return a text whose ends of lines stay, with everything else escaped.
+
+    Each further line is indented: none of it passes for a line of ours.
+    """
     return f"\n{indent}".join(map(escape, text.split("\n")))
 
 
 def escape_drawn(text: str) -> str:
-    """Return finished output with nothing in it that cannot be seen but ends of lines and the styles of a table."""
+    """Return finished output with nothing in it that cannot be seen.
+
+    Only ends of lines and the styles of a table stay.
+    """
     parts = _STYLE.split(text)
     return "".join(part if at % 2 else escape_lines(part) for at, part in enumerate(parts))
 
 
 def escape_json(text: str) -> str:
-    """Return the same JSON with what cannot be seen as JSON's own escapes, in ends of lines between values left alone."""
+    """Return the same JSON with what cannot be seen as JSON's own escapes.
+
+    Ends of lines between values are left alone.
+    """
     return _UNCLEAN.sub(lambda found: found[0] if found[0] == "\n" else _json_escape(found[0]), text)
 
 

@@ -1,4 +1,7 @@
-"""A rollout as it goes on: a live view on a terminal, a line for each change in a pipe."""
+"""A rollout as it goes on: a live view on a terminal, lines in a pipe.
+
+In a pipe there is a line for each change.
+"""
 
 from __future__ import annotations
 
@@ -181,7 +184,10 @@ def _verdicts(rollout: Rollout) -> Table:
 
 
 def follow(states: Iterator[Rollout], *, to_stderr: bool) -> Rollout | None:
-    """Show a rollout until its outcome is known and return its last state; None: nothing came."""
+    """Show a rollout until its outcome is known and return its last state.
+
+    None: nothing came.
+    """
     stream = sys.stderr if to_stderr else sys.stdout
     last: Rollout | None = None
     if stream.isatty():

@@ -27,7 +27,10 @@ def health(
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Say whether a model, or the control plane, serves. Ends with 0 where it does, whole."""
+    """Say whether a model, or the control plane, serves.
+
+    Ends with 0 where it does, whole.
+    """
     if probe and not model:
         raise typer.BadParameter("needs a model", param_hint="--probe")
     with connected(address) as client:
@@ -55,7 +58,10 @@ def explain(
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Say why something is as it is: the decisions about it with their evidence, the latest first."""
+    """Say why something is as it is.
+
+    Lists the decisions about it with their evidence, the latest first.
+    """
     full = version_name(name) if is_version(name) else name
     with connected(address) as client:
         found = client.explain(full)
@@ -142,6 +148,26 @@ def status(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) 
     say(to_json(to_plain(found)) if output is Output.JSON else _status_text(found))
 
 
+def _gateway_text(gateway: diagnostics.GatewayStatus) -> str:
+    state = diagnostics.GatewayState.Name(gateway.state).removeprefix("GATEWAY_STATE_")
+    if not gateway.listen_address:
+        return state
+    restarts = f", started again {gateway.restart_count} times" if gateway.restart_count else ""
+    failure = f"; it ended last with: {gateway.last_failure}" if gateway.last_failure else ""
+    tls = ""
+    if gateway.HasField("certificate_expire_time"):
+        tls = f", TLS with a certificate until {gateway.certificate_expire_time.ToDatetime():%Y-%m-%d %H:%M} UTC"
+    return f"{state} at {gateway.listen_address}, process {gateway.pid}{tls}{restarts}{failure}"
+
+
+def _engines_text(found: diagnostics.GetStatusResponse) -> str:
+    """Return the kinds that there are; where there is none, what to do."""
+    there = [engine.kind for engine in found.engines if engine.configured]
+    if there or not found.engines:
+        return ", ".join(there)
+    return "none; " + "; ".join(f"{engine.kind}: {engine.problem}" for engine in found.engines)
+
+
 def _status_text(found: diagnostics.GetStatusResponse) -> str:
     xds = found.xds
     head = pairs(
@@ -150,6 +176,8 @@ def _status_text(found: diagnostics.GetStatusResponse) -> str:
             ("up", f"{found.uptime.seconds} s"),
             ("store", "writable" if found.store_writable else "cannot be written: changes are refused"),
             ("xds", f"{xds.stream_count} streams, {xds.push_count} pushes, {xds.nack_count} refused"),
+            ("gateway", _gateway_text(found.gateway)),
+            ("engines", _engines_text(found)),
             ("operations", ", ".join(found.open_operations)),
         ]
     )

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from echoplane.cli import show
 from echoplane.cli.escaping import escape, escape_lines
 from echoplane.cli.follow import follow_update, rollout_text
+from echoplane.cli.hub_name import HubName, read_hub_name
 from echoplane.cli.plan_text import plan_text
 from echoplane.cli.progress import describe, wait_shown
 from echoplane.cli.serving import Concurrency, Context, Dtype, Replicas
@@ -37,6 +38,8 @@ from echoplane.cli.values import (
     source_uri,
     tier_of,
 )
+from echoplane.client import Client
+from echoplane.errors import EchoplaneError
 from echoplane.googleapis import operations_pb2
 from echoplane.names import is_rollout, is_version
 from echoplane.operations import read_metadata
@@ -55,8 +58,14 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return once it is accep
 
 
 def load(
-    model: Model,
-    source: Annotated[str, typer.Argument(help="Checkpoint: a path or a file: URI.", metavar="SOURCE")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="The model's id; alone: the checkpoint's name (ORG/NAME beneath a root, or in a hub's cache), or its path.",
+            metavar="MODEL",
+        ),
+    ],
+    source: Annotated[str, typer.Argument(help="Checkpoint: a path or a file: URI.", metavar="[SOURCE]")] = "",
     *,
     version: Version = "",
     engine: EngineKind = "",
@@ -68,6 +77,9 @@ def load(
     tier: Tier = None,
     pinned: Pinned = False,
     label: Labels = None,
+    alias: Annotated[
+        list[str] | None, typer.Option("--alias", help="Another name for OpenAI requests, may be repeated.")
+    ] = None,
     request_id: RequestId = "",
     validate_only: ValidateOnly = False,
     no_wait: NoWait = False,
@@ -75,11 +87,17 @@ def load(
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Load a version of a model; the first one gets the traffic. Ends with 0 once it is ready."""
+    """Load a version of a model; the first one gets the traffic.
+
+    Ends with 0 once it is ready.
+    """
+    named = HubName(model, (source_uri(source),), ()) if source else read_hub_name(model)
+    if not source:
+        note(f"model id: {named.model_id}")
     request = models_pb2.LoadModelRequest(
-        model_id=model,
+        model_id=named.model_id,
         version_id=version,
-        source_uri=source_uri(source),
+        source_uri=named.source_uris[0],
         engine=engine,
         engine_options=settings(engine_option or (), "--engine-option"),
         dtype=dtype_of(dtype),
@@ -89,11 +107,12 @@ def load(
         tier=tier_of(tier),
         pinned=pinned,
         labels=settings(label or (), "--label"),
+        aliases=dict.fromkeys((*named.aliases, *(alias or ()))),
         request_id=request_id,
         validate_only=validate_only,
     )
     with connected(address) as client:
-        operation = client.load_model(request)
+        operation = _load_first_found(client, request, named.source_uris)
         if validate_only:
             _print_plan(operation, output)
         elif no_wait:
@@ -103,6 +122,25 @@ def load(
             if completed.metadata.cache_hit:
                 note("it was ready already: nothing was loaded")
             _print(completed.response, output)
+
+
+def _load_first_found(
+    client: Client, request: models_pb2.LoadModelRequest, source_uris: tuple[str, ...]
+) -> operations_pb2.Operation:
+    """Load from the first of several places that is there.
+
+    Where none is, the error of the first one is raised.
+    """
+    missing: EchoplaneError | None = None
+    for uri in source_uris:
+        request.source_uri = uri
+        try:
+            return client.load_model(request)
+        except EchoplaneError as error:
+            if error.reason != "SOURCE_NOT_FOUND":
+                raise
+            missing = missing or error
+    raise missing or CommandError("no place to load from was given", "say SOURCE")
 
 
 def update(
@@ -137,7 +175,10 @@ def update(
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Roll a version out in stages under live traffic. Ends with 0 once it serves, not where it was rolled back."""
+    """Roll a version out in stages under live traffic.
+
+    Ends with 0 once it serves, not where it was rolled back.
+    """
     request = models_pb2.UpdateModelRequest(
         model_id=model,
         version_id=version,

@@ -15,7 +15,12 @@ from echoplane.v1 import planning_pb2, plans_pb2
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What was worked out without a daemon. ``fleet``: one entry a way to split over the devices, where that was asked for."""
+    """What was worked out without a daemon.
+
+    Attributes:
+        plan: memory plan on empty devices.
+        fleet: one entry a way to split over the devices; empty: that was not asked for.
+    """
 
     plan: plans_pb2.Plan
     fleet: tuple[dict[str, object], ...] = ()

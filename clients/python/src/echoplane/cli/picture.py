@@ -1,4 +1,6 @@
-"""A behaviour report as a picture: a line of block characters for a terminal, a PNG file for a page.
+"""A behaviour report as a picture, for a terminal or for a page.
+
+On a terminal it is a line of block characters, for a page a PNG file.
 
 The PNG is written by hand with the standard library: two panels of bars and a line need forty lines, matplotlib would bring 40 MB.
 It has no lettering; what the panels mean is in its text chunk, and printed beside it.
@@ -40,7 +42,10 @@ def _level(value: float, top: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Panel:
-    """A part of the picture, in pixels from the top, and the value at its upper edge; 0 is at its lower one."""
+    """A part of the picture, with the scale of its values.
+
+    ``top`` and ``bottom`` are in pixels from the top; ``most`` is the value at its upper edge, and 0 is at its lower one.
+    """
 
     top: int
     bottom: int
@@ -81,7 +86,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(report: BehaviourReport, alpha: float) -> bytes:
-    """Return a picture of a report; ``alpha``: where the live e-value decides, as 1 / alpha."""
+    """Return a picture of a report, as a PNG file.
+
+    ``alpha``: where the live e-value decides, as 1 / alpha.
+    """
     canvas = _Canvas()
     middle = HEIGHT // 2
     _distances(canvas, report, _MARGIN, middle - _MARGIN)

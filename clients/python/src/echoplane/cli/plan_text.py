@@ -1,4 +1,7 @@
-"""Plans as text: weights, cache, total and verdict first, then what they are made of, and what would fit instead."""
+"""Plans as text: the answer first, then what it is made of.
+
+The answer is weights, cache, total and verdict; what would fit instead comes last.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _LONGEST_FORMULA: Final = 90
 
 
 def is_served(plan: plans_pb2.Plan) -> bool:
-    """Return whether the engine would load what was planned; a daemon that says nothing of it plans only what it loads."""
+    """Return whether the engine would load what was planned.
+
+    A daemon that says nothing of it plans only what it loads.
+    """
     return plan.serves or not plan.serves_reason
 
 
@@ -52,7 +58,10 @@ def plans_table(found: Iterable[tuple[str, plans_pb2.Plan]]) -> str:
 
 
 def plan_text(plan: plans_pb2.Plan, *, explain: bool = False) -> str:
-    """Return a plan with every component; with ``explain`` their numbers and sources, and every rank."""
+    """Return a plan with every component.
+
+    With ``explain`` also their numbers and sources, and every rank.
+    """
     parts = [pairs(_answer(plan)), pairs(_particulars(plan)), _components(plan, explain=explain)]
     if explain and len(plan.ranks) > 1:
         ranks = [(str(at), f"{rank.bytes:,}", f"{rank.upper_bytes:,}") for at, rank in enumerate(plan.ranks)]

@@ -44,7 +44,10 @@ def plan(
     address: Address = DEFAULT_ADDRESS,
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
-    """Say how much memory checkpoints need, where they would go, and what would fit if they do not. Changes nothing."""
+    """Say how much memory checkpoints need, and where they would go.
+
+    Says what would fit if they do not. Changes nothing.
+    """
     asked = planning_pb2.PlanModelRequest(
         model_id=update_of,
         engine=engine,
@@ -78,7 +81,10 @@ def _request(asked: planning_pb2.PlanModelRequest, source: str) -> planning_pb2.
 
 
 def _plans_here(requests: list[planning_pb2.PlanModelRequest], device: str, *, fit: bool) -> list[Result] | None:
-    """Return a result a request, each as if the devices were empty; None where the planner is not installed."""
+    """Return a result for each request, each as if the devices were empty.
+
+    None where the planner is not installed.
+    """
     results: list[Result] = []
     for request in requests:
         try:
@@ -121,7 +127,10 @@ def _plans_of_daemon(requests: list[planning_pb2.PlanModelRequest], address: str
 
 
 def _say_all(sources: list[str], results: list[Result], output: Output, *, explain: bool) -> None:
-    """Print one line a source, then what failed; several sources are fine only where all of them could be planned."""
+    """Print one line a source, then what failed.
+
+    Several sources are fine only where all of them could be planned.
+    """
     both = list(zip(sources, results, strict=True))
     planned = [(source, one) for source, one in both if isinstance(one, Here)]
     failed = [(source, one) for source, one in both if isinstance(one, EchoplaneError)]
@@ -144,7 +153,10 @@ def _entry(found: Result) -> dict[str, object]:
 
 
 def _require_served(planned: list[tuple[str, Here]]) -> None:
-    """End with an exit code of 1 where a checkpoint has a size and its engine would not load it."""
+    """End with an exit code of 1 where an engine would not load a checkpoint.
+
+    Its size can be planned all the same.
+    """
     refused = [(source, one.plan) for source, one in planned if not plan_text.is_served(one.plan)]
     for source, found in refused:
         typer.echo(f"{source}: serves: no: {found.serves_reason}: {found.serves_detail}", err=True)
@@ -153,7 +165,10 @@ def _require_served(planned: list[tuple[str, Here]]) -> None:
 
 
 def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) -> None:
-    """List the devices that hold models, with what is free on each, and who else holds memory there."""
+    """List the devices that hold models, with what is free on each.
+
+    Names who else holds memory there.
+    """
     with connected(address) as client:
         found = list(client.list_devices())
     if output is Output.JSON:

@@ -1,4 +1,7 @@
-"""Progress of an operation on stderr: one changing line on a terminal, a line for each change in a pipe."""
+"""Progress of an operation on stderr.
+
+One changing line on a terminal, a line for each change in a pipe.
+"""
 
 from __future__ import annotations
 

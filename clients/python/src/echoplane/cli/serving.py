@@ -1,4 +1,7 @@
-"""The options that say how a version is to be served: of `load` and `update`, and of `plan`, which only works them out."""
+"""The options that say how a version is to be served.
+
+They are those of `load` and `update`, and of `plan`, which only works them out.
+"""
 
 from __future__ import annotations
 

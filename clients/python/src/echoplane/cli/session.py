@@ -1,4 +1,4 @@
-"""What every command shares: its options, where it writes, and what becomes of errors."""
+"""What every command shares: options, output, and how errors end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ class Output(StrEnum):
 
 
 Address = Annotated[
-    str, typer.Option("--address", envvar="ECHOPLANE_ADDRESS", help="The daemon's HOST:PORT.", metavar="HOST:PORT")
+    str,
+    typer.Option(
+        "--address",
+        envvar="ECHOPLANE_ADDRESS",
+        help="The daemon's HOST:PORT, or unix:/PATH of its socket.",
+        metavar="HOST:PORT",
+    ),
 ]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How to print the result.")]
 Timeout = Annotated[
@@ -37,7 +43,10 @@ __all__ = ["DEFAULT_ADDRESS", "DEFAULT_OUTPUT", "Address", "CommandError", "Comm
 
 
 class CommandError(Exception):
-    """What was asked did not come true, for a reason that is ours to explain. ``advice``: what to do."""
+    """What was asked did not come true, for a reason that is ours to explain.
+
+    ``advice``: what to do.
+    """
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
@@ -65,13 +74,19 @@ def fail(lines: list[str]) -> NoReturn:
 
 
 def note(line: str) -> None:
-    """Write a line to stderr: progress, warnings, errors. It stays one line, whatever is in it."""
+    """Write a line to stderr: progress, warnings, errors.
+
+    It stays one line, whatever is in it.
+    """
     sys.stderr.write(f"{escape(line)}\n")
     sys.stderr.flush()
 
 
 def say(line: str) -> None:
-    """Write finished lines to stdout: results. Their parts that come from outside are escaped by whoever put them together."""
+    """Write finished lines to stdout: results.
+
+    Their parts that come from outside are escaped by whoever put them together.
+    """
     sys.stdout.write(f"{escape_drawn(line)}\n")
     sys.stdout.flush()
 

@@ -22,7 +22,9 @@ def state_word(state: models.VersionState) -> str:
 
 
 def models_table(found: Iterable[models.Model]) -> str:
-    """Return models, one a line."""
+    """Return models, one a line; with their aliases where one has any."""
+    models_shown = list(found)
+    aliased = any(model.aliases for model in models_shown)
     rows = [
         (
             short(model.name),
@@ -30,10 +32,11 @@ def models_table(found: Iterable[models.Model]) -> str:
             health_word(model.health),
             traffic(model),
             short(model.rollout),
+            *((", ".join(model.aliases),) if aliased else ()),
         )
-        for model in found
+        for model in models_shown
     ]
-    return table(("model", "serving", "health", "traffic", "rollout"), rows)
+    return table(("model", "serving", "health", "traffic", "rollout", *(("aliases",) if aliased else ())), rows)
 
 
 def traffic(model: models.Model) -> str:
@@ -67,6 +70,7 @@ def model_text(model: models.Model) -> str:
             ("health", health_word(model.health)),
             ("traffic", traffic(model)),
             ("rollout", model.rollout),
+            ("aliases", ", ".join(model.aliases)),
             ("xds", model.xds_target),
             ("inputs", tensors(model.signature.inputs)),
             ("outputs", tensors(model.signature.outputs)),

@@ -35,7 +35,10 @@ _LONG: Final = frozenset(
 
 
 def to_plain(message: Message) -> Plain:
-    """Return a message as JSON values: the proto's field names, every field without presence, 64-bit integers as numbers."""
+    """Return a message as JSON values.
+
+    They have the proto's field names, every field without presence, and 64-bit integers as numbers.
+    """
     values = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     return _numbers(cast(Plain, values), cast(Descriptor, message.DESCRIPTOR))
 
@@ -70,7 +73,10 @@ def to_json_line(message: Message) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> str:
-    """Return rows as a table: drawn on a terminal, aligned columns without cutting anything in a pipe."""
+    """Return rows as a table.
+
+    It is drawn on a terminal, and has aligned columns without cutting anything in a pipe.
+    """
     rows = [[escape(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         return _drawn(headers, rows, title)
@@ -95,7 +101,10 @@ def _drawn(headers: Sequence[str], rows: Sequence[Sequence[str]], title: str) ->
 
 
 def pairs(entries: Iterable[tuple[str, str]]) -> str:
-    """Return names and values, one a line; those without a value are left out, further lines of a value are indented."""
+    """Return names and values, one a line.
+
+    Those without a value are left out, further lines of a value are indented.
+    """
     shown = [(name, value) for name, value in entries if value]
     width = max((len(name) for name, _ in shown), default=0)
     return "\n".join(f"{name.ljust(width)}  {escape_lines(value, ' ' * (width + 2))}" for name, value in shown)
@@ -110,7 +119,10 @@ def size(count: int) -> str:
 
 
 def gibibytes(count: int) -> str:
-    """Return bytes in GiB whatever their number, so that figures under each other compare: 14.96 GiB, 0.0846 GiB."""
+    """Return bytes in GiB whatever their number.
+
+    So figures under each other compare: 14.96 GiB, 0.0846 GiB.
+    """
     value = count / 1024**3
     if 0 < value < _LEAST_GIB:
         return f"< {_LEAST_GIB} GiB"

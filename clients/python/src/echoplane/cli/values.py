@@ -56,7 +56,10 @@ def behaviour_of(name: BehaviourName | None) -> types_pb2.BehaviourChange:
 
 
 def source_uri(text: str) -> str:
-    """Return a source as a URI: a path becomes absolute, links in it stay for the daemon to judge."""
+    """Return a source as a URI; a path becomes absolute.
+
+    Links in it stay for the daemon to judge.
+    """
     if not text or ":" in text.split("/", maxsplit=1)[0]:
         return text
     return f"file:{Path(text).absolute()}"
@@ -78,7 +81,9 @@ def settings(entries: Iterable[str], what: str) -> dict[str, str]:
 
 
 def policy_of(file: Path | None, overrides: Iterable[str]) -> rollouts_pb2.RolloutPolicy | None:
-    """Return the policy in a JSON file with ``NAME=VALUE`` settings on top (values are JSON, or text); None for neither.
+    """Return the policy in a JSON file with ``NAME=VALUE`` settings on top.
+
+    Values are JSON, or text. None where neither is given.
 
     Raises:
         typer.BadParameter: the file cannot be read, or a name or value is not the policy's.

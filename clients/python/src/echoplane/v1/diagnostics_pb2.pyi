@@ -14,6 +14,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class GatewayState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GATEWAY_STATE_UNSPECIFIED: _ClassVar[GatewayState]
+    GATEWAY_STATE_OFF: _ClassVar[GatewayState]
+    GATEWAY_STATE_STARTING: _ClassVar[GatewayState]
+    GATEWAY_STATE_SERVING: _ClassVar[GatewayState]
+    GATEWAY_STATE_WAITING: _ClassVar[GatewayState]
+    GATEWAY_STATE_STOPPED: _ClassVar[GatewayState]
+
 class CountSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     COUNT_SOURCE_UNSPECIFIED: _ClassVar[CountSource]
@@ -26,6 +35,12 @@ class LatencyMeasure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LATENCY_MEASURE_FIRST_TOKEN: _ClassVar[LatencyMeasure]
     LATENCY_MEASURE_INTER_TOKEN: _ClassVar[LatencyMeasure]
     LATENCY_MEASURE_END_TO_END: _ClassVar[LatencyMeasure]
+GATEWAY_STATE_UNSPECIFIED: GatewayState
+GATEWAY_STATE_OFF: GatewayState
+GATEWAY_STATE_STARTING: GatewayState
+GATEWAY_STATE_SERVING: GatewayState
+GATEWAY_STATE_WAITING: GatewayState
+GATEWAY_STATE_STOPPED: GatewayState
 COUNT_SOURCE_UNSPECIFIED: CountSource
 COUNT_SOURCE_LRS: CountSource
 COUNT_SOURCE_WORKER: CountSource
@@ -39,7 +54,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("daemon_version", "uptime", "start_time", "devices", "models", "open_operations", "active_rollouts", "store_writable", "xds", "alarms")
+    __slots__ = ("daemon_version", "uptime", "start_time", "devices", "models", "open_operations", "active_rollouts", "store_writable", "xds", "alarms", "gateway", "engines")
     DAEMON_VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +65,8 @@ class GetStatusResponse(_message.Message):
     STORE_WRITABLE_FIELD_NUMBER: _ClassVar[int]
     XDS_FIELD_NUMBER: _ClassVar[int]
     ALARMS_FIELD_NUMBER: _ClassVar[int]
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    ENGINES_FIELD_NUMBER: _ClassVar[int]
     daemon_version: str
     uptime: _duration_pb2.Duration
     start_time: _timestamp_pb2.Timestamp
@@ -60,7 +77,39 @@ class GetStatusResponse(_message.Message):
     store_writable: bool
     xds: XdsCounts
     alarms: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, daemon_version: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[DeviceSummary, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., open_operations: _Optional[_Iterable[str]] = ..., active_rollouts: _Optional[_Iterable[_Union[RolloutSummary, _Mapping]]] = ..., store_writable: bool = ..., xds: _Optional[_Union[XdsCounts, _Mapping]] = ..., alarms: _Optional[_Iterable[str]] = ...) -> None: ...
+    gateway: GatewayStatus
+    engines: _containers.RepeatedCompositeFieldContainer[EngineSummary]
+    def __init__(self, daemon_version: _Optional[str] = ..., uptime: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[DeviceSummary, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., open_operations: _Optional[_Iterable[str]] = ..., active_rollouts: _Optional[_Iterable[_Union[RolloutSummary, _Mapping]]] = ..., store_writable: bool = ..., xds: _Optional[_Union[XdsCounts, _Mapping]] = ..., alarms: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[GatewayStatus, _Mapping]] = ..., engines: _Optional[_Iterable[_Union[EngineSummary, _Mapping]]] = ...) -> None: ...
+
+class EngineSummary(_message.Message):
+    __slots__ = ("kind", "version", "configured", "problem", "formats")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONFIGURED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    FORMATS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    version: str
+    configured: bool
+    problem: str
+    formats: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[str] = ..., version: _Optional[str] = ..., configured: bool = ..., problem: _Optional[str] = ..., formats: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GatewayStatus(_message.Message):
+    __slots__ = ("state", "listen_address", "pid", "restart_count", "last_failure", "certificate_expire_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LISTEN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    RESTART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: GatewayState
+    listen_address: str
+    pid: int
+    restart_count: int
+    last_failure: str
+    certificate_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[GatewayState, str]] = ..., listen_address: _Optional[str] = ..., pid: _Optional[int] = ..., restart_count: _Optional[int] = ..., last_failure: _Optional[str] = ..., certificate_expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DeviceSummary(_message.Message):
     __slots__ = ("device_id", "capacity_bytes", "reserved_bytes", "free_bytes", "available_bytes", "foreign_bytes")
@@ -213,6 +262,62 @@ class LatencyHistogram(_message.Message):
     counts: _containers.RepeatedScalarFieldContainer[int]
     sum_s: float
     def __init__(self, measure: _Optional[_Union[LatencyMeasure, str]] = ..., upper_bounds_s: _Optional[_Iterable[float]] = ..., counts: _Optional[_Iterable[int]] = ..., sum_s: _Optional[float] = ...) -> None: ...
+
+class GetUsageRequest(_message.Message):
+    __slots__ = ("model", "client")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    client: str
+    def __init__(self, model: _Optional[str] = ..., client: _Optional[str] = ...) -> None: ...
+
+class GetUsageResponse(_message.Message):
+    __slots__ = ("time", "start_time", "usages", "tokens", "uncounted_versions")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    USAGES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    UNCOUNTED_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    usages: _containers.RepeatedCompositeFieldContainer[ClientUsage]
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenUsage]
+    uncounted_versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., usages: _Optional[_Iterable[_Union[ClientUsage, _Mapping]]] = ..., tokens: _Optional[_Iterable[_Union[TokenUsage, _Mapping]]] = ..., uncounted_versions: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ClientUsage(_message.Message):
+    __slots__ = ("client", "version", "request_count", "ok_count", "client_error_count", "server_error_count", "unanswered_count", "duration", "received_bytes", "sent_bytes")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SERVER_ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    UNANSWERED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    client: str
+    version: str
+    request_count: int
+    ok_count: int
+    client_error_count: int
+    server_error_count: int
+    unanswered_count: int
+    duration: _duration_pb2.Duration
+    received_bytes: int
+    sent_bytes: int
+    def __init__(self, client: _Optional[str] = ..., version: _Optional[str] = ..., request_count: _Optional[int] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., unanswered_count: _Optional[int] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., received_bytes: _Optional[int] = ..., sent_bytes: _Optional[int] = ...) -> None: ...
+
+class TokenUsage(_message.Message):
+    __slots__ = ("version", "generated_count", "prompt_count")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    generated_count: int
+    prompt_count: int
+    def __init__(self, version: _Optional[str] = ..., generated_count: _Optional[int] = ..., prompt_count: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("name",)

@@ -45,6 +45,11 @@ class StatusServiceStub(object):
                 request_serializer=echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsRequest.SerializeToString,
                 response_deserializer=echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/echoplane.v1.StatusService/GetUsage',
+                request_serializer=echoplane_dot_v1_dot_diagnostics__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=echoplane_dot_v1_dot_diagnostics__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/echoplane.v1.StatusService/Explain',
                 request_serializer=echoplane_dot_v1_dot_diagnostics__pb2.ExplainRequest.SerializeToString,
@@ -75,6 +80,13 @@ class StatusServiceServicer(object):
 
     def GetMetrics(self, request, context):
         """Returns counters and sizes, model by model. Errors: MODEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """Returns what the gateway's callers used, by client and version, since counting began; it is some seconds late. Errors: FIELD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,6 +125,11 @@ def add_StatusServiceServicer_to_server(servicer, server):
                     servicer.GetMetrics,
                     request_deserializer=echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsRequest.FromString,
                     response_serializer=echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=echoplane_dot_v1_dot_diagnostics__pb2.GetUsageRequest.FromString,
+                    response_serializer=echoplane_dot_v1_dot_diagnostics__pb2.GetUsageResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -185,6 +202,33 @@ class StatusService(object):
             '/echoplane.v1.StatusService/GetMetrics',
             echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsRequest.SerializeToString,
             echoplane_dot_v1_dot_diagnostics__pb2.GetMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/echoplane.v1.StatusService/GetUsage',
+            echoplane_dot_v1_dot_diagnostics__pb2.GetUsageRequest.SerializeToString,
+            echoplane_dot_v1_dot_diagnostics__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,12 @@ class StatusServiceStub:
     ]
     """Returns counters and sizes, model by model. Errors: MODEL_NOT_FOUND."""
 
+    GetUsage: grpc.UnaryUnaryMultiCallable[
+        echoplane.v1.diagnostics_pb2.GetUsageRequest,
+        echoplane.v1.diagnostics_pb2.GetUsageResponse,
+    ]
+    """Returns what the gateway's callers used, by client and version, since counting began; it is some seconds late. Errors: FIELD_INVALID."""
+
     Explain: grpc.UnaryUnaryMultiCallable[
         echoplane.v1.diagnostics_pb2.ExplainRequest,
         echoplane.v1.diagnostics_pb2.ExplainResponse,
@@ -65,6 +71,12 @@ class StatusServiceAsyncStub:
         echoplane.v1.diagnostics_pb2.GetMetricsResponse,
     ]
     """Returns counters and sizes, model by model. Errors: MODEL_NOT_FOUND."""
+
+    GetUsage: grpc.aio.UnaryUnaryMultiCallable[
+        echoplane.v1.diagnostics_pb2.GetUsageRequest,
+        echoplane.v1.diagnostics_pb2.GetUsageResponse,
+    ]
+    """Returns what the gateway's callers used, by client and version, since counting began; it is some seconds late. Errors: FIELD_INVALID."""
 
     Explain: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.v1.diagnostics_pb2.ExplainRequest,
@@ -102,6 +114,14 @@ class StatusServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[echoplane.v1.diagnostics_pb2.GetMetricsResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetMetricsResponse]]:
         """Returns counters and sizes, model by model. Errors: MODEL_NOT_FOUND."""
+
+    @abc.abstractmethod
+    def GetUsage(
+        self,
+        request: echoplane.v1.diagnostics_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[echoplane.v1.diagnostics_pb2.GetUsageResponse, collections.abc.Awaitable[echoplane.v1.diagnostics_pb2.GetUsageResponse]]:
+        """Returns what the gateway's callers used, by client and version, since counting began; it is some seconds late. Errors: FIELD_INVALID."""
 
     @abc.abstractmethod
     def Explain(

@@ -57,7 +57,7 @@ INSTANCE_STATE_STOPPING: InstanceState
 INSTANCE_STATE_GONE: InstanceState
 
 class Model(_message.Message):
-    __slots__ = ("name", "serving_version", "traffic", "rollout", "health", "xds_target", "signature", "labels", "etag", "create_time", "update_time")
+    __slots__ = ("name", "serving_version", "traffic", "rollout", "health", "xds_target", "signature", "labels", "etag", "create_time", "update_time", "aliases")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class Model(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     serving_version: str
     traffic: _containers.RepeatedCompositeFieldContainer[_types_pb2.TrafficWeight]
@@ -87,7 +88,8 @@ class Model(_message.Message):
     etag: str
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., serving_version: _Optional[str] = ..., traffic: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., rollout: _Optional[str] = ..., health: _Optional[_Union[_types_pb2.HealthState, str]] = ..., xds_target: _Optional[str] = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., serving_version: _Optional[str] = ..., traffic: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., rollout: _Optional[str] = ..., health: _Optional[_Union[_types_pb2.HealthState, str]] = ..., xds_target: _Optional[str] = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("uri", "digest")
@@ -207,7 +209,7 @@ class VersionCache(_message.Message):
     def __init__(self, hit_count: _Optional[int] = ..., miss_count: _Optional[int] = ..., last_hit_tier: _Optional[_Union[_types_pb2.Tier, str]] = ...) -> None: ...
 
 class ModelVersion(_message.Message):
-    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time", "weights_format", "requested_tier", "requested_context_length")
+    __slots__ = ("name", "state", "tier", "source", "engine", "facts", "context_length", "max_concurrency", "replicas", "memory", "reservoir", "instances", "load_duration", "cache", "failure", "xds_target", "dtype", "weight_ppm", "pinned", "signature", "create_time", "update_time", "weights_format", "requested_tier", "requested_context_length", "engine_build")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +235,7 @@ class ModelVersion(_message.Message):
     WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_TIER_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_BUILD_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: VersionState
     tier: _types_pb2.Tier
@@ -258,10 +261,11 @@ class ModelVersion(_message.Message):
     weights_format: str
     requested_tier: _types_pb2.Tier
     requested_context_length: int
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_format: _Optional[str] = ..., requested_tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., requested_context_length: _Optional[int] = ...) -> None: ...
+    engine_build: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[VersionState, str]] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., engine: _Optional[_Union[Engine, _Mapping]] = ..., facts: _Optional[_Union[ModelFacts, _Mapping]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., memory: _Optional[_Union[VersionMemory, _Mapping]] = ..., reservoir: _Optional[_Union[_plans_pb2.Reservoir, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., load_duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., cache: _Optional[_Union[VersionCache, _Mapping]] = ..., failure: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., xds_target: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., weight_ppm: _Optional[int] = ..., pinned: bool = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_format: _Optional[str] = ..., requested_tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., requested_context_length: _Optional[int] = ..., engine_build: _Optional[str] = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
-    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "weights_format")
+    __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "weights_format", "aliases")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -292,6 +296,7 @@ class LoadModelRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     model_id: str
     version_id: str
     source_uri: str
@@ -308,7 +313,8 @@ class LoadModelRequest(_message.Message):
     request_id: str
     validate_only: bool
     weights_format: str
-    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., weights_format: _Optional[str] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_uri: _Optional[str] = ..., engine: _Optional[str] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., replicas: _Optional[int] = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., pinned: bool = ..., reservoir: _Optional[_Union[_plans_pb2.ReservoirOverrides, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., validate_only: bool = ..., weights_format: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UpdateModelRequest(_message.Message):
     __slots__ = ("model_id", "version_id", "source_uri", "engine", "engine_options", "dtype", "context_length", "max_concurrency", "replicas", "tier", "pinned", "reservoir", "labels", "request_id", "validate_only", "policy", "behaviour_change", "etag", "weights_format")
@@ -403,7 +409,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ConfigureModelRequest(_message.Message):
-    __slots__ = ("name", "version", "update_mask", "labels", "pinned", "tier", "max_concurrency", "etag", "request_id")
+    __slots__ = ("name", "version", "update_mask", "labels", "pinned", "tier", "max_concurrency", "etag", "request_id", "aliases")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -420,6 +426,7 @@ class ConfigureModelRequest(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     update_mask: _field_mask_pb2.FieldMask
@@ -429,7 +436,8 @@ class ConfigureModelRequest(_message.Message):
     max_concurrency: int
     etag: str
     request_id: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., pinned: bool = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., max_concurrency: _Optional[int] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., pinned: bool = ..., tier: _Optional[_Union[_types_pb2.Tier, str]] = ..., max_concurrency: _Optional[int] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetModelVersionRequest(_message.Message):
     __slots__ = ("name",)

@@ -106,7 +106,7 @@ class ModelServiceServicer(object):
 
     def LoadModel(self, request, context):
         """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
+        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, ALIAS_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED, ENGINE_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,7 +142,7 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ConfigureModel(self, request, context):
-        """Changes labels, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ETAG_MISMATCH, STATE_INVALID.
+        """Changes labels, aliases, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_EXISTS, ETAG_MISMATCH, STATE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -29,7 +29,7 @@ class ModelServiceStub:
         google.longrunning.operations_pb2.Operation,
     ]
     """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
+    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, ALIAS_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED, ENGINE_CHANGED.
     """
 
     UpdateModel: grpc.UnaryUnaryMultiCallable[
@@ -62,7 +62,7 @@ class ModelServiceStub:
         echoplane.v1.models_pb2.ConfigureModelRequest,
         echoplane.v1.models_pb2.Model,
     ]
-    """Changes labels, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ETAG_MISMATCH, STATE_INVALID."""
+    """Changes labels, aliases, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_EXISTS, ETAG_MISMATCH, STATE_INVALID."""
 
     GetModelVersion: grpc.UnaryUnaryMultiCallable[
         echoplane.v1.models_pb2.GetModelVersionRequest,
@@ -110,7 +110,7 @@ class ModelServiceAsyncStub:
         google.longrunning.operations_pb2.Operation,
     ]
     """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
+    Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, ALIAS_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED, ENGINE_CHANGED.
     """
 
     UpdateModel: grpc.aio.UnaryUnaryMultiCallable[
@@ -143,7 +143,7 @@ class ModelServiceAsyncStub:
         echoplane.v1.models_pb2.ConfigureModelRequest,
         echoplane.v1.models_pb2.Model,
     ]
-    """Changes labels, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ETAG_MISMATCH, STATE_INVALID."""
+    """Changes labels, aliases, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_EXISTS, ETAG_MISMATCH, STATE_INVALID."""
 
     GetModelVersion: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.v1.models_pb2.GetModelVersionRequest,
@@ -193,7 +193,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[google.longrunning.operations_pb2.Operation, collections.abc.Awaitable[google.longrunning.operations_pb2.Operation]]:
         """Loads a version. A model's first version gets the traffic, a further one stays at weight 0; the same content and options again is a cache hit.
-        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED.
+        Errors: SOURCE_NOT_ALLOWED, SOURCE_UNSAFE, SOURCE_CORRUPT, ARCHITECTURE_UNSUPPORTED, DTYPE_UNSUPPORTED, MEMORY_INSUFFICIENT, VERSION_EXISTS, ALIAS_EXISTS, REQUEST_ID_REUSED; in the operation: ENGINE_START_FAILED, ENGINE_CRASH_LOOP, PROBE_FAILED, SOURCE_CHANGED, ENGINE_CHANGED.
         """
 
     @abc.abstractmethod
@@ -236,7 +236,7 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         request: echoplane.v1.models_pb2.ConfigureModelRequest,
         context: _ServicerContext,
     ) -> typing.Union[echoplane.v1.models_pb2.Model, collections.abc.Awaitable[echoplane.v1.models_pb2.Model]]:
-        """Changes labels, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ETAG_MISMATCH, STATE_INVALID."""
+        """Changes labels, aliases, pins, tiers and concurrency; starts no rollout. Errors: MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_EXISTS, ETAG_MISMATCH, STATE_INVALID."""
 
     @abc.abstractmethod
     def GetModelVersion(

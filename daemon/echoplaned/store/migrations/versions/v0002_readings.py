@@ -1,4 +1,4 @@
-"""Readings of engines' memory, which constants are fitted to."""
+"""Memory samples of engines (``readings``), which constants are fitted to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the table of memory samples."""
     op.create_table(
         "readings",
         sa.Column("engine", sa.String(), nullable=False),

@@ -1,4 +1,7 @@
-"""Placements, endpoints, tiers and plainer names, in the columns and in the documents that the releases before wrote."""
+"""Placements, endpoints, tiers and plainer names of fields.
+
+In the columns, and in the documents that the releases before wrote.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def upgrade() -> None:
 
 
 def _rewrite(table: str, key: tuple[str, ...], old: tuple[str, ...], change: Callable[[Row], Document]) -> None:
-    """Replace every row's document by what ``change`` makes of it and of the columns that go."""
+    """Replace every row's document by what ``change`` makes of the row.
+
+    ``change`` sees the document and the columns that go (``old``).
+    """
     connection = op.get_bind()
     columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in (*key, *old)]
     rows = sa.table(table, *columns, sa.column("document", sa.JSON))

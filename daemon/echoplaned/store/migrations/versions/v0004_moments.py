@@ -10,7 +10,10 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the columns; what was written before has no moment, so its times are taken as they are."""
+    """Add the columns of the moment.
+
+    What was written before has no moment, so its times are taken as they are.
+    """
     op.add_column("meta", sa.Column("commit_time_s", sa.Double(), nullable=True))
     op.add_column("meta", sa.Column("boot_id", sa.String(), nullable=True))
     op.add_column("meta", sa.Column("boot_s", sa.Double(), nullable=True))

@@ -45,7 +45,7 @@ TRACE_KIND_TOKENS: TraceKind
 TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
-    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files", "kv_cache_bytes", "reserved_bytes")
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files", "kv_cache_bytes", "reserved_bytes", "engine_build")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class LoadRequest(_message.Message):
     SOURCE_FILES_FIELD_NUMBER: _ClassVar[int]
     KV_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_BUILD_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     model_id: str
@@ -87,7 +88,8 @@ class LoadRequest(_message.Message):
     source_files: _containers.RepeatedCompositeFieldContainer[SourceFile]
     kv_cache_bytes: int
     reserved_bytes: int
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., kv_cache_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ...) -> None: ...
+    engine_build: str
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., kv_cache_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., engine_build: _Optional[str] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("name", "path", "size_bytes", "inode", "change_time_ns")
@@ -104,16 +106,18 @@ class SourceFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inode: _Optional[int] = ..., change_time_ns: _Optional[int] = ...) -> None: ...
 
 class LoadResponse(_message.Message):
-    __slots__ = ("tensor_bytes", "load_s", "signature", "engine_version")
+    __slots__ = ("tensor_bytes", "load_s", "signature", "engine_version", "engine_build")
     TENSOR_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_BUILD_FIELD_NUMBER: _ClassVar[int]
     tensor_bytes: int
     load_s: float
     signature: _types_pb2.Signature
     engine_version: str
-    def __init__(self, tensor_bytes: _Optional[int] = ..., load_s: _Optional[float] = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., engine_version: _Optional[str] = ...) -> None: ...
+    engine_build: str
+    def __init__(self, tensor_bytes: _Optional[int] = ..., load_s: _Optional[float] = ..., signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., engine_version: _Optional[str] = ..., engine_build: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("interval_s",)
@@ -122,7 +126,7 @@ class WatchRequest(_message.Message):
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
 class WorkerReport(_message.Message):
-    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count", "step_expected_s", "call_count", "engine_figures")
+    __slots__ = ("instance", "generation", "state", "ok_count", "client_error_count", "server_error_count", "arrival_count", "in_flight_count", "seconds_since_last_arrival", "progress_count", "memory", "failure", "draining", "queued_count", "pid", "engine_version", "contract_version", "engine_kind", "counts_arrivals", "counts_errors", "has_histograms", "has_traces", "histograms", "start", "cpu_isa", "overload_count", "step_expected_s", "call_count", "engine_figures", "tokens")
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +156,7 @@ class WorkerReport(_message.Message):
     STEP_EXPECTED_S_FIELD_NUMBER: _ClassVar[int]
     CALL_COUNT_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIGURES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     state: WorkerState
@@ -181,7 +186,16 @@ class WorkerReport(_message.Message):
     step_expected_s: float
     call_count: int
     engine_figures: EngineFigures
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ..., step_expected_s: _Optional[float] = ..., call_count: _Optional[int] = ..., engine_figures: _Optional[_Union[EngineFigures, _Mapping]] = ...) -> None: ...
+    tokens: TokenCounts
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., state: _Optional[_Union[WorkerState, str]] = ..., ok_count: _Optional[int] = ..., client_error_count: _Optional[int] = ..., server_error_count: _Optional[int] = ..., arrival_count: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., seconds_since_last_arrival: _Optional[float] = ..., progress_count: _Optional[int] = ..., memory: _Optional[_Union[WorkerMemory, _Mapping]] = ..., failure: _Optional[str] = ..., draining: bool = ..., queued_count: _Optional[int] = ..., pid: _Optional[int] = ..., engine_version: _Optional[str] = ..., contract_version: _Optional[int] = ..., engine_kind: _Optional[str] = ..., counts_arrivals: bool = ..., counts_errors: bool = ..., has_histograms: bool = ..., has_traces: bool = ..., histograms: _Optional[_Iterable[_Union[LatencyHistogram, _Mapping]]] = ..., start: _Optional[_Union[StartProgress, _Mapping]] = ..., cpu_isa: _Optional[str] = ..., overload_count: _Optional[int] = ..., step_expected_s: _Optional[float] = ..., call_count: _Optional[int] = ..., engine_figures: _Optional[_Union[EngineFigures, _Mapping]] = ..., tokens: _Optional[_Union[TokenCounts, _Mapping]] = ...) -> None: ...
+
+class TokenCounts(_message.Message):
+    __slots__ = ("prompt_count", "generated_count")
+    PROMPT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    prompt_count: int
+    generated_count: int
+    def __init__(self, prompt_count: _Optional[int] = ..., generated_count: _Optional[int] = ...) -> None: ...
 
 class EngineFigures(_message.Message):
     __slots__ = ("context_length", "cache_tokens", "cache_blocks", "cache_bytes")

@@ -10,7 +10,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from echoplaned.engines import serving_prober as pulses
+from echoplaned.engines import serving_prober
 from echoplaned.engines.channels import EngineChannel
 from echoplaned.engines.instance import WatchedInstance
 from echoplaned.engines.progress import HangLimits, StepProgress
@@ -62,7 +62,7 @@ class Watched:
 
 @dataclass
 class Seen:
-    """What a pulse said of an engine, and how many probes that took."""
+    """What a prober said of an engine, and how many probes that took."""
 
     why: list[str]
     sent: int
@@ -70,14 +70,14 @@ class Seen:
 
 
 async def beat(engine: Engine, monkeypatch: pytest.MonkeyPatch, enough: Callable[[Watched], bool]) -> Seen:
-    """Let a pulse run until it has failed the engine, or until a test has seen enough."""
-    monkeypatch.setattr(pulses, "_LOOK_S", 0.01)
+    """Let a prober run until it has failed the engine, or until a test has seen enough."""
+    monkeypatch.setattr(serving_prober, "_LOOK_S", 0.01)
     why: list[str] = []
     async with channel_to(engine) as channel:
         watched = Watched(Leader(Client(EngineChannel(channel))))
         real = cast("WatchedInstance", watched)
-        pulse = ServingProber(real, lambda _: facts(width=1), lambda: 5.0, lambda _, text: why.append(text))
-        task = asyncio.create_task(pulse.run())
+        prober = ServingProber(real, lambda _: facts(width=1), lambda: 5.0, lambda _, text: why.append(text))
+        task = asyncio.create_task(prober.run())
         async with asyncio.timeout(20):
             while not task.done() and not enough(watched):
                 await asyncio.sleep(0.01)
@@ -137,7 +137,7 @@ async def test_a_full_queue_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_an_engine_that_cannot_be_called_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ends says UNAVAILABLE too, but not for long; nothing is said of it before."""
-    monkeypatch.setattr(pulses, "_AWAY_S", 0.5)
+    monkeypatch.setattr(serving_prober, "_AWAY_S", 0.5)
 
     class Away(Engine):
         """Is not there for any call."""

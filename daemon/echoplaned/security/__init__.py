@@ -1,0 +1,1 @@
+"""Who calls: keys of the gateway's callers, and a development PKI."""

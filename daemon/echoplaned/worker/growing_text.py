@@ -1,0 +1,103 @@
+"""Grows one answer's text by whole characters and finds its stop texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_REPLACEMENT: Final = "\ufffd"  # what an unfinished character decodes to
+
+MAX_UNFINISHED: Final = 32
+"""Tokens that are held back for an unfinished character, which has four bytes at most: what is no text at all then goes as it is."""
+
+
+class Detokenizer:
+    """Turns tokens into pieces of text that add up to the text of all tokens.
+
+    A piece is what the newest tokens add to the text of those before them: some decoders drop a space at the beginning, or join
+    tokens, so a token's text depends on its neighbours. Only a few tokens are decoded again each time.
+
+    Args:
+        decode: returns the text of tokens.
+    """
+
+    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+        self._decode = decode
+        self._ids: list[int] = []
+        # Tokens before ``_told`` have been told; those from ``_context`` on are decoded with what is new.
+        self._context = 0
+        self._told = 0
+
+    def push(self, token_id: int, *, last: bool) -> str:
+        """Return the text that a token completes; empty within a character.
+
+        ``last``: nothing follows, so nothing is held back.
+        """
+        self._ids.append(token_id)
+        return self._tell(last=last)
+
+    def finish(self) -> str:
+        """Return what was held back: an unfinished character will never be finished."""
+        return self._tell(last=True)
+
+    def _tell(self, *, last: bool) -> str:
+        before = self._decode(self._ids[self._context : self._told])
+        whole = self._decode(self._ids[self._context :])
+        unfinished = whole.endswith(_REPLACEMENT) and len(self._ids) - self._told < MAX_UNFINISHED
+        if unfinished and not last:
+            return ""
+        self._context, self._told = self._told, len(self._ids)
+        return whole[len(before) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a piece of text adds to what may be shown.
+
+    Attributes:
+        text: to be shown now.
+        stop: the stop text that was found; None: none yet.
+    """
+
+    text: str
+    stop: str | None = None
+
+
+class StopTexts:
+    """Holds back what may be the beginning of a stop text, and never shows one.
+
+    Args:
+        stops: the texts that end an answer.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+
+    @property
+    def held_length(self) -> int:
+        """Characters that are held back."""
+        return len(self._held)
+
+    def push(self, piece: str, *, last: bool) -> Growth:
+        """Take a piece; ``last``: nothing follows, so nothing is held back any longer."""
+        text = self._held + piece
+        # A stop text begins in what was held or in what is new: what was shown could not begin one.
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
+            at, stop = min(found, key=lambda one: (one[0], -len(one[1])))
+            self._held = ""
+            return Growth(text[:at], stop)
+        keep = 0 if last else self._beginning(text)
+        self._held = text[len(text) - keep :]
+        return Growth(text[: len(text) - keep])
+
+    def _beginning(self, text: str) -> int:
+        """Return the length of the longest end of a text that begins a stop text."""
+        longest = max((len(stop) for stop in self._stops), default=1) - 1
+        for size in range(min(longest, len(text)), 0, -1):
+            end = text[-size:]
+            if any(stop.startswith(end) for stop in self._stops):
+                return size
+        return 0

@@ -1,0 +1,1 @@
+"""Serves OpenAI's, Anthropic's and OIP's REST APIs on a unix socket."""

@@ -1,0 +1,189 @@
+"""Answers each path of inference: parse, check, run, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from echoplaned.core.facts import Task
+from echoplaned.core.text import escape
+from echoplaned.worker.answering import INLINE_ELEMENTS
+from echoplaned.worker.http import oip
+from echoplaned.worker.http.anthropic import MessageWriter, read_messages
+from echoplaned.worker.http.exchange import MAX_BODY_BYTES, Exchange, to_json
+from echoplaned.worker.http.generation import AnswerWriter, GenerationRequest, generate
+from echoplaned.worker.http.json_body import parse_object
+from echoplaned.worker.http.openai_answers import ChatWriter, CompletionWriter, write_embeddings
+from echoplaned.worker.http.openai_requests import (
+    MAX_INPUTS,
+    EmbeddingRequest,
+    read_chat,
+    read_completion,
+    read_embeddings,
+)
+from echoplaned.worker.oip_service import CONVERSATION, PROMPT_CLASS, answer_tensors
+from echoplaned.worker.tracing import TraceOrigin, short_name
+from echoplaned.worker.worker import Serving
+from echoplaned.worker_contract.inference.errors import FieldError, WrongModelError
+from echoplaned.worker_contract.inference.lengths import text_limit
+from echoplaned.worker_contract.inference.requests import InferOrder, check_request
+from echoplaned.worker_contract.inference.sampling import Sampling
+
+_EMBEDDINGS: Final = "/v1/embeddings"
+_ROUTED_AS: Final = "echoplane-model"
+"""Header by which a gateway says under which name it found this model: an alias, or the name itself."""
+
+_SHARED_CONVERSATION: Final = "x-conversation-id"
+_SPARE_BYTES: Final = 256 * 1024  # of a body beside its texts and token ids
+_BYTES_PER_CHARACTER: Final = 16  # of JSON at most: two escapes of six, and what stands around them
+_SPARE_VALUES: Final = 16 * 1024
+_MAX_VALUES: Final = 256 * 1024
+"""Of a body at most: token ids beyond so many go as binary data, where each takes 8 bytes and no object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What answers need beside the model.
+
+    Attributes:
+        wall: seconds since the epoch.
+    """
+
+    wall: Callable[[], float]
+
+
+def body_limit(serving: Serving, path: str) -> int:
+    """Return how many bytes of a body are read at most.
+
+    That is what a version's longest texts take, and 16 MiB at most.
+    """
+    options = serving.model.options
+    texts = MAX_INPUTS if path == _EMBEDDINGS else options.max_concurrency
+    return min(MAX_BODY_BYTES, _SPARE_BYTES + _BYTES_PER_CHARACTER * texts * text_limit(options.context_length, 1))
+
+
+async def chat(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
+    """Answer ``POST /v1/chat/completions``."""
+    request = read_chat(await _parse(exchange, serving, body))
+    await _generate(exchange, serving, request, ChatWriter(serving, request, int(deps.wall())))
+
+
+async def complete(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
+    """Answer ``POST /v1/completions``."""
+    request = read_completion(await _parse(exchange, serving, body))
+    await _generate(exchange, serving, request, CompletionWriter(serving, request, int(deps.wall())))
+
+
+async def message(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
+    """Answer ``POST /v1/messages``."""
+    del deps
+    request = read_messages(await _parse(exchange, serving, body))
+    await _generate(exchange, serving, request, MessageWriter(request))
+
+
+async def embed(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
+    """Answer ``POST /v1/embeddings``."""
+    del deps
+    request = read_embeddings(await _parse(exchange, serving, body))
+    _check_name(exchange, serving, request.model)
+    if serving.model.options.task is not Task.EMBEDDING:
+        task = serving.model.options.task.value.lower()
+        raise FieldError("model", f"{request.model[:64]!r} makes no embeddings: it is served for {task}")
+    rows = await _embedding_rows(exchange, serving, request)
+    vectors = await _vectors(serving, rows, exchange.peer, _origin(exchange, request.conversation))
+    told = write_embeddings(vectors, request.model, sum(map(len, rows)), as_base64=request.as_base64)
+    await exchange.answer_json(200, told)
+
+
+async def infer(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
+    """Answer ``POST /v2/models/MODEL[/versions/VERSION]/infer``."""
+    del deps
+    asked = oip.split_path(exchange.path)
+    model, version = ("", "") if asked is None else asked[:2]
+    head, binary = oip.split_body(body, exchange.headers.get(oip.BINARY_HEADER))
+    data = await _parse(exchange, serving, head)
+    request = oip.read_request(data, binary, model, version)
+    checked = check_request(request.message, serving.model.options, serving.model.signature)
+    order = await serving.answerer.read(checked, exchange.peer)
+    tensors = await answer_tensors(serving, order, _origin(exchange, ""))
+    told, behind = oip.write_response(serving, request, order.outputs, tensors)
+    if not behind:
+        await exchange.answer_json(200, told)
+        return
+    json_part = to_json(told)
+    length = [(oip.BINARY_HEADER.encode(), str(len(json_part)).encode())]
+    await exchange.answer(200, json_part + behind, "application/octet-stream", length)
+
+
+ROUTES: Final[Mapping[str, Callable[[Deps, Exchange, Serving, bytes], Coroutine[Any, Any, None]]]] = {
+    "/v1/chat/completions": chat,
+    "/v1/completions": complete,
+    _EMBEDDINGS: embed,
+    "/v1/messages": message,
+}
+
+
+async def _parse(exchange: Exchange, serving: Serving, body: bytes) -> dict[str, Any]:
+    """Parse a body; a large one beside the loop."""
+    options = serving.model.options
+    texts = MAX_INPUTS if exchange.path == _EMBEDDINGS else options.max_concurrency
+    work = partial(parse_object, body, min(_MAX_VALUES, _SPARE_VALUES + 2 * texts * options.context_length))
+    if len(body) <= INLINE_ELEMENTS:
+        return work()
+    return await serving.answerer.prepare(work, len(body), exchange.peer)
+
+
+async def _generate(exchange: Exchange, serving: Serving, request: GenerationRequest, writer: AnswerWriter) -> None:
+    _check_name(exchange, serving, request.model)
+    await generate(exchange, serving, request, writer, _origin(exchange, request.conversation))
+
+
+def _check_name(exchange: Exchange, serving: Serving, name: str) -> None:
+    """Refuse another model's name.
+
+    A gateway that knows the model by an alias says so in a header.
+
+    Raises:
+        WrongModelError: it is another's.
+    """
+    here = serving.model.options.instance.version.model
+    if name not in {here, exchange.headers.get(_ROUTED_AS)}:
+        raise WrongModelError(f"the model {name[:64]!r} is not served here; this is {here!r}")
+
+
+def _origin(exchange: Exchange, conversation: str) -> TraceOrigin:
+    """Return who asks, for telemetry.
+
+    A header says which requests belong together, else the request's own word for its user.
+    """
+    headers = exchange.headers
+    named = headers.get(CONVERSATION) or headers.get(_SHARED_CONVERSATION) or conversation
+    names = [short_name(escape(name)) for name in (named, headers.get(PROMPT_CLASS, ""))]
+    return TraceOrigin(names[0], probe=False, prompt_class=names[1])
+
+
+async def _embedding_rows(exchange: Exchange, serving: Serving, request: EmbeddingRequest) -> list[list[int]]:
+    order = InferOrder(request.texts, request.rows, Sampling(), (), raw=False, peer=exchange.peer)
+    return await serving.answerer.token_rows(order)
+
+
+async def _vectors(
+    serving: Serving, rows: list[list[int]], peer: str, origin: TraceOrigin
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the rows' vectors, [rows, width].
+
+    More rows than a batch has go in several, each waiting for its turn.
+    """
+    most = serving.model.options.max_concurrency
+    name = serving.model.signature.outputs[0].name
+    found: list[Any] = []
+    for start in range(0, len(rows), most):
+        part = tuple(tuple(row) for row in rows[start : start + most])
+        order = InferOrder((), part, Sampling(), (), raw=False)
+        tensors = await serving.answerer.vectors(replace(order, peer=peer), name, origin)
+        found.append(np.asarray(tensors[name], dtype=np.float32))
+    return np.concatenate(found)

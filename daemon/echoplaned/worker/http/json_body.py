@@ -1,0 +1,80 @@
+"""Parses a JSON body whose values were counted before."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+from echoplaned.worker.http.problems import Problem, RefusedError
+
+MAX_DEPTH: Final = 32
+# Possessive, and with an end that may be missing: one pass over the body whatever is in it, and no memory for ways back.
+_TEXTS: Final = re.compile(rb'"(?:[^"\\]++|(?:\\.)++)*+"?', re.DOTALL)
+_QUOTES: Final = 4  # of a value: those around a name and around a text
+_DEPTH_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class _DuplicateError(ValueError):
+    """An object names a field twice."""
+
+
+def parse_object(body: bytes, max_values: int) -> dict[str, Any]:
+    """Parse a body that holds one JSON object.
+
+    Raises:
+        RefusedError: it is no JSON object, nested too deeply, has more values than ``max_values``, or names a field twice.
+    """
+    _check_structure(body, max_values)
+    try:
+        found = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise _not_json(f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(found, dict):
+        raise _not_json("the body is not a JSON object")
+    return found
+
+
+def _check_structure(body: bytes, max_values: int) -> None:
+    """Refuse a body that has too many values, or is nested too deeply.
+
+    In most bodies brackets and commas are few, texts included, and nothing else is looked at.
+    """
+    marks = body.count(b"[") + body.count(b"{")
+    if marks <= MAX_DEPTH and body.count(b",") <= max_values:
+        return
+    # A text begins with a quote that no backslash stands before; one that ends in a backslash of its own hides its second quote only.
+    texts = body.count(b'"') - body.count(b'\\"')
+    bare = b"" if texts > _QUOTES * max_values else _TEXTS.sub(b"", body)
+    if not bare or bare.count(b"[") + bare.count(b"{") + bare.count(b",") > 2 * max_values:
+        raise _not_json(f"the body has more than {max_values} values, which is more than this version can take")
+    depth = 0
+    for mark in re.findall(rb"[\[\]{}]", bare):
+        depth += _DEPTH_STEP[mark[0]]
+        if depth > MAX_DEPTH:
+            raise _not_json(f"the body is nested more than {MAX_DEPTH} deep")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _DuplicateError(f"field {twice[:64]!r} comes twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
+
+
+def _not_json(message: str) -> RefusedError:
+    return RefusedError(Problem(400, message))

@@ -1,0 +1,39 @@
+"""Envoy's bootstrap: what must be in it, and that Envoy takes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from echoplaned.gateway.binary import find_envoy
+from echoplaned.gateway.bootstrap import make_bootstrap
+from echoplaned.gateway.options import GatewayOptions
+
+
+def test_what_a_bootstrap_holds() -> None:
+    """The way to the daemon's socket, an administration that this user alone opens, no time-out for the first configuration."""
+    found = make_bootstrap(GatewayOptions(Path("/s"), "127.0.0.1:80", Path("/bin/envoy"), max_connections=7), 4)
+    assert found["admin"]["address"]["pipe"] == {"path": "/s/gateway/admin-4.sock", "mode": 0o600}
+    assert found["dynamic_resources"]["lds_config"]["initial_fetch_timeout"] == "0s"
+    text = json.dumps(found)
+    assert "/s/gateway/control.sock" in text
+    assert '"max_active_downstream_connections": 7' in text
+    assert "listeners" not in found["static_resources"]
+
+
+@pytest.mark.system
+def test_envoy_takes_it() -> None:
+    """Envoy finds nothing wrong with it, and nothing to warn of."""
+    binary = find_envoy()
+    with tempfile.TemporaryDirectory(prefix="ep-") as folder:
+        (Path(folder) / "gateway").mkdir()
+        config = Path(folder) / "bootstrap.json"
+        config.write_text(json.dumps(make_bootstrap(GatewayOptions(Path(folder), "127.0.0.1:80", binary), 1)))
+        command = [str(binary), "-c", str(config), "--mode", "validate", "--disable-hot-restart", "--concurrency", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warn" not in done.stderr.lower()

@@ -1,0 +1,151 @@
+"""What callers through the gateway may do: by role, by model, and in whose name."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+import pytest
+
+from echoplane.gateway.v1 import openai_pb2
+from echoplaned.core.failure import Reason
+from echoplaned.ports.door_clients import CLIENT_HEADER
+from echoplaned.ports.keys import GatewayCaller, Role
+from echoplaned.rpc.rest.routes import ROUTES
+from tests.rpc.rest.rest_world import API, RestWorld
+from tests.rpc.world import failed
+
+CODE = grpc.StatusCode
+LOAD = {"model_id": "minilm", "version_id": "fp32", "source_uri": "file:fp32"}
+CHANGES = {"LoadModel", "UpdateModel", "DeleteModel", "CheckModelHealth", "CancelOperation", "DeleteOperation"}
+
+
+def by(client: str) -> dict[str, list[tuple[str, str]]]:
+    """Return what the gateway adds for a client."""
+    return {"headers": [(CLIENT_HEADER, client)]}
+
+
+@pytest.fixture
+async def keyed(rest: RestWorld) -> RestWorld:
+    """Return a daemon with a model and one caller of each kind."""
+    callers = rest.world.callers
+    for role in Role:
+        callers[role.lower()] = GatewayCaller(f"key/{role.lower()}", role)
+        callers[f"{role.lower()}-other"] = GatewayCaller(f"key/{role.lower()}-other", role, ("other",))
+        callers[f"{role.lower()}-minilm"] = GatewayCaller(f"key/{role.lower()}-minilm", role, ("minilm",))
+    callers["anonymous"] = GatewayCaller("local", Role.CLIENT, is_anonymous=True)
+    await rest.ask("LoadModel", f"{API}/load", LOAD)
+    return rest
+
+
+def test_what_changes_something_needs_an_operator() -> None:
+    """Reads need a viewer, everything else an operator; a new route is one or the other on purpose."""
+    assert {route.method for route in ROUTES if route.role is Role.OPERATOR} == CHANGES
+    assert {route.role for route in ROUTES} == {Role.VIEWER, Role.OPERATOR}
+    assert all((route.verb == "get") == (route.role is Role.VIEWER) for route in ROUTES)
+
+
+async def test_roles(keyed: RestWorld) -> None:
+    """Viewers and clients read; an operator changes too; nobody does nothing, but looks whether the daemon is up."""
+    for client in ("viewer", "client", "anonymous", "operator", "admin"):
+        await keyed.ask("GetModel", f"{API}/models/minilm", **by(client))
+    for client in ("viewer", "client", "anonymous"):
+        call = keyed.call("CheckModelHealth", f"{API}/health_check/minilm", **by(client))
+        found = await failed(call, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+        assert ("echoplane key create" in found.message) == (client == "anonymous")
+    for client in ("operator", "admin", "operator-minilm"):
+        await keyed.ask("CheckModelHealth", f"{API}/health_check/minilm", **by(client))
+    call = keyed.call("GetStatus", f"{API}/status", **by("nobody"))
+    await failed(call, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+    assert (await keyed.ask("GetHealth", "/health", **by("nobody")))["state"] == "HEALTH_STATE_SERVING"
+
+
+async def test_models_are_those_of_the_decoded_request(keyed: RestWorld) -> None:
+    """In path, body and query, by either spelling, and through an operation: a key is not for another model, there or not."""
+    (operation,) = (await keyed.ask("ListOperations", f"{API}/operations"))["operations"]
+    calls: list[tuple[str, str, object]] = [
+        ("GetModel", f"{API}/models/minilm", None),
+        ("GetModel", f"{API}/models/models%2Fminilm", None),
+        ("GetModel", f"{API}/models/nobody", None),
+        ("GetModelHealth", f"{API}/health/minilm", None),
+        ("ListRollouts", f"{API}/models/minilm/rollouts", None),
+        ("GetRollout", f"{API}/models/minilm/rollouts/r", None),
+        ("WatchRollout", f"{API}/models/minilm/rollouts/r/watch", None),
+        ("GetMetrics", f"{API}/metrics?model=minilm", None),
+        ("WatchEvents", f"{API}/events?model=models/minilm", None),
+        ("GetOperation", f"{API}/{operation['name']}", None),
+        ("CancelOperation", f"{API}/{operation['name']}:cancel", None),
+        ("DeleteOperation", f"{API}/{operation['name']}", None),
+        ("DeleteModel", f"{API}/models/minilm", None),
+        ("CheckModelHealth", f"{API}/health_check/minilm", {}),
+        ("LoadModel", f"{API}/load", LOAD),
+        ("UpdateModel", f"{API}/update", {**LOAD, "version_id": "int8", "source_uri": "file:int8"}),
+    ]
+    for method, path, body in calls:
+        call = keyed.call(method, path, body, **by("operator-other"))
+        waited = call.read() if hasattr(call, "read") else call
+        found = await failed(waited, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+        assert "key/operator-other" in found.message, method
+    assert (await keyed.ask("GetOperation", f"{API}/{operation['name']}", **by("viewer-minilm")))["name"] == operation[
+        "name"
+    ]
+
+
+async def test_lists_show_a_keys_own_models(keyed: RestWorld) -> None:
+    """Whatever has something of every model is cut down to the caller's."""
+    await keyed.ask(
+        "LoadModel", f"{API}/load", {**LOAD, "model_id": "other", "source_uri": "file:other", "version_id": "o"}
+    )
+    for method, path, field, name in (
+        ("ListModels", "models", "models", "name"),
+        ("GetStatus", "status", "models", "name"),
+        ("GetMetrics", "metrics", "versions", "version"),
+    ):
+        for client, expected in (
+            ("viewer", {"minilm", "other"}),
+            ("viewer-other", {"other"}),
+            ("viewer-minilm", {"minilm"}),
+        ):
+            answer = await keyed.ask(method, f"{API}/{path}", **by(client))
+            assert {each[name].split("/")[1] for each in answer[field]} == expected, (method, client)
+    for client, count in (("viewer", 2), ("viewer-other", 1)):
+        assert len((await keyed.ask("ListOperations", f"{API}/operations", **by(client)))["operations"]) == count
+    events = keyed.call("WatchEvents", f"{API}/events", **by("viewer-other"))
+    await events.read()
+    await keyed.ask("LoadModel", f"{API}/load", {**LOAD, "version_id": "int8", "source_uri": "file:int8"})
+    await keyed.ask("DeleteModel", f"{API}/models/other?force=true")
+    subject = ""
+    while not subject.startswith("models/other"):
+        text = (await events.read()).data.decode()
+        if "data: " in text:
+            subject = json.loads(text.partition("data: ")[2])["subject"]
+            assert "minilm" not in subject
+    events.cancel()
+
+
+async def test_openai_lists_a_keys_own_models(keyed: RestWorld) -> None:
+    """OpenAI's list has the caller's models, and another one is refused whether it is there or not."""
+
+    async def listed(client: str) -> list[str]:
+        answer = await keyed.openai.ListOpenAiModels(
+            openai_pb2.ListOpenAiModelsRequest(), metadata=((CLIENT_HEADER, client),)
+        )
+        return [each.id for each in answer.data]
+
+    assert await listed("viewer") == ["minilm"]
+    assert await listed("viewer-minilm") == ["minilm"]
+    assert await listed("viewer-other") == []
+    for name in ("minilm", "nobody"):
+        metadata = (("x-envoy-original-path", f"/v1/models/{name}"), (CLIENT_HEADER, "viewer-other"))
+        call = keyed.openai.GetOpenAiModel(openai_pb2.GetOpenAiModelRequest(id=name), metadata=metadata)
+        await failed(call, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+
+
+async def test_operations_name_their_key(keyed: RestWorld) -> None:
+    """A command through the gateway is given in its key's name; one over gRPC, or without a key, in nobody's."""
+    await keyed.ask(
+        "LoadModel", f"{API}/load", {**LOAD, "version_id": "v2", "source_uri": "file:int8"}, **by("operator")
+    )
+    await keyed.ask("DeleteModel", f"{API}/models/minilm?force=true", **by("admin"))
+    principals = [each.principal for each in keyed.world.handle.state.operations.values()]
+    assert principals == ["local", "key/operator", "key/admin"]

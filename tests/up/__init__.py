@@ -1,0 +1,1 @@
+"""Tests of `echoplaned up`: its defaults, what it finds, and what it prints."""

@@ -1,0 +1,92 @@
+"""Text that grows: whole characters, and stop texts that are never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models
+
+from echoplaned.worker.growing_text import MAX_UNFINISHED, Detokenizer, StopTexts
+from echoplaned.worker.token_bytes import TokenBytes
+from tests.models import Checkpoints
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoints: Checkpoints) -> Tokenizer:
+    """The small decoder's tokenizer, whose tokens are bytes and pieces of words."""
+    return Tokenizer.from_file(str(Path(checkpoints.decoder) / "tokenizer.json"))
+
+
+def decode_with(tokenizer: Tokenizer) -> Detokenizer:
+    """Return a detokenizer over a tokenizer."""
+    return Detokenizer(lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40), st.integers(0, 8))
+def test_pieces_are_whole_characters_and_add_up(tokenizer: Tokenizer, text: str, cut: int) -> None:
+    """Whatever the tokens' borders are, no piece but the last holds half a character, and all are the whole text."""
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    ids = ids[: max(1, len(ids) - cut)] if ids else [5]
+    growing = decode_with(tokenizer)
+    pieces = [growing.push(one, last=index == len(ids) - 1) for index, one in enumerate(ids)]
+    assert "".join(pieces) == tokenizer.decode(ids)
+    assert not any("\ufffd" in piece for piece in pieces[:-1] if "\ufffd" not in text)
+
+
+def test_what_is_no_text_is_not_held_back_for_ever(tokenizer: Tokenizer) -> None:
+    """Bytes that never become a character are shown after some tokens, so that no token costs more the longer it goes on."""
+    byte = next(one for one in range(tokenizer.get_vocab_size()) if TokenBytes(tokenizer).of(one) == b"\xed")
+    growing = decode_with(tokenizer)
+    pieces = [growing.push(byte, last=False) for _ in range(3 * MAX_UNFINISHED)]
+    assert max(map(len, pieces)) == MAX_UNFINISHED
+    assert growing.finish() == "" or set("".join(pieces)) == {"\ufffd"}
+
+
+def test_a_space_that_a_decoder_drops_at_the_beginning_is_kept_between_pieces() -> None:
+    """Decoders of words with a mark for the space drop the first one of a text only."""
+    words = {"\u2581the": 0, "\u2581river": 1, "s": 2}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="s"))
+    tokenizer.decoder = decoders.Metaspace()
+    growing = decode_with(tokenizer)
+    assert [growing.push(one, last=False) for one in (0, 1, 2)] == ["the", " river", "s"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text("ab\n", max_size=20),
+    st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=4),
+    st.lists(st.integers(1, 4), min_size=1, max_size=20),
+)
+def test_stop_texts_end_where_they_would_in_the_whole_text(text: str, stops: list[str], sizes: list[int]) -> None:
+    """However a text is cut into pieces, what is shown ends before the first stop text that the whole has."""
+    pieces, at = [], 0
+    for size in [*sizes, len(text) or 1]:
+        pieces.append(text[at : at + size])
+        at += size
+    growing = StopTexts(stops)
+    shown, found = "", None
+    for index, piece in enumerate(pieces):
+        growth = growing.push(piece, last=index == len(pieces) - 1)
+        shown += growth.text
+        found = growth.stop
+        if found is not None:
+            break
+    places = [text.find(stop) for stop in stops if stop in text]
+    if not places:
+        assert (shown, found) == (text, None)
+    else:
+        assert found in stops
+        assert not any(stop in shown for stop in stops)
+        assert text.startswith(shown + str(found))
+
+
+def test_only_what_may_begin_a_stop_text_is_held_back() -> None:
+    """A text goes out at once but for its end, where that begins a stop text."""
+    growing = StopTexts(["END."])
+    assert growing.push("the EN", last=False).text == "the "
+    assert growing.push("EMY ", last=False).text == "ENEMY "
+    assert growing.push("END", last=True).text == "END"

@@ -1,0 +1,1 @@
+"""What the gateway that the daemon runs is served."""
