@@ -47,6 +47,7 @@ from echoplaned.runtime.clock import SteadyClock, boot_moments, read_offset, shi
 from echoplaned.runtime.dispatch import Dispatcher
 from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
+from echoplaned.security.private_listener import PrivateListener
 from echoplaned.settings import Settings, SettingsInvalidError, setting_violation
 from echoplaned.store import SqlKeys, SqlStore
 from echoplaned.store.evidence_files import EvidenceFiles
@@ -106,7 +107,7 @@ class Daemon:
         clock: seconds since the epoch.
         clock_shift_s: seconds by which the clock was put forward since the last daemon; 0: it was not, or nothing was kept.
         door: the HTTP gateway; None: no setting asks for it.
-        socket: unix socket that the API answers on; None: its path would be too long.
+        socket: the same services on a unix socket for this user alone; None: its path would be too long.
     """
 
     settings: Settings
@@ -126,7 +127,7 @@ class Daemon:
     clock: SteadyClock
     clock_shift_s: float
     door: FrontDoor | None
-    socket: Path | None
+    socket: PrivateListener | None
 
 
 def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = None) -> Daemon:
@@ -235,7 +236,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         socket=str(socket or ""),
     )
     services = build_services(deps)
-    server = build_server(deps, options=_server_options(settings, xds), services=services)
+    make_server = partial(build_server, deps, options=_server_options(settings, xds), services=services)
     add_rest = partial(add_gateway_services, services=services)
     clocks = (time.monotonic, wall_clock(settings))
     parts = FrontDoorParts(publisher, traffic, *clocks, usage, usage_file.save, transcoded, add_rest)
@@ -252,14 +253,14 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         history,
         prober,
         scorer,
-        server,
+        make_server(),
         lifecycle,
         metrics,
         tokens,
         clock,
         shift_s,
         door,
-        socket,
+        PrivateListener(make_server(), socket) if socket is not None else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -33,6 +34,7 @@ from echoplaned.ports.usage import UsageReport
 from echoplaned.security.api_socket import api_socket
 from echoplaned.security.key_ring import KeyRing, Publish
 from echoplaned.security.key_secret import KeySecretFile
+from echoplaned.security.private_listener import PrivateListener
 from echoplaned.settings import GatewayKeys, Settings, SettingsInvalidError, setting_violation
 from echoplaned.xds.access_logs import AccessLogService
 from echoplaned.xds.ads import AdsService
@@ -90,7 +92,7 @@ class FrontDoor:
 
     Attributes:
         options: how Envoy is run.
-        server: on the gateway's own socket.
+        listener: what Envoy asks, on the gateway's own socket.
         ads: what Envoy is served.
         lrs: takes its load reports.
         supervisor: keeps it running.
@@ -100,7 +102,7 @@ class FrontDoor:
     """
 
     options: GatewayOptions
-    server: grpc.aio.Server
+    listener: PrivateListener
     ads: AdsService
     lrs: LoadReportService
     supervisor: GatewaySupervisor
@@ -137,8 +139,10 @@ class FrontDoor:
         server = grpc.aio.server(options=channel)
         server.add_generic_rpc_handlers((ads.handler(), lrs.handler(), AccessLogService(parts.usage).handler()))
         parts.add_services(server)
+        prepare = partial(_prepare, settings.state_dir, certificate)
+        private = PrivateListener(server, control_socket(settings.state_dir), prepare)
         supervisor = GatewaySupervisor(options, parts.monotonic)
-        return cls(options, server, ads, lrs, supervisor, certificate, parts.usage, parts.save_usage)
+        return cls(options, private, ads, lrs, supervisor, certificate, parts.usage, parts.save_usage)
 
     @property
     def status(self) -> GatewayStatus:
@@ -153,7 +157,7 @@ class FrontDoor:
         return tuple(each for each in found if each)
 
     async def start(self) -> None:
-        """Serve Envoy on its socket.
+        """Serve Envoy on its socket, or once the disk takes one.
 
         Raises:
             AddressTakenError: another process has the gateway's address.
@@ -161,37 +165,28 @@ class FrontDoor:
         """
         if not any(record.listening == self.options.listening for record in read_live(self.options.state_dir)):
             check_free(self.options.listening)
-        _make_folders(self.options.state_dir)
-        if self.certificate is None:
-            certificate_secret(self.options.state_dir).unlink(missing_ok=True)  # of a daemon with TLS
-        else:
-            self._take_certificate(self.certificate)  # before Envoy hears of a listener that needs it
-        socket = control_socket(self.options.state_dir)
-        socket.unlink(missing_ok=True)  # of a daemon that was killed; this one holds the directory's lock
-        self.server.add_insecure_port(f"unix:{socket}")
-        socket.chmod(0o600)
-        await self.server.start()
-
-    def _take_certificate(self, certificate: CertificateWatch) -> None:
-        try:
-            certificate.take()
-        except (CertificateRefusedError, OSError) as error:
-            raise _no_certificate(error) from error
+        await self.listener.open()
 
     async def run(self) -> None:
         """Keep Envoy running, its certificate new and its usage saved, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.supervisor.run(), name="gateway-envoy")
+            group.create_task(self._run_envoy(), name="gateway-envoy")
             group.create_task(self.usage.run(self.save_usage), name="gateway-usage")
             if self.certificate is not None:
                 group.create_task(self.certificate.run(), name="gateway-certificate")
+
+    async def _run_envoy(self) -> None:
+        await (
+            self.listener.wait()
+        )  # without the daemon's socket a new Envoy would hear of nothing, and one that runs serves on
+        await self.supervisor.run()
 
     async def close(self) -> None:
         """End the server and leave Envoy as it is: it serves on with what it has."""
         await self.supervisor.close()
         self.ads.close()
         self.lrs.close()
-        await self.server.stop(0.5)
+        await self.listener.server.stop(0.5)
         await self.usage.save(self.save_usage)
 
 
@@ -277,8 +272,20 @@ def _no_certificate(error: Exception) -> SettingsInvalidError:
     return SettingsInvalidError(setting_violation("gateway_tls_dir", str(error)))
 
 
-def _make_folders(state_dir: Path) -> None:
-    """Make the folders of sockets and logs; what is in them is for this user alone."""
+def _prepare(state_dir: Path, certificate: CertificateWatch | None) -> None:
+    """Make the folders of sockets and logs, for this user alone, and the file of Envoy's certificate.
+
+    Raises:
+        OSError: they cannot be written.
+        SettingsInvalidError: the certificate was changed since it was looked at, and cannot be served with.
+    """
     for folder in (control_socket(state_dir).parent, access_log(state_dir).parent):
         folder.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
     control_socket(state_dir).parent.chmod(_OWNER_ONLY)
+    if certificate is None:
+        certificate_secret(state_dir).unlink(missing_ok=True)  # of a daemon with TLS
+        return
+    try:
+        certificate.take()  # before Envoy hears of a listener that needs it
+    except CertificateRefusedError as error:
+        raise _no_certificate(error) from error

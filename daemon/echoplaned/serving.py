@@ -16,7 +16,6 @@ from echoplaned.core.queries import owned_engines
 from echoplaned.engines.unowned import refuse_unowned
 from echoplaned.gateway.stopping import stop_gateway
 from echoplaned.runtime.heap import GlibcHeap, HeapTrimmer
-from echoplaned.security.api_socket import listen_privately
 
 log = structlog.get_logger(__name__)
 
@@ -45,9 +44,7 @@ async def run(daemon: Daemon, beside: Beside | None = None) -> None:
         raise ListenError(
             f"cannot listen on {settings.listen}: {error}. Is another daemon running? --listen HOST:PORT takes another address"
         ) from error
-    if daemon.socket is not None:
-        listen_privately(daemon.server, daemon.socket)
-    else:
+    if daemon.socket is None:
         log.warning(
             "api.no_socket", reason="the state directory's path is too long for one", state_dir=str(settings.state_dir)
         )
@@ -67,6 +64,9 @@ async def run(daemon: Daemon, beside: Beside | None = None) -> None:
     if daemon.door is not None:
         background.append(asyncio.create_task(daemon.door.run(), name="gateway"))
     stopping = asyncio.create_task(_wait_for_signal(), name="signals")
+    if daemon.socket is not None:
+        await daemon.socket.open()
+        background.append(asyncio.create_task(_accompany(daemon.socket.wait()), name="socket"))
     await daemon.server.start()
     address = str(Address(settings.listen.host, port))
     log.info("daemon.serving", address=address, state_dir=str(settings.state_dir))
@@ -120,10 +120,11 @@ async def close(daemon: Daemon, background: list[asyncio.Task[None]]) -> None:
     if daemon.door is not None:
         await daemon.door.close()
     grace = daemon.settings.shutdown_grace_s
+    servers = [daemon.server, *([daemon.socket.server] if daemon.socket is not None else [])]
     with contextlib.suppress(TimeoutError):
         # grpc.aio's own grace does not always end; the outer deadline does.
         async with asyncio.timeout(grace + 2.0):
-            await daemon.server.stop(grace)
+            await asyncio.gather(*(server.stop(grace) for server in servers))
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)

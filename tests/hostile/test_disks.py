@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -16,6 +15,7 @@ from google.protobuf import field_mask_pb2
 
 from echoplane.v1 import models_pb2
 from tests.e2e import e2e_system as e
+from tests.hostile.read_only import MountDeniedError, mounted_read_only
 
 DATABASE = "echoplane.db"
 Disk = Callable[[e.System], AbstractContextManager[None]]
@@ -151,19 +151,18 @@ def full(system: e.System) -> Iterator[None]:
 @contextmanager
 def read_only(system: e.System) -> Iterator[None]:
     """Start the daemon on a state directory that is mounted read-only; then mount it as it was."""
-    path = str(system.daemon.state_dir)
-    for options in (("--bind", path, path), ("-o", "remount,bind,ro", path)):
-        if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:  # noqa: S607 - wherever it is
-            system.daemon.start()  # the tests that follow have the same daemon
-            pytest.skip("mounting is not permitted here; RLIMIT_FSIZE is tried in any case")
     try:
-        system.daemon.start()
-        yield
-        subprocess.run(["mount", "-o", "remount,bind,rw", path], check=True)  # noqa: S607 - as above
-        writable(system)
-    finally:
-        system.daemon.kill()
-        subprocess.run(["umount", "-l", path], check=True)  # noqa: S607 - as above
+        with mounted_read_only(system.daemon.state_dir) as make_writable:
+            try:
+                system.daemon.start()
+                yield
+                make_writable()
+                writable(system)
+            finally:
+                system.daemon.kill()
+    except MountDeniedError:
+        system.daemon.start()  # the tests that follow have the same daemon
+        pytest.skip("mounting is not permitted here; RLIMIT_FSIZE is tried in any case")
     system.daemon.start()
 
 

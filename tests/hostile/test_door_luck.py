@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from echoplane import Client
+from echoplane.errors import UnavailableError
 from echoplane.v1 import models_pb2, rollouts_pb2
 from tests.e2e import e2e_system as e
 from tests.gateway.gateway_stage import CHAT
 from tests.hostile import hostile_door as d
+from tests.hostile.read_only import MountDeniedError, mounted_read_only
 
 ECHO = rollouts_pb2.EchoPolicy(enabled=False)
 """This engine says the same whatever it is asked."""
@@ -217,6 +219,37 @@ def test_envoy_dies_while_the_daemon_is_away(door: d.DoorTarget) -> None:
     start_s = door.daemon.start(300.0)
     e.eventually(lambda: d.answers(door), 60.0, "an answer")
     print(f"the daemon took {start_s:.2f} s, the first answer {time.monotonic() - began:.2f} s")  # noqa: T201 - a measurement
+
+
+def makes_keys(door: d.DoorTarget) -> bool:
+    """Whether the daemon answers on its own socket."""
+    with contextlib.suppress(UnavailableError):
+        return door.make_key() != ""
+    return False
+
+
+def test_a_daemon_that_starts_on_a_disk_it_cannot_write(door: d.DoorTarget) -> None:
+    """Calls go on through the Envoy that runs; once the disk is written again, the gateway follows the daemon, and keys are made."""
+    (before,) = door.daemon.gateways()
+    door.daemon.kill()
+    try:
+        with mounted_read_only(door.daemon.state_dir) as make_writable, load(door) as calls:
+            door.daemon.start(300.0)
+            waits = [line for line in door.daemon.tail(50_000).splitlines() if "socket.waits" in line]
+            assert any("api.sock" in line for line in waits)
+            assert len(waits) >= 2
+            e.pause(2.0)
+            make_writable()
+            e.eventually(lambda: makes_keys(door), 30.0, "the daemon's own socket")
+            d.load(door, models_pb2.LoadModelRequest(**{**d.paced(), "model_id": "fresh"}))
+    except MountDeniedError:
+        door.daemon.start(300.0)
+        pytest.skip("mounting is not permitted here")
+    assert {problem for _, _, problem in calls} == {""}
+    assert door.daemon.gateways() == [before]
+    door.daemon.kill()  # it was started on the mount
+    door.daemon.start(300.0)
+    e.eventually(lambda: d.answers(door, "fresh"), 60.0, "an answer of what was loaded then")
 
 
 def test_a_rollback_cuts_no_stream(door: d.DoorTarget) -> None:

@@ -79,7 +79,9 @@ def record_path(state_dir: Path, generation: int) -> Path:
 def is_held(path: Path) -> bool:
     """Whether the process that a record is of holds its lock."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC
+        )  # enough for a shared lock, and the disk may be read-only
     except OSError:
         return False
     try:

@@ -1,0 +1,59 @@
+"""A server on a socket that its user alone can open, now or once the disk takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+
+import grpc.aio
+
+from echoplaned.security.private_listener import PrivateListener
+
+
+async def answers(path: Path) -> None:
+    """Wait until a call would reach the server."""
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        await asyncio.wait_for(channel.channel_ready(), 10.0)
+
+
+async def test_it_is_private_and_replaces_what_was_left(tmp_path: Path) -> None:
+    """What a killed daemon left is no obstacle, and nobody else opens the new one."""
+    path = Path(tmp_path, "s")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    listener = PrivateListener(grpc.aio.server(), path)
+    await listener.open()
+    await listener.wait()
+    assert path.lstat().st_mode == stat.S_IFSOCK | 0o600  # noqa: ASYNC240 - a test may block
+    await answers(path)
+    await listener.server.stop(None)
+
+
+async def test_it_waits_for_the_disk(tmp_path: Path) -> None:
+    """A folder that is not there, then a file that cannot be written: the server is started when both are mended."""
+    path = Path(tmp_path, "folder", "s")
+    problems = [OSError("read-only"), None]
+
+    def prepare() -> None:
+        problem = problems.pop(0) if problems else None
+        if problem is not None:
+            raise problem
+
+    listener = PrivateListener(grpc.aio.server(), path, prepare, retry_s=0.01)
+    await listener.open()
+    waiting = asyncio.create_task(listener.wait())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    path.parent.mkdir()
+    await asyncio.wait_for(waiting, 10.0)
+    await answers(path)
+    await listener.server.stop(None)
+
+
+async def test_a_server_that_never_started_can_be_stopped(tmp_path: Path) -> None:
+    """A daemon ends in time on a disk that never took the socket."""
+    listener = PrivateListener(grpc.aio.server(), Path(tmp_path, "missing", "s"))
+    await listener.open()
+    await asyncio.wait_for(listener.server.stop(0.5), 5.0)
