@@ -273,7 +273,9 @@ def _no_certificate(error: Exception) -> SettingsInvalidError:
 
 
 def _prepare(state_dir: Path, certificate: CertificateWatch | None) -> None:
-    """Make the folders of sockets and logs, for this user alone, and the file of Envoy's certificate.
+    """Write what Envoy needs before it calls.
+
+    Folders of sockets and logs, for this user alone, and the file of its certificate.
 
     Raises:
         OSError: they cannot be written.

@@ -38,7 +38,10 @@ class PrivateListener:
     _is_open: bool = field(default=False, init=False)
 
     async def open(self) -> None:
-        """Start the server if the disk takes its socket; say so otherwise, and leave it to :meth:`wait`."""
+        """Start the server if the disk takes its socket.
+
+        Otherwise it is said why, and :meth:`wait` tries again.
+        """
         try:
             self.prepare()
             self._listen()
