@@ -158,7 +158,7 @@ def test_a_load_waits_for_what_was_released(cards: Cards, start_wrapped: StartWr
 
     There is no GPU here: an engine that is placed on one cannot start, and that it is tried shows that the wait is over.
     """
-    system = start_wrapped(cards.wrapper, ("--standby-workers", "0", "--memory-wait-s", "20"))
+    system = start_wrapped(cards.wrapper, ("--standby-workers", "0", "--memory-wait-s", "8"))
 
     def load(version: str) -> str:
         return system.client.load_model(system.load_request("m", version)).name

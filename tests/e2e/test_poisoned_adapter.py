@@ -6,10 +6,13 @@ The daemon runs in this process, over real engines; the test stands between its 
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -26,6 +29,7 @@ from echoplaned.store import SqlStore
 from echoplaned.telemetry.loop_observer import LoopObserver
 from echoplaned.testing.daemon import DaemonProcess, free_port
 from tests.e2e import e2e_system as e
+from tests.hostile.hostile_door import PACED_ENGINE
 
 NINE = tuple(f"good{n}" for n in range(9))
 RETRIES_S = (0.1, 0.2, 0.3)
@@ -86,9 +90,9 @@ class House:
             while not came_true():
                 await asyncio.sleep(0.02)
 
-    async def load(self, model: str, source: str) -> None:
+    async def load(self, model: str, source: str, **shape: Any) -> None:
         """Ask for a model; the answer must come at once, whatever becomes of the load."""
-        request = models_pb2.LoadModelRequest(model_id=model, version_id="v1", source_uri=source)
+        request = models_pb2.LoadModelRequest(model_id=model, version_id="v1", source_uri=source, **shape)
         operation = await self.client.load_model(request, timeout_s=20.0)
         assert operation.name.startswith("operations/")
 
@@ -138,6 +142,12 @@ async def running(settings: Settings, poison: Poison, monkeypatch: pytest.Monkey
                 await task
 
 
+def small_engine(number: int) -> dict[str, Any]:
+    """Return what loads an engine that starts in no time; it writes what it counts under its context's number."""
+    options = {"memory_bytes": str(64 << 20), "health_route": "/health"}
+    return {"engine": "command", "context_length": 128 + number, "engine_options": options}
+
+
 @pytest.fixture
 def settings(tmp_path: Path, made: e.Checkpoints, bytecode: Path) -> Iterator[Settings]:
     """Settings of a daemon of the test's own; its engines end with the test."""
@@ -145,8 +155,10 @@ def settings(tmp_path: Path, made: e.Checkpoints, bytecode: Path) -> Iterator[Se
     state_dir.mkdir(mode=0o700)
     (state_dir / "bytecode").symlink_to(bytecode)
     (state_dir / "daemon.lock").touch(mode=0o600)
+    program = shlex.join([sys.executable, "-S", str(PACED_ENGINE), str(tmp_path)])
     yield load_settings(
         {
+            "engines": [f"command={program} {{name}} {{port}} {{context_length}} {{model}}"],
             "listen": f"127.0.0.1:{free_port()}",
             "state_dir": state_dir,
             "model_roots": [made.root],
@@ -164,7 +176,9 @@ async def test_one_of_ten(settings: Settings, made: e.Checkpoints, monkeypatch: 
     source, better = made.uri("encoder"), made.uri("better")
     poison = Poison("planner", "publisher", "gates", "engine")
     async with running(settings, poison, monkeypatch) as house:
-        for model in (*NINE, "planner", "publisher", "engine", "gates"):
+        for number, model in enumerate(NINE):
+            await house.load(model, made.uri("speaking"), **small_engine(number))
+        for model in ("planner", "publisher", "engine", "gates"):
             await house.load(model, source)
         await house.until(lambda: all(o.done for o in house.daemon.loop.state.operations.values()))
         assert (house.failure("planner"), house.failure("engine")) == ("ADAPTER_FAILED", "ADAPTER_FAILED")
