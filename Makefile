@@ -81,7 +81,7 @@ test: setup  ## every test but the long ones; names the slowest ten
 	@echo "== test: Rust"
 	@cargo test --quiet --manifest-path allocator_rs/Cargo.toml --workspace
 	@echo "== test: Python"
-	@$(PYTHON) -m pytest -m 'not soak and not engines' -n 3 $(BY_FILE) --durations 10 $(ARGS)
+	@$(PYTHON) -m pytest -m 'not soak and not engines' -n 2 $(BY_FILE) --durations 10 $(ARGS)
 
 test-engines: setup $(ENGINES)/.installed  ## foreign engines that `make test` does not need: vLLM's, Aphrodite's and SGLang's parsers, and vLLM itself
 	@echo "== test-engines"

@@ -26,7 +26,7 @@ from echoplaned.testing.daemon import DaemonProcess, free_port
 
 COUNT: Final = 100
 QUICK_COUNT: Final = 3
-RATE: Final = 2.0
+RATE: Final = 0.5
 LONGEST_PAUSE_S: Final = 2.0
 ADOPTED_S: Final = 60.0
 DELETE_S: Final = 120.0

@@ -18,7 +18,7 @@ def foreign(kind: EngineKind) -> ForeignEngine:
 
 
 def launch(kind: EngineKind, version: str, device: str = "host", **options: str) -> Launch:
-    """Return a start with everything in it that a plan may name."""
+    """Return a start with everything in it that a plan may name; ``device`` names its devices, with commas between."""
     on_socket = foreign(kind).listens is Listen.SOCKET
     return Launch(
         build=Build(version, ("/env/bin/python", "-m", "engine"), metrics_version=version),
@@ -28,7 +28,7 @@ def launch(kind: EngineKind, version: str, device: str = "host", **options: str)
         dtype=Dtype.BF16,
         context_length=4096,
         max_concurrency=8,
-        device_id=device,
+        device_ids=tuple(device.split(",")),
         options=kind.read_options(options),
         socket="/run/e.sock" if on_socket else "",
         port=0 if on_socket else 8123,

@@ -105,6 +105,9 @@ def test_an_engine_is_quiet_and_offline(kind: EngineKind, prefix: str) -> None:
     assert all(
         found[name].startswith("/cache/") for name in (f"{prefix}CACHE_ROOT", "PYTHONPYCACHEPREFIX", "TRITON_CACHE_DIR")
     )
+    split = launch(kind, "0.32.0", "cuda:2,cuda:0", tensor_parallel="2")
+    assert foreign(kind).variables(split)["CUDA_VISIBLE_DEVICES"] == "2,0"
+    assert value_of(words_of(kind, split), "--tensor-parallel-size") == "2"
     others = {"VLLM_", "APHRODITE_"} - {prefix}
     assert not any(name.startswith(tuple(others)) for name in found)
 

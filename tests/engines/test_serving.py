@@ -15,6 +15,7 @@ import pytest
 from echoplaned.core.effects import DrainEngine, ProbeEngine, StartEngine
 from echoplaned.core.engine_events import (
     EngineDrained,
+    EngineGaveUp,
     EngineReady,
     EngineReporting,
     EngineSilent,
@@ -24,6 +25,7 @@ from echoplaned.core.engine_events import (
     ProbesPassed,
 )
 from echoplaned.core.facts import Task
+from echoplaned.core.placement import LOCAL_NODE, DeviceShare, Placement
 from echoplaned.engines.instance import StuckLimits
 from echoplaned.testing.engine_stage import Subject
 from tests.engines import tiny_leader
@@ -123,3 +125,24 @@ async def test_zeros_fail_an_engine_that_serves(checkpoints: Checkpoints, state_
         last = engine.bench.engine.last_probe(KEY, 1)
         assert last is not None
         assert not last.outcome.ok
+
+
+@pytest.mark.parametrize("is_split", [True, False])
+async def test_an_engine_is_given_all_the_devices_of_its_ranks(
+    checkpoints: Checkpoints, state_dir: Path, *, is_split: bool
+) -> None:
+    """In the order of the ranks; a kind that cannot be spread gives up at once, and nothing is started."""
+    subject: Subject = tiny(checkpoints, state_dir)
+    kind = replace(subject.kind, is_split=is_split)
+    placement = Placement(LOCAL_NODE, (DeviceShare("cuda:3", 2**20), DeviceShare("cuda:0", 2**21)))
+    effect = replace(start(checkpoints.encoder), spec=subject.spec, facts=FACTS, placement=placement)
+    async with open_bench(state_dir, kinds=(kind,)) as bench:
+        bench.engine.start(effect)
+        if not is_split:
+            assert "runs on one device, not on cuda:3, cuda:0" in (await bench.wait_for(EngineGaveUp)).failure.message
+            assert bench.workers() == []
+            return
+        await bench.wait_for(EngineReady)
+        assert (state_dir / "devices").read_text(encoding="utf-8") == "cuda:3 cuda:0"
+        bench.engine.stop(stop())
+        await bench.wait_for(EngineStopped)

@@ -95,6 +95,7 @@ class TinyLeader(oip_grpc.GRPCInferenceServiceServicer):
         self._order = order
         self._record_file.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
         self._step = StartProgress("starting the child", 1)
+        (self._spoilers / "devices").write_text(" ".join(order.device_ids), encoding="utf-8")
         # One child in this session, and one that makes a session of its own, as engines do.
         child = await asyncio.create_subprocess_exec("/bin/sleep", "3600")
         await asyncio.create_subprocess_exec("/bin/sleep", "3601", start_new_session=True)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -204,10 +204,26 @@ class Answer:
         return json.loads(self.body)
 
 
+class CutAnswerError(HTTPException):
+    """An answer that began and did not end. ``headers``: those that it began with, in lower case."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__("its body is cut")
+        self.headers = headers
+
+
 def ask(listening: str, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
-    """Ask on a connection of its own; a body that is not bytes is sent as JSON."""
+    """Ask on a connection of its own; a body that is not bytes is sent as JSON.
+
+    Raises:
+        CutAnswerError: the connection ended before the answer did.
+    """
     content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     with contextlib.closing(HTTPConnection(listening, timeout=30.0)) as connection:
         connection.request(method, path, content, {"content-type": "application/json", **(headers or {})})
         answer = connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        try:
+            return Answer(answer.status, found, answer.read())
+        except IncompleteRead as error:
+            raise CutAnswerError(found) from error

@@ -101,7 +101,7 @@ def test_an_order_comes_back() -> None:
         context_length=64,
         max_concurrency=4,
         engine_options={"threads": "2"},
-        device_id="cuda:1",
+        device_ids=("cuda:1", "cuda:0", "cuda:3"),
         weights_format="safetensors",
         digest="blake3:12",
         content=SourceContent(
@@ -111,6 +111,7 @@ def test_an_order_comes_back() -> None:
         reserved_bytes=2**34,
     )
     assert read_order(write_order(order)) == order
+    assert write_order(order).device_id == "cuda:1", "a leader of the last release reads this alone"
     unnamed = replace(order, content=None, digest="")
     assert read_order(write_order(unnamed)) == unnamed
 

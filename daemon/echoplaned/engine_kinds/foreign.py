@@ -97,12 +97,12 @@ class Launch:
         dtype: dtype of the weights.
         context_length: tokens of one sequence, prompt and generated together, from 1.
         max_concurrency: sequences that are computed at once, from 1.
-        device_id: device that it runs on, ``host`` or ``cuda:N``.
+        device_ids: devices that it runs on, one a rank: ``host`` or ``cuda:N``.
         options: text of every declared option, defaults filled in.
         socket: path of the unix socket to listen on; empty: it listens on ``port``.
         port: TCP port on 127.0.0.1; 0: it listens on ``socket``.
         kv_cache_bytes: bytes that the plan gives the cache of each rank; 0: the plan names none.
-        memory_share_ppm: share of the device's whole memory that the plan gives it, millionths; 0: not known.
+        memory_share_ppm: share of each device's whole memory that the plan gives it, millionths; 0: not known.
         cache_dir: directory of this user for what is compiled; kept between starts.
         scratch_dir: directory of this instance, mode 0700; removed with it.
     """
@@ -114,7 +114,7 @@ class Launch:
     dtype: Dtype
     context_length: int
     max_concurrency: int
-    device_id: str = "host"
+    device_ids: tuple[str, ...] = ("host",)
     options: Mapping[str, str] = field(default_factory=dict)
     socket: str = ""
     port: int = 0
@@ -122,6 +122,11 @@ class Launch:
     memory_share_ppm: int = 0
     cache_dir: Path = Path("/nonexistent")
     scratch_dir: Path = Path("/nonexistent")
+
+    @property
+    def device_id(self) -> str:
+        """The first device, which its kind goes by: all of them are ``host``, or GPUs."""
+        return self.device_ids[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,8 +194,11 @@ def bytecode_cache(launch: Launch) -> dict[str, str]:
 
 
 def visible_devices(launch: Launch) -> str:
-    """Return the number of the device, as NVML counts."""
-    return launch.device_id.removeprefix("cuda:")
+    """Return the numbers of the devices as NVML counts, rank by rank.
+
+    Commas are between them.
+    """
+    return ",".join(each.removeprefix("cuda:") for each in launch.device_ids)
 
 
 def metric_names(prefix: str) -> MetricNames:

@@ -224,7 +224,7 @@ class EngineProcesses:
             self._give_up(key, describe_absence(effect.spec.shape.engine, self._kinds))
             return
         devices = effect.placement.device_ids
-        if len(devices) > 1:
+        if len(devices) > 1 and not kind.is_split:
             self._give_up(key, f"the engine {kind.name} runs on one device, not on {', '.join(devices)}")
             return
         async with self._turns.start(kind, devices, is_running=self._leaders.get(key) is not None):

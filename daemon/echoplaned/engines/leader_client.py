@@ -76,12 +76,12 @@ class LeaderClient:
             context_length=shape.context_length,
             max_concurrency=shape.max_concurrency,
             engine_options=dict(shape.options),
-            device_id=effect.placement.device_ids[0],
+            device_ids=effect.placement.device_ids,
             weights_format=shape.weights_format,
             digest=effect.spec.digest,
             content=effect.facts.content,
             kv_cache_bytes=effect.kv_cache_bytes,
-            reserved_bytes=effect.placement.shares[0].bytes,
+            reserved_bytes=max(share.bytes for share in effect.placement.shares),
             engine_build=effect.engine_build,
         )
         try:

@@ -87,7 +87,7 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) ->
         dtype=order.dtype,
         context_length=order.context_length,
         max_concurrency=order.max_concurrency,
-        device_id=order.device_id,
+        device_ids=order.device_ids,
         options=options,
         socket=address.socket,
         port=address.port,
@@ -101,9 +101,9 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) ->
 
 
 def _memory_share_ppm(order: LoadOrder) -> int:
-    """Return the share of the device's memory that the plan reserves, in millionths.
+    """Return the share of each device's memory that the plan reserves, in millionths.
 
-    The whole is what NVML tells; 0: it is no GPU, or not known.
+    The whole is what NVML tells of the smallest; 0: it is no GPU, or not known. An engine takes one share for all its ranks.
 
     Rounded up: an engine that is told a share looks whether as much is free, and what it is told of the cache it takes as it is.
     """
@@ -112,8 +112,8 @@ def _memory_share_ppm(order: LoadOrder) -> int:
     try:
         pynvml.nvmlInit()
         try:
-            handle = pynvml.nvmlDeviceGetHandleByIndex(int(order.device_id.removeprefix(_GPU)))
-            total_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            handles = [pynvml.nvmlDeviceGetHandleByIndex(int(each.removeprefix(_GPU))) for each in order.device_ids]
+            total_bytes = min(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles)
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError:

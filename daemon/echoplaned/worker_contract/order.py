@@ -26,12 +26,12 @@ class LoadOrder:
         context_length: tokens of one sequence, prompt and generated together, from 1.
         max_concurrency: sequences that are computed at once, from 1.
         engine_options: options as the caller gave them; the kind's declaration says what they mean.
-        device_id: device that it runs on, ``host`` or ``cuda:N``.
+        device_ids: devices that it runs on, one a rank: ``host`` or ``cuda:N``.
         weights_format: format of the stored weights, as the kind names it; empty: whatever is there.
         digest: digest of the content that is meant; empty: whatever is there.
         content: files that hold the content, as they were when it was ordered; None: they are not named.
         kv_cache_bytes: bytes that the plan gives the cache on each device; 0: it names none.
-        reserved_bytes: bytes that the plan reserves of the device, the cache among them; 0: not known.
+        reserved_bytes: bytes that the plan reserves of the device that gives most, the cache among them; 0: not known.
         engine_build: build of the engine that is asked for; empty: any.
     """
 
@@ -43,13 +43,18 @@ class LoadOrder:
     context_length: int
     max_concurrency: int
     engine_options: Mapping[str, str] = field(default_factory=dict)
-    device_id: str = "host"
+    device_ids: tuple[str, ...] = ("host",)
     weights_format: str = ""
     digest: str = ""
     content: SourceContent | None = None
     kv_cache_bytes: int = 0
     reserved_bytes: int = 0
     engine_build: str = ""
+
+    @property
+    def device_id(self) -> str:
+        """The first device, which its kind goes by: all of them are ``host``, or GPUs."""
+        return self.device_ids[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def read_order(request: worker_pb2.LoadRequest) -> LoadOrder:
         context_length=request.context_length,
         max_concurrency=request.max_concurrency,
         engine_options=dict(request.engine_options),
-        device_id=request.device_id or "host",
+        device_ids=(request.device_id or "host", *request.further_device_ids),
         weights_format=request.weights_format,
         digest=request.source_digest,
         content=_read_content(request),
@@ -149,6 +154,7 @@ def write_order(order: LoadOrder) -> worker_pb2.LoadRequest:
         max_concurrency=order.max_concurrency,
         engine_options=dict(order.engine_options),
         device_id=order.device_id,
+        further_device_ids=order.device_ids[1:],
         weights_format=order.weights_format,
         source_digest=order.digest,
         kv_cache_bytes=order.kv_cache_bytes,

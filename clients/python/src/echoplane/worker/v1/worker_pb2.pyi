@@ -45,7 +45,7 @@ TRACE_KIND_TOKENS: TraceKind
 TRACE_KIND_VECTOR: TraceKind
 
 class LoadRequest(_message.Message):
-    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files", "kv_cache_bytes", "reserved_bytes", "engine_build")
+    __slots__ = ("instance", "generation", "model_id", "version_id", "source_path", "dtype", "task", "context_length", "max_concurrency", "engine_options", "device_id", "weights_format", "source_digest", "source_root", "source_files", "kv_cache_bytes", "reserved_bytes", "engine_build", "further_device_ids")
     class EngineOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class LoadRequest(_message.Message):
     KV_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     ENGINE_BUILD_FIELD_NUMBER: _ClassVar[int]
+    FURTHER_DEVICE_IDS_FIELD_NUMBER: _ClassVar[int]
     instance: str
     generation: int
     model_id: str
@@ -89,7 +90,8 @@ class LoadRequest(_message.Message):
     kv_cache_bytes: int
     reserved_bytes: int
     engine_build: str
-    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., kv_cache_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., engine_build: _Optional[str] = ...) -> None: ...
+    further_device_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, instance: _Optional[str] = ..., generation: _Optional[int] = ..., model_id: _Optional[str] = ..., version_id: _Optional[str] = ..., source_path: _Optional[str] = ..., dtype: _Optional[_Union[_types_pb2.Dtype, str]] = ..., task: _Optional[_Union[_types_pb2.Task, str]] = ..., context_length: _Optional[int] = ..., max_concurrency: _Optional[int] = ..., engine_options: _Optional[_Mapping[str, str]] = ..., device_id: _Optional[str] = ..., weights_format: _Optional[str] = ..., source_digest: _Optional[str] = ..., source_root: _Optional[str] = ..., source_files: _Optional[_Iterable[_Union[SourceFile, _Mapping]]] = ..., kv_cache_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., engine_build: _Optional[str] = ..., further_device_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SourceFile(_message.Message):
     __slots__ = ("name", "path", "size_bytes", "inode", "change_time_ns")
