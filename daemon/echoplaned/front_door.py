@@ -176,9 +176,8 @@ class FrontDoor:
                 group.create_task(self.certificate.run(), name="gateway-certificate")
 
     async def _run_envoy(self) -> None:
-        await (
-            self.listener.wait()
-        )  # without the daemon's socket a new Envoy would hear of nothing, and one that runs serves on
+        # Without the daemon's socket a new Envoy would hear of nothing, and one that runs serves on.
+        await self.listener.wait()
         await self.supervisor.run()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import grpc.aio
+from structlog.testing import capture_logs
 
 from echoplaned.security.private_listener import PrivateListener
 
@@ -42,10 +43,12 @@ async def test_it_waits_for_the_disk(tmp_path: Path) -> None:
             raise problem
 
     listener = PrivateListener(grpc.aio.server(), path, prepare, retry_s=0.01)
-    await listener.open()
-    waiting = asyncio.create_task(listener.wait())
-    await asyncio.sleep(0.1)
+    with capture_logs() as said:
+        await listener.open()
+        waiting = asyncio.create_task(listener.wait())
+        await asyncio.sleep(0.1)
     assert not waiting.done()
+    assert len(said) == 2, "each reason once, though it was tried ten times"
     path.parent.mkdir()
     await asyncio.wait_for(waiting, 10.0)
     await answers(path)

@@ -28,7 +28,6 @@ from echoplane.v1 import (
     rollouts_pb2_grpc,
 )
 from echoplaned.rpc.deps import MIB, RpcDeps
-from echoplaned.rpc.following import Watchers
 from echoplaned.rpc.health import HealthService
 from echoplaned.rpc.interceptor import ApiInterceptor
 from echoplaned.rpc.reflection import add_reflection
@@ -92,9 +91,7 @@ def _add_ours(server: grpc.aio.Server, services: Services, names: tuple[str, ...
     planning_pb2_grpc.add_PlanningServiceServicer_to_server(services.planning, server)
     diagnostics_pb2_grpc.add_StatusServiceServicer_to_server(services.status, server)
     operations_pb2_grpc.add_OperationsServicer_to_server(services.operations, server)
-    # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
-    watchers = Watchers(deps.limits.max_health_watchers, "health watchers")
-    health = HealthService(deps.handle, deps.lifecycle, watchers, names)
+    health = HealthService(deps.handle, deps.lifecycle, services.health_watchers, names)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if services.keys is not None:
         keys_pb2_grpc.add_KeyServiceServicer_to_server(services.keys, server)

@@ -37,6 +37,7 @@ class Services:
         status: status, metrics, explanations and events.
         operations: long-running operations.
         repository: Triton's repository extension.
+        health_watchers: counts health's streams, of all servers together.
         keys: keys of the gateway's callers; None: none are made here.
     """
 
@@ -47,6 +48,7 @@ class Services:
     status: StatusService
     operations: OperationsService
     repository: RepositoryService
+    health_watchers: Watchers
     keys: KeyService | None = None
 
 
@@ -68,5 +70,7 @@ def build_services(deps: RpcDeps) -> Services:
         repository=RepositoryService(
             handle, admission, RepositoryCatalogue(deps.planning, deps.unloaded), deps.daemon_version
         ),
+        # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
+        health_watchers=Watchers(deps.limits.max_health_watchers, "health watchers"),
         keys=KeyService(deps.keys, deps.socket) if deps.keys is not None else None,
     )

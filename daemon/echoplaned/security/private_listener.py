@@ -36,6 +36,7 @@ class PrivateListener:
     prepare: Callable[[], None] = lambda: None
     retry_s: float = 2.0
     _is_open: bool = field(default=False, init=False)
+    _reason: str = field(default="", init=False)
 
     async def open(self) -> None:
         """Start the server if the disk takes its socket.
@@ -46,7 +47,7 @@ class PrivateListener:
             self.prepare()
             self._listen()
         except (OSError, RuntimeError) as error:  # gRPC raises RuntimeError for an address that it cannot have
-            log.warning("socket.waits", socket=str(self.socket), reason=str(error))
+            self._say(str(error))
             return
         await self.server.start()
         self._is_open = True
@@ -56,6 +57,15 @@ class PrivateListener:
         while not self._is_open:
             await asyncio.sleep(self.retry_s)
             await self.open()
+
+    def _say(self, reason: str) -> None:
+        """Write why it waits, once for each reason.
+
+        It is tried for as long as the disk is as it is.
+        """
+        if reason != self._reason:
+            log.warning("socket.waits", socket=str(self.socket), reason=reason)
+        self._reason = reason
 
     def _listen(self) -> None:
         self.socket.unlink(missing_ok=True)
