@@ -6,6 +6,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Final, Self
 
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""Of a unix socket's path: unix(7) has room for 108 with the zero at its end."""
+
 LOOPBACK_ONLY: Final = (
     "is not loopback: only 127.0.0.1, [::1] and localhost are served, as there is no TLS here yet; other machines come in by the"
     " gateway, --gateway-listen"

@@ -167,7 +167,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     frame = DoorFrame(rest_paths, settings.gateway_cors_origins)
     publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy, frame=frame)
     traffic.connect(publisher, confirmed)
-    keys = open_keys(settings, SqlKeys(store), publisher.publish_clients, clock)
+    keys = open_keys(settings, SqlKeys(store), publisher, clock)
     socket = find_api_socket(settings)
     history = CountHistory(worker_totals, clock)
     engine_options = _engine_options(settings)

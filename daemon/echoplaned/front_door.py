@@ -27,12 +27,13 @@ from echoplaned.gateway.options import (
 )
 from echoplaned.gateway.records import read_live
 from echoplaned.gateway.supervisor import GatewaySupervisor
+from echoplaned.ports.door_clients import DoorClientPublisher
 from echoplaned.ports.gateway import GatewayStatus
 from echoplaned.ports.keys import KeyTable
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.ports.usage import UsageReport
 from echoplaned.security.api_socket import api_socket
-from echoplaned.security.key_ring import KeyRing, Publish
+from echoplaned.security.key_ring import KeyRing
 from echoplaned.security.key_secret import KeySecretFile
 from echoplaned.security.private_listener import PrivateListener
 from echoplaned.settings import GatewayKeys, Settings, SettingsInvalidError, setting_violation
@@ -236,7 +237,7 @@ def find_certificate(settings: Settings, wall: Callable[[], float]) -> Certifica
     return certificate
 
 
-def open_keys(settings: Settings, table: KeyTable, publish: Publish, now: Callable[[], float]) -> KeyRing:
+def open_keys(settings: Settings, table: KeyTable, gateway: DoorClientPublisher, now: Callable[[], float]) -> KeyRing:
     """Return the keys, published to the gateway.
 
     Raises:
@@ -244,7 +245,7 @@ def open_keys(settings: Settings, table: KeyTable, publish: Publish, now: Callab
     """
     secret_file = KeySecretFile(settings.key_secret_file or settings.state_dir / "key-secret")
     required = settings.gateway_keys is GatewayKeys.REQUIRED
-    keys = KeyRing(table, secret_file, publish, now, required=required)
+    keys = KeyRing(table, secret_file, gateway, now, required=required)
     try:
         keys.open()
     except KeySecretUnusableError as error:

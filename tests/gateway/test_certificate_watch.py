@@ -119,3 +119,19 @@ def test_its_end_is_told_before(watched: Watched) -> None:
     make_pki(watched.folder.parent / "new", watched.clock[0])
     copy_files(watched.folder.parent / "new" / "door", watched.folder)
     assert watched.look() == ""
+
+
+def test_without_any_it_says_why(tmp_path: Path) -> None:
+    """A daemon that waits for its disk may find a certificate exchanged for a bad one: the alarm says so until it is good again."""
+    make_pki(tmp_path / "pki", NOW)
+    copy_files(tmp_path / "pki" / "door", tmp_path / "tls")
+    watch = CertificateWatch(WatchedCertificate(tmp_path / "tls", tmp_path / "certificate.json"), lambda: NOW)
+    found = Watched(watch, tmp_path / "tls", tmp_path / "certificate.json", [NOW])
+    assert watch.alarm == ""
+    good = (tmp_path / "tls" / "cert.pem").read_text()
+    (tmp_path / "tls" / "cert.pem").write_text("nothing")
+    for _ in range(3):
+        told = found.look()
+    assert told.startswith("the gateway has no certificate: ")
+    (tmp_path / "tls" / "cert.pem").write_text(good)
+    assert found.look() == ""

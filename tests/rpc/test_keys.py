@@ -18,7 +18,9 @@ from echoplaned.rpc.server import build_server
 from echoplaned.rpc.services import build_services
 from echoplaned.security.key_ring import KeyRing
 from echoplaned.security.key_secret import KeySecretFile
+from echoplaned.xds.publisher import Publisher
 from tests.rpc.world import World, failed
+from tests.xds.xds_harness import Recorder
 
 CODE = grpc.StatusCode
 
@@ -46,7 +48,13 @@ class Table:
 async def stubs(tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
     """Yield the service as it answers on the socket, and as it does on TCP."""
     world = World()
-    ring = KeyRing(Table(), KeySecretFile(tmp_path / "s"), lambda _: None, world.handle.now_s, required=True)
+    ring = KeyRing(
+        Table(),
+        KeySecretFile(tmp_path / "s"),
+        Publisher(Recorder(), world.handle.now_s),
+        world.handle.now_s,
+        required=True,
+    )
     deps = replace(world.deps(), keys=ring, socket="/run/api.sock")
     server = build_server(deps, services=build_services(deps))
     port = server.add_insecure_port("127.0.0.1:0")

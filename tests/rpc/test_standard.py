@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from echoplane.inference import grpc_service_pb2 as oip
@@ -17,7 +20,8 @@ from echoplaned.core.engine_events import EngineLost
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.rpc.reflection import V1, V1ALPHA
-from echoplaned.rpc.server import CHANNELZ, OUR_SERVICES
+from echoplaned.rpc.server import CHANNELZ, OUR_SERVICES, build_server
+from echoplaned.rpc.services import build_services
 
 from .world import World, failed
 
@@ -64,6 +68,33 @@ async def test_health_watch_follows_the_state(world: World) -> None:
     world.lifecycle.begin_stop()
     seen.append((await call.read()).status)
     assert seen == [UNKNOWN, NOT_SERVING, SERVING, NOT_SERVING]
+
+
+async def test_health_streams_of_all_servers_are_counted_together() -> None:
+    """The daemon serves on TCP and on its socket: a bound for each would be twice what is documented."""
+    world = World()
+    deps = world.deps()
+    deps = replace(deps, limits=replace(deps.limits, max_health_watchers=2))
+    services = build_services(deps)
+    servers = [build_server(deps, services=services) for _ in range(2)]
+    async with contextlib.AsyncExitStack() as stack:
+        calls = []
+        for server in servers:
+            port = server.add_insecure_port("127.0.0.1:0")
+            await server.start()
+            stack.push_async_callback(server.stop, None)
+            channel = await stack.enter_async_context(
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}", (("grpc.enable_http_proxy", 0),))
+            )
+            calls.append(health_pb2_grpc.HealthStub(channel).Watch)
+        first = calls[0](Health(service=""))
+        await first.read()
+        second = calls[1](Health(service=""))
+        await second.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await calls[0](Health(service="")).read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        first.cancel()
 
 
 def reflect(world: World, service: str) -> Any:

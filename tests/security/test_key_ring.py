@@ -43,15 +43,33 @@ class Table:
             raise StoreUnavailableError("a test")
 
 
+class Gateway:
+    """Remembers what it was told; ``ready`` is cleared where it has not taken it yet."""
+
+    def __init__(self) -> None:
+        self.told: list[DoorClients] = []
+        self.ready = asyncio.Event()
+        self.ready.set()
+
+    def publish_clients(self, clients: DoorClients) -> None:
+        """Note it."""
+        self.told.append(clients)
+
+    async def wait_for_clients(self) -> None:
+        """Wait as long as the test says."""
+        await self.ready.wait()
+
+
 class Stage:
     """A ring with its table, its secret's folder, and what the gateway was told."""
 
     def __init__(self, folder: Path, table: Table | None = None, *, required: bool = True) -> None:
         self.table = table or Table()
-        self.told: list[DoorClients] = []
+        self.gateway = Gateway()
+        self.told = self.gateway.told
         times = itertools.count(1000)
         secret = KeySecretFile(folder / "key-secret")
-        self.ring = KeyRing(self.table, secret, self.told.append, lambda: float(next(times)), required=required)
+        self.ring = KeyRing(self.table, secret, self.gateway, lambda: float(next(times)), required=required)
         self.ring.open()
 
 
@@ -188,3 +206,23 @@ async def test_there_is_a_most(stage: Stage, monkeypatch: pytest.MonkeyPatch) ->
         await stage.ring.create(KeyRequest())
     await stage.ring.revoke(first.key_id)
     assert await stage.ring.create(KeyRequest())
+
+
+async def test_a_change_is_answered_once_it_is_in_force(stage: Stage) -> None:
+    """Whoever has the answer can use the key, and nobody one that is said to be revoked; other changes do not wait for it."""
+    stage.gateway.ready.clear()
+    making = [asyncio.create_task(stage.ring.create(KeyRequest())) for _ in range(2)]
+    while len(stage.told) < 3:
+        await asyncio.sleep(0.001)
+    assert not any(each.done() for each in making)
+    stage.gateway.ready.set()
+    (first, _), _ = await asyncio.gather(*making)
+    stage.gateway.ready.clear()
+    revoking = asyncio.create_task(stage.ring.revoke(first.key_id))
+    while len(stage.told) < 4:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert not revoking.done()
+    assert first.key_id not in {each.client for each in stage.told[-1].clients}
+    stage.gateway.ready.set()
+    assert (await revoking).revoke_time_s is not None

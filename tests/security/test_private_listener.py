@@ -8,8 +8,11 @@ import stat
 from pathlib import Path
 
 import grpc.aio
+import pytest
 from structlog.testing import capture_logs
 
+from echoplaned.core.errors import FieldInvalidError
+from echoplaned.core.failure import InvalidField
 from echoplaned.security.private_listener import PrivateListener
 
 
@@ -60,3 +63,26 @@ async def test_a_server_that_never_started_can_be_stopped(tmp_path: Path) -> Non
     listener = PrivateListener(grpc.aio.server(), Path(tmp_path, "missing", "s"))
     await listener.open()
     await asyncio.wait_for(listener.server.stop(0.5), 5.0)
+
+
+async def test_a_setting_that_is_refused_later_ends_nothing(tmp_path: Path) -> None:
+    """At its start a daemon says what is wrong and ends; one that serves already waits until it is mended."""
+    wrong = FieldInvalidError(InvalidField("gateway_tls_dir", "has another certificate"))
+    problems: list[Exception | None] = [OSError("full"), wrong, wrong, None]
+
+    def prepare() -> None:
+        problem = problems.pop(0)
+        if problem is not None:
+            raise problem
+
+    listener = PrivateListener(grpc.aio.server(), Path(tmp_path, "s"), prepare, retry_s=0.01)
+    with capture_logs() as said:
+        await listener.open()
+        await asyncio.wait_for(listener.wait(), 10.0)
+    assert [each["reason"] for each in said] == ["full", str(wrong)]
+    assert not problems
+    await answers(Path(tmp_path, "s"))
+    await listener.server.stop(None)
+    problems.append(wrong)
+    with pytest.raises(FieldInvalidError):
+        await PrivateListener(grpc.aio.server(), Path(tmp_path, "t"), prepare).open()

@@ -74,7 +74,7 @@ class CertificateWatch:
     def alarm(self) -> str:
         """What an operator should look at; empty: nothing."""
         if self._used is None:
-            return ""
+            return f"the gateway has no certificate: {self._problem}" if self._looks >= _LOOKS_BEFORE_ALARM else ""
         end_s, folder = self._used.not_after_s, self._watched.folder
         left_s = end_s - self._wall()
         told = (

@@ -7,8 +7,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from echoplaned.addresses import MAX_SOCKET_PATH_BYTES
+
 MIB: Final = 1024 * 1024
-_MAX_SOCKET_BYTES: Final = 107
 _LONGEST_NAME: Final = "hot_parent_4294967295"
 """Of the sockets in the gateway's directory: Envoy's own for hot restarts, with ten times the base id."""
 
@@ -77,9 +78,9 @@ def control_socket(state_dir: Path) -> Path:
         SocketPathError: its path would be too long for a socket.
     """
     longest = gateway_dir(state_dir) / _LONGEST_NAME
-    if len(str(longest).encode(errors="surrogateescape")) > _MAX_SOCKET_BYTES:
+    if len(str(longest).encode(errors="surrogateescape")) > MAX_SOCKET_PATH_BYTES:
         raise SocketPathError(
-            f"{longest} is longer than {_MAX_SOCKET_BYTES} bytes, so no socket can be there: move --state-dir"
+            f"{longest} is longer than {MAX_SOCKET_PATH_BYTES} bytes, so no socket can be there: move --state-dir"
         )
     return gateway_dir(state_dir) / "control.sock"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 ANONYMOUS: Final = "anonymous"
 """Stands for every caller without a key, where the gateway asks for none; no key has this id."""
@@ -47,6 +47,21 @@ class DoorClients:
     clients: tuple[DoorClient, ...] = ()
     required: bool = False
     limits: tuple[int, ...] = ()
+
+
+class DoorClientPublisher(Protocol):
+    """Tells the gateway who may call through it."""
+
+    def publish_clients(self, clients: DoorClients) -> None:
+        """Tell it, in place of all that it was told before."""
+        ...
+
+    async def wait_for_clients(self) -> None:
+        """Wait until the gateway has what it was told last, for some seconds at most.
+
+        Where there is no gateway, or it does not answer, it is told once it does.
+        """
+        ...
 
 
 NOBODY: Final = DoorClients()

@@ -6,13 +6,11 @@ The whole API answers there, the keys included.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-MAX_SOCKET_BYTES: Final = 107
-"""Of a socket's path: unix(7) has room for 108 with the zero at its end."""
+from echoplaned.addresses import MAX_SOCKET_PATH_BYTES
 
 
 def api_socket(state_dir: Path) -> Path | None:
     """Return where a state directory's socket is; None: the path is too long for one."""
     path = state_dir / "api.sock"
-    return path if len(str(path).encode(errors="surrogateescape")) <= MAX_SOCKET_BYTES else None
+    return path if len(str(path).encode(errors="surrogateescape")) <= MAX_SOCKET_PATH_BYTES else None

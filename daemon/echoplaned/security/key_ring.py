@@ -18,14 +18,13 @@ from typing import Final
 from echoplaned.core.errors import KeyNotFoundError, KeySecretUnusableError, LimitExceededError, RequestIdReusedError
 from echoplaned.core.ids import LOCAL_PRINCIPAL
 from echoplaned.core.names import gateway_key_name
-from echoplaned.ports.door_clients import ANONYMOUS, DoorClient, DoorClients
+from echoplaned.ports.door_clients import ANONYMOUS, DoorClient, DoorClientPublisher, DoorClients
 from echoplaned.ports.keys import MAX_ACTIVE_KEYS, GatewayCaller, KeyRequest, KeyTable, Role, StoredKey
 from echoplaned.security.key_secret import KeySecretFile
 
 PREFIX: Final = "ep_"
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_CHARS: Final = 12
-Publish = Callable[[DoorClients], None]
 
 
 def derive_key(secret: bytes, key_id: str) -> str:
@@ -45,7 +44,7 @@ class KeyRing:
     Args:
         table: where they outlive the process.
         secret_file: what they are derived from.
-        publish: takes what the gateway must know, after every change.
+        gateway: is told of every change.
         now: seconds since the epoch.
         required: whether the gateway asks for a key.
     """
@@ -54,14 +53,14 @@ class KeyRing:
         self,
         table: KeyTable,
         secret_file: KeySecretFile,
-        publish: Publish,
+        gateway: DoorClientPublisher,
         now: Callable[[], float],
         *,
         required: bool,
     ) -> None:
         self._table = table
         self._secret_file = secret_file
-        self._publish = publish
+        self._gateway = gateway
         self._now = now
         self._required = required
         self._keys: dict[str, StoredKey] = {}
@@ -110,7 +109,9 @@ class KeyRing:
         return GatewayCaller(f"key/{key.key_id}", key.request.role, key.request.models)
 
     async def create(self, request: KeyRequest) -> tuple[StoredKey, str]:
-        """Make a key; return it, and the key itself. A repeated request makes none.
+        """Make a key that the gateway takes; return it, and the key itself.
+
+        A repeated request makes none.
 
         Raises:
             RequestIdReusedError: the request's id came with another body.
@@ -118,6 +119,11 @@ class KeyRing:
             KeySecretUnusableError: there is no secret to derive it from.
             StoreUnavailableError: nothing was written.
         """
+        made = await self._create(request)
+        await self._gateway.wait_for_clients()
+        return made
+
+    async def _create(self, request: KeyRequest) -> tuple[StoredKey, str]:
         async with self._changing:
             known = self._made_before(request)
             if known is not None:
@@ -137,12 +143,17 @@ class KeyRing:
             return made, key
 
     async def revoke(self, key_id: str) -> StoredKey:
-        """Revoke a key for good.
+        """Revoke a key for good; the gateway refuses it from then on.
 
         Raises:
             KeyNotFoundError: there is none of this id.
             StoreUnavailableError: nothing was written: it still works.
         """
+        revoked = await self._revoke(key_id)
+        await self._gateway.wait_for_clients()
+        return revoked
+
+    async def _revoke(self, key_id: str) -> StoredKey:
         async with self._changing:
             key = self._keys.get(key_id)
             if key is None:
@@ -202,4 +213,4 @@ class KeyRing:
         )
         # Of revoked keys too: the gateway counts every key anew where this set changes.
         limits = {key.request.requests_per_minute for key in self._keys.values()} - {0}
-        self._publish(DoorClients(clients, self._required, tuple(sorted(limits))))
+        self._gateway.publish_clients(DoorClients(clients, self._required, tuple(sorted(limits))))

@@ -15,6 +15,8 @@ from typing import Final
 import grpc.aio
 import structlog
 
+from echoplaned.core.errors import FieldInvalidError
+
 log = structlog.get_logger(__name__)
 
 _OTHERS: Final = 0o177
@@ -27,7 +29,8 @@ class PrivateListener:
     Attributes:
         server: not started yet; it has no other address.
         socket: where it listens. What a daemon that was killed left there is replaced: the caller holds the directory's lock.
-        prepare: what must be written before somebody calls; an OSError of it is one more reason to wait.
+        prepare: what must be written before somebody calls; an OSError of it is one more reason to wait. A setting that it refuses is
+            raised by :meth:`open`, and a reason to wait later.
         retry_s: seconds between two tries.
     """
 
@@ -42,6 +45,9 @@ class PrivateListener:
         """Start the server if the disk takes its socket.
 
         Otherwise it is said why, and :meth:`wait` tries again.
+
+        Raises:
+            FieldInvalidError: ``prepare`` refuses a setting.
         """
         try:
             self.prepare()
@@ -53,10 +59,16 @@ class PrivateListener:
         self._is_open = True
 
     async def wait(self) -> None:
-        """Try again until the server has been started."""
+        """Try again until the server has been started.
+
+        What would keep a daemon from its start does not end one that serves.
+        """
         while not self._is_open:
             await asyncio.sleep(self.retry_s)
-            await self.open()
+            try:
+                await self.open()
+            except FieldInvalidError as error:
+                self._say(str(error))
 
     def _say(self, reason: str) -> None:
         """Write why it waits, once for each reason.

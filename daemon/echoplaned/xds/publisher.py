@@ -15,6 +15,7 @@ from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.ports.door_clients import NOBODY, DoorClients
 from echoplaned.ports.traffic import Busy, Caller
 from echoplaned.xds import snapshot as snapshots
+from echoplaned.xds.clients_in_force import ClientsInForce
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Refusal, SubscriberView, TypeStats, XdsObserver, XdsStats
 from echoplaned.xds.options import BARE_FRAME, DoorFrame
@@ -29,6 +30,9 @@ from echoplaned.xds.wire import Encoder
 ACK_TIMEOUT_S = 10.0
 WEIGH_EVERY_S = 1.0
 """How often it is looked at again who of those that refuse has traffic by now."""
+
+CLIENTS_TIMEOUT_S = 2.0
+"""How long a gateway is waited for that does not say that it has the clients."""
 
 FindBusy = Callable[[str, Collection[Caller]], Busy]
 """Says which of a model's subscribers have confirmed requests."""
@@ -107,6 +111,7 @@ class Publisher:
         self._snapshot = snapshots.with_clients(replace(EMPTY, frame=frame), NOBODY)
         self._encoder = Encoder()
         self._connections: dict[Connection, None] = {}
+        self._clients = ClientsInForce(lambda: (each.stream for each in self._connections))
         self._opened = asyncio.Event()
         self._opened_streams = 0
         self._pushes: Counter[ResourceType] = Counter()
@@ -193,6 +198,11 @@ class Publisher:
     def publish_clients(self, clients: DoorClients) -> None:
         """Publish who may call through the gateway; may be called before ``open``."""
         self._replace(snapshots.with_clients(self._snapshot, clients))
+        self._clients.on_published()
+
+    async def wait_for_clients(self) -> None:
+        """Wait until every connected gateway has them, or for ``CLIENTS_TIMEOUT_S``."""
+        await self._clients.wait(CLIENTS_TIMEOUT_S)
 
     def expire(self) -> None:
         """Mark silent subscribers as stale, and report progress.
@@ -227,6 +237,7 @@ class Publisher:
         if connection in self._connections:
             del self._connections[connection]
             self._tracker.on_left(connection.stream)
+            self._clients.look()
             self._tell()
 
     def on_request(self, connection: Connection, request: SotwRequest | DeltaRequest) -> None:
@@ -317,6 +328,7 @@ class Publisher:
         if reply.answer is ReplyKind.ACKNOWLEDGED:
             self._acks[reply.type] += 1
             self._tracker.on_accepted(stream, reply, now_s)
+            self._clients.look()
         elif reply.answer is ReplyKind.REFUSED:
             self._nacks[reply.type] += 1
             self._report_refusal(stream, reply)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from types import MappingProxyType
 
+from echoplaned.addresses import MAX_SOCKET_PATH_BYTES
 from echoplaned.core.names import model_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
 from echoplaned.core.state import WEIGHT_TOTAL_PPM
@@ -23,8 +24,6 @@ from echoplaned.xds.resources import ModelResources, Resource, build_door, build
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _SEGMENT = re.compile(r"[^/\s*]+")
-_MAX_SOCKET_BYTES = 107
-"""Of a socket's path: unix(7) has room for 108 with the zero at its end, and Envoy refuses all endpoints with one that is longer."""
 
 
 class SnapshotInconsistentError(ValueError):
@@ -165,7 +164,8 @@ def is_ip_port(address: str) -> bool:
 def is_socket(address: str) -> bool:
     """Return whether an address is ``unix:/PATH`` and short enough for a socket."""
     path = address.removeprefix(SOCKET_SCHEME)
-    fits = len(path.encode(errors="surrogatepass")) <= _MAX_SOCKET_BYTES
+    # Envoy refuses all endpoints of an assignment with one that is longer.
+    fits = len(path.encode(errors="surrogatepass")) <= MAX_SOCKET_PATH_BYTES
     return address.startswith(SOCKET_SCHEME) and path.startswith("/") and path.isprintable() and fits
 
 
@@ -202,7 +202,9 @@ def _check_addresses(model: str, cluster: ClusterView) -> None:
             raise SnapshotInconsistentError(f"{each.address!r} is not IP:port, which is all that xDS clients take")
     for each in cluster.openai or ():
         if not is_ip_port(each.address) and not is_socket(each.address):
-            raise SnapshotInconsistentError(f"{each.address!r} is neither IP:port nor unix:/PATH of 107 bytes at most")
+            raise SnapshotInconsistentError(
+                f"{each.address!r} is neither IP:port nor unix:/PATH of {MAX_SOCKET_PATH_BYTES} bytes at most"
+            )
 
 
 def check(snapshot: Snapshot) -> None:

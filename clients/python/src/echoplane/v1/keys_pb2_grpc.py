@@ -59,7 +59,7 @@ class KeyServiceServicer(object):
     """
 
     def CreateKey(self, request, context):
-        """Makes a key. This answer alone has the key itself: the daemon stores its digest. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE.
+        """Makes a key. This answer alone has the key itself: the daemon stores its digest. It comes once the gateway takes the key, or after 2 seconds where the gateway does not say so. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +73,7 @@ class KeyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE.
+        """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. The answer comes once the gateway refuses it, or after 2 seconds where the gateway does not say so. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

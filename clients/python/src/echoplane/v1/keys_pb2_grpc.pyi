@@ -27,7 +27,7 @@ class KeyServiceStub:
         echoplane.v1.keys_pb2.CreateKeyRequest,
         echoplane.v1.keys_pb2.CreateKeyResponse,
     ]
-    """Makes a key. This answer alone has the key itself: the daemon stores its digest. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
+    """Makes a key. This answer alone has the key itself: the daemon stores its digest. It comes once the gateway takes the key, or after 2 seconds where the gateway does not say so. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
 
     ListKeys: grpc.UnaryUnaryMultiCallable[
         echoplane.v1.keys_pb2.ListKeysRequest,
@@ -39,7 +39,7 @@ class KeyServiceStub:
         echoplane.v1.keys_pb2.RevokeKeyRequest,
         echoplane.v1.keys_pb2.Key,
     ]
-    """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
+    """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. The answer comes once the gateway refuses it, or after 2 seconds where the gateway does not say so. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
 
 class KeyServiceAsyncStub:
     """Makes and revokes the keys of the gateway's callers. It answers on the daemon's unix socket alone; elsewhere every method is
@@ -50,7 +50,7 @@ class KeyServiceAsyncStub:
         echoplane.v1.keys_pb2.CreateKeyRequest,
         echoplane.v1.keys_pb2.CreateKeyResponse,
     ]
-    """Makes a key. This answer alone has the key itself: the daemon stores its digest. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
+    """Makes a key. This answer alone has the key itself: the daemon stores its digest. It comes once the gateway takes the key, or after 2 seconds where the gateway does not say so. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
 
     ListKeys: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.v1.keys_pb2.ListKeysRequest,
@@ -62,7 +62,7 @@ class KeyServiceAsyncStub:
         echoplane.v1.keys_pb2.RevokeKeyRequest,
         echoplane.v1.keys_pb2.Key,
     ]
-    """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
+    """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. The answer comes once the gateway refuses it, or after 2 seconds where the gateway does not say so. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
 
 class KeyServiceServicer(metaclass=abc.ABCMeta):
     """Makes and revokes the keys of the gateway's callers. It answers on the daemon's unix socket alone; elsewhere every method is
@@ -75,7 +75,7 @@ class KeyServiceServicer(metaclass=abc.ABCMeta):
         request: echoplane.v1.keys_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[echoplane.v1.keys_pb2.CreateKeyResponse, collections.abc.Awaitable[echoplane.v1.keys_pb2.CreateKeyResponse]]:
-        """Makes a key. This answer alone has the key itself: the daemon stores its digest. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
+        """Makes a key. This answer alone has the key itself: the daemon stores its digest. It comes once the gateway takes the key, or after 2 seconds where the gateway does not say so. Errors: FIELD_INVALID, REQUEST_ID_REUSED, LIMIT_EXCEEDED, KEY_SECRET_UNUSABLE, STORE_UNAVAILABLE."""
 
     @abc.abstractmethod
     def ListKeys(
@@ -91,6 +91,6 @@ class KeyServiceServicer(metaclass=abc.ABCMeta):
         request: echoplane.v1.keys_pb2.RevokeKeyRequest,
         context: _ServicerContext,
     ) -> typing.Union[echoplane.v1.keys_pb2.Key, collections.abc.Awaitable[echoplane.v1.keys_pb2.Key]]:
-        """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
+        """Revokes a key for good: the gateway refuses the next request with it, answers that have begun end by themselves. The answer comes once the gateway refuses it, or after 2 seconds where the gateway does not say so. Revoking a revoked key changes nothing. Errors: KEY_NOT_FOUND, STORE_UNAVAILABLE."""
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
