@@ -113,12 +113,11 @@ class Sources:
         paths = self.chat if model == CHAT else self.embed
         faults = cycle([fault for fault in paths if fault not in {"", "better"}] + [KILLED, STOPPED])
         goods = cycle([fault for fault in ("better", "") if fault in paths])
-        contexts = cycle(reversed(_CONTEXTS))
         made = []
         for number in range(1, count + 1):
             fault = "" if number % 2 else next(faults)
             source = paths.get(fault, paths[""]) if fault else paths[next(goods)]
-            made.append(self._candidate(model, f"v{number}", source, fault, next(contexts)))
+            made.append(self._candidate(model, f"v{number}", source, fault, _CONTEXTS[1]))
         return made
 
     def first(self, model: str) -> Candidate:

@@ -33,20 +33,20 @@ QUANTISATION, CUT, TEMPLATE = "wrong quantisation", "cut context", "other chat t
 FAULTS: Final = (QUANTISATION, CUT, TEMPLATE, KILLED, STOPPED, SLOWED)
 OTHER_TEMPLATE: Final = "llama2"
 CUT_CONTEXT: Final = 64
-GOOD_CONTEXTS: Final = (CONTEXT + 128, CONTEXT)
+GOOD_CONTEXT: Final = CONTEXT + 128
 DELETE_S: Final = 120.0
 SETTLE_S: Final = 2.0
 
 
 def candidates(count: int, good: Path, spoilt: Path) -> list[Candidate]:
     """Return so many versions, good and bad by turns, the faults by turns too."""
-    faults, contexts = cycle(FAULTS), cycle(GOOD_CONTEXTS)
+    faults = cycle(FAULTS)
     made = []
     for number in range(1, count + 1):
-        fault, context = "" if number % 2 else next(faults), next(contexts)
+        fault = "" if number % 2 else next(faults)
         source = spoilt if fault == QUANTISATION else good
         options = (("chat_template", OTHER_TEMPLATE),) if fault == TEMPLATE else ()
-        tokens = CUT_CONTEXT if fault == CUT else context
+        tokens = CUT_CONTEXT if fault == CUT else GOOD_CONTEXT
         made.append(Candidate(CHAT, f"v{number}", source, fault, ENGINE, tokens, options))
     return made
 

@@ -279,6 +279,30 @@ def test_another_template_is_told_by_the_requests_of_both_versions(
     assert bool(subject.rendering) is bool(told)
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ((64, 0), (64, 0), ""),
+        ((64, 0), (65, 0), ""),
+        ((256, 0), (64, 0), "its context is 64 tokens and was 256, so that longer requests fail"),
+        ((0, 4096), (2048, 0), "its context is 2048 tokens and was 4096, so that longer requests fail"),
+        ((0, 4096), (0, 4096), ""),
+    ],
+)
+def test_a_shorter_context_is_told(was: tuple[int, int], now: tuple[int, int], told: str) -> None:
+    """Of what was asked for, or chosen where nobody asked; a longer one takes what the old one took."""
+    rollout = rollout_of()
+    model = model_of(rollout)
+    versions = dict(model.versions)
+    for name, (asked, chosen) in zip(("v1", "v2"), (was, now), strict=True):
+        spec = versions[name].spec
+        spec = replace(spec, shape=replace(spec.shape, context_length=asked))
+        versions[name] = replace(versions[name], spec=spec, context_length=chosen)
+    subject = subject_of(replace(model, versions=MappingProxyType(versions)), rollout, 40, has_traces=False)
+    assert subject is not None
+    assert subject.shortening == told
+
+
 def test_nobody_is_judged_where_the_policy_or_the_sources_say_so() -> None:
     """The gate is silent where it is switched off, and where neither texts nor telemetry can be had."""
     off = rollout_of(echo_policy=EchoPolicy(enabled=False))

@@ -77,6 +77,24 @@ def test_another_chat_template_decides_as_declared(change: BehaviourChange, expe
 
 
 @pytest.mark.parametrize("change", list(BehaviourChange))
+def test_a_shorter_context_is_against_equivalent(change: BehaviourChange) -> None:
+    """Who declared that nothing changes is told so at once; who did not has asked for it."""
+    subject = replace(SUBJECT, change=change, shortening="its context is 64 tokens and was 256")
+    said = verdict.decide(heard(0.0, subject))
+    if change is BehaviourChange.EQUIVALENT:
+        assert said.verdict is GateVerdict.FAIL
+        assert said.reason == "ECHO_DIFFERS: declared EQUIVALENT, but its context is 64 tokens and was 256"
+    else:
+        assert said.reason.startswith("ECHO_WITHIN_MARGIN: ")
+
+
+def test_everything_that_was_asked_otherwise_is_told() -> None:
+    """Another template and a shorter context in one update: both are in the reason."""
+    subject = replace(SUBJECT, change=BehaviourChange.EQUIVALENT, rendering="chats differ", shortening="contexts do")
+    assert verdict.decide(echo.begin(subject)).reason.endswith("declared EQUIVALENT, but chats differ; contexts do")
+
+
+@pytest.mark.parametrize("change", list(BehaviourChange))
 def test_a_small_change_passes(change: BehaviourChange) -> None:
     """Below the margin any declaration passes, with the policy's confidence."""
     said = verdict.decide(heard(MARGIN / 3, replace(SUBJECT, change=change)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from echoplaned.core.behaviour import Int8Baseline
+from echoplaned.core.contexts import served_context
 from echoplaned.core.facts import Task
 from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.spec import BehaviourChange, EchoPolicy, ServingShape
@@ -35,6 +36,7 @@ class EchoSubject:
         why_default: why it is not known; empty: no measurement has failed.
         network: the old version's reservoir.
         rendering: how chats are put into words otherwise than before, which no golden text shows; empty: nothing says that they are.
+        shortening: how much shorter a request must be than before; empty: it need not be.
     """
 
     policy: EchoPolicy
@@ -47,6 +49,7 @@ class EchoSubject:
     why_default: str = ""
     network: Network = field(default_factory=Network)
     rendering: str = ""
+    shortening: str = ""
 
     def margin(self, measure: DistanceMeasure) -> tuple[float, str]:
         """Return the margin in a measure's unit, and where it comes from."""
@@ -92,6 +95,7 @@ def subject_of(model: Model, rollout: Rollout, text_count: int | None, *, has_tr
         int8_baseline=old.int8_baseline,
         network=Network.of(old.plan.reservoir),
         rendering=_rendering(old.spec.shape, new.spec.shape),
+        shortening=_shortening(served_context(old), served_context(new)),
     )
 
 
@@ -105,3 +109,8 @@ def _rendering(old: ServingShape, new: ServingShape) -> str:
         return ""
     was, now = (dict(shape.options).get(_CHAT_TEMPLATE, "") or _OWN for shape in (old, new))
     return "" if was == now else f"chats are rendered by {now} and were by {was}, which no golden text goes through"
+
+
+def _shortening(was: int, now: int) -> str:
+    """Say which contexts the versions have, in tokens, where the new one's is shorter."""
+    return "" if now >= was else f"its context is {now} tokens and was {was}, so that longer requests fail"

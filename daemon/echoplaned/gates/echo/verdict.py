@@ -62,9 +62,9 @@ def decide(evidence: EchoEvidence, health: tuple[str, ...] = ()) -> Verdict:
 def _decide(evidence: EchoEvidence) -> Verdict:
     if evidence.log_e >= -math.log(evidence.subject.policy.alpha):
         return _changed(evidence)
-    rendered_otherwise = _rendered_otherwise(evidence)
-    if rendered_otherwise is not None:
-        return rendered_otherwise
+    asked_otherwise = _asked_otherwise(evidence)
+    if asked_otherwise is not None:
+        return asked_otherwise
     if not evidence.subject.scorable:
         return _not_comparable(evidence, evidence.subject.why_not)
     if evidence.missing or not evidence.asked:
@@ -93,17 +93,19 @@ def _changed(evidence: EchoEvidence) -> Verdict:
             return _verdict(evidence, GateVerdict.HOLD, EchoCode.ECHO_CHANGE_UNDECLARED, text, confidence)
 
 
-def _rendered_otherwise(evidence: EchoEvidence) -> Verdict | None:
-    """Judge what the requests for both versions say of their chats.
+def _asked_otherwise(evidence: EchoEvidence) -> Verdict | None:
+    """Judge what the requests for both versions say of their chats and contexts.
 
     None: nothing, or it was declared.
 
-    It is no measurement, so it has no confidence, and the texts go on to be scored.
+    It is no measurement, so it has no confidence, and the texts go on to be scored. A shorter context is no surprise to who asked for it,
+    so it speaks only against who declared that nothing changes.
     """
     rendering = evidence.subject.rendering
+    said = [each for each in (rendering, evidence.subject.shortening) if each]
     match evidence.subject.change:
-        case BehaviourChange.EQUIVALENT if rendering:
-            text = f"declared EQUIVALENT, but {rendering}"
+        case BehaviourChange.EQUIVALENT if said:
+            text = f"declared EQUIVALENT, but {'; '.join(said)}"
             return _verdict(evidence, GateVerdict.FAIL, EchoCode.ECHO_DIFFERS, text)
         case BehaviourChange.UNSPECIFIED if rendering:
             text = f"nothing was declared, and {rendering}; {_ASK}"
