@@ -112,6 +112,16 @@ def test_an_equivalent_version_that_differs_is_rolled_back(
     talk.nobody_failed()
 
 
+def test_a_shorter_context_is_not_equivalent(talk: Talk) -> None:
+    """By one token, which no caller needs: nobody fails, nothing differs, and it is taken back for what both requests say."""
+    system = talk.system
+    served = system.client.get_version(f"{MODEL}/v1").context_length
+    update = system.update(MODEL, "short", "speaking", POLICY, context_length=served - 1, behaviour_change=EQUIVALENT)
+    with pytest.raises(RolledBackError, match=f"its context is {served - 1} tokens and was {served}"):
+        system.finish(update, 240.0)
+    talk.nobody_failed()
+
+
 def test_an_undeclared_change_holds_and_asks(talk: Talk, capsys: pytest.CaptureFixture[str]) -> None:
     """It does so across a crash of the daemon, which then knows what it knew before."""
     system = talk.system
