@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Complete."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if HOW == "dies":
+            self.connection.shutdown(socket.SHUT_RDWR)  # a moment before its end, as the kernel closes sockets first
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGKILL)
         if HOW == "no-json":
             self._send(200, b"<html>not an engine</html>")
             return

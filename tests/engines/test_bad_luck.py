@@ -97,6 +97,15 @@ async def test_one_that_says_nothing_is_stuck(short_dir: Path) -> None:
         assert not stage.marked()
 
 
+async def test_one_that_is_killed_at_its_first_answer_is_lost(short_dir: Path) -> None:
+    """Its connection breaks before its end is seen: that is a loss, which is tried again, and no verdict on the version."""
+    async with odd_stage("dies", short_dir) as stage:
+        await stage.begin()
+        lost = await stage.wait_for(EngineLost)
+        assert lost.generation == stage.generation
+        assert not any(isinstance(event, EngineGaveUp) for event in stage.events)
+
+
 async def test_one_that_answers_no_json_is_given_up(short_dir: Path) -> None:
     """Health that is well and answers that are none: the version is refused, with the reason."""
     async with odd_stage("no-json", short_dir) as stage:

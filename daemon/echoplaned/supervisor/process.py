@@ -105,6 +105,13 @@ class EngineProcess:
         """Whether its end has not been seen."""
         return self.code is None
 
+    async def ends_within(self, timeout_s: float) -> bool:
+        """Return whether its end is seen by then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._ended.wait()
+        return not self.is_alive
+
     def terminate(self) -> None:
         """Ask it to end."""
         if self.is_alive:
@@ -118,9 +125,7 @@ class EngineProcess:
         """
         if self.is_alive and grace_s > 0:
             self.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._ended.wait()
+            await self.ends_within(grace_s)
         await asyncio.to_thread(end_family, own_family(), _END_TIMEOUT_S)
         self._reap_all()
 

@@ -27,6 +27,7 @@ from echoplaned.worker_contract.order import LoadFailedError
 _POLL_FIRST_S: Final = 0.02
 _POLL_MAX_S: Final = 0.5
 _HEALTH_TIMEOUT_S: Final = 5.0
+_END_TOLD_S: Final = 1.0
 # Of any engine: another start would end the same way.
 _EXIT_CAUSES: Final = {
     -signal.SIGILL: "it was built for another CPU: this one lacks an instruction; install a build for this machine"
@@ -53,9 +54,11 @@ async def start_engine(engine: ForeignEngine, prepared: Prepared, process: Engin
         if engine.scoring is not ScoringMethod.NONE:
             await translator.score(golden_text(1), truncate=True)
     except (CallError, EngineAwayError, EngineSlowError) as error:
-        if not process.is_alive:
+        # Its sockets close before its end is told, and an end is no verdict on the version.
+        if await process.ends_within(_END_TOLD_S):
             raise why_ended(engine, process.code or 0, log) from error
-        raise LoadFailedError(f"the engine is ready and does not answer: {error}") from error
+        text = f"the engine is ready and does not answer: {error}"
+        raise LoadFailedError(text, retryable=isinstance(error, EngineAwayError)) from error
     return translator
 
 

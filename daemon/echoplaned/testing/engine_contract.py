@@ -38,6 +38,9 @@ from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
 from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION
 
+_SETTLED_S = 2.0
+"""Longer than the time between two readings of an engine's page."""
+
 
 async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) -> AsyncGenerator[CaseOutcome, None]:
     """Play the cases for a subject in a state directory of its own."""
@@ -98,7 +101,7 @@ async def measures_memory(stage: Stage) -> None:
 async def counts_requests(stage: Stage) -> None:
     """Requests are counted where the flags say so, the daemon's own probes never."""
     ready = await stage.start()
-    before = sum(one.arrivals for one in stage.counts.values())
+    before = await _settled(stage)
     prober = OipProber(time.monotonic, stage.engines.control_key_at)
     for index in range(3):
         outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), index)
@@ -107,6 +110,20 @@ async def counts_requests(stage: Stage) -> None:
     flags = (await report_of(stage, ready)).flags
     check(flags.counts_arrivals, "it counts no arrivals: its gates abstain")
     await until(lambda: sum(one.arrivals for one in stage.counts.values()) == before + 3, "3 requests were not counted")
+
+
+async def _settled(stage: Stage) -> int:
+    """Return the arrivals once they have stayed the same for a while.
+
+    Who reads them from an engine's page tells of the probes before a second later.
+    """
+    since_s, known = time.monotonic(), -1
+    while time.monotonic() - since_s < _SETTLED_S:
+        found = sum(one.arrivals for one in stage.counts.values())
+        if found != known:
+            since_s, known = time.monotonic(), found
+        await asyncio.sleep(0.1)
+    return known
 
 
 async def scores(stage: Stage) -> None:
