@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from echoplaned.testing.daemon import DaemonProcess, free_port
-from tests.built_wheels import ROOT, build_wheels, own_environment
+from tests.built_wheels import ROOT, own_environment
 from tests.deploy.dockerfile import Instruction, read_dockerfile
 from tests.e2e.e2e_system import eventually
 
@@ -77,9 +77,11 @@ def test_it_is_slim_and_nobodys(steps: list[Instruction]) -> None:
     assert f"-o {user} -g {group} /var/lib/echoplane" in owned
 
 
-def test_the_builder_has_what_it_needs(tmp_path: Path, steps: list[Instruction]) -> None:
-    """The build context that the ignore file leaves makes both wheels, by the Dockerfile's own command."""
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory, steps: list[Instruction]) -> Path:
+    """What the builder's RUN makes of the build context that the ignore file leaves, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("builder")
+    source = folder / "source"
     patterns = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     kept = [line.removeprefix("!") for line in patterns if line.startswith("!")]
     left_out = shutil.ignore_patterns(*(line.removeprefix("**/") for line in patterns if line.startswith("**/")))
@@ -92,17 +94,19 @@ def test_the_builder_has_what_it_needs(tmp_path: Path, steps: list[Instruction])
     build = next(step for step in steps if step.name == "RUN" and "build-wheels.sh" in step.text)
     # What was compiled here already: another place changes nothing of it.
     target = str(ROOT / "allocator_rs/target")
-    run_step(build, {"/source": source, "/wheels": tmp_path / "wheels"}, CARGO_TARGET_DIR=target)
-    names = sorted(path.name.partition("-")[0] for path in (tmp_path / "wheels").glob("*.whl"))
+    run_step(build, {"/source": source, "/wheels": folder / "wheels"}, CARGO_TARGET_DIR=target)
+    return folder / "wheels"
+
+
+def test_the_builder_makes_both_wheels(wheels: Path) -> None:
+    """The client's and the daemon's, and nothing else."""
+    names = sorted(path.name.partition("-")[0] for path in wheels.glob("*.whl"))
     assert names == ["echoplane", "echoplaned"]
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory, steps: list[Instruction]) -> Path:
+def image(tmp_path_factory: pytest.TempPathFactory, steps: list[Instruction], wheels: Path) -> Path:
     """What the last stage's RUN makes of the wheels, in a folder of its own."""
-    build_wheels(tmp_path_factory)
-    base = tmp_path_factory.getbasetemp()
-    wheels = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "dist"
     prefix = tmp_path_factory.mktemp("image") / "opt" / "echoplane"
     prefix.parent.mkdir()
     places = {
