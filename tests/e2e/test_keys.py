@@ -31,8 +31,6 @@ NOBODY = f"ep_000000000000_{'A' * 43}"
 SOON_S = 1.0
 """Within which a change is in force; what is measured is the best of a few, as the machine does other things."""
 
-WAIT_S = 30.0
-
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[KeyedDoor]:

@@ -328,7 +328,8 @@ class Publisher:
         if reply.answer is ReplyKind.ACKNOWLEDGED:
             self._acks[reply.type] += 1
             self._tracker.on_accepted(stream, reply, now_s)
-            self._clients.look()
+            if reply.type is ResourceType.EXTENSION:
+                self._clients.look()
         elif reply.answer is ReplyKind.REFUSED:
             self._nacks[reply.type] += 1
             self._report_refusal(stream, reply)
