@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,19 @@ from tests.worker.live import LiveWorker, live_worker
 pytestmark = pytest.mark.system
 
 COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
 PROMPT = {"model": "m", "prompt": "He measured", "temperature": 0}
+LONG_STREAM = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "Hi"}],
+    "temperature": 0,
+    "max_tokens": 200,
+    "n": 4,
+    "logprobs": True,
+    "top_logprobs": 20,
+    "stream": True,
+}
+"""Its answer has more than 512 KiB, and a unix socket holds some 200 KiB that were not read."""
 
 
 @pytest.fixture
@@ -165,27 +176,18 @@ def test_draining_and_the_end(checkpoints: Checkpoints) -> None:
             answer = http.post(COMPLETIONS, json={**PROMPT, "max_tokens": 1})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         worker.control.Drain(worker_pb2.DrainRequest(undo=True), metadata=worker.key)
-        told: list[str] = []
-        began = threading.Event()
-
-        def read() -> None:
-            body = {**PROMPT, "max_tokens": 230, "stream": True}
-            with worker.http() as http, http.stream("POST", COMPLETIONS, json=body) as stream:
-                for line in stream.iter_lines():
-                    told.append(line)
-                    began.set()
-
-        reader = threading.Thread(target=read)
-        with worker.http() as http:
+        with worker.http() as http, worker.http() as reader, reader.stream("POST", CHAT, json=LONG_STREAM) as stream:
             assert http.get("/v2/health/live").status_code == 200  # its connection is open before the end begins
-            reader.start()
-            assert began.wait(60)
+            lines = stream.iter_lines()
+            told = [next(lines)]
+            # Nobody reads on until the refusal: what does not fit into the socket keeps the stream under way.
             worker.control.Shutdown(worker_pb2.ShutdownRequest(grace_s=60), metadata=worker.key)
             refused = _first_refusal(http)
-        reader.join(60)
+            told += lines
         assert (refused.status_code, refused.headers["connection"]) == (503, "close")
         assert refused.headers["x-model-version"] == "v1"
         assert told[-2:] == ["data: [DONE]", ""]
+        assert sum(map(len, told)) > 512 * 1024
         _wait_for_end(worker)
         assert not Path(worker.socket).exists()
 
