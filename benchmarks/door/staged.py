@@ -26,7 +26,7 @@ from echoplaned.testing.daemon import free_port
 from echoplaned.xds.ads import AdsService
 from echoplaned.xds.door.listener import DoorOptions, build_door_listener
 from echoplaned.xds.lrs import LoadReportService
-from echoplaned.xds.options import server_options
+from echoplaned.xds.options import DoorFrame, server_options
 from echoplaned.xds.publisher import Publisher
 
 TOTAL_PPM: Final = 1_000_000
@@ -108,7 +108,7 @@ async def _control_plane(folder: Path, listening: str) -> AsyncIterator[tuple[Pu
     host, _, port = listening.rpartition(":")
     rest = transcoded_services()
     waiter, clock = Waiter(), asyncio.get_running_loop().time
-    publisher = Publisher(waiter, clock, rest_paths=rest.paths)
+    publisher = Publisher(waiter, clock, frame=DoorFrame(rest.paths))
     ads = AdsService(publisher, door=build_door_listener(DoorOptions(host, int(port), access_log(folder), rest)))
     lrs = LoadReportService(waiter, clock)
     server = grpc.aio.server(options=server_options())
