@@ -61,6 +61,7 @@ from echoplaned.xds import ads, lrs
 from echoplaned.xds.ads import AdsService
 from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.confirmed import ConfirmedRequests
+from echoplaned.xds.conversations import ConversationLedger
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.options import DoorFrame, server_options
 from echoplaned.xds.publisher import Publisher
@@ -142,6 +143,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     trace_store = TraceStore()
     usage_file = UsageFile(settings.state_dir)
     usage = UsageLedger(usage_file.load(clock()))
+    conversations = ConversationLedger(clock)
     token_file = TokenFile(settings.state_dir)
     tokens = TokenLedger(token_file.load(), token_file.save)
     metrics = Metrics(
@@ -182,7 +184,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
         scorer=scorer,
         traces=trace_store,
         engines=worker_totals,
-        counting=CountingOptions(history=history),
+        counting=CountingOptions(history=history, conversations=conversations),
         reaches=reaches,
     )
     gates = _gates(settings, loop, metrics, gate_sources)
@@ -239,7 +241,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
     make_server = partial(build_server, deps, options=_server_options(settings, xds), services=services)
     add_rest = partial(add_gateway_services, services=services)
     clocks = (time.monotonic, wall_clock(settings))
-    parts = FrontDoorParts(publisher, traffic, *clocks, usage, usage_file.save, transcoded, add_rest)
+    parts = FrontDoorParts(publisher, traffic, *clocks, usage, usage_file.save, conversations, transcoded, add_rest)
     door = FrontDoor.assemble(settings, parts)
     shift_s = shift_between(store.last_moment(), boot_moments(clock)())
     return Daemon(

@@ -39,6 +39,7 @@ from echoplaned.security.private_listener import PrivateListener
 from echoplaned.settings import GatewayKeys, Settings, SettingsInvalidError, setting_violation
 from echoplaned.xds.access_logs import AccessLogService
 from echoplaned.xds.ads import AdsService
+from echoplaned.xds.conversations import ConversationLedger
 from echoplaned.xds.door.listener import DoorOptions, build_door_listener
 from echoplaned.xds.lrs import LoadReportService
 from echoplaned.xds.observer import XdsObserver
@@ -68,6 +69,7 @@ class FrontDoorParts:
         wall: seconds since the epoch, as the machine's clock has them: certificates are valid by it.
         usage: adds up what its callers use.
         save_usage: keeps that for the next daemon.
+        conversations: counts requests of conversations.
         transcoded: what REST calls are answered with; None: there is no REST.
         add_services: adds those services to the server.
         max_message_bytes: largest request that Envoy may pass on.
@@ -79,6 +81,7 @@ class FrontDoorParts:
     wall: Callable[[], float]
     usage: UsageLedger
     save_usage: Callable[[UsageReport], None]
+    conversations: ConversationLedger
     transcoded: TranscodedServices | None = None
     add_services: Callable[[grpc.aio.Server], None] = _nothing
     max_message_bytes: int = 16 * 1024 * 1024
@@ -132,13 +135,14 @@ class FrontDoor:
             usage=True,
         )
         ads = AdsService(parts.publisher, door=build_door_listener(listener))
-        lrs = LoadReportService(parts.observer, parts.monotonic)
+        lrs = LoadReportService(parts.observer, parts.monotonic, of_gateway=True)
+        logs = AccessLogService(parts.usage, parts.conversations)
         channel: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", parts.max_message_bytes),
             *server_options(),
         ]
         server = grpc.aio.server(options=channel)
-        server.add_generic_rpc_handlers((ads.handler(), lrs.handler(), AccessLogService(parts.usage).handler()))
+        server.add_generic_rpc_handlers((ads.handler(), lrs.handler(), logs.handler()))
         parts.add_services(server)
         prepare = partial(_prepare, settings.state_dir, certificate)
         private = PrivateListener(server, control_socket(settings.state_dir), prepare)

@@ -14,6 +14,7 @@ from envoy.service.accesslog.v3 import als_pb2
 
 from echoplaned.ports.usage import UsageKey, UsageReport, UsageTotals
 from echoplaned.xds.access_logs import AccessLogService
+from echoplaned.xds.conversations import ConversationLedger
 from echoplaned.xds.usage_ledger import UsageLedger
 from tests.gateway.gateway_stage import CHAT, TOTAL, GatewayStage, gateway_stage
 
@@ -42,7 +43,9 @@ def requests_in(usages: dict[UsageKey, UsageTotals]) -> int:
 async def test_counts_are_the_calls_made() -> None:
     """Every request once, by version and status class, with the bytes of its body and of its answer, streamed ones too."""
     ledger = UsageLedger(UsageReport(0.0))
-    async with gateway_stage(handlers=(AccessLogService(ledger).handler(),), usage=True) as stage:
+    async with gateway_stage(
+        handlers=(AccessLogService(ledger, ConversationLedger(time.time)).handler(),), usage=True
+    ) as stage:
         answers = [await stage.chat() for _ in range(7)]
         await stage.shift(TOTAL)
         answers += [await stage.chat() for _ in range(3)]
@@ -75,7 +78,9 @@ async def test_counts_are_the_calls_made() -> None:
 async def test_a_caller_that_leaves_is_no_error() -> None:
     """A stream whose caller went away counts apart, with the time that it took and the bytes that left."""
     ledger = UsageLedger(UsageReport(0.0))
-    async with gateway_stage(handlers=(AccessLogService(ledger).handler(),), usage=True) as stage:
+    async with gateway_stage(
+        handlers=(AccessLogService(ledger, ConversationLedger(time.time)).handler(),), usage=True
+    ) as stage:
         await asyncio.to_thread(leave_in_a_stream, stage, 1.5)
         for _ in range(2):
             stage.engines[0].gate.release()  # else the engine would wait for ever
@@ -100,7 +105,9 @@ def leave_in_a_stream(stage: GatewayStage, seconds: float) -> None:
 async def test_strange_bytes_keep_nobody_from_being_counted() -> None:
     """Bytes that are no text, in headers that the log carries, and a long path cost nobody else's count."""
     ledger = UsageLedger(UsageReport(0.0))
-    async with gateway_stage(handlers=(AccessLogService(ledger).handler(),), usage=True) as stage:
+    async with gateway_stage(
+        handlers=(AccessLogService(ledger, ConversationLedger(time.time)).handler(),), usage=True
+    ) as stage:
         for head in (
             b"GET /v1/\xff\xfe HTTP/1.1",
             b"GET /v1/" + b"x" * 50_000 + b" HTTP/1.1",
@@ -127,7 +134,7 @@ class DeafService(AccessLogService):
     """Takes a stream and reads nothing of it."""
 
     def __init__(self) -> None:
-        super().__init__(UsageLedger(UsageReport(0.0)))
+        super().__init__(UsageLedger(UsageReport(0.0)), ConversationLedger(time.time))
         self.heard, self.released = asyncio.Event(), asyncio.Event()
 
     async def _stream(self, requests: Any, context: Any) -> als_pb2.StreamAccessLogsResponse:

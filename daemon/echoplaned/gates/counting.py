@@ -13,8 +13,10 @@ import structlog
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.claim_audit import ClaimAudit, VersionClaims
 from echoplaned.gates.collector import Job, RolloutContext
+from echoplaned.gates.conversations import HOLD_S, ConversationFilter
 from echoplaned.gates.gate import Ask, Lack, Need, Observation, Source
 from echoplaned.gates.history import CountHistory
+from echoplaned.ports.conversations import ConversationSource
 from echoplaned.ports.request_counts import NOTHING, CountedBy, Interval, RequestCounts
 from echoplaned.ports.traffic import EngineCounters, EngineCounterSource, TrafficSource
 
@@ -137,12 +139,14 @@ class CountingOptions:
         routed: those that see exactly the traffic that the routes steer.
         probes_counted_by: those whose totals include our probes.
         history: of what the workers counted, which clients' claims are held against; None: claims are believed as they come.
+        conversations: knows requests of one conversation, which count once; None: every request counts.
     """
 
     classifying: frozenset[str] = frozenset({CountedBy.WORKER})
     routed: frozenset[str] = frozenset({CountedBy.LRS})
     probes_counted_by: frozenset[str] = frozenset({CountedBy.WORKER})
     history: CountHistory | None = None
+    conversations: ConversationSource | None = None
 
 
 class CountsCollector:
@@ -168,6 +172,11 @@ class CountsCollector:
         self._overloaded_until_s = 0.0
         self._rollout_id = context.rollout.rollout_id
         self._claim_audit = ClaimAudit(self._open_claims(context.new), self._open_claims(context.old))
+        self._conversations = (
+            ConversationFilter(options.conversations, self._versions, options.classifying)
+            if options.conversations is not None
+            else None
+        )
 
     @property
     def is_overloaded(self) -> bool:
@@ -208,7 +217,17 @@ class CountsCollector:
         if any(interval.new.overloads or interval.old.overloads for interval in intervals.values()):
             self._overloaded_until_s = seen.now_s + OVERLOADED_FOR_S
         left_out = ((CountedBy.LRS.value, self.left_out),) if self.left_out else ()
-        return replace(seen, intervals=tuple(intervals.items()), lacks=self._lacks(), left_out=left_out)
+        counted = replace(seen, intervals=tuple(intervals.items()), lacks=self._lacks(), left_out=left_out)
+        if self._conversations is None or not self._conversations.is_needed:
+            return counted
+        found = self._conversations.take_off(seen.now_s, intervals)
+        return replace(
+            counted,
+            intervals=tuple(found.intervals.items()),
+            draws=tuple(found.draws.items()),
+            requests=counted.intervals,
+            held_s=HOLD_S,
+        )
 
     def probe_unreached(self, version: VersionKey) -> None:
         """Note that a probe of ours found no connection to a version.
@@ -229,7 +248,9 @@ class CountsCollector:
         """Nothing to be asked for."""
 
     def enter(self) -> None:
-        """Counts go on; whoever keeps them begins his own."""
+        """Counts go on; a conversation counts once in every window."""
+        if self._conversations is not None:
+            self._conversations.begin_window()
 
     def jobs(self) -> Mapping[str, Job]:
         """Nothing to do between two readings."""

@@ -87,7 +87,7 @@ class Observation:
 
     Attributes:
         now_s: its end, seconds since the epoch.
-        intervals: request counts by source name.
+        intervals: request counts by source name: of each conversation the first request in the window.
         weight: the new version's acknowledged share in [0, 1]; None: not acknowledged by everybody.
         subscribers: streams that follow the model's routes.
         stale_subscribers: of these, silent ones.
@@ -95,6 +95,9 @@ class Observation:
         parts: what single gates observe beside these, one value a type.
         lacks: what the versions' engines do not report.
         left_out: sources that are not believed from here on, and why.
+        draws: like ``intervals``, without conversations that the rollout has counted before; None: there are none.
+        requests: like ``intervals``, with every request; None: there are no conversations.
+        held_s: how long ``intervals`` and ``draws`` were held back, in seconds: they are of so long ago.
     """
 
     now_s: float
@@ -106,10 +109,26 @@ class Observation:
     parts: tuple[object, ...] = ()
     lacks: tuple[Lack, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    draws: tuple[tuple[str, Interval], ...] | None = None
+    requests: tuple[tuple[str, Interval], ...] | None = None
+    held_s: float = 0.0
+
+    @property
+    def all_requests(self) -> tuple[tuple[str, Interval], ...]:
+        """Counts of every request by source name, of those of conversations too."""
+        return self.intervals if self.requests is None else self.requests
+
+    def draws_of(self, name: str) -> Interval:
+        """Return a source's counts of requests that are independent over a rollout."""
+        return _of(name, self.intervals if self.draws is None else self.draws)
+
+    def requests_of(self, name: str) -> Interval:
+        """Return a source's counts of every request."""
+        return _of(name, self.all_requests)
 
     def interval(self, name: str) -> Interval:
         """Return a source's counts; nothing for a source that did not report."""
-        return next((interval for source, interval in self.intervals if source == name), Interval())
+        return _of(name, self.intervals)
 
     def lacks_from(self, source: str, need: Need) -> bool:
         """Whether a source's counts say nothing of a need: unset is not zero."""
@@ -122,6 +141,10 @@ class Observation:
     def part(self, kind: type[PartT]) -> PartT | None:
         """Return the part of a type; None where nothing of it was collected."""
         return next((part for part in self.parts if isinstance(part, kind)), None)
+
+
+def _of(name: str, counts: tuple[tuple[str, Interval], ...]) -> Interval:
+    return next((interval for source, interval in counts if source == name), Interval())
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,9 @@ class StandardGates:
         counts = CountsCollector(given.totals, given.engines, given.counting, context)
         others: list[Collector] = [ProbeCollector(given.prober, counts, context, given.reaches)]
         if given.clients is not None:
-            others.append(ClientsCollector(given.clients, counts, context.new, context.old))
+            others.append(
+                ClientsCollector(given.clients, counts, context.new, context.old, given.counting.conversations)
+            )
         has_traces = given.traces is not None
         if subject_of(context.model, context.rollout, self._text_count, has_traces=has_traces) is not None:
             others.append(BehaviourCollector(given.scorer, given.traces, counts.reader, context))

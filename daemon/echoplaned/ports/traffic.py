@@ -60,11 +60,13 @@ class Reporter:
         node: the client's id, which others may share.
         stream: a number that tells the streams apart.
         peer: address of the connection's other end.
+        keeps_conversations: whether it is the daemon's own gateway, which keeps a conversation at one version.
     """
 
     node: str
     stream: int
     peer: str = ""
+    keeps_conversations: bool = False
 
     @property
     def caller(self) -> Caller:

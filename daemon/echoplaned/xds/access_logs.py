@@ -14,9 +14,12 @@ import structlog
 from envoy.data.accesslog.v3 import accesslog_pb2
 from envoy.service.accesslog.v3 import als_pb2
 
+from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import MAX_COUNT, clamp_count, clamp_real
 from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER
+from echoplaned.ports.request_counts import NOTHING, RequestCounts
 from echoplaned.ports.usage import UsageKey, UsageTotals
+from echoplaned.xds.conversations import CONVERSATION, CONVERSATION_HEADER, USER, ConversationLedger
 from echoplaned.xds.names import parse_cluster
 from echoplaned.xds.requests import BadRequestError, parse
 from echoplaned.xds.usage_ledger import UsageLedger
@@ -32,7 +35,9 @@ _OK, _CANCELLED = "0", "1"
 _CALLERS: Final = frozenset({"3", "5", "6", "7", "8", "9", "11", "12", "16"})
 """gRPC codes that say something of the request: https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto"""
 
-_SUCCESS, _CALLER, _SERVER = 200, 400, 500
+_EXHAUSTED: Final = "8"
+_TOO_MANY: Final = 429
+_CALLER, _SERVER = 400, 500
 
 
 class AccessLogService:
@@ -40,10 +45,12 @@ class AccessLogService:
 
     Args:
         ledger: adds them up.
+        conversations: counts requests of conversations.
     """
 
-    def __init__(self, ledger: UsageLedger) -> None:
+    def __init__(self, ledger: UsageLedger, conversations: ConversationLedger) -> None:
         self._ledger = ledger
+        self._conversations = conversations
 
     def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
         """Return the handler to add to the gateway's own server."""
@@ -65,8 +72,33 @@ class AccessLogService:
                 log.warning("usage.not_understood", problem=str(problem), bytes=len(raw))
                 continue
             for entry in message.http_logs.log_entry:
-                self._ledger.add(*read_entry(entry))
+                self._take(entry)
         return als_pb2.StreamAccessLogsResponse()
+
+    def _take(self, entry: accesslog_pb2.HTTPAccessLogEntry) -> None:
+        key, usage = read_entry(entry)
+        self._ledger.add(key, usage)
+        conversation = read_conversation(entry)
+        if conversation is None or not key.version:
+            return
+        ended = RequestCounts(ok=usage.ok, client_errors=usage.client_errors, server_errors=usage.server_errors)
+        self._conversations.add(
+            VersionKey(key.model, key.version), conversation, NOTHING if _found_no_room(entry) else ended
+        )
+
+
+def read_conversation(entry: accesslog_pb2.HTTPAccessLogEntry) -> str | None:
+    """Return the name of a request's conversation.
+
+    The gateway kept it at its version by that; None: by none.
+    """
+    headers = entry.request.request_headers
+    if CONVERSATION_HEADER in headers:
+        return str(headers[CONVERSATION_HEADER])
+    found = entry.common_properties.metadata.filter_metadata
+    if CONVERSATION not in found or USER not in found[CONVERSATION].fields:
+        return None
+    return str(found[CONVERSATION].fields[USER].string_value)
 
 
 def read_entry(entry: accesslog_pb2.HTTPAccessLogEntry) -> tuple[UsageKey, UsageTotals]:
@@ -83,6 +115,16 @@ def read_entry(entry: accesslog_pb2.HTTPAccessLogEntry) -> tuple[UsageKey, Usage
         duration_s=clamp_real(duration.seconds + duration.nanos / 1e9, 0.0, MAX_COUNT),
     )
     return key, usage
+
+
+def _found_no_room(entry: accesslog_pb2.HTTPAccessLogEntry) -> bool:
+    """Whether a request was refused for want of room.
+
+    That says nothing of the version.
+    """
+    answer = entry.response
+    codes = (answer.response_trailers.get(GRPC_STATUS), answer.response_headers.get(GRPC_STATUS))
+    return answer.response_code.value == _TOO_MANY or _EXHAUSTED in codes
 
 
 def _outcome(entry: accesslog_pb2.HTTPAccessLogEntry) -> str:

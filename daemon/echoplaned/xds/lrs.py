@@ -57,9 +57,24 @@ Context = grpc.aio.ServicerContext[object, object]
 
 
 class LoadReportService:
-    """Asks every client for its load and passes it on."""
+    """Asks every client for its load and passes it on.
 
-    def __init__(self, observer: XdsObserver, clock: Callable[[], float], budgets: XdsBudgets | None = None) -> None:
+    Args:
+        observer: takes the reports.
+        clock: seconds that only go on.
+        budgets: shares of the clients.
+        of_gateway: whether the daemon's own gateway reports here, and nobody else.
+    """
+
+    def __init__(
+        self,
+        observer: XdsObserver,
+        clock: Callable[[], float],
+        budgets: XdsBudgets | None = None,
+        *,
+        of_gateway: bool = False,
+    ) -> None:
+        self._of_gateway = of_gateway
         self._budgets = budgets or XdsBudgets()
         self._observer = observer
         self._clock = clock
@@ -124,7 +139,7 @@ class LoadReportService:
             return
         first = parse_report(cast(bytes, raw))
         peer = context.peer()
-        reporter = Reporter(read_node_id(first.node, peer), stream, peer)
+        reporter = Reporter(read_node_id(first.node, peer), stream, peer, keeps_conversations=self._of_gateway)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()

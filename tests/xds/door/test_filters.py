@@ -21,6 +21,7 @@ def test_the_order_of_the_filters() -> None:
         filters.CLIENT_READER,
         filters.BUFFER,
         filters.TRANSFORM,
+        filters.USER_READER,
         filters.EXTRACTION,
         filters.CHOOSER,
         filters.LUA,

@@ -85,7 +85,7 @@ def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
     routes at all.
     """
     window, current = evidence.window, evidence.silence
-    if seen.weight is None or seen.now_s - window.began_s < silence.GRACE_S:
+    if seen.weight is None or seen.now_s - seen.held_s - window.began_s < silence.GRACE_S:
         return current
     reporting = tuple(record.source for record in evidence.records if record.reporting)
     routed = next((source for source in reporting if source.routed), None)
@@ -95,8 +95,9 @@ def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
         return current
     trust = silence.TRUST_ROUTED if source.routed else silence.TRUST_ANY
     interval = seen.interval(source.name)
-    others = [seen.interval(each.name).new for each in reporting if not seen.lacks_from(each.name, Need.ARRIVALS)]
+    others = [seen.requests_of(each.name).new for each in reporting if not seen.lacks_from(each.name, Need.ARRIVALS)]
     # What any source saw arrive did arrive: those who do not reach the version are single clients then, and have a gate of their own.
+    # Every request of a conversation shows that; that others do not come is one draw of theirs.
     reached = max(others, key=lambda counts: counts.seen, default=interval.new)
     current = silence.update(current, Interval(reached, interval.old), seen.weight, trust, seen.now_s)
     if seen.stale_subscribers:

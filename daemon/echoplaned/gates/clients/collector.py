@@ -17,6 +17,7 @@ from echoplaned.gates.claim_audit import ClaimAudit
 from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.collector import Job
 from echoplaned.gates.gate import Ask, Observation
+from echoplaned.ports.conversations import ConversationSource
 from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
 from echoplaned.ports.traffic import Caller, ClientSource, Reporter
 
@@ -36,10 +37,26 @@ class ClientsCollector:
     It does so for the two versions of a rollout.
 
     Clients are known by their streams of reports: one that comes back begins anew.
+
+    Args:
+        source: running totals client by client.
+        audit: holds claims against the workers' counters.
+        new: the version that comes.
+        old: the version that it replaces.
+        conversations: knows whether there are any; None: there are none. The gateway keeps each at one version, so that its requests
+            are no draws of their own, and where there are some it is judged in the sum alone.
     """
 
-    def __init__(self, source: ClientSource, audit: ClaimAuditSource, new: VersionKey, old: VersionKey) -> None:
+    def __init__(
+        self,
+        source: ClientSource,
+        audit: ClaimAuditSource,
+        new: VersionKey,
+        old: VersionKey,
+        conversations: ConversationSource | None = None,
+    ) -> None:
         self._source = source
+        self._conversations = conversations
         self._audit = audit
         self._waiting: dict[Reporter, Interval] = {}
         self._dropped_errors = 0
@@ -57,7 +74,11 @@ class ClientsCollector:
             {r: counts.since(was.get(r, NOTHING)) for r, counts in now.items() if counts != was.get(r, NOTHING)}
             for was, now in zip(before, self._last, strict=True)
         )
-        reporters = sorted(new.keys() | old.keys(), key=lambda r: r.stream)
+        model = self._versions[0].model
+        in_sum = self._conversations is not None and self._conversations.has_conversations(model)
+        reporters = sorted(
+            (r for r in new.keys() | old.keys() if not (in_sum and r.keeps_conversations)), key=lambda r: r.stream
+        )
         return tuple((r, Interval(new.get(r, NOTHING), old.get(r, NOTHING))) for r in reporters)
 
     # --- Collector ---

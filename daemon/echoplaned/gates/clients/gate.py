@@ -109,11 +109,11 @@ def _count(evidence: ClientsWindow, seen: Observation) -> ClientsWindow:
     That is who was reached, and what may not be reported yet.
     """
     recent = tuple((at_s, n) for at_s, n in evidence.recent if seen.now_s - at_s < REPORTED_AFTER_S)
-    arrived = max((interval.old.seen for _, interval in seen.intervals), default=0)
+    arrived = max((interval.old.seen for _, interval in seen.all_requests), default=0)
     uncounted = next((lack.version for lack in seen.lacks if lack.need in {Need.ARRIVALS, Need.ERRORS}), "")
     return replace(
         evidence,
-        reached=evidence.reached or any(interval.new.seen for _, interval in seen.intervals),
+        reached=evidence.reached or any(interval.new.seen for _, interval in seen.all_requests),
         recent=(*recent, (seen.now_s, arrived)),
         uncounted=uncounted,
     )

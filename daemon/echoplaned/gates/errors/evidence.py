@@ -24,12 +24,14 @@ class ErrorRecord:
     """One source's counts and tests over a rollout.
 
     Attributes:
-        record: its counts in the window.
-        test: its e-processes over the whole rollout.
+        record: its counts in the window, of each conversation one request.
+        test: its e-processes over the whole rollout, by one request of each conversation.
+        suspicion: the same by every request: many errors of few conversations are suspicious, and no proof.
     """
 
     record: SourceRecord
     test: SourceEvidence
+    suspicion: SourceEvidence
 
     @property
     def total(self) -> Interval:
@@ -52,6 +54,7 @@ class ErrorsEvidence:
         pairs: paired probes, which may blame, and stand in for live requests.
         failed: whether the errors were significant once; stays so.
         overload: what was refused for want of room or time in the window.
+        has_conversations: whether there were requests of conversations, each of which counts once.
     """
 
     window: Window
@@ -59,6 +62,7 @@ class ErrorsEvidence:
     pairs: PairEvidence = field(default_factory=PairEvidence)
     failed: bool = False
     overload: Overload = field(default_factory=lambda: Overload(0.0))
+    has_conversations: bool = False
 
     @property
     def reporting(self) -> tuple[ErrorRecord, ...]:
@@ -77,8 +81,16 @@ class ErrorsEvidence:
 
     @property
     def comparison_log_e(self) -> float:
-        """The logarithm of the e-value against the old version, concurrent or recorded."""
-        return error_eprocess.comparison_log_e(self._tests)
+        """The logarithm of the e-value against the old version, by every request.
+
+        The old version's errors are concurrent or recorded.
+        """
+        return error_eprocess.comparison_log_e(tuple(record.suspicion for record in self.reporting))
+
+    @property
+    def suspicion_log_e(self) -> float:
+        """The logarithm of the error gate's e-value, were every request a draw."""
+        return error_eprocess.combined_log_e(tuple(record.suspicion for record in self.reporting))
 
     @property
     def blames_new(self) -> bool:
@@ -104,7 +116,7 @@ class ErrorsEvidence:
 def begin(start: Start) -> ErrorsEvidence:
     """Begin with nothing counted."""
     records = begin_records(start.sources, start.window.began_s)
-    tests = tuple(ErrorRecord(record, _begin_test(record)) for record in records)
+    tests = tuple(ErrorRecord(record, _begin_test(record), _begin_test(record)) for record in records)
     return ErrorsEvidence(start.window, tests, overload=Overload(start.window.began_s))
 
 
@@ -122,6 +134,7 @@ def enter(evidence: ErrorsEvidence, window: Window) -> ErrorsEvidence:
         ErrorRecord(
             record.record.enter(),
             error_eprocess.stake(error_eprocess.close(record.test, test, soaking=soaking)),
+            error_eprocess.stake(error_eprocess.close(record.suspicion, test, soaking=soaking)),
         )
         for record in evidence.records
     )
@@ -136,17 +149,27 @@ def observe(evidence: ErrorsEvidence, seen: Observation) -> ErrorsEvidence:
     counted = evidence.pairs
     for pair in seen.pairs:
         counted = pairs.update(counted, pair)
-    told = sum((seen.interval(r.record.source.name) for r in records if r.tells_client_errors), Interval())
+    told = sum((seen.requests_of(r.record.source.name) for r in records if r.tells_client_errors), Interval())
     loaded = overload.observe(evidence.overload, seen.now_s, told)
-    return _decide(replace(evidence, records=records, pairs=counted, overload=loaded))
+    conversations = evidence.has_conversations or seen.requests is not None
+    return _decide(replace(evidence, records=records, pairs=counted, overload=loaded, has_conversations=conversations))
 
 
 def _observe(record: ErrorRecord, seen: Observation, window: Window) -> ErrorRecord:
-    counted = record.record.observe(seen, Need.ERRORS)
-    interval = seen.interval(record.record.source.name)
-    if interval.seen == 0 or not counted.reporting:
+    counted, name = record.record.observe(seen, Need.ERRORS), record.record.source.name
+    if not counted.reporting:
         return replace(record, record=counted)
-    return ErrorRecord(counted, error_eprocess.update(record.test, interval, window.error_test, soaking=window.soaking))
+    return ErrorRecord(
+        counted,
+        _update(record.test, seen.draws_of(name), window),
+        _update(record.suspicion, seen.requests_of(name), window),
+    )
+
+
+def _update(test: SourceEvidence, interval: Interval, window: Window) -> SourceEvidence:
+    if interval.seen == 0:
+        return test
+    return error_eprocess.update(test, interval, window.error_test, soaking=window.soaking)
 
 
 def _decide(evidence: ErrorsEvidence) -> ErrorsEvidence:

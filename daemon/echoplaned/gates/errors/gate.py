@@ -81,7 +81,7 @@ def _asks_for_probes(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s:
 
 
 def _is_suspicious(evidence: ErrorsEvidence) -> bool:
-    return evidence.log_e >= math.log(SUSPICION_E_VALUE)
+    return max(evidence.log_e, evidence.suspicion_log_e) >= math.log(SUSPICION_E_VALUE)
 
 
 def _decide(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], now_s: float) -> Verdict:
@@ -145,7 +145,12 @@ def _wait_for_evidence(evidence: ErrorsEvidence, bounds: tuple[Bound, ...]) -> V
         text = "the old version's error rate is not known; paired probes are needed beside the live requests"
     else:
         more = max([1, *(bound.forecast - bound.new.requests for bound in bounds)])
-        text = f"needs about {more} more requests of the new version without an error"
+        counted = (
+            "conversations that the new version answers"
+            if evidence.has_conversations
+            else "requests of the new version"
+        )
+        text = f"needs about {more} more {counted} without an error"
     return _by_requests(evidence, GateVerdict.HOLD, Code.EVIDENCE_INSUFFICIENT, text)
 
 

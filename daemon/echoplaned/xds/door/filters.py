@@ -18,6 +18,7 @@ from envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from envoy.extensions.filters.http.grpc_field_extraction.v3 import config_pb2 as extraction_pb2
 from envoy.extensions.filters.http.grpc_json_transcoder.v3 import transcoder_pb2
 from envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from envoy.extensions.filters.http.header_to_metadata.v3 import header_to_metadata_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
@@ -29,6 +30,7 @@ from google.protobuf import any_pb2, descriptor_pb2, duration_pb2, wrappers_pb2
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
+from echoplaned.xds.conversations import CONVERSATION, USER
 from echoplaned.xds.door import cors, matching, renaming, statuses
 from echoplaned.xds.door.names import (
     KEY_HEADER,
@@ -52,6 +54,7 @@ EXTRACTION: Final = "envoy.filters.http.grpc_field_extraction"
 KEY_FINDER: Final = "echoplane.key"
 CLIENT_READER: Final = "echoplane.client"
 CHOOSER: Final = "echoplane.choose"
+USER_READER: Final = "envoy.filters.http.header_to_metadata"
 LUA: Final = "envoy.filters.http.lua"
 TRANSCODER: Final = "envoy.filters.http.grpc_json_transcoder"
 
@@ -144,6 +147,7 @@ def chain(transcoded: TranscodedServices | None) -> list[hcm_pb2.HttpFilter]:
         _filter(CLIENT_READER, _where_a_key_may_be(CLIENT_READER, _lua(_READ_CLIENT))),
         _filter(BUFFER, buffer_pb2.Buffer(max_request_bytes=wrappers_pb2.UInt32Value(value=MAX_BODY_BYTES))),
         _filter(TRANSFORM, _transform()),
+        _filter(USER_READER, _user_reader()),
         _filter(EXTRACTION, _extraction()),
         _dormant(CHOOSER, _chooser()),
         _filter(LUA, _scripts()),
@@ -182,7 +186,12 @@ def passed_by_grpc() -> dict[str, any_pb2.Any]:
 
     It would hold a stream for ever.
     """
-    return {BUFFER: pack_any(buffer_pb2.BufferPerRoute(disabled=True)), TRANSFORM: _off(), **passed_by_engines()}
+    return {
+        BUFFER: pack_any(buffer_pb2.BufferPerRoute(disabled=True)),
+        TRANSFORM: _off(),
+        USER_READER: _off(),
+        **passed_by_engines(),
+    }
 
 
 def passed_by_rest() -> dict[str, any_pb2.Any]:
@@ -192,7 +201,7 @@ def passed_by_rest() -> dict[str, any_pb2.Any]:
         response_mutations=[mutation_rules_pb2.HeaderMutation(remove=name) for name in hidden]
     )
     per_route = header_mutation_pb2.HeaderMutationPerRoute(mutations=mutations)
-    return {TRANSFORM: _off(), ANSWER_HEADERS: pack_any(per_route)}
+    return {TRANSFORM: _off(), USER_READER: _off(), ANSWER_HEADERS: pack_any(per_route)}
 
 
 def hidden_from_pages() -> dict[str, any_pb2.Any]:
@@ -270,6 +279,16 @@ def _transform() -> transform_pb2.TransformConfig:
         clear_route_cache=True,
         request_transformation=transform_pb2.Transformation(headers_mutations=mutations),
     )
+
+
+def _user_reader() -> header_to_metadata_pb2.Config:
+    """Return what keeps a body's ``user`` for the access log.
+
+    The routes take its header away before that is written.
+    """
+    kept = header_to_metadata_pb2.Config.KeyValuePair(metadata_namespace=CONVERSATION, key=USER)
+    rule = header_to_metadata_pb2.Config.Rule(header=USER_HEADER, on_header_present=kept)
+    return header_to_metadata_pb2.Config(request_rules=[rule])
 
 
 def _chooser() -> lua_pb2.Lua:

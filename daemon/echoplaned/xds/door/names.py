@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from echoplaned.xds.conversations import CONVERSATION_HEADER
 from echoplaned.xds.gateway import MODEL_HEADER, OPENAI_PREFIX
 
-__all__ = ["MODEL_HEADER", "OPENAI_PREFIX"]
-
-CONVERSATION_HEADER: Final = "x-conversation-id"
-"""A caller's own name of a conversation: its requests stay with one version."""
+__all__ = ["CONVERSATION_HEADER", "MODEL_HEADER", "OPENAI_PREFIX"]
 
 USER_HEADER: Final = "x-echoplane-conversation"
 """The body's ``user``, which stands for a conversation where the header is not given; no engine sees it."""

@@ -12,6 +12,7 @@ from google.protobuf import duration_pb2, wrappers_pb2
 from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.gateway import CONTROL_CLUSTER
 from echoplaned.xds.access_logs import CONTENT_TYPE, GRPC_STATUS
+from echoplaned.xds.conversations import CONVERSATION_HEADER
 from echoplaned.xds.messages import pack_any
 
 _FLUSH_S: Final = 1
@@ -30,7 +31,7 @@ def usage_log() -> accesslog_pb2.AccessLog:
     )
     config = als_pb2.HttpGrpcAccessLogConfig(
         common_config=common,
-        additional_request_headers_to_log=[CLIENT_HEADER, CONTENT_TYPE],
+        additional_request_headers_to_log=[CLIENT_HEADER, CONTENT_TYPE, CONVERSATION_HEADER],
         additional_response_headers_to_log=[GRPC_STATUS],
         additional_response_trailers_to_log=[GRPC_STATUS],
     )

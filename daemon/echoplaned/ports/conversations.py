@@ -1,0 +1,52 @@
+"""Requests of conversations, which are not independent of each other.
+
+The gateway keeps a conversation at one version. What its requests say of that version is one draw, however many they are: a hundred
+errors of one conversation may be one prompt that fails anywhere, and a hundred requests that miss a version one conversation that is not
+there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from echoplaned.core.ids import VersionKey
+from echoplaned.ports.request_counts import NOTHING, RequestCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """One version's requests that were not the first of their conversation.
+
+    Running totals by how the requests ended.
+
+    Attributes:
+        in_window: not the first one in its window.
+        in_rollout: the first one in its window, but not in the rollout.
+    """
+
+    in_window: RequestCounts = NOTHING
+    in_rollout: RequestCounts = NOTHING
+
+
+class ConversationSource(Protocol):
+    """Tells how many requests were not the first of their conversation."""
+
+    def begin_rollout(self, model: str) -> None:
+        """Forget the conversations that a model's versions have answered."""
+        ...
+
+    def begin_window(self, model: str) -> None:
+        """Begin a window: the next request of every conversation is its first one."""
+        ...
+
+    def has_conversations(self, model: str) -> bool:
+        """Whether a model has had a request of a conversation in the last minutes."""
+        ...
+
+    def repeated(self, version: VersionKey) -> Repeated:
+        """Return the running totals of a version.
+
+        A model that nobody asks about for some minutes is not followed any more.
+        """
+        ...
