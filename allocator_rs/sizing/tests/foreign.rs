@@ -60,6 +60,25 @@ fn layers_are_counted_as_the_config_names_them() {
         (with(&delta, json!({"full_attention_interval": 4})), (2 * token, 6 * delta_bytes)),
         (with(&mamba, json!({"hybrid_override_pattern": "M-M*M-ME"})), (token, 4 * mamba_bytes)),
         (with(&mamba, json!({"layers_block_type": names(["mamba", "hybrid"])})), (4 * token, 8 * mamba_bytes)),
+        // No field tells layers apart: each has both (Falcon-H1), or a state alone where nothing attends.
+        (mamba.clone(), (8 * token, 8 * mamba_bytes)),
+        (with(&mamba, json!({"num_attention_heads": null, "num_key_value_heads": null})), (0, 8 * mamba_bytes)),
+        (
+            json!({"state_size": 8, "num_attention_heads": null, "num_key_value_heads": null}),
+            (0, 8 * (128 * 4 * 2 + 128 * 8 * 4)),
+        ),
+        // The list alone says how many there are (Nemotron-H of transformers 5).
+        (
+            with(
+                &mamba,
+                json!({"num_hidden_layers": null, "layers_block_type": ["linear_attention", "moe", "full_attention", "mlp"]}),
+            ),
+            (token, mamba_bytes),
+        ),
+        (
+            with(&mamba, json!({"num_hidden_layers": null, "hybrid_override_pattern": "M-*E|M"})),
+            (token, 2 * mamba_bytes),
+        ),
         (json!({"attn_type_list": [0, 0, 0, 1, 0, 0, 0, 1]}), (2 * token, 6 * 8 * 16 * 16 * 4)),
         (
             json!({"linear_attn_config": {"full_attn_layers": [4, 8], "num_heads": 2, "head_dim": 8, "short_conv_kernel_size": 4}}),

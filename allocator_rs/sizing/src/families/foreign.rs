@@ -1,7 +1,7 @@
 //! Architectures that the catalogue does not have: their tensors are the parameters, and the usual fields give the cache.
 
 use super::decoder::generic_activations;
-use super::foreign_layers::caches;
+use super::foreign_layers::{LISTS, caches};
 use super::{Activations, FamilyRules, divide};
 use crate::architecture::{Architecture, Task, task_of};
 use crate::component::Workload;
@@ -14,8 +14,26 @@ const DEFAULT_CONTEXT: u64 = 2_048;
 /// Where models of several modalities keep the text model's fields.
 const TEXT: [&str; 5] = ["text_config", "language_config", "llm_config", "text_model_config", "decoder_config"];
 
+/// How many layers there are.
+const LAYERS: [&str; 6] =
+    ["decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers"];
+
 /// Whatever has the usual fields.
 pub struct Foreign;
+
+/// The layers that a config lists without saying how many they are (Nemotron-H as transformers 5 writes it).
+fn listed(fields: &Fields) -> Result<Option<u64>> {
+    if LAYERS.iter().any(|field| fields.has(field)) {
+        return Ok(None);
+    }
+    for field in LISTS {
+        if let Ok(Some(names)) = fields.names(field) {
+            return Ok(u64::try_from(names.len()).ok());
+        }
+    }
+    let pattern = fields.text("hybrid_override_pattern")?;
+    Ok(pattern.and_then(|marks| u64::try_from(marks.chars().filter(|mark| *mark != '|').count()).ok()))
+}
 
 impl FamilyRules for Foreign {
     fn build(&self, _architecture: &Architecture, whole: &Fields) -> Result<Model> {
@@ -27,10 +45,7 @@ impl FamilyRules for Foreign {
         }
         let fields = nested.as_ref().unwrap_or(outer);
         let hidden = fields.count_any(&["hidden_size", "n_embd", "d_model", "dim"], None)?;
-        let layers = fields.count_any(
-            &["decoder_layers", "num_decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers"],
-            None,
-        )?;
+        let layers = fields.count_any(&LAYERS, listed(fields)?)?;
         let heads = fields.count_any(
             &["decoder_attention_heads", "num_attention_heads", "n_head", "n_heads", "num_heads"],
             Some(1),

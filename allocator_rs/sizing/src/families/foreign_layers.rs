@@ -13,6 +13,9 @@ const WHAT: &str = "the cache";
 /// vLLM's indexer keeps 128 values in 8 bit and a scale of 4 bytes a token: so many elements of 16 bit.
 const INDEXER_ELEMENTS: u64 = 66;
 
+/// Fields that name every layer's kind.
+pub(super) const LISTS: [&str; 3] = ["layer_types", "layers_block_type", "block_types"];
+
 /// What one layer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layer {
@@ -77,7 +80,7 @@ pub(super) fn caches(fields: &Fields, shape: &Shape) -> Result<Vec<CacheGroup>> 
 
 /// What each layer does, where the config names it; None: all attend.
 fn named(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
-    for field in ["layer_types", "layers_block_type", "block_types"] {
+    for field in LISTS {
         if let Ok(Some(names)) = fields.names(field) {
             return repeated(field, &names.into_iter().map(layer_of).collect::<Vec<_>>(), count).map(Some);
         }
@@ -122,7 +125,26 @@ fn named(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
         bounded(count)?;
         return Ok(Some(each(&|layer| !cross.contains(&layer), Layer::Cross)));
     }
-    windowed(fields, count, &each)
+    match windowed(fields, count, &each)? {
+        None => unnamed(fields, count),
+        found => Ok(found),
+    }
+}
+
+/// Layers that no field tells apart: where there are a state's fields each layer has one, beside its attention if there is any
+/// (Falcon-H1).
+fn unnamed(fields: &Fields, count: u64) -> Result<Option<Vec<Layer>>> {
+    let has = |names: &[&'static str]| names.iter().any(|field| fields.has(field));
+    let layer =
+        match (has(&["mamba_d_ssm", "mamba_d_state", "ssm_state_size"]), has(&["num_attention_heads", "n_head"])) {
+            (true, true) => Layer::Both,
+            (true, false) => Layer::State,
+            // So are the states of Mamba's own classes called.
+            (false, false) if has(&["state_size", "d_state"]) => Layer::State,
+            _ => return Ok(None),
+        };
+    bounded(count)?;
+    Ok(Some((0..count).map(|_| layer).collect()))
 }
 
 /// Every layer as full where a condition holds, and as the other kind elsewhere.
