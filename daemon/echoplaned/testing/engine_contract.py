@@ -30,16 +30,13 @@ from echoplaned.engine_kinds import DEFAULT_KIND
 from echoplaned.engines.probing import OipProber
 from echoplaned.engines.scoring import OipScorer
 from echoplaned.testing.engine_case import Case, CaseNeed, CaseOutcome
-from echoplaned.testing.engine_help import kill_and_wait, loads, put_record, report_of, until
+from echoplaned.testing.engine_help import kill_and_wait, loads, put_record, report_of, settled_arrivals, until
 from echoplaned.testing.engine_stage import KEY, Stage, Subject, check, open_stage, was_killed
 from echoplaned.testing.garbage import GarbageServer
 from echoplaned.worker_contract.family import find_members, read_mark
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
 from echoplaned.worker_contract.record import read_records, records_dir
 from echoplaned.worker_contract.version import CONTRACT_VERSION
-
-_SETTLED_S = 2.0
-"""Longer than the time between two readings of an engine's page."""
 
 
 async def run_suite(subject: Subject, state_dir: Path, cases: tuple[Case, ...]) -> AsyncGenerator[CaseOutcome, None]:
@@ -101,7 +98,7 @@ async def measures_memory(stage: Stage) -> None:
 async def counts_requests(stage: Stage) -> None:
     """Requests are counted where the flags say so, the daemon's own probes never."""
     ready = await stage.start()
-    before = await _settled(stage)
+    before = await settled_arrivals(stage)
     prober = OipProber(time.monotonic, stage.engines.control_key_at)
     for index in range(3):
         outcome = await prober.probe_once(KEY.version, stage.subject.facts, oip_target(ready.endpoints), index)
@@ -110,20 +107,6 @@ async def counts_requests(stage: Stage) -> None:
     flags = (await report_of(stage, ready)).flags
     check(flags.counts_arrivals, "it counts no arrivals: its gates abstain")
     await until(lambda: sum(one.arrivals for one in stage.counts.values()) == before + 3, "3 requests were not counted")
-
-
-async def _settled(stage: Stage) -> int:
-    """Return the arrivals once they have stayed the same for a while.
-
-    Who reads them from an engine's page tells of the probes before a second later.
-    """
-    since_s, known = time.monotonic(), -1
-    while time.monotonic() - since_s < _SETTLED_S:
-        found = sum(one.arrivals for one in stage.counts.values())
-        if found != known:
-            since_s, known = time.monotonic(), found
-        await asyncio.sleep(0.1)
-    return known
 
 
 async def scores(stage: Stage) -> None:

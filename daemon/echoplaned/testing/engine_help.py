@@ -17,6 +17,9 @@ from echoplaned.testing.engine_stage import WAIT_S, Stage, check
 from echoplaned.worker_contract.record import WorkerPhase, read_records, read_start_ticks
 from echoplaned.worker_contract.report import Report
 
+_SETTLED_S = 2.0
+"""Longer than the time between two readings of an engine's page."""
+
 
 def kill_and_wait(pid: int) -> None:
     """Kill a process and return when it is dead: a zombie, or gone."""
@@ -60,3 +63,17 @@ async def until(condition: Callable[[], object], otherwise: str, timeout_s: floa
     while not condition():
         check(time.monotonic() < deadline_s, otherwise)
         await asyncio.sleep(0.05)
+
+
+async def settled_arrivals(stage: Stage) -> int:
+    """Return the arrivals once they have stayed the same for a while.
+
+    Who reads them from an engine's page tells of the probes before a second later.
+    """
+    since_s, known = time.monotonic(), -1
+    while time.monotonic() - since_s < _SETTLED_S:
+        found = sum(one.arrivals for one in stage.counts.values())
+        if found != known:
+            since_s, known = time.monotonic(), found
+        await asyncio.sleep(0.1)
+    return known
