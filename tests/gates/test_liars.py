@@ -15,6 +15,7 @@ from echoplaned.gates.simulation import FalseReporters, SimulatedTraffic, Simula
 
 POLICY = RolloutPolicy()
 ROLLOUTS = int(os.environ.get("ECHOPLANE_LIAR_ROLLOUTS", "4"))
+pytestmark = pytest.mark.timeout(max(120, 4 * ROLLOUTS))
 NODES = (1, 2, 10)
 
 

@@ -116,7 +116,8 @@ def test_no_liar_decides_ten_real_rollouts(own_system: e.MakeSystem, start_load:
         assert one.outcome == f"ROLLOUT_OUTCOME_{wanted}", one
         assert "idle-" not in one.reason, one
         assert one.is_good or one.failed, one
-        assert any("load reports are left out" in alarm for alarm in one.alarms), one
+        # A bad version may be gone before what was claimed has to be covered (``claim_audit.SLACK_S``).
+        assert not one.is_good or any("load reports are left out" in alarm for alarm in one.alarms), one
     bad_versions = {one.version for one in bad}
     failed = e.failures(load.samples())
     assert {sample.version for sample in failed} <= bad_versions
