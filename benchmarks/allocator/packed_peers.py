@@ -6,7 +6,7 @@ own:
 python -m benchmarks.allocator.packed_peers --environment DIR [--out FILE]
 
 *Packed*: the checkpoints that real packers write (``packers``). The truth is the sum of the tensors' bytes in the headers.
-*Hybrid*: models of transformers' classes with states, windows or both beside full attention, at 4,096 tokens of one sequence. The truth is
+*Hybrid*: models of transformers' classes with states, windows or both beside full attention, at 512 tokens of one sequence. The truth is
 the parameters on the meta device in 16 bit, and the bytes that transformers' cache holds after a step there.
 """
 
@@ -34,7 +34,7 @@ from echoplaned import _allocator
 _OUT: Final = Path(__file__).parents[1] / "results" / "allocator-packed-peers.json"
 _PEERS: Final = Path(__file__).parents[1] / "peers"
 _PACKED_CONTEXT: Final = 128
-CONTEXT: Final = 4096
+CONTEXT: Final = 512
 HYBRIDS: Final = (
     "JambaForCausalLM", "BambaForCausalLM", "Qwen3NextForCausalLM", "FalconH1ForCausalLM", "GraniteMoeHybridForCausalLM",
     "Lfm2ForCausalLM", "NemotronHForCausalLM", "Zamba2ForCausalLM", "FalconMambaForCausalLM", "Gemma2ForCausalLM",
@@ -45,7 +45,10 @@ HYBRIDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A checkpoint and what is true of it, in bytes. ``cache``: None where nobody says it. ``file``: what a tool of GGUF reads."""
+    """A checkpoint and what is true of it, in bytes. ``cache``: None where nobody says it. ``file``: what a tool of GGUF reads.
+
+    ``is_packed``: whether a packer wrote it; else it is of holes.
+    """
 
     kind: str
     directory: Path
@@ -53,6 +56,7 @@ class Case:
     weights: int
     cache: int | None = None
     file: Path | None = None
+    is_packed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ def hybrids(folder: Path) -> list[Case]:
         shapes = {key: tuple(parameter.shape) for key, parameter in model.named_parameters()}
         write_safetensors(directory / "model.safetensors", shapes)
         weights = 2 * sum(parameter.numel() for parameter in model.parameters())
-        found.append(Case(name, directory, CONTEXT, weights, cache))
+        found.append(Case(name, directory, CONTEXT, weights, cache, is_packed=False))
     return found
 
 
@@ -110,8 +114,7 @@ def ours(case: Case) -> Row:
     """Survey the checkpoint with its headers, and plan."""
     try:
         found = _allocator.survey(case.file or case.directory)
-        is_packed = case.cache is None
-        engine = "llama.cpp" if case.file else "vllm" if is_packed else "torch"
+        engine = "llama.cpp" if case.file else "vllm" if case.is_packed else "torch"
         request = _allocator.Request(
             engine_name=engine, dtype_name=found.stored_dtype, context_length=case.context, max_concurrency=1
         )
@@ -120,7 +123,7 @@ def ours(case: Case) -> Row:
         return Row(case.kind, "ours", note=f"{type(error).__name__}: {error}"[:160])
     weights = sum(part.bytes for part in parts if part.name == "weights")
     # A packed checkpoint's cache has no truth here.
-    cache = None if is_packed else sum(part.bytes for part in parts if part.name.endswith("_cache"))
+    cache = None if case.is_packed else sum(part.bytes for part in parts if part.name.endswith("_cache"))
     return _row(case, "ours", weights, cache)
 
 

@@ -25,7 +25,7 @@ from echoplaned import _allocator
 
 _FILE: Final = Path(__file__).with_suffix(".json")
 _OUT: Final = Path(__file__).parents[1] / "results" / "allocator-public-configs.json"
-_TOKENS: Final = 8
+TOKENS: Final = 8
 _QUANTISED: Final = ("quantization_config", "compression_config")
 PUBLISHED_WEIGHTS: Final = {
     "openai/gpt-oss-20b": (13_761_264_768, "metadata.total_size of its index"),
@@ -140,7 +140,7 @@ def _with(row: Row, **changes: Any) -> Row:  # noqa: ANN401 - the row's own fiel
 def _ours(checkpoint: _allocator.Checkpoint) -> tuple[int, int]:
     """Return bytes of the weights as they are stored, and of the cache of eight tokens in 16 bit as transformers keeps it."""
     request = _allocator.Request(
-        engine_name="torch", dtype_name=checkpoint.stored_dtype, context_length=_TOKENS, max_concurrency=1
+        engine_name="torch", dtype_name=checkpoint.stored_dtype, context_length=TOKENS, max_concurrency=1
     )
     parts = _allocator.size(checkpoint, request).components
     weights = sum(part.bytes for part in parts if part.name == "weights")
@@ -155,17 +155,24 @@ def _reference(config: Mapping[str, Any], architecture: str) -> tuple[int | None
     if model_class is None:
         return None, None, f"transformers {transformers.__version__} has no {architecture}"
     try:
-        model = _built(model_class, {name: value for name, value in config.items() if name not in _QUANTISED})
+        model = built(model_class, {name: _read(value) for name, value in config.items() if name not in _QUANTISED})
     except UNBUILDABLE as error:
         return None, None, f"not built: {type(error).__name__}: {error}"[:240]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     try:
-        return parameters, _cache_of(model, config), ""
+        return parameters, cache_bytes(model, config), ""
     except UNBUILDABLE as error:
         return parameters, None, f"no step on the meta device: {type(error).__name__}"
 
 
-def _built(model_class: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any of transformers' classes
+def _read(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value as transformers reads it from a file: it writes an infinity as an object."""
+    if isinstance(value, Mapping) and value.keys() == {"__float__"}:
+        return float(value["__float__"])
+    return [_read(each) for each in value] if isinstance(value, list) else value
+
+
+def built(model_class: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any of transformers' classes
     """Return a model on the meta device; experts by the implementation that takes a step there, where the class lets one choose."""
     import torch  # noqa: PLC0415
 
@@ -178,8 +185,8 @@ def _built(model_class: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 
             return model_class(model_class.config_class.from_dict(dict(fields))).eval()
 
 
-def _cache_of(model: Any, config: Mapping[str, Any]) -> int | None:  # noqa: ANN401 - any of transformers' classes
-    """Return the bytes that the cache has after eight tokens; None for what keeps none, or reads pictures first."""
+def cache_bytes(model: Any, config: Mapping[str, Any], tokens: int = TOKENS) -> int | None:  # noqa: ANN401 - any of transformers' classes
+    """Return the bytes that the cache has after so many tokens; None for what keeps none, or reads pictures first."""
     import torch  # noqa: PLC0415
 
     # A packed checkpoint computes in 16 bit where its config says nothing, a plain one in 32.
@@ -187,11 +194,16 @@ def _cache_of(model: Any, config: Mapping[str, Any]) -> int | None:  # noqa: ANN
     named = [part[key] for part in (text, config) for key in ("dtype", "torch_dtype") if part.get(key)]
     silent = "bfloat16" if any(name in config for name in _QUANTISED) else "float32"
     model.to(getattr(torch, str(named[0] if named else silent)))
-    ids = torch.zeros((1, _TOKENS), dtype=torch.long, device="meta")
+    ids = torch.zeros((1, tokens), dtype=torch.long, device="meta")
     more = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
     with torch.inference_mode():
-        kept = getattr(model(input_ids=ids, use_cache=True, **more), "past_key_values", None)
-    return None if kept is None else sum(_bytes_of(one) for one in _tensors(kept))
+        answer = model(input_ids=ids, use_cache=True, **more)
+    kept = getattr(answer, "past_key_values", None) or getattr(answer, "cache_params", None)
+    if kept is None:
+        return None
+    # A view keeps its whole storage: a layer with a window shows the last tokens of the whole prompt's.
+    storages = {storage._cdata: storage.nbytes() for storage in map(_storage_of, _tensors(kept))}  # noqa: SLF001 - its identity
+    return sum(storages.values())
 
 
 def _tensors(kept: Any) -> Iterator[Any]:  # noqa: ANN401 - a cache of any kind
@@ -205,7 +217,8 @@ def _tensors(kept: Any) -> Iterator[Any]:  # noqa: ANN401 - a cache of any kind
             continue
         seen.add(id(one))
         if isinstance(one, torch.Tensor):
-            yield one
+            if one.numel() > 1:
+                yield one
         elif isinstance(one, Mapping):
             waiting.extend(one.values())
         elif isinstance(one, list | tuple):
@@ -214,8 +227,8 @@ def _tensors(kept: Any) -> Iterator[Any]:  # noqa: ANN401 - a cache of any kind
             waiting.extend(value for name, value in vars(one).items() if name != "config")
 
 
-def _bytes_of(tensor: Any) -> int:  # noqa: ANN401 - torch is imported late
-    return int(tensor.numel() * tensor.element_size()) if tensor.numel() > 1 else 0
+def _storage_of(tensor: Any) -> Any:  # noqa: ANN401 - torch is imported late
+    return tensor.untyped_storage()
 
 
 def main() -> int:

@@ -36,6 +36,8 @@ struct Machine {
     cpu: u64,
     host: u64,
     gpus: Vec<u64>,
+    /// The bit of its GPUs' model.
+    model: u64,
 }
 
 /// What a pod asks for; host memory is no part of the expected pods.
@@ -45,17 +47,32 @@ struct Pod {
     milli: u64,
     number: u64,
     host: u64,
+    /// One bit for each GPU model that it may have.
+    models: u64,
 }
 
-impl From<&Item> for Pod {
-    fn from(item: &Item) -> Self {
+impl Pod {
+    fn of(item: &Item, known: &[String]) -> Self {
+        let bit = |(at, name): (usize, &String)| u64::from(item.models.contains(name)) << at;
         Self {
             cpu: item.cpu_milli,
             milli: u64::from(item.compute_milli),
             number: u64::from(item.ranks),
             host: item.host_bytes,
+            models: if item.models.is_empty() { u64::MAX } else { known.iter().enumerate().map(bit).sum() },
         }
     }
+}
+
+/// The names of all GPU models, in the order of the nodes; a model's bit is its place here.
+fn models(nodes: &[NodeSpec]) -> Vec<String> {
+    let mut known: Vec<String> = Vec::new();
+    for gpu in nodes.iter().flat_map(|node| &node.gpus) {
+        if !known.contains(&gpu.model) {
+            known.push(gpu.model.clone());
+        }
+    }
+    known
 }
 
 impl Machine {
@@ -68,6 +85,9 @@ impl Machine {
     }
 
     fn fits_gpus(&self, pod: &Pod) -> bool {
+        if pod.number > 0 && self.model & pod.models == 0 {
+            return false;
+        }
         self.gpus.iter().filter(|left| **left >= pod.milli).count() as u64 >= pod.number
     }
 
@@ -98,10 +118,10 @@ impl Machine {
 }
 
 /// The most frequent pods that make up 95 % of all.
-fn expected(pods: &[Item]) -> Vec<(Pod, f64)> {
+fn expected(pods: &[Item], known: &[String]) -> Vec<(Pod, f64)> {
     let mut counts: HashMap<Pod, u64> = HashMap::new();
     for pod in pods {
-        *counts.entry(Pod { host: 0, ..Pod::from(pod) }).or_default() += 1;
+        *counts.entry(Pod { host: 0, ..Pod::of(pod, known) }).or_default() += 1;
     }
     let mut sorted: Vec<_> = counts.into_iter().collect();
     sorted.sort_by_key(|(pod, count)| std::cmp::Reverse((*count, *pod)));
@@ -119,6 +139,7 @@ fn expected(pods: &[Item]) -> Vec<(Pod, f64)> {
 /// Nodes that one of the rules fills.
 pub struct Baseline {
     rule: Rule,
+    models: Vec<String>,
     machines: Vec<Machine>,
     expected: Vec<(Pod, f64)>,
     versions: Vec<u32>,
@@ -138,23 +159,24 @@ impl Baseline {
     /// Empty nodes.
     #[must_use]
     pub fn new(rule: Rule, nodes: &[NodeSpec], pods: &[Item]) -> Self {
+        let models = models(nodes);
+        let bit = |node: &NodeSpec| {
+            let named = |name: &String| node.gpus.first().is_some_and(|gpu| gpu.model == *name);
+            models.iter().position(named).map_or(0, |at| 1 << at)
+        };
         let machine = |node: &NodeSpec| Machine {
             cpu: node.cpu_milli,
             host: node.host_bytes,
             gpus: vec![WHOLE; node.gpus.len()],
+            model: bit(node),
         };
-        Self {
-            rule,
-            machines: nodes.iter().map(machine).collect(),
-            expected: expected(pods),
-            versions: vec![1; nodes.len()],
-            scores: HashMap::new(),
-        }
+        let (machines, expected) = (nodes.iter().map(machine).collect(), expected(pods, &models));
+        Self { rule, models, machines, expected, versions: vec![1; nodes.len()], scores: HashMap::new() }
     }
 
     /// Place a pod; whether it fitted somewhere.
     pub fn place(&mut self, item: &Item) -> bool {
-        let pod = Pod::from(item);
+        let pod = Pod::of(item, &self.models);
         let unknown = || vec![Score::default(); self.machines.len()];
         let mut row = self.scores.remove(&pod).unwrap_or_else(unknown);
         let mut best: Option<(f64, usize, Option<usize>)> = None;
@@ -233,6 +255,20 @@ mod tests {
     fn node(id: &str, gpus: usize) -> NodeSpec {
         let gpu = GpuSpec { model: "A".to_owned(), memory_bytes: 0, compute_milli: 1_000 };
         NodeSpec { id: id.to_owned(), cpu_milli: 16_000, host_bytes: 100, gpus: vec![gpu; gpus] }
+    }
+
+    #[test]
+    fn a_bound_pod_has_its_model_or_no_place() {
+        let other = GpuSpec { model: "B".to_owned(), memory_bytes: 0, compute_milli: 1_000 };
+        let nodes = [node("a", 1), NodeSpec { gpus: vec![other], ..node("b", 0) }];
+        let bound = |names: &[&str]| Item { models: names.iter().map(|name| (*name).to_owned()).collect(), ..pod(600) };
+        for rule in [Rule::BestFit, Rule::DotProduct, Rule::FgdPublished, Rule::FgdReal] {
+            let mut baseline = Baseline::new(rule, &nodes, &[bound(&["B"])]);
+            assert!(baseline.place(&bound(&["B"])) && !baseline.place(&bound(&["B"])), "one card of it");
+            assert!(
+                !baseline.place(&bound(&["C"])) && baseline.place(&bound(&["B", "A"])) && !baseline.place(&pod(600))
+            );
+        }
     }
 
     fn pod(compute_milli: u32) -> Item {

@@ -27,7 +27,7 @@ pub enum SimulationError {
     Eviction(#[from] eviction::EvictionError),
     /// Wrong arguments.
     #[error(
-        "usage: simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]] | cache TRACE_DIR|- [SEEDS] | churn TRACE_DIR [SEEDS [MOVES]] | vectors COUNT [INSTANCES [ROUNDS]]"
+        "usage: simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT [CARD_TYPES]]] | cache TRACE_DIR|- [SEEDS] | churn TRACE_DIR [SEEDS [MOVES]] | vectors COUNT [INSTANCES [ROUNDS]]"
     )]
     Usage,
 }

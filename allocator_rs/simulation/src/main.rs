@@ -1,6 +1,6 @@
 //! Runs traces through the allocator and through what it is compared with, and prints JSON.
 //!
-//! `simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT]]`
+//! `simulation arrivals TRACE_DIR [SEEDS [LOAD_PERCENT [CARD_TYPES]]]`
 //! `simulation cache TRACE_DIR|- [SEEDS]`
 //! `simulation churn TRACE_DIR [SEEDS [MOVES]]`
 //! `simulation vectors COUNT [INSTANCES [ROUNDS]]`
@@ -31,7 +31,12 @@ fn run(arguments: &[String]) -> Result<serde_json::Value, SimulationError> {
     match command.as_str() {
         "arrivals" => {
             let seeds = FIRST_SEED..FIRST_SEED.saturating_add(number(0, 10)?);
-            arrivals::compare(&trace::read(Path::new(directory))?, number(1, 130)?, seeds)
+            let mut trace = trace::read(Path::new(directory))?;
+            let kinds = usize::try_from(number(2, 0)?).map_err(|_| SimulationError::Usage)?;
+            if kinds > 0 {
+                trace::bind(&mut trace, kinds, FIRST_SEED);
+            }
+            arrivals::compare(&trace, number(1, 130)?, seeds)
         }
         "cache" => {
             let trace = (directory != "-").then(|| trace::read(Path::new(directory))).transpose()?;

@@ -111,9 +111,34 @@ pub fn draw(trace: &Trace, load_percent: u64, seed: u64) -> (Vec<NodeSpec>, Vec<
     (nodes, arrivals)
 }
 
+/// Bind every third pod with GPUs to one card type of the `kinds` most frequent ones, drawn by how many cards of each the nodes have.
+pub fn bind(trace: &mut Trace, kinds: usize, seed: u64) {
+    let mut cards: Vec<(String, usize)> = Vec::new();
+    for gpu in trace.nodes.iter().flat_map(|node| &node.gpus) {
+        match cards.iter_mut().find(|(name, _)| *name == gpu.model) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => cards.push((gpu.model.clone(), 1)),
+        }
+    }
+    cards.sort_by(|(first, few), (second, many)| many.cmp(few).then_with(|| first.cmp(second)));
+    cards.truncate(kinds);
+    let all: usize = cards.iter().map(|(_, count)| count).sum();
+    let mut random = Random::new(seed);
+    for pod in trace.pods.iter_mut().filter(|pod| pod.ranks > 0).skip(2).step_by(3) {
+        let mut drawn = random.below(all);
+        for (name, count) in &cards {
+            if drawn < *count {
+                pod.models = vec![name.clone()];
+                break;
+            }
+            drawn = drawn.saturating_sub(*count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{capacity_milli, demand_milli, draw, read};
+    use super::{bind, capacity_milli, demand_milli, draw, read};
 
     fn written() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -134,6 +159,22 @@ mod tests {
         assert_eq!(trace.pods[1].models, ["A", "B"]);
         std::fs::write(directory.path().join(super::PODS), "name\np0,1\n").unwrap();
         assert!(read(directory.path()).is_err());
+    }
+
+    #[test]
+    fn every_third_pod_is_bound_by_the_shares_of_the_cards() {
+        let directory = written();
+        let mut trace = read(directory.path()).unwrap();
+        let (one, node) = (trace.pods[0].clone(), trace.nodes[0].clone());
+        trace.pods = vec![one; 3_000];
+        let other = placement::GpuSpec { model: "B".to_owned(), ..node.gpus[0].clone() };
+        trace.nodes = vec![node.clone(), placement::NodeSpec { gpus: vec![other], ..node }];
+        bind(&mut trace, 2, 7);
+        let count = |name: &str| trace.pods.iter().filter(|pod| pod.models == [name]).count();
+        assert_eq!(count("A") + count("B"), 1_000);
+        assert!((150..250).contains(&count("B")), "one card of five: {}", count("B"));
+        bind(&mut trace, 1, 7);
+        assert_eq!(trace.pods.iter().filter(|pod| pod.models == ["A"]).count(), 1_000);
     }
 
     #[test]
