@@ -25,6 +25,7 @@ from tests.e2e import e2e_system as e
 from tests.fuzz import targets
 from tests.fuzz.mutator import Mutator
 from tests.hostile.attack import serving_record
+from tests.hostile.own_memory import own_bytes
 from tests.hostile.raw_streams import DELTA, LRS, OPTIONS, SOTW, connection
 
 pytestmark = [pytest.mark.soak, pytest.mark.system, pytest.mark.timeout(3600)]
@@ -81,14 +82,14 @@ def go_on(pid: int, name: str, each: Callable[[Seen], None]) -> None:
         each(seen)
         if time.monotonic() - looked_s > SECONDS / LOOKS:
             looked_s = time.monotonic()
-            fifths[int(FIFTHS * passed_s / SECONDS)].append((process.memory_info().rss, process.num_fds()))
+            fifths[int(FIFTHS * passed_s / SECONDS)].append((own_bytes(pid), process.num_fds()))
     time.sleep(2.0)
     assert fifths[1], f"too slow, or ended after {passed_s:.0f} s: {seen.faults}"
     warm = _least(fifths[1])
-    rss, descriptors = _least([*fifths[FIFTHS - 1], (process.memory_info().rss, process.num_fds())])
+    rss, descriptors = _least([*fifths[FIFTHS - 1], (own_bytes(pid), process.num_fds())])
     print(  # noqa: T201 - the soak's result
         f"{name:14} {seen.codes.total():8} inputs in {SECONDS:.0f} s: {dict(seen.codes)}, slowest {seen.slowest_s:.2f} s, "
-        f"RSS {warm[0] / 2**20:.1f} -> {rss / 2**20:.1f} MiB ({rss / warm[0] - 1:+.1%}), descriptors {warm[1]} -> {descriptors}",
+        f"own memory {warm[0] / 2**20:.1f} -> {rss / 2**20:.1f} MiB ({rss / warm[0] - 1:+.1%}), descriptors {warm[1]} -> {descriptors}",
         flush=True,
     )
     assert not seen.faults, "\n".join(seen.faults)
