@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from echoplane import Client
-from echoplaned.testing.daemon import DaemonProcess, free_port
 from tests.e2e import e2e_system as e
+from tests.e2e.e2e_gateway import gateway_system
 from tests.gateway.gateway_stage import ask
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -66,25 +63,13 @@ def one_conversation(listening: str) -> Iterator[Heard]:
 
 def test_an_update_under_one_conversation_succeeds() -> None:
     """The new version has five percent, and hears nothing of it: it is neither missed there nor blamed, and ends with all of it."""
-    listening = f"127.0.0.1:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="ep-") as folder:
-        root = Path(folder).resolve()
-        made = e.Checkpoints(root / "models")
-        made.root.mkdir()
-        gateway = ("--gateway-listen", listening, "--gateway-concurrency", "1")
-        daemon = DaemonProcess(root / "state", (made.root,), ("--standby-workers", "0", *gateway))
-        try:
-            daemon.start(300.0)
-            with Client(daemon.address) as client:
-                system = e.System(daemon, client, made)
-                system.load(MODEL)
-                with one_conversation(listening) as heard:
-                    policy = e.fast_policy(stages_percent=[5, 100], stage_min_s=10.0, stage_max_s=60.0, soak_s=3.0)
-                    system.finish(system.update(MODEL, "v2", "encoder", policy), 240.0)
-                rollout = system.rollout(MODEL)
-            assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
-            assert not heard.failed
-            assert heard.went_forward_only()
-            assert all(told[0][1] == "v1" and told[-1][1] == "v2" for told in heard.answers)
-        finally:
-            daemon.clean()
+    with gateway_system() as (system, listening):
+        system.load(MODEL)
+        with one_conversation(listening) as heard:
+            policy = e.fast_policy(stages_percent=[5, 100], stage_min_s=10.0, stage_max_s=60.0, soak_s=3.0)
+            system.finish(system.update(MODEL, "v2", "encoder", policy), 240.0)
+        rollout = system.rollout(MODEL)
+        assert rollout.outcome == e.Outcome.ROLLOUT_OUTCOME_SUCCEEDED
+        assert not heard.failed
+        assert heard.went_forward_only()
+        assert all(told[0][1] == "v1" and told[-1][1] == "v2" for told in heard.answers)

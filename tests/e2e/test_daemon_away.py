@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from echoplane import Client
 from echoplane.v1 import types_pb2
-from echoplaned.testing.daemon import DaemonProcess, free_port
 from tests.e2e import e2e_system as e
+from tests.e2e.e2e_gateway import gateway_system
 from tests.gateway.gateway_stage import ask
 
 pytestmark = [pytest.mark.system, pytest.mark.soak, pytest.mark.timeout(1800)]
@@ -54,33 +51,22 @@ def calls_all_the_time(listening: str) -> Iterator[Counter[tuple[int, str]]]:
 
 def test_callers_notice_nothing() -> None:
     """No request fails while it is away nor when it comes back; it finds the same Envoy and the same engine, and leads both on."""
-    listening = f"127.0.0.1:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="ep-") as folder:
-        root = Path(folder).resolve()
-        made = e.Checkpoints(root / "models")
-        made.root.mkdir()
-        gateway = ("--gateway-listen", listening, "--gateway-concurrency", "1")
-        daemon = DaemonProcess(root / "state", (made.root,), ("--standby-workers", "0", *gateway))
-        try:
+    with gateway_system() as (system, listening):
+        daemon, client = system.daemon, system.client
+        system.load(MODEL)
+        (envoy,), before = daemon.gateways(), client.get_version(f"models/{MODEL}/versions/v1").instances
+        with calls_all_the_time(listening) as heard:
+            e.pause(1.0)
+            daemon.kill()
+            e.pause(AWAY_S)
             daemon.start(300.0)
-            with Client(daemon.address) as client:
-                system = e.System(daemon, client, made)
-                system.load(MODEL)
-                (envoy,), before = daemon.gateways(), client.get_version(f"models/{MODEL}/versions/v1").instances
-                with calls_all_the_time(listening) as heard:
-                    e.pause(1.0)
-                    daemon.kill()
-                    e.pause(AWAY_S)
-                    daemon.start(300.0)
-                    assert e.eventually(
-                        lambda: client.get_health(MODEL).state == types_pb2.HEALTH_STATE_SERVING, 60.0, "health"
-                    )
-                    system.load("other")  # a route that is new
-                    assert embed(listening, "other") == (200, "v1")
-                assert daemon.gateways() == [envoy]
-                after = client.get_version(f"models/{MODEL}/versions/v1").instances
-                assert [each.pid for each in after] == [each.pid for each in before]
-                assert set(heard) == {(200, "v1")}, heard
-                assert heard.total() > AWAY_S
-        finally:
-            daemon.clean()
+            assert e.eventually(
+                lambda: client.get_health(MODEL).state == types_pb2.HEALTH_STATE_SERVING, 60.0, "health"
+            )
+            system.load("other")  # a route that is new
+            assert embed(listening, "other") == (200, "v1")
+        assert daemon.gateways() == [envoy]
+        after = client.get_version(f"models/{MODEL}/versions/v1").instances
+        assert [each.pid for each in after] == [each.pid for each in before]
+        assert set(heard) == {(200, "v1")}, heard
+        assert heard.total() > AWAY_S
