@@ -34,6 +34,7 @@ LEVELS: Mapping[str, int] = {
     **dict.fromkeys(("ports", "settings", "engine_kinds", "worker_contract"), 1),
     "core": 0,
     "addresses": 0,
+    "request_reader": 0,
     "dtesn": 0,
 }
 

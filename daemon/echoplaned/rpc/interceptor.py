@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 
 from echoplane.googleapis import error_details_pb2, status_pb2
 from echoplaned.core.errors import DaemonError, FieldInvalidError
+from echoplaned.request_reader import RequestReader
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing
@@ -150,9 +151,9 @@ def _both_ways(method: str, handler: Handler) -> Handler:
     Bytes that are no request end the stream with INVALID_ARGUMENT.
     """
 
-    async def call(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[Message]:
+    async def call(_messages: object, context: Context) -> AsyncIterator[Message]:
         async def requests() -> AsyncIterator[Message]:
-            async for raw in messages:
+            async for raw in RequestReader(context):
                 try:
                     request = parse(raw, handler.request_deserializer, method)
                 except FieldInvalidError as error:

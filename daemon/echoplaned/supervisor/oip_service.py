@@ -22,6 +22,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.ids import InstanceKey
+from echoplaned.request_reader import RequestReader
 from echoplaned.supervisor.latencies import Latencies
 from echoplaned.supervisor.translating import NO_TOKEN, Generated, Prompt, TextScore, Translator
 from echoplaned.worker_contract.control_key import opens
@@ -148,14 +149,14 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
             return response
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
+        self, _requests: object, context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
         """Answer a stream of requests one after the other.
 
         A generation is sent token by token. An error is sent in the stream, which goes on.
         """
         is_daemon = opens(self._control_key, context.invocation_metadata())
-        async for request in request_iterator:
+        async for request in RequestReader(context):
             with self._counters.begin() as call:
                 began_s = self._latencies.now_s()
                 try:

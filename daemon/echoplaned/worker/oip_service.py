@@ -16,6 +16,7 @@ import numpy as np
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Task
+from echoplaned.request_reader import RequestReader
 from echoplaned.worker.answering import Piece
 from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving, Worker
@@ -116,13 +117,13 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
             return response
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[oip.ModelInferRequest | Unread], context: Context
+        self, _requests: object, context: Context
     ) -> AsyncIterator[oip.ModelStreamInferResponse]:
         """Answer a stream of requests one after the other.
 
         A generation is sent token by token. An error is sent in the stream, which goes on.
         """
-        async for request in request_iterator:
+        async for request in RequestReader(context):
             with self._worker.counters.begin() as call:
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.

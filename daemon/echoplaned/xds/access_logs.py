@@ -19,6 +19,7 @@ from echoplaned.core.numbers import MAX_COUNT, clamp_count, clamp_real
 from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER
 from echoplaned.ports.request_counts import NOTHING, RequestCounts
 from echoplaned.ports.usage import UsageKey, UsageTotals
+from echoplaned.request_reader import Context, RequestReader
 from echoplaned.xds.conversations import CONVERSATION, CONVERSATION_HEADER, USER, ConversationLedger
 from echoplaned.xds.names import parse_cluster
 from echoplaned.xds.requests import BadRequestError, parse
@@ -62,9 +63,8 @@ class AccessLogService:
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    async def _stream(self, requests: Any, context: Any) -> als_pb2.StreamAccessLogsResponse:  # noqa: ANN401 - has no public type
-        del context  # nobody but the gateway's Envoy reaches this
-        async for raw in requests:
+    async def _stream(self, _requests: object, context: Context) -> als_pb2.StreamAccessLogsResponse:
+        async for raw in RequestReader(context):  # nobody but the gateway's Envoy reaches this
             try:
                 message = parse(raw, als_pb2.StreamAccessLogsMessage.FromString)
             except BadRequestError as problem:

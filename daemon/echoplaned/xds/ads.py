@@ -18,6 +18,7 @@ import structlog
 from envoy.service.discovery.v3 import ads_pb2, discovery_pb2
 
 from echoplaned.core.budgets import BudgetExceededError, BudgetShare
+from echoplaned.request_reader import EOF, RequestReader
 from echoplaned.runtime.faults import contain
 from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.publisher import Connection, Publisher
@@ -28,7 +29,6 @@ from echoplaned.xds.stream_sotw import SotwRequest
 
 SERVICE = ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name
 log = structlog.get_logger(__name__)
-_EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
 Request = SotwRequest | DeltaRequest
 Context = grpc.aio.ServicerContext[object, bytes]
@@ -150,8 +150,9 @@ class AdsService:
 
     async def _serve(self, context: Context, protocol: _Protocol, names: BudgetShare) -> None:
         await self._publisher.wait_until_open()
-        first = await self._first_request(context)
-        if first is _EOF:
+        requests = RequestReader(context)
+        first = await self._first_request(requests, context)
+        if first is EOF:
             return
         try:
             message = parse(cast(bytes, first), protocol.from_bytes)
@@ -160,7 +161,7 @@ class AdsService:
             await _end(context, _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem)))
         due = asyncio.Event()
         connection = self._publisher.attach(node, due.set, delta=protocol.delta)
-        reader = asyncio.ensure_future(_read(context, protocol, _Subscriber(connection, names), message))
+        reader = asyncio.ensure_future(_read(requests, protocol, _Subscriber(connection, names), message))
         reader.add_done_callback(lambda _: due.set())
         self._waiting.add(due)
         try:
@@ -179,13 +180,13 @@ class AdsService:
         if complaint := reader.result():
             await _end(context, complaint)
 
-    async def _first_request(self, context: Context) -> object:
+    async def _first_request(self, requests: RequestReader, context: Context) -> object:
         try:
             async with asyncio.timeout(self._options.first_request_timeout_s):
-                return await context.read()
+                return await requests.read()
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
-        return _EOF
+        return EOF
 
 
 _SOTW = _Protocol(delta=False, from_bytes=discovery_pb2.DiscoveryRequest.FromString, read=read_sotw)
@@ -211,7 +212,9 @@ class _Subscriber:
         self.names.resize(self.connection.name_count)
 
 
-async def _read(context: Context, protocol: _Protocol, subscriber: _Subscriber, first: object) -> _Complaint | None:
+async def _read(
+    requests: RequestReader, protocol: _Protocol, subscriber: _Subscriber, first: object
+) -> _Complaint | None:
     """Take requests in until the client has no more.
 
     Returns what was wrong with the last one, or None.
@@ -222,8 +225,8 @@ async def _read(context: Context, protocol: _Protocol, subscriber: _Subscriber, 
             request = protocol.read(message)
             if request is not None:
                 subscriber.receive(request)
-            raw = await context.read()
-            if raw is _EOF:
+            raw = await requests.read()
+            if raw is EOF:
                 return None
             message = parse(cast(bytes, raw), protocol.from_bytes)
         except BadRequestError as problem:

@@ -27,6 +27,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import clamp_count, clamp_real
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Reporter
+from echoplaned.request_reader import EOF, RequestReader
 from echoplaned.xds.budgets import XdsBudgets
 from echoplaned.xds.names import parse_cluster
 from echoplaned.xds.observer import LoadReport, XdsObserver
@@ -50,8 +51,6 @@ MAX_CLUSTERS: Final = 10_000
 """Clusters in one report, and localities in all of them: an Envoy in front of a thousand models has a few thousand."""
 
 log = structlog.get_logger(__name__)
-
-_EOF: object = cast(Any, grpc.aio).EOF  # the stubs lack it
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -134,8 +133,9 @@ class LoadReportService:
             streams.release(peer)
 
     async def _serve(self, context: Context, stream: int) -> None:
-        raw = await context.read()
-        if raw is _EOF:
+        requests = RequestReader(context)
+        raw = await requests.read()
+        if raw is EOF:
             return
         first = parse_report(cast(bytes, raw))
         peer = context.peer()
@@ -145,9 +145,9 @@ class LoadReportService:
         reported_s = self._clock()
         self._report(first, reporter, 0.0)
         try:
-            while (raw := await context.read()) is not _EOF:
+            async for raw in requests:
                 now_s = self._clock()
-                self._report(parse_report(cast(bytes, raw)), reporter, now_s - reported_s)
+                self._report(parse_report(raw), reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
