@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from echoplaned.planning import find_devices
 from echoplaned.runtime.clock import boot_moments
 from echoplaned.runtime.core_faults import CoreFaultError
 from echoplaned.runtime.faults import AdapterFaults
+from echoplaned.runtime.heap import settle_heap
 from echoplaned.runtime.ids import new_id
 from echoplaned.security.pki_names import PkiError
 from echoplaned.serving import Beside, ListenError, run
@@ -120,6 +122,7 @@ async def _stop_engines(settings: Settings) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 it failed, 2 settings are wrong."""
+    settle_heap(os.environ)
     command, options = parse(arguments)
     if command == PKI:
         return _pki(options)

@@ -101,3 +101,47 @@ def test_a_heap_that_grows_is_left_alone() -> None:
         heap.grow(30 * MIB)
         trimmer.look()
     assert heap.trims == 0
+
+
+_THREADS_SCRIPT = """
+import os, sys, threading
+from pathlib import Path
+from echoplaned.runtime.heap import settle_heap
+
+settle_heap(dict(part.split("=", 1) for part in sys.argv[1:]))
+ready = threading.Barrier(5)
+hold = threading.Event()
+
+def work():
+    blocks = [bytearray(1000) for _ in range(100)]
+    ready.wait()
+    hold.wait()
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+ready.wait()
+# glibc reserves 64 MiB for a heap that is not the first, of which it makes a part accessible.
+print(sum(1 for line in Path("/proc/self/maps").read_text().splitlines() if is_heap(line)))
+hold.set()
+"""
+
+_IS_HEAP = """
+def is_heap(line):
+    begin, end = (int(part, 16) for part in line.split()[0].split("-"))
+    return line.split()[1] == "---p" and line.split()[4] == "0" and 32 << 20 < end - begin < 64 << 20
+"""
+
+
+def _heaps_beside_the_first(*environment: str) -> int:
+    """Return how many heaps four threads make beside the main one."""
+    command = [sys.executable, "-c", _IS_HEAP + _THREADS_SCRIPT, *environment]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return int(done.stdout)
+
+
+def test_all_threads_share_one_heap() -> None:
+    """Threads make no heaps of their own, unless the environment says how many there may be."""
+    assert _heaps_beside_the_first() == 0
+    assert _heaps_beside_the_first("MALLOC_ARENA_MAX=8") > 0
+    assert _heaps_beside_the_first("GLIBC_TUNABLES=glibc.malloc.arena_max=8") > 0
