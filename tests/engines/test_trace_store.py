@@ -62,6 +62,19 @@ def test_what_workers_dropped_is_counted() -> None:
     assert store.counts() == {V1: TraceCounts(received=1, dropped=7)}
 
 
+def test_traces_go_with_the_last_worker() -> None:
+    """A version that nobody serves any more keeps its counts and no trace; another worker's life keeps them."""
+    store = TraceStore()
+    store.take(V1, "w1", traces(V1, 3), 1)
+    store.take(V1, "w2", traces(V1, 2), 0)
+    store.on_ended(V1, "w1")
+    assert len(store.traces(V1)) == 5
+    store.take(V1, "w2", traces(V1, 2), 0)
+    store.on_ended(V1, "w2")
+    assert store.traces(V1) == ()
+    assert store.counts() == {V1: TraceCounts(received=7, dropped=1)}
+
+
 def test_versions_are_bounded() -> None:
     """The one that was silent longest is forgotten first."""
     store = TraceStore()

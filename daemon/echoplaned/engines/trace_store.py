@@ -72,10 +72,16 @@ class TraceStore:
             self._by_version.popitem(last=False)
 
     def on_ended(self, version: VersionKey, process: str) -> None:
-        """Keep what a worker dropped in the version's total after the worker has gone."""
+        """Keep what a worker dropped in the version's total after the worker has gone.
+
+        The traces go with the last worker: of a version that was stopped or deleted nobody asks any more, and 8 MiB each would stay.
+        """
         of_version = self._by_version.get(version)
-        if of_version is not None:
-            of_version.dropped += of_version.dropped_by.pop(process, 0)
+        if of_version is None:
+            return
+        of_version.dropped += of_version.dropped_by.pop(process, 0)
+        if not of_version.dropped_by:
+            of_version.take()
 
     def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
         """Return what came since the last call, in the order of arrival, and forget it."""
