@@ -100,14 +100,36 @@ class Walk:
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[None]:
-        """Follow every call until the block's end; threads that are started meanwhile too."""
-        threading.setprofile(self.see)
-        sys.setprofile(self.see)
+        """Follow every call until the block's end, on this thread and on all that were started in ``watching``."""
+        _followed.append(self)
         try:
             yield
         finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
+            _followed.remove(self)
+
+
+_followed: list[Walk] = []
+"""The walks that are followed at present."""
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[None]:
+    """Have every thread that is started in the block, and this one, tell of its calls.
+
+    A thread that is there already cannot be made to: a pool's threads live longer than a walk, so begin before the pools do.
+    """
+    threading.setprofile(_see)
+    sys.setprofile(_see)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def _see(frame: FrameType, event: str, argument: object) -> None:
+    for walk in _followed:
+        walk.see(frame, event, argument)
 
 
 def _parts(thing: object) -> list[object]:

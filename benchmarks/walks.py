@@ -26,7 +26,7 @@ from envoy.service.load_stats.v3 import lrs_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from benchmarks.reporting import Row, machine, write
-from benchmarks.tracing import PACKAGE, Walk
+from benchmarks.tracing import PACKAGE, Walk, watching
 from benchmarks.world import scratch
 from echoplane import AsyncClient
 from echoplane.channels import DIRECT_OPTIONS
@@ -48,6 +48,9 @@ CONTEXT: Final = 509
 SENT: Final = 1013
 REQUESTS: Final = 997
 """Requests that are reported of each version, a few less than were sent: what the workers did not see arrive is not believed."""
+
+JUDGED_S: Final = 3.0
+"""Until what was reported is in a verdict: some intervals. A verdict tells the workers' counts, so that it does not show the reported ones."""
 
 AT_ONCE: Final = 100
 LOAD_S: Final = 300.0
@@ -73,6 +76,11 @@ def walk() -> Walks:
 
 
 async def _walk(folder: Path) -> Walks:
+    with watching():
+        return await _walk_watched(folder)
+
+
+async def _walk_watched(folder: Path) -> Walks:
     async with _running(folder) as address, AsyncClient(address) as client:
         walks = {"LoadModel to READY": await _load(client)}
         walks["load report to verdict"] = await _report(client, address)
@@ -130,6 +138,7 @@ async def _report(client: AsyncClient, address: str) -> Walk:
         seen = Walk("no name marks a count", REQUESTS)
         with seen.followed():
             await stream.write(_stats())
+            await asyncio.sleep(JUDGED_S)
             await _until_verdict(client, REQUESTS)
         stream.cancel()
     return seen

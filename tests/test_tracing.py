@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from benchmarks.tracing import Walk
+from benchmarks.tracing import Walk, watching
 from benchmarks.walks import judges
 from echoplaned.core.commands.request import Request
 from echoplaned.core.commands.version import LoadVersion
@@ -21,7 +22,7 @@ SHAPE = ServingShape(Dtype.FP32, NUMBER, 8, "torch")
 def test_a_number_is_followed_from_type_to_type() -> None:
     """A conversion is on the path with both of its types; what has another number is not."""
     seen = Walk("nobody", NUMBER)
-    with seen.followed():
+    with watching(), seen.followed():
         request_of(SHAPE)
         InstanceKey.parse("other/v1#0")
     request_of(SHAPE)
@@ -34,7 +35,7 @@ def test_what_holds_it_inside_is_a_form_and_no_copy() -> None:
     order = builders.order()
     order = replace(order, spec=replace(order.spec, shape=SHAPE))
     seen = Walk("nobody", NUMBER)
-    with seen.followed():
+    with watching(), seen.followed():
         builders.run(builders.empty_state(), LoadVersion(Request(0.0, "o1"), order))
     assert "core/step.py" in seen.files
     assert {"LoadVersion", "VersionOrder"} <= set(seen.forms)
@@ -44,12 +45,23 @@ def test_what_holds_it_inside_is_a_form_and_no_copy() -> None:
 def test_a_name_is_followed_on_other_threads_and_is_no_form() -> None:
     """Threads that begin within the block are followed as well; files are noted, types are not."""
     seen = Walk("walked", NUMBER)
-    with seen.followed():
+    with watching(), seen.followed():
         thread = threading.Thread(target=InstanceKey.parse, args=("walked/v1#0",))
         thread.start()
         thread.join()
     assert list(seen.files) == ["core/ids.py"]
     assert not seen.forms
+
+
+def test_a_thread_that_was_there_before_the_walk_is_followed() -> None:
+    """A pool's thread lives longer than a walk: it is enough that it was started while its calls are watched."""
+    seen = Walk("walked", NUMBER)
+    with watching(), ThreadPoolExecutor(1) as pool:
+        pool.submit(InstanceKey.parse, "walked/v1#0").result()
+        assert not seen.files
+        with seen.followed():
+            pool.submit(InstanceKey.parse, "walked/v1#0").result()
+    assert list(seen.files) == ["core/ids.py"]
 
 
 def test_judge_is_the_name_of_one_thing() -> None:
