@@ -50,7 +50,7 @@ REQUESTS: Final = 997
 """Requests that are reported of each version, a few less than were sent: what the workers did not see arrive is not believed."""
 
 JUDGED_S: Final = 3.0
-"""Until what was reported is in a verdict: some intervals. A verdict tells the workers' counts, so that it does not show the reported ones."""
+"""Until what was reported is in a verdict, some intervals; it tells the workers' counts, so that the reported ones do not show."""
 
 AT_ONCE: Final = 100
 LOAD_S: Final = 300.0
