@@ -67,10 +67,10 @@ demo: setup  ## the main job on a real model: load, serve, update in seven stage
 	@$(PYTHON) -m benchmarks.demo
 
 # mypy takes one core, and cargo the other.
-check: setup  ## for every change, within three minutes: lint, and the tests that start no daemon and no engine
+check: setup  ## for every change, within three minutes: lint, and the short tests that start no daemon and no engine
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-python test-rust lint-protos
 	@echo "== check: Python"
-	@$(PYTHON) -m pytest -m 'not system and not soak and not engines' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
+	@$(PYTHON) -m pytest -m 'not system and not long and not soak and not engines' -n 2 $(BY_FILE) --durations 3 -q $(ARGS)
 
 # After clippy, as both want the same directory.
 test-rust: lint-rust

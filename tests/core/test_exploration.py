@@ -20,6 +20,7 @@ def explored(replicas: int, capsys: pytest.CaptureFixture[str]) -> Found:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_one_instance_each(capsys: pytest.CaptureFixture[str]) -> None:
     """With one instance a version, the whole space is explored and holds no problem."""

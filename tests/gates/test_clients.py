@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
+import pytest
+
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.core.spec import RolloutPolicy
@@ -132,6 +134,7 @@ def test_a_client_with_failures_only_fails_it() -> None:
     assert said(later, now_s + 1.0).verdict is GateVerdict.FAIL
 
 
+@pytest.mark.long
 def test_equal_versions_are_not_failed_by_any_client() -> None:
     """100 seeded stages of 60 s with 30 healthy clients each (5 % errors at both versions): none is failed.
 

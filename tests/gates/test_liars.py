@@ -29,6 +29,7 @@ def quantile(values: list[int], part: float) -> int:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("nodes", NODES)
 @pytest.mark.parametrize("rates", [(5.0, 0.0, 0.0), (0.0, 0.0, 60.0)], ids=["errors", "silence"])
 def test_liars_roll_nothing_back(rates: tuple[float, float, float], nodes: int) -> None:

@@ -28,6 +28,7 @@ def quantile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("error", "requests", "count"),
     [(1.0, 5, 300), (0.2, 50, 300), (0.05, 350, 40)],
@@ -40,6 +41,7 @@ def test_a_bad_version_is_found_at_five_percent(error: float, requests: int, cou
     assert quantile([outcome.new_requests for outcome in ended], 0.95) <= requests
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate_per_s", "count"), [(0.1, 60), (100.0, 12)])
 def test_an_equal_version_is_promoted(rate_per_s: float, count: int) -> None:
     """A new version that is no worse is never rolled back, with thin and with much traffic."""
@@ -80,6 +82,7 @@ def test_a_new_version_that_alone_fails_probes_is_rolled_back_without_traffic() 
         assert (outcome.ending, outcome.stage) == (SimulationEnding.FAILED, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rate_per_s", [20.0, 50.0])
 def test_the_demo_policy_decides_in_its_time(rate_per_s: float) -> None:
     """At the demo's rates a good version passes all stages and one that refuses a tenth of its requests ends in the first."""

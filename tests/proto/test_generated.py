@@ -78,6 +78,7 @@ def service_methods() -> Iterator[tuple[str, Any]]:
                 yield service.name, method
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_generated_code_is_up_to_date() -> None:
     """Generating again gives, byte for byte, what is checked in."""
