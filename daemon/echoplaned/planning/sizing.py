@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -168,5 +169,10 @@ def _declared(shape: ServingShape, size: int) -> SizedModel:
 
 
 def _component(part: _allocator.Component) -> Component:
-    """Give a native component the core's type."""
-    return Component(part.name, part.bytes, part.formula, tuple(part.inputs), part.source, part.upper_bytes)
+    """Give a native component the core's type.
+
+    Its texts are the same few for all models: each is kept once, whatever number of plans is kept with operations and versions.
+    """
+    inputs = tuple((sys.intern(name), value) for name, value in part.inputs)
+    formula, source = sys.intern(part.formula), sys.intern(part.source)
+    return Component(sys.intern(part.name), part.bytes, formula, inputs, source, part.upper_bytes)
