@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from echoplaned.core.ids import VersionKey
@@ -60,6 +62,15 @@ def test_what_workers_dropped_is_counted() -> None:
     store.on_ended(V1, "w1")
     store.on_ended(V2, "w9")
     assert store.counts() == {V1: TraceCounts(received=1, dropped=7)}
+
+
+def test_probes_are_counted_and_not_kept() -> None:
+    """The daemon's own requests say nothing of a version's callers, and take no room from theirs."""
+    store = TraceStore()
+    (one,) = traces(V1, 1)
+    store.take(V1, "w1", (one, *(replace(one, probe=True) for _ in range(MAX_TRACES))), 0)
+    assert store.traces(V1) == (one,)
+    assert store.counts() == {V1: TraceCounts(received=MAX_TRACES + 1, dropped=0)}
 
 
 def test_traces_go_with_the_last_worker() -> None:

@@ -35,9 +35,11 @@ class _VersionTraces:
     dropped_by: dict[str, int] = field(default_factory=dict)
 
     def put(self, trace: RequestTrace) -> None:
+        self.received += 1
+        if trace.probe:
+            return  # nobody reads our own requests, and an idle version's would fill its share
         self.waiting.append(trace)
         self.nbytes += trace.nbytes
-        self.received += 1
         while len(self.waiting) > MAX_TRACES or self.nbytes > MAX_BYTES:
             self.nbytes -= self.waiting.popleft().nbytes
             self.dropped += 1

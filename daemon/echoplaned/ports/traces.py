@@ -113,7 +113,10 @@ class TraceSource(Protocol):
     """
 
     def traces(self, version: VersionKey) -> tuple[RequestTrace, ...]:
-        """Return what came since the last call, in the order of arrival, and forget it."""
+        """Return what came since the last call, in the order of arrival, and forget it.
+
+        Probes of the daemon's own are not among it.
+        """
         ...
 
     def dropped_count(self, version: VersionKey) -> int:
@@ -129,7 +132,7 @@ class TraceCounts:
     """Traces of one version, counted since the daemon started.
 
     Attributes:
-        received: traces that came from workers.
+        received: traces that came from workers, those of probes among them.
         dropped: traces that no reader will see, dropped here or in the workers.
     """
 

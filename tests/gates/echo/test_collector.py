@@ -172,10 +172,10 @@ def read(collector: BehaviourCollector, *, acknowledged: bool) -> BehaviourObser
 
 
 def test_live_requests_come_in_the_order_of_their_end() -> None:
-    """Traces of both versions are merged by time; probes are left out, damaged ones have no sequence."""
+    """Traces of both versions are merged by time; damaged ones have no sequence."""
     telemetry = Telemetry()
     collector, _ = listening(telemetry, rollout_of())
-    telemetry.waiting[NEW] = [trace(NEW, 2.0), trace(NEW, 3.0, probe=True), trace(NEW, 4.0, flags=TraceFlag.NOT_FINITE)]
+    telemetry.waiting[NEW] = [trace(NEW, 2.0), trace(NEW, 4.0, flags=TraceFlag.NOT_FINITE)]
     telemetry.waiting[OLD] = [trace(OLD, 1.0), trace(OLD, 2.5)]
     seen = read(collector, acknowledged=True)
     assert [(r.is_new, r.sequence is not None) for r in seen.requests] == [

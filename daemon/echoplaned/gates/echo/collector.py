@@ -196,7 +196,7 @@ class BehaviourCollector:
                 self._pending.described = await asyncio.to_thread(description.describe, asked.newest)
 
     def _requests(self, traces: TraceSource) -> tuple[TracedRequest, ...]:
-        found = (trace for key in self._versions for trace in traces.traces(key) if not trace.probe)
+        found = (trace for key in self._versions for trace in traces.traces(key))
         return tuple(_request(trace, self._context.new) for trace in sorted(found, key=lambda trace: trace.ended_s))
 
     def _lost(self, traces: TraceSource) -> bool:
