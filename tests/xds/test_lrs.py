@@ -108,3 +108,22 @@ def test_a_verdict_with_any_numbers_is_shown(requests: int, share: int) -> None:
     counts = (("new_request_count", requests), ("observed_share_ppm", share), ("error_increase_upper_bound_ppm", share))
     shown = verdict_to_pb(Verdict("errors", GateVerdict.HOLD, "", 0.0, counts), 1)
     assert shown.counts.new_request_count == min(max(requests, -(2**63)), 2**63 - 1)
+
+
+def test_load_is_added_up_by_version() -> None:
+    """Localities add up; others' clusters and clusters without requests are left out; the interval is the client's."""
+    locality = load_report_pb2.UpstreamLocalityStats(
+        total_successful_requests=5, total_error_requests=2, total_issued_requests=8, total_requests_in_progress=1
+    )
+    stats = [
+        load_report_pb2.ClusterStats(cluster_name="models/m/versions/v1", upstream_locality_stats=[locality, locality]),
+        load_report_pb2.ClusterStats(cluster_name="models/m/versions/v2"),
+        load_report_pb2.ClusterStats(cluster_name="models/m", upstream_locality_stats=[locality]),
+        load_report_pb2.ClusterStats(cluster_name="control", upstream_locality_stats=[locality]),
+    ]
+    stats[0].load_report_interval.FromMilliseconds(1500)
+    counts = RequestCounts(ok=10, server_errors=4, arrivals=16, in_flight=2, origin=CountedBy.LRS)
+    expected = LoadReport(VersionKey("m", "v1"), Reporter("n", 7), counts, 1.5)
+    assert list(lrs.read_reports(stats, Reporter("n", 7), 9.0)) == [expected]
+    stats[0].ClearField("load_report_interval")
+    assert next(lrs.read_reports(stats, Reporter("n", 7), 9.0)).interval_s == 9.0
