@@ -40,6 +40,9 @@ LARGE: Final = checkpoints.EncoderShape(layers=19, width=1024, heads=16, feed_fo
 
 REPLICAS: Final = (1, 2)
 BAR: Final = 1.3
+STANDBY: Final = "--spare-workers"
+"""The flag's earlier name, which releases of before and after take."""
+
 _SETTLE_S: Final = 1.0
 _WAIT_S: Final = 900.0
 
@@ -57,7 +60,7 @@ class Load:
 def load_once(python: str, source: Path, replicas: int) -> Load:
     """Start a daemon with as many standby workers as replicas, load once, and end it."""
     with scratch() as folder:
-        process = DaemonProcess(folder / "state", (source.parent,), ("--standby-workers", str(replicas)), python=python)
+        process = DaemonProcess(folder / "state", (source.parent,), (STANDBY, str(replicas)), python=python)
         try:
             process.start(120.0)
             with Client(process.address) as client:
