@@ -8,8 +8,7 @@ as of 1.85). So a read that has begun goes on until its call is over, in a task 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import grpc.aio
 
@@ -49,10 +48,16 @@ class RequestReader:
         ended, self._pending = self._pending, None
         return ended.result()
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        """Yield the requests until there are no more."""
-        while (request := await self.read()) is not EOF:
-            yield request
+    def __aiter__(self) -> Self:
+        """Read until there are no more."""
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401 - bytes, or what the method's deserializer makes of them
+        """Return the next request; ends the loop after the last one."""
+        request = await self.read()
+        if request is EOF:
+            raise StopAsyncIteration
+        return request
 
 
 def _forget(ended: asyncio.Task[object]) -> None:
