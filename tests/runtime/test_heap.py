@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoplaned.runtime.heap import SLACK_BYTES, HeapTrimmer, HeapUse
+from echoplaned.runtime.heap import REST_BYTES, SLACK_BYTES, HeapTrimmer, HeapUse
 
 MIB = 1024 * 1024
 
@@ -79,7 +79,7 @@ class ModelHeap:
 
 @given(st.lists(st.tuples(st.sampled_from(["grow", "free", "look"]), st.integers(0, 100 * MIB)), max_size=60))
 def test_little_is_kept_however_callers_come_and_go(events: list[tuple[str, int]]) -> None:
-    """After a look less than twice the slack is kept, whatever came before it; a second look at once never trims again."""
+    """After a look less than twice the slack is kept, whatever came before it; at rest next to nothing, and no look trims again."""
     heap = ModelHeap(used=80 * MIB)
     trimmer = HeapTrimmer(heap)
     for event, size in [*events, ("look", 0)]:
@@ -90,7 +90,28 @@ def test_little_is_kept_however_callers_come_and_go(events: list[tuple[str, int]
         else:
             trimmer.look()
             assert heap.kept < 2 * SLACK_BYTES
-            assert not trimmer.look()
+    trimmer.look()
+    trimmer.look()
+    assert heap.kept < 2 * REST_BYTES
+    trims = heap.trims
+    for _ in range(10):
+        assert not trimmer.look()
+    assert heap.trims == trims
+
+
+def test_what_is_not_worth_a_trim_goes_back_at_rest() -> None:
+    """A megabyte that became free stays while callers come and go, and is handed back once when nothing changes any more."""
+    heap = ModelHeap(used=80 * MIB)
+    trimmer = HeapTrimmer(heap)
+    trimmer.look()
+    for size in (2 * MIB, 3 * MIB, 2 * MIB, 3 * MIB):
+        heap.grow(size)
+        trimmer.look()
+        heap.free(size)
+    before = heap.trims
+    assert heap.kept == 3 * MIB
+    assert [trimmer.look() for _ in range(5)].count(True) == 1
+    assert (heap.kept, heap.trims) == (0, before + 1)
 
 
 def test_a_heap_that_grows_is_left_alone() -> None:

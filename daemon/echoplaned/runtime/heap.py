@@ -26,6 +26,9 @@ from typing import Final, Protocol
 SLACK_BYTES: Final = 8 * 1024 * 1024
 """What is not worth a trim, which takes milliseconds and has pages faulted in again; up to twice as much may be kept."""
 
+REST_BYTES: Final = 512 * 1024
+"""Of a process at rest the resident memory changes by less from look to look: timers and probes go on. Then more than this goes back."""
+
 INTERVAL_S: Final = 5.0
 _STATM: Final = Path("/proc/self/statm")
 
@@ -136,7 +139,8 @@ class HeapTrimmer:
     """Decides when a heap is trimmed.
 
     Free blocks that were handed back still count as free, so neither figure alone says that a trim is worth it: it is where more became
-    free, or where more is resident, than at the last trim, or at the least since then.
+    free, or where more is resident, than at the last trim, or at the least since then. Less than that goes back once the process is at
+    rest: two looks see the same.
 
     Args:
         heap: which one.
@@ -144,7 +148,7 @@ class HeapTrimmer:
 
     def __init__(self, heap: Heap) -> None:
         self._heap = heap
-        self._least = heap.read()
+        self._least = self._last = heap.read()
 
     def look(self) -> bool:
         """Trim the heap if that is worth it; say whether it was."""
@@ -156,8 +160,10 @@ class HeapTrimmer:
     def is_due(self) -> bool:
         """Say whether a trim is worth it now."""
         now = self._heap.read()
-        grown = now.resident_bytes - self._least.resident_bytes >= SLACK_BYTES <= now.free_bytes
-        freed = now.free_bytes - self._least.free_bytes >= SLACK_BYTES
+        slack = REST_BYTES if abs(now.resident_bytes - self._last.resident_bytes) < REST_BYTES else SLACK_BYTES
+        self._last = now
+        grown = now.resident_bytes - self._least.resident_bytes >= slack <= now.free_bytes
+        freed = now.free_bytes - self._least.free_bytes >= slack
         if not grown and not freed:
             self._least = HeapUse(
                 min(now.resident_bytes, self._least.resident_bytes), min(now.free_bytes, self._least.free_bytes)
@@ -167,7 +173,7 @@ class HeapTrimmer:
     def trim(self) -> None:
         """Trim the heap."""
         self._heap.trim()
-        self._least = self._heap.read()
+        self._least = self._last = self._heap.read()
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Trim when it is worth it, checked at intervals, until cancelled.
