@@ -21,7 +21,7 @@ from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_lost_for_good, version_state
 from echoplaned.core.replacing import replace
 from echoplaned.core.spec import Tier
-from echoplaned.core.state import Model, OperationKind, VersionState
+from echoplaned.core.state import Model, OperationKind, State, VersionState
 from echoplaned.core.transaction import Transaction
 
 
@@ -104,6 +104,9 @@ def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
     model = require_model(transaction, command.model)
     version = require_version(model, command.version)
     name = version_name(command.model, command.version)
+    if deleting := _open_deletion(transaction.state, command):
+        transaction.extra_effects.append(Reply(deleting))
+        return
     if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
         raise rollout_active_error(model.rollout)
     if command.version == model.serving_version and version_state(version) is not VersionState.FAILED:
@@ -117,3 +120,10 @@ def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
     )
     transaction.put_operation(operation)
     transaction.put_version(replace(version, desired_tier=Tier.COLD, delete_when_stopped=True))
+
+
+def _open_deletion(state: State, command: DeleteVersion) -> str:
+    """Return the open operation that deletes the version already; empty: none does."""
+    asked = (OperationKind.DELETE_VERSION, command.model, command.version)
+    open_ones = (each for each in state.operations.values() if not each.done)
+    return next((each.operation_id for each in open_ones if (each.kind, each.model, each.version) == asked), "")
