@@ -20,6 +20,7 @@ from echoplaned.front_door import FrontDoor, FrontDoorParts
 from echoplaned.gates.runner import GateRunner
 from echoplaned.ports.gateway import GatewayStatus
 from echoplaned.rpc.deps import RpcDeps, RpcLimits, XdsTotals
+from echoplaned.rpc.fair_handle import FairHandle
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.server import ServerOptions
 from echoplaned.runtime.clock import SteadyClock
@@ -67,7 +68,7 @@ def rpc_deps(parts: Parts, lifecycle: Lifecycle, door: Callable[[], FrontDoor | 
     loop, host, traffic = parts.loop, parts.host, parts.routes.xds.traffic
     alarms = (loop, host.engines, parts.gates, traffic)
     return RpcDeps(
-        handle=loop,
+        handle=FairHandle(loop),
         planning=host.allocator,
         prober=host.prober,
         engines={kind.name: kind for kind in host.kinds},

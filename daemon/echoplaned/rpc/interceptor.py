@@ -23,6 +23,7 @@ from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing
 from echoplaned.rpc.lifecycle import DaemonStoppingError
+from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.status import to_trailer
 from echoplaned.rpc.validate import check, parse
 
@@ -180,6 +181,7 @@ def _read(method: str, handler: Handler, raw: bytes, context: Context) -> Messag
     """
     # A call is a task of its own with a context of its own: what is bound here ends with it.
     structlog.contextvars.clear_contextvars()
+    set_peer(context.peer())
     structlog.contextvars.bind_contextvars(method=method, request_id=_header_id(context), peer=context.peer())
     request = parse(raw, handler.request_deserializer, method)
     if own := getattr(request, "request_id", ""):

@@ -24,6 +24,7 @@ from echoplaned.core.state import Model, Operation, State, Version, VersionState
 from echoplaned.ports.handle import Handle
 from echoplaned.rpc.admission import Admission, require_operation
 from echoplaned.rpc.convert.common import DTYPE_TO_PB
+from echoplaned.rpc.following import Watchers
 from echoplaned.rpc.health_view import ready_count
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
@@ -61,12 +62,18 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
     """
 
     def __init__(
-        self, handle: Handle, admission: Admission, catalogue: RepositoryCatalogue, daemon_version: str
+        self,
+        handle: Handle,
+        admission: Admission,
+        catalogue: RepositoryCatalogue,
+        daemon_version: str,
+        watchers: Watchers,
     ) -> None:
         self._handle = handle
         self._admission = admission
         self._catalogue = catalogue
         self._version = daemon_version
+        self._watchers = watchers
 
     async def ServerLive(  # noqa: N802 - the protocol's name
         self, request: oip.ServerLiveRequest, context: Context
@@ -163,8 +170,9 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         _check_repository(request.repository_name)
         load = await self._read_load(request)
         check(load)
-        accepted = await self._admission.load(load, context.peer())
-        await self._finished(accepted.operation)
+        with self._watchers.reserve(context.peer()):
+            accepted = await self._admission.load(load, context.peer())
+            await self._finished(accepted.operation)
         # Whoever loads asks next, and a gateway that has not heard of the model yet would say that there is none.
         with contextlib.suppress(TimeoutError):
             await self._handle.wait_until(_followed(load.model_id), _ROUTES_S)
@@ -190,7 +198,9 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
             await self._catalogue.keep(model)
         stamp = Request(self._handle.now_s(), self._handle.new_id(), principal=current_principal())
         event = DeleteVersion(stamp, model_id, version_id) if version_id else DeleteModel(stamp, model_id)
-        await self._finished(require_operation(await self._handle.submit(event)))
+        # Before the command: a call that may not wait deletes nothing.
+        with self._watchers.reserve(context.peer()):
+            await self._finished(require_operation(await self._handle.submit(event)))
         return oip.RepositoryModelUnloadResponse()
 
     def model_id_of(self, name: str) -> str:

@@ -68,7 +68,7 @@ def build_services(deps: RpcDeps) -> Services:
         status=StatusService(deps, watchers, load_outcomes),
         operations=OperationsService(handle, lifecycle, watchers, deps.pid_of),
         repository=RepositoryService(
-            handle, admission, RepositoryCatalogue(deps.planning, deps.unloaded), deps.daemon_version
+            handle, admission, RepositoryCatalogue(deps.planning, deps.unloaded), deps.daemon_version, watchers
         ),
         # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
         health_watchers=Watchers(deps.limits.max_health_watchers, "health watchers"),

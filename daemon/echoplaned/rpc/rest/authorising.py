@@ -21,6 +21,7 @@ from echoplaned.core.names import model_name
 from echoplaned.core.state import State
 from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.keys import FindCaller, GatewayCaller, Role
+from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.principal import set_principal
 from echoplaned.rpc.rest.context import GatewayContext
 from echoplaned.rpc.rest.routes import Route
@@ -67,6 +68,7 @@ class Authorising:
         if caller is None:
             raise CallerNotAllowedError("the key that this came with does not work any more")
         set_principal(caller.principal)
+        set_peer(context.peer())
         structlog.contextvars.bind_contextvars(principal=caller.principal)
         if not caller.role.covers(needed):
             if caller.is_anonymous:
