@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import re
 from collections import Counter
 from typing import Any, cast
 
@@ -58,6 +59,7 @@ async def test_callers_choose_nothing_by_headers() -> None:
     """Headers that only the gateway sets are gone before anything is read: they choose no model, and no engine sees them."""
     async with gateway_stage() as stage:
         forged = {"echoplane-model": "m", "x-echoplane-conversation": "c", "x-envoy-max-retries": "9"}
+        forged["x-echoplane-connection"] = "somebody:1"
         refused = await stage.ask("POST", CHAT, b"{}", forged)
         assert (refused.status, refused.json()["error"]["code"]) == (400, "model_required")
         other = await stage.ask("POST", CHAT, {"model": "nobody"}, forged)
@@ -66,6 +68,8 @@ async def test_callers_choose_nothing_by_headers() -> None:
         assert (await stage.ask("POST", CHAT, {"model": "m", "user": "u"}, forged)).status == 200
         seen = stage.engines[0].headers
         ours = {name: value for name, value in seen.items() if name.startswith(("echoplane-", "x-echoplane-"))}
+        connection = ours.pop("x-echoplane-connection", "")
+        assert re.fullmatch(r"127\.0\.0\.1:\d+", connection), "the caller's end of its connection, not what it wrote"
         assert ours == {"echoplane-model": "m", "x-echoplane-client": "anonymous"}, (
             "what it was routed by, and who it was"
         )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from echoplaned.core.door_headers import ANONYMOUS
 from echoplaned.core.errors import KeyNotFoundError, LimitExceededError, RequestIdReusedError, StoreUnavailableError
-from echoplaned.ports.door_clients import ANONYMOUS, DoorClients
+from echoplaned.ports.door_clients import DoorClients
 from echoplaned.ports.keys import KeyRequest, Role, StoredKey
 from echoplaned.security import key_ring
 from echoplaned.security.key_ring import KeyRing, derive_key, digest_of_key

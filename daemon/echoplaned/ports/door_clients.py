@@ -5,15 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-ANONYMOUS: Final = "anonymous"
-"""Stands for every caller without a key, where the gateway asks for none; no key has this id."""
-
-CLIENT_HEADER: Final = "x-echoplane-client"
-"""Which key a request came with, by the key's id; the gateway sets it, and removes what a caller sent under this name."""
-
-CONNECTION_HEADER: Final = "x-echoplane-connection"
-"""The caller's end of the connection that a request to the daemon came on, ``IP:PORT``; the gateway sets it as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class DoorClient:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from echoplaned.core.door_headers import ANONYMOUS
 from echoplaned.core.errors import KeyNotFoundError, KeySecretUnusableError, LimitExceededError, RequestIdReusedError
 from echoplaned.core.ids import LOCAL_PRINCIPAL
 from echoplaned.core.names import gateway_key_name
-from echoplaned.ports.door_clients import ANONYMOUS, DoorClient, DoorClientPublisher, DoorClients
+from echoplaned.ports.door_clients import DoorClient, DoorClientPublisher, DoorClients
 from echoplaned.ports.keys import MAX_ACTIVE_KEYS, GatewayCaller, KeyRequest, KeyTable, Role, StoredKey
 from echoplaned.security.key_secret import KeySecretFile
 

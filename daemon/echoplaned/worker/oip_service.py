@@ -15,6 +15,7 @@ import numpy as np
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.door_headers import caller_of
 from echoplaned.core.facts import Task
 from echoplaned.request_reader import RequestReader
 from echoplaned.worker.answering import Piece
@@ -296,9 +297,10 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
         if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
     }
     is_probe = is_daemon and PROBE_MARK in metadata
-    return _Caller(
-        TraceOrigin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, context.peer()
-    )
+    headers = {key: value for key, value in reversed(tuple(metadata)) if isinstance(value, str)}
+    # Anybody may write the gateway's headers here: with the connection before them nobody takes another one's turns.
+    peer = f"{context.peer()} {caller_of(lambda name: headers.get(name, ''))}"
+    return _Caller(TraceOrigin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, peer)
 
 
 def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:

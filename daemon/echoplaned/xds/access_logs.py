@@ -14,9 +14,9 @@ import structlog
 from envoy.data.accesslog.v3 import accesslog_pb2
 from envoy.service.accesslog.v3 import als_pb2
 
+from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.numbers import MAX_COUNT, clamp_count, clamp_real
-from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER
 from echoplaned.ports.request_counts import NOTHING, RequestCounts
 from echoplaned.ports.usage import UsageKey, UsageTotals
 from echoplaned.request_reader import Context, RequestReader

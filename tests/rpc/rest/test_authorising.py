@@ -8,8 +8,8 @@ import grpc
 import pytest
 
 from echoplane.gateway.v1 import openai_pb2
+from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.core.failure import Reason
-from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.keys import GatewayCaller, Role
 from echoplaned.rpc.rest.routes import ROUTES
 from tests.rpc.rest.rest_world import API, RestWorld

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER, CONNECTION_HEADER
+from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER, CONNECTION_HEADER
 from echoplaned.rpc.rest.context import GatewayContext
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
+from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.core.failure import Reason
-from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.keys import GatewayCaller, Role
 from tests.rpc.rest.rest_world import API, RestWorld
 from tests.rpc.world import failed

@@ -9,7 +9,8 @@ from envoy.extensions.filters.http.api_key_auth.v3 import api_key_auth_pb2
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 
-from echoplaned.ports.door_clients import ANONYMOUS, NOBODY, DoorClient, DoorClients
+from echoplaned.core.door_headers import ANONYMOUS
+from echoplaned.ports.door_clients import NOBODY, DoorClient, DoorClients
 from echoplaned.xds import snapshot as snapshots
 from echoplaned.xds.door.clients import build_extensions
 from echoplaned.xds.door.names import KEYS, LIMITS, SCOPES

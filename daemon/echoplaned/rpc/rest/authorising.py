@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from echoplane.googleapis import operations_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2
 from echoplaned.core import names
+from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.core.errors import CallerNotAllowedError
 from echoplaned.core.names import model_name
 from echoplaned.core.state import State
-from echoplaned.ports.door_clients import CLIENT_HEADER
 from echoplaned.ports.keys import FindCaller, GatewayCaller, Role
 from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.principal import set_principal

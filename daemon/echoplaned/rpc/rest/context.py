@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
-from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER, CONNECTION_HEADER
+from echoplaned.core.door_headers import caller_of
 from echoplaned.rpc.interceptor import Context
-
-_MAX_PEER_CHARS: Final = 64
 
 
 class GatewayContext:
@@ -38,11 +36,7 @@ class GatewayContext:
         That is the caller's key, as ``key/ID``. Without one it is the caller's connection to the gateway, as ``gateway:IP:PORT``; where the
         gateway names none, its own.
         """
-        client = self.metadata(CLIENT_HEADER)[:_MAX_PEER_CHARS]
-        if client not in ("", ANONYMOUS):
-            return f"key/{client}"
-        connection = self.metadata(CONNECTION_HEADER)[:_MAX_PEER_CHARS]
-        return f"gateway:{connection}" if connection else self._context.peer()
+        return caller_of(self.metadata) or str(self._context.peer())
 
     async def send_initial_metadata(self, metadata: Any) -> None:  # noqa: ANN401 - gRPC's own type, which nobody fills here
         """Note that the stream begins.

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
+from echoplaned.core.door_headers import caller_of
 from echoplaned.worker.http.problems import Api, Problem, RefusedError
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -47,9 +48,10 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         client = scope.get("client")
-        self.peer: str = client[0] if client else ""
         # Of a header that comes twice the first counts.
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        # On this socket none but the gateway calls, on connections that its callers share.
+        self.peer: str = caller_of(lambda name: self.headers.get(name, "")) or (client[0] if client else "")
         self.has_begun = False
         self.has_ended = False
 

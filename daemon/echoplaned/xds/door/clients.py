@@ -27,7 +27,8 @@ from envoy.type.v3 import percent_pb2, token_bucket_pb2
 from google.protobuf import duration_pb2, wrappers_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
-from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER, DoorClient, DoorClients
+from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER
+from echoplaned.ports.door_clients import DoorClient, DoorClients
 from echoplaned.ports.keys import MAX_ACTIVE_KEYS
 from echoplaned.xds.door import matching
 from echoplaned.xds.door.filters import LIMIT_SIGN

@@ -28,7 +28,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import any_pb2, descriptor_pb2, duration_pb2, wrappers_pb2
 
 from echoplane.inference import grpc_service_pb2 as oip
-from echoplaned.ports.door_clients import CLIENT_HEADER
+from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.xds.conversations import CONVERSATION, USER
 from echoplaned.xds.door import cors, matching, renaming, statuses

@@ -19,7 +19,7 @@ from envoy.extensions.http.early_header_mutation.header_mutation.v3 import heade
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import duration_pb2, struct_pb2
 
-from echoplaned.ports.door_clients import ANONYMOUS, CLIENT_HEADER
+from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.xds.door.filters import chain
 from echoplaned.xds.door.names import CONVERSATION_HEADER, KEY_HEADER, RESERVED_PREFIXES, VERSION_HEADER

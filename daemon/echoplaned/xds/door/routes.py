@@ -20,9 +20,9 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf import any_pb2, duration_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
+from echoplaned.core.door_headers import CONNECTION_HEADER
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
-from echoplaned.ports.door_clients import CONNECTION_HEADER
 from echoplaned.ports.gateway import CONTROL_CLUSTER
 from echoplaned.ports.transcoding import DAEMON_METHODS
 from echoplaned.xds.door import answers, filters, matching
@@ -113,6 +113,13 @@ def _frame(frame: DoorFrame) -> tuple[bytes, bytes]:
     table = route_pb2.RouteConfiguration(
         name=DOOR_ROUTES,
         # It has done its work once the route is chosen. The model's header goes on: by it an engine knows an alias as its own name.
+        # By it connections take turns, at the daemon and at engines; on the gateway's own connections all callers would be one.
+        request_headers_to_add=[
+            base_pb2.HeaderValueOption(
+                header=base_pb2.HeaderValue(key=CONNECTION_HEADER, value="%DOWNSTREAM_REMOTE_ADDRESS%"),
+                append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+        ],
         request_headers_to_remove=[USER_HEADER, KEY_HEADER, LIMIT_HEADER, "authorization", "x-api-key"],
         response_headers_to_remove=["x-envoy-upstream-service-time", *ENGINES_OWN],
     )
@@ -179,16 +186,11 @@ def _to_daemon(switched: dict[str, any_pb2.Any], name: str = "rest") -> matcher_
     ``switched``: the filters that do something else on it.
     """
     action = route_components_pb2.RouteAction(cluster=CONTROL_CLUSTER, timeout=duration_pb2.Duration(seconds=0))
-    connection = base_pb2.HeaderValueOption(
-        header=base_pb2.HeaderValue(key=CONNECTION_HEADER, value="%DOWNSTREAM_REMOTE_ADDRESS%"),
-        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
     everything = route_components_pb2.Route(
         name=name,
         match=route_components_pb2.RouteMatch(prefix="/"),
         route=action,
         typed_per_filter_config=switched,
-        request_headers_to_add=[connection],
     )
     return matching.route(everything)
 

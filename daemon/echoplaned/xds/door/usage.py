@@ -9,7 +9,7 @@ from envoy.config.core.v3 import config_source_pb2, grpc_service_pb2
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from google.protobuf import duration_pb2, wrappers_pb2
 
-from echoplaned.ports.door_clients import CLIENT_HEADER
+from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.ports.gateway import CONTROL_CLUSTER
 from echoplaned.xds.access_logs import CONTENT_TYPE, GRPC_STATUS
 from echoplaned.xds.conversations import CONVERSATION_HEADER
