@@ -46,6 +46,15 @@ def test_texts_without_end_take_one_pass() -> None:
     assert time.monotonic() - began_s < 20
 
 
+def test_a_name_that_comes_twice_is_found_in_one_pass() -> None:
+    """Of a hundred thousand names the last one comes again: it is named at once."""
+    names = ",".join(f'"n{index}":1' for index in range(100_000))
+    began_s = time.monotonic()
+    with pytest.raises(RefusedError, match="'n99999' comes twice"):
+        parse_object(f'{{{names},"n99999":1}}'.encode(), 200_000)
+    assert time.monotonic() - began_s < 5
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

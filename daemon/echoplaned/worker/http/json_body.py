@@ -59,10 +59,20 @@ def _check_structure(body: bytes, max_values: int) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _DuplicateError(f"field {twice[:64]!r} comes twice")
+        _refuse_repeated(pairs)
     return found
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse the first name that comes again.
+
+    In one pass: an object may have a hundred thousand names.
+    """
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise _DuplicateError(f"field {name[:64]!r} comes twice")
+        seen.add(name)
 
 
 def _no_constant(name: str) -> NoReturn:
