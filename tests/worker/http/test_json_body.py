@@ -18,6 +18,11 @@ def test_texts_may_hold_whatever_they_like() -> None:
     assert parse_object(('{"a": ' + json.dumps(text) + "}").encode(), 10) == {"a": text}
 
 
+def test_names_may_be_of_any_script() -> None:
+    """Two halves of a character are one, and a mark before the body says no more than that it is UTF-8."""
+    assert parse_object(b'\xef\xbb\xbf{"\\ud83d\\ude00": {"\xc3\xa9": 1}}', 10) == {"\N{GRINNING FACE}": {"é": 1}}
+
+
 def test_nesting_is_bounded() -> None:
     """As deep as allowed is read, one deeper is not."""
     fits = b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
@@ -36,6 +41,13 @@ def test_what_would_take_too_much_memory_is_not_parsed(piece: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * len(body)
+
+
+def test_no_encoding_hides_values() -> None:
+    """A sign of UTF-16 that has the byte of a quote in it does not begin a text in which brackets do not count."""
+    body = '{"\u2200":[' + ",".join(["{}"] * 20_000) + "]}"
+    with pytest.raises(RefusedError, match="not JSON"):
+        parse_object(b"\xfe\xff" + body.encode("utf-16-be"), 10_000)
 
 
 def test_texts_without_end_take_one_pass() -> None:
@@ -65,6 +77,10 @@ def test_a_name_that_comes_twice_is_found_in_one_pass() -> None:
         (b'{"a": {"b": 1, "b": 2}}', "'b' comes twice"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
         (b'{"a": "\xff"}', "not JSON"),
+        (b'{"a": "\xed\xa0\x80"}', "not JSON"),
+        ('{"a": 1}'.encode("utf-16"), "not JSON"),
+        (b'{"a": [{"x\\ud800": 1}]}', "half a character"),
+        (b'{"\\udc00": 1, "\\ud800": 2}', "half a character"),
     ],
 )
 def test_what_is_no_request(body: bytes, says: str) -> None:

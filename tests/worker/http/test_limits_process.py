@@ -22,6 +22,7 @@ pytestmark = pytest.mark.system
 
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
+INFER = "/v2/models/m/infer"
 PROMPT = {"model": "m", "prompt": "He measured", "temperature": 0}
 LONG_STREAM = {
     "model": "m",
@@ -93,6 +94,46 @@ def test_bodies_that_are_no_requests(http: httpx2.Client, body: bytes, says: str
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
     assert time.monotonic() - began_s < 10
+
+
+HALF = "\ud800"
+CHATTED = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
+TENSOR = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+PART = {"type": "text", "text": "x"}
+HALVES: list[tuple[str, dict[str, Any]]] = [
+    (COMPLETIONS, {**PROMPT, HALF: 1}),
+    (CHAT, {**CHATTED, HALF: 1}),
+    (CHAT, {**CHATTED, "model": HALF}),
+    (CHAT, {**CHATTED, "messages": [{"role": "user", "content": "x", HALF: 1}]}),
+    (CHAT, {**CHATTED, "messages": [{"role": "user", "content": [{**PART, HALF: 1}]}]}),
+    (CHAT, {**CHATTED, "messages": [{"role": "user", "content": [{"type": HALF}]}]}),
+    (CHAT, {**CHATTED, "stream": True, "stream_options": {HALF: 1}}),
+    ("/v1/embeddings", {"model": "m", "input": "x", HALF: 1}),
+    ("/v1/messages", {**CHATTED, HALF: 1}),
+    ("/v1/messages", {**CHATTED, "metadata": {HALF: 1}}),
+    ("/v1/messages", {**CHATTED, "system": [{**PART, HALF: 1}]}),
+    ("/v1/messages", {**CHATTED, "messages": [{"role": HALF, "content": "x"}]}),
+    (INFER, {"inputs": [TENSOR], HALF: 1}),
+    (INFER, {"inputs": [{**TENSOR, HALF: 1}]}),
+    (INFER, {"inputs": [{**TENSOR, "parameters": {HALF: 1}}]}),
+    (INFER, {"inputs": [{**TENSOR, "data": [HALF]}]}),
+    (INFER, {"inputs": [TENSOR], "outputs": [{"name": "text", HALF: 1}]}),
+    (INFER, {"inputs": [TENSOR], "outputs": [{"name": "text", "parameters": {HALF: 1}}]}),
+    (INFER, {"inputs": [TENSOR], "parameters": {HALF: 1}}),
+    (INFER, {"inputs": [TENSOR], "parameters": {"max_tokens": HALF}}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), HALVES)
+def test_half_a_character(chatting: LiveWorker, http: httpx2.Client, path: str, body: dict[str, Any]) -> None:
+    """Wherever it stands, in a name or a value: it is a 400 in the path's form, and the caller's error."""
+    before = chatting.report()
+    answer = http.post(path, content=json.dumps(body))
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json"), answer.text
+    assert answer.json()["error"]
+    after = chatting.report()
+    assert after.client_error_count - before.client_error_count == 1
+    assert after.server_error_count == before.server_error_count
 
 
 def test_compressed_bodies_are_refused(http: httpx2.Client) -> None:

@@ -155,8 +155,11 @@ class Exchange:
 
 
 def to_json(value: object) -> bytes:
-    """Write JSON as short as it can be."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Write JSON as short as it can be.
+
+    Half a character is written as ``?``: an error that quotes one must not fail itself.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
 
 
 def _too_large(limit_bytes: int) -> Problem:

@@ -16,19 +16,22 @@ _QUOTES: Final = 4  # of a value: those around a name and around a text
 _DEPTH_STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class _DuplicateError(ValueError):
-    """An object names a field twice."""
+class _NameError(ValueError):
+    """An object names a field twice, or by half a character."""
 
 
 def parse_object(body: bytes, max_values: int) -> dict[str, Any]:
     """Parse a body that holds one JSON object.
 
     Raises:
-        RefusedError: it is no JSON object, nested too deeply, has more values than ``max_values``, or names a field twice.
+        RefusedError: it is no JSON object, nested too deeply, has more values than ``max_values``, or names a field twice or by
+            half a character.
     """
     _check_structure(body, max_values)
     try:
-        found = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        # Decoded here: of bytes json takes UTF-16 too, whose structure was not counted above, and halves of characters.
+        text = body.decode("utf-8-sig")
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _not_json(f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(found, dict):
@@ -60,6 +63,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         _refuse_repeated(pairs)
+    names = "".join(found)
+    if not names.isascii():
+        _refuse_halves(names)
     return found
 
 
@@ -71,8 +77,16 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise _DuplicateError(f"field {name[:64]!r} comes twice")
+            raise _NameError(f"field {name[:64]!r} comes twice")
         seen.add(name)
+
+
+def _refuse_halves(names: str) -> None:
+    """Refuse names that no message can hold and no error could show."""
+    try:
+        names.encode()
+    except UnicodeEncodeError:
+        raise _NameError("a field's name holds half a character (an unpaired surrogate)") from None
 
 
 def _no_constant(name: str) -> NoReturn:
