@@ -94,6 +94,7 @@ def test_a_prefix_without_an_interpreter_is_named(tmp_path: Path) -> None:
         ("0.5.6rc1", (0, 5, 6)),
         ("0.13.0+cpu", (0, 13, 0)),
         ("main", ()),
+        ("0.1." + "9" * 5000, (0, 1, 10**18 - 1)),
     ],
 )
 def test_a_release_is_its_numbers(version: str, release: tuple[int, ...]) -> None:

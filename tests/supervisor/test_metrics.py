@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echoplaned.core.measure import Measure
 from echoplaned.core.token_counts import TokenCounts
-from echoplaned.engine_kinds.foreign import MetricNames, MetricSeries
+from echoplaned.engine_kinds.foreign import Figure, FigureSource, MetricNames, MetricSeries
 from echoplaned.engine_kinds.llama_cpp import METRICS
 from echoplaned.supervisor.metrics import read_page
 
@@ -63,3 +63,10 @@ def test_a_page_that_is_none_counts_nothing() -> None:
     """Whatever an engine writes there."""
     for text in ("", "\0" * 100, "<html>", "llamacpp:n_decode_total nope", 'llamacpp:n_decode_total{x="1"'):
         assert read_page(text, METRICS("")).steps == 0
+
+
+def test_a_label_is_no_number_beyond_64_bits() -> None:
+    """Python reads no number of thousands of digits; such a label says as much as one that was not set."""
+    names = MetricNames(figures=(FigureSource(Figure.CACHE_BLOCKS, "x:info", "blocks"),))
+    for text, blocks in (("12", 12), ("None", 0), ("9" * 5000, 0), ("\N{SUPERSCRIPT TWO}", 0)):
+        assert read_page(f'x:info{{blocks="{text}"}} 1', names).figures.cache_blocks == blocks

@@ -36,7 +36,7 @@ specs = [find_spec(name) for name in modules]
 if all(spec and spec.origin and os.path.exists(cache_from_source(spec.origin)) for spec in specs):
     print(compiled, *modules)
 """
-_NUMBERS: Final = re.compile(r"\d+(?:\.\d+)*")
+_NUMBERS: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})*")  # Python reads no number of thousands of digits
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSer
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _MAX_BUCKETS: Final = 512
+_MAX_DIGITS: Final = 18  # of 64 bits; Python reads no number of thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def _figure(samples: list[MetricSample], source: FigureSource) -> int:
     for one in samples:
         if one.name == source.name:
             text = one.labels.get(source.label, "") if source.label else str(int(one.value))
-            if text.isascii() and text.isdigit():
+            if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
                 return int(text)
     return 0
 

@@ -139,6 +139,19 @@ def test_what_is_refused(http: httpx2.Client, changes: dict[str, Any], status: i
     assert says in answer.json()["error"]
 
 
+@pytest.mark.parametrize("length", [b"\xb2", b"1\xb2", b"9" * 5000, b"-1", b"1_0", b"", b"100000"])
+def test_lengths_that_are_none(chatting: LiveWorker, http: httpx2.Client, length: bytes) -> None:
+    """A header that is no length of a part of the body is the caller's error, whatever Python takes for a digit."""
+    before = chatting.report()
+    body = json.dumps({"inputs": [text_input("x")]}).encode()
+    answer = http.post(INFER, content=body, headers=[(LENGTH.encode(), length)])
+    assert answer.status_code == 400, answer.text
+    assert "Inference-Header-Content-Length" in answer.json()["error"]
+    after = chatting.report()
+    assert after.client_error_count - before.client_error_count == 1
+    assert after.server_error_count == before.server_error_count
+
+
 def test_health_metadata_and_listing(http: httpx2.Client) -> None:
     """The process lives, the model is ready, and says what it takes; another model or version is not found."""
     assert http.get("/v2/health/live").json() == {"live": True}
