@@ -252,11 +252,13 @@ async def test_what_is_crowded_is_not_read(world: World, count: int) -> None:
 
 
 async def test_unknown_fields_without_end(world: World) -> None:
-    """A hundred thousand fields that nobody knows make a hundred violations, not a hundred thousand."""
+    """Five thousand fields that nobody knows make a hundred violations; of a hundred thousand none is read."""
     raw = cast(Any, world.stubs.channel).unary_unary("/echoplane.v1.ModelService/GetModel")
-    sent = models_pb2.GetModelRequest(name="minilm").SerializeToString() + b"\xf8\x06\x01" * 100_000
-    found = await failed(raw(sent), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
-    assert "111" in found.fields
+    named = models_pb2.GetModelRequest(name="minilm").SerializeToString()
+    for count, fields in ((5_000, {"111", ""}), (100_000, {""})):
+        call = raw(named + b"\xf8\x06\x01" * count)
+        found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+        assert found.fields == fields
 
 
 @pytest.mark.parametrize(
@@ -288,3 +290,59 @@ async def test_garbage_on_a_stream_of_requests(world: World, capfd: pytest.Captu
         await call.read()
     assert raised.value.code() is CODE.INVALID_ARGUMENT
     assert "Traceback" not in capfd.readouterr().err
+
+
+OPTIONS = {f"!{number}": "" for number in range(64)}
+MANY_PLANS = [planning_pb2.PlanModelRequest(engine_options=OPTIONS | {f"?{n}": "" for n in range(16)})] * 999
+BAD_PLANS = [planning_pb2.PlanModelRequest(engine_options=OPTIONS)] * 100
+UNKNOWN = b"\xfa\x06\x01a"  # field 111, one byte long
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (planning_pb2.BatchPlanModelsRequest(requests=MANY_PLANS), {"requests"}),
+        (planning_pb2.BatchPlanModelsRequest(requests=MANY_PLANS[:1]), {"requests[0].engine_options"}),
+        (planning_pb2.BatchPlanModelsRequest(requests=BAD_PLANS), {"requests[0].source_uri"}),
+        (
+            models_pb2.UpdateModelRequest(
+                policy=rollouts_pb2.RolloutPolicy(stages_percent=[500] * 999), labels=OPTIONS | {"a": ""}
+            ),
+            {"policy.stages_percent", "labels"},
+        ),
+        (models_pb2.LoadModelRequest.FromString(UNKNOWN * 200_000), {""}),
+        (
+            planning_pb2.BatchPlanModelsRequest(
+                requests=[planning_pb2.PlanModelRequest.FromString(UNKNOWN * 2600)] * 99
+            ),
+            {""},
+        ),
+    ],
+    ids=["batch", "nested", "bad", "policy", "unknown", "unknown-nested"],
+)
+def test_sizes_are_judged_before_entries(request_: Any, fields: set[str]) -> None:
+    """A list or map with more entries than its rule allows is named alone; of many broken entries the first is."""
+    times = []
+    for _ in range(3):
+        began = time.process_time()
+        with pytest.raises(FieldInvalidError) as refused:
+            check(request_)
+        times.append(time.process_time() - began)
+        assert {violation.field for violation in refused.value.failure.violations} == fields
+    assert min(times) < 0.05
+
+
+def test_as_many_as_a_rule_allows_are_read() -> None:
+    """At its bound a map is no crowd, and each of its broken keys is named."""
+    request = models_pb2.LoadModelRequest(model_id="a", source_uri="file:a", labels=OPTIONS)
+    with pytest.raises(FieldInvalidError) as refused:
+        check(request)
+    assert {violation.field for violation in refused.value.failure.violations} == {
+        f'labels["{key}"]' for key in OPTIONS
+    }
+    request.labels["!64"] = ""
+    with pytest.raises(FieldInvalidError) as crowded:
+        check(request)
+    assert [(each.field, each.description) for each in crowded.value.failure.violations] == [
+        ("labels", "has 65 entries, at most 64 are allowed: nothing of it was read")
+    ]

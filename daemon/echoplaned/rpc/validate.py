@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, cast
 
 import protovalidate
@@ -17,6 +18,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from echoplane._third_party import validate_pb2
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.text import is_clean
@@ -34,7 +36,10 @@ MAX_REQUEST_BYTES: Final = 1024 * 1024
 
 MAX_SHORT_REQUEST_BYTES: Final = 4096
 MAX_ENTRIES: Final = 1000
-"""Entries of one list or map; where a rule allows fewer, the rule says so itself."""
+"""Entries of one list or map that no rule bounds; and of a whole request whose broken rules are all collected."""
+
+MAX_UNKNOWN_BYTES: Final = 16 * 1024
+"""Of fields that nobody knows, in a whole request: a newer client's few are named, any number of them is not read."""
 
 MAX_VIOLATIONS: Final = 100
 """Violations of one kind that are collected; a status carries fewer."""
@@ -73,11 +78,14 @@ def check(request: Message) -> None:
     """Check a request whole.
 
     Raises:
-        FieldInvalidError: with every violation there is, but for a field with far too many entries: then with those fields alone.
+        FieldInvalidError: with every violation there is, but for a field with more entries than it may have: then with those fields
+            alone. Of a request with more than ``MAX_ENTRIES`` entries it names the first broken rule only.
     """
-    crowded = list(itertools.islice(_crowded_fields(request, ""), MAX_VIOLATIONS))
-    if crowded:
-        raise FieldInvalidError(*crowded)
+    # Sizes first: the rules are evaluated on every entry, and the evaluation cannot be stopped at so many violations.
+    too_many = list(itertools.islice(_crowded_fields(request, ""), MAX_VIOLATIONS))
+    if too_many:
+        raise FieldInvalidError(*too_many)
+    _check_unknown_bytes(request)
     found = (_unknown_fields(request, ""), _broken_rules(request))
     violations = [violation for each in found for violation in itertools.islice(each, MAX_VIOLATIONS)]
     named = {violation.field for violation in violations}
@@ -88,13 +96,51 @@ def check(request: Message) -> None:
         raise FieldInvalidError(*violations)
 
 
+@cache
+def most_entries(field: FieldDescriptor) -> int:
+    """Return how many entries a list or map may have.
+
+    That is what its rule says, else ``MAX_ENTRIES``.
+    """
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return int(rules.repeated.max_items or rules.map.max_pairs or MAX_ENTRIES)
+
+
+def crowded(path: str, count: int, most: int) -> InvalidField:
+    """Return the violation of a list or map with more entries than it may have."""
+    return InvalidField(path, f"has {count} entries, at most {most} are allowed: nothing of it was read")
+
+
 def _crowded_fields(message: Message, path: str) -> Iterator[InvalidField]:
     for field, value, inner in _set_fields(message, path):
-        if field.is_repeated and len(value) > MAX_ENTRIES:
-            yield InvalidField(inner, f"has {len(value)} entries, far more than are allowed: nothing of it was read")
+        if field.is_repeated and len(value) > most_entries(field):
+            yield crowded(inner, len(value), most_entries(field))
         elif field.message_type is not None:
             for step, child in _children(field, value):
                 yield from _crowded_fields(child, f"{inner}{step}")
+
+
+def _entries(message: Message) -> int:
+    """Return how many entries all lists and maps of a message have together."""
+    count = 0
+    for field, value, _ in _set_fields(message, ""):
+        count += len(value) if field.is_repeated else 0
+        if field.message_type is not None:
+            count += sum(_entries(child) for _, child in _children(field, value))
+    return count
+
+
+def _check_unknown_bytes(request: Message) -> None:
+    size = request.ByteSize()
+    if size <= MAX_UNKNOWN_BYTES:
+        return
+    known = type(request)()
+    known.CopyFrom(request)
+    known.DiscardUnknownFields()
+    unknown = size - known.ByteSize()
+    if unknown > MAX_UNKNOWN_BYTES:
+        text = f"holds {unknown} bytes of fields that this version of the API does not have: none of it was read"
+        raise FieldInvalidError(InvalidField("", text))
 
 
 def _unclean_texts(message: Message, path: str) -> Iterator[InvalidField]:
@@ -122,7 +168,10 @@ def _set_fields(message: Message, path: str) -> Iterator[tuple[FieldDescriptor, 
 
 
 def _broken_rules(request: Message) -> Iterator[InvalidField]:
-    for violation in _validator.collect_violations(request):
+    # The first one is found without evaluating the rest; all of them where there cannot be many.
+    found_first = _validator.collect_violations(request, fail_fast=True)
+    few = bool(found_first) and _entries(request) <= MAX_ENTRIES
+    for violation in _validator.collect_violations(request) if few else found_first:
         found = violation.proto
         path = _path(found.field) if found.field else ""
         own = _FIELD_OF_RULE.get(found.rule_id or "")
