@@ -31,7 +31,7 @@ from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model
 from echoplaned.rpc.principal import current_principal
 from echoplaned.rpc.repository_catalogue import RepositoryCatalogue, load_again
-from echoplaned.rpc.validate import check
+from echoplaned.rpc.validate import MAX_VIOLATIONS, check
 
 _ABSENT = "UNAVAILABLE"
 _ROUTES_S = 5.0
@@ -312,4 +312,5 @@ def _check_repository(name: str) -> None:
 
 def _refuse_parameters(names: set[str] | frozenset[str], text: str) -> None:
     if names:
-        raise FieldInvalidError(*(InvalidField(f'parameters["{name[:64]}"]', text) for name in sorted(names)))
+        named = sorted(names)[:MAX_VIOLATIONS]
+        raise FieldInvalidError(*(InvalidField(f'parameters["{name[:64]}"]', text) for name in named))

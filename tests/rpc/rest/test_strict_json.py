@@ -9,7 +9,8 @@ import pytest
 
 from echoplane.v1 import models_pb2, rollouts_pb2
 from echoplaned.core.errors import FieldInvalidError
-from echoplaned.rpc.rest.strict_json import MAX_DEPTH, read_json
+from echoplaned.rpc.rest.json_shape import MAX_DEPTH, MAX_VALUES
+from echoplaned.rpc.rest.strict_json import read_json
 from echoplaned.rpc.validate import MAX_REQUEST_BYTES
 
 
@@ -60,6 +61,8 @@ def test_unknown_fields_are_all_named() -> None:
         ({"labels": []}, "labels"),
         ({"model_id": "a", "modelId": "b"}, "modelId"),
         (b'{"source_uri": "\\ud800"}', "source_uri"),
+        ({"labels": {str(number): "" for number in range(65)}}, "labels"),
+        ({"policy": {"stages_percent": [1] * 101}}, "policy.stages_percent"),
     ],
 )
 def test_wrong_values_name_their_field(body: object, field: str) -> None:
@@ -81,6 +84,12 @@ def test_wrong_values_name_their_field(body: object, field: str) -> None:
         b"[" * 100_000,
         b'{"policy": ' * (MAX_DEPTH + 1) + b"{}" + b"}" * (MAX_DEPTH + 1),
         b'"' + b'\\"' * 200_000,
+        b'{"etag":[' + b"[]," * 340_000 + b"[]]}",
+        b'{"etag":[' + b"{}," * 340_000 + b"{}]}",
+        b'{"etag":[' + b'"",' * 340_000 + b'""]}',
+        b"]" * 1_000_000,
+        b'"' * 1_000_000,
+        b'{"etag":[' + b"1," * MAX_VALUES + b"1]}",
         b" " * (MAX_REQUEST_BYTES + 1),
     ],
     ids=lambda body: f"{body[:12]!r}-{len(body)}",
@@ -89,7 +98,7 @@ def test_what_is_no_json_object_is_refused_fast(body: bytes) -> None:
     """Not UTF-8, no object, a name twice, no number, too deep or too large: the body is named, within a moment."""
     began = time.process_time()
     assert list(refused(body)) == ["body"]
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 0.2
 
 
 def test_what_the_path_says_is_not_said_again() -> None:
@@ -97,3 +106,22 @@ def test_what_the_path_says_is_not_said_again() -> None:
     with pytest.raises(FieldInvalidError) as caught:
         read_json(b'{"name": "other"}', models_pb2.CheckModelHealthRequest(), frozenset({"name"}))
     assert [each.field for each in caught.value.failure.violations] == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "etag"),
+    [
+        (r"\ud83d\ude00", "\U0001f600"),
+        (r"\uD83D\uDE00\u00e9", "\U0001f600\xe9"),
+        (r"\\ud800", r"\ud800"),
+        (r"\\\u0041", "\\A"),
+        (r"\ud7ff\ue000", "\ud7ff\ue000"),
+        ("[" * 100 + r"\"{" * 100, "[" * 100 + '"{' * 100),
+        ("," * 10_000, "," * 10_000),
+    ],
+)
+def test_what_a_text_holds_is_no_shape(text: str, etag: str) -> None:
+    """Pairs of halves are characters; brackets, commas and backslashes within a text are text."""
+    request = models_pb2.UpdateModelRequest()
+    read_json(f'{{"etag": "{text}"}}'.encode(), request)
+    assert request.etag == etag

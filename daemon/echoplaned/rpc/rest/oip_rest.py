@@ -5,6 +5,7 @@ That is the Open Inference Protocol. A thin face of the same servicer that answe
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
@@ -23,10 +24,16 @@ from echoplaned.rpc.rest.context import GatewayContext
 from echoplaned.rpc.rest.descriptors import OIP_SERVICE
 from echoplaned.rpc.rest.guarded_repository import GuardedRepository
 from echoplaned.rpc.rest.original_path import ORIGINAL_PATH
+from echoplaned.rpc.rest.shown import shown
 from echoplaned.rpc.rest.strict_json import read_object
+from echoplaned.rpc.validate import MAX_SHORT_REQUEST_BYTES, MAX_VIOLATIONS, check
 
 Call = Callable[[Any, GatewayContext], Awaitable[object]]
 
+MAX_PARAMETERS_BYTES: Final = 16 * 1024
+"""Of a body with parameters; the longest of them is a source, of 4,096 characters."""
+
+_READY: Final = "ready"
 _PARAMETERS: Final = "parameters"
 _ORIGIN: Final = "origin"
 
@@ -80,10 +87,9 @@ async def _ready(repository: GuardedRepository, context: GatewayContext) -> obje
 
 
 async def _index(repository: GuardedRepository, sent: Any, context: GatewayContext) -> object:  # noqa: ANN401 - a class a route
-    body = _read(sent, {"ready"})
-    ready = body.get("ready", False)
+    ready = _read(sent, _READY, MAX_SHORT_REQUEST_BYTES).get(_READY, False)
     if not isinstance(ready, bool):
-        raise FieldInvalidError(InvalidField("ready", "must be true or false"))
+        raise FieldInvalidError(InvalidField(_READY, "must be true or false"))
     found = await repository.call("RepositoryIndex", oip.RepositoryIndexRequest(ready=ready), context)
     names = ("name", "version", "state", "reason")
     return [{name: value for name in names if (value := getattr(each, name))} for each in found.models]
@@ -91,14 +97,16 @@ async def _index(repository: GuardedRepository, sent: Any, context: GatewayConte
 
 async def _load(repository: GuardedRepository, sent: Any, context: GatewayContext) -> object:  # noqa: ANN401 - as above
     request = oip.RepositoryModelLoadRequest(model_name=_name(sent))
-    _set_parameters(request, _read(sent, {_PARAMETERS}))
+    _set_parameters(request, _read(sent, _PARAMETERS, MAX_PARAMETERS_BYTES))
+    check(request)
     await repository.call("RepositoryModelLoad", request, context)
     return None
 
 
 async def _unload(repository: GuardedRepository, sent: Any, context: GatewayContext) -> object:  # noqa: ANN401 - as above
     request = oip.RepositoryModelUnloadRequest(model_name=_name(sent))
-    _set_parameters(request, _read(sent, {_PARAMETERS}))
+    _set_parameters(request, _read(sent, _PARAMETERS, MAX_PARAMETERS_BYTES))
+    check(request)
     await repository.call("RepositoryModelUnload", request, context)
     return None
 
@@ -107,18 +115,18 @@ def _name(sent: Any) -> str:  # noqa: ANN401 - as above
     return f"{sent.owner}/{sent.name}" if sent.owner else str(sent.name)
 
 
-def _read(sent: Any, known: set[str]) -> dict[str, Any]:  # noqa: ANN401 - as above
-    """Return a body's fields; an empty body has none.
+def _read(sent: Any, known: str, most: int) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """Return a body's fields, of which one is known; an empty body has none.
 
     Triton's clients send no content type, so none is asked for: the route is for no web page, and a page cannot send what it must not.
+    Whoever reads the list needs no key: what nobody has to send is not read for anybody (``most``, in bytes).
     """
     if not sent.content.data:
         return {}
-    body = read_object(sent.content.data)
-    if unknown := sorted(body.keys() - known):
-        raise FieldInvalidError(
-            *(InvalidField(name[:64], f"is not known; known: {', '.join(known)}") for name in unknown)
-        )
+    body = read_object(sent.content.data, most)
+    unknown = list(itertools.islice((name for name in body if name != known), MAX_VIOLATIONS))
+    if unknown:
+        raise FieldInvalidError(*(InvalidField(shown(name), f"is not known; known: {known}") for name in unknown))
     return body
 
 

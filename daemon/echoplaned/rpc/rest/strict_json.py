@@ -18,18 +18,14 @@ from google.protobuf.message import Message
 
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
+from echoplaned.rpc.rest.json_shape import MAX_DEPTH, find_fault
 from echoplaned.rpc.rest.shown import MAX_SHOWN_CHARS, shown
-from echoplaned.rpc.validate import MAX_REQUEST_BYTES, MAX_VIOLATIONS
+from echoplaned.rpc.validate import MAX_REQUEST_BYTES, MAX_VIOLATIONS, crowded, most_entries
 
 BODY: Final = "body"
 """What an error names that is about no field of it."""
 
-MAX_DEPTH: Final = 32
-"""Of objects and lists within each other; the deepest request of the API has four."""
-
 _DESCRIPTION_CHARS: Final = 200
-# Possessive: a body of quotes and backslashes is walked once, not once for each of them.
-_TOKENS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _IN_FIELD: Final = re.compile(r"Failed to parse (\w+) field: ")
 _AT_PLACE: Final = re.compile(r" at \w+\.([\w.\[\]]+)$")
 
@@ -57,20 +53,24 @@ def read_json(body: bytes, message: Message, taken: frozenset[str] = frozenset()
         raise FieldInvalidError(InvalidField(BODY, f"is no {message.DESCRIPTOR.full_name}")) from None
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes, most: int = MAX_REQUEST_BYTES) -> dict[str, Any]:
     """Read a body that holds one JSON object, in which no field comes twice.
+
+    Args:
+        body: as it came.
+        most: bytes that it may have.
 
     Raises:
         FieldInvalidError: it does not, or is too large or too deep.
     """
-    if len(body) > MAX_REQUEST_BYTES:
-        raise _refused(f"has {len(body)} bytes, at most {MAX_REQUEST_BYTES} are read: send less")
+    if len(body) > most:
+        raise _refused(f"has {len(body)} bytes, at most {most} are read: send less")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise _refused("is no UTF-8") from None
-    if _is_too_deep(text):
-        raise _refused(f"has more than {MAX_DEPTH} objects and lists within each other")
+    if fault := find_fault(text):
+        raise _refused(fault)
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_number)
     except ValueError as error:  # of an integer with thousands of digits, too
@@ -78,15 +78,6 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refused("must be a JSON object")
     return value
-
-
-def _is_too_deep(text: str) -> bool:
-    depth = 0
-    for token in _TOKENS.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        if depth > MAX_DEPTH:
-            return True
-    return False
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -131,6 +122,9 @@ def _wrong_names(value: object, kind: Descriptor, path: str, taken: frozenset[st
 
 def _wrong_within(value: object, field: FieldDescriptor, path: str) -> Iterator[InvalidField]:
     kind = field.message_type
+    if field.is_repeated and isinstance(value, dict | list) and len(value) > most_entries(field):
+        yield crowded(path, len(value), most_entries(field))
+        return
     if kind is None or value is None:
         return
     if kind.GetOptions().map_entry:

@@ -1,0 +1,40 @@
+"""What is wrong with a text of JSON, seen before any of it is parsed.
+
+Everything here is linear in the text, and by calls that cost little a character: it runs between other callers' requests.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_DEPTH: Final = 32
+"""Of objects and lists within each other; the deepest request of the API has four."""
+
+MAX_VALUES: Final = 4096
+"""Names and values of a body; the largest request that keeps every rule has about 400."""
+
+_BRACKETS: Final = re.compile(r"[\[\]{}]")
+_CROWDED: Final = f"has more than {MAX_VALUES} names and values: nothing of it was read"
+
+
+def find_fault(text: str) -> str:
+    """Return why a text is not parsed; empty: nothing speaks against it."""
+    plain = text.replace("\\\\", "").replace('\\"', "") if "\\" in text else text
+    # Counted first: a text of quotes alone would be cut into as many pieces.
+    if plain.count('"') > 2 * MAX_VALUES:
+        return _CROWDED
+    outside = "".join(plain.split('"')[::2])
+    if sum(map(outside.count, ",:[{")) > MAX_VALUES or sum(map(outside.count, "]}")) > MAX_VALUES:
+        return _CROWDED
+    if _depth(outside) > MAX_DEPTH:
+        return f"has more than {MAX_DEPTH} objects and lists within each other"
+    return ""
+
+
+def _depth(outside: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(outside):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
