@@ -20,6 +20,7 @@ from tests.rpc.rest.rest_world import RestWorld
 from tests.rpc.world import Failed, failed
 
 LOAD, UNLOAD = "LoadRepositoryModel", "UnloadRepositoryModel"
+HALF = b'"\\ud800"'
 
 
 def call(rest: RestWorld, method: str, body: bytes) -> Any:
@@ -71,6 +72,21 @@ async def test_unknown_fields_are_named(rest: RestWorld) -> None:
     assert len(many) < MAX_SHORT_REQUEST_BYTES
     text = str((await refused(rest, "IndexRepository", many)).status)
     assert "and 84 more" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("IndexRepository", b"{" + HALF + b":1}"),
+        (LOAD, b'{"parameters":{' + HALF + b":1}}"),
+        (UNLOAD, b'{"parameters":{' + HALF + b":1}}"),
+        (LOAD, b'{"parameters":{"source_uri":' + HALF + b"}}"),
+        (UNLOAD, b'{"parameters":{"version_id":' + HALF + b"}}"),
+    ],
+)
+async def test_half_a_character_is_no_text(rest: RestWorld, method: str, body: bytes) -> None:
+    """As a field's or a parameter's name or value: the body is refused, as any other that is wrong."""
+    assert (await refused(rest, method, body)).fields == {"body"}
 
 
 @pytest.mark.parametrize("method", [LOAD, UNLOAD])

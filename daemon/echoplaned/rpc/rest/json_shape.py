@@ -14,12 +14,19 @@ MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 4096
 """Names and values of a body; the largest request that keeps every rule has about 400."""
 
+# An escaped half of a character without its other half. Possessive: each backslash is looked at once.
+_HALF: Final = re.compile(
+    r"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+\\u[dD][89a-fA-F]",
+    re.DOTALL,
+)
 _BRACKETS: Final = re.compile(r"[\[\]{}]")
 _CROWDED: Final = f"has more than {MAX_VALUES} names and values: nothing of it was read"
 
 
 def find_fault(text: str) -> str:
     """Return why a text is not parsed; empty: nothing speaks against it."""
+    if "\\u" in text and _HALF.match(text) is not None:
+        return "holds half of a character: \\ud800 to \\udfff come in pairs"
     plain = text.replace("\\\\", "").replace('\\"', "") if "\\" in text else text
     # Counted first: a text of quotes alone would be cut into as many pieces.
     if plain.count('"') > 2 * MAX_VALUES:

@@ -56,6 +56,8 @@ def read_json(body: bytes, message: Message, taken: frozenset[str] = frozenset()
 def read_object(body: bytes, most: int = MAX_REQUEST_BYTES) -> dict[str, Any]:
     """Read a body that holds one JSON object, in which no field comes twice.
 
+    No text in it holds half of a surrogate pair, which nothing else could write out.
+
     Args:
         body: as it came.
         most: bytes that it may have.
