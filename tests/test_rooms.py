@@ -35,6 +35,7 @@ LEVELS: Mapping[str, int] = {
     "core": 0,
     "addresses": 0,
     "request_reader": 0,
+    "header_lines": 0,
     "dtesn": 0,
 }
 

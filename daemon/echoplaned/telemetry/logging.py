@@ -16,6 +16,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from echoplaned.header_lines import quiet_header_lines
 from echoplaned.settings import LogLevel
 
 MAX_VALUE_CHARACTERS = 4096
@@ -73,6 +74,7 @@ def configure_logging(level: LogLevel, stream: TextIO | None = None) -> None:
     root.setLevel(number)
     for name in _QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    quiet_header_lines()
     logging.captureWarnings(capture=True)
 
 

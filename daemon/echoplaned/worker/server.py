@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol
+from echoplaned.header_lines import quiet_header_lines
 from echoplaned.worker.control import EmbeddedLeader
 from echoplaned.worker.http.sockets import WorkerSocketPathError, open_socket
 from echoplaned.worker.oip_service import InferenceService, add_inference
@@ -70,6 +71,7 @@ def configure_logging(worker_id: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     structlog.contextvars.bind_contextvars(worker=worker_id)
+    quiet_header_lines()
 
 
 def serve(record_file: RecordFile, options: ServeOptions) -> int:
