@@ -299,7 +299,7 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
     is_probe = is_daemon and PROBE_MARK in metadata
     headers = {key: value for key, value in reversed(tuple(metadata)) if isinstance(value, str)}
     # Anybody may write the gateway's headers here: with the connection before them nobody takes another one's turns.
-    peer = f"{context.peer()} {caller_of(lambda name: headers.get(name, ''))}"
+    peer = " ".join((context.peer(), caller_of(lambda name: headers.get(name, ""))))
     return _Caller(TraceOrigin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, peer)
 
 
