@@ -23,6 +23,18 @@ async def test_results_and_errors_come_back() -> None:
         await preparer.run(lambda: 1 // 0, 1)
 
 
+async def test_one_thread_does_one_thing_at_a_time() -> None:
+    """The second piece of work begins when the first has ended, whoever sent it."""
+    preparer, go, begun = Preparer(threads=1), threading.Event(), threading.Event()
+    first = asyncio.create_task(preparer.run(go.wait, 1, "a"))
+    second = asyncio.create_task(preparer.run(begun.set, 1, "b"))
+    await asyncio.sleep(0.05)
+    assert not begun.is_set()
+    go.set()
+    await asyncio.gather(first, second)
+    assert begun.is_set()
+
+
 async def test_too_many_bytes_are_refused() -> None:
     """What waits is bounded in all, and the room comes back."""
     preparer, go = Preparer(), threading.Event()

@@ -77,6 +77,7 @@ class Answerer:
         self._batcher = batcher
         self._tracer = tracer
         self._preparer = Preparer()
+        self._parser = Preparer(threads=1)  # of JSON, which is Python's alone
         self._turns = LoopTurns()
 
     async def read(self, checked: CheckedRequest, peer: str) -> InferOrder:
@@ -219,12 +220,12 @@ class Answerer:
         cells = len(rows) * (max(map(len, rows)) - 1) * self._model.vocabulary_size
         return scoring if cells * np.dtype(scoring.distributions).itemsize <= DISTRIBUTION_BYTES else Scoring()
 
-    async def prepare(self, work: Callable[[], T], size_bytes: int, peer: str) -> T:
-        """Run a request's costly preparation in a thread, beside the event loop.
+    async def parse(self, work: Callable[[], T], size_bytes: int, peer: str) -> T:
+        """Parse and read a request's body in a thread, beside the event loop.
 
-        This is what a connection's request costs before it is queued. Returns and raises as ``Preparer.run``.
+        One at a time, as connections take turns. Returns and raises as ``Preparer.run``.
         """
-        return await self._preparer.run(work, size_bytes, peer)
+        return await self._parser.run(work, size_bytes, peer)
 
     async def chat_row(self, messages: Sequence[Message], peer: str) -> list[int]:
         """Return the token ids of a conversation, by the checkpoint's template.

@@ -35,13 +35,15 @@ class Preparer:
 
     Args:
         deadline_s: longest time of one request, in seconds, from when its turn has come.
+        threads: how many run at a time. Several are of no use for what is Python's alone: each has the loop and the model's steps wait
+            longer for the interpreter's lock.
     """
 
-    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="prepare")
+    def __init__(self, deadline_s: float = DEADLINE_S, threads: int = THREADS) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
         self._deadline_s = deadline_s
         self._bytes = Budget("bytes of requests that are being read", MAX_WAITING_BYTES, small=_SMALL_BYTES)
-        self._idle = FairPermits(THREADS)
+        self._idle = FairPermits(threads)
 
     @property
     def waiting_bytes(self) -> int:

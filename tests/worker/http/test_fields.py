@@ -38,9 +38,10 @@ def test_what_nobody_reads_is_refused_unless_it_says_nothing() -> None:
         (lambda one: one.texts("x", 2, alone=False), "a"),
         (lambda one: one.texts("x", 2, alone=True), [1]),
         (lambda one: one.child("x"), [1]),
-        (lambda one: one.children("x"), []),
-        (lambda one: one.children("x"), [1]),
-        (lambda one: one.children("x"), None),
+        (lambda one: one.children("x", 3), []),
+        (lambda one: one.children("x", 3), [1]),
+        (lambda one: one.children("x", 3), [{}, {}, {}, {}]),
+        (lambda one: one.children("x", 3), None),
         (lambda one: one.require("x"), None),
     ],
 )
@@ -57,7 +58,7 @@ def test_values_are_read() -> None:
     assert (fields.number("n", 0, 3), fields.texts("stop", 4, alone=True)) == (2.0, ("a",))
     child = fields.child("o")
     assert child is not None
-    (grandchild,) = child.children("p")
+    (grandchild,) = child.children("p", 3)
     assert (grandchild.text("q"), grandchild.name("q")) == ("é", "o.p[0].q")
     assert (fields.text("t"), fields.truth("f"), fields.whole("w", 0, 1), fields.texts("s", 1, alone=True)) == (
         None,

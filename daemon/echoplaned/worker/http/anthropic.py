@@ -17,7 +17,7 @@ from echoplaned.worker.http.generation import (
     sse,
     valid_sampling,
 )
-from echoplaned.worker.http.openai_requests import read_content
+from echoplaned.worker.http.openai_requests import read_content, read_turns
 from echoplaned.worker_contract.inference.errors import FieldError
 from echoplaned.worker_contract.inference.sampling import Sampling
 
@@ -57,7 +57,7 @@ def read_messages(data: Mapping[str, Any]) -> GenerationRequest:
     messages: list[Message] = []
     if system is not None:
         messages.append({"role": "system", "content": read_content(fields, system, "system")})
-    messages += [_message(one) for one in fields.children("messages")]
+    messages += map(_message, read_turns(fields))
     if messages[-1]["role"] != "user":
         raise FieldError("messages", "must end with the user's words: an answer that is begun is not gone on with here")
     temperature = fields.number("temperature", 0.0, 1.0)

@@ -126,13 +126,17 @@ class Fields:
             raise FieldError(self.name(field), "must be an object")
         return Fields(value, self.name(field))
 
-    def children(self, field: str) -> list[Fields]:
+    def children(self, field: str, most: int) -> list[Fields]:
         """Return the objects of a list that must be there and not be empty.
 
+        They are counted before one of them is looked at.
+
         Raises:
-            FieldError: it is something else.
+            FieldError: it is something else, or they are too many.
         """
         value = self.require(field)
+        if isinstance(value, list) and len(value) > most:
+            raise FieldError(self.name(field), f"has {len(value)} entries; there are at most {most}")
         if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
             raise FieldError(self.name(field), "must be a list of objects, at least one")
         return [Fields(one, f"{self.name(field)}[{index}]") for index, one in enumerate(value)]

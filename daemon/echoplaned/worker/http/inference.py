@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ _SPARE_VALUES: Final = 16 * 1024
 _MAX_VALUES: Final = 256 * 1024
 """Of a body at most: token ids beyond so many go as binary data, where each takes 8 bytes and no object."""
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Deps:
@@ -68,27 +70,27 @@ def body_limit(serving: Serving, path: str) -> int:
 
 async def chat(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
     """Answer ``POST /v1/chat/completions``."""
-    request = read_chat(await _parse(exchange, serving, body))
+    request = await _read(exchange, serving, body, read_chat)
     await _generate(exchange, serving, request, ChatWriter(serving, request, int(deps.wall())))
 
 
 async def complete(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
     """Answer ``POST /v1/completions``."""
-    request = read_completion(await _parse(exchange, serving, body))
+    request = await _read(exchange, serving, body, read_completion)
     await _generate(exchange, serving, request, CompletionWriter(serving, request, int(deps.wall())))
 
 
 async def message(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
     """Answer ``POST /v1/messages``."""
     del deps
-    request = read_messages(await _parse(exchange, serving, body))
+    request = await _read(exchange, serving, body, read_messages)
     await _generate(exchange, serving, request, MessageWriter(request))
 
 
 async def embed(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
     """Answer ``POST /v1/embeddings``."""
     del deps
-    request = read_embeddings(await _parse(exchange, serving, body))
+    request = await _read(exchange, serving, body, read_embeddings)
     _check_name(exchange, serving, request.model)
     if serving.model.options.task is not Task.EMBEDDING:
         task = serving.model.options.task.value.lower()
@@ -105,8 +107,8 @@ async def infer(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -
     asked = oip.split_path(exchange.path)
     model, version = ("", "") if asked is None else asked[:2]
     head, binary = oip.split_body(body, exchange.headers.get(oip.BINARY_HEADER))
-    data = await _parse(exchange, serving, head)
-    request = oip.read_request(data, binary, model, version)
+    read = partial(oip.read_request, binary=binary, model=model, version=version)
+    request = await _read(exchange, serving, head, read)
     checked = check_request(request.message, serving.model.options, serving.model.signature)
     order = await serving.answerer.read(checked, exchange.peer)
     tensors = await answer_tensors(serving, order, _origin(exchange, ""))
@@ -127,14 +129,23 @@ ROUTES: Final[Mapping[str, Callable[[Deps, Exchange, Serving, bytes], Coroutine[
 }
 
 
-async def _parse(exchange: Exchange, serving: Serving, body: bytes) -> dict[str, Any]:
-    """Parse a body; a large one beside the loop."""
+async def _read(exchange: Exchange, serving: Serving, body: bytes, read: Callable[[dict[str, Any]], T]) -> T:
+    """Parse a body and read what it asks for; a large one beside the loop.
+
+    Raises:
+        CallError: a field is missing, not taken, or out of range, or too much is being read already.
+        RefusedError: it is no JSON object, or has too many values.
+    """
     options = serving.model.options
     texts = MAX_INPUTS if exchange.path == _EMBEDDINGS else options.max_concurrency
-    work = partial(parse_object, body, min(_MAX_VALUES, _SPARE_VALUES + 2 * texts * options.context_length))
+    max_values = min(_MAX_VALUES, _SPARE_VALUES + 2 * texts * options.context_length)
+
+    def work() -> T:
+        return read(parse_object(body, max_values))
+
     if len(body) <= INLINE_ELEMENTS:
         return work()
-    return await serving.answerer.prepare(work, len(body), exchange.peer)
+    return await serving.answerer.parse(work, len(body), exchange.peer)
 
 
 async def _generate(exchange: Exchange, serving: Serving, request: GenerationRequest, writer: AnswerWriter) -> None:

@@ -6,7 +6,8 @@ https://github.com/kserve/open-inference-protocol has the protocol, Triton's ``e
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
@@ -25,6 +26,7 @@ from echoplaned.worker_contract.inference.tensors import Tensor
 
 BINARY_HEADER: Final = "inference-header-content-length"
 _MAX_TENSORS: Final = 16
+_MAX_PARAMETERS: Final = 64
 _MAX_SHAPE: Final = 8
 _MAX_SIZE: Final = 2**31
 _INT64: Final = 2**63
@@ -72,9 +74,7 @@ def read_request(data: Mapping[str, Any], binary: bytes, model: str, version: st
     fields = Fields(data)
     message = oip.ModelInferRequest(model_name=model, model_version=version, id=fields.text("id") or "")
     parameters = _parameters(fields, message)
-    tensors = fields.children("inputs")
-    if len(tensors) > _MAX_TENSORS:
-        raise FieldError("inputs", f"has {len(tensors)} tensors; there are at most {_MAX_TENSORS}")
+    tensors = fields.children("inputs", _MAX_TENSORS)
     if binary or any(_binary_size(one) is not None for one in tensors):
         _read_binary(tensors, binary, message)
     else:
@@ -93,6 +93,8 @@ def _parameters(fields: Fields, message: oip.ModelInferRequest) -> Mapping[str, 
     if given is None:
         return {}
     found: dict[str, Any] = dict(fields.take("parameters"))
+    if len(found) > _MAX_PARAMETERS:
+        raise FieldError("parameters", f"has {len(found)} entries; there are at most {_MAX_PARAMETERS}")
     for name, value in found.items():
         parameter = message.parameters[as_text("parameters", name)]
         if isinstance(value, bool):
@@ -128,7 +130,7 @@ def _values(fields: Fields, tensor: oip.ModelInferRequest.InferInputTensor) -> l
     kind: type = str if tensor.datatype == "BYTES" else int
     if not isinstance(data, list):
         raise FieldError(fields.name("data"), "must be a list")
-    values = list(_flatten(data))
+    values = _flatten(fields.name("data"), data, tuple(tensor.shape))
     good = all(type(one) is kind for one in values)
     if good and kind is int:
         good = all(-_INT64 <= one < _INT64 for one in values)
@@ -139,16 +141,33 @@ def _values(fields: Fields, tensor: oip.ModelInferRequest.InferInputTensor) -> l
     return values
 
 
-def _flatten(data: Sequence[Any]) -> Iterator[Any]:
-    """Yield the elements of nested lists.
+def _flatten(name: str, data: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Return the elements of a tensor's data, flat or nested as its shape says.
 
-    Their depth was bounded when they were parsed.
+    Raises:
+        FieldError: it is nested in another way, or its shape says another number of elements.
     """
-    for one in data:
-        if isinstance(one, list):
-            yield from _flatten(one)
-        else:
-            yield one
+    is_nested = bool(data) and isinstance(data[0], list)
+    values = _join(data, shape) if is_nested else data
+    if values is None:
+        raise FieldError(name, f"must be flat, or nested as its shape says, {list(shape)}")
+    if len(values) != math.prod(shape):
+        raise FieldError(name, f"has {len(values)} elements; its shape says {math.prod(shape)}")
+    return values
+
+
+def _join(data: list[Any], shape: tuple[int, ...]) -> list[Any] | None:
+    """Join nested lists, level by level; None: their lengths are not the shape's.
+
+    Lists are counted before what they hold is looked at: whatever is nested otherwise costs no pass over its elements.
+    """
+    if len(shape) < 2 or len(data) != shape[0]:
+        return None
+    for size in shape[1:]:
+        if not all(isinstance(one, list) and len(one) == size for one in data):
+            return None
+        data = list(itertools.chain.from_iterable(data))
+    return data
 
 
 def _fill(tensor: oip.ModelInferRequest.InferInputTensor, values: list[Any]) -> None:
@@ -203,10 +222,7 @@ def _outputs(fields: Fields, message: oip.ModelInferRequest) -> Mapping[str, boo
     if fields.take("outputs") is None:
         return {}
     binary: dict[str, bool] = {}
-    outputs = fields.children("outputs")
-    if len(outputs) > _MAX_TENSORS:
-        raise FieldError("outputs", f"has {len(outputs)} entries; there are at most {_MAX_TENSORS}")
-    for one in outputs:
+    for one in fields.children("outputs", _MAX_TENSORS):
         name = as_text(one.name("name"), one.require("name"))
         message.outputs.add(name=name)
         parameters = one.child("parameters")

@@ -21,6 +21,13 @@ MAX_COMPLETION_LOGPROBS: Final = 5
 MAX_INPUTS: Final = 2048
 """Texts of one request for embeddings."""
 
+MAX_PROMPTS: Final = 4096
+"""Of one request for completions, whatever ``max_concurrency`` the version has: it can have no more."""
+
+MAX_MESSAGES: Final = 4096
+MAX_PARTS: Final = 4096
+"""Of the contents of all messages together."""
+
 _DEFAULT_COMPLETION_TOKENS: Final = 16
 _MAX_TOKENS: Final = 2**31 - 1
 _INT64: Final = 2**63
@@ -98,7 +105,7 @@ def read_chat(data: Mapping[str, Any]) -> GenerationRequest:
     """
     fields = Fields(data)
     model = as_text("model", fields.require("model"))
-    messages = tuple(_message(one) for one in fields.children("messages"))
+    messages = tuple(map(_message, read_turns(fields)))
     has_logprobs = fields.truth("logprobs")
     top = fields.whole("top_logprobs", 0, MAX_TOP_LOGPROBS) or 0
     if top and not has_logprobs:
@@ -131,7 +138,7 @@ def read_completion(data: Mapping[str, Any]) -> GenerationRequest:
     """
     fields = Fields(data)
     model = as_text("model", fields.require("model"))
-    texts, rows = read_inputs(fields, "prompt")
+    texts, rows = read_inputs(fields, "prompt", MAX_PROMPTS)
     top = fields.whole("logprobs", 0, MAX_COMPLETION_LOGPROBS)
     is_streamed, has_usage = _stream(fields)
     request = GenerationRequest(
@@ -159,9 +166,7 @@ def read_embeddings(data: Mapping[str, Any]) -> EmbeddingRequest:
     """
     fields = Fields(data)
     model = as_text("model", fields.require("model"))
-    texts, rows = read_inputs(fields, "input")
-    if len(texts) + len(rows) > MAX_INPUTS:
-        raise FieldError("input", f"has {len(texts) + len(rows)} texts; a request has at most {MAX_INPUTS}")
+    texts, rows = read_inputs(fields, "input", MAX_INPUTS)
     form = fields.text("encoding_format") or "float"
     if form not in {"float", "base64"}:
         raise FieldError("encoding_format", "must be float or base64")
@@ -170,20 +175,22 @@ def read_embeddings(data: Mapping[str, Any]) -> EmbeddingRequest:
     return EmbeddingRequest(model, texts, rows, form == "base64", conversation)
 
 
-def read_inputs(fields: Fields, name: str) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+def read_inputs(fields: Fields, name: str, most: int) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
     """Return texts, or rows of token ids: each may be one alone, or several in a list.
 
     Raises:
-        FieldError: it is something else, or empty.
+        FieldError: it is something else, or empty, or they are more than ``most``.
     """
     value = fields.require(name)
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list) and value:
-        if all(isinstance(one, str) for one in value):
-            return tuple(as_text(f"{name}[{index}]", one) for index, one in enumerate(value)), ()
         if _is_ids(value):
             return (), (tuple(value),)
+        if len(value) > most:
+            raise FieldError(name, f"has {len(value)} texts; a request has at most {most}")
+        if all(isinstance(one, str) for one in value):
+            return tuple(as_text(f"{name}[{index}]", one) for index, one in enumerate(value)), ()
         if all(isinstance(one, list) and one and _is_ids(one) for one in value):
             return (), tuple(tuple(one) for one in value)
     raise FieldError(
@@ -229,6 +236,19 @@ def _stream(fields: Fields) -> tuple[bool, bool]:
     return is_streamed, has_usage
 
 
+def read_turns(fields: Fields) -> list[Fields]:
+    """Return the messages of a conversation, counted and not read yet.
+
+    Raises:
+        FieldError: it has none, or they or their parts are too many.
+    """
+    found = fields.children("messages", MAX_MESSAGES)
+    parts = sum(len(content) for one in found if isinstance(content := one.take("content"), list))
+    if parts > MAX_PARTS:
+        raise FieldError("messages", f"have {parts} parts of content; a request has at most {MAX_PARTS}")
+    return found
+
+
 def _message(fields: Fields) -> Message:
     """Read one message: a role and a text."""
     role = as_text(fields.name("role"), fields.require("role"))
@@ -248,7 +268,7 @@ def read_content(fields: Fields, value: object, field: str = "content") -> str:
     if isinstance(value, str):
         return as_text(fields.name(field), value)
     texts: list[str] = []
-    for part in fields.children(field):
+    for part in fields.children(field, MAX_PARTS):
         kind = part.require("type")
         if kind != "text":
             raise FieldError(part.name("type"), f"must be text: nothing else is understood, not {str(kind)[:64]!r}")
