@@ -196,7 +196,19 @@ async def test_calls_are_counted(world: World) -> None:
     assert world.ended.seen == [("ListModels", "OK"), ("GetModel", "NOT_FOUND")]
 
 
-UNCLEAN = ["a\nb", "\x1b[2J\x1b[31m", "\x00", "a\u202egnp.exe", "\x9b31m", "\x7f", "\u2028"]
+UNCLEAN = [
+    "a\xadb",
+    "\ufe0f",
+    "\u3164",
+    "e" + "\u0301" * 200,
+    "a\nb",
+    "\x1b[2J\x1b[31m",
+    "\x00",
+    "a\u202egnp.exe",
+    "\x9b31m",
+    "\x7f",
+    "\u2028",
+]
 
 
 @pytest.mark.parametrize("text", UNCLEAN)

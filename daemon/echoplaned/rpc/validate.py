@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Final, cast
 
@@ -47,7 +48,7 @@ MAX_VIOLATIONS: Final = 100
 # Requests that hold a name and little else. Health's Watch keeps its for as long as it lasts.
 _SHORT_PACKAGES = ("grpc.health.", "grpc.reflection.", "google.longrunning.")
 
-_UNCLEAN = "must hold no control characters and no marks that hide or turn text round: leave them out"
+_UNCLEAN = "must hold no control characters, nothing that hides or turns text round, and 4 marks upon a letter at most"
 
 _validator = protovalidate.Validator()
 
@@ -89,9 +90,7 @@ def check(request: Message) -> None:
     found = (_unknown_fields(request, ""), _broken_rules(request))
     violations = [violation for each in found for violation in itertools.islice(each, MAX_VIOLATIONS)]
     named = {violation.field for violation in violations}
-    unclean = itertools.islice(_unclean_texts(request, ""), MAX_VIOLATIONS)
-    # A pattern says it already where there is one: a field is named once.
-    violations += [violation for violation in unclean if violation.field not in named]
+    violations += itertools.islice(_unclean_texts(request, "", named), MAX_VIOLATIONS)
     if violations:
         raise FieldInvalidError(*violations)
 
@@ -143,23 +142,25 @@ def _check_unknown_bytes(request: Message) -> None:
         raise FieldInvalidError(InvalidField("", text))
 
 
-def _unclean_texts(message: Message, path: str) -> Iterator[InvalidField]:
+def _unclean_texts(message: Message, path: str, named: AbstractSet[str]) -> Iterator[InvalidField]:
     """Yield the fields whose text holds what cannot be seen.
 
-    It would end up in tables and logs.
+    It would end up in tables and logs. A field is ``named`` once: where a rule says already that its text is none, it is not read, which
+    may be a mebibyte.
     """
     for field, value, inner in _set_fields(message, path):
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key, one in value.items():
-                if not all(is_clean(text) for text in (key, one) if isinstance(text, str)):
-                    yield InvalidField(f"{inner}[{_subscript(key)}]", _UNCLEAN)
-        elif field.type == FieldDescriptor.TYPE_STRING:
+                entry = f"{inner}[{_subscript(key)}]"
+                if entry not in named and not all(is_clean(text) for text in (key, one) if isinstance(text, str)):
+                    yield InvalidField(entry, _UNCLEAN)
+        elif field.type == FieldDescriptor.TYPE_STRING and inner not in named:
             texts = value if field.is_repeated else (value,)
             if not all(map(is_clean, texts)):
                 yield InvalidField(inner, _UNCLEAN)
         if field.message_type is not None:
             for step, child in _children(field, value):
-                yield from _unclean_texts(child, f"{inner}{step}")
+                yield from _unclean_texts(child, f"{inner}{step}", named)
 
 
 def _set_fields(message: Message, path: str) -> Iterator[tuple[FieldDescriptor, Any, str]]:
