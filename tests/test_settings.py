@@ -105,6 +105,7 @@ def test_all_errors_come_at_once_with_flag_and_variable(monkeypatch: pytest.Monk
         ("127.0.0.1", "is not HOST:PORT"),
         ("127.0.0.1:", "is not HOST:PORT"),
         ("127.0.0.1:65536", "is not HOST:PORT"),
+        ("127.0.0.1:" + "1" * 5000, "is not HOST:PORT"),
         ("127.0.0.1:-1", "is not HOST:PORT"),
         ("127.0.0.1:\uff18\uff14", "is not HOST:PORT"),
         (":8470", "neither an IP address"),

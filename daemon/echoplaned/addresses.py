@@ -46,7 +46,7 @@ class Address:
         if text.startswith("unix:"):
             raise ValueError("unix sockets are not served yet: give a loopback HOST:PORT")
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
             raise ValueError("is not HOST:PORT with a port from 0 to 65535")
         bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
         try:
