@@ -181,8 +181,9 @@ def _read(method: str, handler: Handler, raw: bytes, context: Context) -> Messag
     """
     # A call is a task of its own with a context of its own: what is bound here ends with it.
     structlog.contextvars.clear_contextvars()
-    set_peer(context.peer())
-    structlog.contextvars.bind_contextvars(method=method, request_id=_header_id(context), peer=context.peer())
+    peer = context.peer()
+    set_peer(peer)
+    structlog.contextvars.bind_contextvars(method=method, request_id=_header_id(context), peer=peer)
     request = parse(raw, handler.request_deserializer, method)
     if own := getattr(request, "request_id", ""):
         structlog.contextvars.bind_contextvars(request_id=str(own)[:MAX_LOGGED_ID])

@@ -291,16 +291,16 @@ def _read_caller(context: Context, control_key: str) -> _Caller:
     """
     metadata = context.invocation_metadata() or ()
     is_daemon = opens(control_key, metadata)
-    named = {
-        key: short_name(value)
-        for key, value in reversed(tuple(metadata))
-        if isinstance(value, str) and key in (CONVERSATION, PROMPT_CLASS)
-    }
     is_probe = is_daemon and PROBE_MARK in metadata
     headers = {key: value for key, value in reversed(tuple(metadata)) if isinstance(value, str)}
+
+    def header(name: str) -> str:
+        return headers.get(name, "")
+
     # Anybody may write the gateway's headers here: with the connection before them nobody takes another one's turns.
-    peer = " ".join((context.peer(), caller_of(lambda name: headers.get(name, ""))))
-    return _Caller(TraceOrigin(named.get(CONVERSATION, ""), is_probe, named.get(PROMPT_CLASS, "")), is_daemon, peer)
+    peer = " ".join((context.peer(), caller_of(header)))
+    origin = TraceOrigin(short_name(header(CONVERSATION)), is_probe, short_name(header(PROMPT_CLASS)))
+    return _Caller(origin, is_daemon, peer)
 
 
 def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:

@@ -112,7 +112,6 @@ def _frame(frame: DoorFrame) -> tuple[bytes, bytes]:
     matcher.on_no_match.CopyFrom(matching.nested(tree))
     table = route_pb2.RouteConfiguration(
         name=DOOR_ROUTES,
-        # It has done its work once the route is chosen. The model's header goes on: by it an engine knows an alias as its own name.
         # By it connections take turns, at the daemon and at engines; on the gateway's own connections all callers would be one.
         request_headers_to_add=[
             base_pb2.HeaderValueOption(
@@ -120,6 +119,7 @@ def _frame(frame: DoorFrame) -> tuple[bytes, bytes]:
                 append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
             )
         ],
+        # They have done their work once the route is chosen. The model's header goes on: by it an engine knows an alias as its own name.
         request_headers_to_remove=[USER_HEADER, KEY_HEADER, LIMIT_HEADER, "authorization", "x-api-key"],
         response_headers_to_remove=["x-envoy-upstream-service-time", *ENGINES_OWN],
     )
