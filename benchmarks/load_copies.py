@@ -4,6 +4,7 @@ python -m benchmarks.load_copies --baseline OTHER/.venv/bin/python [--rounds 3] 
 
 Both releases have a standby worker for each replica and the checkpoint's pages in the page cache. Seconds are a client's, from the call
 to READY; processor seconds are those of the workers that load (a busy machine moves them least); memory is the workers' PSS once READY.
+Copies need memory, which each round takes once more by itself: what the machine asks for that is told apart from what the load does.
 ``--in-process``: the worker's load and first answer alone.
 """
 
@@ -40,10 +41,14 @@ LARGE: Final = checkpoints.EncoderShape(layers=19, width=1024, heads=16, feed_fo
 
 REPLICAS: Final = (1, 2)
 BAR: Final = 1.3
+_PEERS: Final = Path(__file__).parent / "peers"
 STANDBY: Final = "--spare-workers"
 """The flag's earlier name, which releases of before and after take."""
 
 _SETTLE_S: Final = 1.0
+_GIVEN_BACK_S: Final = 8.0
+"""A kernel that reports free memory to its host does so within two seconds; so long the copies' memory was free as well."""
+
 _WAIT_S: Final = 900.0
 
 
@@ -100,21 +105,36 @@ def cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+def take_memory(size_bytes: int, processes: int) -> float:
+    """Let processes take so much new memory each, all at once; return the seconds of the slowest."""
+    time.sleep(_GIVEN_BACK_S)
+    command = [sys.executable, str(_PEERS / "new_memory.py"), str(size_bytes)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    return max(float(each.communicate()[0]) for each in running)
+
+
 def compare(baseline: str, name: str, source: Path, replicas: int, rounds: int) -> dict[str, object]:
-    """Load by turns; return both sides' rounds and the ratios of their medians."""
+    """Load by turns; return both sides' rounds, what new memory takes, and the ratios of the medians."""
     sides: dict[str, list[Load]] = {"mapped": [], "copied": []}
+    weights_bytes = (source / "model.safetensors").stat().st_size
+    memory: list[float] = []
     for _ in range(rounds):
         for side, python in (("mapped", baseline), ("copied", sys.executable)):
             sides[side].append(load_once(python, source, replicas))
             print(f"{name}, {replicas} replicas, {side}: {sides[side][-1]}", flush=True)
+        memory.append(take_memory(weights_bytes, replicas))
+        print(f"{name}, {replicas} replicas, new memory alone: {memory[-1]:.3f} s", flush=True)
     fields = ("total_s", "workers_cpu_s", "pss_bytes")
     medians = {
         side: {f: statistics.median(getattr(one, f) for one in loads) for f in fields} for side, loads in sides.items()
     }
     ratios = {f: medians["copied"][f] / medians["mapped"][f] for f in fields}
+    memory_s = statistics.median(memory)
+    ratios["total_s_less_memory"] = (medians["copied"]["total_s"] - memory_s) / medians["mapped"]["total_s"]
     print(f"{name}, {replicas} replicas: " + ", ".join(f"{f} {ratio:.2f} x" for f, ratio in ratios.items()), flush=True)
     rows = {side: [asdict(one) for one in loads] for side, loads in sides.items()}
-    return {"checkpoint": name, "replicas": replicas, "rounds": rows, "medians": medians, "ratios": ratios}
+    found = {"rounds": rows, "new_memory_s": memory, "medians": medians, "ratios": ratios}
+    return {"checkpoint": name, "replicas": replicas, **found}
 
 
 def compare_in_process(baseline: str, name: str, source: Path, rounds: int) -> dict[str, object]:
@@ -140,7 +160,7 @@ def compare_in_process(baseline: str, name: str, source: Path, rounds: int) -> d
 
 @contextmanager
 def _warm_peer(python: str) -> Iterator[subprocess.Popen[str]]:
-    script = str(Path(__file__).parent / "peers" / "worker_load.py")
+    script = str(_PEERS / "worker_load.py")
     with scratch() as folder:
         process = subprocess.Popen(
             [python, script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

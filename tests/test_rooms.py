@@ -36,6 +36,7 @@ LEVELS: Mapping[str, int] = {
     "addresses": 0,
     "request_reader": 0,
     "header_lines": 0,
+    "process_files": 0,
     "dtesn": 0,
 }
 

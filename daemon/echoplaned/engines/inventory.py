@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from echoplaned import process_files
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
 from echoplaned.worker_contract.family import Family, find_members, read_mark
 from echoplaned.worker_contract.record import (
@@ -156,26 +157,23 @@ def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str
 def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLeader]:
     """Return each process whose arguments say that it is a leader of this directory."""
     leaders: list[FoundLeader] = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        arguments = _arguments(entry)
+    for pid in process_files.process_ids():
+        arguments = _arguments(pid)
         kind = next((one for one in kinds if one.command and one.command[-1] in arguments), None)
         worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
-        pid = int(entry.name)
         start_ticks = read_start_ticks(pid) if worker_id else None
         if kind is not None and start_ticks is not None:
             leaders.append(FoundLeader(worker_id, kind, Family(pid, start_ticks, read_mark(pid)), None))
     return leaders
 
 
-def _arguments(entry: Path) -> list[str]:
+def _arguments(pid: int) -> list[str]:
     """Return a process's arguments.
 
     None for a zombie, or where it has gone or is not ours to look at.
     """
     try:
-        return (entry / "cmdline").read_bytes().decode("utf-8", errors="replace").split("\0")
+        return process_files.read_text(pid, "cmdline").split("\0")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return []
 

@@ -11,9 +11,9 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
+from echoplaned import process_files
 from echoplaned.worker_contract.record import read_start_ticks
 
 
@@ -109,7 +109,7 @@ class WatchedProcess:
         niceness is the one that counts beside other sessions (sched(7)), and anybody may take that of his own back to 0.
         """
         with contextlib.suppress(OSError):
-            Path(f"/proc/{self.pid}/autogroup").write_text("0", encoding="ascii")
+            process_files.write_text(self.pid, "autogroup", "0")
         raised, own = True, os.getpriority(os.PRIO_PROCESS, 0)
         for thread in _threads(self.pid):
             try:
@@ -156,7 +156,7 @@ class WatchedProcess:
 def _threads(pid: int) -> list[int]:
     """Return the threads of a process; none if it has gone."""
     try:
-        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]  # noqa: PTH208 - names are all that is wanted
+        return process_files.thread_ids(pid)
     except OSError:
         return []
 

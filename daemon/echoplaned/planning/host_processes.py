@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
+from echoplaned import process_files
 from echoplaned.core.memory import MemoryHolder
 
 _MIB: Final = 1024 * 1024
@@ -38,7 +38,7 @@ def private_bytes(pid: int) -> int:
     Pages of files that it maps are not: the kernel drops them for whoever needs the room, and counts them as available.
     """
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = process_files.read_text(pid, "status").splitlines()
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_PRIVATE))
@@ -47,7 +47,7 @@ def private_bytes(pid: int) -> int:
 def process_name(pid: int) -> str:
     """Return what a process is called; empty if there is none of this number."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+        return process_files.read_text(pid, "comm").strip()
     except OSError:
         return ""
 
@@ -57,11 +57,8 @@ def largest_holders(own: frozenset[int]) -> tuple[MemoryHolder, ...]:
 
     Our engines (``own``) and this process are left out.
     """
-    sizes = [
-        (_resident_bytes(int(entry.name)), int(entry.name))
-        for entry in os.scandir("/proc")
-        if entry.name.isdigit() and int(entry.name) not in own and int(entry.name) != os.getpid()
-    ]
+    others = (pid for pid in process_files.process_ids() if pid not in own and pid != os.getpid())
+    sizes = [(_resident_bytes(pid), pid) for pid in others]
     largest = sorted((one for one in sizes if one[0] >= _LEAST_BYTES), reverse=True)[:_MAX_HOLDERS]
     return tuple(MemoryHolder(f"{process_name(pid) or 'a process'} (pid {pid})", size) for size, pid in largest)
 
@@ -72,7 +69,7 @@ def _resident_bytes(pid: int) -> int:
     Cheaper than ``private_bytes``; 0 if it has gone.
     """
     try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_bytes().split()
+        _, resident, shared, *_ = process_files.read_bytes(pid, "statm").split()
     except (OSError, ValueError):  # it has gone, or goes
         return 0
     return (int(resident) - int(shared)) * _PAGE_BYTES
@@ -81,8 +78,8 @@ def _resident_bytes(pid: int) -> int:
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     try:
-        for thread in os.scandir(f"/proc/{pid}/task"):
-            found += map(int, Path(thread.path, "children").read_bytes().split())
+        for thread in process_files.thread_ids(pid):
+            found += map(int, process_files.read_bytes(pid, f"task/{thread}/children").split())
     except OSError:
         return found  # it has gone, or the kernel was built without CONFIG_PROC_CHILDREN
     return found

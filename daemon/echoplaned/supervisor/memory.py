@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from echoplaned import process_files
 from echoplaned.worker_contract.report import Memory
 
 _KIB: Final = 1024
@@ -49,9 +49,9 @@ def read_use(pids: tuple[int, ...]) -> FamilyUse:
     cpu_s = 0.0
     for pid in pids:
         try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+            rollup = process_files.read_text(pid, "smaps_rollup")
+            stat = process_files.read_text(pid, "stat")
+            status = process_files.read_text(pid, "status")
         except OSError:
             continue
         shares = dict(line.split(":", 1) for line in rollup.splitlines()[1:] if line.startswith("Pss"))

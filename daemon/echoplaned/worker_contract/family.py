@@ -14,9 +14,9 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from echoplaned import process_files
 from echoplaned.worker_contract.mark import VARIABLE, is_marked_by
 from echoplaned.worker_contract.segments import Segment, find_segments, remove_segments
 
@@ -115,7 +115,7 @@ def end_family(family: Family, timeout_s: float) -> bool:
 
 def _is_tracker(pid: int) -> bool:
     try:
-        return _TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return _TRACKER in process_files.read_bytes(pid, "cmdline")
     except OSError:
         return False
 
@@ -142,7 +142,7 @@ def read_mark(pid: int) -> str:
     Empty where it has none, has gone, or is not ours to look at.
     """
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        environment = process_files.read_bytes(pid, "environ")
     except OSError:
         return ""
     marks = [one for one in environment.split(b"\0") if one.startswith(_PREFIX)]
@@ -152,14 +152,8 @@ def read_mark(pid: int) -> str:
 def _own_processes() -> Iterator[Member]:
     """Yield the live processes of this user, but for this one."""
     own_pid, own_uid = os.getpid(), os.geteuid()
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == own_pid:
-            continue
-        try:
-            is_ours = entry.stat().st_uid == own_uid
-        except OSError:
-            continue
-        member = _read_member(int(entry.name)) if is_ours else None
+    for pid in process_files.process_ids():
+        member = _read_member(pid) if pid != own_pid and process_files.owner(pid) == own_uid else None
         if member is not None:
             yield member
 
@@ -167,10 +161,7 @@ def _own_processes() -> Iterator[Member]:
 def _read_member(pid: int) -> Member | None:
     """Return a live process; None if it has gone or is a zombie."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = process_files.read_stat(pid)
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    if fields[0] in {"Z", "X"}:
-        return None
-    return Member(pid, int(fields[_START_TIME]), int(fields[_SESSION]))
+    return Member(pid, int(fields[_START_TIME]), int(fields[_SESSION])) if fields else None

@@ -20,14 +20,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
+from echoplaned import process_files
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.worker_contract.control_key import draw_key, is_key
 from echoplaned.worker_contract.mark import VARIABLE
 from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
 
 _WORKER_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_START_TIME_FIELD: Final = 22  # proc(5): field of /proc/PID/stat, in clock ticks since boot
-_FIELDS_BEFORE_STATE: Final = 2  # pid and comm; comm may hold spaces and is cut off by its last parenthesis
+_START_TIME: Final = 19  # proc(5): field of /proc/PID/stat from the state on, in clock ticks since boot
 _LINKS: Final = ".source"
 _SCRATCH: Final = ".scratch"
 _FOLDERS: Final = (_LINKS, _SCRATCH)
@@ -164,13 +164,10 @@ def read_start_ticks(pid: int) -> int | None:
     None if there is no such process or it is a zombie.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = process_files.read_stat(pid)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    rest = stat.rpartition(")")[2].split()
-    if rest[0] in {"Z", "X"}:
-        return None
-    return int(rest[_START_TIME_FIELD - _FIELDS_BEFORE_STATE - 1])
+    return int(fields[_START_TIME]) if fields else None
 
 
 def records_dir(state_dir: Path) -> Path:

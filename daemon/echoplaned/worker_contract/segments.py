@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from echoplaned import process_files
+
 _FOLDER: Final = "/dev/shm/"  # noqa: S108 - where the system keeps them
 _DELETED: Final = " (deleted)"
 _FIELDS: Final = 6  # proc(5): fields of a line of /proc/PID/maps, the path last
@@ -35,7 +37,7 @@ class Segment:
 def find_segments(pid: int) -> frozenset[Segment]:
     """Return the segments that a process maps; none where it has gone."""
     try:
-        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+        maps = process_files.read_text(pid, "maps")
     except OSError:
         return frozenset()
     lines = (line.split(None, _FIELDS - 1) for line in maps.splitlines() if _FOLDER in line)
