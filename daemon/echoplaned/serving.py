@@ -15,6 +15,7 @@ from echoplaned.core.events import Recovered
 from echoplaned.core.queries import owned_engines
 from echoplaned.engines.unowned import refuse_unowned
 from echoplaned.gateway.stopping import stop_gateway
+from echoplaned.rpc.server import compile_all_rules
 from echoplaned.runtime.heap import GlibcHeap, HeapTrimmer
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ async def run(daemon: Daemon, beside: Beside | None = None) -> None:
     await daemon.server.start()
     address = str(Address(settings.listen.host, port))
     log.info("daemon.serving", address=address, state_dir=str(settings.state_dir))
+    background.append(asyncio.create_task(_accompany(compile_all_rules()), name="rules"))
     if beside is not None:
         background.append(asyncio.create_task(_accompany(beside(address)), name="beside"))
     try:

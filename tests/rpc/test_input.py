@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from typing import Any, cast
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2, planning_pb2, rollouts_pb2
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import Reason
+from echoplaned.rpc import server
 from echoplaned.rpc.paging import PageQuery
-from echoplaned.rpc.validate import MAX_ENTRIES, MAX_REQUEST_BYTES, MAX_SHORT_REQUEST_BYTES, check
+from echoplaned.rpc.validate import MAX_ENTRIES, MAX_REQUEST_BYTES, MAX_SHORT_REQUEST_BYTES, check, compile_rules
 
 from .world import World, failed
 
@@ -50,6 +53,35 @@ async def test_all_violations_at_once(world: World) -> None:
         "policy.alpha",
         "policy.stage_min_s",
     }
+
+
+async def test_rules_are_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call of a method does not wait for its rules: they were read when the daemon began, while its loop went on."""
+    compiled: list[str] = []
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def note(request: type[Message]) -> None:
+        compiled.append(request.DESCRIPTOR.full_name)
+        compile_rules(request)
+
+    monkeypatch.setattr(server, "compile_rules", note)
+    counting = asyncio.create_task(count_turns())
+    await server.compile_all_rules()
+    counting.cancel()
+    ours = {
+        "echoplane.v1.LoadModelRequest",
+        "echoplane.v1.UpdateModelRequest",
+        "google.longrunning.WaitOperationRequest",
+    }
+    assert ours <= set(compiled)
+    assert len(compiled) == len(set(compiled))
+    assert turns >= len(compiled)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "models/..", "minilm\n", "a" * 10_000, "models/a/b", "", "MiniLM"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf.message_factory import GetMessageClass
 from grpc_channelz.v1 import _async as channelz_async
 from grpc_channelz.v1 import channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -32,12 +34,12 @@ from echoplaned.rpc.health import HealthService
 from echoplaned.rpc.interceptor import ApiInterceptor
 from echoplaned.rpc.reflection import add_reflection
 from echoplaned.rpc.services import Services, build_services
+from echoplaned.rpc.validate import compile_rules
 
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 _MESSAGES = (models_pb2, rollouts_pb2, planning_pb2, diagnostics_pb2, keys_pb2, operations_pb2, oip, health_pb2)
-OUR_SERVICES: tuple[str, ...] = tuple(
-    service.full_name for module in _MESSAGES for service in module.DESCRIPTOR.services_by_name.values()
-)
+_SERVICES = tuple(service for module in _MESSAGES for service in module.DESCRIPTOR.services_by_name.values())
+OUR_SERVICES: tuple[str, ...] = tuple(service.full_name for service in _SERVICES)
 CHANNELZ = "grpc.channelz.v1.Channelz"
 
 
@@ -82,6 +84,16 @@ def build_server(
         channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz_async.ChannelzServicer(), server)
     add_reflection(server, names)
     return server
+
+
+async def compile_all_rules() -> None:
+    """Compile the rules of every request ahead of its first call, some 40 ms in all.
+
+    Between any two of them the event loop goes on.
+    """
+    for request in dict.fromkeys(method.input_type for service in _SERVICES for method in service.methods):
+        compile_rules(GetMessageClass(request))
+        await asyncio.sleep(0)
 
 
 def _add_ours(server: grpc.aio.Server, services: Services, names: tuple[str, ...]) -> None:

@@ -95,6 +95,11 @@ def check(request: Message) -> None:
         raise FieldInvalidError(*violations)
 
 
+def compile_rules(request: type[Message]) -> None:
+    """Compile the rules of a request, for which its first call would wait."""
+    _validator.collect_violations(request(), fail_fast=True)
+
+
 @cache
 def most_entries(field: FieldDescriptor) -> int:
     """Return how many entries a list or map may have.
