@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from echoplaned.core.numbers import read_whole
+
+_MAX_PORT: Final = 65535
 
 _TCP = "tcp://"
 _UNIX = "unix:"
@@ -41,7 +46,7 @@ class Endpoint:
         """
         if self.address.startswith(_TCP):
             host, _, port = self.address.removeprefix(_TCP).rpartition(":")
-            valid = bool(host) and port.isdigit()
+            valid = bool(host) and read_whole(port, _MAX_PORT) is not None
         else:
             valid = self.address.startswith(f"{_UNIX}/")
         if not valid:

@@ -1,4 +1,4 @@
-"""Clamping of numbers from outside, where they enter.
+"""Reading and clamping of numbers from outside, where they enter.
 
 What is added up or shown later is then in range without a second look.
 """
@@ -10,6 +10,19 @@ from typing import Final
 
 MAX_COUNT: Final = 10**15
 """A million requests a second for thirty years, or a petabyte; exact in a double, and thousands of them still add up within 64 bits."""
+
+_MAX_DIGITS: Final = 20  # of 64 bits
+
+
+def read_whole(text: str, most: int = 2**64 - 1) -> int | None:
+    """Return the number that ASCII digits write; None: it is none, or too large.
+
+    ``²`` counts as a digit for Python, and thousands of digits are an error to it.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def clamp_count(value: int, most: int = MAX_COUNT) -> int:

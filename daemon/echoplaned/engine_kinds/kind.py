@@ -13,13 +13,12 @@ from typing import Final
 
 from echoplaned.core.facts import Dtype, Task
 from echoplaned.core.failure import InvalidField
+from echoplaned.core.numbers import read_whole
 from echoplaned.core.spec import Tier
 from echoplaned.engine_kinds.foreign import ForeignEngine
 
 PYTHON: Final = "{python}"
 """Stands for the interpreter in a command line."""
-
-_MAX_DIGITS: Final = 15
 
 
 class OptionType(StrEnum):
@@ -58,8 +57,8 @@ class Option:
     def problem(self, text: str) -> str:
         """Say what is wrong with a value; empty if nothing is."""
         if self.type is OptionType.WHOLE_NUMBER:
-            is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-            if not is_number or not self.minimum <= int(text) <= self.maximum:
+            number = read_whole(text)
+            if number is None or not self.minimum <= number <= self.maximum:
                 return f"must be a whole number from {self.minimum} to {self.maximum}"
         elif self.type is OptionType.FLAG:
             return "" if text in {"0", "1"} else "must be 0 or 1"

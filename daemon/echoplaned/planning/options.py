@@ -11,12 +11,12 @@ from echoplaned import _allocator
 from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
+from echoplaned.core.numbers import MAX_COUNT, read_whole
 from echoplaned.core.spec import ServingShape
 from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sizing_name
 from echoplaned.engine_kinds.sizing_options import KV_DTYPE, NUMBERS
 
 _NUMBERS: Final = {option.name: option for option in NUMBERS}
-_MAX_DIGITS: Final = 15
 
 
 class WeightFormat(StrEnum):
@@ -121,9 +121,10 @@ def _declared(engine: str) -> dict[str, Option]:
 
 
 def _whole_number(field: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+    number = read_whole(text, MAX_COUNT)
+    if number is None:
         raise FieldInvalidError(InvalidField(field, "must be a whole number"))
-    return int(text)
+    return number
 
 
 def refuse_unknown_options(engine: str, pairs: Iterable[tuple[str, str]]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from echoplaned.core.numbers import read_whole
 from echoplaned.store.errors import StateDirError, StateDirLockedError
 
 LOCK_NAME = "daemon.lock"
@@ -116,4 +117,4 @@ def _note_holder(descriptor: int) -> None:
 
 def _read_pid(descriptor: int) -> int | None:
     text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    return read_whole(text)

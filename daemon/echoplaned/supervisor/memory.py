@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from echoplaned import process_files
+from echoplaned.core.numbers import read_whole
 from echoplaned.worker_contract.report import Memory
 
 _KIB: Final = 1024
@@ -66,8 +67,7 @@ def read_use(pids: tuple[int, ...]) -> FamilyUse:
 
 def _bytes(text: str) -> int:
     """Read ``  12 kB``."""
-    number = text.strip().partition(" ")[0]
-    return _KIB * int(number) if number.isdigit() else 0
+    return _KIB * (read_whole(text.strip().partition(" ")[0]) or 0)
 
 
 class MemoryMeter:

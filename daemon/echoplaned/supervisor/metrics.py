@@ -13,13 +13,13 @@ from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
+from echoplaned.core.numbers import MAX_COUNT, read_whole
 from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSeries
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 _LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _MAX_BUCKETS: Final = 512
-_MAX_DIGITS: Final = 18  # of 64 bits; Python reads no number of thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,9 @@ def _figure(samples: list[MetricSample], source: FigureSource) -> int:
     for one in samples:
         if one.name == source.name:
             text = one.labels.get(source.label, "") if source.label else str(int(one.value))
-            if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
-                return int(text)
+            number = read_whole(text, MAX_COUNT)
+            if number is not None:
+                return number
     return 0
 
 

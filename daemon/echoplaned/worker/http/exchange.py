@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.door_headers import caller_of
+from echoplaned.core.numbers import read_whole
 from echoplaned.worker.http.problems import Api, Problem, RefusedError
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -21,7 +22,6 @@ MAX_BODY_S: Final = 30.0
 MAX_WRITE_S: Final = 60.0
 """Longest time that one write waits for a caller who does not read, in seconds; the answer is cut then."""
 
-_MAX_DIGITS: Final = 20  # of 64 bits
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -93,7 +93,7 @@ class Exchange:
         encoding = self.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise RefusedError(Problem(415, f"bodies are taken as they are, not in content-encoding {encoding[:64]!r}"))
-        length = read_length(self.headers.get("content-length", ""))
+        length = read_whole(self.headers.get("content-length", ""))
         if length is not None and length > limit_bytes:
             raise RefusedError(_too_large(limit_bytes))
 
@@ -154,15 +154,6 @@ class Exchange:
                 await self._send({"type": "http.response.body", "body": data, "more_body": more})
         except TimeoutError:
             raise CallerGoneError from None
-
-
-def read_length(text: str) -> int | None:
-    """Return the bytes that a header says; None: it is no such number.
-
-    ``²`` counts as a digit for Python, and thousands of digits are no number to it.
-    """
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-    return int(text) if is_number else None
 
 
 def to_json(value: object) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.oip_codec import RAW_FORMATS, join_bytes
 from echoplaned.core.facts import TensorSpec
-from echoplaned.worker.http.exchange import read_length
+from echoplaned.core.numbers import read_whole
 from echoplaned.worker.http.fields import Fields, as_text
 from echoplaned.worker.worker import Serving
 from echoplaned.worker_contract.inference.errors import FieldError
@@ -59,7 +59,7 @@ def split_body(body: bytes, header: str | None) -> tuple[bytes, bytes]:
     """
     if header is None:
         return body, b""
-    length = read_length(header)
+    length = read_whole(header)
     if length is None or length > len(body):
         raise FieldError("Inference-Header-Content-Length", "must be the length of the JSON before the binary data")
     return body[:length], body[length:]
