@@ -63,6 +63,21 @@ async def test_one_connection_leaves_room_for_others() -> None:
     assert await held
 
 
+async def test_more_than_a_share_takes_the_whole_share() -> None:
+    """A request that could never fit is not refused for good: it has its connection's share to itself."""
+    preparer, go = Preparer(), threading.Event()
+    share = MAX_WAITING_BYTES // 2
+    held = asyncio.create_task(preparer.run(go.wait, 3 * share, "a"))
+    await asyncio.sleep(0)
+    assert preparer.waiting_bytes == share
+    with pytest.raises(OverloadedError, match="this connection holds"):
+        await preparer.run(lambda: 1, 1, "a")
+    assert await preparer.run(lambda: 1, SMALL, "b") == 1
+    go.set()
+    assert await held
+    assert preparer.waiting_bytes == 0
+
+
 async def test_connections_take_turns_at_the_threads() -> None:
     """Beside a hundred requests of one connection that wait, another's is the first to be read when a thread comes free."""
     preparer, go, order = Preparer(), threading.Event(), []

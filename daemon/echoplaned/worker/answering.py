@@ -17,6 +17,7 @@ import numpy.typing as npt
 from echoplaned.core.facts import Task
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.chat_template import NO_TEMPLATE, Message
+from echoplaned.worker.growing_text import Detokenizer
 from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.ports import ServedModel
 from echoplaned.worker.preparing import Preparer
@@ -44,7 +45,6 @@ INLINE_ELEMENTS: Final = 4096
 _ELEMENT_BYTES: Final = 8
 _DEFAULT_MAX_TOKENS: Final = 64
 _NO_TOKEN: Final = -1  # fills the rows of token_ids that ended earlier
-_REPLACEMENT: Final = "\ufffd"  # what an unfinished character decodes to
 
 DISTRIBUTION_BYTES: Final = 16 * 1024 * 1024
 """Whole distributions of one answer at most; larger ones are left out of it. A client takes 4 MiB unless it says otherwise."""
@@ -162,16 +162,11 @@ class Answerer:
             peer=order.peer,
         )
         self._batcher.submit([sequence])
-        ids: list[int] = []
-        told = 0
+        text = Detokenizer(self._model.detokenize)
         try:
             while True:
                 token = _token(await queue.get())
-                ids.append(token.token_id)
-                text = self._model.detokenize(ids)
-                whole = text if token.last or not text.endswith(_REPLACEMENT) else text.rstrip(_REPLACEMENT)
-                yield Piece(token, whole[told:])
-                told = max(told, len(whole))
+                yield Piece(token, text.push(token.token_id, last=token.last))
                 if token.last:
                     return
         finally:

@@ -53,10 +53,14 @@ class Preparer:
     async def run(self, work: Callable[[], T], size_bytes: int, peer: str = "") -> T:
         """Return what some work for a connection returns, or raise what it raises.
 
+        What is larger than a connection's share takes the share as a whole: it waits for the connection's others, and is not refused for
+        good.
+
         Raises:
             OverloadedError: too much waits already, in all or of this connection, or no thread became free in time.
             InvalidInputError: the work itself did not end in time.
         """
+        size_bytes = min(size_bytes, self._bytes.share)
         try:
             self._bytes.acquire(peer, size_bytes)
         except BudgetExceededError as refused:
