@@ -276,10 +276,11 @@ async def test_a_new_row_joins_while_a_generation_is_under_way() -> None:
     bench.batcher.close(WAIT_S)
 
 
-async def test_a_failing_model_ends_its_batch_only() -> None:
-    """The rows of the failed batch get INTERNAL; the next batch is computed."""
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, AssertionError, AttributeError, MemoryError])
+async def test_a_failing_model_ends_its_batch_only(error: type[Exception]) -> None:
+    """The rows of the failed batch get INTERNAL, whatever the model's code raises; the next batch is computed."""
     bench = Bench()
-    bench.model.error = RuntimeError
+    bench.model.error = error
     bench.batcher.submit([bench.row("a")])
     bench.model.may_step.release(1)
     bench.batcher.start()
@@ -366,7 +367,7 @@ async def test_a_mistake_of_ours_is_not_survived(monkeypatch: pytest.MonkeyPatch
     """An error that no model raises ends the thread, and the worker is told."""
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     bench = Bench()
-    bench.model.error = AssertionError
+    bench.model.error = OSError
     bench.batcher.submit([bench.row("a")])
     bench.model.may_step.release(1)
     bench.batcher.start()

@@ -28,7 +28,17 @@ _MAX_LOGGED: Final = 500  # characters of an error: some quote their operands
 _log = structlog.get_logger()
 
 # What a forward pass raises when a model or device fails (out of memory included); the row fails, the worker goes on.
-_MODEL_ERRORS: Final = (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError)
+# A model's code asserts, looks up and runs out of host memory as well; whatever else comes is a fault of ours, and ends the process.
+_MODEL_ERRORS: Final = (
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+)
 
 
 class Run(Protocol):
