@@ -80,6 +80,24 @@ async def test_who_has_gone_gives_no_command() -> None:
             await call
 
 
+async def test_a_command_keeps_its_turn_when_its_caller_goes() -> None:
+    """What the loop has is done, and counts as one of the few until then, also where its caller has gone: none is given in its place."""
+    loop = _SlowLoop()
+    handle = FairHandle(cast(Handle, loop))
+    first = [_give(handle, "a", f"a{number}") for number in range(AT_ONCE)]
+    await _settle()
+    for call in first:
+        call.cancel()
+    second = [_give(handle, "a", f"b{number}") for number in range(AT_ONCE)]
+    await _settle()
+    assert all(call.cancelled() for call in first)
+    assert len(loop.given) == AT_ONCE
+    for _ in range(2 * AT_ONCE):
+        loop.turn.release()
+    await asyncio.gather(*second)
+    assert len(loop.given) == 2 * AT_ONCE
+
+
 async def test_a_connection_has_a_share_of_what_may_wait() -> None:
     """Beyond its half of what may wait a connection is refused at once, and others are not."""
     loop = _SlowLoop()

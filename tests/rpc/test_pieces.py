@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
 from echoplaned.rpc.load_outcomes import LoadOutcomeCounter, LoadOutcomeCounts
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
 from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.version_request import default_version_id
 
 QUERY = PageQuery("ListThings", "a")
@@ -105,22 +107,52 @@ def test_a_default_version_id_names_what_was_asked_for() -> None:
     assert default_version_id(denser) != default_version_id(spec)
 
 
-def test_memory_of_requests() -> None:
+class _Memory:
+    """A memory of requests, and what was made by it."""
+
+    def __init__(self, limit: int) -> None:
+        self.memory = RequestDeduplicator(limit)
+        self.made: list[str] = []
+
+    async def call(self, request_id: str, digest: str = "a", *, broken: bool = False) -> bool:
+        """Make a call; return whether something was done."""
+        before = len(self.made)
+
+        async def give() -> asyncio.Future[Operation | None]:
+            if broken:
+                raise ZeroDivisionError
+            self.made.append(request_id)
+            outcome: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
+            outcome.set_result(None)
+            return outcome
+
+        await self.memory.once(State(), request_id, digest, give)
+        return len(self.made) > before
+
+
+async def test_memory_of_requests() -> None:
     """A call is made once; one that failed may be made again; the oldest are forgotten."""
-    memory = RequestDeduplicator(limit=2)
-
-    def call(request_id: str, digest: str) -> bool:
-        with memory.first_call(State(), request_id, digest) as first:
-            return first
-
-    assert [call("r1", "a"), call("r1", "a"), call("", "a"), call("", "a")] == [True, False, True, True]
+    memory = _Memory(limit=2)
+    assert [await memory.call(each) for each in ("r1", "r1", "", "")] == [True, False, True, True]
     with pytest.raises(RequestIdReusedError):
-        call("r1", "b")
-    with pytest.raises(ZeroDivisionError), memory.first_call(State(), "r2", "a"):
-        raise ZeroDivisionError
-    assert call("r2", "a")
-    assert call("r3", "a")
-    assert call("r1", "a"), "r1 was forgotten: two came after it"
+        await memory.call("r1", "b")
+    with pytest.raises(ZeroDivisionError):
+        await memory.call("r2", broken=True)
+    assert await memory.call("r2")
+    assert await memory.call("r3")
+    assert await memory.call("r1"), "r1 was forgotten: two came after it"
+
+
+async def test_one_connection_puts_out_its_own_ids() -> None:
+    """Whoever calls without end makes the daemon forget its own ids; those of others stay."""
+    memory = _Memory(limit=100)
+    set_peer("small")
+    assert await memory.call("mine")
+    set_peer("greedy")
+    for number in range(300):
+        assert await memory.call(f"g{number}")
+    assert not await memory.call("mine")
+    assert [await memory.call(f"g{number}") for number in (299, 250, 249)] == [False, False, True]
 
 
 def test_loads_are_counted_once() -> None:

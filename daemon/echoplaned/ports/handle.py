@@ -5,6 +5,7 @@ Give commands, read frozen snapshots, wait for changes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -36,6 +37,16 @@ class Handle(Protocol):
 
         Raises:
             DaemonError: the command was refused, or the store cannot be written; nothing changed.
+        """
+        ...
+
+    async def give(self, command: Command) -> asyncio.Future[Operation | None]:
+        """Give a command; return what its outcome will be, as ``submit`` has it.
+
+        Whoever is cancelled here has given none. A command that was given is done or refused, whoever has gone meanwhile.
+
+        Raises:
+            DaemonError: the command was not given.
         """
         ...
 

@@ -2,12 +2,15 @@
 
 Each command is a write to the disk. The loop takes what comes in its order, facts of engines among it, so whoever sent it a thousand
 commands would hold up everybody, and hide a death of an engine for as long. A few are with the loop at any time, the rest wait here; who
-has gone meanwhile is not waited for any more, and its command is never given.
+has gone meanwhile is not waited for any more, and its command is never given. A command that the loop has keeps its turn until it is
+done, whoever has gone: else calls with short deadlines would fill the loop's queue past everybody's turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 from echoplaned.core.budgets import Budget
@@ -15,6 +18,7 @@ from echoplaned.core.commands import Command
 from echoplaned.core.effects import Announce
 from echoplaned.core.state import Operation, State
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.own_tasks import OwnTasks, outcome_of
 from echoplaned.rpc.fair_semaphore import FairSemaphore
 from echoplaned.rpc.peer import current_peer
 
@@ -35,6 +39,7 @@ class FairHandle:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._turns = FairSemaphore(AT_ONCE, Budget("commands that wait", WAITING))
+        self._given = OwnTasks()
 
     @property
     def state(self) -> State:
@@ -57,7 +62,21 @@ class FairHandle:
         Raises:
             DaemonError: too many of the connection's commands, or of all, wait already; or as ``Handle.submit`` says. Nothing changed.
         """
-        async with self._turns.acquire(current_peer()):
+        return await outcome_of(await self.give(command))
+
+    async def give(self, command: Command) -> asyncio.Future[Operation | None]:
+        """Give a command when it is this connection's turn; return its outcome to be.
+
+        Raises:
+            DaemonError: too many of the connection's commands, or of all, wait already.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._turns.acquire(current_peer()))
+            turn = stack.pop_all()
+        return self._given.begin(self._finish(command, turn))
+
+    async def _finish(self, command: Command, turn: AsyncExitStack) -> Operation | None:
+        async with turn:
             return await self._handle.submit(command)
 
     async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from google.protobuf.empty_pb2 import Empty
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
@@ -11,6 +13,7 @@ from echoplaned.core.commands import Request
 from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.names import key_name, model_name, version_name
+from echoplaned.core.state import Operation
 from echoplaned.ports.handle import Handle
 from echoplaned.ports.leaders import PidOf
 from echoplaned.rpc.admission import Accepted, Admission, require_operation
@@ -84,10 +87,11 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.Model:
         """Change labels, aliases and pins."""
         model_id = parse_model(request.name)
-        digest = digest_of(request)
-        with self._memory.first_call(self._handle.state, request.request_id, digest) as first:
-            if first:
-                await self._handle.submit(self._configuration(request, model_id))
+
+        async def give() -> asyncio.Future[Operation | None]:
+            return await self._handle.give(self._configuration(request, model_id))
+
+        await self._memory.once(self._handle.state, request.request_id, digest_of(request), give)
         return model_to_pb(find_model(self._handle.state, model_id))
 
     async def GetModelVersion(  # noqa: N802 - the API's name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 
 from echoplane.v1 import rollouts_pb2, rollouts_pb2_grpc
 from echoplaned.core.commands import AbortRollout, Command, PauseRollout, PromoteRollout, Request, ResumeRollout
@@ -108,10 +109,8 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     async def _submit(self, request: RolloutCommandRequest, event: Command) -> rollouts_pb2.Rollout:
         names = parse_rollout(request.name)
         last, latest = find_rollout(self._handle.state, *names)
-        digest = digest_of(request)
-        with self._memory.first_call(self._handle.state, request.request_id, digest) as first:
-            if first:
-                await self._handle.submit(event)
+        give = partial(self._handle.give, event)
+        await self._memory.once(self._handle.state, request.request_id, digest_of(request), give)
         try:
             return rollout_to_pb(*find_rollout(self._handle.state, *names))
         except RolloutNotFoundError:

@@ -128,9 +128,13 @@ class Loop:
         Raises:
             DaemonError: the command was refused, or the store cannot be written; nothing changed.
         """
+        return await (await self.give(command))
+
+    async def give(self, command: Command) -> asyncio.Future[Operation | None]:
+        """Give a command; return what its outcome will be, as ``submit`` has it."""
         answer: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Item(command, answer))
-        return await answer
+        return answer
 
     async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
         """Return the first state that fulfils a condition.

@@ -24,7 +24,7 @@ from echoplaned.core.effects import (
     StartEngine,
     StopEngine,
 )
-from echoplaned.core.errors import StoreUnavailableError
+from echoplaned.core.errors import DaemonError, StoreUnavailableError
 from echoplaned.core.events import Event, GatesJudged, RoutesProgressed, Tick
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.placement import on_one_device
@@ -108,6 +108,15 @@ class FakeHandle:
         replied = self._apply(command)
         self._settle()
         return self._state.operations.get(replied)
+
+    async def give(self, command: Command) -> asyncio.Future[Operation | None]:
+        """Apply a command; return what came of it."""
+        outcome: asyncio.Future[Operation | None] = asyncio.get_running_loop().create_future()
+        try:
+            outcome.set_result(await self.submit(command))
+        except DaemonError as refused:
+            outcome.set_exception(refused)
+        return outcome
 
     async def wait_until(self, condition: Callable[[State], bool], timeout_s: float | None = None) -> State:
         """Return the first state that fulfils a condition.
