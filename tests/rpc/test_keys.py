@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,36 @@ async def test_make_list_revoke(stubs: tuple[Any, Any]) -> None:
     assert revoked.state == keys_pb2.KEY_STATE_REVOKED
     assert revoked.HasField("revoke_time")
     assert (await local.RevokeKey(keys_pb2.RevokeKeyRequest(name=made.key.name.removeprefix("keys/")))) == revoked
+
+
+async def test_a_deadline_leaves_no_half_of_a_key(stubs: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines pass while a key is written and while one is revoked: the same again is answered, and what is listed is in force."""
+    local, _ = stubs
+    slow = Table.insert
+
+    def insert(table: Table, key: StoredKey) -> None:
+        slow(table, key)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Table, "insert", insert)
+    request = keys_pb2.CreateKeyRequest(request_id="r")
+    with pytest.raises(grpc.aio.AioRpcError, match="Deadline"):
+        await local.CreateKey(request, timeout=0.1)
+    made = await local.CreateKey(request)
+    assert made.secret
+    assert [each.name for each in (await local.ListKeys(keys_pb2.ListKeysRequest())).keys] == [made.key.name]
+    cut = Table.revoke
+
+    def revoke(table: Table, key_id: str, time_s: float) -> None:
+        cut(table, key_id, time_s)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Table, "revoke", revoke)
+    with pytest.raises(grpc.aio.AioRpcError, match="Deadline"):
+        await local.RevokeKey(keys_pb2.RevokeKeyRequest(name=made.key.name), timeout=0.1)
+    await asyncio.sleep(0.5)
+    (listed,) = (await local.ListKeys(keys_pb2.ListKeysRequest())).keys
+    assert listed.state == keys_pb2.KEY_STATE_REVOKED
 
 
 async def test_what_is_wrong_is_told(stubs: tuple[Any, Any]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +22,14 @@ from echoplaned.security.key_secret import KeySecretFile
 
 
 class Table:
-    """Keys in memory. ``broken``: nothing can be written."""
+    """Keys in memory, one a request's id. ``broken``: nothing can be written; ``open``: cleared, what is written waits on the disk."""
 
     def __init__(self) -> None:
         self.keys: dict[str, StoredKey] = {}
         self.broken = False
+        self.open = threading.Event()
+        self.open.set()
+        self.writing = threading.Event()
 
     def load(self) -> tuple[StoredKey, ...]:
         """Return all."""
@@ -32,6 +38,9 @@ class Table:
     def insert(self, key: StoredKey) -> None:
         """Add one."""
         self._check()
+        assert not key.request.request_id or key.request.request_id not in {
+            each.request.request_id for each in self.keys.values()
+        }
         self.keys[key.key_id] = key
 
     def revoke(self, key_id: str, time_s: float) -> None:
@@ -42,6 +51,8 @@ class Table:
     def _check(self) -> None:
         if self.broken:
             raise StoreUnavailableError("a test")
+        self.writing.set()
+        self.open.wait(5)
 
 
 class Gateway:
@@ -164,6 +175,54 @@ async def test_revoking_is_for_good(stage: Stage) -> None:
     assert await stage.ring.revoke(stored.key_id) == revoked
     with pytest.raises(KeyNotFoundError):
         await stage.ring.revoke("nobody")
+
+
+async def _cut_off(stage: Stage, work: Coroutine[Any, Any, object]) -> None:
+    """Cancel a call while what it writes is on its way to the disk."""
+    stage.table.open.clear()
+    stage.table.writing.clear()
+    call = asyncio.create_task(work)
+    await asyncio.to_thread(stage.table.writing.wait, 5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    stage.table.open.set()
+
+
+async def test_a_creation_that_is_cut_off_is_whole(stage: Stage) -> None:
+    """The caller goes while the key is written: it is stored, known and told to the gateway; the same request again is answered with it."""
+    request = KeyRequest(request_id="r", request_digest="d")
+    await _cut_off(stage, stage.ring.create(request))
+    stored, key = await stage.ring.create(request)
+    assert stage.table.keys == {stored.key_id: stored}
+    assert stage.ring.stored == (stored,)
+    assert [(each.client, each.key) for each in stage.told[-1].clients] == [(stored.key_id, key)]
+    assert await stage.ring.create(request) == (stored, key)
+
+
+async def test_a_revocation_that_is_cut_off_is_whole(stage: Stage) -> None:
+    """The caller goes while it is written: nobody calls with the key any more, and it is listed as revoked."""
+    stored, _ = await stage.ring.create(KeyRequest())
+    await _cut_off(stage, stage.ring.revoke(stored.key_id))
+    await stage.ring.create(KeyRequest())  # changes come one after the other
+    assert stage.table.keys[stored.key_id].revoke_time_s is not None
+    assert stage.ring.caller(stored.key_id) is None
+    assert stored.key_id not in {each.client for each in stage.told[-1].clients}
+    assert next(each for each in stage.ring.stored if each.key_id == stored.key_id).revoke_time_s is not None
+
+
+async def test_who_goes_before_its_turn_makes_no_key(stage: Stage) -> None:
+    """A caller that goes while another's change is written has made none, and the next is not held up."""
+    stage.table.open.clear()
+    first = asyncio.create_task(stage.ring.create(KeyRequest(display_name="first")))
+    await asyncio.to_thread(stage.table.writing.wait, 5)
+    gone = asyncio.create_task(stage.ring.create(KeyRequest(display_name="gone")))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    stage.table.open.set()
+    await first
+    await stage.ring.create(KeyRequest(display_name="next"))
+    assert [each.request.display_name for each in stage.ring.stored] == ["first", "next"]
 
 
 async def test_what_was_not_written_did_not_happen(stage: Stage) -> None:

@@ -11,9 +11,10 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from echoplaned.core.door_headers import ANONYMOUS
 from echoplaned.core.errors import KeyNotFoundError, KeySecretUnusableError, LimitExceededError, RequestIdReusedError
@@ -21,11 +22,13 @@ from echoplaned.core.ids import LOCAL_PRINCIPAL
 from echoplaned.core.names import gateway_key_name
 from echoplaned.ports.door_clients import DoorClient, DoorClientPublisher, DoorClients
 from echoplaned.ports.keys import MAX_ACTIVE_KEYS, GatewayCaller, KeyRequest, KeyTable, Role, StoredKey
+from echoplaned.ports.own_tasks import OwnTasks, outcome_of
 from echoplaned.security.key_secret import KeySecretFile
 
 PREFIX: Final = "ep_"
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID_CHARS: Final = 12
+Changed = TypeVar("Changed")
 
 
 def derive_key(secret: bytes, key_id: str) -> str:
@@ -68,6 +71,7 @@ class KeyRing:
         self._derived: dict[str, str] = {}
         self._secret: bytes | None = None
         self._changing = asyncio.Lock()
+        self._changes = OwnTasks()
 
     def open(self) -> None:
         """Read what is stored, and tell the gateway.
@@ -120,28 +124,27 @@ class KeyRing:
             KeySecretUnusableError: there is no secret to derive it from.
             StoreUnavailableError: nothing was written.
         """
-        made = await self._create(request)
+        made = await self._change(partial(self._create, request))
         await self._gateway.wait_for_clients()
         return made
 
     async def _create(self, request: KeyRequest) -> tuple[StoredKey, str]:
-        async with self._changing:
-            known = self._made_before(request)
-            if known is not None:
-                return known, self._key_of(known)
-            if sum(key.revoke_time_s is None for key in self._keys.values()) >= MAX_ACTIVE_KEYS:
-                raise LimitExceededError("keys", f"there are {MAX_ACTIVE_KEYS} keys: revoke some", 60.0)
-            secret = await asyncio.to_thread(self._secret_file.read_or_create)
-            if secret != self._secret:
-                self._take_secret(secret)
-            key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS))
-            key = derive_key(secret, key_id)
-            made = StoredKey(key_id, digest_of_key(key), request, self._now())
-            await asyncio.to_thread(self._table.insert, made)
-            self._keys[key_id] = made
-            self._derived[key_id] = key
-            self._tell()
-            return made, key
+        known = self._made_before(request)
+        if known is not None:
+            return known, self._key_of(known)
+        if sum(key.revoke_time_s is None for key in self._keys.values()) >= MAX_ACTIVE_KEYS:
+            raise LimitExceededError("keys", f"there are {MAX_ACTIVE_KEYS} keys: revoke some", 60.0)
+        secret = await asyncio.to_thread(self._secret_file.read_or_create)
+        if secret != self._secret:
+            self._take_secret(secret)
+        key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS))
+        key = derive_key(secret, key_id)
+        made = StoredKey(key_id, digest_of_key(key), request, self._now())
+        await asyncio.to_thread(self._table.insert, made)
+        self._keys[key_id] = made
+        self._derived[key_id] = key
+        self._tell()
+        return made, key
 
     async def revoke(self, key_id: str) -> StoredKey:
         """Revoke a key for good; the gateway refuses it from then on.
@@ -150,23 +153,33 @@ class KeyRing:
             KeyNotFoundError: there is none of this id.
             StoreUnavailableError: nothing was written: it still works.
         """
-        revoked = await self._revoke(key_id)
+        revoked = await self._change(partial(self._revoke, key_id))
         await self._gateway.wait_for_clients()
         return revoked
 
     async def _revoke(self, key_id: str) -> StoredKey:
-        async with self._changing:
-            key = self._keys.get(key_id)
-            if key is None:
-                raise KeyNotFoundError(gateway_key_name(key_id))
-            if key.revoke_time_s is not None:
-                return key
-            revoked = replace(key, revoke_time_s=self._now())
-            await asyncio.to_thread(self._table.revoke, key_id, self._now())
-            self._derived.pop(key_id, None)
-            self._keys = {each.key_id: each for each in await asyncio.to_thread(self._table.load)}
-            self._tell()
-            return self._keys.get(key_id, revoked)
+        key = self._keys.get(key_id)
+        if key is None:
+            raise KeyNotFoundError(gateway_key_name(key_id))
+        if key.revoke_time_s is not None:
+            return key
+        revoked = replace(key, revoke_time_s=self._now())
+        await asyncio.to_thread(self._table.revoke, key_id, self._now())
+        self._derived.pop(key_id, None)
+        self._keys = {each.key_id: each for each in await asyncio.to_thread(self._table.load)}
+        self._tell()
+        return self._keys.get(key_id, revoked)
+
+    async def _change(self, change: Callable[[], Coroutine[Any, Any, Changed]]) -> Changed:
+        """Make one change after the other, each as a whole.
+
+        Who has gone while it waits has changed nothing. A change that has begun ends, whoever has gone: what is stored and what is in
+        force are the same after it.
+        """
+        await self._changing.acquire()
+        work = self._changes.begin(change())
+        work.add_done_callback(lambda _: self._changing.release())
+        return await outcome_of(work)
 
     def _take_secret(self, secret: bytes | None) -> None:
         """Derive every key that is not revoked.
