@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -10,10 +12,14 @@ from google.rpc import error_details_pb2
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, operations_pb2
 from echoplaned.core.engine_events import EngineLost, ProbesPassed
-from echoplaned.core.failure import Reason
+from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.spec import Tier
+from echoplaned.core.state import Operation, OperationKind
 from echoplaned.rpc.deps import RpcLimits
+from echoplaned.rpc.paging import MAX_PAGE_BYTES
+from echoplaned.testing.builders import empty_state
+from echoplaned.testing.handle import FakeHandle
 
 from .reading import get, metadata, reason_of, version_in
 from .world import MakeWorld, World, failed
@@ -123,6 +129,30 @@ async def test_list(world: World) -> None:
     assert [o.name for o in (*first.operations, *second.operations)] == names[::-1]
     opened = await operations(longrunning_pb2.ListOperationsRequest(filter="done = false"))
     assert [o.name for o in opened.operations] == names[-1:]
+
+
+async def test_a_list_of_large_operations_can_be_received() -> None:
+    """1,000 operations of 4 KiB each are more than a client takes in one answer: they come in pages, each once."""
+    failure = FailureDetail(Reason.MEMORY_INSUFFICIENT, "x" * 4096)
+    operations = [
+        Operation(f"o{number}", OperationKind.LOAD, "m", create_time_s=number, done=True, failure=failure)
+        for number in range(1000)
+    ]
+    world = World()
+    world.handle = FakeHandle(replace(empty_state(), operations={each.operation_id: each for each in operations}))
+    server = await world.start()
+    seen: list[str] = []
+    token, pages = "", 0
+    while token or not pages:
+        request = longrunning_pb2.ListOperationsRequest(page_size=1000, page_token=token)
+        page = await world.stubs.operations.ListOperations(request)
+        assert page.ByteSize() < 1.1 * MAX_PAGE_BYTES
+        seen += [each.name for each in page.operations]
+        token, pages = page.next_page_token, pages + 1
+    assert seen == [f"operations/o{number}" for number in reversed(range(1000))]
+    await world.stubs.channel.close(None)
+    world.lifecycle.begin_stop()
+    await server.stop(None)
 
 
 async def test_bad_lists(world: World) -> None:

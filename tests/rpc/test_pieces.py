@@ -21,7 +21,7 @@ from echoplaned.rpc.convert.events import resume_token, sequence_of
 from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
 from echoplaned.rpc.load_outcomes import LoadOutcomeCounter, LoadOutcomeCounts
 from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, parse_version
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import MAX_PAGE_BYTES, PageQuery, paginate, write_page
 from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.version_request import default_version_id
 
@@ -41,6 +41,54 @@ def test_pages_are_the_list(items: list[int], size: int) -> None:
         if not token:
             break
     assert seen == sorted(items)
+
+
+async def _write(sizes: list[int], token: str = "") -> tuple[list[models_pb2.Model], str]:
+    """Return a page of messages of these sizes, as many as there are."""
+    asked = models_pb2.ListModelsRequest(page_size=1000, page_token=token)
+    return await write_page(
+        range(len(sizes)), lambda i: (i,), asked, QUERY, lambda i: models_pb2.Model(name=f"{i} {'x' * sizes[i]}")
+    )
+
+
+async def test_a_page_ends_at_its_bytes() -> None:
+    """However many items are asked for, a page is 1 MiB at most; the next one goes on where it ended."""
+    sizes = [4000] * 600
+    seen: list[models_pb2.Model] = []
+    token, pages = "", 0
+    while token or not pages:
+        models, token = await _write(sizes, token)
+        assert 0 < sum(each.ByteSize() for each in models) <= MAX_PAGE_BYTES
+        seen += models
+        pages += 1
+    assert [each.name.split(" ")[0] for each in seen] == [str(number) for number in range(600)]
+    assert pages == 3
+
+
+async def test_a_page_has_an_item_in_any_case() -> None:
+    """An item that is larger than a page is a page of its own, and the next ones are not lost."""
+    sizes = [2 * MAX_PAGE_BYTES, 1, 2 * MAX_PAGE_BYTES]
+    first, token = await _write(sizes)
+    second, token = await _write(sizes, token)
+    third, token = await _write(sizes, token)
+    assert [len(page) for page in (first, second, third)] == [1, 1, 1]
+    assert token == ""
+
+
+async def test_others_go_on_while_a_page_is_written() -> None:
+    """A long page is written in pieces."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    await _write([10] * 1000)
+    beside.cancel()
+    assert turns >= 50
 
 
 @given(st.text(max_size=60))

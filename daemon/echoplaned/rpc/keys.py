@@ -13,7 +13,7 @@ from echoplaned.rpc.convert.common import by_name, invert, timestamp
 from echoplaned.rpc.deduplication import digest_of
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.names import parse_key
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import PageQuery, write_page
 
 LOCAL_SCHEME: Final = "unix:"
 _ROLE_TO_PB = by_name(keys_pb2.Role, "ROLE", Role)
@@ -58,16 +58,14 @@ class KeyService(keys_pb2_grpc.KeyServiceServicer):
     ) -> keys_pb2.ListKeysResponse:
         """List keys, the oldest first."""
         self._check_local(context)
-        page = paginate(
+        keys, token = await write_page(
             self._keys.stored,
             lambda key: (key.create_time_s, key.key_id),
+            request,
             PageQuery("ListKeys"),
-            request.page_size,
-            request.page_token,
+            self._to_pb,
         )
-        return keys_pb2.ListKeysResponse(
-            keys=[self._to_pb(key) for key in page.items], next_page_token=page.next_page_token
-        )
+        return keys_pb2.ListKeysResponse(keys=keys, next_page_token=token)
 
     async def RevokeKey(  # noqa: N802 - the API's name
         self, request: keys_pb2.RevokeKeyRequest, context: Context

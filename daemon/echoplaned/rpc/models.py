@@ -24,7 +24,7 @@ from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_op
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import PageQuery, write_page
 from echoplaned.rpc.principal import current_principal
 from echoplaned.rpc.probing import HealthChecker
 
@@ -77,10 +77,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.ListModelsResponse:
         """List models by name."""
         models = tuple(self._handle.state.models.values())
-        page = paginate(models, lambda m: (m.model_id,), PageQuery("ListModels"), request.page_size, request.page_token)
-        return models_pb2.ListModelsResponse(
-            models=[model_to_pb(m) for m in page.items], next_page_token=page.next_page_token
-        )
+        listed, token = await write_page(models, lambda m: (m.model_id,), request, PageQuery("ListModels"), model_to_pb)
+        return models_pb2.ListModelsResponse(models=listed, next_page_token=token)
 
     async def ConfigureModel(  # noqa: N802 - the API's name
         self, request: models_pb2.ConfigureModelRequest, context: Context
@@ -105,16 +103,14 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.ListModelVersionsResponse:
         """List a model's versions, the latest first."""
         model = find_model(self._handle.state, parse_model(request.parent, "parent"))
-        page = paginate(
+        versions, token = await write_page(
             tuple(model.versions.values()),
             lambda v: (-v.create_time_s, v.key.version),
+            request,
             PageQuery("ListModelVersions", model.model_id),
-            request.page_size,
-            request.page_token,
+            lambda v: version_to_pb(model, v, self._pid_of),
         )
-        return models_pb2.ListModelVersionsResponse(
-            versions=[version_to_pb(model, v, self._pid_of) for v in page.items], next_page_token=page.next_page_token
-        )
+        return models_pb2.ListModelVersionsResponse(versions=versions, next_page_token=token)
 
     async def DeleteModelVersion(  # noqa: N802 - the API's name
         self, request: models_pb2.DeleteModelVersionRequest, context: Context

@@ -19,7 +19,7 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import PageQuery, write_page
 from echoplaned.rpc.principal import current_principal
 
 MAX_WAIT_S = 600.0
@@ -52,17 +52,14 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         done = self._read_list(request)
         state = self._handle.state
         found = [o for o in state.operations.values() if done is None or o.done is done]
-        page = paginate(
+        operations, token = await write_page(
             found,
             lambda o: (-o.create_time_s, o.operation_id),
+            request,
             PageQuery("ListOperations", request.filter),
-            request.page_size,
-            request.page_token,
+            lambda o: operation_to_pb(o, state, self._pid_of),
         )
-        return operations_pb2.ListOperationsResponse(
-            operations=[operation_to_pb(o, state, self._pid_of) for o in page.items],
-            next_page_token=page.next_page_token,
-        )
+        return operations_pb2.ListOperationsResponse(operations=operations, next_page_token=token)
 
     async def WaitOperation(  # noqa: N802 - the API's name
         self, request: operations_pb2.WaitOperationRequest, context: Context

@@ -5,6 +5,7 @@ A token says after which item to go on, and belongs to one query.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -12,15 +13,37 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from google.protobuf.message import Message
 
 from echoplaned.core.errors import PageTokenInvalidError
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
+MAX_PAGE_BYTES = 1024 * 1024
+"""From here on a page ends, however many items were asked for: a client takes 4 MiB if nobody tells it otherwise."""
+
+_IN_ONE_GO = 10
+"""Items that are written without letting others go on: what an operation or a version says takes 0.3 ms each."""
 
 Item = TypeVar("Item")
+Written = TypeVar("Written", bound=Message)
 Key = tuple[float | str, ...]
+
+
+class PageRequest(Protocol):
+    """What every request for a list has."""
+
+    @property
+    def page_size(self) -> int:
+        """Items at most; 0: 50."""
+        ...
+
+    @property
+    def page_token(self) -> str:
+        """Where the page before ended; empty: the first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,41 @@ def paginate(items: Sequence[Item], key: Callable[[Item], Key], query: PageQuery
     page = tuple(ordered[:size])
     more = len(ordered) > size
     return Page(page, encode_token(query, key(page[-1])) if more else "")
+
+
+async def write_page(
+    items: Sequence[Item],
+    key: Callable[[Item], Key],
+    asked: PageRequest,
+    query: PageQuery,
+    write: Callable[[Item], Written],
+) -> tuple[list[Written], str]:
+    """Return a page as messages, and the token of the next.
+
+    A page is 1 MiB at most, but has one item in any case.
+
+    Args:
+        items: all items, in any order, of one state.
+        key: an item's place; unique.
+        asked: how many items after which token.
+        query: what the token must belong to.
+        write: makes the message of an item; others go on between some of them.
+
+    Raises:
+        PageTokenInvalidError: the token is not one of this query's.
+    """
+    page = paginate(items, key, query, asked.page_size, asked.page_token)
+    written: list[Written] = []
+    size = 0
+    for number, item in enumerate(page.items):
+        if number and number % _IN_ONE_GO == 0:
+            await asyncio.sleep(0)
+        message = write(item)
+        size += message.ByteSize()
+        if written and size > MAX_PAGE_BYTES:
+            return written, encode_token(query, key(page.items[number - 1]))
+        written.append(message)
+    return written, page.next_page_token
 
 
 def encode_token(query: PageQuery, key: Key) -> str:

@@ -16,7 +16,7 @@ from echoplaned.rpc.admission import Admission
 from echoplaned.rpc.convert.devices import device_to_pb
 from echoplaned.rpc.convert.plans import overrides_from_pb, plan_to_pb, reservoir_to_pb
 from echoplaned.rpc.interceptor import Context
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import PageQuery, write_page
 from echoplaned.rpc.status import to_status
 
 
@@ -49,12 +49,14 @@ class PlanningService(planning_pb2_grpc.PlanningServiceServicer):
     ) -> planning_pb2.ListDevicesResponse:
         """List the devices by id."""
         state = self._handle.state
-        page = paginate(
-            state.devices, lambda d: (d.device_id,), PageQuery("ListDevices"), request.page_size, request.page_token
+        devices, token = await write_page(
+            state.devices,
+            lambda d: (d.device_id,),
+            request,
+            PageQuery("ListDevices"),
+            lambda d: device_to_pb(d, state),
         )
-        return planning_pb2.ListDevicesResponse(
-            devices=[device_to_pb(d, state) for d in page.items], next_page_token=page.next_page_token
-        )
+        return planning_pb2.ListDevicesResponse(devices=devices, next_page_token=token)
 
     async def GetReservoirParameters(  # noqa: N802 - the API's name
         self, request: planning_pb2.GetReservoirParametersRequest, context: Context

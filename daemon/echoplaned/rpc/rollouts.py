@@ -19,7 +19,7 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import all_rollouts, find_model, find_rollout
 from echoplaned.rpc.names import parse_model, parse_rollout
-from echoplaned.rpc.paging import PageQuery, paginate
+from echoplaned.rpc.paging import PageQuery, write_page
 
 RolloutCommandRequest = (
     rollouts_pb2.PauseRolloutRequest
@@ -49,17 +49,14 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
     ) -> rollouts_pb2.ListRolloutsResponse:
         """List a model's rollouts, the latest first."""
         model = find_model(self._handle.state, parse_model(request.parent, "parent"))
-        page = paginate(
+        rollouts, token = await write_page(
             all_rollouts(model),
             lambda r: (-r.create_time_s, r.rollout_id),
+            request,
             PageQuery("ListRollouts", model.model_id),
-            request.page_size,
-            request.page_token,
+            lambda r: rollout_to_pb(model, r, with_history=False),
         )
-        return rollouts_pb2.ListRolloutsResponse(
-            rollouts=[rollout_to_pb(model, r, with_history=False) for r in page.items],
-            next_page_token=page.next_page_token,
-        )
+        return rollouts_pb2.ListRolloutsResponse(rollouts=rollouts, next_page_token=token)
 
     async def WatchRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.WatchRolloutRequest, context: Context
