@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from echoplaned.core.names import model_name, version_name
 from echoplaned.ports.traffic import Caller
@@ -22,6 +22,9 @@ from echoplaned.xds.observer import MAX_NODE_CHARACTERS
 from echoplaned.xds.resources import Resource
 from echoplaned.xds.snapshot import Snapshot, SnapshotDiff
 from echoplaned.xds.subscriptions import Push, Subscription
+
+RETAINED: Final = (ResourceType.CLUSTER, ResourceType.ENDPOINT)
+"""Types whose resources a stream keeps while its client has a route to them."""
 
 
 class ReplyKind(Enum):
@@ -90,14 +93,15 @@ class Stream(ABC):
         self.subscriptions = {kind: Subscription(kind) for kind in ResourceType}
         self._in_order = tuple(self.subscriptions.values())
         self._nonces = 0
-        self._retains = False
+        self._retained: dict[ResourceType, set[str]] = {kind: set() for kind in RETAINED}
 
     def replace_snapshot(self, snapshot: Snapshot, changed: SnapshotDiff) -> bool:
         """Serve another snapshot from now on; return whether something may be due."""
         self.snapshot = snapshot
         for subscription in self._in_order:
-            if subscription.is_concerned(changed.changed[subscription.type]):
-                subscription.dirty = True
+            names = changed.changed[subscription.type]
+            if subscription.is_concerned(names):
+                subscription.look_again(names if subscription.wildcard else names & subscription.names)
         return self.may_push
 
     @property
@@ -143,9 +147,14 @@ class Stream(ABC):
             return found if self.node.listener is not None else None
         if found is None:
             subscription = self.subscriptions[kind]
-            if (self.retains_named and name in subscription.names) or self._still_routed(name):
-                self._retains = True
-                return subscription.sent.get(name)
+            sent = subscription.sent.get(name)
+            # Looked up before its routes are: most of the names that nobody publishes were never sent.
+            if sent is not None and (
+                (self.retains_named and name in subscription.names)
+                or self.subscriptions[ResourceType.ROUTE].routes_to(name)
+            ):
+                self._retained[kind].add(name)
+                return sent
         return found
 
     def has_routes(self, model: str) -> bool:
@@ -238,6 +247,14 @@ class Stream(ABC):
             names.add(self.node.listener.name)
         return names
 
+    def _is_target(self, subscription: Subscription, name: str) -> bool:
+        """Return whether a name is among ``_targets``."""
+        if name in subscription.names or not subscription.wildcard:
+            return name in subscription.names
+        if subscription.type is ResourceType.CLUSTER or self.node.api_listeners:
+            return name in self.snapshot.by_type[subscription.type] or subscription.sent.get(name) is not None
+        return self.node.listener is not None and name == self.node.listener.name
+
     def _is_held(self, resource: Resource | None) -> bool:
         """Return whether a route must wait for one of its clusters.
 
@@ -250,7 +267,7 @@ class Stream(ABC):
         for each in (self.subscriptions[ResourceType.CLUSTER], self.subscriptions[ResourceType.ENDPOINT]):
             for cluster in resource.clusters:
                 if not each.holds(cluster) and each.is_coming(cluster, self.find_served(each.type, cluster)):
-                    self.subscriptions[ResourceType.ROUTE].dirty = True  # looked at again with every answer
+                    self.subscriptions[ResourceType.ROUTE].look_again((resource.name,))  # with every answer
                     return True
         return False
 
@@ -259,10 +276,10 @@ class Stream(ABC):
 
         To be called where the client's routes have changed.
         """
-        if self._retains:
-            self._retains = False
-            for kind in (ResourceType.CLUSTER, ResourceType.ENDPOINT):
-                self.subscriptions[kind].dirty = True
+        for kind, retained in self._retained.items():
+            if retained and (over := self.subscriptions[ResourceType.ROUTE].unrouted(retained)):
+                self.subscriptions[kind].look_again(over)
+                self._retained[kind] = retained - over
 
     def _refused(self, subscription: Subscription, but: AbstractSet[str]) -> dict[str, Resource | None]:
         """Return what is served of the names that were refused, but for these.
@@ -292,14 +309,6 @@ class Stream(ABC):
         for name, resource in push.knowledge.items():
             if clusters.is_outdated(name, resource):
                 endpoints.drop(name)
-
-    def _still_routed(self, cluster: str) -> bool:
-        routes = self.subscriptions[ResourceType.ROUTE]
-        for held in (routes.acknowledged, routes.sent):
-            for route in held.values():
-                if route is not None and (route.is_unknown or cluster in route.clusters):
-                    return True
-        return False
 
     def _accepted(self, resource: Resource) -> bool:
         return self.subscriptions[resource.type].is_accepted(resource)

@@ -93,7 +93,11 @@ class DeltaStream(Stream):
         A first wildcard is answered, be it empty.
         """
         knowledge: dict[str, Resource | None] = {}
-        for name in self._targets(subscription):
+        suspects = subscription.take_suspects()
+        targets = self._targets(subscription) if suspects is None else suspects
+        for name in targets:
+            if suspects is not None and not self._is_target(subscription, name):
+                continue
             resource = self.find_served(subscription.type, name)
             if subscription.is_outdated(name, resource) and not self._is_held(resource):
                 knowledge[name] = resource

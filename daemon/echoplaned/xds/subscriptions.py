@@ -8,12 +8,15 @@ https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#how-the-client
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.resources import Resource
 
 WILDCARD = "*"
+SPARE_SUSPECTS = 100
+"""So many names more than a subscription has are remembered as suspects; beyond these, all of its names are looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +38,19 @@ class Push:
     knowledge: Mapping[str, Resource | None]
 
 
+@dataclass(frozen=True, slots=True)
+class RoutedClusters:
+    """The clusters that a client's routes name.
+
+    Attributes:
+        names: names of the clusters.
+        any: whether there may be others: a route that only the client knows may name any.
+    """
+
+    names: frozenset[str]
+    any: bool = False
+
+
 @dataclass(slots=True)
 class Subscription:
     """One type of one stream: what it wants, was sent and has accepted.
@@ -54,6 +70,10 @@ class Subscription:
         acknowledged: what the client did accept, by name.
         uncertain: names whose change was sent and not accepted; of a refused response a client may have taken the valid part.
         dirty: whether something may be due; what is not dirty need not be looked at.
+        suspects: names of which something may be due, unless all are to be looked at.
+        look_at_all: whether every name is to be looked at: at first, and where the wildcard came or went.
+        present: names under which ``sent`` or ``acknowledged`` may hold a resource; of the others both hold nothing but None.
+        routed: the clusters that routes among them name; None: they have to be read again.
         in_flight: the push that is not answered yet; None: there is none.
         last_nonce: nonce of the newest push; empty before the first one.
         refusal: the client's reason where it refused the newest push that it answered; else empty.
@@ -70,6 +90,10 @@ class Subscription:
     acknowledged: dict[str, Resource | None] = field(default_factory=dict)
     uncertain: set[str] = field(default_factory=set)
     dirty: bool = True
+    suspects: set[str] = field(default_factory=set)
+    look_at_all: bool = True
+    present: set[str] = field(default_factory=set)
+    routed: RoutedClusters | None = None
     in_flight: Push | None = None
     last_nonce: str = ""
     refusal: str = ""
@@ -102,7 +126,8 @@ class Subscription:
         A name that is subscribed again is sent again. So is a name that is unsubscribed under a wildcard, because the
         client cannot tell whether the wildcard still holds it.
         """
-        before = (self.wildcard, set(self.names))
+        # No copy of the names, and no look at all of them: a request for one of 20,000 costs one.
+        wildcard, changed = self.wildcard, False
         if not self.requested and not subscribe:
             self.wildcard = self._may_be_wildcard
         self.requested = True
@@ -110,16 +135,22 @@ class Subscription:
             self.wildcard = self._may_be_wildcard
         if WILDCARD in unsubscribe:
             self.wildcard = False
-        for name in unsubscribe:
+        if wildcard != self.wildcard:
+            changed = self.look_at_all = True
+        # Of what is in both, the subscription counts: nothing of it changed.
+        for name in set(unsubscribe).difference(subscribe):
+            changed |= name in self.names
             self.names.discard(name)
             self.drop(name)
         for name in subscribe:
             if name != WILDCARD:
+                changed |= name not in self.names
                 self.names.add(name)
                 self.drop(name)
-        self._drop_unsubscribed()
+        if wildcard:
+            self._drop_unsubscribed()
         self.dirty = True
-        return before != (self.wildcard, self.names)
+        return changed
 
     def wants(self, name: str) -> bool:
         """Return whether the client subscribed to the name."""
@@ -165,6 +196,32 @@ class Subscription:
         """
         return name in self.acknowledged and self.acknowledged[name] is None and name not in self.uncertain
 
+    def look_again(self, names: Iterable[str]) -> None:
+        """Note that something may be due of these names."""
+        self.dirty = True
+        if not self.look_at_all:
+            self.suspects.update(names)
+            # A client that answers nothing may subscribe to other names for ever.
+            if len(self.suspects) > len(self.names) + len(self.sent) + SPARE_SUSPECTS:
+                self.look_at_all = True
+                self.suspects.clear()
+
+    def take_suspects(self) -> set[str] | None:
+        """Return the names that are to be looked at, for the caller to do so; None: all."""
+        suspects, self.suspects = self.suspects, set()
+        look_at_all, self.look_at_all = self.look_at_all, False
+        return None if look_at_all else suspects
+
+    def routes_to(self, cluster: str) -> bool:
+        """Return whether a route that the client has, or was sent, may name a cluster."""
+        routed = self._read_routed()
+        return routed.any or cluster in routed.names
+
+    def unrouted(self, clusters: AbstractSet[str]) -> AbstractSet[str]:
+        """Return those of the clusters that no such route names."""
+        routed = self._read_routed()
+        return frozenset() if routed.any else clusters - routed.names
+
     @property
     def may_push(self) -> bool:
         """Whether something may be due, and may be sent now."""
@@ -177,6 +234,8 @@ class Subscription:
         self.answered = True
         self.uncertain.update(name for name, resource in push.knowledge.items() if self.is_outdated(name, resource))
         self.sent.update(push.knowledge)
+        self.present.update(name for name, resource in push.knowledge.items() if resource is not None)
+        self.routed = None
 
     def acknowledge(self) -> Push | None:
         """Note that the push in flight was accepted; return it, or None if there is none."""
@@ -189,6 +248,11 @@ class Subscription:
                     self.drop(name)  # gone from a wildcard, and nobody asked for it by name
                 elif self.wants(name):
                     self.acknowledged[name] = resource
+                    if resource is not None:
+                        self.present.add(name)  # dropped and asked for again while it was on its way
+                    elif self.sent.get(name) is None:
+                        self.present.discard(name)
+            self.routed = None
         return push
 
     def refuse(self, detail: str) -> Push | None:
@@ -203,7 +267,10 @@ class Subscription:
         self.sent.pop(name, None)
         self.acknowledged.pop(name, None)
         self.uncertain.discard(name)
-        self.dirty = True
+        if name in self.present:
+            self.present.remove(name)
+            self.routed = None
+        self.look_again((name,))
 
     def adopt(self, known: Iterable[Resource]) -> None:
         """Note what a client brought from an earlier stream."""
@@ -211,10 +278,29 @@ class Subscription:
             if self.wants(resource.name):
                 self.sent[resource.name] = resource
                 self.acknowledged[resource.name] = resource
+                self.present.add(resource.name)
+        self.routed = None
 
     @property
     def _may_be_wildcard(self) -> bool:
         return self.type.complete
+
+    def _read_routed(self) -> RoutedClusters:
+        """Return the clusters that routes name, read once after every change of these.
+
+        A client may ask for 20,000 made-up routes and as many made-up clusters: only routes that are there are gone through, and
+        not for each cluster.
+        """
+        if self.routed is None:
+            names: set[str] = set()
+            for name in self.present:
+                for route in (self.sent.get(name), self.acknowledged.get(name)):
+                    if route is not None and route.is_unknown:
+                        self.routed = RoutedClusters(frozenset(), any=True)
+                        return self.routed
+                    names.update(route.clusters if route is not None else ())
+            self.routed = RoutedClusters(frozenset(names))
+        return self.routed
 
     def _drop_unsubscribed(self) -> None:
         if not self.wildcard:
