@@ -148,12 +148,13 @@ def _inference(*tasks: Task) -> Callable[[bytes], object]:
 
 
 def _load_report() -> Callable[[bytes], object]:
-    totals = ClientRequestTotals(lambda version: version == VersionKey("m", "v1"))
+    exists = {VersionKey("m", "v1")}.__contains__
+    totals = ClientRequestTotals(exists)
 
     def run(data: bytes) -> None:
         message = parse_report(data)
         reporter = Reporter(read_node_id(message.node, _PEER), 1, _PEER)
-        for report in read_reports(message.cluster_stats, reporter, 1.0):
+        for report in read_reports(message.cluster_stats, reporter, 1.0, exists):
             totals.add(report)
         totals.on_ended(reporter)
         if len(totals.totals()) > 1:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.request_counts import CountedBy, RequestCounts
 from echoplaned.ports.traffic import Busy, Caller, EngineCounters, Reporter
-from echoplaned.xds.confirmed import MAX_ENTRIES, WINDOW_S, ConfirmedRequests
+from echoplaned.xds.confirmed import SAMPLE_S, WINDOW_S, ConfirmedRequests
 from echoplaned.xds.observer import LoadReport
-from echoplaned.xds.traffic import ClientRequestTotals
+from echoplaned.xds.publisher import Publisher
+from echoplaned.xds.recent import MAX_ENTRIES, SHARE
+from echoplaned.xds.traffic import ClientRequestTotals, Traffic
+from tests.xds.xds_harness import Recorder
 
 V1 = VersionKey("m", "v1")
 HONEST, STRANGER, LIAR = (Caller(name, f"ipv4:127.0.0.1:{port}") for port, name in enumerate(("a", "b", "c"), start=1))
@@ -108,7 +111,7 @@ def test_the_same_id_on_another_connection_is_another_client() -> None:
         world.second(10, a=10)
     borrowed = Caller(HONEST.node, "ipv4:127.0.0.1:9")
     assert world.confirmed.busy("m", (HONEST, borrowed)).callers == {HONEST}
-    world.confirmed.on_ended(HONEST)
+    world.confirmed.on_ended(Reporter(HONEST.node, 1, HONEST.peer))
     assert world.busy() == Busy()
 
 
@@ -123,10 +126,76 @@ def test_an_engine_that_counts_no_arrivals_is_bounded_by_its_progress() -> None:
     assert not world.busy().callers
 
 
-def test_memory_is_bounded() -> None:
-    """However many clients report, so many are remembered, each with one entry a sample's time."""
+def test_the_end_of_one_of_two_streams_forgets_nothing() -> None:
+    """A client that reports on two streams is forgotten with the second one; the end of a stream that reported nothing is nothing."""
+    world = World()
+    for _ in range(20):
+        world.second(10, a=10)
+    world.claims.add(report_of(HONEST, stream=2))
+    world.confirmed.on_report(report_of(HONEST, stream=2))
+    world.confirmed.on_ended(Reporter(HONEST.node, 3, HONEST.peer))
+    world.confirmed.on_ended(Reporter(HONEST.node, 2, HONEST.peer))
+    assert world.busy() == Busy(frozenset({HONEST}))
+    world.confirmed.on_ended(Reporter(HONEST.node, 1, HONEST.peer))
+    assert world.busy() == Busy()
+    assert len(world.confirmed.recent) == 0
+
+
+def report_of(caller: Caller, version: VersionKey = V1, stream: int = 1) -> LoadReport:
+    """Return a report of one request."""
+    return LoadReport(version, Reporter(caller.node, stream, caller.peer), RequestCounts(1, 0, 0, 1), 1.0)
+
+
+def test_a_connection_has_a_share_of_the_memory() -> None:
+    """Whoever is many clients on one connection fills its share, two fill what is not kept, and a newcomer's requests still count."""
     world = World()
     for n in range(MAX_ENTRIES + 10):
-        reporter = Reporter(f"node-{n}", n, "peer")
-        world.confirmed.on_report(LoadReport(V1, reporter, RequestCounts(1, 0, 0, 1), 1.0))
-    assert len(world.confirmed._recent) == MAX_ENTRIES
+        world.confirmed.on_report(report_of(Caller(f"node-{n}", "greedy"), stream=n))
+    assert len(world.confirmed.recent) == SHARE
+    for n in range(MAX_ENTRIES + 10):
+        world.confirmed.on_report(report_of(Caller(f"node-{n}", f"greedy-{n % 3}"), stream=n))
+    assert len(world.confirmed.recent) == MAX_ENTRIES // 2
+    for _ in range(20):
+        world.second(10, a=10)
+    assert world.busy() == Busy(frozenset({HONEST}))
+
+
+def test_versions_that_do_not_exist_take_no_room() -> None:
+    """Reports of thirty thousand made-up versions leave nothing, neither in the totals nor in what is confirmed."""
+    world = World()
+    traffic = Traffic(lambda _: None, world.clock, lambda *_: None, lambda version: version == V1)
+    traffic.connect(Publisher(traffic, world.clock), world.confirmed)
+    for n in range(30_000):
+        traffic.load_report(report_of(LIAR, VersionKey(f"m{n}", "v1")))
+    assert (len(world.confirmed.recent), traffic.loads.totals()) == (0, {})
+    traffic.load_report(report_of(HONEST))
+    assert len(world.confirmed.recent) == 1
+    traffic.load_stream_ended(Reporter(HONEST.node, 1, HONEST.peer))
+    assert len(world.confirmed.recent) == 0
+
+
+def test_memory_is_bounded_by_time_and_not_by_reports() -> None:
+    """A hundred reports a second are one number a sample's time each; what nobody adds to goes with the window, by the tick alone."""
+    world = World()
+    most = int(WINDOW_S / SAMPLE_S) + 2
+    for _ in range(int(WINDOW_S) + 100):
+        world.second(1)
+        for _ in range(100):
+            world.confirmed.on_report(report_of(LIAR))
+        assert world.confirmed.recent.number_count <= most
+    world.confirmed.on_report(report_of(HONEST))
+    for _ in range(int(WINDOW_S) + 10):
+        world.second(1)
+        world.confirmed.expire()
+    assert len(world.confirmed.recent) == 0
+
+
+def test_a_publisher_ticks() -> None:
+    """What is confirmed is trimmed although nobody reports: whoever looks for silent subscribers also looks here, once a second."""
+    world, ticks = World(), list[float]()
+    publisher = Publisher(Recorder(), world.clock, tick=lambda: ticks.append(world.now_s))
+    publisher.open({})
+    for _ in range(40):
+        world.now_s += 0.25
+        publisher.expire()
+    assert 8 <= len(ticks) <= 11

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
 from envoy.config.endpoint.v3 import load_report_pb2
+from envoy.service.load_stats.v3 import lrs_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +21,7 @@ from echoplaned.rpc.convert.rollouts import verdict_to_pb
 from echoplaned.xds import lrs
 from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.traffic import ClientRequestTotals
+from tests.xds import xds_harness as h
 
 V1 = VersionKey("m", "v1")
 UINT64 = st.integers(0, 2**64 - 1) | st.sampled_from([2**63, 2**64 - 1])
@@ -100,6 +106,57 @@ def test_versions_that_do_not_exist_are_not_counted() -> None:
     totals.add(LoadReport(VersionKey("m", "v2"), Reporter("n", 1), one, 1.0))
     assert set(totals.totals()) == {VersionKey("m", "v2")}
     assert totals.by_client(V1) == {}
+
+
+def many(name: str) -> Any:
+    """Return a report's clusters: as many as it may have, each with a number in its name."""
+    local = load_report_pb2.UpstreamLocalityStats(total_successful_requests=1, total_issued_requests=1)
+    request = lrs_pb2.LoadStatsRequest()
+    for number in range(lrs.MAX_CLUSTERS):
+        request.cluster_stats.add(cluster_name=name.format(number), upstream_locality_stats=[local])
+    return request
+
+
+@pytest.mark.parametrize(
+    ("name", "built"),
+    [
+        ("models/m/versions/{:05d}", 0),
+        ("models/m{:05d}/versions/v1", 0),
+        ("others/{:05d}", 0),
+        ("models/m/versions/v1", 1),
+    ],
+)
+def test_nothing_is_built_of_versions_that_do_not_exist(monkeypatch: pytest.MonkeyPatch, name: str, built: int) -> None:
+    """Ten thousand made-up names make no counts, as others' names make none; as many of one version that exists make one."""
+    made: list[RequestCounts] = []
+
+    def counts(*args: Any, **kwargs: Any) -> RequestCounts:
+        made.append(RequestCounts(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(lrs, "RequestCounts", counts)
+    reports = list(lrs.read_reports(many(name).cluster_stats, Reporter("n", 1), 1.0, {V1}.__contains__))
+    assert (len(made), len(reports)) == (built, built)
+    assert all(each.counts.ok == lrs.MAX_CLUSTERS for each in reports)
+
+
+async def test_a_long_report_leaves_turns_to_others() -> None:
+    """The loop has a turn after every few hundred clusters, and after as many reports of versions that exist."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    recorder = h.Recorder()
+    service = lrs.LoadReportService(recorder, h.FakeClock())
+    counting = asyncio.ensure_future(others())
+    await service.take(many("models/m/versions/{:05d}"), Reporter("n", 1), 1.0)
+    counting.cancel()
+    assert len(recorder.loads) == lrs.MAX_CLUSTERS
+    assert turns >= 2 * lrs.MAX_CLUSTERS // lrs.CLUSTERS_A_TURN - 2
 
 
 @given(st.integers(), st.integers())

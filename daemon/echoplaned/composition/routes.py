@@ -57,10 +57,10 @@ def make_route_services(settings: Settings, loop: Loop, counts: Counts, clock: S
     confirmed = ConfirmedRequests(traffic.loads, counts.workers.clients, counts.workers, clock)
     transcoded = transcoded_services() if settings.gateway_listen is not None else None
     frame = DoorFrame(transcoded.paths if transcoded is not None else (), settings.gateway_cors_origins)
-    publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy, frame=frame)
+    publisher = Publisher(traffic, time.monotonic, busy=confirmed.busy, tick=confirmed.expire, frame=frame)
     traffic.connect(publisher, confirmed)
     budgets = XdsBudgets(settings.max_xds_streams, settings.max_xds_names)
-    reports = LoadReportService(traffic, time.monotonic, budgets)
+    reports = LoadReportService(traffic, time.monotonic, budgets, exists=loop.has_version)
     return RouteServices(Xds(publisher, AdsService(publisher, None, budgets), reports, traffic), transcoded)
 
 

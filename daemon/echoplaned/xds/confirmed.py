@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.emit import Clock
 from echoplaned.ports.request_counts import NOTHING, RequestCounts
-from echoplaned.ports.traffic import Busy, Caller, EngineCounterSource, TrafficSource
+from echoplaned.ports.traffic import Busy, Caller, EngineCounterSource, Reporter, TrafficSource
 from echoplaned.xds.observer import LoadReport
+from echoplaned.xds.recent import RecentRequests
 
 WINDOW_S = 300.0
 SLACK_S = 5.0
@@ -28,8 +29,6 @@ UNREPORTED_S = 2.0
 """By then a request is reported: clients report every second."""
 
 SAMPLE_S = 2.0
-MAX_ENTRIES = 20_000
-"""Clients times models of which requests are kept; beyond these, nobody new has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +38,6 @@ class _Sample:
     time_s: float
     claimed: Mapping[VersionKey, RequestCounts]
     counted: Mapping[VersionKey, RequestCounts]
-
-
-@dataclass(slots=True)
-class _Recent:
-    """One client's requests to one model: when they were reported, and how many."""
-
-    reports: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def between(self, begin_s: float, end_s: float) -> int:
-        """Return the requests that were reported in a span, its begin left out."""
-        return sum(count for time_s, count in self.reports if begin_s < time_s <= end_s)
 
 
 class ConfirmedRequests:
@@ -62,6 +50,9 @@ class ConfirmedRequests:
         counts: running totals of the workers' own counters.
         engines: says which counters engines have.
         clock: seconds since the epoch.
+
+    Attributes:
+        recent: what the clients reported.
     """
 
     def __init__(
@@ -72,7 +63,7 @@ class ConfirmedRequests:
         self._engines = engines
         self._clock = clock
         self._samples: deque[_Sample] = deque()
-        self._recent: dict[tuple[Caller, str], _Recent] = {}
+        self.recent = RecentRequests()
         self.sample()
 
     def sample(self) -> None:
@@ -88,22 +79,25 @@ class ConfirmedRequests:
             self._samples.popleft()
 
     def on_report(self, report: LoadReport) -> None:
-        """Note a report, which is in the totals already."""
-        key = (report.reporter.caller, report.version.model)
-        if key not in self._recent and len(self._recent) >= MAX_ENTRIES:
-            return
-        reports = self._recent.setdefault(key, _Recent()).reports
+        """Note a report of a version that exists, which is in the totals already."""
+        reporter, model = report.reporter, report.version.model
         # Noted before the sample is taken: what a sample's totals hold is not later than the sample.
-        now_s = self._clock()
-        reports.append((now_s, report.counts.requests))
+        self.recent.add(reporter, model, self._samples[-1].time_s, report.counts.requests)
         self.sample()
-        while now_s - reports[0][0] > WINDOW_S:
-            reports.popleft()
+        self.recent.trim(reporter.caller, model, self._samples[0].time_s)
 
-    def on_ended(self, caller: Caller) -> None:
-        """Forget a client whose load reports have ended."""
-        for key in [key for key in self._recent if key[0] == caller]:
-            del self._recent[key]
+    def on_ended(self, reporter: Reporter) -> None:
+        """Forget a client whose last stream of load reports has ended."""
+        self.recent.on_ended(reporter)
+
+    def expire(self) -> None:
+        """Forget what is older than any sample; to be called every few seconds.
+
+        Samples are taken as long as there is something to forget: a client may report once, and nothing again.
+        """
+        if len(self.recent):
+            self.sample()
+            self.recent.forget_before(self._samples[0].time_s)
 
     def busy(self, model: str, callers: Collection[Caller]) -> Busy:
         """Say which of a model's subscribers have confirmed requests.
@@ -122,14 +116,8 @@ class ConfirmedRequests:
         least = self._unreported(model, now_s, counted)
         if not self._balances(model, (first, begin, end), counted):
             return Busy(others=self._arrived(model, first, counted) > least)
-        reports = {caller: self._recent.get((caller, model)) for caller in callers}
-        return Busy(
-            frozenset(
-                caller
-                for caller, recent in reports.items()
-                if recent is not None and recent.between(begin.time_s, end.time_s) > least
-            )
-        )
+        reported = {caller: self.recent.between(caller, model, begin.time_s, end.time_s) for caller in callers}
+        return Busy(frozenset(caller for caller, count in reported.items() if count > least))
 
     def _begin(self, first: _Sample) -> _Sample | None:
         """Return the sample from which on reports count.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import grpc
@@ -50,9 +51,19 @@ MAX_REPORT_BYTES: Final = 2 * 1024 * 1024
 MAX_CLUSTERS: Final = 10_000
 """Clusters in one report, and localities in all of them: an Envoy in front of a thousand models has a few thousand."""
 
+CLUSTERS_A_TURN: Final = 500
+"""Clusters of a report that are read before the loop has its next turn."""
+
 log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[object, object]
+
+
+Exists = Callable[[VersionKey], bool]
+
+
+def _any_version(_version: VersionKey) -> bool:
+    return True
 
 
 class LoadReportService:
@@ -63,6 +74,7 @@ class LoadReportService:
         clock: seconds that only go on.
         budgets: shares of the clients.
         of_gateway: whether the daemon's own gateway reports here, and nobody else.
+        exists: whether there is such a version; reports of others are not read.
     """
 
     def __init__(
@@ -72,8 +84,10 @@ class LoadReportService:
         budgets: XdsBudgets | None = None,
         *,
         of_gateway: bool = False,
+        exists: Exists = _any_version,
     ) -> None:
         self._of_gateway = of_gateway
+        self._exists = exists
         self._budgets = budgets or XdsBudgets()
         self._observer = observer
         self._clock = clock
@@ -143,18 +157,30 @@ class LoadReportService:
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
         reported_s = self._clock()
-        self._report(first, reporter, 0.0)
         try:
+            await self.take(first, reporter, 0.0)
             async for raw in requests:
                 now_s = self._clock()
-                self._report(parse_report(raw), reporter, now_s - reported_s)
+                await self.take(parse_report(raw), reporter, now_s - reported_s)
                 reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
 
-    def _report(self, request: Any, reporter: Reporter, measured_s: float) -> None:  # noqa: ANN401 - has no public type
-        for report in read_reports(request.cluster_stats, reporter, measured_s):
+    async def take(self, request: Any, reporter: Reporter, measured_s: float) -> None:  # noqa: ANN401 - has no public type
+        """Pass a report on.
+
+        After every few hundred clusters everybody else has a turn.
+        """
+        sums = _Sums(measured_s, self._exists)
+        clusters = request.cluster_stats
+        for begin in range(0, len(clusters), CLUSTERS_A_TURN):
+            if begin:
+                await asyncio.sleep(0)
+            sums.add(clusters[begin : begin + CLUSTERS_A_TURN])
+        for place, report in enumerate(sums.reports(reporter), start=1):
             self._observer.load_report(report)
+            if place % CLUSTERS_A_TURN == 0:
+                await asyncio.sleep(0)
 
 
 def parse_report(raw: bytes) -> lrs_pb2.LoadStatsRequest:
@@ -177,7 +203,12 @@ async def _end(context: Context, code: grpc.StatusCode, text: str) -> None:
     await context.abort(code, text)
 
 
-def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterator[LoadReport]:  # noqa: ANN401 - a repeated field has no public type
+def read_reports(
+    clusters: Any,  # noqa: ANN401 - a repeated field has no public type
+    reporter: Reporter,
+    measured_s: float,
+    exists: Exists = _any_version,
+) -> Iterator[LoadReport]:
     """Yield one report for each version of ours that had requests.
 
     It has the counts of the version's clusters added up, and of their localities.
@@ -185,36 +216,90 @@ def read_reports(clusters: Any, reporter: Reporter, measured_s: float) -> Iterat
     A version whose engines speak OpenAI's API has two clusters. One report for both, since the next one takes the place of what is
     under way in it.
 
-    A client may write any 64 bits: this is the one place where its numbers enter, so they are clamped here.
-
     Args:
         clusters: the report's ``cluster_stats``.
         reporter: whose they are.
         measured_s: the interval where the client does not name it.
+        exists: whether there is such a version; others are left out.
     """
-    found: dict[VersionKey, LoadReport] = {}
-    for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
-        target = parse_cluster(stats.cluster_name)
-        if target is None:
-            continue
+    sums = _Sums(measured_s, exists)
+    sums.add(clusters)
+    yield from sums.reports(reporter)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What a report says of one version."""
+
+    ok: int = 0
+    errors: int = 0
+    issued: int = 0
+    in_flight: int = 0
+    interval_s: float = 0.0
+
+
+class _Sums:
+    """Adds up a report by version, a few clusters at a time.
+
+    A client may write any 64 bits: this is the one place where its numbers enter, so they are clamped here. It may also write ten
+    thousand names: of one that is none of ours nothing is made, not even a zero.
+
+    Args:
+        measured_s: the interval where the client does not name it.
+        exists: whether there is such a version.
+    """
+
+    def __init__(self, measured_s: float, exists: Exists) -> None:
+        self._measured_s = measured_s
+        self._exists = exists
+        self._versions: dict[str, VersionKey | None] = {}
+        self._sums: dict[VersionKey, _Sum] = {}
+
+    def add(self, clusters: Any) -> None:  # noqa: ANN401 - a repeated field has no public type
+        """Add clusters."""
+        for stats in cast("list[load_report_pb2.ClusterStats]", clusters):
+            name = stats.cluster_name
+            if name not in self._versions:
+                self._versions[name] = self._version_of(name)
+            if (version := self._versions[name]) is not None:
+                self._add(version, stats)
+
+    def _version_of(self, cluster: str) -> VersionKey | None:
+        target = parse_cluster(cluster)
+        version = VersionKey(target.model, target.version) if target is not None else None
+        return version if version is not None and self._exists(version) else None
+
+    def _add(self, version: VersionKey, stats: load_report_pb2.ClusterStats) -> None:
         localities = stats.upstream_locality_stats
         if not localities:
-            continue  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
-        reported_s = stats.load_report_interval.seconds + stats.load_report_interval.nanos / 1e9
+            return  # Envoy's way to say that nothing happened; gRPC does not mention such a cluster at all
+        interval = stats.load_report_interval
+        reported_s = interval.seconds + interval.nanos / 1e9
         if reported_s > MAX_INTERVAL_S:
-            continue
-        counts = RequestCounts(
-            ok=clamp_count(sum(each.total_successful_requests for each in localities), MAX_REQUESTS),
-            # A report does not tell a caller's mistake from a server's; the workers' own counters do.
-            server_errors=clamp_count(sum(each.total_error_requests for each in localities), MAX_REQUESTS),
-            arrivals=clamp_count(sum(each.total_issued_requests for each in localities), MAX_REQUESTS),
-            in_flight=clamp_count(sum(each.total_requests_in_progress for each in localities), MAX_REQUESTS),
-            origin=CountedBy.LRS,
-        )
-        version = VersionKey(target.model, target.version)
-        interval_s = clamp_real(reported_s if reported_s > 0 else measured_s, 0.0, MAX_MEASURED_S)
-        other = found.get(version)
-        if other is not None:
-            counts, interval_s = other.counts + counts, max(other.interval_s, interval_s)
-        found[version] = LoadReport(version, reporter, counts, interval_s)
-    yield from found.values()
+            return
+        interval_s = clamp_real(reported_s if reported_s > 0 else self._measured_s, 0.0, MAX_MEASURED_S)
+        found = self._sums.setdefault(version, _Sum())
+        ok = errors = issued = in_flight = 0
+        for each in localities:
+            ok += each.total_successful_requests
+            errors += each.total_error_requests
+            issued += each.total_issued_requests
+            in_flight += each.total_requests_in_progress
+        found.ok += clamp_count(ok, MAX_REQUESTS)
+        found.errors += clamp_count(errors, MAX_REQUESTS)
+        found.issued += clamp_count(issued, MAX_REQUESTS)
+        found.in_flight += clamp_count(in_flight, MAX_REQUESTS)
+        found.interval_s = max(found.interval_s, interval_s)
+
+    def reports(self, reporter: Reporter) -> Iterator[LoadReport]:
+        """Yield what was added up."""
+        for version, found in self._sums.items():
+            counts = RequestCounts(
+                ok=clamp_count(found.ok),
+                # A report does not tell a caller's mistake from a server's; the workers' own counters do.
+                server_errors=clamp_count(found.errors),
+                arrivals=clamp_count(found.issued),
+                in_flight=clamp_count(found.in_flight),
+                origin=CountedBy.LRS,
+            )
+            yield LoadReport(version, reporter, counts, found.interval_s)

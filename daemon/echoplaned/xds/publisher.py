@@ -100,9 +100,11 @@ class Publisher:
         *,
         ack_timeout_s: float = ACK_TIMEOUT_S,
         busy: FindBusy = everybody,
+        tick: Callable[[], None] = lambda: None,
         frame: DoorFrame = BARE_FRAME,
     ) -> None:
         self._busy = busy
+        self._tick = tick
         self._held: dict[str, tuple[Refusal, ...]] = {}
         self._weighed_s = -math.inf
         self._observer = observer
@@ -212,6 +214,7 @@ class Publisher:
         now_s = self._clock()
         self._tracker.expire(now_s)
         if now_s - self._weighed_s >= WEIGH_EVERY_S:
+            self._tick()
             self._weigh_refusals()
         self._tell()
         for each in self._tracker.take_progress():

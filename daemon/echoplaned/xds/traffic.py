@@ -124,6 +124,7 @@ class Traffic:
     ) -> None:
         self._emit = emit
         self._failed = failed
+        self._exists = exists
         self._clock = clock
         self._publisher: Publisher | None = None
         self._opened = False
@@ -257,7 +258,12 @@ class Traffic:
         log.debug("subscribers.changed", model=model, count=count)
 
     def load_report(self, report: LoadReport) -> None:
-        """One client's counts for one version over the interval."""
+        """One client's counts for one version over the interval.
+
+        Of a version that does not exist nothing is kept, here or where requests are confirmed.
+        """
+        if not self._exists(report.version):
+            return
         self.loads.add(report)
         if self._confirmed is not None:
             self._confirmed.on_report(report)
@@ -266,7 +272,7 @@ class Traffic:
         """No report comes any more on this stream."""
         self.loads.on_ended(reporter)
         if self._confirmed is not None:
-            self._confirmed.on_ended(reporter.caller)
+            self._confirmed.on_ended(reporter)
 
     # --- ClientSource ---
 
