@@ -3,15 +3,17 @@
 Routes are acknowledged, refused, or stale at a subscriber.
 
 A model's routes are acknowledged when every subscriber has them that is not stale. A subscriber is stale when it has
-been without the newest routes for the acknowledgement's timeout and has accepted nothing of this model meanwhile.
+been without the newest routes for the acknowledgement's timeout and has accepted nothing new of this model meanwhile; or,
+whatever it accepts and however often it comes anew, when these routes are older than three times that timeout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from echoplaned.ports.traffic import Caller
+from echoplaned.xds.followers import Follower, News, Track, Waits
 from echoplaned.xds.names import ResourceType
 from echoplaned.xds.observer import Nack, Refusal
 from echoplaned.xds.resources import Resource
@@ -38,48 +40,6 @@ class AckProgress:
     stale: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Follower:
-    """One stream that follows one model.
-
-    Attributes:
-        stream: the stream.
-        had_epoch: the newest epoch that it ever had whole; None: it had none.
-        waiting_since_s: when it began to wait for the newest routes; None while it has them.
-        stale: whether it has waited for too long, and is waited for no more.
-        refusal: its refusal of the newest routes, for which they were not rolled back; None: it refuses nothing.
-    """
-
-    stream: Stream
-    had_epoch: int | None = None
-    waiting_since_s: float | None = None
-    stale: bool = False
-    refusal: Refusal | None = None
-
-
-@dataclass(slots=True)
-class _Track:
-    """One published model and the streams that follow it.
-
-    Nothing is kept for models that are not published: a stream that named one is found when it is published.
-
-    Attributes:
-        epoch: the newest epoch.
-        ack_timeout_s: the acknowledgement's timeout of its rollout, in seconds; None: the tracker's own.
-        announced: whether the newest routes were reported as acknowledged.
-        followers: every stream that follows the model.
-        waiting: followers without the newest routes, stale ones included.
-        stale: how many of these are stale.
-    """
-
-    epoch: int
-    ack_timeout_s: float | None = None
-    announced: bool = False
-    followers: dict[Stream, _Follower] = field(default_factory=dict)
-    waiting: dict[Stream, _Follower] = field(default_factory=dict)
-    stale: int = 0
-
-
 class Tracker:
     """Tracks which stream has which model's routes.
 
@@ -88,7 +48,7 @@ class Tracker:
 
     def __init__(self, ack_timeout_s: float) -> None:
         self._ack_timeout_s = ack_timeout_s
-        self._tracks: dict[str, _Track] = {}
+        self._tracks: dict[str, Track] = {}
         self._followed: dict[Stream, set[str]] = {}
         self._gateways: set[Stream] = set()
         self._acknowledged: dict[str, None] = {}
@@ -102,13 +62,14 @@ class Tracker:
         """
         track = self._tracks.get(model)
         if track is None:
-            track = self._tracks[model] = _Track(epoch)
+            track = self._tracks[model] = Track(epoch, now_s, self._ack_timeout_s)
             for stream, followed in self._followed.items():
                 if stream in self._gateways or stream.names_model(model):
                     followed.add(model)
                     self._add(track, model, stream)
-        track.epoch = epoch
-        track.ack_timeout_s = ack_timeout_s
+        if track.epoch != epoch:
+            track.begin(epoch, now_s)
+        track.ack_timeout_s = self._ack_timeout_s if ack_timeout_s is None else ack_timeout_s
         track.announced = False
         for follower in track.followers.values():
             follower.refusal = None
@@ -159,16 +120,12 @@ class Tracker:
         """Take in that a stream accepted a push."""
         if reply.push is None:
             return
-        before = reply.before or {}
-        touched: set[str] = set()
-        for name, resource in reply.push.knowledge.items():
-            touched |= _changed_models(before.get(name), resource)
         followed = self._followed.get(stream, set())
-        for model in followed if reply.type is ResourceType.LISTENER else touched & followed:
+        news = _news(reply.type, reply.push.knowledge, reply.before or {}, followed)
+        for model in followed if reply.type is ResourceType.LISTENER else news.keys():
             track = self._tracks[model]
             follower = track.followers[stream]
-            if follower.waiting_since_s is not None and not follower.stale:
-                follower.waiting_since_s = now_s
+            follower.take(news.get(model, ()), now_s)
             self._update_follower(track, model, follower, now_s)
             self._judge(track, model)
 
@@ -231,22 +188,19 @@ class Tracker:
         for follower in track.waiting.values():
             if follower.refusal is refusal:
                 follower.refusal = None
-                if stale and not follower.stale:
-                    follower.stale = True
-                    track.stale += 1
-                    self._progressed.add(refusal.model)
+                if stale:
+                    self._leave_out(track, refusal.model, follower, Waits.NO_MORE)
         self._judge(track, refusal.model)
 
     def expire(self, now_s: float) -> None:
         """Call those stale that have waited for too long."""
         for model, track in self._tracks.items():
-            timeout_s = self._ack_timeout_s if track.ack_timeout_s is None else track.ack_timeout_s
+            late = track.is_late(now_s)
             for follower in track.waiting.values():
-                since_s = follower.waiting_since_s
-                if not follower.stale and since_s is not None and now_s - since_s >= timeout_s:
-                    follower.stale = True
-                    track.stale += 1
-                    self._progressed.add(model)
+                if follower.has_waited(track.ack_timeout_s, now_s):
+                    self._leave_out(track, model, follower, Waits.NO_MORE)
+                elif late:
+                    self._leave_out(track, model, follower, Waits.FOR_OTHERS)
             self._judge(track, model)
 
     @property
@@ -317,8 +271,8 @@ class Tracker:
             return False
         return current.parts.get(model) == part
 
-    def _add(self, track: _Track, model: str, stream: Stream) -> _Follower:
-        follower = track.followers[stream] = _Follower(stream)
+    def _add(self, track: Track, model: str, stream: Stream) -> Follower:
+        follower = track.followers[stream] = Follower(stream)
         self._counted.add(model)
         self._progressed.add(model)
         return follower
@@ -332,24 +286,25 @@ class Tracker:
         self._progressed.add(model)
         self._judge(track, model)
 
-    def _update_follower(self, track: _Track, model: str, follower: _Follower, now_s: float) -> None:
+    def _update_follower(self, track: Track, model: str, follower: Follower, now_s: float) -> None:
         """Compare what the follower has with what there is."""
         if follower.stream.has_routes(model):
             if follower.waiting_since_s is not None or follower.had_epoch != track.epoch:
                 self._progressed.add(model)
-            track.stale -= follower.stale
-            follower.stale = False
-            follower.refusal = None
-            follower.waiting_since_s = None
-            follower.had_epoch = track.epoch
-            track.waiting.pop(follower.stream, None)
+            track.stop_waiting(follower)
             return
         if follower.waiting_since_s is None:
             follower.waiting_since_s = now_s
             track.waiting[follower.stream] = follower
             self._progressed.add(model)
+            if track.is_late(now_s):
+                self._leave_out(track, model, follower, Waits.FOR_OTHERS)
 
-    def _judge(self, track: _Track, model: str) -> None:
+    def _leave_out(self, track: Track, model: str, follower: Follower, waits: Waits) -> None:
+        if track.leave_out(follower, waits):
+            self._progressed.add(model)
+
+    def _judge(self, track: Track, model: str) -> None:
         if not track.announced and len(track.waiting) == track.stale:
             track.announced = True
             self._acknowledged[model] = None
@@ -366,6 +321,26 @@ def nack(stream: Stream, reply: StreamReply) -> Nack:
     about = news or resources
     models = frozenset(m for each in about for m in _changed_models(before.get(each.name), each) or each.parts.keys())
     return Nack(stream.node.id, str(reply.type), reply.detail, frozenset(each.name for each in about), models)
+
+
+def _news(
+    kind: ResourceType,
+    knowledge: Mapping[str, Resource | None],
+    before: Mapping[str, Resource | None],
+    followed: Collection[str],
+) -> dict[str, list[News]]:
+    """Return what an accepted push changed for a client, by model followed.
+
+    ``before``: what it had accepted of the push's names. A listener without a model's share, as a gateway has, is of every model.
+    """
+    found: dict[str, list[News]] = {}
+    for name, resource in knowledge.items():
+        changed = _changed_models(before.get(name), resource)
+        is_shared = kind is ResourceType.LISTENER and resource is not None and not resource.parts
+        for model in followed if is_shared else changed.intersection(followed):
+            part = resource.parts.get(model) if resource is not None else None
+            found.setdefault(model, []).append((kind, name, part.digest if part is not None else ""))
+    return found
 
 
 def _changed_models(before: Resource | None, after: Resource | None) -> set[str]:
