@@ -52,6 +52,31 @@ def test_publishing_does_not_hide_the_subscribers() -> None:
     assert (progress.acknowledged_count, progress.subscriber_count) == (0, 3)
 
 
+def test_twenty_silent_subscribers_are_named_and_all_counted() -> None:
+    """However many do not answer, a rollout and its history name the first 20 of them, and say how many more there are."""
+    transcript = Transcript()
+    for line in ("load m v1", "reserved m/v1#0 host 128", "ready m/v1#0", "probes-passed m/v1#0", "acked m by=0/0"):
+        transcript.play(line)
+    for line in ("update m v2", "reserved m/v2#0 host 128", "ready m/v2#0", "probes-passed m/v2#0"):
+        transcript.play(line)
+    silent = [f"n{number:02}" for number in range(24)]
+    transcript.play(f"acked m by=0/24 stale={','.join(silent)}")
+    transcript.play(f"acked m by=0/24 stale={','.join(silent)}")
+    model = transcript.state.models["m"]
+    assert model.rollout is not None
+    assert model.rollout.stale_subscribers == model.progress.stale == tuple(silent[:20])
+    assert model.rollout.stale_subscriber_count == model.progress.stale_count == 24
+    transcript.play("abort m")
+    transcript.play(f"acked m by=0/24 stale={','.join(silent)}")
+    found = transcript.state.models["m"].rollout
+    assert found is not None
+    assert found.history[-1].text.endswith("n18, n19 and 4 more)")
+    transcript.play("acked m by=22/24 stale=n00,n01")
+    found = transcript.state.models["m"].rollout
+    assert found is not None
+    assert (found.stale_subscribers, found.stale_subscriber_count) == (("n00", "n01"), 2)
+
+
 def test_two_pins_at_once_are_both_kept() -> None:
     """Changes of two versions' pins that were asked for on the same state do not undo each other, whatever their order."""
     transcript = Transcript()

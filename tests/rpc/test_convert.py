@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from echoplane.v1 import models_pb2, rollouts_pb2
 from echoplaned.core.commands import LoadVersion, Request
-from echoplaned.core.events import InstancePlaced
+from echoplaned.core.events import InstancePlaced, RoutesProgressed
 from echoplaned.core.facts import Dtype, Signature, TensorSpec
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.memory import MemoryHolder
@@ -38,6 +38,7 @@ from echoplaned.core.spec import (
     Tier,
 )
 from echoplaned.core.state import InstanceState, Model, VersionState
+from echoplaned.core.step import step
 from echoplaned.gates import evaluation
 from echoplaned.gates.gate import Observation, Source, Start
 from echoplaned.gates.standard import list_gates
@@ -59,6 +60,7 @@ from echoplaned.rpc.convert.rollouts import (
 )
 from echoplaned.rpc.convert.versions import signature_from_pb, signature_to_pb, version_to_pb
 from echoplaned.testing import builders
+from echoplaned.testing.transcript import Transcript
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 BYTES = st.integers(0, 2**62)
@@ -227,6 +229,26 @@ def test_weights_that_were_acknowledged_before() -> None:
     assert acknowledged_before(seen) == {"v1": 850_000, "v2": 150_000}
     last = replace(ROLLOUT, history=(entry(1, Phase.OBSERVING, 7),))
     assert acknowledged_before(last) == {"v1": 1, "v2": 999_999}
+
+
+def test_thousands_of_silent_subscribers_fit_in_a_message() -> None:
+    """With 5,300 of them, by ids as long as may be, what each watcher is sent stays far below gRPC's 4 MiB; all are counted."""
+    transcript = Transcript()
+    for line in ("load m v1", "reserved m/v1#0 host 128", "ready m/v1#0", "probes-passed m/v1#0", "acked m by=0/0"):
+        transcript.play(line)
+    for line in ("update m v2", "reserved m/v2#0 host 128", "ready m/v2#0", "probes-passed m/v2#0"):
+        transcript.play(line)
+    silent = [f"{number:04}" + "\U00020000" * 196 for number in range(5300)]
+    routes = transcript.state.models["m"].routes
+    assert routes is not None
+    told = RoutesProgressed(
+        transcript.now_s, "m", routes.epoch, acknowledged=True, acknowledged_count=0, subscriber_count=5300
+    )
+    model = step(transcript.state, replace(told, stale=tuple(silent))).state.models["m"]
+    assert model.rollout is not None
+    message = rollout_to_pb(model, model.rollout)
+    assert (list(message.stale_subscribers), message.stale_subscriber_count) == (silent[:20], 5300)
+    assert message.ByteSize() < 32 * 1024
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -136,7 +136,7 @@ def test_the_rollout_goes_on(store: SqlStore, state_dir: Path) -> None:
     commit(store, before, result.state)
     store.close()
     with_new_code = SqlStore.open(state_dir)
-    assert with_new_code.load().models["m"].rollout == replace(moved, stale_subscribers=())
+    assert with_new_code.load().models["m"].rollout == replace(moved, stale_subscribers=(), stale_subscriber_count=0)
     with_new_code.close()
 
 

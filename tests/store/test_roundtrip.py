@@ -90,7 +90,14 @@ INSTANCES = st.lists(
     max_size=3,
     unique_by=lambda instance: instance.key.ordinal,
 )
-ROLLOUTS = named(Rollout, history=ENTRIES, stale_subscribers=NOTHING, hold=st.none(), stage=st.integers(0, 2**31 - 1))
+ROLLOUTS = named(
+    Rollout,
+    history=ENTRIES,
+    stale_subscribers=NOTHING,
+    stale_subscriber_count=st.just(0),
+    hold=st.none(),
+    stage=st.integers(0, 2**31 - 1),
+)
 
 READINGS = st.lists(values(MemorySample), min_size=1, max_size=3, unique_by=lambda reading: reading.subject).map(tuple)
 CALIBRATIONS = st.dictionaries(values(EngineKey), READINGS, max_size=2).map(
@@ -225,7 +232,9 @@ def test_what_is_only_observed_is_not_stored(store: SqlStore, story: ModuleType)
     stored = story.state_at(11)
     found = stored.models["m"]
     observed = replace(
-        found, progress=RoutesProgress(7, acknowledged=True), rollout=replace(found.rollout, stale_subscribers=("a",))
+        found,
+        progress=RoutesProgress(7, acknowledged=True),
+        rollout=replace(found.rollout, stale_subscribers=("a",), stale_subscriber_count=1),
     )
     state = replace(
         stored, models=MappingProxyType({"m": observed}), issued=frozenset({("plan", 1)}), stale_event_count=4

@@ -9,6 +9,9 @@ from echoplaned.core.behaviour import BehaviourReport
 from echoplaned.core.failure import FailureDetail
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy
 
+SUBSCRIBERS_NAMED = 20
+"""So many subscribers are named that did not answer; all are counted. Node ids are free text, and there may be thousands."""
+
 
 class Phase(StrEnum):
     """A rollout's phase; see ``tables.ROLLOUT_TABLE``."""
@@ -150,7 +153,8 @@ class Rollout:
         ending: why it did not succeed; None: nothing speaks against it.
         verdicts: the newest verdict of each gate on this window; observed.
         history: everything that happened, oldest first.
-        stale_subscribers: names of subscribers that did not answer in time; observed.
+        stale_subscribers: names of subscribers that did not answer in time, the first ``SUBSCRIBERS_NAMED``; observed.
+        stale_subscriber_count: how many did not, from 0; observed.
     """
 
     rollout_id: str
@@ -176,3 +180,4 @@ class Rollout:
     verdicts: tuple[Verdict, ...] = ()
     history: tuple[RolloutEntry, ...] = ()
     stale_subscribers: tuple[str, ...] = ()
+    stale_subscriber_count: int = 0

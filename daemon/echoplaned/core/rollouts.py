@@ -155,7 +155,9 @@ def _revert(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signa
 
 def _clean_up(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
     late = signal is RolloutSignal.REVERTED and rollout.stale_subscribers
-    text = f" (did not answer: {', '.join(rollout.stale_subscribers)})" if late else ""
+    more = rollout.stale_subscriber_count - len(rollout.stale_subscribers)
+    others = f" and {more} more" if more > 0 else ""
+    text = f" (did not answer: {', '.join(rollout.stale_subscribers)}{others})" if late else ""
     entered = replace(
         rollout,
         phase=cell.phase,

@@ -175,7 +175,8 @@ class RoutesProgress:
         acknowledged: whether every subscriber that is not stale has them.
         acknowledged_count: subscribers that have them.
         subscriber_count: subscribers of the model's routes, stale ones included.
-        stale: names of subscribers that are silent for too long.
+        stale: names of subscribers that are silent for too long, the first ``SUBSCRIBERS_NAMED``.
+        stale_count: how many are, from 0.
         refused_by: names of subscribers whose refusal holds a rollout and does not roll it back.
         refusal: what one of them said; empty: none does.
     """
@@ -186,6 +187,7 @@ class RoutesProgress:
     acknowledged_count: int = 0
     subscriber_count: int = 0
     stale: tuple[str, ...] = ()
+    stale_count: int = 0
     refused_by: tuple[str, ...] = ()
     refusal: str = ""
 

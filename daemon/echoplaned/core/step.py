@@ -34,6 +34,7 @@ from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
 from echoplaned.core.replacing import replace
+from echoplaned.core.rollout_state import SUBSCRIBERS_NAMED
 from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
@@ -135,7 +136,9 @@ def durable_model(model: Model) -> Model:
     """
     rollout = model.rollout
     if rollout is not None:
-        rollout = replace(rollout, verdicts=(), hold=None, held_reason="", stale_subscribers=())
+        rollout = replace(
+            rollout, verdicts=(), hold=None, held_reason="", stale_subscribers=(), stale_subscriber_count=0
+        )
     return replace(model, progress=RoutesProgress(), faults=(), waits=(), rollout=rollout)
 
 
@@ -151,11 +154,13 @@ def _on_progress(transaction: Transaction, event: events.RoutesProgressed) -> No
         acknowledged=event.acknowledged,
         acknowledged_count=event.acknowledged_count,
         subscriber_count=event.subscriber_count,
-        stale=event.stale,
+        stale=event.stale[:SUBSCRIBERS_NAMED],
+        stale_count=len(event.stale),
     )
     rollout = model.rollout
-    if rollout is not None and rollout.stale_subscribers != event.stale:
-        rollout = replace(rollout, stale_subscribers=event.stale)
+    told = (progress.stale, progress.stale_count)
+    if rollout is not None and (rollout.stale_subscribers, rollout.stale_subscriber_count) != told:
+        rollout = replace(rollout, stale_subscribers=progress.stale, stale_subscriber_count=progress.stale_count)
     transaction.put_model(replace(model, progress=progress, rollout=rollout))
     return None
 

@@ -278,7 +278,7 @@ class RolloutEvaluator:
     def _read(self, now_s: float, weight: float | None) -> Observation:
         model = self._dependencies.latest_state().models.get(self.rollout.model)
         subscribers = model.progress.subscriber_count if model is not None else 0
-        stale = len(model.progress.stale) if model is not None else 0
+        stale = model.progress.stale_count if model is not None else 0
         seen = Observation(now_s, weight=weight, subscribers=subscribers, stale_subscribers=stale)
         for collector in self._collectors:
             seen = collector.add_to(seen)

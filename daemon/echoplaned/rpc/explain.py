@@ -177,7 +177,7 @@ def _rollout(model: Model, rollout: Rollout) -> diagnostics_pb2.ExplainResponse:
         f"{name} from {rollout.from_version} to {rollout.to_version} is {_where(rollout)}",
         "" if rollout.ending is None else rollout.ending.message,
         *(f"{v.gate}: {v.verdict.value}, {v.reason}" for v in rollout.verdicts),
-        f"{len(rollout.stale_subscribers)} subscribers do not answer" if rollout.stale_subscribers else "",
+        f"{rollout.stale_subscriber_count} subscribers do not answer" if rollout.stale_subscriber_count else "",
         _waits(model) if active else "",
     ]
     answer = _answer(name, parts, _history(rollout))

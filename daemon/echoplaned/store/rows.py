@@ -76,8 +76,8 @@ class Entity(Generic[T]):
         return document | {name: row[name] for name in self.columns}
 
 
-# ``progress``, ``faults``, ``waits``, ``hold`` and ``stale_subscribers`` are observed anew after a start; the other names left out are
-# keys and child rows.
+# ``progress``, ``faults``, ``waits``, ``hold`` and the stale subscribers are observed anew after a start; the other names left out
+# are keys and child rows.
 MODELS = Entity(
     schema.models,
     ("model_id",),
@@ -100,7 +100,9 @@ ROLLOUTS = Entity(
     schema.rollouts,
     ("model_id", "rollout_id"),
     ("from_version", "to_version", "operation_id", "phase", "stage", "create_time_s", "phase_since_s", "end_time_s"),
-    Codec(Rollout, frozenset({"rollout_id", "model", "history", "hold", "stale_subscribers"})),
+    Codec(
+        Rollout, frozenset({"rollout_id", "model", "history", "hold", "stale_subscribers", "stale_subscriber_count"})
+    ),
 )
 ROLLOUT_EVENTS = Entity(
     schema.rollout_events,

@@ -76,6 +76,7 @@ def rollout_to_pb(model: Model, rollout: Rollout, *, with_history: bool = True) 
         desired=weights_to_pb(rollout.model, desired),
         acknowledged=weights_to_pb(rollout.model, acknowledged),
         stale_subscribers=rollout.stale_subscribers,
+        stale_subscriber_count=rollout.stale_subscriber_count,
         verdicts=[verdict_to_pb(v, rollout.stage, rollout.evidence_window) for v in rollout.verdicts],
         history=_history(rollout) if with_history else (),
         outcome=_OUTCOME_TO_PB.get(rollout.phase, rollouts_pb2.ROLLOUT_OUTCOME_UNSPECIFIED),

@@ -108,7 +108,7 @@ def rollout_text(rollout: object) -> str:
             ("stage", f"{rollout.stage} of {', '.join(map(str, rollout.policy.stages_percent))} %"),
             ("weights", weights_text(rollout)),
             ("subscribers", f"{rollout.acknowledged_count} of {rollout.subscriber_count} have the weights"),
-            ("stale", ", ".join(rollout.stale_subscribers)),
+            ("stale", _stale_text(rollout)),
         ]
     )
     verdicts = [(v.gate, verdict_word(v), evidence_word(v), counts_text(v), v.reason) for v in rollout.verdicts]
@@ -124,6 +124,12 @@ def rollout_text(rollout: object) -> str:
     return "\n\n".join(parts)
 
 
+def _stale_text(rollout: Rollout) -> str:
+    """Name the silent subscribers, and count those that are not named."""
+    more = rollout.stale_subscriber_count - len(rollout.stale_subscribers)
+    return ", ".join(rollout.stale_subscribers) + (f" and {more} more" if more > 0 else "")
+
+
 def picture(rollout: Rollout) -> Group:
     """Return a rollout as a picture for a terminal: stages, weights, verdicts, counts."""
     head = Text.assemble(
@@ -136,7 +142,7 @@ def picture(rollout: Rollout) -> Group:
     if rollout.verdicts:
         parts.append(_verdicts(rollout))
     if rollout.stale_subscribers:
-        parts.append(Text(escape(f"silent subscribers: {', '.join(rollout.stale_subscribers)}"), style="yellow"))
+        parts.append(Text(escape(f"silent subscribers: {_stale_text(rollout)}"), style="yellow"))
     if rollout.outcome_reason:
         parts.append(Text(escape(rollout.outcome_reason)))
     return Group(*parts)

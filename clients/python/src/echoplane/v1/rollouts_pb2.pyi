@@ -286,7 +286,7 @@ class RolloutEvent(_message.Message):
     def __init__(self, time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., sequence: _Optional[int] = ..., phase: _Optional[_Union[RolloutPhase, str]] = ..., stage: _Optional[int] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ...) -> None: ...
 
 class Rollout(_message.Message):
-    __slots__ = ("name", "from_version", "to_version", "policy", "stage", "phase", "held_reason", "desired", "acknowledged", "stale_subscribers", "verdicts", "history", "outcome", "outcome_reason", "paused", "behaviour_change", "subscriber_count", "acknowledged_count", "create_time", "stage_start_time", "update_time", "end_time", "operation")
+    __slots__ = ("name", "from_version", "to_version", "policy", "stage", "phase", "held_reason", "desired", "acknowledged", "stale_subscribers", "verdicts", "history", "outcome", "outcome_reason", "paused", "behaviour_change", "subscriber_count", "acknowledged_count", "create_time", "stage_start_time", "update_time", "end_time", "operation", "stale_subscriber_count")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
     TO_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -310,6 +310,7 @@ class Rollout(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
+    STALE_SUBSCRIBER_COUNT_FIELD_NUMBER: _ClassVar[int]
     name: str
     from_version: str
     to_version: str
@@ -333,7 +334,8 @@ class Rollout(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     operation: str
-    def __init__(self, name: _Optional[str] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., policy: _Optional[_Union[RolloutPolicy, _Mapping]] = ..., stage: _Optional[int] = ..., phase: _Optional[_Union[RolloutPhase, str]] = ..., held_reason: _Optional[str] = ..., desired: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., acknowledged: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., stale_subscribers: _Optional[_Iterable[str]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[RolloutEvent, _Mapping]]] = ..., outcome: _Optional[_Union[RolloutOutcome, str]] = ..., outcome_reason: _Optional[str] = ..., paused: bool = ..., behaviour_change: _Optional[_Union[_types_pb2.BehaviourChange, str]] = ..., subscriber_count: _Optional[int] = ..., acknowledged_count: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stage_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., operation: _Optional[str] = ...) -> None: ...
+    stale_subscriber_count: int
+    def __init__(self, name: _Optional[str] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., policy: _Optional[_Union[RolloutPolicy, _Mapping]] = ..., stage: _Optional[int] = ..., phase: _Optional[_Union[RolloutPhase, str]] = ..., held_reason: _Optional[str] = ..., desired: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., acknowledged: _Optional[_Iterable[_Union[_types_pb2.TrafficWeight, _Mapping]]] = ..., stale_subscribers: _Optional[_Iterable[str]] = ..., verdicts: _Optional[_Iterable[_Union[Verdict, _Mapping]]] = ..., history: _Optional[_Iterable[_Union[RolloutEvent, _Mapping]]] = ..., outcome: _Optional[_Union[RolloutOutcome, str]] = ..., outcome_reason: _Optional[str] = ..., paused: bool = ..., behaviour_change: _Optional[_Union[_types_pb2.BehaviourChange, str]] = ..., subscriber_count: _Optional[int] = ..., acknowledged_count: _Optional[int] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stage_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., operation: _Optional[str] = ..., stale_subscriber_count: _Optional[int] = ...) -> None: ...
 
 class GetRolloutRequest(_message.Message):
     __slots__ = ("name",)
