@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from echoplaned.engine_kinds import llama_cpp
+from echoplaned.supervisor import log as log_module
 from echoplaned.supervisor.launching import engine_of
 from echoplaned.supervisor.log import MAX_LOG_BYTES, EngineLog
 from echoplaned.supervisor.starting import why_ended
@@ -62,3 +65,38 @@ def test_two_files_of_bounded_size(tmp_path: Path) -> None:
     assert files == ["w.1.log", "w.log"]
     assert all(path.stat().st_size <= MAX_LOG_BYTES for path in tmp_path.iterdir())
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
+    """What the lines mean is read all the same: a log is not worth an engine."""
+    log = EngineLog(tmp_path / "w.log", ENGINE)
+    log._file = os.open("/dev/full", os.O_WRONLY)
+    log.note("a note with half a character: \ud800")
+    log.take(BAD_FILE)
+    os.close(log._file)
+    assert "failed to load model" in log.why()
+    assert not (tmp_path / "w.log").read_bytes()
+
+
+def test_a_log_that_cannot_be_begun_anew_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its output is lost until the disk takes it again; then it goes on in a new file, beside the old one."""
+    open_file, is_full = log_module._open, False
+
+    def refuse(path: Path) -> int:
+        if is_full:
+            raise OSError(28, "No space left on device")
+        return open_file(path)
+
+    monkeypatch.setattr(log_module, "_open", refuse)
+    monkeypatch.setattr(log_module, "MAX_LOG_BYTES", 100)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    log = EngineLog(tmp_path / "w.log", ENGINE)
+    log.take(b"x" * 99 + b"\n")
+    is_full = True
+    for _ in range(3):
+        log.take(b"y" * 49 + b"\n")
+        log.note("n")
+    assert [path.read_bytes()[:1] for path in tmp_path.iterdir()] == [b"x"]
+    is_full = False
+    log.take(b"z" * 49 + b"\n")
+    assert {path.name: path.read_bytes()[:1] for path in tmp_path.iterdir()} == {"w.1.log": b"x", "w.log": b"z"}

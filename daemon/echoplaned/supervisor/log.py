@@ -5,6 +5,7 @@ It says how far a start is and why it failed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import deque
@@ -25,7 +26,8 @@ _LINES_RETAINED: Final = 20
 class EngineLog:
     """Takes what an engine writes from a pipe and writes it to a bounded log.
 
-    So no engine can fill the disk: it never opens the file itself.
+    So no engine can fill the disk: it never opens the file itself. Where the disk is full already its lines are lost, but not the engine:
+    what they mean is read all the same.
 
     Args:
         path: where it is written, 0600; what is there already is kept.
@@ -62,9 +64,7 @@ class EngineLog:
     def take(self, data: bytes) -> None:
         """Write output, and look at its lines while the engine starts."""
         self.total_bytes += len(data)
-        if self._size + len(data) > MAX_LOG_BYTES:
-            self._rotate()
-        self._size += os.write(self._file, data)
+        self._write(data)
         if not self.is_starting:
             self._rest = data[-_MAX_LINE:]
             return
@@ -87,7 +87,7 @@ class EngineLog:
 
     def note(self, text: str) -> None:
         """Add a line of the supervisor's own."""
-        self._size += os.write(self._file, f"supervisor: {text}\n".encode())
+        self._write(f"supervisor: {text}\n".encode(errors="backslashreplace"))
 
     def _look(self, line: str) -> None:
         if not line:
@@ -103,18 +103,32 @@ class EngineLog:
             if self.cause is None and pattern.search(line):
                 self.cause, self.cause_text = cause, line
 
-    def _rotate(self) -> None:
+    def _write(self, data: bytes) -> None:
+        """Write what the disk takes; the rest is lost."""
+        if self._size + len(data) > MAX_LOG_BYTES and not self._rotate():
+            return
+        with contextlib.suppress(OSError):
+            self._size += os.write(self._file, data)
+
+    def _rotate(self) -> bool:
         """Begin a new log file and keep the old one under another name.
 
-        That name ends as every log's does, so that it is pruned with them.
+        That name ends as every log's does, so that it is pruned with them. Returns whether there is a new one: until then nothing is
+        written, as the old one has no room left.
         """
-        self._path.replace(self._path.with_name(f"{self._path.stem}.1.log"))
-        os.close(self._file)
-        self._file = _open(self._path)
-        self._size = 0
-        # What the supervisor itself writes goes where the engine's lines go.
-        for stream in (1, 2):
-            os.dup2(self._file, stream)
+        try:
+            with contextlib.suppress(FileNotFoundError):  # renamed by an attempt that could not open the new one
+                self._path.replace(self._path.with_name(f"{self._path.stem}.1.log"))
+            fresh = _open(self._path)
+        except OSError:
+            return False
+        old, self._file, self._size = self._file, fresh, 0
+        with contextlib.suppress(OSError):  # what was not on the disk yet is told of here, by some file systems
+            os.close(old)
+            # What the supervisor itself writes goes where the engine's lines go.
+            for stream in (1, 2):
+                os.dup2(self._file, stream)
+        return True
 
 
 def _open(path: Path) -> int:
