@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
+import h11
 import pytest
 
-from echoplaned.supervisor.http import BadStatusError, EngineAddress, EngineAwayError, EngineHttp, EngineSlowError
+from echoplaned.supervisor.http import (
+    BadStatusError,
+    EngineAddress,
+    EngineAwayError,
+    EngineHttp,
+    EngineSlowError,
+    _split,
+)
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -142,3 +152,60 @@ async def test_a_stream_that_is_refused_says_so() -> None:
         with pytest.raises(BadStatusError) as caught:
             _ = [line async for line in http.lines("/", {})]
     assert caught.value.answer.status == 400
+
+
+async def test_an_answer_may_have_a_bound_of_its_own() -> None:
+    """What is longer is not read to its end."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer(b"x" * 1000))
+
+    async with engine(serve) as http:
+        assert len((await http.call("GET", "/", most_bytes=1000)).body) == 1000
+        with pytest.raises(EngineAwayError, match="more than 999 bytes"):
+            await http.call("GET", "/", most_bytes=999)
+
+
+class Pieces:
+    """Stands for a connection whose answer comes in these pieces, over and over."""
+
+    def __init__(self, *pieces: bytes, times: int = 1) -> None:
+        self._left = iter(pieces * times)
+
+    async def next_event(self) -> h11.Data | h11.EndOfMessage:
+        """Return the next piece."""
+        piece = next(self._left, None)
+        return h11.EndOfMessage() if piece is None else h11.Data(data=piece)
+
+
+async def split(pieces: Any) -> list[bytes]:
+    """Return all data of a stream."""
+    return [line async for line in _split(pieces)]
+
+
+async def test_a_line_in_many_pieces_is_looked_at_once() -> None:
+    """A line of megabytes that comes 500 bytes at a time costs as much as they are long, not as often as they come."""
+    began_s = time.thread_time()
+    assert await split(Pieces(b"x" * 500, times=14_000)) == []
+    assert time.thread_time() - began_s < 1.0
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        ((b"da", b"ta: 1", b"\n", b"data: 2\ndata: 3\nda", b"ta: 4\n"), [b"1", b"2", b"3", b"4"]),
+        ((b"data: 1\n\n", b": ping\ndata:2", b""), [b"1"]),
+        ((b"data:", b"1\r\n"), [b"1"]),
+    ],
+)
+async def test_pieces_of_lines_are_put_together(pieces: tuple[bytes, ...], lines: list[bytes]) -> None:
+    """Wherever they are cut; a line without an end is none."""
+    assert await split(Pieces(*pieces)) == lines
+
+
+async def test_a_line_has_a_bound() -> None:
+    """What goes on for ever is given up."""
+    with pytest.raises(h11.RemoteProtocolError, match="a line of more than"):
+        await split(Pieces(b"x" * 65_536, times=129))

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import pytest
+
+from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.engine_kinds import vllm
 from echoplaned.supervisor.launching import engine_of
 from echoplaned.supervisor.leader import EXIT_LOST, Supervisor
 from echoplaned.supervisor.log import EngineLog
 from echoplaned.supervisor.process import EngineProcess
+from echoplaned.worker_contract.order import LoadFailedError, LoadOrder
 from echoplaned.worker_contract.record import RecordFile, WorkerPhase
+
+ORDER = LoadOrder(InstanceKey(VersionKey("m", "v1"), 0), 1, Path("/models/m"), Task.GENERATION, Dtype.FP32, 64, 4)
 
 
 class Engine:
@@ -34,6 +41,39 @@ def led(state_dir: Path, end: Callable[[int], None]) -> tuple[Supervisor, Record
     supervisor, engine = Supervisor(record_file, vllm.KIND, "", log, end), Engine()
     supervisor._engine = cast("EngineProcess", engine)
     return supervisor, record_file, log, engine
+
+
+@pytest.mark.parametrize("error", [TypeError("'int' object is not iterable"), RecursionError(), OSError(28, "full")])
+async def test_a_start_that_fails_unforeseen_is_a_failed_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The engine ends, the report says why, and the daemon may try again: nothing says that the version is bad."""
+    supervisor, record_file, _, engine = led(tmp_path, lambda _: None)
+
+    async def start(_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(supervisor, "_start", start)
+    with pytest.raises(LoadFailedError, match=f"the start failed: {type(error).__name__}") as caught:
+        await supervisor.load(ORDER)
+    assert caught.value.retryable
+    assert engine.ended == 1
+    assert record_file.record.phase is WorkerPhase.FAILED
+    assert supervisor.report().failure == str(caught.value)
+
+
+async def test_a_disk_that_takes_no_record_fails_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine lives on behind it, and the reports say so."""
+    supervisor, record_file, _, engine = led(tmp_path, lambda _: None)
+
+    def write() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record_file, "_write", write)
+    with pytest.raises(LoadFailedError, match="No space left"):
+        await supervisor.load(ORDER)
+    assert engine.ended == 1
+    assert supervisor.report().phase is WorkerPhase.FAILED
 
 
 async def test_a_leader_ends_with_its_engine_where_the_disk_is_full(tmp_path: Path) -> None:

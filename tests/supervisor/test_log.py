@@ -42,6 +42,7 @@ def test_an_unknown_end_may_be_tried_again(tmp_path: Path) -> None:
     assert "was killed by SIGILL" in str(for_another_cpu)
     assert "install a build for this machine" in str(for_another_cpu)
     assert not for_another_cpu.retryable
+    assert "was killed by signal 40 before" in str(why_ended(ENGINE, -40, log)), "most real-time signals have no name"
     log.take(b"terminate called after throwing\nno newline at the end")
     error = why_ended(ENGINE, -6, log)
     assert "SIGABRT" in str(error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from echoplaned.core.measure import Measure
+import time
+
+from echoplaned.core.measure import Histogram, Measure
+from echoplaned.core.numbers import MAX_COUNT
 from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import Figure, FigureSource, MetricNames, MetricSeries
 from echoplaned.engine_kinds.llama_cpp import METRICS
@@ -70,3 +73,41 @@ def test_a_label_is_no_number_beyond_64_bits() -> None:
     names = MetricNames(figures=(FigureSource(Figure.CACHE_BLOCKS, "x:info", "blocks"),))
     for text, blocks in (("12", 12), ("None", 0), ("9" * 5000, 0), ("\N{SUPERSCRIPT TWO}", 0)):
         assert read_page(f'x:info{{blocks="{text}"}} 1', names).figures.cache_blocks == blocks
+
+
+def test_sums_beyond_all_numbers_are_counts() -> None:
+    """Two samples that a double holds add up to what it does not: the most that is counted, and less than nothing is nothing."""
+    names = MetricNames(
+        steps=(MetricSeries("x:steps"),),
+        running=(MetricSeries("x:running"), MetricSeries("x:less")),
+        prompt_tokens=(MetricSeries("x:steps"),),
+        generated_tokens=(MetricSeries("x:less"),),
+        histograms=((Measure.END_TO_END, "x:s"),),
+        figures=(FigureSource(Figure.CACHE_BLOCKS, "x:steps"),),
+    )
+    lines = ("x:steps", "x:running", 'x:s_bucket{le="+Inf"}', "x:s_sum")
+    text = "".join(f"{line} 1e308\n" * 2 for line in lines) + "x:less -1e308\n" * 2
+    numbers = read_page(text, names)
+    assert (numbers.steps, numbers.in_flight) == (MAX_COUNT, 0)
+    assert numbers.tokens == TokenCounts(MAX_COUNT, 0)
+    assert numbers.figures.cache_blocks == MAX_COUNT
+    assert numbers.histograms == (Histogram(Measure.END_TO_END, (), (MAX_COUNT,), MAX_COUNT),)
+
+
+def test_letters_without_an_end_are_looked_at_once() -> None:
+    """What is no label is not tried again from each of its letters: a page of megabytes takes less than a second."""
+    names = METRICS("")
+    began_s = time.thread_time()
+    for line in ("llamacpp:n_decode_total", "x"):
+        for rest in ("a" * 200_000, 'a="' + "\\\\" * 100_000, ", " * 100_000 + "a", "}" * 200_000):
+            read_page(f"{line}{{{rest}}} 1\n", names)
+    assert time.thread_time() - began_s < 1.0
+
+
+def test_labels_with_commas_and_quotes() -> None:
+    """They are read one behind the other, with spaces between them or a comma at the end."""
+    names = MetricNames(ok=(MetricSeries("x", (("b", ("2",)),)),))
+    for labels in ('a="1",b="2"', 'a="}, b=\\"3\\"", b="2",', 'b="2"', 'a="\\\\",b="2"'):
+        assert read_page(f"x{{{labels}}} 7\n", names).ok == 7
+    for labels in ("", 'b="3"', 'a=1,b="2"', 'b="2'):
+        assert read_page(f"x{{{labels}}} 7\n", names).ok == 0

@@ -74,6 +74,30 @@ def test_no_tokens_are_not_uncounted_ones() -> None:
     assert read_report(told).tokens == TokenCounts(MAX_COUNT, 1)
 
 
+@pytest.mark.parametrize(("value", "count", "small"), [(10**30, MAX_COUNT, 2**32 - 1), (-5, 0, 0)])
+def test_any_report_can_be_written(value: int, count: int, small: int) -> None:
+    """An engine's own words fill no field beyond what it holds: a number of 30 digits does not end the watch that reports it."""
+    report = Report(
+        phase=WorkerPhase.READY,
+        counters=Counters(*[value] * 8),
+        generation=value,
+        progress=value,
+        memory=Memory(*[value] * 9),
+        failure="half a character: \ud800",
+        histograms=(Histogram(Measure.FIRST_TOKEN, (0.1,), (value, value), 1e308),),
+        start=StartProgress("x", value),
+        figures=EngineFigures(*[value] * 4),
+        tokens=TokenCounts(value, value),
+    )
+    read = read_report(write_report(report))
+    assert read.counters == Counters(count, count, count, count, small, small, count, count)
+    assert (read.generation, read.progress, read.start) == (count, count, StartProgress("x", count))
+    assert read.memory == replace(Memory(*[count] * 9), exercised_sequences=small, exercised_tokens=small)
+    assert (read.figures, read.tokens) == (EngineFigures(*[count] * 4), TokenCounts(count, count))
+    assert [one.counts for one in read.histograms] == [(count, count)]
+    assert read.failure == r"half a character: \ud800"
+
+
 @pytest.mark.parametrize(
     "histogram",
     [

@@ -130,17 +130,25 @@ class EngineHttp:
         self._address = address
         self._idle: deque[_Connection] = deque()
 
-    async def call(self, method: str, path: str, body: object = None, *, timeout_s: float | None = None) -> HttpAnswer:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        timeout_s: float | None = None,
+        most_bytes: int = _MAX_ANSWER_BYTES,
+    ) -> HttpAnswer:
         """Make one call.
 
         Raises:
-            EngineAwayError: it cannot be reached, or broke off.
+            EngineAwayError: it cannot be reached, or broke off, or answers with more bytes than these.
             EngineSlowError: it did not answer within the time.
         """
         data = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._call(method, path, data)
+                return await self._call(method, path, data, most_bytes)
         except TimeoutError as error:
             raise EngineSlowError(f"{path} was not answered within {timeout_s:g} s") from error
 
@@ -162,7 +170,7 @@ class EngineHttp:
             response = await connection.next_event()
             if not isinstance(response, h11.Response) or response.status_code != 200:
                 status = response.status_code if isinstance(response, h11.Response) else 0
-                raise BadStatusError(HttpAnswer(status, await _read_body(connection)))
+                raise BadStatusError(HttpAnswer(status, await _read_body(connection, _MAX_ANSWER_BYTES)))
             async with aclosing(_split(connection)) as found:
                 async for line in found:
                     yield line
@@ -177,7 +185,7 @@ class EngineHttp:
         while self._idle:
             self._idle.pop().close()
 
-    async def _call(self, method: str, path: str, data: bytes) -> HttpAnswer:
+    async def _call(self, method: str, path: str, data: bytes, most_bytes: int) -> HttpAnswer:
         while True:
             connection, is_fresh = self._reuse(), False
             if connection is None:
@@ -189,7 +197,7 @@ class EngineHttp:
                 answered = True
                 if not isinstance(response, h11.Response):
                     raise h11.RemoteProtocolError("an answer without a status")
-                answer = HttpAnswer(response.status_code, await _read_body(connection))
+                answer = HttpAnswer(response.status_code, await _read_body(connection, most_bytes))
                 finished = True
             except (OSError, h11.ProtocolError) as error:
                 # An idle connection may have been closed by the engine meanwhile: then nothing of the call was heard.
@@ -231,13 +239,13 @@ class BadStatusError(Exception):
         self.answer = answer
 
 
-async def _read_body(connection: _Connection) -> bytes:
+async def _read_body(connection: _Connection, most_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while isinstance(event := await connection.next_event(), h11.Data):
         size += len(event.data)
-        if size > _MAX_ANSWER_BYTES:
-            raise h11.RemoteProtocolError(f"an answer of more than {_MAX_ANSWER_BYTES} bytes")
+        if size > most_bytes:
+            raise h11.RemoteProtocolError(f"an answer of more than {most_bytes} bytes")
         parts.append(bytes(event.data))
     return b"".join(parts)
 
@@ -247,11 +255,17 @@ async def _split(connection: _Connection) -> AsyncGenerator[bytes, None]:
 
     Other lines are comments, which keep the connection alive.
     """
-    rest = b""
+    # Of an unfinished line, which may come in pieces of a few bytes, only what is new is looked at.
+    rest = bytearray()
     while isinstance(event := await connection.next_event(), h11.Data):
-        *lines, rest = (rest + bytes(event.data)).split(b"\n")
+        first, *others = bytes(event.data).split(b"\n")
+        rest += first
         if len(rest) > _MAX_LINE_BYTES:
             raise h11.RemoteProtocolError(f"a line of more than {_MAX_LINE_BYTES} bytes")
+        if not others:
+            continue
+        lines = (bytes(rest), *others[:-1])
+        rest = bytearray(others[-1])
         for line in lines:
             if line.startswith(_DATA):
                 yield line[len(_DATA) :].strip()

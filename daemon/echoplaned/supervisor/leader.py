@@ -26,7 +26,7 @@ from echoplaned.supervisor.log import EngineLog
 from echoplaned.supervisor.memory import MemoryMeter
 from echoplaned.supervisor.oip_service import Served, TranslatingService
 from echoplaned.supervisor.process import EngineProcess
-from echoplaned.supervisor.starting import start_engine
+from echoplaned.supervisor.starting import start_engine, why_ended
 from echoplaned.supervisor.watching import EngineWatch
 from echoplaned.worker_contract.content import Content, open_content
 from echoplaned.worker_contract.inference.counters import RequestCounters as CallCounters
@@ -191,24 +191,36 @@ class Supervisor:
     # --- the start ---
 
     async def _load(self, order: LoadOrder) -> Loaded:
-        self._record_file.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
-        self._tell()
         began_s = time.monotonic()
         try:
-            served = await self._start(order)
-        except LoadFailedError as error:
-            self._failure = str(error)
-            self._record_file.update(WorkerPhase.FAILED)
-            if self._engine is not None:
-                await self._engine.end(0.0)
-            self._remove_socket()
+            self._record_file.update(WorkerPhase.LOADING, instance=str(order.instance), generation=order.generation)
             self._tell()
+            served = await self._start(order)
+            self._record_file.update(WorkerPhase.READY, endpoints=self._endpoints())
+        except LoadFailedError as error:
+            await self._fail(error)
             raise
+        except Exception as error:
+            # The boundary: whatever an engine's answers cause here, no engine lives on behind a load that failed. Nobody foresaw it, so
+            # nothing says that another start would end the same way.
+            failure = LoadFailedError(f"the start failed: {type(error).__name__}: {error}", retryable=True)
+            await self._fail(failure)
+            raise failure from error
         self.inference.served = served
-        self._record_file.update(WorkerPhase.READY, endpoints=self._endpoints())
         self._tell()
         version = self._build.version if self._build is not None else ""
         return Loaded(served.signature, version, load_s=time.monotonic() - began_s, engine_build=version)
+
+    async def _fail(self, error: LoadFailedError) -> None:
+        """End the engine, and tell why it does not serve."""
+        self._failure = str(error)
+        # The phase is set before it is written, so reports say FAILED also where the disk does not take it.
+        with contextlib.suppress(OSError):
+            self._record_file.update(WorkerPhase.FAILED)
+        if self._engine is not None:
+            await self._engine.end(0.0)
+        self._remove_socket()
+        self._tell()
 
     async def _start(self, order: LoadOrder) -> Served:
         engine = engine_of(self._kind)
@@ -222,7 +234,10 @@ class Supervisor:
         if content is not None and order.source_path.suffix == GGUF:
             model /= order.source_path.name
         places = Places(model, self._record_file.socket_path, self._record_file.scratch_dir)
-        prepared = prepare(order, self._kind, self._build, places)
+        try:
+            prepared = prepare(order, self._kind, self._build, places)
+        except ValueError as error:
+            raise LoadFailedError(str(error)) from error
         self._prepared = prepared
         self._log.note(f"starting {' '.join(prepared.command)}"[:1500])
         try:
@@ -230,12 +245,14 @@ class Supervisor:
         except OSError as error:
             raise LoadFailedError(f"{prepared.command[0]} cannot be started: {error}") from error
         meter = MemoryMeter(order.max_concurrency, order.context_length)
-        self._watch = EngineWatch(engine, self._build, prepared.address, self._tell, meter)
+        self._watch = EngineWatch(engine, self._build, prepared.address, self._tell, meter, note=self._log.note)
         translator = await start_engine(engine, prepared, self._engine, self._log)
         if content is not None:
             await asyncio.to_thread(_check_unchanged, content)
         self._log.started()
         await self._watch.started()
+        if not self._engine.is_alive:
+            raise why_ended(engine, self._engine.code or 0, self._log)
         return Served(
             order.instance,
             order.task,

@@ -22,11 +22,16 @@ from echoplaned.supervisor.translating import (
     Prompt,
     TextPiece,
     TextScore,
+    ask,
+    entries,
     lacking,
     number,
     post,
     read_event,
     refuse,
+    token_id,
+    token_ids,
+    written,
 )
 from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
@@ -60,23 +65,26 @@ class LlamaServer:
         answer = await self._http.call("GET", "/v1/models", timeout_s=30.0)
         found = answer.json()
         try:
-            self._vocabulary = int(found["data"][0]["meta"]["n_vocab"])
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            self._vocabulary = token_id(found["data"][0]["meta"]["n_vocab"], "n_vocab")
+        except (KeyError, IndexError, TypeError, ModelFailedError) as error:
             raise ModelFailedError(
                 "llama-server does not tell the size of its vocabulary: is it older than b4000?"
             ) from error
-        tokens = await post(self._http, "/tokenize", {"content": _PRINTABLE, "add_special": False})
-        self._printable = int(tokens["tokens"][0])
+        found = await post(self._http, "/tokenize", {"content": _PRINTABLE, "add_special": False})
+        tokens = token_ids(found.get("tokens"), "tokens")
+        if not tokens:
+            raise lacking(f"a token of {_PRINTABLE!r}")
+        self._printable = tokens[0]
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
         """Generate to the end."""
         ids = await self._ids(prompt)
         found = await self._complete(self._request(ids, sampling))
-        told, tokens = found.get("completion_probabilities"), found.get("tokens")
-        text = found.get("content")
-        if not isinstance(told, list) or not isinstance(tokens, list) or not isinstance(text, str):
+        told, text = found.get("completion_probabilities"), found.get("content")
+        if not isinstance(told, list) or not isinstance(found.get("tokens"), list) or not isinstance(text, str):
             raise lacking("tokens, content or completion_probabilities")
-        return Generated(text, tokens, await self._fill(ids, tokens, told))
+        tokens = token_ids(found["tokens"], "tokens")
+        return Generated(written(text, "content"), tokens, await self._fill(ids, tokens, told))
 
     async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
         """Generate, and yield each token with its text.
@@ -111,7 +119,7 @@ class LlamaServer:
         if isinstance(prompt, str):
             check_text_lengths([prompt], self._context_length)
             found = await post(self._http, "/tokenize", {"content": prompt, "add_special": True})
-            ids = [int(one) for one in found.get("tokens", ())]
+            ids = token_ids(found.get("tokens"), "tokens")
         else:
             ids = prompt
             if min(ids, default=0) < 0 or max(ids, default=0) >= self._vocabulary:
@@ -156,9 +164,9 @@ class LlamaServer:
         text, tokens, told = "", list[int](), list[Any]()
         async with aclosing(self._events(request)) as events:
             async for found in events:
-                text += str(found.get("content", ""))
-                tokens += found.get("tokens") or []
-                told += found.get("completion_probabilities") or []
+                text += written(found.get("content"), "content")
+                tokens += token_ids(found.get("tokens"), "tokens")
+                told += entries(found.get("completion_probabilities"), "completion_probabilities")
         return {"content": text, "tokens": tokens, "completion_probabilities": told}
 
     async def _events(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
@@ -208,10 +216,10 @@ class LlamaServer:
             if _HALF_A_CHARACTER not in str(error):
                 raise
             told = None
-        if isinstance(told, list) and told and told[0].get("id") == token:
-            value = number(told[0].get("logprob"))
-            if value is not None:
-                return value
+        first = told[0] if isinstance(told, list) and told else None
+        value = number(first.get("logprob")) if isinstance(first, dict) and first.get("id") == token else None
+        if value is not None:
+            return value
         return await self._look_up({**request, "logit_bias": [[self._printable, _FORCED]]}, token)
 
     async def _look_up(self, request: dict[str, Any], token: int) -> float:
@@ -219,20 +227,23 @@ class LlamaServer:
 
         That is megabytes of JSON, of which one number is read.
         """
-        answer = await self._http.call("POST", "/completion", {**request, "n_probs": self._vocabulary})
-        if answer.status != 200:
-            refuse(answer)
+        answer = await ask(self._http, "/completion", {**request, "n_probs": self._vocabulary})
         start = answer.body.find(b'"top_logprobs"')
         at = answer.body.find(b'"id":%d,' % token, max(0, start))
         found = _LOGPROB.search(answer.body, at) if at >= 0 else None
-        value = number(float(found[1])) if found is not None else None
+        try:
+            value = number(float(found[1])) if found is not None else None
+        except ValueError:
+            value = None
         if value is None:
             raise lacking(f"the log-probability of token {token}")
         return value
 
 
 def _piece(found: dict[str, Any], *, last: bool) -> TextPiece:
-    tokens, told = found.get("tokens") or [], found.get("completion_probabilities") or []
-    logprob = number(told[-1].get("logprob")) if told else None
-    token = int(tokens[-1]) if tokens and logprob is not None else NO_TOKEN
-    return TextPiece(str(found.get("content", "")), token, logprob if logprob is not None else 0.0, last)
+    tokens = token_ids(found.get("tokens"), "tokens")
+    told = entries(found.get("completion_probabilities"), "completion_probabilities")
+    logprob = number(told[-1].get("logprob")) if told and isinstance(told[-1], dict) else None
+    token = tokens[-1] if tokens and logprob is not None else NO_TOKEN
+    text = written(found.get("content"), "content")
+    return TextPiece(text, token, logprob if logprob is not None else 0.0, last)

@@ -5,6 +5,7 @@ Whatever else is there is not looked at.
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -13,12 +14,13 @@ from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
 from echoplaned.core.measure import Histogram
-from echoplaned.core.numbers import MAX_COUNT, read_whole
+from echoplaned.core.numbers import MAX_COUNT, clamp_real, read_whole
 from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSeries
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
-_LABEL: Final = re.compile(r'([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
+# Each part is taken whole (``+`` at its end): what does not fit is found out once, and not again from every letter within it.
+_LABEL: Final = re.compile(r'[\s,]*+([A-Za-z_]\w*+)="((?:[^"\\]++|\\.)*+)"')
 _MAX_BUCKETS: Final = 512
 
 
@@ -64,11 +66,10 @@ class EngineNumbers:
 
 def read_page(text: str, names: MetricNames) -> EngineNumbers:
     """Read the numbers that are named; what the page lacks counts 0, but for tokens."""
-    wanted = _names(names)
-    samples = [one for one in _samples(text) if one.name in wanted]
+    samples = list(_samples(text, _names(names)))
 
     def total(series: Iterable[MetricSeries]) -> int:
-        return int(sum(_sum(samples, one) for one in series))
+        return _count(sum(_sum(samples, one) for one in series))
 
     return EngineNumbers(
         steps=total(names.steps),
@@ -95,8 +96,8 @@ def _tokens(samples: list[MetricSample], names: MetricNames) -> TokenCounts | No
     wanted = (names.prompt_tokens, names.generated_tokens)
     if not all(series and all(one.name in found for one in series) for series in wanted):
         return None
-    prompt, generated = (int(sum(_sum(samples, one) for one in series)) for series in wanted)
-    return TokenCounts(max(0, prompt), max(0, generated))
+    prompt, generated = (_count(sum(_sum(samples, one) for one in series)) for series in wanted)
+    return TokenCounts(prompt, generated)
 
 
 def _figure(samples: list[MetricSample], source: FigureSource) -> int:
@@ -106,24 +107,39 @@ def _figure(samples: list[MetricSample], source: FigureSource) -> int:
     """
     for one in samples:
         if one.name == source.name:
-            text = one.labels.get(source.label, "") if source.label else str(int(one.value))
-            number = read_whole(text, MAX_COUNT)
+            label = one.labels.get(source.label, "")
+            number = read_whole(label, MAX_COUNT) if source.label else _count(one.value)
             if number is not None:
                 return number
     return 0
 
 
-def _samples(text: str) -> Iterator[MetricSample]:
-    for line in text.splitlines():
+def _count(value: float) -> int:
+    """Return a count out of a sum, which may be infinite even where no sample is."""
+    return int(clamp_real(value, 0.0, MAX_COUNT))
+
+
+def _samples(text: str, wanted: frozenset[str]) -> Iterator[MetricSample]:
+    for line in io.StringIO(text):
         found = None if line.startswith("#") else _SAMPLE.match(line)
-        if found is None:
+        if found is None or found[1] not in wanted:
             continue
         try:
             value = float(found[3])
         except ValueError:
             continue
         if math.isfinite(value):
-            yield MetricSample(found[1], dict(_LABEL.findall(found[2] or "")), value)
+            yield MetricSample(found[1], _labels(found[2] or ""), value)
+
+
+def _labels(text: str) -> dict[str, str]:
+    """Return labels by name, up to what is none."""
+    labels: dict[str, str] = {}
+    at = 0
+    while (found := _LABEL.match(text, at)) is not None:
+        labels[found[1]] = found[2]
+        at = found.end()
+    return labels
 
 
 def _sum(samples: list[MetricSample], series: MetricSeries) -> float:
@@ -147,9 +163,9 @@ def _histogram(samples: list[MetricSample], measure: object, name: str) -> Histo
     bounds = sorted(cumulative)
     if not bounds or bounds[-1] != math.inf or len(bounds) > _MAX_BUCKETS:
         return None
-    totals = [int(cumulative[bound]) for bound in bounds]
+    totals = [_count(cumulative[bound]) for bound in bounds]
     counts = tuple(max(0, high - low) for low, high in zip((0, *totals), totals, strict=False))
-    sum_s = sum(one.value for one in samples if one.name == f"{name}_sum")
+    sum_s = clamp_real(sum(one.value for one in samples if one.name == f"{name}_sum"), 0.0, MAX_COUNT)
     return Histogram(measure, tuple(bounds[:-1]), counts, sum_s)  # type: ignore[arg-type]  # a Measure, as declared
 
 

@@ -18,11 +18,15 @@ from echoplaned.supervisor.translating import (
     Prompt,
     TextPiece,
     TextScore,
+    entries,
     lacking,
     number,
     post,
     read_event,
     refuse,
+    token_id,
+    token_ids,
+    written,
 )
 from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
@@ -56,9 +60,9 @@ class OpenAi:
         found = await post(self._http, _COMPLETIONS, self._request(prompt, sampling))
         choice = _choice(found)
         tokens = _tokens(choice)
-        text = choice.get("text")
-        if not isinstance(text, str) or not tokens:
+        if choice.get("text") is None or not tokens:
             raise lacking("choices[0].text or choices[0].logprobs: without log-probabilities no answer can be judged")
+        text = written(choice["text"], "choices[0].text")
         return Generated(text, [token for token, _ in tokens], [logprob for _, logprob in tokens])
 
     async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[TextPiece, None]:
@@ -76,7 +80,7 @@ class OpenAi:
                     tokens = _tokens(choice)
                     last = bool(choice.get("finish_reason"))
                     token, logprob = tokens[-1] if tokens else (NO_TOKEN, 0.0)
-                    yield TextPiece(str(choice.get("text") or ""), token, logprob, last)
+                    yield TextPiece(written(choice.get("text"), "choices[0].text"), token, logprob, last)
                     if last:
                         return
         except BadStatusError as error:
@@ -123,7 +127,7 @@ class OpenAi:
         if isinstance(ids, str):
             check_text_lengths([ids], self._context_length)
             request = {"model": self._name, "prompt": ids, "add_special_tokens": True}
-            ids = [int(one) for one in (await post(self._http, "/tokenize", request)).get("tokens", ())]
+            ids = token_ids((await post(self._http, "/tokenize", request)).get("tokens"), "tokens")
         # One token is generated after it, and has to have room.
         if truncate:
             ids = ids[: self._context_length - 1]
@@ -165,18 +169,29 @@ def _tokens(choice: dict[str, Any]) -> list[tuple[int, float]]:
     """Return token ids with log-probabilities; id -1: the engine does not tell it.
 
     Engines write them in two forms.
+
+    Raises:
+        CallError: what is told of them is of another form.
     """
     told = choice.get("logprobs")
     if not isinstance(told, dict):
         return []
-    ids = choice.get("token_ids") or ()
+    ids = token_ids(choice.get("token_ids"), "choices[0].token_ids")
     if isinstance(told.get("content"), list):
-        pairs = [(one.get("id", NO_TOKEN), number(one.get("logprob"))) for one in told["content"]]
+        pairs = [_content_pair(one) for one in told["content"]]
     else:
-        pairs = [(NO_TOKEN, number(one)) for one in told.get("token_logprobs") or ()]
+        logprobs = entries(told.get("token_logprobs"), "choices[0].logprobs.token_logprobs")
+        pairs = [(NO_TOKEN, number(one)) for one in logprobs]
     if len(ids) == len(pairs):
-        pairs = [(int(token), logprob) for token, (_, logprob) in zip(ids, pairs, strict=True)]
-    return [(int(token), logprob) for token, logprob in pairs if logprob is not None]
+        pairs = [(token, logprob) for token, (_, logprob) in zip(ids, pairs, strict=True)]
+    return [(token, logprob) for token, logprob in pairs if logprob is not None]
+
+
+def _content_pair(one: object) -> tuple[int, float | None]:
+    what = "choices[0].logprobs.content"
+    if not isinstance(one, dict):
+        raise lacking(f"objects in {what}")
+    return token_id(one.get("id", NO_TOKEN), what), number(one.get("logprob"))
 
 
 def _logprob_of(one: object, token: int) -> float:

@@ -67,7 +67,7 @@ def why_ended(engine: ForeignEngine, code: int, log: EngineLog) -> LoadFailedErr
 
     With the engine's own line, and whether another start would end the same way.
     """
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     line = log.why()
     cause = log.cause
     known = dict(engine.exit_causes).get(code, _EXIT_CAUSES.get(code, ""))
@@ -75,6 +75,13 @@ def why_ended(engine: ForeignEngine, code: int, log: EngineLog) -> LoadFailedErr
     text = f"the engine {how} before it was ready: {line or 'it wrote nothing'}"
     is_final = bool(known) or (cause is not None and not cause.retryable)
     return LoadFailedError(f"{text} ({hint})" if hint else text, retryable=not is_final)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # most of the real-time signals have no name
 
 
 async def _wait_until_ready(engine: ForeignEngine, prepared: Prepared, process: EngineProcess, log: EngineLog) -> None:

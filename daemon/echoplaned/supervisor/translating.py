@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
+from echoplaned.core.text import escape_lines
 from echoplaned.supervisor.http import EngineAwayError, EngineHttp, EngineSlowError, HttpAnswer
 from echoplaned.worker_contract.inference.errors import (
     CallError,
@@ -29,6 +30,7 @@ DEFAULT_MAX_TOKENS: Final = 64
 _OVERLOADED: Final = frozenset({429, 503})
 _NOT_OURS: Final = frozenset({400, 404, 413, 422})
 _MAX_MESSAGE: Final = 500
+_MAX_TOKEN: Final = 2**31 - 1
 
 Prompt = str | list[int]
 """A text, or its token ids."""
@@ -102,8 +104,8 @@ class Translator(Protocol):
         ...
 
 
-async def post(http: EngineHttp, path: str, body: object) -> Any:  # noqa: ANN401 - whatever the engine wrote
-    """Post a call, and return the JSON of a good answer.
+async def ask(http: EngineHttp, path: str, body: object) -> HttpAnswer:
+    """Post a call, and return a good answer.
 
     Raises:
         CallError: there is none.
@@ -116,6 +118,16 @@ async def post(http: EngineHttp, path: str, body: object) -> Any:  # noqa: ANN40
         raise ModelFailedError(str(error)) from error
     if answer.status != 200:
         refuse(answer)
+    return answer
+
+
+async def post(http: EngineHttp, path: str, body: object) -> Any:  # noqa: ANN401 - whatever the engine wrote
+    """Post a call, and return the JSON of a good answer.
+
+    Raises:
+        CallError: there is none.
+    """
+    answer = await ask(http, path, body)
     found = answer.json()
     if not isinstance(found, dict):
         raise ModelFailedError(f"the engine's answer to {path} is no JSON object")
@@ -145,7 +157,7 @@ def error_message(found: object) -> str:
     """
     inner = found.get("error", found) if isinstance(found, dict) else found
     text = inner.get("message", "") if isinstance(inner, dict) else inner
-    return str(text)[:_MAX_MESSAGE] if text and isinstance(text, (str, int)) else ""
+    return escape_lines(str(text)[:_MAX_MESSAGE]) if text and isinstance(text, (str, int)) else ""
 
 
 def read_event(line: bytes) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def read_event(line: bytes) -> dict[str, Any]:
     """
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFailedError("the engine's stream holds what is no JSON") from error
     if not isinstance(found, dict) or "error" in found:
         raise ModelFailedError(error_message(found) or "the engine's stream failed")
@@ -168,6 +180,53 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if -1e30 < value < 1e30 else None
+
+
+def entries(value: object, what: str) -> list[Any]:
+    """Return a list of an answer; null is an empty one.
+
+    Raises:
+        CallError: it is none.
+    """
+    if value is not None and not isinstance(value, list):
+        raise lacking(f"a list in {what}")
+    return value or []
+
+
+def token_id(value: object, what: str) -> int:
+    """Return a token's id, or ``NO_TOKEN``.
+
+    Raises:
+        CallError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not NO_TOKEN <= value <= _MAX_TOKEN:
+        raise lacking(f"ids of tokens in {what}")
+    return value
+
+
+def token_ids(value: object, what: str) -> list[int]:
+    """Return a list of token ids; null is an empty one.
+
+    Raises:
+        CallError: it is none.
+    """
+    return [token_id(one, what) for one in entries(value, what)]
+
+
+def written(value: object, what: str) -> str:
+    """Return a text of an answer; null is an empty one.
+
+    Raises:
+        CallError: it is none, or holds half a character, which nobody can be sent.
+    """
+    if value is None:
+        return ""
+    try:
+        if isinstance(value, str) and (value.isascii() or value.encode()):
+            return value
+    except UnicodeEncodeError:
+        pass
+    raise lacking(f"a text in {what}")
 
 
 def lacking(what: str) -> CallError:

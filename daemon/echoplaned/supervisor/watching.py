@@ -6,15 +6,15 @@ What could not be read stays as it was.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
 from echoplaned.core.engine_figures import EngineFigures
+from echoplaned.core.numbers import clamp_count
 from echoplaned.engine_kinds.foreign import Build, ForeignEngine
-from echoplaned.supervisor.http import EngineAddress, EngineAwayError, EngineHttp, EngineSlowError
+from echoplaned.supervisor.http import EngineAddress, EngineHttp, EngineSlowError, HttpAnswer
 from echoplaned.supervisor.memory import FamilyUse, MemoryMeter, read_use
 from echoplaned.supervisor.metrics import EngineNumbers, read_page
 from echoplaned.supervisor.process import family_pids
@@ -22,11 +22,14 @@ from echoplaned.supervisor.process import family_pids
 _BUSY_S: Final = 0.5
 _IDLE_S: Final = 1.0
 _TIMEOUT_S: Final = 5.0
+_MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 _MEMORY_START_S: Final = 0.5
 _MEMORY_SERVING_S: Final = 5.0
 _MEMORY_MOST_S: Final = 60.0
 _MEMORY_SHARE: Final = 0.02
 """Of a core at most for readings of memory, as long as they come once a minute."""
+
+_MAX_NOTE: Final = 500
 
 
 def _read_context(found: object) -> int:
@@ -40,7 +43,11 @@ def _read_context(found: object) -> int:
         return 0
     meta = first.get("meta")
     count = first.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)
-    return count if isinstance(count, int) and count > 0 else 0
+    return _whole(count)
+
+
+def _whole(count: object) -> int:
+    return clamp_count(count) if isinstance(count, int) else 0
 
 
 def pause_s(took_s: float, *, serving: bool) -> float:
@@ -72,6 +79,7 @@ class EngineWatch:
         address: where it listens.
         changed: told of what is worth a report.
         meter: keeps what it measures of memory.
+        note: takes a line for the log.
     """
 
     def __init__(
@@ -81,16 +89,22 @@ class EngineWatch:
         address: EngineAddress,
         changed: Callable[[], None],
         meter: MemoryMeter,
+        *,
+        note: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._names = engine.metric_names(build.metrics_version)
         self._http = EngineHttp(address)
         self._changed = changed
+        self._note = note
+        self._noted: set[type[Exception]] = set()
         self.memory = meter
         self.numbers: EngineNumbers | None = None
         self.figures: EngineFigures | None = None
         self._active_s: float | None = None
         self._serving = False
+        self._measuring_s = 0.0
+        self._context_length = 0
         self._tasks = [asyncio.get_running_loop().create_task(self._measure(), name="memory")]
 
     @property
@@ -100,14 +114,15 @@ class EngineWatch:
 
     async def started(self) -> None:
         """The engine serves from now on."""
-        await self._measure_once()
+        await self._survive(self._measure_once())
         self.memory.started()
         self._serving = True
         if self._engine.routes.metrics:
-            await self._scrape_once()
+            await self._survive(self._scrape_once())
             self._active_s = None
         numbers = self.numbers.figures if self.numbers is not None else EngineFigures()
-        self.figures = replace(numbers, context_length=await self._context_length())
+        await self._survive(self._read_context_once())
+        self.figures = replace(numbers, context_length=self._context_length)
         if self._engine.routes.metrics:
             self._tasks.append(asyncio.get_running_loop().create_task(self._scrape(), name="metrics"))
 
@@ -127,47 +142,59 @@ class EngineWatch:
             task.cancel()
         self._http.close()
 
+    async def _survive(self, reading: Awaitable[None]) -> None:
+        """Wait for a reading; what it cannot read stays as it was.
+
+        Each kind of trouble is noted once: readings come once a second, for as long as the engine lives.
+        """
+        try:
+            await reading
+        except EngineSlowError:
+            pass  # a long step delays it
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine writes, the next reading is taken
+            if type(error) not in self._noted:
+                self._noted.add(type(error))
+                self._note(f"the engine's numbers cannot be read: {type(error).__name__}: {error}"[:_MAX_NOTE])
+
     async def _measure(self) -> None:
         while True:
-            took_s = await self._measure_once()
-            await asyncio.sleep(pause_s(took_s, serving=self._serving))
+            await self._survive(self._measure_once())
+            await asyncio.sleep(pause_s(self._measuring_s, serving=self._serving))
 
-    async def _measure_once(self) -> float:
-        """Measure, and return the processor seconds that it took."""
-        use, took_s = await asyncio.to_thread(_read_timed)
+    async def _measure_once(self) -> None:
+        use, self._measuring_s = await asyncio.to_thread(_read_timed)
         self.memory.take(use)
-        return took_s
 
     async def _scrape(self) -> None:
         while True:
-            with contextlib.suppress(EngineAwayError, EngineSlowError):
-                await self._scrape_once()
+            await self._survive(self._scrape_once())
             busy = self.numbers is not None and self.numbers.in_flight > 0
             await asyncio.sleep(_BUSY_S if busy else _IDLE_S)
 
-    async def _context_length(self) -> int:
-        """Return the tokens of one sequence as the engine has them; 0: it does not tell."""
-        with contextlib.suppress(EngineAwayError, EngineSlowError):
-            answer = await self._http.call("GET", "/v1/models", timeout_s=_TIMEOUT_S)
-            return _read_context(answer.json()) if answer.status == 200 else 0
-        return 0
+    async def _get(self, path: str) -> HttpAnswer:
+        return await self._http.call("GET", path, timeout_s=_TIMEOUT_S, most_bytes=_MAX_PAGE_BYTES)
+
+    async def _read_context_once(self) -> None:
+        """Read the tokens of one sequence as the engine has them; 0: it does not tell."""
+        answer = await self._get("/v1/models")
+        self._context_length = _read_context(answer.json()) if answer.status == 200 else 0
 
     async def _load(self) -> int:
         """Return how many requests the engine's HTTP service has under way.
 
         Its gauges are written by the very process that may be stuck: one that stopped before a request came says 0.
         """
-        answer = await self._http.call("GET", self._engine.routes.load, timeout_s=_TIMEOUT_S)
+        answer = await self._get(self._engine.routes.load)
         found = answer.json() if answer.status == 200 else None
-        count = found.get(self._engine.routes.load_field) if isinstance(found, dict) else None
-        return count if isinstance(count, int) and count > 0 else 0
+        return _whole(found.get(self._engine.routes.load_field)) if isinstance(found, dict) else 0
 
     async def _scrape_once(self) -> None:
         routes = self._engine.routes
-        answer = await self._http.call("GET", routes.metrics, timeout_s=_TIMEOUT_S)
+        answer = await self._get(routes.metrics)
         if answer.status != 200:
             return
-        numbers = read_page(answer.body.decode("utf-8", errors="replace"), self._names)
+        # A page of a large engine takes a good while, in which calls are answered.
+        numbers = await asyncio.to_thread(read_page, answer.body.decode("utf-8", errors="replace"), self._names)
         if routes.load:
             numbers = replace(numbers, in_flight=max(numbers.in_flight, await self._load()))
         if self.numbers is not None and numbers.in_flight > 0:

@@ -1,6 +1,7 @@
 """Converts reports to messages and back.
 
-Total in both directions; what a foreign end sends is checked where it enters.
+Total in both directions: what a foreign end sends is checked where it enters, and what its engine says is put into range where it is
+written.
 """
 
 from __future__ import annotations
@@ -36,27 +37,32 @@ _MEASURES: Final = {one: f"LATENCY_MEASURE_{one.value}" for one in Measure}
 _MEASURED: Final = {_Latency.Value(name): one for one, name in _MEASURES.items()}
 
 _MAX_STEP_S: Final = 3600.0
+_MAX_UINT32: Final = 2**32 - 1
 
 
 def write_report(report: Report) -> worker_pb2.WorkerReport:
-    """Write a report of this process."""
+    """Write a report of this process.
+
+    Its numbers are an engine's own words, and a field refuses what it cannot hold: that would end the watch that reports.
+    """
+    counters = report.counters
     message = worker_pb2.WorkerReport(
         instance=report.instance,
-        generation=report.generation,
+        generation=clamp_count(report.generation),
         state=_STATES[report.phase],
-        ok_count=report.counters.ok,
-        client_error_count=report.counters.client_errors,
-        server_error_count=report.counters.server_errors,
-        arrival_count=report.counters.arrivals,
-        in_flight_count=report.counters.in_flight,
-        queued_count=report.counters.queued,
-        overload_count=report.counters.overloaded,
-        call_count=report.counters.calls,
+        ok_count=clamp_count(counters.ok),
+        client_error_count=clamp_count(counters.client_errors),
+        server_error_count=clamp_count(counters.server_errors),
+        arrival_count=clamp_count(counters.arrivals),
+        in_flight_count=clamp_small(counters.in_flight),
+        queued_count=clamp_small(counters.queued),
+        overload_count=clamp_count(counters.overloaded),
+        call_count=clamp_count(counters.calls),
         seconds_since_last_arrival=report.idle_s,
-        progress_count=report.progress,
+        progress_count=clamp_count(report.progress),
         step_expected_s=report.step_expected_s,
         memory=_write_memory(report.memory),
-        failure=report.failure,
+        failure=escape_lines(report.failure[:MAX_TEXT]),
         draining=report.draining,
         pid=os.getpid(),
         engine_version=report.engine_version,
@@ -67,17 +73,16 @@ def write_report(report: Report) -> worker_pb2.WorkerReport:
         has_histograms=report.flags.has_histograms,
         has_traces=report.flags.has_traces,
         cpu_isa=report.cpu_isa,
-        engine_figures=None if report.figures is None else worker_pb2.EngineFigures(**asdict(report.figures)),
+        engine_figures=None if report.figures is None else _write_figures(report.figures),
     )
     for one in report.histograms:
-        message.histograms.add(
-            measure=_MEASURES[one.measure], bounds_s=one.bounds_s, counts=one.counts, sum_s=one.sum_s
-        )
+        counts = map(clamp_count, one.counts)
+        message.histograms.add(measure=_MEASURES[one.measure], bounds_s=one.bounds_s, counts=counts, sum_s=one.sum_s)
     if report.tokens is not None:
         # Also where both are 0: that it is there says that they are counted.
         message.tokens.CopyFrom(_write_tokens(report.tokens))
     if report.start is not None:
-        message.start.step, message.start.count = report.start.step, report.start.count
+        message.start.step, message.start.count = report.start.step, clamp_count(report.start.count)
     return message
 
 
@@ -120,12 +125,23 @@ def read_report(message: worker_pb2.WorkerReport) -> Report:
     )
 
 
+def clamp_small(count: int) -> int:
+    """Return a count within the 32 bits that some fields have."""
+    return clamp_count(count, _MAX_UINT32)
+
+
 def _write_tokens(tokens: TokenCounts) -> worker_pb2.TokenCounts:
-    return worker_pb2.TokenCounts(prompt_count=tokens.prompt, generated_count=tokens.generated)
+    return worker_pb2.TokenCounts(
+        prompt_count=clamp_count(tokens.prompt), generated_count=clamp_count(tokens.generated)
+    )
 
 
 def _read_tokens(message: worker_pb2.TokenCounts) -> TokenCounts:
     return TokenCounts(clamp_count(message.prompt_count), clamp_count(message.generated_count))
+
+
+def _write_figures(figures: EngineFigures) -> worker_pb2.EngineFigures:
+    return worker_pb2.EngineFigures(**{name: clamp_count(value) for name, value in asdict(figures).items()})
 
 
 def _read_figures(message: worker_pb2.EngineFigures) -> EngineFigures:
@@ -139,15 +155,15 @@ def _read_figures(message: worker_pb2.EngineFigures) -> EngineFigures:
 
 def _write_memory(memory: Memory) -> worker_pb2.WorkerMemory:
     return worker_pb2.WorkerMemory(
-        rss_bytes=memory.rss_bytes,
-        rss_anon_bytes=memory.rss_anon_bytes,
-        rss_file_bytes=memory.rss_file_bytes,
-        peak_rss_bytes=memory.peak_rss_bytes,
-        spare_rss_anon_bytes=memory.standby_anon_bytes,
-        spare_rss_file_bytes=memory.standby_file_bytes,
-        load_peak_rss_bytes=memory.load_peak_rss_bytes,
-        exercised_sequences=memory.exercised_sequences,
-        exercised_tokens=memory.exercised_tokens,
+        rss_bytes=clamp_count(memory.rss_bytes),
+        rss_anon_bytes=clamp_count(memory.rss_anon_bytes),
+        rss_file_bytes=clamp_count(memory.rss_file_bytes),
+        peak_rss_bytes=clamp_count(memory.peak_rss_bytes),
+        spare_rss_anon_bytes=clamp_count(memory.standby_anon_bytes),
+        spare_rss_file_bytes=clamp_count(memory.standby_file_bytes),
+        load_peak_rss_bytes=clamp_count(memory.load_peak_rss_bytes),
+        exercised_sequences=clamp_small(memory.exercised_sequences),
+        exercised_tokens=clamp_small(memory.exercised_tokens),
     )
 
 

@@ -23,7 +23,7 @@ from echoplaned.worker_contract.order import (
     write_loaded,
 )
 from echoplaned.worker_contract.report import Report
-from echoplaned.worker_contract.report_wire import write_report
+from echoplaned.worker_contract.report_wire import clamp_small, write_report
 
 _DEFAULT_INTERVAL_S: Final = 1.0
 _DEFAULT_TRACE_INTERVAL_S: Final = 0.2
@@ -170,7 +170,7 @@ class ControlService(worker_pb2_grpc.WorkerServiceServicer):
         await self._check_caller(context)
         await self._check_generation(request.generation, context)
         self._leader.mark_draining(draining=not request.undo)
-        return worker_pb2.DrainResponse(in_flight_count=self._leader.report().counters.in_flight)
+        return worker_pb2.DrainResponse(in_flight_count=clamp_small(self._leader.report().counters.in_flight))
 
     async def Shutdown(self, request: worker_pb2.ShutdownRequest, context: Context) -> worker_pb2.ShutdownResponse:
         """End soon; the answer comes first."""
