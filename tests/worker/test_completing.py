@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from echoplaned.core.facts import Task
-from echoplaned.worker.completing import AnswerPiece, Completer, CompletionOrder, Finish, seed_of
+from echoplaned.worker.completing import TURN_VALUES, AnswerPiece, Completer, CompletionOrder, Finish, seed_of
 from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, Token, TokenSequence
 from echoplaned.worker.tracing import TraceOrigin, Tracer
 from echoplaned.worker_contract.inference.errors import ModelFailedError
@@ -121,3 +122,41 @@ def test_seeds_of_several_answers() -> None:
     assert len(set(seeds)) == 100
     assert all(seed is not None and 0 <= seed < 2**63 for seed in seeds)
     assert seed_of(None, 3) is None
+
+
+async def test_what_has_waited_comes_in_turns_of_the_loop() -> None:
+    """Two thousand tokens that a slow reader finds waiting come some hundred at a time, and the loop turns between them."""
+    seen = 0
+
+    async def count() -> None:
+        nonlocal seen
+        while True:
+            seen += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    sizes = [
+        sum(len(piece.tokens) for piece in batch)
+        async for batch in run(Script(tokens(*[0] * 1000), tokens(*[1] * 1000)))
+    ]
+    counting.cancel()
+    assert sum(sizes) == 2000
+    assert max(sizes) <= TURN_VALUES
+    assert seen >= len(sizes) - 1 >= 3
+
+
+async def test_a_text_that_was_held_back_comes_in_pieces() -> None:
+    """An answer that could have been a stop text to its end is shown some hundred tokens at a time, each with its own text."""
+    ids = [0, 3, 1, 2] * 500
+    text = "".join(WORDS[one] for one in ids)
+    batches = [batch async for batch in run(Script(tokens(*ids), tokens(*ids)), text + "!")]
+    assert max(sum(len(piece.tokens) for piece in batch) for batch in batches) <= TURN_VALUES
+    for index in range(2):
+        pieces = [piece for batch in batches for piece in batch if piece.index == index]
+        shown = [piece for piece in pieces if piece.tokens]
+        assert "".join(piece.text for piece in pieces) == text
+        assert [one.token.token_id for piece in shown for one in piece.tokens] == ids
+        begins = [sum(len(before.text) for before in shown[:at]) for at in range(len(shown))]
+        assert [piece.tokens[0].offset for piece in shown] == begins
+        assert [piece.finish for piece in pieces if piece.finish] == [Finish.LENGTH]
+        assert pieces[-1].finish is Finish.LENGTH

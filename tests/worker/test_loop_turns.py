@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from echoplane.inference import grpc_service_pb2 as oip
+from echoplaned.worker import oip_service
 from echoplaned.worker.loop_turns import LoopTurns
+from echoplaned.worker.tracing import TraceOrigin
+from echoplaned.worker_contract.inference.requests import InferOrder
+from echoplaned.worker_contract.inference.sampling import Sampling
 
 MANY = 200
 
@@ -38,3 +47,36 @@ async def test_an_error_gives_the_turn_back() -> None:
         with pytest.raises(ZeroDivisionError):
             await turns.run(lambda: 1 // 0, "a")
     assert await turns.run(lambda: 7, "a") == 7
+
+
+@pytest.mark.parametrize(("rows", "least"), [(1, 0), (1000, 15)])
+async def test_the_loop_turns_while_a_large_answer_is_written(
+    rows: int, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million typed numbers over gRPC come in sixteen steps, a single row in none; all of them are there."""
+    values = np.arange(rows * 1000, dtype=np.float32).reshape(rows, 1000)
+
+    async def tensors(*_: object) -> dict[str, Any]:
+        return {"embedding": values}
+
+    monkeypatch.setattr(oip_service, "answer_tensors", tensors)
+    version = SimpleNamespace(model="m", version="v1")
+    options = SimpleNamespace(instance=SimpleNamespace(version=version))
+    serving: Any = SimpleNamespace(model=SimpleNamespace(options=options), writing=LoopTurns())
+    order = InferOrder((), (), Sampling(), ("embedding", "log_distributions"), raw=False)
+    seen = 0
+
+    async def count() -> None:
+        nonlocal seen
+        while True:
+            await asyncio.sleep(0)
+            seen += 1
+
+    counting = asyncio.create_task(count())
+    response = await oip_service._answer(oip.ModelInferRequest(id="7"), serving, order, TraceOrigin())
+    counting.cancel()
+    with suppress(asyncio.CancelledError):
+        await counting
+    (output,) = response.outputs
+    assert np.array_equal(np.array(output.contents.fp32_contents, dtype=np.float32), values.ravel())
+    assert seen >= least

@@ -11,7 +11,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.facts import Task
 from echoplaned.core.signature import signature_for
 from echoplaned.worker_contract.inference.errors import InvalidInputError
-from echoplaned.worker_contract.inference.tensors import read_inputs, write_output
+from echoplaned.worker_contract.inference.tensors import output_steps, read_inputs, write_output
 
 SIGNATURE = signature_for(Task.EMBEDDING, embedding_width=4)
 
@@ -109,3 +109,17 @@ def test_outputs_in_both_forms() -> None:
     typed = oip.ModelInferResponse()
     write_output(typed, "embedding", np.array([[1.0, 2.0]], dtype=np.float32), raw=False)
     assert list(typed.outputs[0].contents.fp32_contents) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_large_outputs_are_written_in_steps(raw: bool) -> None:
+    """Typed contents of 200,000 numbers take several steps, raw ones and small ones a single one; the result is the same."""
+    values = np.random.default_rng(0).standard_normal((200, 1000)).astype(np.float32)
+    whole, stepped = oip.ModelInferResponse(), oip.ModelInferResponse()
+    write_output(whole, "embedding", values, raw=raw)
+    assert len(list(output_steps(stepped, "embedding", values, raw=raw))) == (0 if raw else 3)
+    assert stepped == whole
+    if not raw:
+        assert list(stepped.outputs[0].contents.fp32_contents) == values.ravel().tolist()
+    assert not list(output_steps(stepped, "text", [b"a"], raw=raw))
+    assert not list(output_steps(stepped, "logprobs", values[:1], raw=raw))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -17,6 +17,8 @@ from echoplaned.worker.tracing import Tap, TraceOrigin, Tracer
 
 _SEED_STEP: Final = 0x9E3779B97F4A7C15  # odd, so that no two answers of a request draw from one seed
 _SEED_MASK: Final = 2**63 - 1
+TURN_VALUES: Final = 512
+"""Tokens, each alternative counted as one, that are taken in one turn of the loop: some milliseconds, with writing them."""
 
 
 class Finish(StrEnum):
@@ -105,16 +107,22 @@ class Completer:
         answers = [_Answer(index, self._model, order.stops) for index in range(len(order.rows))]
         sequences, tap = self._sequences(order, origin, queue)
         self._batcher.submit(sequences)
+        most = max(1, TURN_VALUES // (1 + max(one.top_logprobs for one in order.samplings)))
         try:
             left = len(answers)
             while left:
-                taken = [answers[index].take(outcome) for index, outcome in await _newest(queue)]
-                pieces = [piece for piece in taken if piece is not None]
+                newest = await _newest(queue, most)
+                pieces = [piece for index, outcome in newest for piece in answers[index].take(outcome, most)]
                 ended = [piece for piece in pieces if piece.finish is not None]
                 self._batcher.cancel(sequences[piece.index] for piece in ended)
                 left -= len(ended)
-                if pieces:
-                    yield pieces
+                # Much comes at once for a caller who read nothing for a while, or whose text was held back: the loop turns meanwhile.
+                for index, turn in enumerate(_turns(pieces, most)):
+                    if index:
+                        await asyncio.sleep(0)
+                    yield turn
+                if not queue.empty():
+                    await asyncio.sleep(0)
         finally:
             self._batcher.cancel(sequences)
             if tap is not None:
@@ -146,12 +154,26 @@ def _put(queue: asyncio.Queue[tuple[int, Outcome]], index: int, outcome: Outcome
     queue.put_nowait((index, outcome))
 
 
-async def _newest(queue: asyncio.Queue[tuple[int, Outcome]]) -> Iterable[tuple[int, Outcome]]:
-    """Return what has come, at least one."""
+async def _newest(queue: asyncio.Queue[tuple[int, Outcome]], most: int) -> Iterable[tuple[int, Outcome]]:
+    """Return what has come: one at least, and at most ``most``."""
     found = [await queue.get()]
-    while not queue.empty():
+    while len(found) < most and not queue.empty():
         found.append(queue.get_nowait())
     return found
+
+
+def _turns(pieces: list[AnswerPiece], most: int) -> Iterator[list[AnswerPiece]]:
+    """Yield pieces, with so many tokens at most in each turn of the loop."""
+    turn: list[AnswerPiece] = []
+    room = most
+    for piece in pieces:
+        if turn and len(piece.tokens) > room:
+            yield turn
+            turn, room = [], most
+        turn.append(piece)
+        room -= len(piece.tokens)
+    if turn:
+        yield turn
 
 
 class _Answer:
@@ -168,10 +190,10 @@ class _Answer:
         self._count = 0
         self._ended = False
 
-    def take(self, outcome: Outcome) -> AnswerPiece | None:
+    def take(self, outcome: Outcome, most: int) -> list[AnswerPiece]:
         """Take a row's outcome and return what the answer grew by.
 
-        None: the answer had ended already, while a step was still under way.
+        ``most``: tokens of one piece. Nothing is returned where the answer had ended already, while a step was still under way.
 
         Raises:
             CallError: the outcome is a failure.
@@ -181,7 +203,7 @@ class _Answer:
         if not isinstance(outcome, Token):
             raise TypeError("a generation answered with something else than tokens")
         if self._ended:
-            return None
+            return []
         self._count += 1
         if outcome.stopped:
             text = self._text.finish()
@@ -190,12 +212,15 @@ class _Answer:
             text = self._text.push(outcome.token_id, last=outcome.last)
         self._decoded += len(text)
         growth = self._stops.push(text, last=outcome.last)
+        begin = self._shown
         self._shown += len(growth.text)
         self._ended = outcome.last or growth.stop is not None
         finish = None
         if self._ended:
             finish = Finish.STOP if outcome.stopped or growth.stop is not None else Finish.LENGTH
-        return AnswerPiece(self._index, growth.text, self._shown_tokens(growth.stop), self._count, finish, growth.stop)
+        tokens = self._shown_tokens(growth.stop)
+        piece = AnswerPiece(self._index, growth.text, tokens, self._count, finish, growth.stop)
+        return [piece] if len(tokens) <= most else list(_split(piece, begin, most))
 
     def _shown_tokens(self, stop: str | None) -> tuple[TextToken, ...]:
         """Return the tokens whose text is shown now, and drop them.
@@ -206,3 +231,20 @@ class _Answer:
         shown = [one for one in self._waiting if everything or one.offset < self._shown]
         self._waiting = self._waiting[len(shown) :]
         return tuple(shown)
+
+
+def _split(piece: AnswerPiece, begin: int, most: int) -> Iterator[AnswerPiece]:
+    """Yield a piece in several of so many tokens, each with the text of its own.
+
+    Args:
+        piece: what an answer has grown by.
+        begin: characters of the answer before it.
+        most: tokens of one piece.
+    """
+    tokens, told = piece.tokens, 0
+    for at in range(0, len(tokens), most):
+        is_last = at + most >= len(tokens)
+        end = len(piece.text) if is_last else max(told, tokens[at + most].offset - begin)
+        part = replace(piece, text=piece.text[told:end], tokens=tokens[at : at + most])
+        yield part if is_last else replace(part, finish=None, stop=None)
+        told = end

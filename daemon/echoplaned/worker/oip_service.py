@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from echoplaned.worker_contract.inference.errors import Blame, CallError, NotSer
 from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
 from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
-from echoplaned.worker_contract.inference.tensors import Tensor, write_output
+from echoplaned.worker_contract.inference.tensors import Tensor, output_steps, write_output
 
 VERSION_TRAILER: Final = "echoplane-version"
 CONVERSATION: Final = "echoplane-conversation"
@@ -38,6 +39,7 @@ PROMPT_CLASS: Final = "echoplane-class"
 """Metadata by which a caller may say what kind of request one is."""
 
 _ASK_THE_DAEMON: Final = "an instance serves one version; ask the daemon for its models"
+_DONE: Final = object()
 _FINAL: Final = "triton_final_response"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -245,7 +247,17 @@ async def _answer(
     request: oip.ModelInferRequest, serving: Serving, order: InferOrder, origin: TraceOrigin
 ) -> oip.ModelInferResponse:
     """Run one request to its end."""
-    return write_response(request, serving, order, await answer_tensors(serving, order, origin))
+    tensors = await answer_tensors(serving, order, origin)
+    response = _begin_response(request, serving)
+    for name in order.outputs:
+        if name not in tensors:
+            continue  # distributions that are too large for an answer
+        steps = output_steps(response, name, tensors[name], raw=order.raw)
+        # The first step is all that there is of most answers; for each further one the loop turns, and connections take turns at it.
+        is_left = next(steps, _DONE) is not _DONE
+        while is_left:
+            is_left = await serving.writing.run(partial(next, steps, _DONE), order.peer) is not _DONE
+    return response
 
 
 async def answer_tensors(serving: Serving, order: InferOrder, origin: TraceOrigin) -> dict[str, Tensor]:
@@ -264,14 +276,17 @@ async def answer_tensors(serving: Serving, order: InferOrder, origin: TraceOrigi
 def write_response(
     request: oip.ModelInferRequest, serving: Serving, order: InferOrder, tensors: dict[str, Tensor]
 ) -> oip.ModelInferResponse:
-    """Write the wanted outputs in the form in which the inputs came."""
-    here = serving.model.options.instance.version
-    response = oip.ModelInferResponse(model_name=here.model, model_version=here.version, id=request.id)
+    """Write the wanted outputs of a piece in the form in which the inputs came."""
+    response = _begin_response(request, serving)
     for name in order.outputs:
-        if name not in tensors:
-            continue  # distributions that are too large for an answer
-        write_output(response, name, tensors[name], raw=order.raw)
+        if name in tensors:
+            write_output(response, name, tensors[name], raw=order.raw)
     return response
+
+
+def _begin_response(request: oip.ModelInferRequest, serving: Serving) -> oip.ModelInferResponse:
+    here = serving.model.options.instance.version
+    return oip.ModelInferResponse(model_name=here.model, model_version=here.version, id=request.id)
 
 
 def _piece_tensors(piece: Piece) -> dict[str, Tensor]:

@@ -84,7 +84,9 @@ def read_pooling(source: Path) -> Pooling:
     names = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     for name in names:
         if name not in _KNOWN_MODULES:
-            raise LoadError(f"modules.json asks for {name!r}; this engine knows {', '.join(sorted(_KNOWN_MODULES))}")
+            raise LoadError(
+                f"modules.json asks for {name[:64]!r}; this engine knows {', '.join(sorted(_KNOWN_MODULES))}"
+            )
     mode = PoolingMode.MEAN
     for name, module in zip(names, modules, strict=True):
         if name == "Pooling":

@@ -49,7 +49,9 @@ def read_sentence_options(source: Path) -> SentenceOptions:
         known = prompts.get("prompts")
         found = known.get(name) if isinstance(known, dict) else None
         if not isinstance(found, str):
-            raise LoadError(f"{_PROMPTS_NAME}: default_prompt_name is {name!r}, which is not among its prompts")
+            raise LoadError(
+                f"{_PROMPTS_NAME}: default_prompt_name is {str(name)[:64]!r}, which is not among its prompts"
+            )
         prompt = found
     if prompt and _read_object(source / _POOLING_NAME).get("include_prompt") is False:
         raise LoadError(f"{_POOLING_NAME}: include_prompt: the default prompt's tokens are not left out of the vector")

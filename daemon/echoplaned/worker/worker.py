@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ import structlog
 from echoplaned.worker.answering import Answerer
 from echoplaned.worker.batching import Batcher
 from echoplaned.worker.completing import Completer
+from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.memory import MemoryUse, read_memory, release_free_memory, reset_peak
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.ports import ModelRuntime, ServedModel
@@ -40,6 +41,7 @@ class Serving:
         answerer: what runs requests through the batcher.
         completer: what runs generations through the batcher and answers them as text.
         load_s: seconds that the load took.
+        writing: turns at the loop for writing large answers.
     """
 
     model: ServedModel
@@ -47,6 +49,7 @@ class Serving:
     answerer: Answerer
     completer: Completer
     load_s: float
+    writing: LoopTurns = field(default_factory=LoopTurns)
 
 
 class Worker:

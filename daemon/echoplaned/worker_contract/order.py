@@ -135,7 +135,7 @@ def _read_content(request: worker_pb2.LoadRequest) -> SourceContent | None:
     for file in files:
         path = PurePosixPath(file.name)
         if path.is_absolute() or not path.parts or ".." in path.parts:
-            raise ValueError(f"{file.name!r:.200} is no name of a file within the checkpoint")
+            raise ValueError(f"{file.name[:200]!r} is no name of a file within the checkpoint")
     return SourceContent(request.source_root, files)
 
 

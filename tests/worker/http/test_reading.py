@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from echoplaned.core.text import escape
 from echoplaned.worker.answering import INLINE_ELEMENTS
-from echoplaned.worker.http import oip
+from echoplaned.worker.http import inference, oip
 from echoplaned.worker.http.anthropic import read_messages
 from echoplaned.worker.http.generation import GenerationRequest
 from echoplaned.worker.http.inference import ROUTES, infer
@@ -25,6 +27,7 @@ from echoplaned.worker.http.openai_requests import (
     read_completion,
     read_embeddings,
 )
+from echoplaned.worker.tracing import short_name
 from echoplaned.worker_contract.inference.errors import FieldError
 
 INFER = "/v2/models/m/infer"
@@ -137,3 +140,35 @@ def test_data_that_is_nested_otherwise(data: list[Any], shape: tuple[int, ...]) 
     """The error names the field and the shape."""
     with pytest.raises(FieldError, match=r"inputs\[0\].data: must be flat, or nested as its shape says"):
         read(tensor(data, *shape))
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u3164", "\x1b", "a"])
+def test_long_names_are_not_escaped(mark: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user longer than the gateway reads is told as its digest without a look at its characters; a shorter one as ever."""
+    looked_at: list[int] = []
+
+    def counted(text: str) -> str:
+        looked_at.append(len(text))
+        return escape(text)
+
+    monkeypatch.setattr(inference, "escape", counted)
+    exchange: Any = SimpleNamespace(headers={})
+    long = mark * 1_000_000
+    assert inference._origin(exchange, long).conversation == hashlib.blake2b(long.encode(), digest_size=16).hexdigest()
+    assert max(looked_at, default=0) <= 8192
+    assert inference._origin(exchange, mark * 8192).conversation == short_name(escape(mark * 8192))
+    assert inference._origin(exchange, f"anna{mark}").conversation == escape(f"anna{mark}")
+
+
+def test_errors_do_not_quote_the_whole_body() -> None:
+    """Names and values that a caller wrote stand in an error as far as a line goes."""
+    huge = "\u0301" * 100_000
+    kinds = [{"type": huge}, {"type": [huge]}, {"type": {"a": huge}}]
+    for part in kinds:
+        with pytest.raises(FieldError, match="must be text") as refused:
+            read_chat(conversation([part]))
+        assert len(str(refused.value)) < 1000
+    body = {"inputs": [{"name": huge, "shape": [1], "datatype": "BYTES", "data": ["\ud800"]}]}
+    with pytest.raises(FieldError, match="half a character") as refused:
+        oip.read_request(body, b"", "m", "")
+    assert len(str(refused.value)) < 1000

@@ -110,6 +110,11 @@ class MessageWriter:
         self._id = f"msg_{uuid.uuid4().hex}"
         self._finish: tuple[str, str | None] = ("end_turn", None)
 
+    def is_large(self, answers: list[WholeAnswer]) -> bool:
+        """A message is one text, which is written in one go."""
+        del answers
+        return False
+
     def whole(self, answers: list[WholeAnswer], usage: TokenUsage) -> dict[str, Any]:
         """Return the answer at once."""
         (answer,) = answers

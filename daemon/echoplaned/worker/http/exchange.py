@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
@@ -111,6 +111,18 @@ class Exchange:
         await self._begin(status, content_type, [*length, *(headers or [])])
         await self._write(body, more=False)
 
+    async def answer_pieces(self, pieces: Sequence[bytes], content_type: str, headers: Headers | None = None) -> None:
+        """Answer with a body in pieces.
+
+        Each is sent when the caller has read of those before it.
+
+        Raises:
+            CallerGoneError: the caller does not read.
+        """
+        length = [(b"content-length", str(sum(map(len, pieces))).encode())]
+        await self._begin(200, content_type, [*length, *(headers or [])])
+        await self._write(*pieces, more=False)
+
     async def answer_json(self, status: int, value: object, headers: Headers | None = None) -> None:
         """Answer with JSON."""
         await self.answer(status, to_json(value), "application/json", headers)
@@ -147,11 +159,14 @@ class Exchange:
         common = [(name, value) for name, value in self._common() if name not in own]
         await self._send({"type": "http.response.start", "status": status, "headers": [*named, *common]})
 
-    async def _write(self, data: bytes, *, more: bool) -> None:
-        self.has_ended = not more
+    async def _write(self, *pieces: bytes, more: bool) -> None:
+        last = len(pieces) - 1
         try:
             async with asyncio.timeout(MAX_WRITE_S):
-                await self._send({"type": "http.response.body", "body": data, "more_body": more})
+                for index, piece in enumerate(pieces):
+                    follows = more or index < last
+                    self.has_ended = not follows
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": follows})
         except TimeoutError:
             raise CallerGoneError from None
 

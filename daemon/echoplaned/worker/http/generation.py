@@ -11,6 +11,7 @@ from echoplaned.core.facts import Task
 from echoplaned.worker.chat_template import Message
 from echoplaned.worker.completing import AnswerPiece, CompletionOrder, Finish, TextToken, seed_of
 from echoplaned.worker.http.exchange import Exchange
+from echoplaned.worker.http.json_pieces import write_in_turns
 from echoplaned.worker.tracing import TraceOrigin
 from echoplaned.worker.worker import Serving
 from echoplaned.worker_contract.inference.errors import FieldError, InvalidInputError
@@ -96,8 +97,15 @@ class WholeAnswer:
 class AnswerWriter(Protocol):
     """Puts answers into an API's words."""
 
+    def is_large(self, answers: list[WholeAnswer]) -> bool:
+        """Say whether the answers are so large that they are written in pieces."""
+        ...
+
     def whole(self, answers: list[WholeAnswer], usage: TokenUsage) -> dict[str, Any]:
-        """Return the answers at once."""
+        """Return the answers at once.
+
+        Large ones have ``Chunks`` in the place of their long lists.
+        """
         ...
 
     def opening(self, usage: TokenUsage) -> bytes:
@@ -133,6 +141,9 @@ async def generate(
     usage = replace(usage, completion=sum(answer.token_count for answer in answers))
     if request.is_streamed:
         await exchange.end_stream(writer.closing(usage))
+    elif writer.is_large(answers):
+        pieces = await write_in_turns(writer.whole(answers, usage), serving.writing, exchange.peer)
+        await exchange.answer_pieces(pieces, "application/json")
     else:
         await exchange.answer_json(200, writer.whole(answers, usage))
 

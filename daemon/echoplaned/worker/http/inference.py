@@ -17,6 +17,7 @@ from echoplaned.worker.http.anthropic import MessageWriter, read_messages
 from echoplaned.worker.http.exchange import MAX_BODY_BYTES, Exchange, to_json
 from echoplaned.worker.http.generation import AnswerWriter, GenerationRequest, generate
 from echoplaned.worker.http.json_body import parse_object
+from echoplaned.worker.http.json_pieces import Chunks, write_in_turns
 from echoplaned.worker.http.openai_answers import ChatWriter, CompletionWriter, write_embeddings
 from echoplaned.worker.http.openai_requests import (
     MAX_INPUTS,
@@ -40,6 +41,7 @@ _ROUTED_AS: Final = "echoplane-model"
 _SHARED_CONVERSATION: Final = "x-conversation-id"
 _SPARE_BYTES: Final = 256 * 1024  # of a body beside its texts and token ids
 _BYTES_PER_CHARACTER: Final = 16  # of JSON at most: two escapes of six, and what stands around them
+_MAX_NAME: Final = 8192  # characters of a user that the gateway takes for the name of a conversation
 _SPARE_VALUES: Final = 16 * 1024
 _MAX_VALUES: Final = 256 * 1024
 """Of a body at most: token ids beyond so many go as binary data, where each takes 8 bytes and no object."""
@@ -98,7 +100,7 @@ async def embed(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -
     rows = await _embedding_rows(exchange, serving, request)
     vectors = await _vectors(serving, rows, exchange.peer, _origin(exchange, request.conversation))
     told = write_embeddings(vectors, request.model, sum(map(len, rows)), as_base64=request.as_base64)
-    await exchange.answer_json(200, told)
+    await _tell(exchange, serving, told, is_large=isinstance(told["data"], Chunks))
 
 
 async def infer(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -> None:
@@ -113,12 +115,13 @@ async def infer(deps: Deps, exchange: Exchange, serving: Serving, body: bytes) -
     order = await serving.answerer.read(checked, exchange.peer)
     tensors = await answer_tensors(serving, order, _origin(exchange, ""))
     told, behind = oip.write_response(serving, request, order.outputs, tensors)
+    is_large = any(isinstance(one.get("data"), Chunks) for one in told["outputs"])
     if not behind:
-        await exchange.answer_json(200, told)
+        await _tell(exchange, serving, told, is_large=is_large)
         return
-    json_part = to_json(told)
-    length = [(oip.BINARY_HEADER.encode(), str(len(json_part)).encode())]
-    await exchange.answer(200, json_part + behind, "application/octet-stream", length)
+    pieces = await write_in_turns(told, serving.writing, exchange.peer) if is_large else [to_json(told)]
+    length = [(oip.BINARY_HEADER.encode(), str(sum(map(len, pieces))).encode())]
+    await exchange.answer_pieces([*pieces, behind], "application/octet-stream", length)
 
 
 ROUTES: Final[Mapping[str, Callable[[Deps, Exchange, Serving, bytes], Coroutine[Any, Any, None]]]] = {
@@ -148,6 +151,15 @@ async def _read(exchange: Exchange, serving: Serving, body: bytes, read: Callabl
     return await serving.answerer.parse(work, len(body), exchange.peer)
 
 
+async def _tell(exchange: Exchange, serving: Serving, told: dict[str, Any], *, is_large: bool) -> None:
+    """Answer with JSON; ``is_large``: there are ``Chunks`` in it."""
+    if is_large:
+        pieces = await write_in_turns(told, serving.writing, exchange.peer)
+        await exchange.answer_pieces(pieces, "application/json")
+    else:
+        await exchange.answer_json(200, told)
+
+
 async def _generate(exchange: Exchange, serving: Serving, request: GenerationRequest, writer: AnswerWriter) -> None:
     _check_name(exchange, serving, request.model)
     await generate(exchange, serving, request, writer, _origin(exchange, request.conversation))
@@ -173,8 +185,16 @@ def _origin(exchange: Exchange, conversation: str) -> TraceOrigin:
     """
     headers = exchange.headers
     named = headers.get(CONVERSATION) or headers.get(_SHARED_CONVERSATION) or conversation
-    names = [short_name(escape(name)) for name in (named, headers.get(PROMPT_CLASS, ""))]
+    names = [short_name(_shown(name)) for name in (named, headers.get(PROMPT_CLASS, ""))]
     return TraceOrigin(names[0], probe=False, prompt_class=names[1])
+
+
+def _shown(name: str) -> str:
+    """Return a caller's name with what cannot be seen written out.
+
+    A long one is returned as it is, since only its digest is told: escaping eight million marks would hold the loop for nine seconds.
+    """
+    return escape(name) if len(name) <= _MAX_NAME else name
 
 
 async def _embedding_rows(exchange: Exchange, serving: Serving, request: EmbeddingRequest) -> list[list[int]]:

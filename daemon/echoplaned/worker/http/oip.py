@@ -13,12 +13,14 @@ from importlib.metadata import version as distribution_version
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.oip_codec import RAW_FORMATS, join_bytes
 from echoplaned.core.facts import TensorSpec
 from echoplaned.core.numbers import read_whole
 from echoplaned.worker.http.fields import Fields, as_text
+from echoplaned.worker.http.json_pieces import PIECE_FLOATS, Chunks, is_large
 from echoplaned.worker.worker import Serving
 from echoplaned.worker_contract.inference.errors import FieldError
 from echoplaned.worker_contract.inference.requests import check_allowed
@@ -31,6 +33,7 @@ _MAX_SHAPE: Final = 8
 _MAX_SIZE: Final = 2**31
 _INT64: Final = 2**63
 _DATATYPES: Final = ("BYTES", "INT64")
+_MAX_SHOWN: Final = 64  # characters of a name, in an error
 _BINARY: Final = "binary_data"
 _BINARY_SIZE: Final = "binary_data_size"
 _BINARY_OUTPUT: Final = "binary_data_output"
@@ -172,7 +175,7 @@ def _join(data: list[Any], shape: tuple[int, ...]) -> list[Any] | None:
 
 def _fill(tensor: oip.ModelInferRequest.InferInputTensor, values: list[Any]) -> None:
     if tensor.datatype == "BYTES":
-        tensor.contents.bytes_contents.extend(as_text(tensor.name, one).encode() for one in values)
+        tensor.contents.bytes_contents.extend(as_text(tensor.name[:_MAX_SHOWN], one).encode() for one in values)
     else:
         tensor.contents.int64_contents.extend(values)
 
@@ -200,7 +203,7 @@ def _read_binary(tensors: list[Fields], binary: bytes, message: oip.ModelInferRe
 
 def _pack(tensor: oip.ModelInferRequest.InferInputTensor, values: list[Any]) -> bytes:
     if tensor.datatype == "BYTES":
-        return join_bytes(as_text(tensor.name, one).encode() for one in values)
+        return join_bytes(as_text(tensor.name[:_MAX_SHOWN], one).encode() for one in values)
     return np.array(values, dtype=RAW_FORMATS[tensor.datatype]).tobytes()
 
 
@@ -237,7 +240,10 @@ def _outputs(fields: Fields, message: oip.ModelInferRequest) -> Mapping[str, boo
 def write_response(
     serving: Serving, request: RestRequest, names: Sequence[str], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], bytes]:
-    """Return an answer's JSON, and the binary data behind it."""
+    """Return an answer's JSON, and the binary data behind it.
+
+    Large data in the JSON are ``Chunks``.
+    """
     here = serving.model.options.instance.version
     head: dict[str, Any] = {"model_name": here.model, "model_version": here.version}
     if request.message.id:
@@ -257,15 +263,21 @@ def _write_output(name: str, tensor: Tensor, *, is_binary: bool) -> tuple[dict[s
     if isinstance(tensor, list):
         head: dict[str, Any] = {"name": name, "datatype": "BYTES", "shape": [len(tensor)]}
         raw = join_bytes(tensor)
-        data: list[Any] = [] if is_binary else [one.decode("utf-8", errors="replace") for one in tensor]
+        data: list[Any] | Chunks = [] if is_binary else [one.decode("utf-8", errors="replace") for one in tensor]
     else:
         datatype = "INT64" if tensor.dtype.kind == "i" else "FP32"
         head = {"name": name, "datatype": datatype, "shape": list(tensor.shape)}
         raw = tensor.astype(RAW_FORMATS[datatype]).tobytes()
-        data = [] if is_binary else tensor.ravel().tolist()
+        data = [] if is_binary else _numbers(tensor.ravel())
     if is_binary:
         return {**head, "parameters": {_BINARY_SIZE: len(raw)}}, raw
     return {**head, "data": data}, b""
+
+
+def _numbers(values: npt.NDArray[Any]) -> list[Any] | Chunks:
+    if not is_large(len(values), PIECE_FLOATS):
+        return list(values.tolist())
+    return Chunks(values[at : at + PIECE_FLOATS].tolist() for at in range(0, len(values), PIECE_FLOATS))
 
 
 def server_metadata() -> dict[str, Any]:

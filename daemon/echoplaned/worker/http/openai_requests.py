@@ -31,6 +31,7 @@ MAX_PARTS: Final = 4096
 _DEFAULT_COMPLETION_TOKENS: Final = 16
 _MAX_TOKENS: Final = 2**31 - 1
 _INT64: Final = 2**63
+_MAX_SHOWN: Final = 64  # characters of a value, in an error
 _MAX_TEMPERATURE: Final = 2.0
 _MAX_PENALTY: Final = 2.0
 _MAX_TOP_K: Final = 2**31 - 1
@@ -259,6 +260,14 @@ def _message(fields: Fields) -> Message:
     return {"role": _ROLES[role], "content": content}
 
 
+def _shown(value: object) -> str:
+    """Return what a caller wrote as an error shows it.
+
+    Only a text is shown: the rest may be as large as the body.
+    """
+    return repr(value[:_MAX_SHOWN]) if isinstance(value, str) else "something else than a text"
+
+
 def read_content(fields: Fields, value: object, field: str = "content") -> str:
     """Return a message's text: given as one, or in parts, which a line break joins.
 
@@ -271,7 +280,7 @@ def read_content(fields: Fields, value: object, field: str = "content") -> str:
     for part in fields.children(field, MAX_PARTS):
         kind = part.require("type")
         if kind != "text":
-            raise FieldError(part.name("type"), f"must be text: nothing else is understood, not {str(kind)[:64]!r}")
+            raise FieldError(part.name("type"), f"must be text: nothing else is understood, not {_shown(kind)}")
         texts.append(as_text(part.name("text"), part.require("text")))
         part.finish()
     return "\n".join(texts)

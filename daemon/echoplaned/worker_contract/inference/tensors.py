@@ -5,7 +5,7 @@ Typed contents and raw contents (little-endian, BYTES with a length before each)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ Tensor = npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.float3
 InputTensor = oip.ModelInferRequest.InferInputTensor
 
 _MAX_SHOWN: Final = 8  # dimensions in a message
-_CHUNK: Final = 64 * 1024  # values that are read at once: between two chunks other threads have their turn
+_CHUNK: Final = 64 * 1024  # values that are read or written at once: between two chunks other work has its turn
 _ITEM_BYTES: Final = 8  # of INT64
 _DATATYPES: Final = {np.dtype(RAW_FORMATS[name]): name for name in ("INT64", "FP32", "FP16")}
 
@@ -156,6 +156,15 @@ def _read_raw(tensor: InputTensor, data: bytes) -> Tensor:
 
 def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *, raw: bool) -> None:
     """Append one output to a response."""
+    for _ in output_steps(response, name, tensor, raw=raw):
+        pass
+
+
+def output_steps(response: oip.ModelInferResponse, name: str, tensor: Tensor, *, raw: bool) -> Iterator[None]:
+    """Append one output to a response; yield between steps of some milliseconds.
+
+    Most outputs are written in one.
+    """
     output = response.outputs.add(name=name)
     if isinstance(tensor, list):
         output.datatype = "BYTES"
@@ -170,4 +179,8 @@ def write_output(response: oip.ModelInferResponse, name: str, tensor: Tensor, *,
     if raw:
         response.raw_output_contents.append(tensor.astype(RAW_FORMATS[output.datatype]).tobytes())
     else:
-        getattr(output.contents, TYPED_FIELDS[output.datatype]).extend(tensor.ravel().tolist())
+        values, contents = tensor.ravel(), getattr(output.contents, TYPED_FIELDS[output.datatype])
+        for start in range(0, len(values), _CHUNK):
+            if start:
+                yield
+            contents.extend(values[start : start + _CHUNK].tolist())
