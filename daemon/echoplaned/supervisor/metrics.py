@@ -19,8 +19,8 @@ from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds.foreign import FigureSource, MetricNames, MetricSeries
 
 _SAMPLE: Final = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
-# Each part is taken whole (``+`` at its end): what does not fit is found out once, and not again from every letter within it.
-_LABEL: Final = re.compile(r'[\s,]*+([A-Za-z_]\w*+)="((?:[^"\\]++|\\.)*+)"')
+# Matched from where the last one ended, never looked for: what does not fit is found out once, and not again from every letter in it.
+_LABEL: Final = re.compile(r'[\s,]*([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"')
 _MAX_BUCKETS: Final = 512
 
 
