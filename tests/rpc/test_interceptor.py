@@ -20,6 +20,7 @@ from echoplaned.core.errors import ModelNotFoundError
 from echoplaned.core.failure import Reason
 from echoplaned.rpc.interceptor import ApiInterceptor
 from echoplaned.rpc.lifecycle import DaemonStoppingError
+from echoplaned.rpc.request_streams import RequestStreams
 from tests.rpc.world import failed
 
 CODE = grpc.StatusCode
@@ -117,7 +118,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     """Yield a running service."""
     calls, ticks = Calls(), itertools.count()
-    interceptor = ApiInterceptor(calls, lambda: float(next(ticks)))
+    interceptor = ApiInterceptor(calls, lambda: float(next(ticks)), RequestStreams(limit=4, silence_s=0.3))
     server = grpc.aio.server(interceptors=(cast(Any, interceptor),), options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls.handlers()),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -203,6 +204,37 @@ async def test_streams_of_requests_pass_untouched(bench: Bench) -> None:
     answers = [answer.name async for answer in bench.both_ways([GOOD, named("A/b")])]
     assert answers == ["models/m", "models/A/b"]
     assert bench.calls.ended == []
+
+
+async def test_streams_of_requests_are_bounded(bench: Bench) -> None:
+    """Of more than a connection may have the rest is refused at once, and says why; what ends makes room."""
+    method = bench.channel.stream_stream(f"/{SERVICE}/BothWays")
+    calls = [method() for _ in range(4)]
+    for call in calls:
+        await call.write(GOOD.SerializeToString())
+        await call.read()
+    more = bench.both_ways([GOOD])
+    found = await failed(more.read(), Reason.LIMIT_EXCEEDED, CODE.RESOURCE_EXHAUSTED)
+    assert "streams of requests" in found.message
+    await calls[0].done_writing()
+    assert await calls[0].code() is CODE.OK
+    assert (await bench.both_ways([GOOD]).read()).name == "models/m"
+
+
+async def test_a_silent_stream_of_requests_ends(bench: Bench) -> None:
+    """Who says nothing for the allowed time is told so; each request begins it anew."""
+    method = bench.channel.stream_stream(f"/{SERVICE}/BothWays")
+    silent = method()
+    busy = method()
+    for _ in range(5):
+        await busy.write(GOOD.SerializeToString())
+        await busy.read()
+        await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        assert await silent.code() is CODE.DEADLINE_EXCEEDED
+    assert "no request came for 0.3 s" in await silent.details()
+    await busy.done_writing()
+    assert await busy.code() is CODE.OK
 
 
 async def test_log_lines_of_a_call_know_whose_they_are(bench: Bench) -> None:

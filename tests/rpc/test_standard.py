@@ -19,11 +19,12 @@ from echoplane.v1 import models_pb2
 from echoplaned.core.engine_events import EngineLost
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
+from echoplaned.rpc.deps import RpcLimits
 from echoplaned.rpc.reflection import V1, V1ALPHA
 from echoplaned.rpc.server import CHANNELZ, OUR_SERVICES, build_server
 from echoplaned.rpc.services import build_services
 
-from .world import World, failed
+from .world import MakeWorld, World, failed
 
 CODE = grpc.StatusCode
 Health = health_pb2.HealthCheckRequest
@@ -95,6 +96,23 @@ async def test_health_streams_of_all_servers_are_counted_together() -> None:
             await calls[0](Health(service="")).read()
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         first.cancel()
+
+
+async def test_reflection_of_one_connection_is_bounded(make_world: MakeWorld) -> None:
+    """A connection has half of the streams: one more is refused, and says why; those that are open go on."""
+    world = await make_world(RpcLimits(max_request_streams=40))
+    ask = reflection_pb2.ServerReflectionRequest(list_services="")
+    calls = [reflect(world, V1)() for _ in range(20)]
+    for call in calls:
+        await call.write(ask)
+        assert (await call.read()).list_services_response.service
+    found = await failed(reflect(world, V1)([ask]).read(), Reason.LIMIT_EXCEEDED, CODE.RESOURCE_EXHAUSTED)
+    assert "one may hold 20" in found.message
+    await calls[0].write(ask)
+    assert (await calls[0].read()).list_services_response.service
+    for call in calls:
+        await call.done_writing()
+        assert await call.code() is CODE.OK
 
 
 def reflect(world: World, service: str) -> Any:

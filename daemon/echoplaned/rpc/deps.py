@@ -42,6 +42,7 @@ class RpcLimits:
         max_open_operations: operations under way at most.
         max_watchers: streams and calls that wait for a change, at most, health's apart.
         max_health_watchers: streams of ``grpc.health.v1.Health/Watch`` at most.
+        max_request_streams: streams of requests at most (reflection).
         inspections: checkpoints whose headers are read at once, and as many of which all is.
         max_waiting_inspections: calls that wait for their turn to have one read, at most.
         default_max_concurrency: sequences at once of a version whose caller names no number.
@@ -52,6 +53,7 @@ class RpcLimits:
     max_open_operations: int = 100
     max_watchers: int = 1000
     max_health_watchers: int = 20_000
+    max_request_streams: int = 1000
     inspections: int = 2
     max_waiting_inspections: int = 200
     default_max_concurrency: int = 8

@@ -17,13 +17,13 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from echoplane.googleapis import error_details_pb2, status_pb2
-from echoplaned.core.errors import DaemonError, FieldInvalidError
-from echoplaned.request_reader import RequestReader
+from echoplaned.core.errors import DaemonError
 from echoplaned.rpc.convert.common import duration
 from echoplaned.rpc.deps import RpcObserver
 from echoplaned.rpc.following import closing
 from echoplaned.rpc.lifecycle import DaemonStoppingError
 from echoplaned.rpc.peer import set_peer
+from echoplaned.rpc.request_streams import RequestStreams
 from echoplaned.rpc.status import to_trailer
 from echoplaned.rpc.validate import check, parse
 
@@ -50,12 +50,19 @@ class ApiInterceptor(_Interceptor):
     """Wraps every method that takes one request, and reads the request.
 
     gRPC itself answers INTERNAL for bytes that are no message.
-    Of streams of requests (reflection) only the bytes are looked at; those that read bytes themselves (ADS, LRS) pass through untouched.
+    Streams of requests (reflection) are counted and read, and no rule is judged; those that read bytes themselves (ADS, LRS) pass
+    through untouched.
+
+    Args:
+        observer: hears of every call's end.
+        monotonic: seconds of a clock that never goes back.
+        streams: counts streams of requests, of all servers together.
     """
 
-    def __init__(self, observer: RpcObserver, monotonic: Callable[[], float]) -> None:
+    def __init__(self, observer: RpcObserver, monotonic: Callable[[], float], streams: RequestStreams) -> None:
         self._observer = observer
         self._monotonic = monotonic
+        self._streams = streams
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -78,7 +85,7 @@ class ApiInterceptor(_Interceptor):
         if handler.request_streaming:
             if not inspect.isasyncgenfunction(handler.stream_stream):
                 return handler  # it reads by itself
-            wrapped = _both_ways(method, handler)
+            wrapped = self._streams.wrap(method, handler)
         else:
             wrapped = self._stream(method, handler) if handler.response_streaming else self._unary(method, handler)
         self._wrapped[method] = wrapped
@@ -144,31 +151,6 @@ class _Ended:
         name = self._method.rpartition("/")[2]
         quiet = code == "OK" and name.startswith(_QUIET)
         (log.debug if quiet else log.info)("rpc", code=code, reason=reason, seconds=round(seconds, 6))
-
-
-def _both_ways(method: str, handler: Handler) -> Handler:
-    """Return the handler of a method with a stream of requests, read here.
-
-    Bytes that are no request end the stream with INVALID_ARGUMENT.
-    """
-
-    async def call(_messages: object, context: Context) -> AsyncIterator[Message]:
-        async def requests() -> AsyncIterator[Message]:
-            async for raw in RequestReader(context):
-                try:
-                    request = parse(raw, handler.request_deserializer, method)
-                except FieldInvalidError as error:
-                    log.info(
-                        "rpc.ended", method=method, peer=context.peer(), code="INVALID_ARGUMENT", reason=str(error)
-                    )
-                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-                yield request
-
-        async with closing(handler.stream_stream(requests(), context)) as answers:
-            async for answer in answers:
-                yield answer
-
-    return grpc.stream_stream_rpc_method_handler(cast(Any, call), response_serializer=handler.response_serializer)
 
 
 def _read(method: str, handler: Handler, raw: bytes, context: Context) -> Message:

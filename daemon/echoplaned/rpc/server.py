@@ -75,9 +75,11 @@ def build_server(
         ("grpc.so_reuseport", 0),  # with it, a second daemon on the same port would start and take half of the clients
         *options.channel,
     ]
-    server = grpc.aio.server(interceptors=(ApiInterceptor(deps.observer, deps.monotonic),), options=channel)
+    services = services or build_services(deps)
+    interceptor = ApiInterceptor(deps.observer, deps.monotonic, services.request_streams)
+    server = grpc.aio.server(interceptors=(interceptor,), options=channel)
     names = (*OUR_SERVICES, *((CHANNELZ,) if options.channelz else ()), *options.handler_services)
-    _add_ours(server, services or build_services(deps), names)
+    _add_ours(server, services, names)
     if options.handlers:
         server.add_generic_rpc_handlers(options.handlers)
     if options.channelz:

@@ -19,6 +19,7 @@ from echoplaned.rpc.planning import PlanningService
 from echoplaned.rpc.probing import HealthChecker
 from echoplaned.rpc.repository import RepositoryService
 from echoplaned.rpc.repository_catalogue import RepositoryCatalogue
+from echoplaned.rpc.request_streams import RequestStreams
 from echoplaned.rpc.rollouts import RolloutService
 from echoplaned.rpc.status_service import StatusService
 
@@ -38,6 +39,7 @@ class Services:
         operations: long-running operations.
         repository: Triton's repository extension.
         health_watchers: counts health's streams, of all servers together.
+        request_streams: counts streams of requests, of all servers together.
         keys: keys of the gateway's callers; None: none are made here.
     """
 
@@ -49,6 +51,7 @@ class Services:
     operations: OperationsService
     repository: RepositoryService
     health_watchers: Watchers
+    request_streams: RequestStreams
     keys: KeyService | None = None
 
 
@@ -72,5 +75,6 @@ def build_services(deps: RpcDeps) -> Services:
         ),
         # Apart from the rest: a load balancer with a stream a model must not take away what people watch a rollout with.
         health_watchers=Watchers(deps.limits.max_health_watchers, "health watchers"),
+        request_streams=RequestStreams(deps.limits.max_request_streams),
         keys=KeyService(deps.keys, deps.socket) if deps.keys is not None else None,
     )

@@ -42,7 +42,7 @@ def add_gateway_services(server: grpc.aio.Server, services: Services, heartbeat_
         heartbeat_s: longest silence of an event stream, in seconds.
     """
     deps = services.deps
-    interceptor = ApiInterceptor(deps.observer, deps.monotonic)
+    interceptor = ApiInterceptor(deps.observer, deps.monotonic, services.request_streams)
     repository = GuardedRepository(services.repository, Authorising(deps.find_caller, lambda: deps.handle.state))
     for service, handlers in (
         (REST_SERVICE.full_name, rest_handlers(services, heartbeat_s)),
