@@ -7,6 +7,7 @@ import time
 import pytest
 
 from echoplaned.testing.checkpoints import CHAT_TEMPLATE
+from echoplaned.worker import chat_template
 from echoplaned.worker.chat_template import MAX_TEMPLATE_CHARACTERS, ChatTemplate, read_template
 from echoplaned.worker_contract.inference.errors import FieldError
 
@@ -73,6 +74,13 @@ def test_a_template_without_end_is_cut() -> None:
     with pytest.raises(FieldError, match="did not end within"):
         render(loops, limit_s=0.2)
     assert time.monotonic() - began_s < 20
+
+
+def test_a_template_that_is_long_to_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that thousands of branches set take jinja2 minutes to tell apart."""
+    monkeypatch.setattr(chat_template, "MAX_COMPILE_S", 0.2)
+    with pytest.raises(FieldError, match="did not end within"):
+        render("".join(f"{{% if x %}}{{% set a{i} = 1 %}}{{% endif %}}" for i in range(6000)))
 
 
 def test_which_template_is_taken() -> None:
