@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from typing import Any, cast
@@ -19,6 +18,7 @@ from echoplaned.core.failure import Reason
 from echoplaned.rpc import server
 from echoplaned.rpc.paging import PageQuery
 from echoplaned.rpc.validate import MAX_ENTRIES, MAX_REQUEST_BYTES, MAX_SHORT_REQUEST_BYTES, check, compile_rules
+from tests.turning import counted_turns
 
 from .world import World, failed
 
@@ -58,22 +58,14 @@ async def test_all_violations_at_once(world: World) -> None:
 async def test_rules_are_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call of a method does not wait for its rules: they were read when the daemon began, while its loop went on."""
     compiled: list[str] = []
-    turns = 0
-
-    async def count_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
 
     def note(request: type[Message]) -> None:
         compiled.append(request.DESCRIPTOR.full_name)
         compile_rules(request)
 
     monkeypatch.setattr(server, "compile_rules", note)
-    counting = asyncio.create_task(count_turns())
-    await server.compile_all_rules()
-    counting.cancel()
+    async with counted_turns() as turns:
+        await server.compile_all_rules()
     ours = {
         "echoplane.v1.LoadModelRequest",
         "echoplane.v1.UpdateModelRequest",
@@ -81,7 +73,7 @@ async def test_rules_are_compiled_ahead(monkeypatch: pytest.MonkeyPatch) -> None
     }
     assert ours <= set(compiled)
     assert len(compiled) == len(set(compiled))
-    assert turns >= len(compiled)
+    assert turns.count >= len(compiled)
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "models/..", "minilm\n", "a" * 10_000, "models/a/b", "", "MiniLM"])

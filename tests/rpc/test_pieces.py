@@ -24,6 +24,7 @@ from echoplaned.rpc.names import parse_model, parse_operation, parse_rollout, pa
 from echoplaned.rpc.paging import MAX_PAGE_BYTES, PageQuery, paginate, write_page
 from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.version_request import default_version_id
+from tests.turning import counted_turns
 
 QUERY = PageQuery("ListThings", "a")
 
@@ -77,18 +78,9 @@ async def test_a_page_has_an_item_in_any_case() -> None:
 
 async def test_others_go_on_while_a_page_is_written() -> None:
     """A long page is written in pieces."""
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    await _write([10] * 1000)
-    beside.cancel()
-    assert turns >= 50
+    async with counted_turns() as turns:
+        await _write([10] * 1000)
+    assert turns.count >= 50
 
 
 @given(st.text(max_size=60))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -13,6 +12,7 @@ from echoplaned.worker.completing import TURN_VALUES, AnswerPiece, Completer, Co
 from echoplaned.worker.sequences import Outcome, RowFailure, Sampling, Token, TokenSequence
 from echoplaned.worker.tracing import TraceOrigin, Tracer
 from echoplaned.worker_contract.inference.errors import ModelFailedError
+from tests.turning import counted_turns
 
 WORDS = ["ab", "c", "", "d", "ef", "g"]
 
@@ -126,23 +126,12 @@ def test_seeds_of_several_answers() -> None:
 
 async def test_what_has_waited_comes_in_turns_of_the_loop() -> None:
     """Two thousand tokens that a slow reader finds waiting come some hundred at a time, and the loop turns between them."""
-    seen = 0
-
-    async def count() -> None:
-        nonlocal seen
-        while True:
-            seen += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
-    sizes = [
-        sum(len(piece.tokens) for piece in batch)
-        async for batch in run(Script(tokens(*[0] * 1000), tokens(*[1] * 1000)))
-    ]
-    counting.cancel()
+    script = Script(tokens(*[0] * 1000), tokens(*[1] * 1000))
+    async with counted_turns() as turns:
+        sizes = [sum(len(piece.tokens) for piece in batch) async for batch in run(script)]
     assert sum(sizes) == 2000
     assert max(sizes) <= TURN_VALUES
-    assert seen >= len(sizes) - 1 >= 3
+    assert turns.count >= len(sizes) - 1 >= 3
 
 
 async def test_a_text_that_was_held_back_comes_in_pieces() -> None:

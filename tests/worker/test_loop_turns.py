@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +15,7 @@ from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.tracing import TraceOrigin
 from echoplaned.worker_contract.inference.requests import InferOrder
 from echoplaned.worker_contract.inference.sampling import Sampling
+from tests.turning import counted_turns
 
 MANY = 200
 
@@ -64,19 +64,8 @@ async def test_the_loop_turns_while_a_large_answer_is_written(
     options = SimpleNamespace(instance=SimpleNamespace(version=version))
     serving: Any = SimpleNamespace(model=SimpleNamespace(options=options), writing=LoopTurns())
     order = InferOrder((), (), Sampling(), ("embedding", "log_distributions"), raw=False)
-    seen = 0
-
-    async def count() -> None:
-        nonlocal seen
-        while True:
-            await asyncio.sleep(0)
-            seen += 1
-
-    counting = asyncio.create_task(count())
-    response = await oip_service._answer(oip.ModelInferRequest(id="7"), serving, order, TraceOrigin())
-    counting.cancel()
-    with suppress(asyncio.CancelledError):
-        await counting
+    async with counted_turns() as turns:
+        response = await oip_service._answer(oip.ModelInferRequest(id="7"), serving, order, TraceOrigin())
     (output,) = response.outputs
     assert np.array_equal(np.array(output.contents.fp32_contents, dtype=np.float32), values.ravel())
-    assert seen >= least
+    assert turns.count >= least

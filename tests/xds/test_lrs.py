@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from echoplaned.rpc.convert.rollouts import verdict_to_pb
 from echoplaned.xds import lrs
 from echoplaned.xds.observer import LoadReport
 from echoplaned.xds.traffic import ClientRequestTotals
+from tests.turning import counted_turns
 from tests.xds import xds_harness as h
 
 V1 = VersionKey("m", "v1")
@@ -142,21 +142,12 @@ def test_nothing_is_built_of_versions_that_do_not_exist(monkeypatch: pytest.Monk
 
 async def test_a_long_report_leaves_turns_to_others() -> None:
     """The loop has a turn after every few hundred clusters, and after as many reports of versions that exist."""
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     recorder = h.Recorder()
     service = lrs.LoadReportService(recorder, h.FakeClock())
-    counting = asyncio.ensure_future(others())
-    await service.take(many("models/m/versions/{:05d}"), Reporter("n", 1), 1.0)
-    counting.cancel()
+    async with counted_turns() as turns:
+        await service.take(many("models/m/versions/{:05d}"), Reporter("n", 1), 1.0)
     assert len(recorder.loads) == lrs.MAX_CLUSTERS
-    assert turns >= 2 * lrs.MAX_CLUSTERS // lrs.CLUSTERS_A_TURN - 2
+    assert turns.count >= 2 * lrs.MAX_CLUSTERS // lrs.CLUSTERS_A_TURN - 2
 
 
 @given(st.integers(), st.integers())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +20,7 @@ from echoplaned.worker.http.json_pieces import PIECE_FLOATS, PIECE_VALUES, Chunk
 from echoplaned.worker.http.openai_answers import ChatWriter, CompletionWriter, OpenAiWriter, write_embeddings
 from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.sequences import Sampling, Token
+from tests.turning import counted_turns
 
 USAGE = TokenUsage(3, 5)
 TEXTS = [b"a", b'"', b"\n", "\u00e9".encode(), b"\xc3", b" the", b""]
@@ -116,20 +116,9 @@ async def test_any_value_is_the_same_bytes(value: object) -> None:
 
 async def turns_beside(work: Any) -> int:
     """Return how often the loop turns while some work is done."""
-    seen = 0
-
-    async def count() -> None:
-        nonlocal seen
-        while True:
-            await asyncio.sleep(0)
-            seen += 1
-
-    counting = asyncio.create_task(count())
-    await work
-    counting.cancel()
-    with suppress(asyncio.CancelledError):
-        await counting
-    return seen
+    async with counted_turns() as turns:
+        await work
+    return turns.count
 
 
 async def test_the_loop_turns_between_log_probabilities() -> None:
