@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from echoplaned.worker.copying import MappedFiles, own_weights
+from echoplaned.worker.weight_memory import WeightMemory
 from echoplaned.worker_contract.content import InodeId
 from echoplaned.worker_contract.inference.errors import LoadError
 
@@ -43,16 +44,20 @@ def opened(path: Path) -> Iterator[dict[InodeId, int]]:
         yield {InodeId(found.st_dev, found.st_ino): file.fileno()}
 
 
+@pytest.mark.parametrize("ahead_bytes", [None, 1, 64 * 2**20])
 @pytest.mark.parametrize("is_open", [True, False])
-def test_every_weight_is_copied_once(tmp_path: Path, is_open: bool) -> None:
-    """The file may be cut to nothing afterwards; what was tied is tied, and all values are the same."""
+def test_every_weight_is_copied_once(tmp_path: Path, is_open: bool, ahead_bytes: int | None) -> None:
+    """The file may be cut to nothing afterwards; what was tied is tied, and all values are the same.
+
+    However much memory was taken ahead.
+    """
     path = tmp_path / "m.safetensors"
     written = {"one": torch.randn(ROWS, COLUMNS), "turned": torch.randn(30, 40), "kept": torch.arange(7.0)}
     save_file(written, path)
     model = Tied(load_file(path))
     assert MappedFiles().holds(model.one.data_ptr())
     with opened(path) as files:
-        own_weights(model, files if is_open else {})
+        own_weights(model, files if is_open else {}, None if ahead_bytes is None else WeightMemory(ahead_bytes))
     mapped = MappedFiles()
     tensors = [*model.parameters(), *model.buffers()]
     assert [mapped.holds(tensor.data_ptr()) for tensor in tensors if tensor.numel()] == [False] * 3

@@ -22,7 +22,7 @@ from typing import Final
 import torch
 
 from echoplaned.worker.finite import check_finite
-from echoplaned.worker.weight_memory import WeightMemory, Write
+from echoplaned.worker.weight_memory import WeightMemory, Write, needed_bytes
 from echoplaned.worker_contract.content import InodeId
 from echoplaned.worker_contract.inference.errors import LoadError
 
@@ -81,7 +81,7 @@ class _MappedWeight:
         return int(self.tensor.numel() * self.tensor.element_size())
 
 
-def own_weights(model: torch.nn.Module, open_files: Mapping[InodeId, int]) -> None:
+def own_weights(model: torch.nn.Module, open_files: Mapping[InodeId, int], ahead: WeightMemory | None = None) -> None:
     """Copy every weight that is a view of a mapped file, and look at all weights.
 
     Weights are parameters and buffers.
@@ -92,14 +92,16 @@ def own_weights(model: torch.nn.Module, open_files: Mapping[InodeId, int]) -> No
     Args:
         model: whose weights.
         open_files: descriptors of files, to read the weights from. A weight in another file is copied through its mapping.
+        ahead: memory that was taken ahead; it is used where it is large enough.
 
     Raises:
         LoadError: a weight holds NaN or an infinity, or a file ends before it.
         MemoryError: there is no room for the copies.
     """
     views = _mapped_weights(model)
-    memory = WeightMemory(view.size_bytes for view in views)
-    with _one_thread():
+    needed = needed_bytes(view.size_bytes for view in views)
+    with _one_thread(), ahead if ahead is not None and needed <= ahead.size_bytes else WeightMemory(needed) as memory:
+        memory.take_ahead(needed)
         for view in sorted(views, key=lambda view: view.place):
             source, look = view.tensor.detach(), partial(check_finite, view.name)
             if source.is_contiguous():

@@ -38,6 +38,7 @@ from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
 from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
+from echoplaned.worker.weight_memory import WeightMemory
 from echoplaned.worker_contract.content import Content, open_content
 from echoplaned.worker_contract.inference.errors import InvalidInputError, LoadError
 
@@ -54,6 +55,8 @@ _TORCH_DTYPES: Final = {
 # By the names of the safetensors format.
 _STORED_DTYPES: Final = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WHOLE_NUMBERS: Final = ("I", "U", "BOOL")  # how the names of dtypes begin that are no floats
+_AHEAD_BYTES: Final = 256 * 2**20
+_AHEAD_SPARE_BYTES: Final = 2**20  # address space for what the places between weights take
 # Experts that files keep one by one are put together as one parameter of this name.
 _EXPERTS: Final = ".experts."
 # Weights that a task never reads may be missing from the file: an embedding uses the token vectors, not the pooler.
@@ -116,11 +119,13 @@ def _load(options: LoadOptions, content: Content) -> LoadedModel:
     pooling = read_pooling(source) if embeds else Pooling()
     sentences = read_sentence_options(source) if embeds else SentenceOptions()
     try:
-        tokenizer, chat = _load_tokenizer(source)
-        # Before the weights: for a moment it takes the vocabulary's size in memory.
-        highest = highest_token(tokenizer)
-        with returning_heap():
-            model = _load_weights(options, content, stored_bytes)
+        with _memory_ahead(options, stored_bytes) as ahead:
+            tokenizer, chat = _load_tokenizer(source)
+            # Before the weights: for a moment it takes the vocabulary's size in memory.
+            highest = highest_token(tokenizer)
+            with returning_heap():
+                model = _load_weights(options, content, stored_bytes)
+                own_weights(model, content.descriptors, ahead)
     except MemoryError as error:
         raise LoadError("no memory for the model", retryable=True) from error
     except (
@@ -155,6 +160,21 @@ def _load(options: LoadOptions, content: Content) -> LoadedModel:
         storage_bytes=storage_bytes(model),
         chat=chat if options.task is Task.GENERATION else None,
     )
+
+
+@contextmanager
+def _memory_ahead(options: LoadOptions, stored_bytes: Mapping[str, int]) -> Iterator[WeightMemory | None]:
+    """Begin to take the memory that weights are copied into, while the tokenizer and the model are made.
+
+    None where weights are cast. No more than ``_AHEAD_BYTES``: what the model leaves in the files is not known yet.
+    """
+    if _is_cast(options, stored_bytes):
+        yield None
+        return
+    whole_bytes = sum(stored_bytes.values())
+    with WeightMemory(whole_bytes + whole_bytes // 64 + _AHEAD_SPARE_BYTES) as memory:
+        memory.take_ahead(min(whole_bytes, _AHEAD_BYTES))
+        yield memory
 
 
 def _check_tokenizer(highest: int, vocabulary_size: int) -> None:
@@ -305,7 +325,6 @@ def _load_weights(options: LoadOptions, content: Content, stored_bytes: Mapping[
         release_free_memory()
     if _is_cast(options, stored_bytes):
         _check_cast(model, options.dtype)  # before all weights are looked at, to whom infinity is infinity
-    own_weights(model, content.descriptors)
     return model
 
 
