@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-import grpc
+import asyncio
 
-from echoplaned.engines.channels import IDLE_S, Channels
+import grpc
+import pytest
+
+from echoplaned.engines.channels import Channels
+
+IDLE_S = 0.05
 
 
 async def test_an_address_keeps_its_channel() -> None:
-    """The same one is returned for every call, however long calls are apart as long as they come."""
-    now_s = 0.0
-    channels = Channels(clock=lambda: now_s)
-    first = channels.to("127.0.0.1:1")
-    for _ in range(4):
-        now_s += 0.9 * IDLE_S
-        assert channels.to("127.0.0.1:1") is first
+    """The same one is given for every call, however long calls are apart as long as they come."""
+    channels = Channels(idle_s=IDLE_S)
+    with channels.calling("127.0.0.1:1") as first:
+        pass
+    for _ in range(8):
+        await asyncio.sleep(0.2 * IDLE_S)
+        with channels.calling("127.0.0.1:1") as again:
+            assert again.channel is first.channel
     await channels.close()
     assert len(channels) == 0
 
 
 async def test_a_channel_that_is_idle_is_closed() -> None:
-    """Once another address is asked for; the one in use stays open."""
-    now_s = 0.0
-    channels = Channels(clock=lambda: now_s)
-    gone = channels.to("127.0.0.1:1")
-    now_s += 0.5 * IDLE_S
-    stays = channels.to("127.0.0.1:2")
-    now_s += 0.6 * IDLE_S
-    channels.to("127.0.0.1:3")
-    assert len(channels) == 2
-    assert channels.to("127.0.0.1:2") is stays
-    again = channels.to("127.0.0.1:1")
-    assert again is not gone
+    """By itself; the one in use stays open."""
+    channels = Channels(idle_s=IDLE_S)
+    with channels.calling("127.0.0.1:1") as gone:
+        pass
+    with channels.calling("127.0.0.1:2") as stays:
+        while len(channels) == 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(3 * IDLE_S)
+        assert gone.channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+        with channels.calling("127.0.0.1:2") as still:
+            assert still.channel is stays.channel
+    with channels.calling("127.0.0.1:1") as again:
+        assert again.channel is not gone.channel
     await channels.close()
-    assert [each.get_state() for each in (gone, stays, again)] == [grpc.ChannelConnectivity.SHUTDOWN] * 3
+    assert [each.channel.get_state() for each in (stays, again)] == [grpc.ChannelConnectivity.SHUTDOWN] * 2
+
+
+async def test_a_call_that_fails_ends() -> None:
+    """Its channel is closed as any other."""
+    channels = Channels(idle_s=IDLE_S)
+    with pytest.raises(ConnectionError), channels.calling("127.0.0.1:1"):
+        raise ConnectionError
+    while len(channels):
+        await asyncio.sleep(0.01)
+    await channels.close()

@@ -15,7 +15,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.tensors import Query, build_request, read_answer
 from echoplaned.core.endpoints import oip_target
-from echoplaned.engines.channels import Channels
+from echoplaned.engines.channels import open_channel
 from echoplaned.testing.engine_stage import Stage, Subject, open_stage
 from echoplaned.worker_contract.control_key import key_metadata
 from tests.engines.llama_parts import CONTEXT, llama_facts, llama_kind, llama_spec
@@ -46,10 +46,9 @@ class Caller:
     """Calls the supervisor as any client does; with ``key``, as the daemon does."""
 
     def __init__(self, target: str, key: str) -> None:
-        self._channels = Channels(key_at=lambda _: key)
         self._metadata = key_metadata(key)
-        channel = self._channels.engine_channel(target).channel
-        self.stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(channel))
+        self._channel = open_channel(target)
+        self.stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(self._channel))
 
     async def infer(self, query: Query) -> oip.ModelInferResponse:
         """Make one inference."""
@@ -63,7 +62,7 @@ class Caller:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channels.close()
+        await self._channel.close(None)
 
 
 async def test_the_embedded_engines_requests_are_understood(stage: Stage) -> None:

@@ -180,10 +180,10 @@ class OipProber:
 
         ``index`` is taken modulo the number of prompts. Never raises for an engine's failure.
         """
-        line = self._channels.engine_channel(address)
         began_s = self._clock()
         try:
-            await infer_golden(line, version, facts, index)
+            with self._channels.calling(address) as line:
+                await infer_golden(line, version, facts, index)
         except ProbeFailedError as error:
             took_s = self._clock() - began_s
             if not error.unavailable:

@@ -62,13 +62,11 @@ class OipScorer:
 
         ``as_int8``: as the version in INT8 would score it.
         """
-        line = self._channels.engine_channel(address)
-        stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(line.channel))
         request = score_request(version, facts.task, index)
         if as_int8:
             request.parameters["requantised"].bool_param = True
         try:
-            response = await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))
+            response = await self._infer(address, request)
             self._answered(version)
             return read_score(checked_message(response), facts.task)
         except grpc.aio.AioRpcError as error:
@@ -77,6 +75,11 @@ class OipScorer:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error.code().name}: {answer_details(error)}")
         except (BadScoreError, BadAnswerError) as error:
             return ScoreOutcome(ok=False, detail=f"text {index}: {error}")
+
+    async def _infer(self, address: str, request: oip.ModelInferRequest) -> oip.ModelInferResponse:
+        with self._channels.calling(address) as line:
+            stub = cast("oip_grpc.GRPCInferenceServiceAsyncStub", oip_grpc.GRPCInferenceServiceStub(line.channel))
+            return await stub.ModelInfer(request, timeout=SCORE_DEADLINE_S, metadata=(PROBE_MARK, *line.metadata))
 
     async def close(self) -> None:
         """Close every channel."""

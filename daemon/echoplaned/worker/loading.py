@@ -164,9 +164,9 @@ def _load(options: LoadOptions, content: Content) -> LoadedModel:
 
 @contextmanager
 def _memory_ahead(options: LoadOptions, stored_bytes: Mapping[str, int]) -> Iterator[WeightMemory | None]:
-    """Begin to take the memory that weights are copied into, while the tokenizer and the model are made.
+    """Begin to take memory for weights while the tokenizer and the model are made.
 
-    None where weights are cast. No more than ``_AHEAD_BYTES``: what the model leaves in the files is not known yet.
+    They are copied into it; None where weights are cast. No more than ``_AHEAD_BYTES``: what the model leaves in files is not known.
     """
     if _is_cast(options, stored_bytes):
         yield None

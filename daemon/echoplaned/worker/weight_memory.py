@@ -107,9 +107,9 @@ class WeightMemory:
         return tensor.view(like.shape)
 
     def _advise(self, advice: int, begin: int, end: int) -> None:
-        """Tell the kernel what to do with the pages that a range touches; other threads go on meanwhile.
+        """Tell the kernel what to do with the pages that a range touches.
 
-        It is free to refuse: then there are small pages, and a fault for each.
+        Other threads go on meanwhile. It is free to refuse: then there are small pages, and a fault for each.
         """
         first = begin - begin % mmap.PAGESIZE
         _LIBC.madvise(ctypes.c_void_p(self._address + first), ctypes.c_size_t(end - first), advice)
