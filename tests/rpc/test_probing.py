@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
@@ -38,6 +40,23 @@ async def test_a_failed_probe_takes_the_instance_out(world: World) -> None:
     for name in ("models/minilm", "models/minilm/versions/fp32"):
         status = (await world.stubs.health.Check(health_pb2.HealthCheckRequest(service=name))).status
         assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_callers_share_a_probe(world: World) -> None:
+    """However many ask at once, an engine has one probe at a time, and one of them who leaves takes nothing from the others."""
+    await world.load("fp32")
+    world.prober.may_end.clear()
+    calls = [world.stubs.models.CheckModelHealth(CHECK) for _ in range(40)]
+    while not world.prober.asked:
+        await asyncio.sleep(0.01)
+    calls[0].cancel()
+    await asyncio.sleep(0.2)
+    world.prober.may_end.set()
+    found = await asyncio.gather(*calls[1:])
+    assert [probes(each) for each in found] == [[(True, "")]] * 39
+    assert len(world.prober.asked) == 1
+    await world.stubs.models.CheckModelHealth(CHECK)
+    assert len(world.prober.asked) == 2, "who calls later has a probe of their own"
 
 
 async def test_a_probe_without_a_verdict_changes_nothing(world: World) -> None:

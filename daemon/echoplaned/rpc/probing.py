@@ -15,6 +15,7 @@ from echoplaned.core.queries import find_instance
 from echoplaned.core.state import Instance, InstanceState, Model, Version
 from echoplaned.ports.emit import Emit
 from echoplaned.ports.handle import Handle
+from echoplaned.ports.own_tasks import OwnTasks, outcome_of
 from echoplaned.ports.probing import LastProbe, LastProbeOf, ProbeOutcome, Prober
 from echoplaned.rpc.convert.common import duration, timestamp
 from echoplaned.rpc.health_view import model_health, ready_count, version_health, why_not
@@ -40,10 +41,14 @@ class HealthChecker:
         self._emit = emit
         self._last_probe = last_probe
         self._known: dict[InstanceKey, _Known] = {}
+        self._running: dict[tuple[InstanceKey, int], asyncio.Task[None]] = {}
+        self._own = OwnTasks()
         self._index = 0
 
     async def probe(self, model: Model) -> None:
         """Probe every READY instance of a model at once.
+
+        Who calls while an instance is probed gets the outcome of that probe: however many call, an engine has one of them at a time.
 
         It takes 10 s at most; where a probe fails, up to as much again, and 2 s until the loop has taken that in.
 
@@ -57,7 +62,7 @@ class HealthChecker:
             for instance in version.instances
             if _is_ready(instance)
         ]
-        await asyncio.gather(*(self._probe_one(version, instance) for version, instance in ready))
+        await asyncio.gather(*(outcome_of(self._begin(version, instance)) for version, instance in ready))
         self._drop_stale()
 
     def health(self, model: Model) -> models_pb2.ModelHealth:
@@ -69,6 +74,15 @@ class HealthChecker:
             versions=[self._version(v) for _, v in sorted(model.versions.items()) if v.instances],
             check_time=timestamp(self._handle.now_s()),
         )
+
+    def _begin(self, version: Version, instance: Instance) -> asyncio.Task[None]:
+        """Return an instance's probe that is under way; begin one where there is none."""
+        key = (instance.key, instance.generation)
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = self._own.begin(self._probe_one(version, instance))
+            running.add_done_callback(lambda _: self._running.pop(key))
+        return running
 
     async def _probe_one(self, version: Version, instance: Instance) -> None:
         outcome = await self._ask(version, instance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,12 @@ class FakePlanning:
 _PASSED = ProbeOutcome(ok=True, duration_s=0.004)
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass(slots=True)
 class FakeProber:
     """Answers every probe with ``outcome``, and notes whom it was asked about.
@@ -165,12 +172,15 @@ class FakeProber:
     Attributes:
         outcome: what every probe comes to.
         asked: version and address of each probe, in order.
+        may_end: set: a probe ends at once, as it is in the beginning; cleared: once it is set.
     """
 
     outcome: ProbeOutcome = _PASSED
     asked: list[tuple[VersionKey, str]] = field(default_factory=list)
+    may_end: asyncio.Event = field(default_factory=_set_event)
 
     async def probe_once(self, version: VersionKey, facts: ModelFacts, address: str, index: int) -> ProbeOutcome:
         """Return the outcome that was given."""
         self.asked.append((version, address))
+        await self.may_end.wait()
         return self.outcome
