@@ -68,6 +68,7 @@ def test_the_translation_stands_beside_the_engine_itself() -> None:
     assert rest[f"{SHORT}: its PSS after the load"].met is False
 
 
+@pytest.mark.long
 def test_a_short_model_has_one_layer_and_few_tokens(tmp_path: Path) -> None:
     """The rest stays; a token's cache is that of one layer."""
     short = shorten(model_file(), tmp_path / "short.gguf", layers=1, tokens=1024)

@@ -160,12 +160,14 @@ async def _lost_bytes_per_stream(address: str, method: str) -> float:
         return (await used_after(STREAMS) - before) / STREAMS
 
 
+@pytest.mark.long
 def test_callers_who_leave_cost_no_memory() -> None:
     """After thousands of streams that were cancelled under a read, a server's heap holds what it held before."""
     with _serving() as address:
         assert asyncio.run(_lost_bytes_per_stream(address, "Echo")) < LOST_BYTES_PER_STREAM
 
 
+@pytest.mark.long
 def test_the_library_still_needs_this() -> None:
     """As soon as gRPC gives the memory back by itself, this file and what it tests can go."""
     with _serving() as address:

@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
+
 from benchmarks.tracing import Walk, watching
 from benchmarks.walks import judges
 from echoplaned.core.commands.request import Request
@@ -64,6 +66,7 @@ def test_a_thread_that_was_there_before_the_walk_is_followed() -> None:
     assert list(seen.files) == ["core/ids.py"]
 
 
+@pytest.mark.long
 def test_judge_is_the_name_of_one_thing() -> None:
     """Beside the gates' own methods at most one function is called so."""
     assert judges() <= 1

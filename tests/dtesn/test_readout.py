@@ -12,6 +12,7 @@ from echoplaned.dtesn import EchoStateRegressor, RecursiveLeastSquares, Ridge, e
 from tests.dtesn import tasks
 
 
+@pytest.mark.long
 def test_narma_10() -> None:
     """The mean error of 20 seeds is below 0.035 (a published ESN of 200 units: 0.0425); diverging draws are counted."""
     found = [tasks.narma_error(seed, lambda seed: EchoStateRegressor(leak=1.0, seed=seed)) for seed in range(20)]

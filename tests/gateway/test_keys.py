@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.inference import grpc_service_pb2 as oip
@@ -228,6 +229,7 @@ async def test_without_required_keys_a_key_counts_all_the_same() -> None:
         assert stage.engines[0].calls == calls
 
 
+@pytest.mark.long
 async def test_thousands_of_keys_cost_no_more() -> None:
     """Ten thousand keys, each for ten models, are taken in one push, and the last one is found as the first."""
     models = tuple(f"m{number}" for number in range(9))

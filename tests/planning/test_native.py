@@ -18,6 +18,7 @@ from echoplaned.planning import _translate
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_stub_describes_the_module() -> None:
     """The stub test finds no difference between the stub and what was compiled."""

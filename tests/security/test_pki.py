@@ -260,6 +260,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list((tmp_path / "pki" / "door").iterdir())) == 5
 
 
+@pytest.mark.long
 def test_without_the_package(tmp_path: Path) -> None:
     """It says what to install, for the command and for the gateway alike, and the daemon without TLS does without."""
     hide = "import sys; sys.modules['cryptography'] = None; from echoplaned.__main__ import main; sys.exit(main(sys.argv[1:]))"

@@ -148,6 +148,7 @@ def test_a_read_only_file_is_read_and_not_written(story: ModuleType) -> None:
         store.close()
 
 
+@pytest.mark.long
 def test_a_locked_database_is_refused_after_the_timeout(store: SqlStore, state_dir: Path, story: ModuleType) -> None:
     """A foreign transaction that holds the file makes a commit fail within a few seconds, and harmless."""
     foreign = sqlite3.connect(state_dir / DATABASE_NAME, isolation_level=None)
@@ -314,6 +315,7 @@ def story_process(state_dir: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 def test_kill_9_in_the_middle_of_commits_leaves_whole_states(state_dir: Path, story: ModuleType) -> None:
     """A writer that is killed again and again, at any moment, leaves a whole state: no acknowledged commit is lost, none is half there."""
     acknowledged = 0

@@ -128,6 +128,7 @@ def test_an_old_schema_on_a_full_disk_is_read(tmp_path: Path) -> None:
     assert run.stdout.splitlines()[-1] == "44 True", run.stderr
 
 
+@pytest.mark.long
 def test_a_database_that_somebody_holds_is_read(state_dir: Path, story: ModuleType) -> None:
     """A foreign process that has it all to itself for longer than the daemon waits keeps it from writing for as long."""
     with closing(SqlStore.open(state_dir)) as store:

@@ -91,6 +91,7 @@ def test_a_schema_from_the_future_is_refused(store: SqlStore, state_dir: Path) -
         SqlStore.open(state_dir)
 
 
+@pytest.mark.long
 def test_a_migration_that_fails_leaves_nothing(state_dir: Path) -> None:
     """When the schema cannot be made whole, none of it is made; the next start makes it."""
     state_dir.mkdir(mode=0o700)

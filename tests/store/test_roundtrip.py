@@ -172,6 +172,7 @@ def assert_same(found: State, wanted: State) -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)  # drawing whole states takes most of it
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(first=states(), second=states())

@@ -16,6 +16,7 @@ STAGES = (50_000, 150_000, 300_000, 500_000, 750_000, 900_000, 999_999)
 TOTAL = 1_000_000
 
 
+@pytest.mark.long
 async def test_seven_stages_without_a_failed_request() -> None:
     """A client is led from v1 to v2 through seven stages: shares follow the weights, no request fails, load comes back."""
     async with h.backend("v1") as v1, h.backend("v2") as v2, h.control_plane() as plane:
@@ -59,6 +60,7 @@ async def test_load_reports_come_on_the_connection_of_the_routes() -> None:
             assert {caller.node for caller in plane.observer.reporters} == {"a"}
 
 
+@pytest.mark.long
 async def test_no_request_fails_while_weights_move_and_the_server_restarts() -> None:
     """Two clients call without a pause through stages, a dead control plane and its return: nothing fails."""
     async with h.backend("v1") as v1, h.backend("v2") as v2, contextlib.AsyncExitStack() as clients:

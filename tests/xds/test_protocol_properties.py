@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -213,6 +214,8 @@ def _versions(resources: Mapping[str, Resource]) -> dict[str, str]:
 
 
 QUICK = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Ten seconds for all of them.
+pytestmark = pytest.mark.long
 TestSotw = SotwMachine.TestCase
 TestSotw.settings = QUICK
 TestSotwWildcard = SotwWildcardMachine.TestCase
