@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -86,6 +87,31 @@ def test_calls_that_are_no_requests_cover_claims_and_show_nothing() -> None:
     assert sum(each.new.ok for each in shown) == 2
     assert audit.is_settled
     assert not audit.left_out
+
+
+def of_gateway(claimed: Interval) -> Interval:
+    """Return what our gateway reports."""
+    return replace(claimed, new=replace(claimed.new, gateway_errors=claimed.new.server_errors))
+
+
+def test_what_the_gateway_calls_an_error_needs_a_server_error() -> None:
+    """A caller's mistakes at the engine show no error of the gateway's, which is dropped; server errors show theirs."""
+    audit, shown = follow(
+        (0.5, of_gateway(claims(ok=5, errors=10)), counts(20, ok=5, client=13, errors=2)),
+        (6.0, Interval(), Interval()),
+        (6.5, of_gateway(claims(errors=3)), counts(3, errors=3)),
+        (13.0, Interval(), Interval()),
+    )
+    assert [each.new.errors for each in shown] == [2, 0, 3, 0]
+    assert (audit.dropped_errors, audit.is_settled, audit.left_out) == (8, True, "")
+
+
+def test_clients_beside_the_gateway_are_shown_as_before() -> None:
+    """A gRPC client does not tell its own mistakes apart: an engine's count of either kind shows them."""
+    both = of_gateway(claims(errors=4))
+    both = replace(both, new=both.new + claims(errors=3).new)
+    _, shown = follow((0.5, both, counts(9, client=8, errors=1)))
+    assert shown[0].new.errors == 4
 
 
 def test_an_error_of_a_request_under_way_is_dropped() -> None:

@@ -218,9 +218,7 @@ def _show(account: VersionClaims, has: EngineCounters) -> VersionClaims:
     """
     room = (account.counted.arrivals if has.counts_arrivals else account.counted.steps) + account.probe_confirmed_errors
     claimed, shown = account.claimed, account.shown
-    # Errors that an engine does not count are told all the same: what rests on them alone never fails a version.
-    limit = account.counted.errors + account.probe_confirmed_errors if has.counts_errors else claimed.errors
-    errors = max(shown.server_errors, min(claimed.errors - account.dropped_errors, limit))
+    errors = max(shown.server_errors, min(claimed.errors - account.dropped_errors, _error_limit(account, has)))
     more = RequestCounts(
         ok=max(shown.ok, min(claimed.ok, room - errors if has.counts_arrivals else room)),
         server_errors=errors,
@@ -228,6 +226,20 @@ def _show(account: VersionClaims, has: EngineCounters) -> VersionClaims:
         origin=claimed.origin,
     )
     return replace(account, shown=more)
+
+
+def _error_limit(account: VersionClaims, has: EngineCounters) -> int:
+    """Return how many of the claimed errors have a counterpart.
+
+    What our gateway calls an error is none of a caller's mistakes, so one that an engine counted as such is no counterpart: a call that
+    gRPC refused beneath the engine, beside one that its caller left, would be an error of the version's.
+    """
+    # Errors that an engine does not count are told all the same: what rests on them alone never fails a version.
+    if not has.counts_errors:
+        return account.claimed.errors
+    confirmed, of_gateway = account.probe_confirmed_errors, account.claimed.gateway_errors
+    shown_of_gateway = min(of_gateway, account.counted.server_errors + confirmed)
+    return min(account.counted.errors + confirmed, account.claimed.errors - of_gateway + shown_of_gateway)
 
 
 def _drop_old_errors(account: VersionClaims, now_s: float, has: EngineCounters) -> VersionClaims:

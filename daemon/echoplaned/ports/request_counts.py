@@ -38,6 +38,7 @@ class RequestCounts:
         steps: steps that the model computed, for any request or none.
         overloads: requests that ended unanswered for want of room or time, which is no error of the version's.
         calls: calls of any kind that reached the version, requests among them; 0: not counted.
+        gateway_errors: of the server errors those that our gateway reports: it tells callers' mistakes apart itself.
     """
 
     ok: int = 0
@@ -51,6 +52,7 @@ class RequestCounts:
     steps: int = 0
     overloads: int = 0
     calls: int = 0
+    gateway_errors: int = 0
 
     @property
     def requests(self) -> int:
@@ -87,6 +89,7 @@ class RequestCounts:
             self.steps + other.steps,
             self.overloads + other.overloads,
             self.calls + other.calls,
+            clamp_count(self.gateway_errors + other.gateway_errors),
         )
 
     def since(self, earlier: RequestCounts) -> RequestCounts:
@@ -110,6 +113,7 @@ class RequestCounts:
             max(0, self.steps - earlier.steps),
             max(0, self.overloads - earlier.overloads),
             max(0, self.calls - earlier.calls),
+            max(0, self.gateway_errors - earlier.gateway_errors),
         )
 
     def at_rest(self) -> RequestCounts:

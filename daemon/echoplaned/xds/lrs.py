@@ -301,5 +301,6 @@ class _Sums:
                 arrivals=clamp_count(found.issued),
                 in_flight=clamp_count(found.in_flight),
                 origin=CountedBy.LRS,
+                gateway_errors=clamp_count(found.errors) if reporter.keeps_conversations else 0,
             )
             yield LoadReport(version, reporter, counts, found.interval_s)
