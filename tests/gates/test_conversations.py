@@ -124,6 +124,21 @@ def test_counts_wait_for_the_gateways_word() -> None:
     assert counted.intervals["WORKER"].old == RequestCounts()
 
 
+def test_requests_that_their_caller_left_are_taken_off_the_engines_counts() -> None:
+    """Who knows which of his conversations the new version answers could take it back by leaving its calls."""
+    said = Said()
+    found = ConversationFilter(said, (NEW, OLD), frozenset({"WORKER"}))
+    left = RequestCounts(client_errors=6)
+    said.told = {NEW: Repeated(RequestCounts(ok=1), RequestCounts(), left, RequestCounts(client_errors=1))}
+    worker = Interval(RequestCounts(ok=5, client_errors=8, arrivals=13))
+    lrs = Interval(RequestCounts(ok=5, arrivals=13))
+    found.take_off(0.0, {"WORKER": worker, "LRS": lrs})
+    counted = found.take_off(HOLD_S, {"WORKER": Interval(), "LRS": Interval()})
+    assert counted.intervals["WORKER"].new == RequestCounts(ok=4, client_errors=2, arrivals=6)
+    assert counted.intervals["LRS"].new == RequestCounts(ok=4, arrivals=6)
+    assert counted.draws["WORKER"].new.client_errors == 1
+
+
 def test_what_no_source_counted_is_not_taken_off_others_for_ever() -> None:
     """A request that never reached an engine is waited for, and then forgotten."""
     said = Said()

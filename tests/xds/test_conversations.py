@@ -11,7 +11,7 @@ from echoplaned.xds import conversations
 from echoplaned.xds.conversations import KNOWN_FOR_S, ConversationLedger
 
 V1, V2 = VersionKey("m", "v1"), VersionKey("m", "v2")
-OK, FAILED = RequestCounts(ok=1), RequestCounts(server_errors=1)
+OK, FAILED, LEFT = RequestCounts(ok=1), RequestCounts(server_errors=1), RequestCounts(client_errors=1)
 
 
 def test_the_first_request_counts_in_every_window() -> None:
@@ -30,8 +30,20 @@ def test_the_first_request_counts_in_every_window() -> None:
     assert ledger.repeated(V1) == Repeated(RequestCounts(ok=2, server_errors=1), FAILED)
 
 
+def test_requests_that_were_left_are_told_apart() -> None:
+    """An engine counts them, the gateway's load reports do not; the first one of a conversation may be one."""
+    ledger = ConversationLedger(lambda: 0.0)
+    ledger.begin_rollout("m")
+    ledger.add(V1, "a", LEFT, left=True)
+    ledger.add(V1, "a", OK)
+    ledger.add(V1, "a", LEFT, left=True)
+    ledger.begin_window("m")
+    ledger.add(V1, "a", LEFT, left=True)
+    assert ledger.repeated(V1) == Repeated(OK, NOTHING, LEFT, LEFT)
+
+
 def test_a_request_that_says_nothing_is_nobodys_first() -> None:
-    """Its caller left, or there was no room: the next one counts."""
+    """There was no room: the next one counts."""
     ledger = ConversationLedger(lambda: 0.0)
     ledger.begin_rollout("m")
     ledger.add(V1, "a", NOTHING)

@@ -113,11 +113,13 @@ class ConversationFilter:
         for version in self._versions:
             total = self._source.repeated(version)
             before, self._told[version] = self._told[version], total
-            more = (total.in_window.since(before.in_window), total.in_rollout.since(before.in_rollout))
-            if not any(each.requests for each in more):
+            more = total.since(before)
+            if more.is_empty:
                 continue
             for name in names:
-                in_window, in_rollout = (_as_counted(each, classified=name in self._classifying) for each in more)
+                classified = name in self._classifying
+                in_window = _as_counted(more.in_window, more.left_in_window, classified=classified)
+                in_rollout = _as_counted(more.in_rollout, more.left_in_rollout, classified=classified)
                 self._owed.setdefault((name, version), deque()).append(_Owed(now_s, in_window, in_rollout))
         for owed in self._owed.values():
             while owed and now_s - owed[0].told_s > OWED_FOR_S:
@@ -140,10 +142,10 @@ class ConversationFilter:
         return counts, draws
 
 
-def _as_counted(repeated: RequestCounts, *, classified: bool) -> RequestCounts:
-    """Return repeated requests as a source counts them."""
-    counts = replace(repeated, arrivals=repeated.requests)
-    return counts if classified else replace(counts, ok=counts.ok + counts.client_errors, client_errors=0)
+def _as_counted(ended: RequestCounts, left: RequestCounts, *, classified: bool) -> RequestCounts:
+    """Return repeated requests, and those that were left, as a source counts them."""
+    counts = ended + left if classified else replace(ended, ok=ended.ok + ended.client_errors, client_errors=0)
+    return replace(counts, arrivals=ended.requests + left.requests)
 
 
 def _common(owed: RequestCounts, counts: RequestCounts) -> RequestCounts:

@@ -23,10 +23,39 @@ class Repeated:
     Attributes:
         in_window: not the first one in its window.
         in_rollout: the first one in its window, but not in the rollout.
+        left_in_window: like ``in_window``, of those that their caller left: the engine counts them as a caller's mistake, and the
+            gateway's own load reports do not count them.
+        left_in_rollout: like ``in_rollout``, of those that their caller left.
     """
 
     in_window: RequestCounts = NOTHING
     in_rollout: RequestCounts = NOTHING
+    left_in_window: RequestCounts = NOTHING
+    left_in_rollout: RequestCounts = NOTHING
+
+    def __add__(self, other: Repeated) -> Repeated:
+        """Add total by total."""
+        return Repeated(
+            self.in_window + other.in_window,
+            self.in_rollout + other.in_rollout,
+            self.left_in_window + other.left_in_window,
+            self.left_in_rollout + other.left_in_rollout,
+        )
+
+    def since(self, earlier: Repeated) -> Repeated:
+        """Return what came on top of earlier totals."""
+        return Repeated(
+            self.in_window.since(earlier.in_window),
+            self.in_rollout.since(earlier.in_rollout),
+            self.left_in_window.since(earlier.left_in_window),
+            self.left_in_rollout.since(earlier.left_in_rollout),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no request."""
+        parts = (self.in_window, self.in_rollout, self.left_in_window, self.left_in_rollout)
+        return not any(part.requests for part in parts)
 
 
 class ConversationSource(Protocol):

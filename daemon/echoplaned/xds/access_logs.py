@@ -81,9 +81,14 @@ class AccessLogService:
         conversation = read_conversation(entry)
         if conversation is None or not key.version:
             return
-        ended = RequestCounts(ok=usage.ok, client_errors=usage.client_errors, server_errors=usage.server_errors)
+        left = usage.unanswered > 0
+        # An engine counts a call that its caller left as the caller's mistake: it is taken off as one, or a caller who knows which of his
+        # conversations are at the new version would take it back by leaving its calls.
+        ended = RequestCounts(
+            ok=usage.ok, client_errors=usage.client_errors + usage.unanswered, server_errors=usage.server_errors
+        )
         self._conversations.add(
-            VersionKey(key.model, key.version), conversation, NOTHING if _found_no_room(entry) else ended
+            VersionKey(key.model, key.version), conversation, NOTHING if _found_no_room(entry) else ended, left=left
         )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.ports.conversations import Repeated
-from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.request_counts import NOTHING, RequestCounts
 
 CONVERSATION_HEADER: Final = "x-conversation-id"
 """A caller's own name of a conversation: its requests stay with one version."""
@@ -60,10 +60,10 @@ class ConversationLedger:
         self._last_s: dict[str, float] = {}
         self._followed: dict[str, _Followed] = {}
 
-    def add(self, version: VersionKey, conversation: str, ended: RequestCounts) -> None:
+    def add(self, version: VersionKey, conversation: str, ended: RequestCounts, *, left: bool = False) -> None:
         """Note one request of a conversation.
 
-        ``ended``: a one where it belongs; nothing where it says nothing of the version, as its caller left.
+        ``ended``: a one where it belongs; nothing where it says nothing of the version. ``left``: its caller did not wait for the answer.
         """
         now_s = self._clock()
         self._note(version.model, now_s)
@@ -80,12 +80,9 @@ class ConversationLedger:
             del followed.answered[next(iter(followed.answered))]
         if answered is not None:
             before = followed.repeated.get(version.version, Repeated())
-            in_window, in_rollout = before.in_window, before.in_rollout
-            if answered == followed.window:
-                in_window += ended
-            else:
-                in_rollout += ended
-            followed.repeated[version.version] = Repeated(in_window, in_rollout)
+            window, rollout = (ended, NOTHING) if answered == followed.window else (NOTHING, ended)
+            more = Repeated(NOTHING, NOTHING, window, rollout) if left else Repeated(window, rollout)
+            followed.repeated[version.version] = before + more
 
     def begin_rollout(self, model: str) -> None:
         """Forget the conversations that a model's versions have answered."""
