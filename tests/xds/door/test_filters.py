@@ -20,6 +20,7 @@ def test_the_order_of_the_filters() -> None:
         door_names.KEYS,
         filters.CLIENT_READER,
         filters.BUFFER,
+        filters.STRUCTURE,
         filters.TRANSFORM,
         filters.USER_READER,
         filters.EXTRACTION,
@@ -46,5 +47,8 @@ def test_the_transcoder_is_strict() -> None:
 
 
 def test_streams_are_held_by_nothing() -> None:
-    """On gRPC's routes what waits for a body's end is off."""
-    assert filters.passed_by_grpc().keys() >= {filters.BUFFER, filters.TRANSFORM}
+    """On gRPC's routes what waits for a body's end is off; where no body names a model, none is read."""
+    assert filters.passed_by_grpc().keys() >= {filters.BUFFER, filters.STRUCTURE, filters.TRANSFORM}
+    for switched in (filters.passed_by_rest(), filters.passed_by_oip()):
+        assert switched.keys() >= {filters.STRUCTURE, filters.TRANSFORM}
+        assert filters.BUFFER not in switched

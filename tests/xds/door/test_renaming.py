@@ -48,7 +48,7 @@ async def test_ids_stay_as_they_are() -> None:
         await stage.shift(0, aliases=("a",))
         by_id = b'{"messages": [{"model":"a"}], "model": "m"}'
         assert await seen(stage, by_id) == by_id
-        late = b'{"y":[' + b'"",' * 500_000 + b'""],"model":"a"}'
+        late = b'{"y":[' + b"[[[[[[[[[[]]]]]]]]]]," * 30_000 + b'0],"model":"a"}'
         assert await seen(stage, late) == late
         await stage.shift(TOTAL, aliases=("a",))
         for _ in range(2):

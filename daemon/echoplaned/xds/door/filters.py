@@ -31,7 +31,7 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplaned.core.door_headers import CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.xds.conversations import CONVERSATION, USER
-from echoplaned.xds.door import cors, matching, renaming, statuses
+from echoplaned.xds.door import cors, matching, renaming, statuses, structure
 from echoplaned.xds.door.names import (
     KEY_HEADER,
     KEYS,
@@ -49,6 +49,7 @@ from echoplaned.xds.messages import ROUTER_FILTER, Message, ads_source, pack_any
 ANSWER_HEADERS: Final = "envoy.filters.http.header_mutation"
 PAGES: Final = "echoplane.pages"
 BUFFER: Final = "envoy.filters.http.buffer"
+STRUCTURE: Final = "echoplane.structure"
 TRANSFORM: Final = "envoy.filters.http.transform"
 EXTRACTION: Final = "envoy.filters.http.grpc_field_extraction"
 KEY_FINDER: Final = "echoplane.key"
@@ -146,6 +147,7 @@ def chain(transcoded: TranscodedServices | None) -> list[hcm_pb2.HttpFilter]:
         _served(KEYS, api_key_auth_pb2.ApiKeyAuth()),
         _filter(CLIENT_READER, _where_a_key_may_be(CLIENT_READER, _lua(_READ_CLIENT))),
         _filter(BUFFER, buffer_pb2.Buffer(max_request_bytes=wrappers_pb2.UInt32Value(value=MAX_BODY_BYTES))),
+        _filter(STRUCTURE, _lua(structure.SOURCE)),
         _filter(TRANSFORM, _transform()),
         _filter(USER_READER, _user_reader()),
         _filter(EXTRACTION, _extraction()),
@@ -188,8 +190,7 @@ def passed_by_grpc() -> dict[str, any_pb2.Any]:
     """
     return {
         BUFFER: pack_any(buffer_pb2.BufferPerRoute(disabled=True)),
-        TRANSFORM: _off(),
-        USER_READER: _off(),
+        **_unread(),
         **passed_by_engines(),
     }
 
@@ -201,7 +202,20 @@ def passed_by_rest() -> dict[str, any_pb2.Any]:
         response_mutations=[mutation_rules_pb2.HeaderMutation(remove=name) for name in hidden]
     )
     per_route = header_mutation_pb2.HeaderMutationPerRoute(mutations=mutations)
-    return {TRANSFORM: _off(), USER_READER: _off(), ANSWER_HEADERS: pack_any(per_route)}
+    return {**_unread(), ANSWER_HEADERS: pack_any(per_route)}
+
+
+def passed_by_oip() -> dict[str, any_pb2.Any]:
+    """Return what routes of OIP's REST form switch off: what reads a JSON body.
+
+    The path names the model, and a tensor of a million numbers is an honest one.
+    """
+    return {**_unread(), **passed_by_engines()}
+
+
+def _unread() -> dict[str, any_pb2.Any]:
+    """Return the filters that read JSON bodies, switched off."""
+    return {STRUCTURE: _off(), TRANSFORM: _off(), USER_READER: _off()}
 
 
 def hidden_from_pages() -> dict[str, any_pb2.Any]:

@@ -201,7 +201,7 @@ def _errors() -> list[matcher_pb2.Matcher.MatcherList.FieldMatcher]:
     Every request is here once, before its body is read.
     """
     grpc = {**filters.passed_by_grpc(), **filters.choosing_models()}
-    oip = {**filters.passed_by_engines(), **filters.choosing_models()}
+    oip = {**filters.passed_by_oip(), **filters.choosing_models()}
     others = filters.for_named_models()
     not_found, bad = answers.NOT_FOUND, answers.BAD_REQUEST
     v1, v2 = f"{OPENAI_PREFIX}.*", f"{OIP_PREFIX}.*"
