@@ -9,6 +9,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
+from echoplaned.xds.door.grpc_calls import refused_calls
 from echoplaned.xds.door.routes import door_entry, door_table
 from echoplaned.xds.names import DOOR_ROUTES, ResourceType
 from echoplaned.xds.options import DoorFrame
@@ -95,7 +96,7 @@ def test_rest_paths_come_first() -> None:
     """The daemon's own REST paths go to the daemon, at and below each, and nothing beside them."""
     table = door_table([], DoorFrame(("/api/v1/model_serving/", "/health", "/v1/models")))
     host = route_pb2.RouteConfiguration.FromString(table).virtual_hosts[0]
-    native, *entries = host.matcher.matcher_list.matchers
+    native, *entries = host.matcher.matcher_list.matchers[len(refused_calls()) :]
     refused = route_components_pb2.Route.FromString(native.on_match.action.typed_config.value)
     assert refused.direct_response.status == 403
     assert native.predicate.single_predicate.value_match.safe_regex.regex.startswith("/(?:echoplane|")

@@ -19,6 +19,7 @@ from echoplaned.xds.door.names import MODEL_HEADER
 NOT_FOUND: Final = 404
 BAD_REQUEST: Final = 400
 FORBIDDEN: Final = 403
+NOT_ALLOWED_METHOD: Final = 405
 ASKED_MODEL: Final = f"%REQ({MODEL_HEADER}):128%"
 """As long as an alias may be: what a caller writes beyond that is not repeated."""
 

@@ -90,6 +90,8 @@ function envoy_on_request(handle)
     model = string.match(path, "^/v2/models/([^/?]+)")
     if model == nil then headers:remove("{MODEL_HEADER}") end
   end
+  -- No model's name has others than printable characters of ASCII, and a header with such would be no header, or two.
+  if model ~= nil and string.find(model, "[%z\\1-\\31\\127-\\255]") ~= nil then model = nil end
   if model ~= nil and model ~= "" then headers:replace("{MODEL_HEADER}", model) end
   handle:clearRouteCache()
 end

@@ -16,13 +16,21 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
 from google.protobuf import duration_pb2, struct_pb2
 
 from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.xds.door.filters import chain
-from echoplaned.xds.door.names import CONVERSATION_HEADER, KEY_HEADER, RESERVED_PREFIXES, VERSION_HEADER
+from echoplaned.xds.door.names import (
+    CONVERSATION_HEADER,
+    KEY_HEADER,
+    ODD_NAMES,
+    RESERVED_PREFIXES,
+    TRANSPORT_HEADERS,
+    TRANSPORT_SUFFIX,
+    VERSION_HEADER,
+)
 from echoplaned.xds.door.replies import local_replies
 from echoplaned.xds.door.tls import tls_socket
 from echoplaned.xds.door.usage import usage_log
@@ -145,13 +153,18 @@ def _connection_manager(options: DoorOptions) -> hcm_pb2.HttpConnectionManager:
 def _strip_reserved(*, keys_required: bool) -> extension_pb2.TypedExtensionConfig:
     """Return what removes reserved headers.
 
-    Then everybody is anonymous who may be, until a key is found.
+    Among them are those by which callers would speak to gRPC's transport. Then everybody is anonymous who may be, until a key is found.
     """
-    by_prefix = mutation_rules_pb2.HeaderMutation.RemoveOnMatch
+    named = mutation_rules_pb2.HeaderMutation.RemoveOnMatch
     mutations = [
-        mutation_rules_pb2.HeaderMutation(remove_on_match=by_prefix(key_matcher=string_pb2.StringMatcher(prefix=each)))
-        for each in RESERVED_PREFIXES
+        mutation_rules_pb2.HeaderMutation(remove_on_match=named(key_matcher=each))
+        for each in (
+            *(string_pb2.StringMatcher(prefix=prefix) for prefix in RESERVED_PREFIXES),
+            string_pb2.StringMatcher(suffix=TRANSPORT_SUFFIX),
+            string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=ODD_NAMES)),
+        )
     ]
+    mutations += [mutation_rules_pb2.HeaderMutation(remove=name) for name in TRANSPORT_HEADERS]
     if not keys_required:
         anonymous = base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key=KEY_HEADER, value=ANONYMOUS))
         mutations.append(mutation_rules_pb2.HeaderMutation(append=anonymous))

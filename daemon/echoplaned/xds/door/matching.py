@@ -70,6 +70,20 @@ def unless_any(
     return matcher_pb2.Matcher.MatcherList.FieldMatcher(predicate=none_of, on_match=then)
 
 
+def when_all(
+    predicates: Iterable[matcher_pb2.Matcher.MatcherList.Predicate], then: matcher_pb2.Matcher.OnMatch
+) -> matcher_pb2.Matcher.MatcherList.FieldMatcher:
+    """Return an entry of a list: what follows where each of the predicates holds."""
+    listed = matcher_pb2.Matcher.MatcherList.Predicate.PredicateList(predicate=predicates)
+    all_of = matcher_pb2.Matcher.MatcherList.Predicate(and_matcher=listed)
+    return matcher_pb2.Matcher.MatcherList.FieldMatcher(predicate=all_of, on_match=then)
+
+
+def header_is_not(name: str, pattern: str) -> matcher_pb2.Matcher.MatcherList.Predicate:
+    """Return whether a header is absent, or not as a whole what is described."""
+    return matcher_pb2.Matcher.MatcherList.Predicate(not_matcher=header_is(name, pattern))
+
+
 def first_of(*entries: matcher_pb2.Matcher.MatcherList.FieldMatcher) -> matcher_pb2.Matcher:
     """Return a matcher that goes through a list."""
     return matcher_pb2.Matcher(matcher_list=matcher_pb2.Matcher.MatcherList(matchers=list(entries)))

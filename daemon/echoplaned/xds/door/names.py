@@ -27,6 +27,17 @@ REFUSED_HEADER: Final = "x-echoplane-refused"
 RESERVED_PREFIXES: Final = ("echoplane-", "x-echoplane-", "x-envoy-")
 """Headers that only the gateway sets; a caller could choose another model by them, or change retries."""
 
+TRANSPORT_SUFFIX: Final = "-bin"
+ODD_NAMES: Final = "(?:[^:a-z0-9._-]|[^:].*[^a-z0-9._-]).*"
+TRANSPORT_HEADERS: Final = (
+    "grpc-previous-rpc-attempts",
+    "grpc-retry-pushback-ms",
+    "grpc-internal-encoding-request",
+    "grpc-status",
+    "grpc-message",
+)
+"""Headers that gRPC's transport reads itself: what it cannot read it answers with INTERNAL, which would count as the engine's error."""
+
 OIP_PREFIX: Final = "/v2/"
 ANTHROPIC_PATHS: Final = f"{OPENAI_PREFIX}messages.*"
 OIP_SERVICE: Final = "inference.GRPCInferenceService"

@@ -44,6 +44,7 @@ _NO_SUCH_METHOD: Final = "Models are read here, with GET."
 _TOO_SLOW: Final = "The request did not arrive whole within its time."
 _NO_SUCH_PATH: Final = "Nothing is served at this path."
 _NOT_SPOKEN: Final = f"The model `{ASKED_MODEL}` does not answer at this path."
+_TRANSCODED: Final = "x-envoy-original-path"
 _RPC_CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 500: 13, 503: 14, 504: 4}
 """gRPC's codes of HTTP's, as Google's APIs map them: https://cloud.google.com/apis/design/errors#handling_errors"""
 
@@ -62,7 +63,7 @@ def local_replies() -> hcm_pb2.LocalReplyConfig:
     wait = [_header("retry-after", str(RETRY_AFTER_S))]
     return hcm_pb2.LocalReplyConfig(
         mappers=[
-            hcm_pb2.ResponseMapper(filter=_all(_grpc(), _status(404)), headers_to_add=_grpc_not_found()),
+            *_grpc_errors(),
             *_refusals(),
             _mapper(
                 _all(openai, no_route), openai_error(_NOT_SPOKEN, "invalid_request_error", code="unsupported_endpoint")
@@ -138,9 +139,28 @@ def _mapper(
     return hcm_pb2.ResponseMapper(filter=condition, body_format_override=json_format(body), headers_to_add=headers)
 
 
-def _grpc_not_found() -> list[base_pb2.HeaderValueOption]:
-    """Return what makes NOT_FOUND of the 404 that gRPC reads as UNIMPLEMENTED."""
-    return [_header("grpc-status", "5"), _header("grpc-message", f"model '{ASKED_MODEL}' does not exist")]
+def _grpc_errors() -> list[hcm_pb2.ResponseMapper]:
+    """Return what makes gRPC's codes of statuses that Envoy reads as others.
+
+    So 404 is NOT_FOUND, which would be UNIMPLEMENTED. What is the body elsewhere is gRPC's message, and Envoy escapes it: a header put
+    together here could hold a line's end.
+    """
+    unknown, unnamed = f"model '{ASKED_MODEL}' does not exist", "the request names no model, or none that can exist"
+    # A call over REST is gRPC's too, once the transcoder has written it anew; its caller reads JSON.
+    native = _all(_grpc(), _is_set(_TRANSCODED, but=True))
+    ways = (
+        (_all(native, _status(404), _is_set(MODEL_HEADER)), 404, unknown),
+        (_all(native, _status(404)), 404, unnamed),
+        *((_all(native, _status(each)), each, "%LOCAL_REPLY_BODY%") for each in (400, 405)),
+    )
+    return [
+        hcm_pb2.ResponseMapper(
+            filter=met,
+            body_format_override=text_format(text),
+            headers_to_add=[_header("grpc-status", str(_RPC_CODES[status]))],
+        )
+        for met, status, text in ways
+    ]
 
 
 def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
@@ -166,8 +186,8 @@ def _path(pattern: str, *, but: bool = False) -> accesslog_pb2.AccessLogFilter:
     return _Filter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
 
 
-def _is_set(name: str) -> accesslog_pb2.AccessLogFilter:
-    matcher = route_components_pb2.HeaderMatcher(name=name, present_match=True)
+def _is_set(name: str, *, but: bool = False) -> accesslog_pb2.AccessLogFilter:
+    matcher = route_components_pb2.HeaderMatcher(name=name, present_match=True, invert_match=but)
     return _Filter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
 
 

@@ -27,6 +27,7 @@ from echoplaned.ports.gateway import CONTROL_CLUSTER
 from echoplaned.ports.transcoding import DAEMON_METHODS
 from echoplaned.xds.door import answers, filters, matching
 from echoplaned.xds.door.cors import ENGINES_OWN, allowed_pages
+from echoplaned.xds.door.grpc_calls import TRANSPORT_ONLY, refused_calls, trailers_wanted
 from echoplaned.xds.door.names import (
     CONVERSATION_HEADER,
     GRPC_TYPE,
@@ -53,6 +54,7 @@ OPEN_PATH: Final = "/health"
 _NATIVE: Final = r"/(?:echoplane|google\.longrunning|grpc|envoy)\..*"
 _CONTENT_TYPE: Final = "content-type"
 _PATH: Final = ":path"
+_GRPC: Final = "grpc"
 _DAEMONS_METHODS: Final = rf"/{re.escape(OIP_SERVICE)}/(?:{'|'.join(DAEMON_METHODS)})"
 _DAEMONS_OIP: Final = rf"{OIP_PREFIX.rstrip('/')}(?:/?|/(?:health|repository)/.*)(?:\?.*)?"
 _HOST_TAG: Final = bytes([route_pb2.RouteConfiguration.VIRTUAL_HOSTS_FIELD_NUMBER << 3 | 2])
@@ -75,6 +77,7 @@ def door_entry(routes: ModelRoutes) -> bytes:
     by_path = [_route(route_components_pb2.RouteMatch(path_separated_prefix=path), routes, oip_http, openai_name)]
     grpc = route_components_pb2.RouteMatch(prefix="/", grpc=route_components_pb2.RouteMatch.GrpcRouteMatchOptions())
     by_grpc = [_route(grpc, routes, routed, version_name)]
+    by_grpc[0].request_headers_to_add.append(trailers_wanted())
     found = [*(by_openai if openai else []), *(by_path if oip_http else []), *by_grpc]
     entries = {routes.model: matching.routes(*found)}
     if openai and routes.aliases:
@@ -104,7 +107,7 @@ def door_table(entries: Iterable[bytes], frame: DoorFrame = BARE_FRAME) -> bytes
 @lru_cache(maxsize=4)
 def _frame(frame: DoorFrame) -> tuple[bytes, bytes]:
     """Return the table without its virtual host, and the virtual host without models."""
-    matcher = matching.first_of(_native(), *_control(frame.rest_paths))
+    matcher = matching.first_of(*refused_calls(), _native(), *_control(frame.rest_paths))
     unknown = matching.first_of(*_errors())
     # A tree must not be empty: no request's header holds a line's end.
     tree = _tree({"\n": matching.routes()})
@@ -165,7 +168,7 @@ def _control(paths: tuple[str, ...]) -> list[matcher_pb2.Matcher.MatcherList.Fie
     opened = _to_daemon({**filters.passed_by_rest(), **hidden, **filters.passed_by_anybody()}, "open")
     return [
         matching.when_header(_PATH, rf"{re.escape(OPEN_PATH)}/?(?:\?.*)?", opened),
-        matching.when_header(_PATH, _DAEMONS_METHODS, _to_daemon({**filters.passed_by_grpc(), **hidden})),
+        matching.when_header(_PATH, _DAEMONS_METHODS, _to_daemon({**filters.passed_by_grpc(), **hidden}, _GRPC)),
         matching.when_header(_PATH, _DAEMONS_OIP, _to_daemon({**filters.passed_by_rest(), **hidden, **oip_errors})),
         *(
             matching.when_header(_PATH, _at_or_below(each), _to_daemon({**filters.passed_by_rest(), **switched}))
@@ -192,6 +195,10 @@ def _to_daemon(switched: dict[str, any_pb2.Any], name: str = "rest") -> matcher_
         route=action,
         typed_per_filter_config=switched,
     )
+    if name == _GRPC:
+        everything.request_headers_to_add.append(trailers_wanted())
+    else:
+        everything.request_headers_to_remove.extend(TRANSPORT_ONLY)
     return matching.route(everything)
 
 
