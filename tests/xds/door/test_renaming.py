@@ -38,6 +38,11 @@ async def test_an_alias_becomes_the_id() -> None:
             assert json.loads(read)["model"] == "m"
         assert await seen(stage, b'{"model":"a"}') == b'{"model":"m"}'
         assert stage.engines[0].headers["echoplane-model"] == "a"
+        for slashes in range(4):
+            hidden = b'{"y":"' + b"\\\\" * slashes + b'\\"","x":"\\\\","model":"a"}'
+            assert await seen(stage, hidden) == hidden.replace(b'"a"}', b'"m"}')
+        slashes_alone = b'{"y":"' + b"\\\\" * (8_000_000 - 20) + b'","model":"a"}'
+        assert await seen(stage, slashes_alone) == slashes_alone.replace(b'"a"}', b'"m"}')
         large = b'{"y":"' + b"z" * (8 << 20) + b'","model":"a"}'
         assert await seen(stage, large) == large.replace(b'"a"}', b'"m"}')
 

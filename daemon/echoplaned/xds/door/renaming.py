@@ -11,6 +11,7 @@ from typing import Final
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from google.protobuf import any_pb2, struct_pb2
 
+from echoplaned.xds.door.structure import TEXT_END
 from echoplaned.xds.messages import pack_any
 
 SCRIPT: Final = "rename"
@@ -19,14 +20,7 @@ MAX_TEXTS: Final = 500_000
 
 # The body is JSON that names no field twice: else no alias was found in it. A text of the first level that a colon follows is a field.
 SOURCE: Final = f"""
-local function text_end(body, at)
-  while true do
-    at = string.find(body, '["\\\\]', at)
-    if at == nil or string.byte(body, at) == 34 then return at end
-    at = at + 2
-  end
-end
-
+{TEXT_END}
 local function value_of_model(body)
   local depth, at = 0, 1
   for _ = 1, {MAX_TEXTS} do

@@ -28,10 +28,7 @@ def _text(body: Json) -> str:
 
 _PIECE_BYTES: Final = 65_536
 
-# One look at each byte, in loops that the just-in-time compiler takes: a pattern's search is none of them. The body comes in pieces, as
-# a copy of all of it would cost more than the count. Between two texts of a JSON body there is a mark, so more texts than marks are no
-# JSON, and need not be gone through either.
-SOURCE: Final = f"""
+TEXT_END: Final = """
 local byte, find = string.byte, string.find
 
 -- Backslashes in a row before a place, of which none is before the lowest: an odd number of them hides what stands there.
@@ -50,7 +47,14 @@ local function text_end(piece, at)
     at = at + 1
   end
 end
+"""
+"""Finds the quote that ends a text: however many backslashes are in it, each is looked at once or twice, and compiled."""
 
+# One look at each byte, in loops that the just-in-time compiler takes: a pattern's search is none of them. The body comes in pieces, as
+# a copy of all of it would cost more than the count. Between two texts of a JSON body there is a mark, so more texts than marks are no
+# JSON, and need not be gone through either.
+SOURCE: Final = f"""
+{TEXT_END}
 local function is_large(body)
   local marks, texts, inside, hidden = 0, 0, false, false
   local length = body:length()
