@@ -139,6 +139,7 @@ class FrontDoor:
         logs = AccessLogService(parts.usage, parts.conversations)
         channel: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", parts.max_message_bytes),
+            ("grpc.max_metadata_size", 32 * 1024),  # above what the gateway passes on
             *server_options(),
         ]
         server = grpc.aio.server(options=channel)

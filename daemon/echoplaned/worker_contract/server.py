@@ -29,7 +29,12 @@ HARD_STOP_MARGIN_S: Final = 5.0
 """Beyond the grace: gRPC's own stop is not trusted to return."""
 
 # gRPC's own limit on a message that it receives, said explicitly because it is part of the contract (4 MiB).
-SERVER_OPTIONS: Final = (("grpc.max_receive_message_length", 4 * 1024 * 1024), ("grpc.so_reuseport", 0))
+# Its limit on headers is 8 KiB, and its refusal lists all of them, the gateway's own too: the gateway refuses above 16 KiB before it.
+SERVER_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_metadata_size", 32 * 1024),
+    ("grpc.so_reuseport", 0),
+)
 
 
 class LeaderServer:

@@ -13,6 +13,14 @@ from tests.gateway.gateway_stage import CHAT, gateway_stage
 pytestmark = pytest.mark.system
 
 
+async def test_large_headers() -> None:
+    """More than 16 KiB of them are the gateway's 431; what is less goes on."""
+    async with gateway_stage() as stage:
+        for kib, status in ((14, 200), (17, 431)):
+            answer = await stage.ask("POST", CHAT, {"model": "m"}, {"x-large": "x" * (kib << 10)})
+            assert answer.status == status, kib
+
+
 async def test_bodies_drop_by_drop() -> None:
     """They end with 408 in the caller's shape and reach no engine; a stream that has begun to be answered takes as long as it takes."""
     async with gateway_stage(request_timeout_s=2.0) as stage:

@@ -17,7 +17,7 @@ from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.type.matcher.v3 import regex_pb2, string_pb2
-from google.protobuf import duration_pb2, struct_pb2
+from google.protobuf import duration_pb2, struct_pb2, wrappers_pb2
 
 from echoplaned.core.door_headers import ANONYMOUS, CLIENT_HEADER
 from echoplaned.ports.transcoding import TranscodedServices
@@ -50,6 +50,9 @@ REQUEST_TIMEOUT_S: Final = 120.0
 
 IDLE_TIMEOUT_S: Final = 600
 """For a connection on which nothing is asked."""
+
+MAX_HEADERS_KIB: Final = 16
+"""Of one request. Behind the gateway gRPC counts 32 bytes more a header, 100 at most, and refuses above 32 KiB (``worker_contract``)."""
 
 SERVER_NAME: Final = "echoplane"
 _ACCESS_LOG: Final = {
@@ -135,6 +138,7 @@ def _connection_manager(options: DoorOptions) -> hcm_pb2.HttpConnectionManager:
         ),
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(),
         server_name=SERVER_NAME,
+        max_request_headers_kb=wrappers_pb2.UInt32Value(value=MAX_HEADERS_KIB),
         local_reply_config=local_replies(),
         # Before the first look at the routes: a route that a forged header chose would stay chosen.
         early_header_mutation_extensions=[_strip_reserved(keys_required=options.keys_required)],
