@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Self, cast
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
 
+from echoplane.aio_calls import AsyncCalls
 from echoplane.channels import CONTROL_OPTIONS
-from echoplane.errors import STREAM_ENDED, UnavailableError, from_rpc_error
+from echoplane.errors import UnavailableError
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplane.names import model_name, rollout_name, version_name
 from echoplane.operations import Completed, Progress, Watcher, not_in_time, read_completed
-from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage, with_request_id
+from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import (
     diagnostics_pb2_grpc,
@@ -32,10 +32,8 @@ from echoplane.v1 import planning_pb2 as planning
 from echoplane.v1 import rollouts_pb2 as rollouts
 from echoplane.v1 import types_pb2 as types
 
-Resp = TypeVar("Resp", bound=Message)
 
-
-class AsyncClient:
+class AsyncClient(AsyncCalls):
     """A client of the control API for asyncio.
 
     Make it within the event loop; use it as an async context manager, or close it.
@@ -51,7 +49,7 @@ class AsyncClient:
         options: ClientOptions | None = None,
         channel: grpc.aio.Channel | None = None,
     ) -> None:
-        self._options = options or ClientOptions()
+        super().__init__(options or ClientOptions())
         self._channel = channel or grpc.aio.insecure_channel(address, CONTROL_OPTIONS)
         self._models = cast("models_pb2_grpc.ModelServiceAsyncStub", models_pb2_grpc.ModelServiceStub(self._channel))
         self._rollouts = cast(
@@ -111,13 +109,9 @@ class AsyncClient:
     async def list_models(self, timeout_s: float | None = None) -> AsyncIterator[models.Model]:
         """Go through the models by name, page by page; ``timeout_s`` is for each page."""
         request = models.ListModelsRequest()
-        while True:
-            page = await self._call(self._models.ListModels, request, timeout_s)
+        async for page in self._pages(self._models.ListModels, request, timeout_s):
             for item in page.models:
                 yield item
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     async def configure_model(
         self, request: models.ConfigureModelRequest, timeout_s: float | None = None
@@ -133,13 +127,9 @@ class AsyncClient:
     async def list_versions(self, model: str, timeout_s: float | None = None) -> AsyncIterator[models.ModelVersion]:
         """Go through a model's versions, the latest first; ``timeout_s`` is for each page."""
         request = models.ListModelVersionsRequest(parent=model_name(model))
-        while True:
-            page = await self._call(self._models.ListModelVersions, request, timeout_s)
+        async for page in self._pages(self._models.ListModelVersions, request, timeout_s):
             for item in page.versions:
                 yield item
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     async def delete_version(
         self, name: str, *, allow_missing: bool = False, timeout_s: float | None = None
@@ -175,13 +165,9 @@ class AsyncClient:
     async def list_rollouts(self, model: str, timeout_s: float | None = None) -> AsyncIterator[rollouts.Rollout]:
         """Go through a model's rollouts, the latest first; ``timeout_s`` is for each page."""
         request = rollouts.ListRolloutsRequest(parent=model_name(model))
-        while True:
-            page = await self._call(self._rollouts.ListRollouts, request, timeout_s)
+        async for page in self._pages(self._rollouts.ListRollouts, request, timeout_s):
             for item in page.rollouts:
                 yield item
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def watch_rollout(self, name: str, timeout_s: float | None = None) -> AsyncIterator[rollouts.Rollout]:
         """Follow a rollout until its outcome is known, across lost connections.
@@ -236,13 +222,9 @@ class AsyncClient:
     async def list_devices(self, timeout_s: float | None = None) -> AsyncIterator[planning.Device]:
         """Go through the devices; ``timeout_s`` is for each page."""
         request = planning.ListDevicesRequest()
-        while True:
-            page = await self._call(self._planning.ListDevices, request, timeout_s)
+        async for page in self._pages(self._planning.ListDevices, request, timeout_s):
             for item in page.devices:
                 yield item
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     async def get_reservoir(
         self, request: planning.GetReservoirParametersRequest, timeout_s: float | None = None
@@ -305,13 +287,9 @@ class AsyncClient:
     async def list_keys(self, timeout_s: float | None = None) -> AsyncIterator[keys.Key]:
         """Go through the keys, the oldest first; ``timeout_s`` is for each page."""
         request = keys.ListKeysRequest()
-        while True:
-            page = await self._call(self._keys.ListKeys, request, timeout_s)
+        async for page in self._pages(self._keys.ListKeys, request, timeout_s):
             for item in page.keys:
                 yield item
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     async def revoke_key(self, name: str, timeout_s: float | None = None) -> keys.Key:
         """Revoke a key for good."""
@@ -369,60 +347,3 @@ class AsyncClient:
                 if (delay_s := outage.delay_s(error)) is None:
                     raise
                 await asyncio.sleep(delay_s)
-
-    # --- calls -----------------------------------------------------------------------------------------------------
-
-    async def _call(self, method: Callable[..., Awaitable[Resp]], request: Message, timeout_s: float | None) -> Resp:
-        """Make one logical call, with as many attempts as the retry policy allows.
-
-        All of them have the same request id and one deadline.
-        """
-        options = self._options
-        request = with_request_id(request, options.new_id)
-        deadline_s = options.clock() + (timeout_s if timeout_s is not None else options.timeout_s)
-        attempt = 0
-        while True:
-            try:
-                return await method(request, timeout=max(deadline_s - options.clock(), 0.001))
-            except grpc.RpcError as rpc_error:
-                error = from_rpc_error(rpc_error)
-                delay_s = options.retry_delay_s(error, attempt, deadline_s)
-                if delay_s is None:
-                    raise error from rpc_error
-            await asyncio.sleep(delay_s)
-            attempt += 1
-
-    async def _stream(
-        self,
-        method: Callable[..., grpc.aio.UnaryStreamCall[Any, Resp]],
-        again: Callable[[Resp | None], Message | None],
-        timeout_s: float | None,
-    ) -> AsyncIterator[Resp]:
-        """Yield a stream's messages, and open it again where it breaks.
-
-        ``again`` gives the request after the last message, None to end.
-        """
-        options = self._options
-        deadline_s = options.clock() + timeout_s if timeout_s is not None else None
-        outage = Outage(options)
-        last: Resp | None = None
-        while (request := again(last)) is not None:
-            outage.on_call()
-            call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
-            broken = None
-            try:
-                async for message in call:
-                    outage.on_answer()
-                    last = message
-                    yield message
-            except grpc.RpcError as rpc_error:
-                broken = from_rpc_error(rpc_error)
-                broken.__cause__ = rpc_error
-            finally:
-                call.cancel()
-            if broken is None and again(last) is None:
-                return
-            delay_s = outage.delay_s(broken)
-            if delay_s is None:
-                raise broken or UnavailableError(STREAM_ENDED)
-            await asyncio.sleep(delay_s)

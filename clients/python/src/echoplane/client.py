@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import grpc
-from google.protobuf.message import Message
 
+from echoplane.calls import Calls
 from echoplane.channels import CONTROL_OPTIONS
-from echoplane.errors import STREAM_ENDED, UnavailableError, from_rpc_error
+from echoplane.errors import UnavailableError
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplane.names import model_name, rollout_name, version_name
 from echoplane.operations import Completed, Progress, Watcher, not_in_time, read_completed
-from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage, with_request_id
+from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import (
     diagnostics_pb2_grpc,
@@ -30,10 +30,8 @@ from echoplane.v1 import planning_pb2 as planning
 from echoplane.v1 import rollouts_pb2 as rollouts
 from echoplane.v1 import types_pb2 as types
 
-Resp = TypeVar("Resp", bound=Message)
 
-
-class Client:
+class Client(Calls):
     """A client of the control API; thread-safe.
 
     Use it as a context manager, or close it.
@@ -49,7 +47,7 @@ class Client:
         options: ClientOptions | None = None,
         channel: grpc.Channel | None = None,
     ) -> None:
-        self._options = options or ClientOptions()
+        super().__init__(options or ClientOptions())
         self._channel = channel or grpc.insecure_channel(address, CONTROL_OPTIONS)
         self._models = models_pb2_grpc.ModelServiceStub(self._channel)
         self._rollouts = rollouts_pb2_grpc.RolloutServiceStub(self._channel)
@@ -99,12 +97,8 @@ class Client:
     def list_models(self, timeout_s: float | None = None) -> Iterator[models.Model]:
         """Go through the models by name, page by page; ``timeout_s`` is for each page."""
         request = models.ListModelsRequest()
-        while True:
-            page = self._call(self._models.ListModels, request, timeout_s)
+        for page in self._pages(self._models.ListModels, request, timeout_s):
             yield from page.models
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def configure_model(self, request: models.ConfigureModelRequest, timeout_s: float | None = None) -> models.Model:
         """Change labels, pins, tiers and concurrency; only what ``update_mask`` names."""
@@ -118,12 +112,8 @@ class Client:
     def list_versions(self, model: str, timeout_s: float | None = None) -> Iterator[models.ModelVersion]:
         """Go through a model's versions, the latest first; ``timeout_s`` is for each page."""
         request = models.ListModelVersionsRequest(parent=model_name(model))
-        while True:
-            page = self._call(self._models.ListModelVersions, request, timeout_s)
+        for page in self._pages(self._models.ListModelVersions, request, timeout_s):
             yield from page.versions
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def delete_version(
         self, name: str, *, allow_missing: bool = False, timeout_s: float | None = None
@@ -157,12 +147,8 @@ class Client:
     def list_rollouts(self, model: str, timeout_s: float | None = None) -> Iterator[rollouts.Rollout]:
         """Go through a model's rollouts, the latest first; ``timeout_s`` is for each page."""
         request = rollouts.ListRolloutsRequest(parent=model_name(model))
-        while True:
-            page = self._call(self._rollouts.ListRollouts, request, timeout_s)
+        for page in self._pages(self._rollouts.ListRollouts, request, timeout_s):
             yield from page.rollouts
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def watch_rollout(self, name: str, timeout_s: float | None = None) -> Iterator[rollouts.Rollout]:
         """Follow a rollout until its outcome is known, across lost connections.
@@ -217,12 +203,8 @@ class Client:
     def list_devices(self, timeout_s: float | None = None) -> Iterator[planning.Device]:
         """Go through the devices; ``timeout_s`` is for each page."""
         request = planning.ListDevicesRequest()
-        while True:
-            page = self._call(self._planning.ListDevices, request, timeout_s)
+        for page in self._pages(self._planning.ListDevices, request, timeout_s):
             yield from page.devices
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def get_reservoir(
         self, request: planning.GetReservoirParametersRequest, timeout_s: float | None = None
@@ -283,12 +265,8 @@ class Client:
     def list_keys(self, timeout_s: float | None = None) -> Iterator[keys.Key]:
         """Go through the keys, the oldest first; ``timeout_s`` is for each page."""
         request = keys.ListKeysRequest()
-        while True:
-            page = self._call(self._keys.ListKeys, request, timeout_s)
+        for page in self._pages(self._keys.ListKeys, request, timeout_s):
             yield from page.keys
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def revoke_key(self, name: str, timeout_s: float | None = None) -> keys.Key:
         """Revoke a key for good."""
@@ -346,60 +324,3 @@ class Client:
                 if (delay_s := outage.delay_s(error)) is None:
                     raise
                 options.sleep(delay_s)
-
-    # --- calls -----------------------------------------------------------------------------------------------------
-
-    def _call(self, method: Callable[..., Resp], request: Message, timeout_s: float | None) -> Resp:
-        """Make one logical call, with as many attempts as the retry policy allows.
-
-        All of them have the same request id and one deadline.
-        """
-        options = self._options
-        request = with_request_id(request, options.new_id)
-        deadline_s = options.clock() + (timeout_s if timeout_s is not None else options.timeout_s)
-        attempt = 0
-        while True:
-            try:
-                return method(request, timeout=max(deadline_s - options.clock(), 0.001))
-            except grpc.RpcError as rpc_error:
-                error = from_rpc_error(rpc_error)
-                delay_s = options.retry_delay_s(error, attempt, deadline_s)
-                if delay_s is None:
-                    raise error from rpc_error
-            options.sleep(delay_s)
-            attempt += 1
-
-    def _stream(
-        self,
-        method: Callable[..., grpc.CallIterator[Resp]],
-        again: Callable[[Resp | None], Message | None],
-        timeout_s: float | None,
-    ) -> Iterator[Resp]:
-        """Yield a stream's messages, and open it again where it breaks.
-
-        ``again`` gives the request after the last message, None to end.
-        """
-        options = self._options
-        deadline_s = options.clock() + timeout_s if timeout_s is not None else None
-        outage = Outage(options)
-        last: Resp | None = None
-        while (request := again(last)) is not None:
-            outage.on_call()
-            call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
-            broken = None
-            try:
-                for message in call:
-                    outage.on_answer()
-                    last = message
-                    yield message
-            except grpc.RpcError as rpc_error:
-                broken = from_rpc_error(rpc_error)
-                broken.__cause__ = rpc_error
-            finally:
-                call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it out
-            if broken is None and again(last) is None:
-                return
-            delay_s = outage.delay_s(broken)
-            if delay_s is None:
-                raise broken or UnavailableError(STREAM_ENDED)
-            options.sleep(delay_s)

@@ -5,19 +5,32 @@ The details of AIP-193 are plain data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
 
 from echoplane.googleapis import error_details_pb2, status_pb2
 from echoplane.v1 import plans_pb2
 
-Detail = TypeVar("Detail")
+Detail = TypeVar("Detail", bound=Message)
 
 DOMAIN: Final = "echoplane.dev"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+_DETAILS: Final[tuple[type[Message], ...]] = (
+    error_details_pb2.ErrorInfo,
+    error_details_pb2.BadRequest,
+    error_details_pb2.PreconditionFailure,
+    error_details_pb2.QuotaFailure,
+    error_details_pb2.ResourceInfo,
+    error_details_pb2.RetryInfo,
+    plans_pb2.Plan,
+)
+_UNREAD: Final = "(with details that this client cannot read)"
+_MAX_WAIT_S: Final = 86_400.0  # whoever asks for more asks for an end
 _CODES: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
 # What to do, by reason. The daemon's message says what is wrong; this says where to go from there.
@@ -200,6 +213,18 @@ class UnsupportedError(EchoplaneError):
     """The daemon does not do this. UNIMPLEMENTED."""
 
 
+class UnreadableError(EchoplaneError):
+    """The daemon answered what this client cannot read. INTERNAL."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Failure(grpc.StatusCode.INTERNAL, f"the daemon answered what this client cannot read: {what}"))
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return "check that --address is echoplaned's, and that this client is not older than the daemon"
+
+
 _CLASSES: Final[Mapping[grpc.StatusCode, type[EchoplaneError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
@@ -236,36 +261,59 @@ def from_rpc_error(error: grpc.RpcError) -> EchoplaneError:
     message = call.details() or code.name
     for key, value in call.trailing_metadata() or ():
         if key == _DETAILS_KEY:
-            return from_failure(_read(status_pb2.Status.FromString(value), code, message))
+            try:
+                status = status_pb2.Status.FromString(cast(bytes, value))
+            except DecodeError:  # code and message came beside it
+                return from_failure(Failure(code, f"{message} {_UNREAD}"))
+            return from_failure(_read(status, code, message))
     return from_failure(Failure(code, message))
 
 
 def _read(status: status_pb2.Status, code: grpc.StatusCode, message: str) -> Failure:
-    """Take a status' details apart; details of other types are left out."""
-    info = _first(status, error_details_pb2.ErrorInfo)
-    bad = _first(status, error_details_pb2.BadRequest)
-    precondition = _first(status, error_details_pb2.PreconditionFailure)
-    quota = _first(status, error_details_pb2.QuotaFailure)
-    retry = _first(status, error_details_pb2.RetryInfo)
-    plan = plans_pb2.Plan()
-    has_plan = any(detail.Unpack(plan) for detail in status.details)
+    """Take a status' details apart; details of other types are left out.
+
+    One that is no message is left out too, and told of: code and message still say what is wrong.
+    """
+    details, whole = _details(status)
+    info = _first(details, error_details_pb2.ErrorInfo) or error_details_pb2.ErrorInfo()
+    bad = _first(details, error_details_pb2.BadRequest) or error_details_pb2.BadRequest()
+    precondition = _first(details, error_details_pb2.PreconditionFailure) or error_details_pb2.PreconditionFailure()
+    quota = _first(details, error_details_pb2.QuotaFailure) or error_details_pb2.QuotaFailure()
+    resource = _first(details, error_details_pb2.ResourceInfo) or error_details_pb2.ResourceInfo()
+    retry = _first(details, error_details_pb2.RetryInfo)
     return Failure(
         code=code,
-        message=message,
+        message=message if whole else f"{message} {_UNREAD}",
         reason=info.reason,
         metadata=dict(info.metadata),
         field_violations=tuple(FieldViolation(v.field, v.description) for v in bad.field_violations),
         violations=tuple(Violation(v.subject, v.description) for v in (*precondition.violations, *quota.violations)),
-        resource=_first(status, error_details_pb2.ResourceInfo).resource_name,
-        plan=plan if has_plan else None,
-        retry_delay_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
+        resource=resource.resource_name,
+        plan=_first(details, plans_pb2.Plan),
+        retry_delay_s=_wait_s(retry.retry_delay) if retry and retry.HasField("retry_delay") else None,
     )
 
 
-def _first(status: status_pb2.Status, kind: type[Detail]) -> Detail:
-    """Return the first detail of a kind, or an empty one."""
-    message = kind()
+def _details(status: status_pb2.Status) -> tuple[list[Message], bool]:
+    """Return the details of known kinds, and whether each could be read."""
+    found: list[Message] = []
+    whole = True
     for detail in status.details:
-        if detail.Unpack(message):
-            break
-    return message
+        kind = next((each for each in _DETAILS if detail.Is(each.DESCRIPTOR)), None)
+        if kind is None:
+            continue
+        try:
+            found.append(kind.FromString(detail.value))
+        except DecodeError:
+            whole = False
+    return found, whole
+
+
+def _first(details: Iterable[Message], kind: type[Detail]) -> Detail | None:
+    """Return the first detail of a kind; None: there is none."""
+    return next((detail for detail in details if isinstance(detail, kind)), None)
+
+
+def _wait_s(delay: Duration) -> float:
+    """Return how long to wait, in seconds: no longer than a clock can."""
+    return min(max(delay.seconds + delay.nanos / 1e9, 0.0), _MAX_WAIT_S)

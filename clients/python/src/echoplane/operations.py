@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from echoplane.errors import DeadlineError, EchoplaneError, Failure, from_status
+from echoplane.errors import DeadlineError, EchoplaneError, Failure, UnreadableError, from_status
 from echoplane.googleapis import operations_pb2
 from echoplane.v1 import models_pb2
 from echoplane.v1 import operations_pb2 as metadata_pb2
@@ -31,9 +32,16 @@ class Completed:
 
 
 def read_metadata(operation: operations_pb2.Operation) -> metadata_pb2.OperationMetadata:
-    """Return an operation's progress; empty where it has none."""
+    """Return an operation's progress; empty where it has none.
+
+    Raises:
+        UnreadableError: it is no message.
+    """
     metadata = metadata_pb2.OperationMetadata()
-    operation.metadata.Unpack(metadata)
+    try:
+        operation.metadata.Unpack(metadata)
+    except DecodeError as error:
+        raise UnreadableError(f"the progress of {operation.name}: {error}") from error
     return metadata
 
 
@@ -41,6 +49,7 @@ def read_completed(operation: operations_pb2.Operation) -> Completed:
     """Return what a finished operation came to.
 
     Raises:
+        UnreadableError: its answer, or its progress, is no message.
         EchoplaneError: the operation ended with an error.
     """
     if operation.HasField("error"):
@@ -48,7 +57,10 @@ def read_completed(operation: operations_pb2.Operation) -> Completed:
     response: models_pb2.Model | models_pb2.ModelVersion | None = None
     for kind in (models_pb2.Model, models_pb2.ModelVersion):
         if operation.response.Is(kind.DESCRIPTOR):
-            response = kind.FromString(operation.response.value)
+            try:
+                response = kind.FromString(operation.response.value)
+            except DecodeError as error:
+                raise UnreadableError(f"the answer of {operation.name}: {error}") from error
     return Completed(operation.name, read_metadata(operation), response)
 
 
