@@ -15,7 +15,8 @@ from rich.text import Text
 
 from echoplane.cli.escaping import escape
 from echoplane.cli.progress import wait_shown
-from echoplane.cli.text import pairs, percent, table, word
+from echoplane.cli.telling import enum_word, time_text
+from echoplane.cli.text import pairs, percent, table
 from echoplane.client import Client
 from echoplane.googleapis import operations_pb2
 from echoplane.names import short
@@ -29,18 +30,18 @@ _COLOURS = {Verdict.OUTCOME_PASS: "green", Verdict.OUTCOME_HOLD: "yellow", Verdi
 def phase_word(rollout: Rollout) -> str:
     """Return where a rollout is: its phase, or how it ended."""
     if rollout.outcome:
-        return word(RolloutOutcome.Name(rollout.outcome), "ROLLOUT_OUTCOME")
-    return word(RolloutPhase.Name(rollout.phase), "ROLLOUT_PHASE") or "accepted"
+        return enum_word(RolloutOutcome, rollout.outcome)
+    return enum_word(RolloutPhase, rollout.phase) or "accepted"
 
 
 def verdict_word(verdict: Verdict) -> str:
     """Return PASS, HOLD or FAIL."""
-    return word(Verdict.Outcome.Name(verdict.verdict), "OUTCOME") or "none yet"
+    return enum_word(Verdict.Outcome, verdict.verdict) or "none yet"
 
 
 def evidence_word(verdict: Verdict) -> str:
     """Return LIVE or PROBES."""
-    return word(Verdict.Evidence.Name(verdict.evidence), "EVIDENCE")
+    return enum_word(Verdict.Evidence, verdict.evidence)
 
 
 def counts_text(verdict: Verdict) -> str:
@@ -113,8 +114,7 @@ def rollout_text(rollout: object) -> str:
     )
     verdicts = [(v.gate, verdict_word(v), evidence_word(v), counts_text(v), v.reason) for v in rollout.verdicts]
     history = [
-        (entry.time.ToDatetime().strftime("%H:%M:%S"), str(entry.stage), entry.kind, entry.text)
-        for entry in rollout.history
+        (time_text(entry.time, "%H:%M:%S"), str(entry.stage), entry.kind, entry.text) for entry in rollout.history
     ]
     parts = [head]
     if verdicts:

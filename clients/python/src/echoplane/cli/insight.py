@@ -11,12 +11,14 @@ from echoplane.cli import picture, show
 from echoplane.cli.escaping import escape
 from echoplane.cli.follow import counts_text, verdict_word
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, CommandError, Format, Output, connected, say
-from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain, word
+from echoplane.cli.telling import enum_word, time_text
+from echoplane.cli.text import pairs, plan_lines, size, table, to_json, to_json_line, to_plain
 from echoplane.names import is_version, short, version_name
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import types_pb2
 from echoplane.v1.rollouts_pb2 import BehaviourReport, RolloutPhase
 
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 _PICTURE_ALPHA = 0.002  # the policy's default: the line in a picture, not a decision
 
 
@@ -74,14 +76,14 @@ def explain(
     if found.HasField("behaviour"):
         say("\n".join(map(escape, _behaviour(found.behaviour))))
     for decision in found.decisions:
-        say(escape(f"{decision.time.ToDatetime():%Y-%m-%d %H:%M:%S}  {decision.kind}: {decision.text}"))
+        say(escape(f"{time_text(decision.time, _MOMENT)}  {decision.kind}: {decision.text}"))
         for line in _evidence(decision):
             say(escape(f"    {line}"))
     for refusal in found.refusals:
         weight = "counts against the newest routes" if refusal.counted else "recorded only"
         times = f", {refusal.count} times" if refusal.count > 1 else ""
         said = f"{refusal.node} refused {', '.join(refusal.resources)}: {refusal.message}"
-        say(escape(f"{refusal.time.ToDatetime():%Y-%m-%d %H:%M:%S}  refusal ({weight}{times}): {said}"))
+        say(escape(f"{time_text(refusal.time, _MOMENT)}  refusal ({weight}{times}): {said}"))
 
 
 def _write_picture(found: diagnostics.ExplainResponse, path: Path) -> None:
@@ -136,7 +138,7 @@ def events(
             if output is Output.JSON:
                 say(to_json_line(event))
             else:
-                say(escape(f"{event.time.ToDatetime():%H:%M:%S}  {event.kind}  {event.subject}  {event.text}"))
+                say(escape(f"{time_text(event.time, '%H:%M:%S')}  {event.kind}  {event.subject}  {event.text}"))
             if count == limit:
                 return
 
@@ -149,14 +151,15 @@ def status(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT) 
 
 
 def _gateway_text(gateway: diagnostics.GatewayStatus) -> str:
-    state = diagnostics.GatewayState.Name(gateway.state).removeprefix("GATEWAY_STATE_")
+    state = enum_word(diagnostics.GatewayState, gateway.state) or "UNSPECIFIED"
     if not gateway.listen_address:
         return state
     restarts = f", started again {gateway.restart_count} times" if gateway.restart_count else ""
     failure = f"; it ended last with: {gateway.last_failure}" if gateway.last_failure else ""
     tls = ""
     if gateway.HasField("certificate_expire_time"):
-        tls = f", TLS with a certificate until {gateway.certificate_expire_time.ToDatetime():%Y-%m-%d %H:%M} UTC"
+        until = time_text(gateway.certificate_expire_time, "%Y-%m-%d %H:%M UTC")
+        tls = f", TLS with a certificate until {until}"
     return f"{state} at {gateway.listen_address}, process {gateway.pid}{tls}{restarts}{failure}"
 
 
@@ -209,7 +212,7 @@ def _status_text(found: diagnostics.GetStatusResponse) -> str:
         parts.append(table(("model", "serving", "health", "versions", "ready", "rollout"), models))
     if found.active_rollouts:
         rollouts = [
-            (r.name, word(RolloutPhase.Name(r.phase), "ROLLOUT_PHASE"), f"{r.stage}/{r.stage_count}", r.held_reason)
+            (r.name, enum_word(RolloutPhase, r.phase), f"{r.stage}/{r.stage_count}", r.held_reason)
             for r in found.active_rollouts
         ]
         parts.append(table(("rollout", "phase", "stage", "held"), rollouts))

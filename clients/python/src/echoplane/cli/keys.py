@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from echoplane.cli.escaping import escape
 from echoplane.cli.session import (
@@ -19,6 +20,7 @@ from echoplane.cli.session import (
     note,
     say,
 )
+from echoplane.cli.telling import enum_word, time_text
 from echoplane.cli.text import table, to_json, to_plain
 from echoplane.v1 import keys_pb2
 
@@ -119,11 +121,11 @@ def ls(*, state_dir: StateDir = DEFAULT_STATE_DIR, address: LocalAddress = "", o
     rows = [
         (
             key.name.removeprefix("keys/"),
-            _word(keys_pb2.Role.Name(key.role), "ROLE_"),
-            _word(keys_pb2.KeyState.Name(key.state), "KEY_STATE_"),
+            _word(keys_pb2.Role, key.role),
+            _word(keys_pb2.KeyState, key.state),
             ", ".join(key.models) or "all",
             str(key.requests_per_minute or "-"),
-            key.create_time.ToJsonString(),
+            time_text(key.create_time, "%Y-%m-%dT%H:%M:%SZ"),
             escape(key.display_name),
         )
         for key in found
@@ -145,5 +147,5 @@ def revoke(
     say(to_json(to_plain(found)) if output is Output.JSON else f"{found.name} is revoked")
 
 
-def _word(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix).lower()
+def _word(enum: EnumTypeWrapper, value: int) -> str:
+    return (enum_word(enum, value) or "unspecified").lower()

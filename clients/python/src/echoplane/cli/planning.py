@@ -19,7 +19,8 @@ from echoplane.cli.session import (
     note,
     say,
 )
-from echoplane.cli.text import size, table, to_json, to_plain, word
+from echoplane.cli.telling import enum_word
+from echoplane.cli.text import size, table, to_json, to_plain
 from echoplane.cli.values import dtype_of, settings, source_uri
 from echoplane.errors import EchoplaneError, from_status
 from echoplane.v1 import planning_pb2
@@ -177,7 +178,7 @@ def devices(address: Address = DEFAULT_ADDRESS, output: Format = DEFAULT_OUTPUT)
     rows = [
         (
             device.device_id,
-            word(planning_pb2.DeviceKind.Name(device.kind), "DEVICE_KIND").lower(),
+            enum_word(planning_pb2.DeviceKind, device.kind).lower(),
             device.name,
             size(device.capacity_bytes),
             size(device.reserve_bytes),

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from echoplane.cli.escaping import escape
 from echoplane.cli.session import note
-from echoplane.cli.text import size, word
+from echoplane.cli.telling import enum_word
+from echoplane.cli.text import size
 from echoplane.client import Client
 from echoplane.googleapis import operations_pb2
 from echoplane.operations import Completed, Progress
@@ -26,7 +27,7 @@ _STEPS = 10
 
 def describe(metadata: metadata_pb2.OperationMetadata) -> str:
     """Return an operation's progress on one line."""
-    phase = word(metadata_pb2.OperationPhase.Name(metadata.phase), "OPERATION_PHASE").lower().replace("_", " ")
+    phase = enum_word(metadata_pb2.OperationPhase, metadata.phase).lower().replace("_", " ")
     done = f", {size(metadata.done_bytes)} of {size(metadata.total_bytes)}" if metadata.total_bytes else ""
     waits = f", waits: {metadata.waiting_reason}" if metadata.waiting_reason else ""
     return escape(f"{metadata.target}: {phase or 'accepted'}{done}{waits}")

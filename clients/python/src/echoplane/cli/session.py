@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
 import typer
+from google.protobuf.json_format import SerializeToJsonError
+from google.protobuf.message import DecodeError
 from typer.core import TyperGroup
 
 from echoplane.cli.escaping import escape, escape_drawn
@@ -64,6 +66,9 @@ class Commands(TyperGroup):
             fail(error_lines(error))
         except CommandError as error:
             fail([f"error: {error}", *([f"what to do: {error.advice}"] if error.advice else [])])
+        except (ValueError, DecodeError, SerializeToJsonError) as error:
+            # The last net, for an answer that nobody thought of: a traceback of ours helps nobody at a terminal.
+            fail([f"error: {error}"])
 
 
 def fail(lines: list[str]) -> NoReturn:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from echoplane.cli.plan_text import calibration_text
-from echoplane.cli.text import dtype, pairs, percent, size, table, word
+from echoplane.cli.telling import duration_text, enum_word
+from echoplane.cli.text import dtype, pairs, percent, size, table
 from echoplane.names import short
 from echoplane.v1 import models_pb2 as models
 from echoplane.v1 import types_pb2
@@ -13,12 +14,12 @@ from echoplane.v1 import types_pb2
 
 def health_word(state: types_pb2.HealthState) -> str:
     """Return a health state's word."""
-    return word(types_pb2.HealthState.Name(state), "HEALTH_STATE") or "unknown"
+    return enum_word(types_pb2.HealthState, state) or "unknown"
 
 
 def state_word(state: models.VersionState) -> str:
     """Return a version state's word."""
-    return word(models.VersionState.Name(state), "VERSION_STATE") or "unknown"
+    return enum_word(models.VersionState, state) or "unknown"
 
 
 def models_table(found: Iterable[models.Model]) -> str:
@@ -109,12 +110,7 @@ def version_text(version: models.ModelVersion) -> str:
             ("predicted", f"{size(memory.predicted_bytes)}, at most {size(memory.upper_bytes)}"),
             ("measured", size(memory.measured.increment_bytes) if memory.HasField("measured") else ""),
             ("calibrated", calibration_text(memory.calibration) if memory.HasField("calibration") else ""),
-            (
-                "loaded in",
-                f"{version.load_duration.ToTimedelta().total_seconds():.2f} s"
-                if version.HasField("load_duration")
-                else "",
-            ),
+            ("loaded in", duration_text(version.load_duration) if version.HasField("load_duration") else ""),
             ("cache", f"{version.cache.hit_count} hits, {version.cache.miss_count} misses"),
             ("xds", version.xds_target),
             ("failure", version.failure.message),
@@ -125,7 +121,7 @@ def version_text(version: models.ModelVersion) -> str:
     rows = [
         (
             str(entry.ordinal),
-            word(models.InstanceState.Name(entry.state), "INSTANCE_STATE"),
+            enum_word(models.InstanceState, entry.state),
             entry.device,
             entry.address,
             str(entry.pid or ""),

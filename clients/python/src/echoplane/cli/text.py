@@ -8,15 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
+from google.protobuf.json_format import MessageToDict, SerializeToJsonError
+from google.protobuf.message import DecodeError, Message
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from echoplane.cli.escaping import escape, escape_json, escape_lines
-from echoplane.errors import EchoplaneError
+from echoplane.cli.telling import enum_word
+from echoplane.errors import EchoplaneError, UnreadableError
 from echoplane.v1 import plans_pb2, types_pb2
 
 Plain = dict[str, object]
@@ -38,8 +39,15 @@ def to_plain(message: Message) -> Plain:
     """Return a message as JSON values.
 
     They have the proto's field names, every field without presence, and 64-bit integers as numbers.
+
+    Raises:
+        UnreadableError: something in it has no form in JSON, a time that no calendar has or an ``Any`` that is no message.
     """
-    values = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    try:
+        values = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    # An Any of a type that is not known here is a TypeError.
+    except (SerializeToJsonError, DecodeError, ValueError, OverflowError, TypeError) as error:
+        raise UnreadableError(f"{message.DESCRIPTOR.name} is not to be had as JSON: {error}") from error
     return _numbers(cast(Plain, values), cast(Descriptor, message.DESCRIPTOR))
 
 
@@ -136,15 +144,9 @@ def percent(weight_ppm: int) -> str:
     return f"{weight_ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
 
 
-def word(name: str, prefix: str) -> str:
-    """Return an enum value's name without its prefix; empty for the unspecified one."""
-    short = name.removeprefix(f"{prefix}_")
-    return "" if short == "UNSPECIFIED" else short
-
-
 def dtype(value: types_pb2.Dtype) -> str:
     """Return a dtype's short name."""
-    return word(types_pb2.Dtype.Name(value), "DTYPE")
+    return enum_word(types_pb2.Dtype, value)
 
 
 def error_lines(error: EchoplaneError) -> list[str]:

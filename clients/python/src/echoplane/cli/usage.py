@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Format, Output, connected, say
+from echoplane.cli.telling import time_text
 from echoplane.cli.text import size, table, to_json, to_plain
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 
@@ -30,7 +31,7 @@ def usage(
 
 
 def _text(found: diagnostics.GetUsageResponse) -> str:
-    parts = [f"since {found.start_time.ToDatetime():%Y-%m-%d %H:%M} UTC"]
+    parts = [f"since {time_text(found.start_time, '%Y-%m-%d %H:%M UTC')}"]
     if found.usages:
         parts.append(table(_HEAD, [_row(each) for each in found.usages]))
     else:
