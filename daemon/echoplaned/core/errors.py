@@ -152,6 +152,12 @@ class CallerNotAllowedError(_PreconditionError):
     reason = Reason.CALLER_NOT_ALLOWED
 
 
+class CallerUnknownError(_PreconditionError):
+    """The key that a call or a stream came with does not work, or not any more."""
+
+    reason = Reason.CALLER_UNKNOWN
+
+
 class _PlanError(DaemonError):
     """An error that carries the plan which says what would fit."""
 

@@ -82,6 +82,7 @@ TABLE: Mapping[Reason, Row] = MappingProxyType(
         Reason.KEY_NOT_FOUND: Row(_C.NOT_FOUND),
         Reason.KEY_SECRET_UNUSABLE: Row(_C.FAILED_PRECONDITION),
         Reason.CALLER_NOT_ALLOWED: Row(_C.PERMISSION_DENIED),
+        Reason.CALLER_UNKNOWN: Row(_C.UNAUTHENTICATED),
         Reason.VERSION_EXISTS: Row(_C.ALREADY_EXISTS),
         Reason.ALIAS_EXISTS: Row(_C.ALREADY_EXISTS),
         Reason.ENGINE_START_FAILED: Row(_C.FAILED_PRECONDITION, retry_s=60.0),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -56,7 +58,7 @@ async def test_roles(keyed: RestWorld) -> None:
     for client in ("operator", "admin", "operator-minilm"):
         await keyed.ask("CheckModelHealth", f"{API}/health_check/minilm", **by(client))
     call = keyed.call("GetStatus", f"{API}/status", **by("nobody"))
-    await failed(call, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+    await failed(call, Reason.CALLER_UNKNOWN, CODE.UNAUTHENTICATED)
     assert (await keyed.ask("GetHealth", "/health", **by("nobody")))["state"] == "HEALTH_STATE_SERVING"
 
 
@@ -121,6 +123,49 @@ async def test_lists_show_a_keys_own_models(keyed: RestWorld) -> None:
             subject = json.loads(text.partition("data: ")[2])["subject"]
             assert "minilm" not in subject
     events.cancel()
+
+
+async def until_the_end(events: Any, code: grpc.StatusCode = CODE.UNAUTHENTICATED) -> list[str]:
+    """Return what a stream still tells before it ends with a code."""
+    told: list[str] = []
+
+    async def read() -> None:
+        while True:
+            told.append((await events.read()).data.decode())
+
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await asyncio.wait_for(read(), 5)
+    assert raised.value.code() is code
+    return told
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_a_stream_ends_with_its_key(keyed: RestWorld, quiet: bool) -> None:
+    """At the next heartbeat, or at the next event, of which it tells no more; over HTTP/1.1 its last event says why."""
+    events = keyed.call("WatchEvents", f"{API}/events", **by("viewer"))
+    await events.read()
+    del keyed.world.callers["viewer"]
+    if not quiet:
+        await keyed.ask("LoadModel", f"{API}/load", {**LOAD, "version_id": "int8", "source_uri": "file:int8"})
+    told = await until_the_end(events)
+    assert "CALLER_UNKNOWN" in told[-1]
+    assert told[-1].startswith("event: failure")
+    assert not any("minilm" in each for each in told)
+
+
+async def test_a_rollouts_stream_ends_with_its_key(keyed: RestWorld) -> None:
+    """And with its scope: a key that is for another model now is refused as one that asks anew."""
+    update = {**LOAD, "version_id": "int8", "source_uri": "file:int8", "policy": {"stages_percent": [100]}}
+    rollout = (await keyed.ask("UpdateModel", f"{API}/update", update))["metadata"]["rollout"]
+    revoked, narrowed = (
+        keyed.call("WatchRollout", f"{API}/{rollout}/watch", **by(each)) for each in ("viewer", "viewer-minilm")
+    )
+    await revoked.read()
+    await narrowed.read()
+    del keyed.world.callers["viewer"]
+    keyed.world.callers["viewer-minilm"] = GatewayCaller("key/viewer-minilm", Role.VIEWER, ("other",))
+    await until_the_end(revoked)
+    await until_the_end(narrowed, CODE.PERMISSION_DENIED)
 
 
 async def test_openai_lists_a_keys_own_models(keyed: RestWorld) -> None:

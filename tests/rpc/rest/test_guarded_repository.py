@@ -52,7 +52,8 @@ async def test_reading_needs_a_viewer_and_changing_an_operator(stub: Any) -> Non
             stub.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="minilm"), metadata=by(client)),
         ):
             assert ("echoplane key create" in await refused(call)) == (client == "anonymous")
-    await refused(stub.ServerMetadata(oip.ServerMetadataRequest(), metadata=by("nobody")))
+    unknown = stub.ServerMetadata(oip.ServerMetadataRequest(), metadata=by("nobody"))
+    await failed(unknown, Reason.CALLER_UNKNOWN, grpc.StatusCode.UNAUTHENTICATED)
 
 
 async def test_a_key_for_some_models_sees_and_changes_those(stub: Any) -> None:

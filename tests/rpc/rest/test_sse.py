@@ -49,6 +49,17 @@ async def test_each_message_is_one_event() -> None:
     assert source.closed
 
 
+async def test_what_was_fetched_before_is_judged_when_it_goes() -> None:
+    """Messages wait for a reader; what it may not have by then does not go out."""
+    source, begun, allowed = Source(), asyncio.Event(), [True]
+    for text in ("a", "b", ""):
+        source.queue.put_nowait(text)
+    stream = to_events(source.messages(), lambda _: "x", begun, QUIET_S, lambda _: allowed[0])
+    assert [(await anext(stream)).data[:5] for _ in range(2)] == [b"retry", b"id: x"]
+    allowed[0] = False
+    assert [chunk async for chunk in stream] == []
+
+
 async def test_silence_is_filled_with_comments() -> None:
     """A message that comes during a heartbeat is not lost."""
     source, begun = Source(), asyncio.Event()

@@ -68,6 +68,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "LIMIT_EXCEEDED": "wait and try again, with fewer calls at once",
     "KEY_NOT_FOUND": "see which keys there are with `echoplane key ls`",
     "KEY_SECRET_UNUSABLE": "mend or remove the secret's file; the message names it",
+    "CALLER_UNKNOWN": "use a key that was not revoked, or make one with `echoplane key create`",
     "CALLER_NOT_ALLOWED": "use a key that may, or the daemon's unix socket: `--address unix:STATE_DIR/api.sock`",
     "STORE_UNAVAILABLE": "make room on, or repair, the daemon's state directory; nothing was changed",
 }

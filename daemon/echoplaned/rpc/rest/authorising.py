@@ -17,7 +17,7 @@ from echoplane.googleapis import operations_pb2
 from echoplane.v1 import diagnostics_pb2, models_pb2
 from echoplaned.core import names
 from echoplaned.core.door_headers import CLIENT_HEADER
-from echoplaned.core.errors import CallerNotAllowedError
+from echoplaned.core.errors import CallerNotAllowedError, CallerUnknownError
 from echoplaned.core.names import model_name
 from echoplaned.core.state import State
 from echoplaned.ports.keys import FindCaller, GatewayCaller, Role
@@ -60,13 +60,14 @@ class Authorising:
         """Return who calls, with the role that is needed; None: it asks nobody.
 
         Raises:
-            CallerNotAllowedError: it has not, or is nobody.
+            CallerUnknownError: nobody does, as far as is known by now.
+            CallerNotAllowedError: it has not the role.
         """
         if name in OPEN_METHODS:
             return None
         caller = self._find_caller(context.metadata(CLIENT_HEADER))
         if caller is None:
-            raise CallerNotAllowedError("the key that this came with does not work any more")
+            raise CallerUnknownError("the key that this came with does not work any more")
         set_principal(caller.principal)
         set_peer(context.peer())
         structlog.contextvars.bind_contextvars(principal=caller.principal)

@@ -81,10 +81,17 @@ def _stream(route: Route, method: Call, rules: Authorising, heartbeat_s: float) 
             # A browser that comes back repeats the URL that it began with; what it says here is newer.
             setattr(request, _RESUME_TOKEN, last)
         told = False
-        source = _seen_by(method(request, gateway), lambda message: rules.may_see_event(message, caller))
+
+        def may_send(message: Message | None) -> bool:
+            # A stream outlives what held when it began: its key may be revoked meanwhile.
+            now = rules.caller(gateway, route.role, route.method)
+            rules.check(route, request, now)
+            return message is None or rules.may_see_event(message, now)
+
+        source = _seen_by(method(request, gateway), may_send)
         messages = _unless_seen(source, last, gateway.begun)
         try:
-            async with closing(to_events(messages, event_id, gateway.begun, heartbeat_s)) as events:
+            async with closing(to_events(messages, event_id, gateway.begun, heartbeat_s, may_send)) as events:
                 async for event in events:
                     told = True
                     yield event

@@ -22,10 +22,20 @@ _PRELUDE: Final = "retry: 1000\n\n"
 _HEARTBEAT: Final = ":\n\n"
 
 IdOf = Callable[[Message], str]
+MaySend = Callable[[Message | None], bool]
+"""Returns whether a message goes out; None: a comment does. What it raises ends the stream."""
+
+
+def _all(_message: Message | None) -> bool:
+    return True
 
 
 async def to_events(
-    source: AsyncIterator[Message], id_of: IdOf, begun: asyncio.Event, heartbeat_s: float = HEARTBEAT_S
+    source: AsyncIterator[Message],
+    id_of: IdOf,
+    begun: asyncio.Event,
+    heartbeat_s: float = HEARTBEAT_S,
+    may_send: MaySend = _all,
 ) -> AsyncGenerator[httpbody_pb2.HttpBody, None]:
     """Yield a stream's messages as events.
 
@@ -34,6 +44,7 @@ async def to_events(
         id_of: a message's event id, by which a client that comes back says what it saw last.
         begun: set where messages will come, though there is none yet.
         heartbeat_s: a comment is sent where there was nothing else for so long, in seconds; proxies and clients drop silent connections.
+        may_send: is asked right before each message and comment, so that one which was fetched earlier is judged by what holds now.
     """
     async with closing(source) as messages:
         pending = _next(messages)
@@ -43,12 +54,14 @@ async def to_events(
             while True:
                 await asyncio.wait({pending}, timeout=heartbeat_s)
                 if not pending.done():
+                    may_send(None)
                     yield _chunk(_HEARTBEAT)
                     continue
                 message = pending.result()
                 if message is None:
                     return
-                yield _chunk(f"id: {id_of(message)}\ndata: {to_json(message)}\n\n")
+                if may_send(message):
+                    yield _chunk(f"id: {id_of(message)}\ndata: {to_json(message)}\n\n")
                 pending = _next(messages)
         finally:
             pending.cancel()
