@@ -12,6 +12,7 @@ import pytest
 from echoplaned.gateway.binary import find_envoy
 from echoplaned.gateway.bootstrap import make_bootstrap
 from echoplaned.gateway.options import GatewayOptions
+from echoplaned.ports.gateway import CONTROL_CLUSTER, OWN_CLUSTER
 
 
 def test_what_a_bootstrap_holds() -> None:
@@ -22,6 +23,14 @@ def test_what_a_bootstrap_holds() -> None:
     text = json.dumps(found)
     assert "/s/gateway/control.sock" in text
     assert '"max_active_downstream_connections": 7' in text
+    usual, own = found["static_resources"]["clusters"]
+    (threshold,) = usual["circuit_breakers"]["thresholds"]
+    assert set(threshold) == {"max_connections", "max_pending_requests", "max_requests"}
+    assert min(threshold.values()) > 100_000, "Envoy's own bound is 1,024 requests, which one caller could hold"
+    asking = [found["dynamic_resources"]["ads_config"], found["cluster_manager"]["load_stats_config"]]
+    assert {each["grpc_services"][0]["envoy_grpc"]["cluster_name"] for each in asking} == {own["name"]}
+    assert usual["name"] == CONTROL_CLUSTER
+    assert own["name"] == OWN_CLUSTER
     assert "listeners" not in found["static_resources"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from echoplaned.gateway.options import GatewayOptions, admin_socket, control_socket
-from echoplaned.ports.gateway import CONTROL_CLUSTER
+from echoplaned.ports.gateway import CONTROL_CLUSTER, MAX_CONCURRENT, OWN_CLUSTER
 
 NODE_ID: Final = "echoplane-gateway"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 def make_bootstrap(options: GatewayOptions, generation: int) -> Json:
     """Return the bootstrap of one generation, in Envoy's JSON form."""
-    service = {"envoy_grpc": {"cluster_name": CONTROL_CLUSTER}}
+    service = {"envoy_grpc": {"cluster_name": OWN_CLUSTER}}
     # Without a daemon an Envoy that shall take over waits, and its predecessor serves on; else it would take over with nothing.
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
@@ -42,21 +42,28 @@ def make_bootstrap(options: GatewayOptions, generation: int) -> Json:
             "load_stats_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [service]}
         },
         "overload_manager": _bounds(options),
-        "static_resources": {"clusters": [_control_cluster(options)]},
+        "static_resources": {"clusters": [_control_cluster(name, options) for name in (CONTROL_CLUSTER, OWN_CLUSTER)]},
     }
 
 
-def _control_cluster(options: GatewayOptions) -> Json:
+def _control_cluster(name: str, options: GatewayOptions) -> Json:
+    """Return a cluster that dials the daemon's own socket.
+
+    There are two, so that what callers leave open takes no place, and no connection's window, of what Envoy itself needs.
+    """
     endpoint = {"endpoint": {"address": {"pipe": {"path": str(control_socket(options.state_dir))}}}}
     http2 = {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}}
     return {
-        "name": CONTROL_CLUSTER,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
+        "circuit_breakers": {
+            "thresholds": [dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), MAX_CONCURRENT)]
+        },
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {"@type": f"{_TYPE}{_HTTP_OPTIONS}", "explicit_http_config": http2}
         },
-        "load_assignment": {"cluster_name": CONTROL_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
 
 

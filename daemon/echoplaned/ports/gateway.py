@@ -8,7 +8,13 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 CONTROL_CLUSTER: Final = "echoplane-control"
-"""The cluster of Envoy's bootstrap that dials the daemon's own socket; routes to the daemon name it."""
+"""The cluster of Envoy's bootstrap that callers' requests reach the daemon by; routes to the daemon name it."""
+
+OWN_CLUSTER: Final = "echoplane-own"
+"""The one that Envoy itself speaks with the daemon by: configuration, load reports, access logs. No caller's request goes by it."""
+
+MAX_CONCURRENT: Final = 1_000_000
+"""Requests and connections a cluster may have at once. Envoy and gRPC clients default to 1,024 and fail what is above."""
 
 GATEWAY_CERTIFICATE: Final = "echoplane-gateway-certificate"
 """Name of the ``Secret`` with the gateway's certificate, in the file and where the listener asks for it."""

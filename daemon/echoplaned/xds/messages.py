@@ -21,6 +21,7 @@ from google.protobuf import any_pb2, duration_pb2, wrappers_pb2
 
 from echoplaned.core.names import version_name
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
+from echoplaned.ports.gateway import MAX_CONCURRENT
 from echoplaned.xds.names import openai_name
 
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -29,8 +30,6 @@ CONNECT_TIMEOUT_S = 5
 HTTP1_IDLE_TIMEOUT_S = 4
 """Engines close an idle connection after 5 s (uvicorn, cpp-httplib); who closes it first never writes into one that is closing."""
 SOCKET_SCHEME = "unix:"
-MAX_CONCURRENT = 1_000_000
-"""Requests and connections a cluster may have at once. Both kinds of client default to 1,024 and fail what is above."""
 
 
 class Message(Protocol):

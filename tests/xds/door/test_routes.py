@@ -9,6 +9,7 @@ from xds.type.matcher.v3 import matcher_pb2
 
 from echoplaned.core.routes_view import ClusterView, ModelRoutes, RouteEndpoint
 from echoplaned.xds import snapshot as snapshots
+from echoplaned.xds.door import filters
 from echoplaned.xds.door.grpc_calls import refused_calls
 from echoplaned.xds.door.routes import door_entry, door_table
 from echoplaned.xds.names import DOOR_ROUTES, ResourceType
@@ -106,6 +107,19 @@ def test_rest_paths_come_first() -> None:
     for each in entries:
         route = route_components_pb2.Route.FromString(each.on_match.action.typed_config.value)
         assert route.route.cluster == "echoplane-control"
+
+
+def test_unary_methods_of_the_daemon_wait_for_their_request() -> None:
+    """What engines stream is held by nothing; a request to the daemon that is never ended does not reach it."""
+    host = route_pb2.RouteConfiguration.FromString(door_table([], DoorFrame(("/api",)))).virtual_hosts[0]
+    (entry,) = (
+        each
+        for each in host.matcher.matcher_list.matchers
+        if "RepositoryIndex" in each.predicate.single_predicate.value_match.safe_regex.regex
+    )
+    route = route_components_pb2.Route.FromString(entry.on_match.action.typed_config.value)
+    assert filters.BUFFER not in route.typed_per_filter_config
+    assert {filters.TRANSFORM, filters.TRANSCODER} <= route.typed_per_filter_config.keys()
 
 
 def test_the_table_changes_with_its_models_alone() -> None:

@@ -168,7 +168,7 @@ def _control(paths: tuple[str, ...]) -> list[matcher_pb2.Matcher.MatcherList.Fie
     opened = _to_daemon({**filters.passed_by_rest(), **hidden, **filters.passed_by_anybody()}, "open")
     return [
         matching.when_header(_PATH, rf"{re.escape(OPEN_PATH)}/?(?:\?.*)?", opened),
-        matching.when_header(_PATH, _DAEMONS_METHODS, _to_daemon({**filters.passed_by_grpc(), **hidden}, _GRPC)),
+        matching.when_header(_PATH, _DAEMONS_METHODS, _to_daemon({**_passed_by_unary_grpc(), **hidden}, _GRPC)),
         matching.when_header(_PATH, _DAEMONS_OIP, _to_daemon({**filters.passed_by_rest(), **hidden, **oip_errors})),
         *(
             matching.when_header(_PATH, _at_or_below(each), _to_daemon({**filters.passed_by_rest(), **switched}))
@@ -176,6 +176,15 @@ def _control(paths: tuple[str, ...]) -> list[matcher_pb2.Matcher.MatcherList.Fie
             if each
         ),
     ]
+
+
+def _passed_by_unary_grpc() -> dict[str, any_pb2.Any]:
+    """Return what routes of gRPC's unary methods switch off.
+
+    The wait for a body's end is not among it: none of them is a stream, and a request that its caller never ends stays at
+    the gateway: it holds no place at the daemon.
+    """
+    return {name: switch for name, switch in filters.passed_by_grpc().items() if name != filters.BUFFER}
 
 
 def _at_or_below(paths: tuple[str, ...]) -> str:

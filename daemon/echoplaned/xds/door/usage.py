@@ -10,7 +10,7 @@ from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from google.protobuf import duration_pb2, wrappers_pb2
 
 from echoplaned.core.door_headers import CLIENT_HEADER
-from echoplaned.ports.gateway import CONTROL_CLUSTER
+from echoplaned.ports.gateway import OWN_CLUSTER
 from echoplaned.xds.access_logs import CONTENT_TYPE, GRPC_STATUS
 from echoplaned.xds.conversations import CONVERSATION_HEADER
 from echoplaned.xds.messages import pack_any
@@ -21,7 +21,7 @@ _FLUSH_BYTES: Final = 64 * 1024
 
 def usage_log() -> accesslog_pb2.AccessLog:
     """Return what tells the daemon of every request that ended, a second late."""
-    envoy = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=CONTROL_CLUSTER)
+    envoy = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=OWN_CLUSTER)
     common = als_pb2.CommonGrpcAccessLogConfig(
         log_name="usage",
         grpc_service=grpc_service_pb2.GrpcService(envoy_grpc=envoy),
