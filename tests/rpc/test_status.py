@@ -94,7 +94,7 @@ RAISED: list[FailureDetail] = [
     errors.CallerNotAllowedError("no").failure,
     errors.CallerUnknownError("no").failure,
     errors.VersionExistsError("models/m/versions/v").failure,
-    errors.AliasExistsError("models/m").failure,
+    errors.AliasExistsError("models/m", "taken by models/m", "taken").failure,
     FailureDetail(Reason.ENGINE_START_FAILED, "no"),
     FailureDetail(Reason.ENGINE_CRASH_LOOP, "no"),
     FailureDetail(Reason.PROBE_FAILED, "no"),

@@ -26,7 +26,7 @@ def with_aliases(state: State, model: Model, aliases: tuple[str, ...] | None) ->
         if alias in owners:
             owner = model_name(owners[alias])
             text = f"the name {alias!r} is taken by {owner}: leave it out, or take it from there first"
-            raise AliasExistsError(owner, text)
+            raise AliasExistsError(owner, text, f"the name {alias!r} is taken: leave it out")
     return replace(model, aliases=aliases)
 
 
@@ -40,7 +40,7 @@ def refuse_aliased_id(state: State, model_id: str) -> None:
         if model_id in other.aliases:
             owner = model_name(other.model_id)
             text = f"the name {model_id!r} is an alias of {owner}: take another id, or remove the alias there first"
-            raise AliasExistsError(owner, text)
+            raise AliasExistsError(owner, text, f"the name {model_id!r} is taken: take another id")
 
 
 def _owners(models: Mapping[str, Model], model_id: str) -> dict[str, str]:

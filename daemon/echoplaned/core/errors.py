@@ -230,10 +230,27 @@ class VersionExistsError(_ResourceError):
 
 
 class AliasExistsError(_ResourceError):
-    """The alias, or the id, is a name that another model has."""
+    """The alias, or the id, is a name that another model has.
+
+    Args:
+        owner: that model's name.
+        message: what is wrong and what to do, with the owner.
+        unnamed: the same for whoever may not know of the owner.
+    """
 
     reason = Reason.ALIAS_EXISTS
     kind = ResourceKind.MODEL
+
+    def __init__(self, owner: str, message: str, unnamed: str) -> None:
+        super().__init__(owner, message)
+        self.owner = owner
+        self._unnamed = unnamed
+
+    def without_owner(self) -> DaemonError:
+        """Return the error for whoever may not know of the owner."""
+        hidden = AliasExistsError("", self._unnamed, self._unnamed)
+        hidden.failure = replace(hidden.failure, resource=None)
+        return hidden
 
 
 class RolloutActiveError(_ResourceError):

@@ -25,7 +25,7 @@ from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
 from echoplaned.rpc.paging import PageQuery, write_page
-from echoplaned.rpc.principal import current_principal
+from echoplaned.rpc.principal import current_principal, may_see
 from echoplaned.rpc.probing import HealthChecker
 
 _NOT_YET = frozenset({"tier", "max_concurrency"})
@@ -76,7 +76,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.ListModelsRequest, context: Context
     ) -> models_pb2.ListModelsResponse:
         """List models by name."""
-        models = tuple(self._handle.state.models.values())
+        models = tuple(model for model in self._handle.state.models.values() if may_see(model.model_id))
         listed, token = await write_page(models, lambda m: (m.model_id,), request, PageQuery("ListModels"), model_to_pb)
         return models_pb2.ListModelsResponse(models=listed, next_page_token=token)
 

@@ -20,7 +20,7 @@ from echoplaned.rpc.lifecycle import Lifecycle
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
 from echoplaned.rpc.paging import PageQuery, write_page
-from echoplaned.rpc.principal import current_principal
+from echoplaned.rpc.principal import current_principal, may_see
 
 MAX_WAIT_S = 600.0
 _FILTERS = {"": None, "done=true": True, "done=false": False}
@@ -51,7 +51,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         """
         done = self._read_list(request)
         state = self._handle.state
-        found = [o for o in state.operations.values() if done is None or o.done is done]
+        found = [o for o in state.operations.values() if (done is None or o.done is done) and may_see(o.model)]
         operations, token = await write_page(
             found,
             lambda o: (-o.create_time_s, o.operation_id),

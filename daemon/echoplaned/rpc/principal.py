@@ -1,4 +1,4 @@
-"""Who gives the commands of the call that is being answered."""
+"""Who makes the call that is being answered, and for which models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from echoplaned.core.ids import LOCAL_PRINCIPAL
 
 # A call is a task of its own with a context of its own: what is set there ends with it.
 _PRINCIPAL: Final = ContextVar("principal", default=LOCAL_PRINCIPAL)
+_MODELS: Final[ContextVar[tuple[str, ...]]] = ContextVar("models", default=())
 
 
 def current_principal() -> str:
@@ -19,3 +20,17 @@ def current_principal() -> str:
 def set_principal(principal: str) -> None:
     """Say who gives this call's commands."""
     _PRINCIPAL.set(principal)
+
+
+def set_scope(models: tuple[str, ...]) -> None:
+    """Say which models this call's caller may see; empty: all."""
+    _MODELS.set(models)
+
+
+def may_see(model: str) -> bool:
+    """Return whether this call's caller may see a model, or what is of it.
+
+    Lists ask before they are cut into pages: a page's token names an item.
+    """
+    models = _MODELS.get()
+    return not models or model in models

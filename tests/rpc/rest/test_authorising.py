@@ -63,8 +63,7 @@ async def test_roles(keyed: RestWorld) -> None:
 
 
 async def test_models_are_those_of_the_decoded_request(keyed: RestWorld) -> None:
-    """In path, body and query, by either spelling, and through an operation: a key is not for another model, there or not."""
-    (operation,) = (await keyed.ask("ListOperations", f"{API}/operations"))["operations"]
+    """In path, body and query, by either spelling: a key is not for another model, there or not."""
     calls: list[tuple[str, str, object]] = [
         ("GetModel", f"{API}/models/minilm", None),
         ("GetModel", f"{API}/models/models%2Fminilm", None),
@@ -75,9 +74,6 @@ async def test_models_are_those_of_the_decoded_request(keyed: RestWorld) -> None
         ("WatchRollout", f"{API}/models/minilm/rollouts/r/watch", None),
         ("GetMetrics", f"{API}/metrics?model=minilm", None),
         ("WatchEvents", f"{API}/events?model=models/minilm", None),
-        ("GetOperation", f"{API}/{operation['name']}", None),
-        ("CancelOperation", f"{API}/{operation['name']}:cancel", None),
-        ("DeleteOperation", f"{API}/{operation['name']}", None),
         ("DeleteModel", f"{API}/models/minilm", None),
         ("CheckModelHealth", f"{API}/health_check/minilm", {}),
         ("LoadModel", f"{API}/load", LOAD),
@@ -88,9 +84,50 @@ async def test_models_are_those_of_the_decoded_request(keyed: RestWorld) -> None
         waited = call.read() if hasattr(call, "read") else call
         found = await failed(waited, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
         assert "key/operator-other" in found.message, method
-    assert (await keyed.ask("GetOperation", f"{API}/{operation['name']}", **by("viewer-minilm")))["name"] == operation[
-        "name"
-    ]
+
+
+async def test_an_operation_on_another_model_is_not_there(keyed: RestWorld) -> None:
+    """Whatever is asked of it, the answer is that to an id which nobody has, its details included."""
+    (operation,) = (await keyed.ask("ListOperations", f"{API}/operations"))["operations"]
+    mine = operation["name"].partition("/")[2]
+    nobodys = "0" * len(mine)
+    for method, path in (("GetOperation", ""), ("CancelOperation", ":cancel"), ("DeleteOperation", "")):
+        told = set()
+        for identity, client in ((mine, "operator-other"), (nobodys, "operator-other"), (nobodys, "operator")):
+            call = keyed.call(method, f"{API}/operations/{identity}{path}", **by(client))
+            found = await failed(call, Reason.OPERATION_NOT_FOUND, CODE.NOT_FOUND)
+            told.add(found.status.SerializeToString().replace(identity.encode(), nobodys.encode()))
+        assert len(told) == 1, method
+    assert (await keyed.ask("GetOperation", f"{API}/operations/{mine}", **by("viewer-minilm")))["name"].endswith(mine)
+
+
+async def test_a_taken_name_does_not_tell_whose_it_is(keyed: RestWorld) -> None:
+    """As an alias and as an id; whoever may see the owner is told, as before."""
+    taken = {**LOAD, "model_id": "owner", "version_id": "o", "aliases": ["Org/Taken", "taken"]}
+    await keyed.ask("LoadModel", f"{API}/load", taken)
+    keyed.world.callers["taken"] = GatewayCaller("key/taken", Role.OPERATOR, ("taken", "other"))
+    by_alias = {**LOAD, "model_id": "other", "version_id": "o", "aliases": ["Org/Taken"]}
+    by_id = {**LOAD, "model_id": "taken", "version_id": "o"}
+    for body in (by_alias, by_id):
+        for client, is_told in (("taken", False), ("operator", True)):
+            call = keyed.call("LoadModel", f"{API}/load", body, **by(client))
+            found = await failed(call, Reason.ALIAS_EXISTS, CODE.ALREADY_EXISTS)
+            assert ("owner" in str(found.status)) == is_told, (found.message, client)
+            assert "taken" in found.message
+
+
+async def test_pages_are_cut_from_what_a_key_may_see(keyed: RestWorld) -> None:
+    """No page is short, none follows the last, and no token names what is another's."""
+    for name in ("a", "other", "z"):
+        await keyed.ask("LoadModel", f"{API}/load", {**LOAD, "model_id": name, "version_id": name})
+    for path, method, field in (
+        ("models", "ListModels", "models"),
+        ("operations", "ListOperations", "operations"),
+    ):
+        answer = await keyed.ask(method, f"{API}/{path}?page_size=1", **by("viewer-other"))
+        assert (len(answer[field]), answer["next_page_token"]) == (1, ""), method
+        everything = await keyed.ask(method, f"{API}/{path}?page_size=1", **by("viewer"))
+        assert everything["next_page_token"]
 
 
 async def test_lists_show_a_keys_own_models(keyed: RestWorld) -> None:

@@ -7,6 +7,7 @@ up here, so that a change is in force at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,15 +15,16 @@ import structlog
 from google.protobuf.message import Message
 
 from echoplane.googleapis import operations_pb2
-from echoplane.v1 import diagnostics_pb2, models_pb2
+from echoplane.v1 import diagnostics_pb2
 from echoplaned.core import names
 from echoplaned.core.door_headers import CLIENT_HEADER
-from echoplaned.core.errors import CallerNotAllowedError, CallerUnknownError
+from echoplaned.core.errors import AliasExistsError, CallerNotAllowedError, CallerUnknownError, OperationNotFoundError
 from echoplaned.core.names import model_name
 from echoplaned.core.state import State
 from echoplaned.ports.keys import FindCaller, GatewayCaller, Role
+from echoplaned.rpc.names import parse_operation
 from echoplaned.rpc.peer import set_peer
-from echoplaned.rpc.principal import set_principal
+from echoplaned.rpc.principal import set_principal, set_scope
 from echoplaned.rpc.rest.context import GatewayContext
 from echoplaned.rpc.rest.routes import Route
 
@@ -35,13 +37,11 @@ OPEN_METHODS: Final = frozenset({"GetHealth"})
 
 _LISTS: Final[Mapping[type[Message], tuple[tuple[str, str], ...]]] = MappingProxyType(
     {
-        models_pb2.ListModelsResponse: (("models", "name"),),
         diagnostics_pb2.GetStatusResponse: (("models", "name"), ("active_rollouts", "name")),
         diagnostics_pb2.GetMetricsResponse: (("versions", "version"),),
-        operations_pb2.ListOperationsResponse: (("operations", "name"),),
     }
 )
-"""Answers with something of every model: the repeated fields, and the field of each entry with the name that says whose it is."""
+"""Answers without pages that have something of every model: the repeated fields, and the field of each entry that says whose it is."""
 
 
 class Authorising:
@@ -69,6 +69,7 @@ class Authorising:
         if caller is None:
             raise CallerUnknownError("the key that this came with does not work any more")
         set_principal(caller.principal)
+        set_scope(caller.models)
         set_peer(context.peer())
         structlog.contextvars.bind_contextvars(principal=caller.principal)
         if not caller.role.covers(needed):
@@ -84,14 +85,38 @@ class Authorising:
 
         Raises:
             CallerNotAllowedError: it is about another one.
+            OperationNotFoundError: it is about an operation on another one, which is told as one that is not there.
         """
         if caller is None or not caller.models:
+            return
+        if isinstance(request, _OF_OPERATIONS):
+            self._check_operation(parse_operation(request.name), caller)
             return
         for model in self._models_of(request):
             if not caller.may_see(model):
                 raise CallerNotAllowedError(
                     f"{caller.principal} is not for {model_name(model)}, so not for {route.method}"
                 )
+
+    def _check_operation(self, operation_id: str, caller: GatewayCaller) -> None:
+        # Said here for both, so that neither the words nor the way through the daemon tells them apart.
+        operation = self._state().operations.get(operation_id)
+        if operation is None or not caller.may_see(operation.model):
+            raise OperationNotFoundError(names.operation_name(operation_id))
+
+    @contextmanager
+    def hiding_owners(self, caller: GatewayCaller | None) -> Iterator[None]:
+        """Leave out of an error whose a name is, where it is of no model of the caller's.
+
+        Raises:
+            AliasExistsError: the one that came, or one without the owner.
+        """
+        try:
+            yield
+        except AliasExistsError as error:
+            if caller is None or self._is_of(error.owner, caller):
+                raise
+            raise error.without_owner() from None
 
     def narrow(self, answer: Message, caller: GatewayCaller | None) -> Message:
         """Return an answer without what it says of models that are not the caller's."""
@@ -123,11 +148,10 @@ class Authorising:
 
     def _models_of(self, request: Message) -> Iterator[str]:
         """Yield the models that a request names, in whatever field it does."""
-        bare = names.operation_name if isinstance(request, _OF_OPERATIONS) else model_name
         for field in ("model_id", "name", "parent", "model"):
             text = getattr(request, field, "")
             if text:
-                model = self._model_of(text if names.parse(text) else bare(text))
+                model = self._model_of(text if names.parse(text) else model_name(text))
                 if model:
                     yield model
 

@@ -55,7 +55,8 @@ class GuardedRepository:
             named = str(getattr(request, "model_name", ""))
             if named and not caller.may_see(self._repository.model_id_of(named)):
                 raise CallerNotAllowedError(f"{caller.principal} is not for the model {named[:_MAX_SHOWN]!r}")
-        answer = await getattr(self._repository, method)(request, cast(Any, context))
+        with self._authorising.hiding_owners(caller):
+            answer = await getattr(self._repository, method)(request, cast(Any, context))
         if caller is not None and caller.models and isinstance(answer, oip.RepositoryIndexResponse):
             return oip.RepositoryIndexResponse(models=[each for each in answer.models if caller.may_see(each.name)])
         return answer

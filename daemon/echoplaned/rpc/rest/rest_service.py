@@ -56,7 +56,8 @@ def _unary(route: Route, method: Call, rules: Authorising) -> Handler:
         caller = rules.caller(gateway, route.role, route.method)
         request = read_request(route, sent, gateway)
         rules.check(route, request, caller)
-        answer: Message = await method(request, gateway)
+        with rules.hiding_owners(caller):
+            answer: Message = await method(request, gateway)
         if isinstance(answer, diagnostics_pb2.GetHealthResponse) and _is_down(answer):
             # Whoever asks over HTTP looks at the status alone.
             raise DaemonStoppingError
