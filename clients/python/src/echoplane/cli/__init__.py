@@ -8,6 +8,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from echoplane.cli.app import app
 from echoplane.cli.session import note
@@ -25,10 +26,12 @@ def main() -> None:
     try:
         app()
     except OSError as error:  # a closed pipe never comes here: Typer ends quietly there
-        _drop_output()
+        _drop_output(sys.stdout)
         with suppress(OSError):  # stderr may be what is full
             note(f"error: {_where(error)}{error.strerror or error}")
         sys.exit(1)
+    finally:
+        _drop_output(sys.stderr)  # what does not go there shall not change the exit code
 
 
 def _open_streams() -> None:
@@ -51,16 +54,16 @@ def _where(error: OSError) -> str:
     return "stdout cannot be written: " if error.errno in _FULL else ""
 
 
-def _drop_output() -> None:
-    """Forget what stdout does not take.
+def _drop_output(stream: TextIO) -> None:
+    """Forget what a stream does not take.
 
     Python would try to write it once more at its end, and complain.
     """
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
         with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 __all__ = ["app", "main"]
