@@ -14,7 +14,7 @@ from echoplaned.core.errors import (
 from echoplaned.core.names import model_name, operation_name, rollout_name, version_name
 from echoplaned.core.queries import etag
 from echoplaned.core.replacing import replace
-from echoplaned.core.rollout_state import Rollout
+from echoplaned.core.rollout_state import Phase, Rollout
 from echoplaned.core.state import Model, Version
 from echoplaned.core.transaction import Transaction
 
@@ -72,6 +72,22 @@ def refuse_other_content(model: Model, order: VersionOrder) -> None:
         raise StateInvalidError(f"{name} is being deleted", subject=name, accepted="wait until it has gone")
     if known.spec != order.spec:
         raise VersionExistsError(name, f"{name} exists with other content or options: take another version_id")
+
+
+def refuse_unloading(model: Model, version_id: str) -> None:
+    """Refuse to load a version that a rollout unloads at this moment.
+
+    It waits for the version to be at rest, which it would never be.
+
+    Raises:
+        RolloutActiveError: it is the old version in RELEASING, or the new one in CLEANING.
+    """
+    rollout = model.rollout
+    if rollout is None:
+        return
+    unloaded = {Phase.RELEASING: rollout.from_version, Phase.CLEANING: rollout.to_version}
+    if unloaded.get(rollout.phase) == version_id:
+        raise rollout_active_error(rollout)
 
 
 def check_etag(model: Model, given: str) -> None:

@@ -8,6 +8,7 @@ from echoplaned.core.aliases import refuse_aliased_id, with_aliases
 from echoplaned.core.commands.checks import (
     refuse_deleting,
     refuse_other_content,
+    refuse_unloading,
     require_model,
     require_version,
     rollout_active_error,
@@ -68,6 +69,7 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
     refuse_deleting(model)
     if model is not None:
         refuse_other_content(model, order)
+        refuse_unloading(model, order.version)
         on_the_way = _running_load(transaction, model, order.version)
         if on_the_way is not None:
             transaction.extra_effects.append(Reply(on_the_way))
