@@ -96,6 +96,19 @@ def test_a_damaged_record_is_none(text: str, tmp_path: Path) -> None:
     assert read_record(tmp_path / "missing.json") is None
 
 
+def test_what_is_no_file_of_a_leader_is_no_record(state_dir: Path) -> None:
+    """A directory, a link, a pipe, or another leader's record: none is read, none holds anybody up, and the others are."""
+    record_file = RecordFile(state_dir, "w1", "kind")
+    directory = records_dir(state_dir)
+    (directory / "folder.json").mkdir()
+    (directory / "loop.json").symlink_to(directory / "loop.json")
+    (directory / "link.json").symlink_to(directory / "w1.json")
+    os.mkfifo(directory / "pipe.json")
+    (directory / "evil.json").write_text(replace(RECORD, worker_id="../../evil").to_json())
+    assert [record.worker_id for record in read_records(state_dir)] == ["w1"]
+    record_file.release()
+
+
 def test_a_keeper_claims_updates_and_releases(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record is there from the first moment, whole after each change, and gone in the end."""
     monkeypatch.setenv("ECHOPLANE_INSTANCE", "0123456789abcdef/w1/0")

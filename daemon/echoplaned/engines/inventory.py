@@ -9,7 +9,6 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from echoplaned import process_files
 from echoplaned.engine_kinds import KINDS, EngineKind, find_kind
@@ -20,11 +19,10 @@ from echoplaned.worker_contract.record import (
     is_alive,
     read_boot_id,
     read_record,
+    read_record_text,
     read_start_ticks,
     records_dir,
 )
-
-_MAX_RECORD_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +135,8 @@ def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str
     found: dict[str, ForeignRecord] = {}
     for path in sorted(records_dir(state_dir).glob("*.json")):
         try:
-            with path.open("rb") as file:
-                data = json.loads(file.read(_MAX_RECORD_BYTES).decode("utf-8"))
-        except (OSError, ValueError):
+            data = json.loads(read_record_text(path) or "")
+        except (ValueError, RecursionError):
             continue
         kind = data.get("kind", "") if isinstance(data, dict) else ""
         if isinstance(kind, str) and find_kind(kind, kinds) is not None:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -288,13 +289,37 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def read_record(path: Path) -> WorkerRecord | None:
-    """Return the record in a file; None where there is none or it is damaged."""
+def read_record_text(path: Path) -> str | None:
+    """Return what a record's file holds; None where it is no file that can be read.
+
+    An engine may write into the directory of records: what it puts there (a pipe, a directory, a link) holds nobody up.
+    """
     try:
-        with path.open("rb") as file:
-            return WorkerRecord.from_json(file.read(_MAX_RECORD_BYTES).decode("utf-8"))
-    except (FileNotFoundError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         return None
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _MAX_RECORD_BYTES).decode("utf-8") if is_file else None
+    except (OSError, UnicodeDecodeError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def read_record(path: Path) -> WorkerRecord | None:
+    """Return the record in a file.
+
+    None where there is none, or it is damaged or another leader's.
+    """
+    text = read_record_text(path)
+    if text is None:
+        return None
+    try:
+        record = WorkerRecord.from_json(text)
+    except ValueError:
+        return None
+    return record if record.worker_id == path.stem else None
 
 
 def read_records(state_dir: Path) -> tuple[WorkerRecord, ...]:
