@@ -10,11 +10,14 @@ from typing import Final
 from envoy.extensions.filters.http.lua.v3 import lua_pb2
 from google.protobuf import any_pb2, struct_pb2
 
+from echoplaned.xds.door.structure import TEXT_END
 from echoplaned.xds.messages import pack_any
 
 SCRIPT: Final = "errors"
 
-SOURCE: Final = """
+SOURCE: Final = (
+    TEXT_END
+    + """
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = tonumber(headers:get(":status"))
@@ -26,19 +29,15 @@ function envoy_on_response(handle)
   if string.find(text, '^%s*{%s*"error"') ~= nil then return end
   local _, opening = string.find(text, '"message"%s*:%s*"')
   if opening == nil then return end
-  local closing = opening + 1
-  while true do
-    closing = string.find(text, '["\\\\]', closing)
-    if closing == nil then return end
-    if string.byte(text, closing) == 34 then break end
-    closing = closing + 2
-  end
+  local closing = text_end(text, opening + 1)
+  if closing == nil then return end
   local form = handle:filterContext()
   local after = form:get(status == 404 and "after_not_found" or "after")
   local length = body:setBytes(form:get("before") .. string.sub(text, opening + 1, closing - 1) .. after)
   headers:replace("content-length", length)
 end
 """
+)
 
 
 def as_oip() -> any_pb2.Any:
