@@ -28,7 +28,7 @@ from echoplaned.gateway.options import (
 from echoplaned.gateway.records import read_live
 from echoplaned.gateway.supervisor import GatewaySupervisor
 from echoplaned.ports.door_clients import DoorClientPublisher
-from echoplaned.ports.gateway import GatewayStatus
+from echoplaned.ports.gateway import GatewayState, GatewayStatus
 from echoplaned.ports.keys import KeyTable
 from echoplaned.ports.transcoding import TranscodedServices
 from echoplaned.ports.usage import UsageReport
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from echoplaned.gateway.certificate_watch import CertificateWatch
 
 _OWNER_ONLY: Final = 0o700
+_RUNNING: Final = frozenset({GatewayState.STARTING, GatewayState.SERVING})
 TLS_ADVICE: Final = "TLS needs the package `cryptography`: pip install 'echoplaned[tls]'"
 
 
@@ -148,6 +149,7 @@ class FrontDoor:
         prepare = partial(_prepare, settings.state_dir, certificate)
         private = PrivateListener(server, control_socket(settings.state_dir), prepare)
         supervisor = GatewaySupervisor(options, parts.monotonic)
+        parts.publisher.expect_gateway(lambda: supervisor.status.state in _RUNNING)
         return cls(options, private, ads, lrs, supervisor, certificate, parts.usage, parts.save_usage)
 
     @property

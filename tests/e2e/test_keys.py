@@ -328,7 +328,9 @@ def test_losing_the_secret_revokes_all(door: KeyedDoor, keys: dict[str, str]) ->
         lambda: door.http("GET", f"{API}/status", keys["admin"]).status == 401, 30.0, "the end of the old keys"
     )
     fresh = door.make("admin")
-    assert any("key-secret" in alarm for alarm in door.http("GET", f"{API}/status", fresh).json()["alarms"])
+    status = door.http("GET", f"{API}/status", fresh)
+    assert status.status == 200, status
+    assert any("key-secret" in alarm for alarm in status.json()["alarms"])
     door.daemon.stop()
     secret.write_bytes(kept)
     secret.chmod(0o644)

@@ -27,6 +27,7 @@ def test_what_a_bootstrap_holds() -> None:
     (threshold,) = usual["circuit_breakers"]["thresholds"]
     assert set(threshold) == {"max_connections", "max_pending_requests", "max_requests"}
     assert min(threshold.values()) > 100_000, "Envoy's own bound is 1,024 requests, which one caller could hold"
+    assert '"max_interval": "1s"' in text, "a daemon that comes back is asked soon"
     asking = [found["dynamic_resources"]["ads_config"], found["cluster_manager"]["load_stats_config"]]
     assert {each["grpc_services"][0]["envoy_grpc"]["cluster_name"] for each in asking} == {own["name"]}
     assert usual["name"] == CONTROL_CLUSTER

@@ -97,3 +97,25 @@ async def test_a_refusal_is_no_answer(publisher: Publisher, monkeypatch: pytest.
     began = time.monotonic()
     await publisher.wait_for_clients()
     assert time.monotonic() - began >= 0.1
+
+
+async def test_a_gateway_of_another_daemon_is_waited_for(publisher: Publisher) -> None:
+    """It runs and has not come yet: until then it goes on with what it was told before, and a revoked key works there."""
+    running = True
+    publisher.expect_gateway(lambda: running)
+    publisher.publish_clients(ONE)
+    assert await waits(publisher)
+    publisher.attach(StreamNode("gateway", listener=LISTENER), lambda: None, delta=True)
+    assert await waits(publisher), "it has not asked for anything yet"
+    Gateway(publisher).answer()
+    assert not await waits(publisher)
+    running = False
+    publisher.publish_clients(OTHER)
+    assert await waits(publisher), "one that is connected is waited for in any case"
+
+
+async def test_no_gateway_is_waited_for_that_has_ended(publisher: Publisher) -> None:
+    """Whatever takes its place is told when it comes."""
+    publisher.expect_gateway(lambda: False)
+    publisher.publish_clients(ONE)
+    assert not await waits(publisher)

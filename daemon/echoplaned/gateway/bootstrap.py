@@ -15,6 +15,8 @@ _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPE: Final = "type.googleapis.com/"
 _OWNER_ONLY: Final = 0o600
 _LOG_LINE: Final = {"time": "%Y-%m-%dT%T.%e%z", "level": "%l", "logger": "%n", "thread": "%t", "message": "%j"}
+_RECONNECTION: Final = {"base_interval": "0.25s", "max_interval": "1s"}
+"""How soon a daemon that came back is asked again. Envoy's own is up to 30 s, for which a revoked key would go on."""
 
 Json = dict[str, Any]
 
@@ -22,6 +24,7 @@ Json = dict[str, Any]
 def make_bootstrap(options: GatewayOptions, generation: int) -> Json:
     """Return the bootstrap of one generation, in Envoy's JSON form."""
     service = {"envoy_grpc": {"cluster_name": OWN_CLUSTER}}
+    configuration = {"envoy_grpc": {"cluster_name": OWN_CLUSTER, "retry_policy": {"retry_back_off": _RECONNECTION}}}
     # Without a daemon an Envoy that shall take over waits, and its predecessor serves on; else it would take over with nothing.
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
@@ -32,7 +35,7 @@ def make_bootstrap(options: GatewayOptions, generation: int) -> Json:
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [service],
+                "grpc_services": [configuration],
                 "set_node_on_first_message_only": True,
             },
             "cds_config": source,

@@ -21,8 +21,16 @@ class ClientsInForce:
 
     def __init__(self, streams: Callable[[], Iterable[Stream]]) -> None:
         self._streams = streams
+        self._is_running: Callable[[], bool] = lambda: False
         self._in_force = asyncio.Event()
         self._in_force.set()
+
+    def expect_gateway(self, is_running: Callable[[], bool]) -> None:
+        """Wait for a gateway that runs and is not connected, too.
+
+        It goes on with what another daemon told it.
+        """
+        self._is_running = is_running
 
     def on_published(self) -> None:
         """Note that others may call now: every gateway has to be told."""
@@ -31,7 +39,9 @@ class ClientsInForce:
 
     def look(self) -> None:
         """Look again, once a gateway answered or left."""
-        if not self._in_force.is_set() and all(_has_all(each) for each in self._streams()):
+        if self._in_force.is_set() or not all(_has_all(each) for each in self._streams()):
+            return
+        if any(_is_gateway(each) for each in self._streams()) or not self._is_running():
             self._in_force.set()
 
     async def wait(self, timeout_s: float) -> None:
@@ -39,6 +49,10 @@ class ClientsInForce:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._in_force.wait()
+
+
+def _is_gateway(stream: Stream) -> bool:
+    return stream.node.listener is not None and bool(stream.subscriptions[ResourceType.EXTENSION].names)
 
 
 def _has_all(stream: Stream) -> bool:

@@ -31,7 +31,7 @@ ACK_TIMEOUT_S = 10.0
 WEIGH_EVERY_S = 1.0
 """How often it is looked at again who of those that refuse has traffic by now."""
 
-CLIENTS_TIMEOUT_S = 2.0
+CLIENTS_TIMEOUT_S = 5.0
 """How long a gateway is waited for that does not say that it has the clients."""
 
 FindBusy = Callable[[str, Collection[Caller]], Busy]
@@ -202,8 +202,12 @@ class Publisher:
         self._replace(snapshots.with_clients(self._snapshot, clients))
         self._clients.on_published()
 
+    def expect_gateway(self, is_running: Callable[[], bool]) -> None:
+        """Wait for a gateway that runs and is not connected, too."""
+        self._clients.expect_gateway(is_running)
+
     async def wait_for_clients(self) -> None:
-        """Wait until every connected gateway has them, or for ``CLIENTS_TIMEOUT_S``."""
+        """Wait until every gateway that runs has them, or for ``CLIENTS_TIMEOUT_S``."""
         await self._clients.wait(CLIENTS_TIMEOUT_S)
 
     def expire(self) -> None:
