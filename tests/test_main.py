@@ -197,7 +197,8 @@ async def test_a_clock_that_was_set_while_it_was_away_is_noticed(tmp_path: Path)
 def test_an_empty_database_beside_workers_is_no_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Code 1 with the workers' names, and they go on."""
     state_dir = _prepared(tmp_path)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as worker:
+    words = [sys.executable, "-c", "input()", "--worker-id", "w1", "--state-dir", str(state_dir)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as worker:
         ticks = read_start_ticks(worker.pid)
         assert ticks is not None
         record = WorkerRecord("w1", worker.pid, ticks, read_boot_id(), WorkerPhase.READY, "", "m/v1#0", 1, "torch", 2)

@@ -15,9 +15,10 @@ from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_bo
 
 
 @pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
+def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that stands for a worker's."""
-    made = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+    words = [sys.executable, "-c", "input()", "--worker-id", "w1", "--state-dir", str(tmp_path)]
+    made = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
     yield made
     made.communicate(b"\n")
 

@@ -17,6 +17,7 @@ from echoplaned.worker_contract.record import (
     WorkerPhase,
     WorkerRecord,
     is_alive,
+    is_claimed,
     read_boot_id,
     read_record,
     read_record_text,
@@ -56,21 +57,28 @@ class FoundLeader:
 
 @dataclass(frozen=True, slots=True)
 class ForeignRecord:
-    """A record of a kind of engine that this release does not know.
+    """A record whose engine is left alone.
 
-    A later release wrote it, so its engine is left alone.
+    A later release wrote it, of a kind that this one does not know; or it was copied here with the state directory of another daemon.
 
     Attributes:
         worker_id: id of the leader whose record it is.
         kind: kind that the record names.
         family: processes of its engine, as far as the record says.
+        is_copied: whether the leader lives and is of another directory.
     """
 
     worker_id: str
     kind: str
     family: Family
+    is_copied: bool = False
 
     def __str__(self) -> str:
+        if self.is_copied:
+            return (
+                f"{self.worker_id}.json was copied here: its engine (process {self.family.leader_pid}) is of the directory that this one"
+                " is a copy of, and was neither adopted nor ended; its memory is in use for as long as that daemon has it"
+            )
         return (
             f"{self.worker_id}.json is of an engine of kind {self.kind[:64]!r} (process {self.family.leader_pid}), which this daemon does"
             " not know: it was neither adopted nor ended, and its memory is in use; run the release that started it, or end it by hand"
@@ -108,7 +116,9 @@ def take_inventory(state_dir: Path, kinds: tuple[EngineKind, ...] = KINDS) -> In
         kind = find_kind(record.kind, kinds) if record is not None else None
         if record is None or kind is None:
             continue
-        if is_alive(record, boot_id):
+        if is_alive(record, boot_id) and not _is_of(state_dir, record):
+            foreign[record.worker_id] = ForeignRecord(record.worker_id, record.kind, family_of(record), is_copied=True)
+        elif is_alive(record, boot_id):
             found[record.worker_id] = FoundLeader(record.worker_id, kind, family_of(record), record)
         else:
             dead.append(record)
@@ -125,6 +135,16 @@ def take_inventory(state_dir: Path, kinds: tuple[EngineKind, ...] = KINDS) -> In
 def family_of(record: WorkerRecord) -> Family:
     """Return the processes that a record speaks of."""
     return Family(record.pid, record.start_ticks, record.mark)
+
+
+def _is_of(state_dir: Path, record: WorkerRecord) -> bool:
+    """Whether a leader is of this very directory, and not of what it was copied from.
+
+    It holds its lock here, also where the directory was moved since. Where another directory was put in the place of its own (a backup
+    that was taken back), its command line names the place, and nobody else can have it.
+    """
+    claimed = is_claimed(state_dir, record.worker_id)
+    return claimed or _worker_id(_arguments(record.pid), state_dir) == record.worker_id
 
 
 def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str, ForeignRecord]:

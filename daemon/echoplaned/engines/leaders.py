@@ -321,7 +321,7 @@ class Leaders:
         inventory = await asyncio.to_thread(take_inventory, self._state_dir, tuple(self._pools))
         for one in inventory.foreign:
             if one not in self._foreign:
-                log.error("record.unknown_kind", worker=one.worker_id, kind=one.kind, pid=one.family.leader_pid)
+                log.error("record.left_alone", worker=one.worker_id, pid=one.family.leader_pid, detail=str(one))
         self._foreign = inventory.foreign
         return inventory
 

@@ -5,6 +5,7 @@ By it none of them is ever lost: a child inherits it whatever session it makes f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ VARIABLE: Final = "ECHOPLANE_INSTANCE"
 """Holds ``STATE-DIR-ID/INSTANCE/GENERATION``; a leader that was started before it had an instance has its own id and 0 there."""
 
 _FILE: Final = "state-dir-id"
+_PLACE: Final = "state-dir-place"
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -31,18 +33,49 @@ def is_marked_by(mark: str, state_dir_id: str) -> bool:
 def read_state_dir_id(records_dir: Path) -> str:
     """Return the id of a state directory, drawn at its first use.
 
-    Two directories at one path, one after the other, have two ids.
+    Two directories at one path, one after the other, have two ids. So have a directory and its copy: a daemon of the copy would find
+    the processes of the other's by its mark, and end them.
+
+    Raises:
+        OSError: one had to be drawn, and the disk takes none.
     """
-    path = records_dir / _FILE
-    try:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
-        text = ""
-    if _ID.fullmatch(text):
-        return text
+    text = _read(records_dir / _FILE)
+    if not _ID.fullmatch(text):
+        return _draw(records_dir)
+    place = _read(records_dir / _PLACE)
+    if not place:
+        # Earlier releases did not say where it was drawn: it is taken to be here.
+        with contextlib.suppress(OSError):
+            _write(records_dir / _PLACE, _place_of(records_dir))
+    elif place != _place_of(records_dir):
+        return _draw(records_dir)
+    return text
+
+
+def _draw(records_dir: Path) -> str:
     records_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{_FILE}.{os.getpid()}.tmp")
     text = secrets.token_hex(8)
+    # First the place: after a crash between the two an id without one would be drawn anew, and never be kept for a copy's.
+    (records_dir / _FILE).unlink(missing_ok=True)
+    _write(records_dir / _PLACE, _place_of(records_dir))
+    _write(records_dir / _FILE, text)
+    return text
+
+
+def _place_of(records_dir: Path) -> str:
+    """Return what a directory keeps where it is moved, and a copy has not."""
+    found = records_dir.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text + "\n", encoding="ascii")
     temporary.replace(path)
-    return text

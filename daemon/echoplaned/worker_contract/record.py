@@ -339,6 +339,26 @@ def delete_record(state_dir: Path, worker_id: str) -> None:
         path.with_suffix(suffix).unlink(missing_ok=True)
 
 
+def is_claimed(state_dir: Path, worker_id: str) -> bool:
+    """Say whether a process holds the lock of a leader of this very directory.
+
+    The record that a copy of the directory has says the same of the process, and nobody holds the copied lock.
+    """
+    path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Shared, so that two that look at once do not take each other for the leader.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def is_alive(record: WorkerRecord, boot_id: str) -> bool:
     """Say whether the very process that wrote a record is still running."""
     return record.boot_id == boot_id and read_start_ticks(record.pid) == record.start_ticks
