@@ -36,9 +36,8 @@ def state_at(epoch: int) -> State:
     models = {"m": _model(epoch)} if epoch else {}
     # Every tenth epoch another model is there, so that rows with children come and go.
     if epoch % 10 == 9:
-        models["guest"] = replace(
-            _model(1), model_id="guest", versions=MappingProxyType({"v0": version("guest", "v0", 1)}), rollout=None
-        )
+        alone = MappingProxyType({"v0": version("guest", "v0", 1)})
+        models["guest"] = replace(_model(1), model_id="guest", versions=alone, rollout=None, routes=None, aliases=())
     first = max(0, epoch // STAGES - KEPT_OPERATIONS)
     operations = {f"op-{n}": _operation(n, epoch) for n in range(first, epoch // STAGES + 1)} if epoch else {}
     return State(
@@ -94,7 +93,7 @@ def _model(epoch: int) -> Model:
         serving_version=names[0],
         rollout=_rollout(number, stage, Phase.OBSERVING) if stage else None,
         past_rollouts=past,
-        routes=ModelRoutes("m", epoch, weights, ("Org/M",)),
+        routes=ModelRoutes("m", epoch // 3, weights, ("Org/M",)),
         labels=(("team", "search"),),
         aliases=("Org/M",),
         update_time_s=float(epoch),
@@ -108,7 +107,7 @@ def _rollout(number: int, stage: int, phase: Phase) -> Rollout:
         model="m",
         from_version=f"v{number}",
         to_version=f"v{number + 1}",
-        policy=RolloutPolicy(),
+        policy=RolloutPolicy(stages_percent=(5, 15, 30, 50, 75, 90, 95, 100)),
         operation_id=f"op-{number}",
         phase=phase,
         stage=stage,

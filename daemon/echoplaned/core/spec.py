@@ -11,6 +11,15 @@ from echoplaned.core.facts import Dtype
 DEFAULT_DRAIN_TIMEOUT_S: Final = 300.0
 """Longest wait for calls in flight while an instance is drained, where no policy says another; ``rollouts.proto`` tells it too."""
 
+MAX_REPLICAS: Final = 64
+"""Instances of one version at most; the API's protos tell it too, and so they do the limits below."""
+MAX_CONCURRENCY: Final = 4_096
+"""Sequences that one instance computes at once, at most."""
+MAX_CONTEXT_LENGTH: Final = 16_777_216
+"""Longest sequence that can be asked for, tokens."""
+MAX_PROBES: Final = 10_000
+"""Paired probes of a stage, and golden texts of a rollout, at most."""
+
 
 class Tier(StrEnum):
     """Where a version is kept."""

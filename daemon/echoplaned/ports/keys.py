@@ -149,3 +149,5 @@ class Keys(Protocol):
 
 MAX_ACTIVE_KEYS: Final = 10_000
 """Keys that are not revoked, at most: the gateway is sent all of them with each change."""
+MAX_REQUESTS_PER_MINUTE: Final = 1_000_000
+"""The highest rate that a key can be made with; ``keys.proto`` tells it too."""

@@ -224,8 +224,14 @@ class Codec(Generic[T]):
             raise TypeError(f"{cls.__name__} has no fields {sorted(unknown)}")
         hints = typing.get_type_hints(cls)
         self._cls = cls
+        self._without = without
         self._kinds = {name: _kind(hints[name]) for name in fields if name not in without}
         self._required = frozenset(name for name, field in fields.items() if _has_no_default(field))
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Names of the fields that are kept elsewhere or nowhere."""
+        return self._without
 
     def encode(self, value: T) -> dict[str, Json]:
         """Write every field but those of ``without``.

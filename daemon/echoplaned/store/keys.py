@@ -5,16 +5,23 @@ It is written apart from the state: no step of the core reads it.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from echoplaned.core.names import MODEL_ID
 from echoplaned.ports.keys import KeyRequest, Role, StoredKey
 from echoplaned.store import schema
 from echoplaned.store.errors import StoreCorruptError
+from echoplaned.store.ranges import check_ranges
+from echoplaned.store.soundness import check_row, raw_columns
 from echoplaned.store.store import SqlStore
 
 REVOKED_RETAINED: Final = 1_000
+
+_MODEL: Final = re.compile(MODEL_ID)
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 class SqlKeys:
@@ -30,8 +37,9 @@ class SqlKeys:
             StoreUnavailableError: the store cannot be read.
         """
         with self._store.reading() as connection:
-            rows = connection.execute(sa.select(schema.keys).order_by(schema.keys.c.row_id)).mappings().all()
-        return tuple(_key(dict(row)) for row in rows)
+            query = sa.select(*raw_columns(schema.keys)).order_by(schema.keys.c.row_id)
+            rows = connection.execute(query).mappings().all()
+        return tuple(_key(check_row(schema.keys, dict(row))) for row in rows)
 
     def insert(self, key: StoredKey) -> None:
         """Write a new key.
@@ -80,8 +88,10 @@ def _key(row: dict[str, Any]) -> StoredKey:
     except ValueError as error:
         raise StoreCorruptError(f"keys {row['key_id']}: {error}") from error
     models = row["models"]
-    if not isinstance(models, list) or not all(isinstance(each, str) for each in models):
+    if not isinstance(models, list) or not all(isinstance(each, str) and _MODEL.fullmatch(each) for each in models):
         raise StoreCorruptError(f"keys {row['key_id']}: its models are no list of names")
+    if _DIGEST.fullmatch(row["digest"]) is None:
+        raise StoreCorruptError(f"keys {row['key_id']}: its digest is none")
     request = KeyRequest(
         role,
         tuple(models),
@@ -90,4 +100,6 @@ def _key(row: dict[str, Any]) -> StoredKey:
         row["request_id"] or "",
         row["request_digest"],
     )
-    return StoredKey(row["key_id"], row["digest"], request, row["create_time_s"], row["revoke_time_s"])
+    key = StoredKey(row["key_id"], row["digest"], request, row["create_time_s"], row["revoke_time_s"])
+    check_ranges(f"keys {key.key_id}", key)
+    return key

@@ -15,6 +15,7 @@ from echoplaned.core.rollout_state import Rollout, RolloutEntry
 from echoplaned.core.state import Instance, Model, Operation, State, Version
 from echoplaned.store import schema
 from echoplaned.store.errors import StoreCorruptError
+from echoplaned.store.references import check_references
 from echoplaned.store.rows import (
     INSTANCES,
     MODELS,
@@ -30,8 +31,31 @@ from echoplaned.store.soundness import check_row, raw_columns
 Group = defaultdict[tuple[str, ...], list[Any]]
 
 
+def read_sound_state(connection: sa.Connection) -> State:
+    """Rebuild the state within the caller's transaction, and check it as a whole.
+
+    Raises:
+        StoreCorruptError: a row is not what this daemon writes, or does not fit the others.
+        ValueError, TypeError: a value cannot be read; a document is not JSON, say.
+    """
+    state = read_state(connection)
+    check_references(state)
+    # A sequence that is taken already would fail every commit from then on.
+    newest = sa.select(*raw_columns(schema.announces)).order_by(schema.announces.c.sequence.desc()).limit(1)
+    for row in connection.execute(newest).mappings():
+        sequence: int = check_row(schema.announces, dict(row))["sequence"]
+        if sequence > state.announce_sequence:
+            last = state.announce_sequence
+            raise StoreCorruptError(
+                f"announces {sequence}: sequence: the last one is {last}, as meta's announce_sequence says"
+            )
+    return state
+
+
 def read_state(connection: sa.Connection) -> State:
     """Rebuild the state within the caller's transaction.
+
+    Only the types of its values are looked at.
 
     Raises:
         StoreCorruptError: a row is not what this daemon writes.

@@ -18,6 +18,7 @@ from echoplaned.core.state import Instance, Model, Operation, Version
 from echoplaned.store import schema
 from echoplaned.store.codec import Codec, CodecError, Json
 from echoplaned.store.errors import StoreCorruptError
+from echoplaned.store.ranges import check_ranges
 
 T = TypeVar("T")
 Key = tuple[str | int, ...]
@@ -68,6 +69,14 @@ class Entity(Generic[T]):
         except CodecError as error:
             key = "/".join(str(row[name]) for name in self.key_columns)
             raise StoreCorruptError(f"{self.table.name} {key}: {error}") from error
+
+    def check(self, key: Key, value: T) -> None:
+        """Refuse a value with a number or a text in it that cannot be.
+
+        Raises:
+            StoreCorruptError: there is one.
+        """
+        check_ranges(f"{self.table.name} {'/'.join(map(str, key))}", value, self.codec.without)
 
     def _fields(self, row: Mapping[str, Any]) -> Json:
         document: Json = row.get("document", {})

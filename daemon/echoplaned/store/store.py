@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import exc
+from sqlalchemy import RowMapping, exc
 
 from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
@@ -28,9 +28,10 @@ from echoplaned.store.errors import FilesReplacedError, StoreCorruptError
 from echoplaned.store.memory_copy import MemoryCopy
 from echoplaned.store.migrate import migrate
 from echoplaned.store.opened_files import OpenedFiles
-from echoplaned.store.read import read_state
+from echoplaned.store.ranges import TIME, check_range
+from echoplaned.store.read import read_sound_state
 from echoplaned.store.rows import ANNOUNCES, Key, Row
-from echoplaned.store.soundness import check_soundness
+from echoplaned.store.soundness import check_row, check_soundness, raw_columns
 
 DATABASE_NAME = "echoplane.db"
 ANNOUNCES_RETAINED = 10_000
@@ -94,7 +95,7 @@ class SqlStore:
             StoreUnavailableError: the store cannot be read; StoreCorruptError, if trying again cannot help.
         """
         with _translated(unreadable), self._reading() as connection:
-            state = read_state(connection)
+            state = read_sound_state(connection)
         self._committed = state
         return state
 
@@ -245,10 +246,12 @@ class SqlStore:
             StoreUnavailableError: the store cannot be read.
         """
         table = schema.announces
-        query = sa.select(table).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
-        with _translated(), self._reading() as connection:
+        query = (
+            sa.select(*raw_columns(table)).where(table.c.sequence > sequence).order_by(table.c.sequence).limit(limit)
+        )
+        with _translated(unreadable), self._reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return tuple(ANNOUNCES.value(dict(row), {"sequence": row["sequence"]}) for row in rows)
+        return tuple(map(_announce, rows))
 
     def last_moment(self) -> Moment | None:
         """Return the moment of the newest commit; None: it is not known.
@@ -257,9 +260,12 @@ class SqlStore:
             StoreUnavailableError: the store cannot be read.
         """
         with _translated(unreadable), self._reading() as connection:
-            row = connection.execute(sa.select(schema.meta)).mappings().one()
+            found = connection.execute(sa.select(*raw_columns(schema.meta))).mappings().one()
+        row = check_row(schema.meta, dict(found))
         if row["commit_time_s"] is None or not row["boot_id"]:
             return None
+        for name in ("commit_time_s", "boot_s"):
+            check_range(f"{schema.meta.name}: {name}", row[name] or 0.0, TIME)
         return Moment(row["commit_time_s"], row["boot_id"], row["boot_s"] or 0.0)
 
     def close(self) -> None:
@@ -339,6 +345,18 @@ def _update(connection: sa.Connection, table: sa.Table, key_columns: tuple[str, 
 
 def _at(table: sa.Table, key_columns: tuple[str, ...], key: Key) -> list[sa.ColumnElement[bool]]:
     return [table.c[name] == value for name, value in zip(key_columns, key, strict=True)]
+
+
+def _announce(row: RowMapping) -> Announce:
+    """Read an announce.
+
+    Raises:
+        StoreCorruptError: the row is not what this daemon writes.
+    """
+    checked = check_row(schema.announces, dict(row))
+    announce = ANNOUNCES.value(checked, {"sequence": checked["sequence"]})
+    ANNOUNCES.check((announce.sequence,), announce)
+    return announce
 
 
 def _append(connection: sa.Connection, announces: tuple[Announce, ...]) -> None:
