@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Iterable
 from typing import Any, cast
 
 import grpc
@@ -366,6 +367,29 @@ def test_sizes_are_judged_before_entries(request_: Any, fields: set[str]) -> Non
         times.append(time.process_time() - began)
         assert {violation.field for violation in refused.value.failure.violations} == fields
     assert min(times) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("stages", "fields"),
+    [
+        (range(1, 101), set()),
+        ((*range(1, 99), 100, 99), {"policy.stages_percent"}),
+        ((*range(1, 50), 51, 50, *range(52, 101), 100), {"policy.stages_percent"}),
+        (range(2, 102), {"policy.stages_percent", "policy.stages_percent[99]"}),
+        (range(100), {"policy.stages_percent", "policy.stages_percent[0]"}),
+        (range(1, 102), {"policy.stages_percent"}),
+    ],
+    ids=["all", "falling", "twice", "above", "below", "many"],
+)
+def test_a_stage_for_every_percent(stages: Iterable[int], fields: set[str]) -> None:
+    """A hundred stages are the most that there can be: they are read, or named where they do not rise."""
+    policy = rollouts_pb2.RolloutPolicy(stages_percent=stages)
+    found = set()
+    try:
+        check(models_pb2.UpdateModelRequest(model_id="a", source_uri="file:a", policy=policy))
+    except FieldInvalidError as error:
+        found = {violation.field for violation in error.failure.violations}
+    assert found == fields
 
 
 def test_as_many_as_a_rule_allows_are_read() -> None:

@@ -259,6 +259,9 @@ async def test_configure(world: World) -> None:
     for path in ("tier", "max_concurrency"):
         request = models_pb2.ConfigureModelRequest(name="minilm", update_mask={"paths": [path]})
         await failed(configure(request), Reason.NOT_IMPLEMENTED, CODE.UNIMPLEMENTED)
+    request = models_pb2.ConfigureModelRequest(name="minilm", update_mask={"paths": ["pinned", "labels.team"]})
+    found = await failed(configure(request), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {"update_mask.paths[1]"}
     request = models_pb2.ConfigureModelRequest(
         name="minilm", update_mask={"paths": ["pinned"]}, version="models/minilm/versions/v9"
     )

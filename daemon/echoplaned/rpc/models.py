@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterable
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -174,6 +176,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         return operation_to_pb(require_operation(operation), self._handle.state, self._pid_of)
 
     def _configuration(self, request: models_pb2.ConfigureModelRequest, model_id: str) -> commands.ConfigureModel:
+        _require_whole_fields(request.update_mask.paths)
         model = find_model(self._handle.state, model_id)
         paths = frozenset(request.update_mask.paths)
         if paths & _NOT_YET:
@@ -193,6 +196,20 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         stamp = Request(self._handle.now_s(), request_id=request.request_id, request_digest=digest_of(request))
         aliases = tuple(request.aliases) if "aliases" in paths else None
         return commands.ConfigureModel(stamp, model_id, labels, pins, request.etag, aliases)
+
+
+def _require_whole_fields(paths: Iterable[str]) -> None:
+    """Refuse a path into a field.
+
+    The rule of a mask lets it through, and a label is not changed by itself.
+
+    Raises:
+        FieldInvalidError: there is one.
+    """
+    for index, path in enumerate(paths):
+        if "." in path:
+            text = f"a field is changed as a whole: say {json.dumps(path.partition('.')[0])}, and send all of it"
+            raise FieldInvalidError(InvalidField(f"update_mask.paths[{index}]", text))
 
 
 def _nothing_to_delete(command: DeleteCommand) -> longrunning_pb2.Operation:
