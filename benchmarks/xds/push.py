@@ -46,6 +46,13 @@ STREAMS_PER_CONNECTION = 10
 PAUSE_S = 0.02
 WARM_UP_ROUNDS = 5
 CLUSTERS = ("models/m/versions/v1", "models/m/versions/v2")
+SUBSCRIBED = {
+    ResourceType.LISTENER: ("models/m",),
+    ResourceType.ROUTE: ("models/m",),
+    ResourceType.CLUSTER: CLUSTERS,
+    ResourceType.ENDPOINT: CLUSTERS,
+}
+"""What a gRPC client subscribes to, in the order in which it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,7 @@ class Bare:
         return self._done
 
     async def _serve(self, _requests: object, context: grpc.aio.ServicerContext) -> None:
-        for type_url in ResourceType:
+        for type_url in SUBSCRIBED:
             await context.read()
             await context.write(self._bodies[str(type_url)])
             await context.read()
@@ -176,7 +183,7 @@ async def measure_bare(streams: int, rounds: int) -> Result:
     """Measure the same without xDS in the server."""
     served = snapshots.build({"m": routes(1)})
     bodies: dict[str, bytes] = {}
-    for kind in ResourceType:
+    for kind in SUBSCRIBED:
         wanted = tuple(each for each in served if each.type is kind and each.name in (*CLUSTERS, "models/m"))
         bodies[str(kind)] = Encoder().encode(Push(kind, "1", wanted, (), {}), delta=False)
     bare = Bare(bodies)
@@ -221,16 +228,37 @@ async def serving(handler: grpc.GenericRpcHandler) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def clients(address: str, streams: int, *, lock_step: bool = False) -> AsyncIterator[None]:
-    """Run the clients' process."""
+    """Run the clients' process.
+
+    Its end ends what is measured, which would wait for it for ever.
+
+    Raises:
+        RuntimeError: the process ended by itself.
+    """
     step = ("--lock-step",) if lock_step else ()
     process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, "--client", address, "--streams", str(streams), *step
     )
+    body = asyncio.current_task()
+    assert body is not None
+    ended = asyncio.create_task(process.wait())
+
+    def stop(_: asyncio.Task[int]) -> None:
+        body.cancel()
+
+    ended.add_done_callback(stop)
     try:
         yield
+    except asyncio.CancelledError:
+        if ended.done():
+            body.uncancel()
+            raise RuntimeError(f"the clients' process ended with status {process.returncode}") from None
+        raise
     finally:
-        process.terminate()
-        await process.wait()
+        ended.remove_done_callback(stop)
+        if process.returncode is None:
+            process.terminate()
+        await ended
 
 
 async def settle(ready: Callable[[], bool]) -> None:
@@ -271,16 +299,10 @@ async def one_stream(channel: grpc.aio.Channel, number: int, *, lock_step: bool)
         request_serializer=discovery_pb2.DiscoveryRequest.SerializeToString,
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
     )()
-    names: dict[str, tuple[str, ...]] = {
-        str(ResourceType.LISTENER): ("models/m",),
-        str(ResourceType.ROUTE): ("models/m",),
-        str(ResourceType.CLUSTER): CLUSTERS,
-        str(ResourceType.ENDPOINT): CLUSTERS,
-    }
+    names = {str(each): wanted for each, wanted in SUBSCRIBED.items()}
     node = base_pb2.Node(id=f"raw-{number}", user_agent_name="raw")
-    for type_url in ResourceType if lock_step else names:
-        wanted = names[str(type_url)]
-        await call.write(discovery_pb2.DiscoveryRequest(type_url=str(type_url), resource_names=wanted, node=node))
+    for type_url, wanted in names.items():
+        await call.write(discovery_pb2.DiscoveryRequest(type_url=type_url, resource_names=wanted, node=node))
         if lock_step:
             await acknowledge(call, await call.read(), names)
     while (response := await call.read()) is not grpc.aio.EOF:

@@ -12,11 +12,11 @@ from echoplaned.gateway.options import admin_socket, gateway_dir
 from echoplaned.gateway.records import (
     EnvoyRecord,
     delete_ended,
-    is_held,
     last_generation,
     read_live,
     record_path,
 )
+from echoplaned.worker_contract.locks import is_locked
 
 RECORD = EnvoyRecord(3, 1, 77, "11.104", "d1", "127.0.0.1:80", "boot", 12, 34)
 
@@ -55,7 +55,7 @@ def test_who_holds_the_lock_lives(tmp_path: Path) -> None:
     assert not admin_socket(tmp_path, 2).exists()
     assert {path.name for path in gateway_dir(tmp_path).iterdir()} == {"envoy-3.json", "envoy-4.json"}
     os.close(live)
-    assert not is_held(record_path(tmp_path, 3))
+    assert not is_locked(record_path(tmp_path, 3))
     assert read_live(tmp_path) == []
 
 
@@ -69,5 +69,5 @@ def test_two_that_look_do_not_take_each_other_for_a_process(tmp_path: Path) -> N
     """A lock that another one has for its look is not an Envoy's."""
     looking = put(tmp_path, RECORD, lock=False)
     fcntl.flock(looking, fcntl.LOCK_SH)
-    assert not is_held(record_path(tmp_path, RECORD.generation))
+    assert not is_locked(record_path(tmp_path, RECORD.generation))
     os.close(looking)

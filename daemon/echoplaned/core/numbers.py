@@ -11,6 +11,9 @@ from typing import Final
 MAX_COUNT: Final = 10**15
 """A million requests a second for thirty years, or a petabyte; exact in a double, and thousands of them still add up within 64 bits."""
 
+MAX_TIME_S: Final = 253_402_300_799
+"""The end of the year 9999, which protobuf's timestamps end with."""
+
 _MAX_DIGITS: Final = 20  # of 64 bits
 
 

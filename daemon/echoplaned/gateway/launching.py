@@ -14,7 +14,8 @@ from typing import Final
 
 from echoplaned.gateway.bootstrap import make_bootstrap
 from echoplaned.gateway.options import GatewayOptions, application_log
-from echoplaned.gateway.records import EnvoyRecord, is_held, last_generation, read_live, record_path
+from echoplaned.gateway.records import EnvoyRecord, last_generation, read_live, record_path
+from echoplaned.worker_contract.locks import is_locked
 from echoplaned.worker_contract.record import read_boot_id
 
 _LAUNCHER: Final = Path(__file__).with_name("envoy_launcher.py")
@@ -119,7 +120,7 @@ async def _wait_for_record(options: GatewayOptions, generation: int) -> EnvoyRec
         found = next((each for each in read_live(options.state_dir) if each.generation == generation), None)
         if found is not None and found.pid:
             return found
-        if path.exists() and not is_held(path) and path.stat().st_size:
+        if path.exists() and not is_locked(path) and path.stat().st_size:
             break
         await asyncio.sleep(_POLL_S)
     raise LaunchError(f"Envoy did not start: {last_words(options) or 'it said nothing'}")

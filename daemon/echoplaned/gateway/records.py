@@ -8,15 +8,14 @@ would get half of the callers.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
 from echoplaned.gateway.options import admin_socket, gateway_dir
+from echoplaned.worker_contract.locks import is_locked
 
 _NAME: Final = re.compile(r"envoy-([0-9]{1,12})\.json")
 _MAX_BYTES: Final = 16 * 1024
@@ -76,28 +75,10 @@ def record_path(state_dir: Path, generation: int) -> Path:
     return gateway_dir(state_dir) / f"envoy-{generation}.json"
 
 
-def is_held(path: Path) -> bool:
-    """Whether the process that a record is of holds its lock."""
-    try:
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_CLOEXEC
-        )  # enough for a shared lock, and the disk may be read-only
-    except OSError:
-        return False
-    try:
-        # Shared, so that two that look at once do not take each other for an Envoy.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 def read_live(state_dir: Path) -> list[EnvoyRecord]:
     """Return the records of the Envoys that live, the newest first."""
     paths = sorted(_generations(state_dir).items(), reverse=True)
-    return [record for _, path in paths if is_held(path) and (record := _read(path)) is not None]
+    return [record for _, path in paths if is_locked(path) and (record := _read(path)) is not None]
 
 
 def last_generation(state_dir: Path) -> int:
@@ -109,7 +90,7 @@ def delete_ended(state_dir: Path) -> None:
     """Remove what ended Envoys left; the newest record stays, for the count."""
     newest = last_generation(state_dir)
     for generation, path in _generations(state_dir).items():
-        if is_held(path):
+        if is_locked(path):
             continue
         for left in (admin_socket(state_dir, generation), path.with_name(f"bootstrap-{generation}.json")):
             left.unlink(missing_ok=True)

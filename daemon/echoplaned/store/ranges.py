@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from echoplaned.core.facts import ModelFacts
+from echoplaned.core.numbers import MAX_TIME_S
 from echoplaned.core.placement import DeviceShare
 from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.routes_view import ClusterView, ModelRoutes
@@ -40,17 +41,15 @@ Limits = tuple[float, float]
 MAX_COUNTER: Final = 2**62
 """The highest epoch, sequence or number of a session: half of what a column holds, so that counting on from it cannot fail."""
 
-_MAX_TIME_S: Final = 253_402_300_799.0
-"""The end of the year 9999, which the API's times end with."""
 _ABOVE_0: Final = math.nextafter(0.0, 1.0)
 _BELOW_1: Final = math.nextafter(1.0, 0.0)
 
 _ANY_INT: Final[Limits] = (-(2**63), 2**64 - 1)
 _BYTES: Final[Limits] = (0, 2**64 - 1)
 _COUNTER: Final[Limits] = (0, MAX_COUNTER)
-TIME: Final[Limits] = (0.0, _MAX_TIME_S)
+TIME: Final[Limits] = (0, MAX_TIME_S)
 """A time by which something happened, or a length of time; seconds."""
-_MOVED_TIME: Final[Limits] = (-_MAX_TIME_S, _MAX_TIME_S)
+_MOVED_TIME: Final[Limits] = (-MAX_TIME_S, MAX_TIME_S)
 
 _SIGNED_BYTES: Final = frozenset(
     {"beyond_bytes", "load_beyond_bytes", "overhead_bytes", "load_overhead_bytes", "free_bytes", "freed_bytes"}

@@ -55,7 +55,7 @@ def read_state_dir_id(records_dir: Path) -> str:
 def _draw(records_dir: Path) -> str:
     records_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = secrets.token_hex(8)
-    # First the place: after a crash between the two an id without one would be drawn anew, and never be kept for a copy's.
+    # First the place: an id without one is taken for an earlier release's, and a copy would keep it.
     (records_dir / _FILE).unlink(missing_ok=True)
     _write(records_dir / _PLACE, _place_of(records_dir))
     _write(records_dir / _FILE, text)

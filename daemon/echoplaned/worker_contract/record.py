@@ -24,6 +24,7 @@ from typing import Final, Self
 from echoplaned import process_files
 from echoplaned.core.endpoints import Endpoint, EndpointProtocol, tcp_endpoint
 from echoplaned.worker_contract.control_key import draw_key, is_key
+from echoplaned.worker_contract.locks import is_locked
 from echoplaned.worker_contract.mark import VARIABLE
 from echoplaned.worker_contract.version import CONTRACT_VERSION, FIRST_CONTRACT
 
@@ -344,19 +345,7 @@ def is_claimed(state_dir: Path, worker_id: str) -> bool:
 
     The record that a copy of the directory has says the same of the process, and nobody holds the copied lock.
     """
-    path = records_dir(state_dir) / f"{check_worker_id(worker_id)}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two that look at once do not take each other for the leader.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(records_dir(state_dir) / f"{check_worker_id(worker_id)}.lock")
 
 
 def is_alive(record: WorkerRecord, boot_id: str) -> bool:

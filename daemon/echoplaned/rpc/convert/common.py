@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from echoplane.v1 import models_pb2, planning_pb2, rollouts_pb2, types_pb2
 from echoplaned.core.facts import Dtype, Task
-from echoplaned.core.numbers import clamp_real
+from echoplaned.core.numbers import MAX_TIME_S, clamp_real
 from echoplaned.core.rollout_state import Evidence, GateVerdict
 from echoplaned.core.spec import BehaviourChange, OnExpire, Tier
 from echoplaned.core.state import InstanceState
@@ -59,7 +59,6 @@ SIZE_CLASS_TO_PB = {
 DEVICE_KIND_TO_PB = {"cuda": planning_pb2.DEVICE_KIND_CUDA, "host": planning_pb2.DEVICE_KIND_HOST}
 
 
-_MAX_TIMESTAMP_S = 253_402_300_799  # the end of the year 9999, protobuf's own limit
 _MAX_DURATION_S = 315_576_000_000  # 10,000 years, likewise
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -84,7 +83,7 @@ def timestamp(seconds: float) -> Timestamp:
     What lies beyond its range becomes its end.
     """
     message = Timestamp()
-    message.FromMicroseconds(round(clamp_real(seconds, 0, _MAX_TIMESTAMP_S) * 1e6))
+    message.FromMicroseconds(round(clamp_real(seconds, 0, MAX_TIME_S) * 1e6))
     return message
 
 
