@@ -117,3 +117,33 @@ def test_texts_that_a_tokenizer_suffers_from(system: e.System) -> None:
     assert {one.code for one in beside} == {CODE.OK}, beside
     assert serving_record(system.daemon.state_dir) == record
     system.delete("suffers")
+
+
+def _endless_words(folder: Path) -> None:
+    """Let a word have as many characters as it likes, each of which begins a search for the longest piece."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    assert tokenizer["model"]["type"] == "WordPiece"
+    tokenizer["model"]["max_input_chars_per_word"] = 10**9
+    tokenizer["normalizer"] = None
+    tokenizer["pre_tokenizer"] = None
+    letters = [prefix + letter for prefix in ("", "##") for letter in "ab"]
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary.update({piece: vocabulary.get(piece, vocabulary["[UNK]"]) for piece in letters})
+    path.write_text(json.dumps(tokenizer))
+
+
+@pytest.mark.timeout(300)
+def test_words_without_an_end(system: e.System) -> None:
+    """A text of one word takes the square of its length: what would take seconds is refused, and what takes less is answered."""
+    source = system.made.broken("endless-words", _endless_words)
+    system.load("endless", source=source.removeprefix("file:"), context_length=512)
+    record = serving_record(system.daemon.state_dir)
+    before_s = cpu_s(record)
+    with dial(record.address) as stub:
+        refused = call(stub, text_request("endless", "a" * 32_768))
+        assert (refused.code, "no text over 4096" in refused.details) == (CODE.INVALID_ARGUMENT, True), refused
+        assert call(stub, text_request("endless", "ab" * 16)).code == CODE.OK
+    assert cpu_s(record) - before_s < PANIC_CPU_S
+    assert serving_record(system.daemon.state_dir) == record
+    system.delete("endless")

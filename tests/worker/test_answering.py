@@ -9,7 +9,7 @@ from echoplaned.core.facts import Task
 from echoplaned.worker.answering import Answerer
 from echoplaned.worker.growing_text import MAX_UNFINISHED
 from echoplaned.worker.sequences import Sampling, Token, TokenSequence
-from echoplaned.worker.tokenizing import TokenizerCost
+from echoplaned.worker.tokenizer_cost import TokenizerCost
 from echoplaned.worker.tracing import TraceOrigin, Tracer
 from echoplaned.worker_contract.inference.requests import InferOrder
 

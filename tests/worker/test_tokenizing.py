@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from echoplaned.worker.tokenizing import (
-    TokenizerCost,
     check_vocabulary,
     detokenize,
     highest_token,
-    read_cost,
     tokenize,
 )
 from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError
-from echoplaned.worker_contract.inference.lengths import check_text_lengths
 
 
 def words(unknown: str | None = "[UNK]") -> Tokenizer:
@@ -69,33 +66,6 @@ def test_tokens_become_text() -> None:
     broken.add_tokens(["a" * 40 + "!"])
     with pytest.raises(ModelFailedError):
         detokenize(broken, [2])
-
-
-def test_costs_are_read_from_the_rules() -> None:
-    """Growth multiplies along the rules; an expression anywhere makes the time unknown."""
-    plain = words()
-    plain.normalizer = normalizers.Sequence(
-        [normalizers.NFKC(), normalizers.Replace(" ", "_"), normalizers.Prepend("__")]
-    )
-    assert read_cost(plain) == TokenizerCost(1, True)
-    grows = words()
-    grows.normalizer = normalizers.Sequence([normalizers.Replace("x", "y" * 40), normalizers.Replace("yy", "z" * 200)])
-    assert read_cost(grows) == TokenizerCost(4000, True)
-    assert read_cost(backtracking()) == TokenizerCost(1, False)
-    nested = words()
-    nested.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), backtracking().pre_tokenizer])
-    nested.normalizer = normalizers.Replace(Regex("x|y"), "zz")
-    assert read_cost(nested) == TokenizerCost(2, False)
-    assert read_cost(Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))) == TokenizerCost()
-
-
-def test_texts_that_would_grow_are_refused_sooner() -> None:
-    """The limit holds for what the tokenizer makes of a text."""
-    check_text_lengths(["x" * 4096], 32)
-    check_text_lengths(["x" * 4096], 32, growth=4)
-    check_text_lengths(["x" * 262], 32, growth=4000)
-    with pytest.raises(InvalidInputError, match="no text over 262 characters"):
-        check_text_lengths(["x" * 263], 32, growth=4000)
 
 
 def test_the_highest_token() -> None:

@@ -232,13 +232,11 @@ class Answerer:
         if not model.has_chat:
             raise FieldError("messages", NO_TEMPLATE)
         cost = model.tokenizer_cost
-        check_text_lengths(
-            [text for one in messages for text in one.values()], model.options.context_length, cost.growth
-        )
+        check_text_lengths([text for one in messages for text in one.values()], model.options.context_length, cost.work)
 
         def work() -> list[int]:
             text = model.render_chat(messages)
-            check_text_lengths([text], model.options.context_length, cost.growth)
+            check_text_lengths([text], model.options.context_length, cost.work)
             return model.tokenize_chat(text)
 
         characters = sum(len(text) for one in messages for text in one.values())
@@ -254,9 +252,9 @@ class Answerer:
         if order.as_int8 and self._model.why_no_int8:
             raise InvalidInputError(f"the model cannot answer as in INT8: {self._model.why_no_int8}")
         cost = self._model.tokenizer_cost
-        check_text_lengths(order.texts, options.context_length, cost.growth)
+        check_text_lengths(order.texts, options.context_length, cost.work)
         elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
-        if elements <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
+        if elements * cost.reach <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
             return await self._turns.run(partial(self._token_rows, order), order.peer)
         return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements, order.peer)
 

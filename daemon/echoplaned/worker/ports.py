@@ -10,7 +10,7 @@ from echoplaned.worker.batching import Run
 from echoplaned.worker.chat_template import Message
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.sequences import TokenSequence
-from echoplaned.worker.tokenizing import TokenizerCost
+from echoplaned.worker.tokenizer_cost import TokenizerCost
 
 
 class ServedModel(Protocol):

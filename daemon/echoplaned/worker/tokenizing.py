@@ -5,11 +5,8 @@ They fit the version's limits, or an error says why not.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from tokenizers import Encoding, Tokenizer
 
@@ -19,43 +16,6 @@ from echoplaned.worker_contract.inference.lengths import check_length
 # The library's native code panics (an expression went back and forth too often, say), and the class of that can be told by its name
 # alone. It is no Exception: uncaught, it ends neither the call nor the process, and the caller waits for ever.
 _PANIC: Final = "PanicException"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerCost:
-    """What is known of a tokenizer's cost before it sees a text.
-
-    Attributes:
-        growth: characters that its own rules may make of one, 1 or more.
-        is_linear: whether its time is in proportion to the text: it has no regular expression of its own, which may go back and forth.
-    """
-
-    growth: int = 1
-    is_linear: bool = True
-
-
-def read_cost(tokenizer: Tokenizer) -> TokenizerCost:
-    """Read what texts may cost from a tokenizer's rules."""
-    parts = [part for part in (tokenizer.normalizer, tokenizer.pre_tokenizer) if part is not None]
-    rules = [json.loads(part.__getstate__()) for part in parts]
-    return TokenizerCost(math.prod(map(_growth, rules)), not any(map(_has_expression, rules)))
-
-
-def _growth(rule: Mapping[str, Any]) -> int:
-    """Return how many characters a normaliser's rule may make of one.
-
-    Unicode's own forms (18 at most) are not counted: every text limit has room for them.
-    """
-    if rule.get("type") == "Replace":
-        pattern, content = rule["pattern"], rule["content"]
-        return max(1, math.ceil(len(content) / max(1, len(pattern.get("String", "")))))
-    return math.prod(_growth(one) for one in rule.get("normalizers", ()))
-
-
-def _has_expression(rule: Mapping[str, Any]) -> bool:
-    pattern = rule.get("pattern")
-    own = isinstance(pattern, dict) and "Regex" in pattern
-    return own or any(map(_has_expression, (*rule.get("normalizers", ()), *rule.get("pretokenizers", ()))))
 
 
 def highest_token(tokenizer: Tokenizer) -> int:

@@ -27,7 +27,8 @@ from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import TokenSequence
 from echoplaned.worker.token_bytes import TokenBytes
-from echoplaned.worker.tokenizing import TokenizerCost, detokenize, read_cost, tokenize
+from echoplaned.worker.tokenizer_cost import TokenizerCost, read_cost
+from echoplaned.worker.tokenizing import detokenize, tokenize
 from echoplaned.worker.warming import warm_up
 from echoplaned.worker_contract.inference.errors import FieldError
 from echoplaned.worker_contract.inference.lengths import text_limit
@@ -96,7 +97,7 @@ class TorchModel:
         """
         if self._loaded.chat is None:
             raise FieldError("messages", NO_TEMPLATE)
-        return self._loaded.chat.render(messages, text_limit(self.options.context_length, self._tokenizer_cost.growth))
+        return self._loaded.chat.render(messages, text_limit(self.options.context_length, self._tokenizer_cost.work))
 
     def tokenize_chat(self, text: str) -> list[int]:
         """Return the token ids of a conversation that a chat template has rendered.

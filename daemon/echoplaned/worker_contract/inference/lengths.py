@@ -14,18 +14,17 @@ from echoplaned.worker_contract.inference.errors import ContextExceededError, In
 _CHARACTERS_PER_TOKEN: Final = 64
 _MIN_CHARACTERS: Final = 4096
 _MAX_BYTES_PER_CHARACTER: Final = 4  # of UTF-8
-_MAX_GROWN: Final = (
-    1024 * 1024
-)  # characters that a tokenizer may make of a text; each takes some 20 bytes while it works
+# Characters that a tokenizer may make of a text, each of which takes some 20 bytes while it works; or look at, for the longest piece.
+_MAX_WORK: Final = 1024 * 1024
 
 
-def text_limit(context_length: int, growth: int) -> int:
+def text_limit(context_length: int, work: int) -> int:
     """Return how many characters a text may have to be worth tokenising.
 
-    ``growth``: characters that the tokenizer's normaliser may make of each, 1 or more.
+    ``work``: what the tokenizer takes for each, in characters of one whose rules make no more of any and look no further; 1 or more.
     """
     limit = max(_MIN_CHARACTERS, _CHARACTERS_PER_TOKEN * context_length)
-    return limit if growth == 1 else min(limit, max(1, _MAX_GROWN // growth))
+    return limit if work == 1 else min(limit, max(1, _MAX_WORK // work))
 
 
 def byte_limit(context_length: int) -> int:
@@ -33,13 +32,13 @@ def byte_limit(context_length: int) -> int:
     return _MAX_BYTES_PER_CHARACTER * text_limit(context_length, 1)
 
 
-def check_text_lengths(texts: Sequence[str], context_length: int, growth: int = 1) -> None:
+def check_text_lengths(texts: Sequence[str], context_length: int, work: int = 1) -> None:
     """Refuse texts that are too long to be worth counting the tokens of.
 
     Raises:
         InvalidInputError: names the first such text and the limit.
     """
-    limit = text_limit(context_length, growth)
+    limit = text_limit(context_length, work)
     for index, text in enumerate(texts):
         if len(text) > limit:
             raise InvalidInputError(
