@@ -32,6 +32,7 @@ from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling
 from echoplaned.worker.sentences import SentenceOptions
 from echoplaned.worker.sequences import Sampling, TokenSequence
+from echoplaned.worker.tokenizer_cost import TokenizerCost
 
 TORCH_DTYPES: Final = {Dtype.FP32: torch.float32, Dtype.FP16: torch.float16, Dtype.BF16: torch.bfloat16}
 WITHOUT_INT8: Final = frozenset({"GPT2LMHeadModel", "MixtralForCausalLM"})
@@ -117,7 +118,8 @@ def random_model(shape: Shape, dtype: Dtype, stored: Dtype = Dtype.FP32) -> Load
     options = LoadOptions(
         InstanceKey.parse("m/v#0"), 1, Path("/unused"), task, dtype, max(shape.lengths), len(shape.lengths)
     )
-    return LoadedModel(options, model, None, Pooling(), SentenceOptions(), 0, config.vocab_size, frozenset(), 0)  # type: ignore[arg-type] - texts are not used
+    cost = TokenizerCost()
+    return LoadedModel(options, model, None, Pooling(), SentenceOptions(), 0, config.vocab_size, frozenset(), 0, cost)  # type: ignore[arg-type] - texts are not used
 
 
 def planned(shape: Shape, dtypes: tuple[Dtype, Dtype], cpu_isa: CpuIsa = CpuIsa.UNKNOWN, threads: int = 1) -> Planned:

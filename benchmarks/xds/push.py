@@ -233,32 +233,26 @@ async def clients(address: str, streams: int, *, lock_step: bool = False) -> Asy
     Its end ends what is measured, which would wait for it for ever.
 
     Raises:
-        RuntimeError: the process ended by itself.
+        ExceptionGroup: of a RuntimeError: the process ended by itself.
     """
     step = ("--lock-step",) if lock_step else ()
     process = await asyncio.create_subprocess_exec(
         sys.executable, __file__, "--client", address, "--streams", str(streams), *step
     )
-    body = asyncio.current_task()
-    assert body is not None
-    ended = asyncio.create_task(process.wait())
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(fail_when_ended(process))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
 
-    def stop(_: asyncio.Task[int]) -> None:
-        body.cancel()
 
-    ended.add_done_callback(stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if ended.done():
-            body.uncancel()
-            raise RuntimeError(f"the clients' process ended with status {process.returncode}") from None
-        raise
-    finally:
-        ended.remove_done_callback(stop)
-        if process.returncode is None:
-            process.terminate()
-        await ended
+async def fail_when_ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of the clients' process, which nobody asked for."""
+    raise RuntimeError(f"the clients' process ended with status {await process.wait()}")
 
 
 async def settle(ready: Callable[[], bool]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -79,6 +81,10 @@ def test_a_table_of_characters_may_make_more_of_one() -> None:
     tokenizer = words()
     tokenizer.normalizer = normalizers.Sequence([normalizers.Precompiled(table), normalizers.NFKC()])
     assert read_cost(tokenizer).growth == 100
+    unicode_form = unicodedata.normalize("NFKC", "\ufdfa").encode()
+    assert len(unicode_form) == 33
+    tokenizer.normalizer = normalizers.Precompiled(len(tree).to_bytes(4, "little") + tree + unicode_form + b"\0")
+    assert read_cost(tokenizer).growth == 1, "Unicode's longest form has 18 characters"
 
 
 @pytest.mark.parametrize(

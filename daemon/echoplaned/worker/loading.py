@@ -36,6 +36,7 @@ from echoplaned.worker.memory import release_free_memory
 from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.pooling import Pooling, read_pooling
 from echoplaned.worker.sentences import SentenceOptions, read_sentence_options
+from echoplaned.worker.tokenizer_cost import TokenizerCost, read_cost
 from echoplaned.worker.tokenizing import highest_token
 from echoplaned.worker.weight_files import loadable, weight_files
 from echoplaned.worker.weight_memory import WeightMemory
@@ -77,6 +78,7 @@ class LoadedModel:
         vocabulary_size: token ids that the model has an embedding for, as its config says.
         stop_token_ids: ids of the tokens that end a generation.
         storage_bytes: bytes of unique tensor storage; a tied weight counts once.
+        tokenizer_cost: what texts may cost the tokenizer.
         chat: how a conversation becomes a text; None: the checkpoint does not say.
     """
 
@@ -89,6 +91,7 @@ class LoadedModel:
     vocabulary_size: int
     stop_token_ids: frozenset[int]
     storage_bytes: int
+    tokenizer_cost: TokenizerCost
     chat: ChatTemplate | None = None
 
 
@@ -121,8 +124,8 @@ def _load(options: LoadOptions, content: Content) -> LoadedModel:
     try:
         with _memory_ahead(options, stored_bytes) as ahead:
             tokenizer, chat = _load_tokenizer(source)
-            # Before the weights: for a moment it takes the vocabulary's size in memory.
-            highest = highest_token(tokenizer)
+            # Before the weights: for a moment they take the vocabulary's size in memory.
+            highest, cost = highest_token(tokenizer), read_cost(tokenizer)
             with returning_heap():
                 model = _load_weights(options, content, stored_bytes)
                 own_weights(model, content.descriptors, ahead)
@@ -158,6 +161,7 @@ def _load(options: LoadOptions, content: Content) -> LoadedModel:
         vocabulary_size=int(config.vocab_size),
         stop_token_ids=_stop_tokens(model),
         storage_bytes=storage_bytes(model),
+        tokenizer_cost=cost,
         chat=chat if options.task is Task.GENERATION else None,
     )
 

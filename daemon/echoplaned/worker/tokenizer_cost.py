@@ -18,9 +18,8 @@ _FREE_GROWTH: Final = 18
 # of 1,000, 12 s in words of 4,000; 16 s where a vocabulary has all runs of one letter up to 2,000.
 _WORD_UNIT: Final = 64
 _PIECE_UNIT: Final = 16
-_MAX_REACH: Final = (
-    256  # more would let nothing in above the shortest text limit, which stands whatever the tokenizer says
-)
+_MAX_REACH: Final = 256
+"""More would let nothing in above the shortest text limit, which stands whatever the tokenizer says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,13 @@ def _growth(rule: Mapping[str, Any]) -> int:
 
 
 def _longest_form(charsmap: str) -> int:
-    """Return the bytes of the longest text in SentencePiece's table of characters.
+    """Return the characters of the longest text in SentencePiece's table.
 
     Its layout: the length of a search tree as 32 bits, the tree, and the texts, each ended by NUL.
     """
     table = base64.b64decode(charsmap)
     texts = table[4 + int.from_bytes(table[:4], "little") :]
-    return max(map(len, texts.split(b"\0")), default=0)
+    return max(len(text.decode(errors="replace")) for text in texts.split(b"\0"))
 
 
 def _longest_look(tokenizer: Tokenizer) -> int:

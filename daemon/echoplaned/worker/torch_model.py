@@ -27,7 +27,7 @@ from echoplaned.worker.options import LoadOptions
 from echoplaned.worker.scoring import ScoringRun
 from echoplaned.worker.sequences import TokenSequence
 from echoplaned.worker.token_bytes import TokenBytes
-from echoplaned.worker.tokenizer_cost import TokenizerCost, read_cost
+from echoplaned.worker.tokenizer_cost import TokenizerCost
 from echoplaned.worker.tokenizing import detokenize, tokenize
 from echoplaned.worker.warming import warm_up
 from echoplaned.worker_contract.inference.errors import FieldError
@@ -40,7 +40,6 @@ class TorchModel:
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._signature = _signature(loaded)
-        self._tokenizer_cost = read_cost(loaded.tokenizer)
         self._token_bytes = TokenBytes(loaded.tokenizer)
 
     @property
@@ -71,7 +70,7 @@ class TorchModel:
     @property
     def tokenizer_cost(self) -> TokenizerCost:
         """What texts may cost."""
-        return self._tokenizer_cost
+        return self._loaded.tokenizer_cost
 
     def tokenize(self, texts: list[str], *, truncate: bool = False) -> list[list[int]]:
         """Return each text's token ids, special tokens included.
@@ -97,7 +96,7 @@ class TorchModel:
         """
         if self._loaded.chat is None:
             raise FieldError("messages", NO_TEMPLATE)
-        return self._loaded.chat.render(messages, text_limit(self.options.context_length, self._tokenizer_cost.work))
+        return self._loaded.chat.render(messages, text_limit(self.options.context_length, self.tokenizer_cost.work))
 
     def tokenize_chat(self, text: str) -> list[int]:
         """Return the token ids of a conversation that a chat template has rendered.
