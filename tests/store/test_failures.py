@@ -22,7 +22,8 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.failure import Reason
 from echoplaned.core.state import State
 from echoplaned.store import SqlStore, StoreCorruptError
-from echoplaned.store.store import ANNOUNCES_RETAINED, DATABASE_NAME
+from echoplaned.store.store import DATABASE_NAME
+from echoplaned.store.write import ANNOUNCES_RETAINED
 
 NOBODY = 65534
 

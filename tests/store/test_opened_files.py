@@ -11,7 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import sqlalchemy as sa
 
+from echoplaned.core.effects import Announce
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.failure import Reason
 from echoplaned.store import SqlStore, StateDirLock, prepare_state_dir
@@ -19,6 +21,7 @@ from echoplaned.store.directory import LOCK_NAME
 from echoplaned.store.errors import FilesReplacedError
 from echoplaned.store.opened_files import WAL_SUFFIX
 from echoplaned.store.store import DATABASE_NAME
+from echoplaned.store.write import append_announces
 
 WAL = DATABASE_NAME + WAL_SUFFIX
 DIRECTORY = "the state directory"
@@ -40,6 +43,11 @@ def empty(path: Path) -> None:
 def away(path: Path) -> None:
     """Move it."""
     path.rename(path.with_name(path.name + "-away"))
+
+
+def back(path: Path) -> None:
+    """Move it where it was."""
+    path.with_name(path.name + "-away").rename(path)
 
 
 def copied(path: Path) -> None:
@@ -139,9 +147,44 @@ def test_a_commit_during_which_the_directory_goes_is_not_acknowledged(
     """The look after the commit counts as well: what was written to a directory without a name is refused."""
     one = story.state_at(1)
     locked.commit(locked.load(), one, ())
-    monkeypatch.setattr("echoplaned.store.store._append", lambda *_: shutil.rmtree(state_dir))
+    monkeypatch.setattr("echoplaned.store.store.append_announces", lambda *_: shutil.rmtree(state_dir))
     with pytest.raises(FilesReplacedError):
         locked.commit(one, story.state_at(2), ())
+
+
+@pytest.mark.parametrize("file_and_epoch", list(itertools.product(["", DATABASE_NAME, LOCK_NAME], [1, 7, 8, 9, 16])))
+def test_a_refused_commit_is_not_there_when_the_files_are_back(
+    locked: SqlStore,
+    state_dir: Path,
+    story: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    file_and_epoch: tuple[str, int],
+) -> None:
+    """It was written after all, to files without their names: back again they are what they were, and the next commit is taken."""
+    file, epoch = file_and_epoch
+    old, new = story.state_at(epoch), story.state_at(epoch + 1)
+    locked.commit(locked.load(), old, story.announces_at(epoch))
+    known = locked.announces_after(0, 100)
+
+    def go_meanwhile(connection: sa.Connection, announces: tuple[Announce, ...]) -> None:
+        append_announces(connection, announces)
+        away(state_dir / file)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("echoplaned.store.store.append_announces", go_meanwhile)
+        with pytest.raises(FilesReplacedError):
+            locked.commit(old, new, story.announces_at(epoch + 1))
+    with pytest.raises(FilesReplacedError):
+        locked.check()
+    back(state_dir / file)
+    locked.check()
+    copy = state_dir.with_name("after-a-crash")
+    shutil.copytree(state_dir, copy)
+    with closing(SqlStore.open(copy)) as found:
+        assert found.load() == old
+        assert found.announces_after(0, 100) == known
+    locked.commit(old, new, story.announces_at(epoch + 1))
+    assert locked.load() == new
 
 
 def test_a_reader_does_not_open_what_lies_in_the_place(locked: SqlStore, state_dir: Path, story: ModuleType) -> None:

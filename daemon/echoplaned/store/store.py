@@ -9,8 +9,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import sqlalchemy as sa
 import structlog
@@ -21,7 +22,7 @@ from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.state import State
 from echoplaned.ports.moment import Moment, Now
 from echoplaned.store import schema
-from echoplaned.store.diff import WRITE_ORDER, Changes, changes_between
+from echoplaned.store.diff import changes_between
 from echoplaned.store.directory import StateDirLock, prepare_state_dir
 from echoplaned.store.engine import sqlite_engine, unavailable, unreadable
 from echoplaned.store.errors import FilesReplacedError, StoreCorruptError
@@ -30,11 +31,11 @@ from echoplaned.store.migrate import migrate
 from echoplaned.store.opened_files import OpenedFiles
 from echoplaned.store.ranges import TIME, check_range
 from echoplaned.store.read import read_sound_state
-from echoplaned.store.rows import ANNOUNCES, Key, Row
+from echoplaned.store.rows import ANNOUNCES
 from echoplaned.store.soundness import check_row, check_soundness, raw_columns
+from echoplaned.store.write import append_announces, write_changes
 
 DATABASE_NAME = "echoplane.db"
-ANNOUNCES_RETAINED = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class SqlStore:
         self._rescued = False
         self._path: Path | None = None
         self._copy: MemoryCopy | None = None
+        self._unsure: _Unsure | None = None
 
     @classmethod
     def open(cls, state_dir: Path, lock: StateDirLock | None = None, now: Now | None = None) -> Self:
@@ -96,7 +98,7 @@ class SqlStore:
         """
         with _translated(unreadable), self._reading() as connection:
             state = read_sound_state(connection)
-        self._committed = state
+        self._committed, self._unsure = state, None
         return state
 
     def commit(self, before: State, after: State, announces: tuple[Announce, ...]) -> None:
@@ -118,8 +120,9 @@ class SqlStore:
                 changes = changes_between(base, after)
                 with self._engine.begin() as connection:
                     self._swap_epoch(connection, before.store_epoch, after)
-                    _write(connection, changes)
-                    _append(connection, announces)
+                    self._unsure = _Unsure(base, after)
+                    write_changes(connection, changes)
+                    append_announces(connection, announces)
                 # Before anybody is told that it is written: what lost its name meanwhile took this commit with it.
                 self._check_files()
         except FilesReplacedError:
@@ -128,12 +131,13 @@ class SqlStore:
             # A connection keeps what it saw when it was opened (a file that could only be read, say): begin with a fresh one.
             self._engine.dispose()
             raise
-        self._committed = after
+        self._committed, self._unsure = after, None
 
     def check(self) -> None:
         """Check that the files are still those that were opened.
 
-        What could only be read so far is opened for writing, if that can be done by now.
+        What could only be read so far is opened for writing, if that can be done by now. A commit that was refused and is found in
+        files that have come back is undone.
 
         Raises:
             FilesReplacedError: they are not; nothing may be written.
@@ -144,6 +148,7 @@ class SqlStore:
                 raise FilesReplacedError(self._path.name)
             self._open_for_writing(self._path)
         self._check_files()
+        self._take_back()
 
     def _open(self, path: Path) -> None:
         """Open the database for writing, or else copy it into memory.
@@ -237,6 +242,27 @@ class SqlStore:
         else:
             log.error("store.log_lost", pages=pages, pages_rescued=done)
 
+    def _take_back(self) -> None:
+        """Undo the last commit if it was refused and is there nevertheless.
+
+        It may be: its files lost their names while it was written, and have them again.
+        """
+        if self._unsure is None:
+            return
+        base, after = self._unsure.before, self._unsure.after
+        with _translated():
+            changes = changes_between(after, base)
+            with self._engine.begin() as connection:
+                is_there = self._set_epochs(connection, after.store_epoch, base, schema.meta.c.writer == self._writer)
+                if is_there:
+                    write_changes(connection, changes)
+                    later = schema.announces.c.sequence > base.announce_sequence
+                    connection.execute(sa.delete(schema.announces).where(later))
+        self._check_files()
+        self._unsure = None
+        if is_there:
+            log.warning("store.commit_undone", store_epoch=after.store_epoch)
+
     def announces_after(self, sequence: int, limit: int) -> tuple[Announce, ...]:
         """Return at most ``limit`` announces that follow ``sequence``, oldest first.
 
@@ -284,23 +310,43 @@ class SqlStore:
         table = schema.meta
         if after.store_epoch <= expected:
             raise StoreUnavailableError(f"epoch {after.store_epoch} does not follow {expected}")
-        swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected)
+        if self._set_epochs(connection, expected, after):
+            return
+        row = connection.execute(sa.select(table.c.store_epoch, table.c.writer)).one_or_none()
+        found = "no epoch" if row is None else f"epoch {row.store_epoch}, written by {row.writer or 'nobody'}"
+        raise StoreUnavailableError(f"another writer was there: expected epoch {expected}, found {found}")
+
+    def _set_epochs(
+        self, connection: sa.Connection, expected: int, state: State, *conditions: sa.ColumnElement[bool]
+    ) -> bool:
+        """Write a state's epochs if the store is at the expected one; say whether it is."""
+        table = schema.meta
+        swap = sa.update(table).where(table.c.meta_id == schema.META_ID, table.c.store_epoch == expected, *conditions)
         moment = self._now() if self._now is not None else None
         epochs = {
-            "store_epoch": after.store_epoch,
-            "reservation_epoch": after.reservation_epoch,
-            "route_epoch": after.route_epoch,
-            "announce_sequence": after.announce_sequence,
+            "store_epoch": state.store_epoch,
+            "reservation_epoch": state.reservation_epoch,
+            "route_epoch": state.route_epoch,
+            "announce_sequence": state.announce_sequence,
             "writer": self._writer,
             "commit_time_s": None if moment is None else moment.time_s,
             "boot_id": None if moment is None else moment.boot_id,
             "boot_s": None if moment is None else moment.boot_s,
         }
-        if connection.execute(swap, epochs).rowcount == 1:
-            return
-        row = connection.execute(sa.select(table.c.store_epoch, table.c.writer)).one_or_none()
-        found = "no epoch" if row is None else f"epoch {row.store_epoch}, written by {row.writer or 'nobody'}"
-        raise StoreUnavailableError(f"another writer was there: expected epoch {expected}, found {found}")
+        return connection.execute(swap, epochs).rowcount == 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsure:
+    """A commit that was begun and not seen to its end.
+
+    Attributes:
+        before: what was written before it.
+        after: what it writes.
+    """
+
+    before: State
+    after: State
 
 
 def _create_private(path: Path) -> None:
@@ -326,27 +372,6 @@ def _translated(say: Callable[[Exception], StoreUnavailableError] = unavailable)
         raise say(error) from error
 
 
-def _write(connection: sa.Connection, changes: Changes) -> None:
-    for table in reversed(WRITE_ORDER):
-        for key in changes.of(table).deleted:
-            connection.execute(sa.delete(table).where(*_at(table, changes.of(table).key_columns, key)))
-    for table in WRITE_ORDER:
-        for key, row in changes.of(table).updated:
-            _update(connection, table, changes.of(table).key_columns, key, row)
-        if inserted := changes.of(table).inserted:
-            connection.execute(sa.insert(table), inserted)
-
-
-def _update(connection: sa.Connection, table: sa.Table, key_columns: tuple[str, ...], key: Key, row: Row) -> None:
-    values = {name: value for name, value in row.items() if name not in key_columns}
-    if connection.execute(sa.update(table).where(*_at(table, key_columns, key)), values).rowcount != 1:
-        raise StoreUnavailableError(f"{table.name} {'/'.join(map(str, key))} is not in the store")
-
-
-def _at(table: sa.Table, key_columns: tuple[str, ...], key: Key) -> list[sa.ColumnElement[bool]]:
-    return [table.c[name] == value for name, value in zip(key_columns, key, strict=True)]
-
-
 def _announce(row: RowMapping) -> Announce:
     """Read an announce.
 
@@ -357,12 +382,3 @@ def _announce(row: RowMapping) -> Announce:
     announce = ANNOUNCES.value(checked, {"sequence": checked["sequence"]})
     ANNOUNCES.check((announce.sequence,), announce)
     return announce
-
-
-def _append(connection: sa.Connection, announces: tuple[Announce, ...]) -> None:
-    if not announces:
-        return
-    rows: list[dict[str, Any]] = [ANNOUNCES.row((announce.sequence,), announce) for announce in announces]
-    connection.execute(sa.insert(schema.announces), rows)
-    newest = max(announce.sequence for announce in announces)
-    connection.execute(sa.delete(schema.announces).where(schema.announces.c.sequence <= newest - ANNOUNCES_RETAINED))
