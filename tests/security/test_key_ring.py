@@ -22,17 +22,23 @@ from echoplaned.security.key_secret import KeySecretFile
 
 
 class Table:
-    """Keys in memory, one a request's id. ``broken``: nothing can be written; ``open``: cleared, what is written waits on the disk."""
+    """Keys in memory, one a request's id.
+
+    ``broken``: nothing can be written; ``unreadable``: nothing can be read; ``open``: cleared, what is written waits on the disk.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[str, StoredKey] = {}
         self.broken = False
+        self.unreadable = False
         self.open = threading.Event()
         self.open.set()
         self.writing = threading.Event()
 
     def load(self) -> tuple[StoredKey, ...]:
         """Return all."""
+        if self.unreadable:
+            raise StoreUnavailableError("a test")
         return tuple(self.keys.values())
 
     def insert(self, key: StoredKey) -> None:
@@ -175,6 +181,18 @@ async def test_revoking_is_for_good(stage: Stage) -> None:
     assert await stage.ring.revoke(stored.key_id) == revoked
     with pytest.raises(KeyNotFoundError):
         await stage.ring.revoke("nobody")
+
+
+async def test_a_revocation_that_was_written_is_in_force(stage: Stage) -> None:
+    """The gateway is told though the table cannot be read afterwards, and who asks again is answered."""
+    stored, _ = await stage.ring.create(KeyRequest())
+    stage.table.unreadable = True
+    with pytest.raises(StoreUnavailableError):
+        await stage.ring.revoke(stored.key_id)
+    assert not stage.told[-1].clients
+    assert stage.ring.caller(stored.key_id) is None
+    assert stage.ring.alarms == ()
+    assert (await stage.ring.revoke(stored.key_id)).revoke_time_s is not None
 
 
 async def _cut_off(stage: Stage, work: Coroutine[Any, Any, object]) -> None:

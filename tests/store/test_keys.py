@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.ports.keys import KeyRequest, Role, StoredKey
 from echoplaned.store import SqlKeys, SqlStore, StoreCorruptError
 from echoplaned.store import keys as store_keys
+from echoplaned.store.errors import FilesReplacedError
 from echoplaned.store.store import DATABASE_NAME
 
 DATA = Path(__file__).parent / "data"
@@ -46,6 +48,27 @@ def test_ids_are_unique(store: SqlStore) -> None:
         with pytest.raises(StoreUnavailableError):
             table.insert(other)
     assert table.load() == (key(1),)
+
+
+@pytest.mark.parametrize("again", ["insert", "revoke"])
+def test_a_key_that_was_refused_is_not_there_when_the_files_are_back(
+    store: SqlStore, state_dir: Path, again: str
+) -> None:
+    """It was written after all, to a database without its name: the next write is without it, and its request's id is free."""
+    table = SqlKeys(store)
+    table.insert(key(1))
+    database, elsewhere = state_dir / DATABASE_NAME, state_dir / "elsewhere"
+    event.listen(store._engine, "commit", lambda _: database.rename(elsewhere), once=True)
+    with pytest.raises(FilesReplacedError):
+        table.insert(key(2))
+    elsewhere.rename(database)
+    if again == "insert":
+        retried = key(3, request=key(2).request)
+        table.insert(retried)
+        assert table.load() == (key(1), retried)
+    else:
+        table.revoke("id1", 2000.0)
+        assert table.load() == (key(1, revoke_time_s=2000.0),)
 
 
 def test_few_revoked_keys_are_retained(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:

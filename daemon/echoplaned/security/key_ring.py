@@ -163,12 +163,15 @@ class KeyRing:
             raise KeyNotFoundError(gateway_key_name(key_id))
         if key.revoke_time_s is not None:
             return key
-        revoked = replace(key, revoke_time_s=self._now())
-        await asyncio.to_thread(self._table.revoke, key_id, self._now())
+        now_s = self._now()
+        revoked = replace(key, revoke_time_s=now_s)
+        await asyncio.to_thread(self._table.revoke, key_id, now_s)
         self._derived.pop(key_id, None)
-        self._keys = {each.key_id: each for each in await asyncio.to_thread(self._table.load)}
+        self._keys[key_id] = revoked
         self._tell()
-        return self._keys.get(key_id, revoked)
+        # Without those that the table has no room for; where it cannot be read, the key is revoked nevertheless.
+        self._keys = {each.key_id: each for each in await asyncio.to_thread(self._table.load)}
+        return revoked
 
     async def _change(self, change: Callable[[], Coroutine[Any, Any, Changed]]) -> Changed:
         """Make one change after the other, each as a whole.

@@ -6,6 +6,8 @@ It is written apart from the state: no step of the core reads it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -29,6 +31,8 @@ class SqlKeys:
 
     def __init__(self, store: SqlStore) -> None:
         self._store = store
+        # Keys whose writing was refused: files that lost their names meanwhile and come back may have them all the same.
+        self._refused: set[str] = set()
 
     def load(self) -> tuple[StoredKey, ...]:
         """Return every key, the oldest first.
@@ -60,8 +64,10 @@ class SqlKeys:
             "create_time_s": key.create_time_s,
             "revoke_time_s": key.revoke_time_s,
         }
-        with self._store.writing() as connection:
+        with self._writing() as connection:
             connection.execute(sa.insert(schema.keys), row)
+            self._refused.add(key.key_id)
+        self._refused.clear()
 
     def revoke(self, key_id: str, time_s: float) -> None:
         """Write when a key was revoked, and delete the oldest beyond 1,000 that were.
@@ -76,10 +82,18 @@ class SqlKeys:
             .order_by(table.c.revoke_time_s.desc(), table.c.row_id.desc())
             .limit(REVOKED_RETAINED)
         )
-        with self._store.writing() as connection:
+        with self._writing() as connection:
             connection.execute(sa.update(table).where(table.c.key_id == key_id), {"revoke_time_s": time_s})
             old = table.c.revoke_time_s.is_not(None) & table.c.row_id.not_in(newest)
             connection.execute(sa.delete(table).where(old))
+        self._refused.clear()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """Write within a transaction, without the keys that were refused."""
+        with self._store.writing() as connection:
+            connection.execute(sa.delete(schema.keys).where(schema.keys.c.key_id.in_(self._refused)))
+            yield connection
 
 
 def _key(row: dict[str, Any]) -> StoredKey:
