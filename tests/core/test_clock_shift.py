@@ -21,6 +21,8 @@ UP = ("reserved {0}#0 host 128", "ready {0}#0", "probes-passed {0}#0")
 LINES = {
     "restarting": ("lost m/v1#0 killed",),
     "draining": ("load n v1", *(line.format("n/v1") for line in UP), "acked n", "delete n", "acked n"),
+    "held": ("stuck m/v1#0 hung",),
+    "held, acknowledged": ("stuck m/v1#0 hung", "acked m"),
     "preparing": ("update m v2",),
     "shifting": ("update m v2", *(line.format("m/v2") for line in UP)),
     "observing": ("update m v2", *(line.format("m/v2") for line in UP), "acked m", "acked m"),

@@ -28,6 +28,7 @@ from echoplaned.core.events import FoundEngine
 from echoplaned.core.facts import Task
 from echoplaned.core.failure import Reason
 from echoplaned.engines.channels import open_channel
+from echoplaned.engines.instance import WatchedInstance
 from echoplaned.engines.inventory import scan
 from echoplaned.engines.launcher import launch
 from echoplaned.engines.messages import golden_request
@@ -35,6 +36,7 @@ from echoplaned.engines.probing import OipProber
 from echoplaned.engines.quiet import QUIET_S, SETTLE_S
 from echoplaned.testing.builders import endpoints
 from echoplaned.worker_contract.record import WorkerPhase, read_records
+from echoplaned.worker_contract.report import Report
 from tests.engines.engine_bench import (
     KEY,
     Bench,
@@ -256,6 +258,26 @@ async def test_a_worker_that_dies_while_it_warms_up_is_lost(checkpoints: Checkpo
         (worker,) = scan(bench.state_dir)
         os.kill(worker.pid, signal.SIGKILL)
         assert "SIGKILL" in (await bench.wait_for(EngineLost, 5)).detail
+
+
+async def test_a_worker_that_dies_once_it_has_passed_holds_up_no_standby(
+    checkpoints: Checkpoints, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its probes and its next report: the probe ends with it, and so nobody waits for a load any more."""
+    async with open_bench(state_dir) as bench:
+        bench.engine.start(start(checkpoints.encoder))
+        ready = await bench.wait_for(EngineReady)
+        told = WatchedInstance.next_report
+
+        async def next_report(watched: WatchedInstance) -> Report:
+            watched.leader.process.kill()
+            return await told(watched)
+
+        monkeypatch.setattr(WatchedInstance, "next_report", next_report)
+        bench.engine.probe(probe(ready))
+        await bench.wait_for(ProbesPassed)
+        await bench.wait_for(EngineLost)
+        await until(lambda: not bench.engine._jobs.is_loading)
 
 
 async def test_effects_for_unknown_instances_are_answered(state_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -11,7 +12,7 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram
 from echoplaned.core.token_counts import TokenCounts
 from echoplaned.engine_kinds import KindLimits
-from echoplaned.engines.instance import InstanceLimits, WatchedInstance
+from echoplaned.engines.instance import InstanceLimits, NoReportError, WatchedInstance
 from echoplaned.engines.leader_process import LeaderProcess
 from echoplaned.ports.request_counts import RequestCounts
 from echoplaned.ports.traffic import EngineCounters
@@ -287,3 +288,15 @@ def test_grown_memory_is_told_again(told: int | None, now: int, again: int | Non
     desk.instance._take(replace(READY, memory=Memory(rss_anon_bytes=now * MIB)))
     assert desk.instance.grown_memory() == (None if again is None else again * MIB)
     assert desk.instance.grown_memory() is None
+
+
+async def test_nobody_waits_for_the_reports_of_the_dead() -> None:
+    """Whoever waits for the next report when the leader goes, or asks afterwards, is told that there is none."""
+    desk = Desk()
+    desk.instance._take(READY)
+    waiting = asyncio.ensure_future(desk.instance.next_report())
+    await asyncio.sleep(0)
+    desk.instance.on_ended()
+    for asked in (waiting, desk.instance.next_report()):
+        with pytest.raises(NoReportError):
+            await asyncio.wait_for(asked, 5)

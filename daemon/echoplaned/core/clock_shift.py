@@ -42,6 +42,7 @@ def _instance(instance: Instance, shift_s: float) -> Instance:
         restart_at_s=_moved(instance.restart_at_s, shift_s),
         ready_since_s=_moved(instance.ready_since_s, shift_s),
         drain_deadline_s=_moved(instance.drain_deadline_s, shift_s),
+        held_since_s=_moved(instance.held_since_s, shift_s),
     )
 
 

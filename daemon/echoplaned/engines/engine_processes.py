@@ -31,7 +31,7 @@ from echoplaned.core.fault import EffectKey
 from echoplaned.core.ids import InstanceKey
 from echoplaned.engine_kinds import KINDS, EngineKind, describe_absence, find_kind
 from echoplaned.engines.device_turns import DeviceTurns
-from echoplaned.engines.instance import StuckLimits, WatchedInstance
+from echoplaned.engines.instance import NoReportError, StuckLimits, WatchedInstance
 from echoplaned.engines.jobs import LOADING, Jobs
 from echoplaned.engines.launcher import LaunchOptions
 from echoplaned.engines.leader_client import FINAL_REASONS, LeaderRefusedError
@@ -283,12 +283,15 @@ class EngineProcesses:
             return
         except ProbeFailedError as error:
             # A process that is dying breaks its calls off first; then it is lost, which is no verdict on the version.
-            if not (error.unavailable and await _ends_within(watched, _BROKEN_OFF_S)):
+            if not (error.unavailable and await watched.leader.ends_within(_BROKEN_OFF_S)):
                 self._emit(ProbesFailed(self._now_s(), *key, str(error)))
             return
         watched.is_accepted = True
         self._emit(ProbesPassed(self._now_s(), *key, f"{count}/{count}"))
-        report = await watched.next_report()
+        try:
+            report = await watched.next_report()
+        except NoReportError:
+            return  # that it is lost is told once all its processes have gone
         watched.measured_bytes = report.memory.model_bytes
         watched.reported_tokens = report.usage.sequences * report.usage.tokens if report.usage else 0
         self._emit(MemoryMeasured(self._now_s(), *key, watched.measured_bytes, report.usage, report.figures))
@@ -308,6 +311,8 @@ class EngineProcesses:
             async with asyncio.timeout(max(0.0, effect.deadline_s - self._now_s())):
                 await asyncio.sleep(SETTLE_S)
                 await (wait_for_calls(watched) if effect.calls_only else wait_until_quiet(watched))
+        except NoReportError:
+            return  # its end says more, and is told once all its processes have gone
         except TimeoutError:
             cut = watched.last_report.counters.in_flight if watched.last_report else 0
         self._emit(EngineDrained(self._now_s(), *key, cut))
@@ -322,7 +327,7 @@ class EngineProcesses:
         watched.stopping = True
         if not await self._ends_politely(watched):
             watched.leader.kill()
-            if not await _ends_within(watched, _DEATH_TIMEOUT_S):
+            if not await watched.leader.ends_within(_DEATH_TIMEOUT_S):
                 pid = watched.leader.process.pid
                 self._give_up(key, f"the engine of process {pid} does not die; its memory stays reserved until it does")
 
@@ -335,7 +340,7 @@ class EngineProcesses:
             return False
         if not await watched.leader.client.shut_down(_STOP_GRACE_S):
             watched.leader.process.terminate()
-        return await _ends_within(watched, _STOP_TIMEOUT_S)
+        return await watched.leader.ends_within(_STOP_TIMEOUT_S)
 
     # --- small parts ---
 
@@ -378,13 +383,3 @@ async def _load(watched: WatchedInstance, effect: StartEngine) -> str:
 def _effect_key(kind: str, key: Key) -> EffectKey:
     """Return the key of an instance's effect, as the effect itself gives it."""
     return (kind, str(key[0]), key[1])
-
-
-async def _ends_within(watched: WatchedInstance, timeout_s: float) -> bool:
-    """Wait for the end of an engine's processes; whether it came."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await watched.leader.wait_until_gone()
-    except TimeoutError:
-        return False
-    return True

@@ -84,6 +84,10 @@ class _Start:
         self.rss_bytes = max(self.rss_bytes, report.memory.rss_bytes)
 
 
+class NoReportError(Exception):
+    """No report comes: the leader has gone."""
+
+
 class WatchedInstance:
     """An instance that has a leader.
 
@@ -130,6 +134,7 @@ class WatchedInstance:
         self._gaps = RecentMaximum(limits.stuck.hang.window_s, limits.stuck.silent_s / limits.stuck.silent_factor)
         self._checked_s = clock()
         self._fresh = asyncio.Event()
+        self._has_ended = False
 
     @property
     def last_report(self) -> Report | None:
@@ -166,9 +171,16 @@ class WatchedInstance:
             await asyncio.sleep(_RECONNECT_S)
 
     async def next_report(self) -> Report:
-        """Return a report that comes after this call."""
+        """Return a report that comes after this call.
+
+        Raises:
+            NoReportError: the leader has gone, or goes before it reports.
+        """
         fresh = self._fresh
-        await fresh.wait()
+        if not self._has_ended:
+            await fresh.wait()
+        if self._has_ended:
+            raise NoReportError("its leader has gone")
         if self._last is None:
             raise RuntimeError("woken without a report")
         return self._last
@@ -286,7 +298,9 @@ class WatchedInstance:
         return now
 
     def on_ended(self) -> None:
-        """The process has gone: its counters are final."""
+        """The process has gone: its counters are final, and no report comes."""
+        self._has_ended = True
+        self._fresh.set()
         self._sink.on_ended(self.key[0].version, self.leader.worker_id)
 
     def _take(self, report: Report) -> None:

@@ -32,6 +32,7 @@ from echoplaned.worker_contract.record import (
 _RECORD_POLL_S: Final = 0.05
 _REPORT_INTERVAL_S: Final = 1.0
 _END_TIMEOUT_S: Final = 10.0
+_LOOK_AGAIN_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +133,15 @@ class LeaderProcess:
         """Return when no process of its engine is left."""
         return await asyncio.shield(self._gone)
 
+    async def ends_within(self, timeout_s: float) -> bool:
+        """Wait until no process of its engine is left; return whether that came in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.wait_until_gone()
+        except TimeoutError:
+            return False
+        return True
+
     def kill(self) -> None:
         """End the leader's process now.
 
@@ -219,8 +229,24 @@ class LeaderProcess:
 
         Only then its memory is free.
         """
-        while not await asyncio.to_thread(end_family, self.family, _END_TIMEOUT_S):
+        while not await self._is_family_ended():
             log.warning("engine.outlived_leader", worker=self.worker_id, leader=self.family.leader_pid)
-        delete_record(self._state_dir, self.worker_id)
+        try:
+            delete_record(self._state_dir, self.worker_id)
+        except OSError as error:
+            # One on a read-only disk stays. It says nothing wrong there: its process has gone.
+            log.warning("record.not_deleted", worker=self.worker_id, detail=str(error))
         if not self._gone.done():
             self._gone.set_result(info)
+
+    async def _is_family_ended(self) -> bool:
+        """End what there still is of the engine, and return whether all of it has ended.
+
+        Where processes cannot be looked at (no descriptor is free, say), that is not known.
+        """
+        try:
+            return await asyncio.to_thread(end_family, self.family, _END_TIMEOUT_S)
+        except OSError as error:
+            log.warning("engine.not_looked_at", worker=self.worker_id, detail=str(error))
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            return False

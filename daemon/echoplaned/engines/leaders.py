@@ -208,7 +208,8 @@ class Leaders:
                 log.warning("engine.unowned", instance=str(key[0]), generation=key[1], pid=watched.leader.process.pid)
                 watched.stopping = True
                 watched.leader.kill()
-                await watched.leader.wait_until_gone()
+                if not await watched.leader.ends_within(_END_TIMEOUT_S):
+                    log.warning("engine.not_ended", instance=str(key[0]), pid=watched.leader.process.pid)
                 killed += 1
         killed += await self._end_orphans()
         self.spawn(self._sweep_again())

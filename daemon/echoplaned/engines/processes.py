@@ -15,6 +15,7 @@ from typing import Self
 
 from echoplaned import process_files
 from echoplaned.worker_contract.record import read_start_ticks
+from echoplaned.worker_contract.signal_names import signal_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class ExitInfo:
         if self.code is None:
             return "its process has gone"
         if self.code < 0:
-            return f"its process was killed by {signal.Signals(-self.code).name}"
+            return f"its process was killed by {signal_name(-self.code)}"
         return f"its process ended with exit code {self.code}"
 
 

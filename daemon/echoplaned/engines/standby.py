@@ -244,10 +244,7 @@ class StandbyPool:
 
         Whoever gave the start up is told that its memory is free.
         """
-        try:
-            async with asyncio.timeout(_END_TIMEOUT_S):
-                await leader.wait_until_gone()
-        except TimeoutError:
+        if not await leader.ends_within(_END_TIMEOUT_S):
             log.warning("standby.not_stopped", worker=leader.worker_id, pid=leader.process.pid)
 
     async def _end(self, leaving: list[_Standby]) -> None:
@@ -256,6 +253,6 @@ class StandbyPool:
             one.readying.cancel()
             one.leader.kill()
         await asyncio.gather(*(one.readying for one in leaving), return_exceptions=True)
+        await asyncio.gather(*(self._wait_for_end(one.leader) for one in leaving))
         for one in leaving:
-            await one.leader.wait_until_gone()
             await one.leader.detach()

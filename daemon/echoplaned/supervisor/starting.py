@@ -23,6 +23,7 @@ from echoplaned.worker_contract.golden import golden_text
 from echoplaned.worker_contract.inference.errors import CallError
 from echoplaned.worker_contract.inference.sampling import Sampling
 from echoplaned.worker_contract.order import LoadFailedError
+from echoplaned.worker_contract.signal_names import signal_name
 
 _POLL_FIRST_S: Final = 0.02
 _POLL_MAX_S: Final = 0.5
@@ -67,7 +68,7 @@ def why_ended(engine: ForeignEngine, code: int, log: EngineLog) -> LoadFailedErr
 
     With the engine's own line, and whether another start would end the same way.
     """
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     line = log.why()
     cause = log.cause
     known = dict(engine.exit_causes).get(code, _EXIT_CAUSES.get(code, ""))
@@ -75,13 +76,6 @@ def why_ended(engine: ForeignEngine, code: int, log: EngineLog) -> LoadFailedErr
     text = f"the engine {how} before it was ready: {line or 'it wrote nothing'}"
     is_final = bool(known) or (cause is not None and not cause.retryable)
     return LoadFailedError(f"{text} ({hint})" if hint else text, retryable=not is_final)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"  # most of the real-time signals have no name
 
 
 async def _wait_until_ready(engine: ForeignEngine, prepared: Prepared, process: EngineProcess, log: EngineLog) -> None:
