@@ -228,6 +228,45 @@ async def test_repository_unloads_one_version(world: World) -> None:
     assert set(world.handle.state.models["minilm"].versions) == {"fp32"}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        oip.ModelRepositoryParameter(int64_param=8),
+        oip.ModelRepositoryParameter(bool_param=True),
+        oip.ModelRepositoryParameter(bytes_param=b"int8"),
+        oip.ModelRepositoryParameter(string_param=""),
+        oip.ModelRepositoryParameter(),
+    ],
+)
+async def test_repository_unloads_nothing_by_a_version_that_it_cannot_read(
+    world: World, value: oip.ModelRepositoryParameter
+) -> None:
+    """A number (as Triton's versions are), an empty text: it is refused, and neither one version nor all of them go."""
+    await world.load("fp32")
+    request = oip.RepositoryModelUnloadRequest(model_name="minilm", parameters={"version_id": value})
+    call = world.stubs.oip.RepositoryModelUnload(request)
+    found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {'parameters["version_id"]'}
+    assert set(world.handle.state.models["minilm"].versions) == {"fp32"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("version_id", 2), ("source_uri", 3), ("dtype", 16), ("replicas", "2"), ("context_length", "128")],
+)
+async def test_repository_loads_nothing_by_parameters_of_another_kind(
+    world: World, name: str, value: str | int
+) -> None:
+    """They would read as nothing: another version, one replica."""
+    given: dict[str, str | int] = {"source_uri": "file:fp32", name: value}
+    parameters = {each: parameter(text) for each, text in given.items()}
+    request = oip.RepositoryModelLoadRequest(model_name="minilm", parameters=parameters)
+    call = world.stubs.oip.RepositoryModelLoad(request)
+    found = await failed(call, Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
+    assert found.fields == {f'parameters["{name}"]'}
+    assert not world.handle.state.models
+
+
 async def test_repository_errors(world: World) -> None:
     """Wrong parameters are named; a load that fails says why in the call itself."""
     service = world.stubs.oip

@@ -35,6 +35,13 @@ def grpc_entry(code: str | None, *, in_headers: bool = False, **flags: bool) -> 
     return made
 
 
+def http_entry(content_type: str, status: int = 200) -> Any:
+    """Make an entry of a request to an engine's HTTP, whose caller says that it is of a type."""
+    made = entry(status, "models/m/versions/v1/openai")
+    made.request.request_headers["content-type"] = content_type
+    return made
+
+
 @pytest.mark.parametrize(
     ("made", "outcome"),
     [
@@ -54,11 +61,14 @@ def grpc_entry(code: str | None, *, in_headers: bool = False, **flags: bool) -> 
         (grpc_entry("14"), "server_errors"),
         (grpc_entry("1"), "unanswered"),
         (grpc_entry(None), "server_errors"),
+        (http_entry("application/grpc-web"), "ok"),
+        (http_entry("application/grpcx"), "ok"),
+        (http_entry("application/grpc-web", 503), "server_errors"),
         (grpc_entry(None, downstream_connection_termination=True), "unanswered"),
     ],
 )
 def test_outcomes(made: Any, outcome: str) -> None:
-    """A status by its class, a gRPC call by its code, a stream that was cut by whoever cut it."""
+    """A status by its class, a gRPC call by its code, a stream that was cut by whoever cut it; never by what the caller says it is."""
     _, usage = read_entry(made)
     assert usage == UsageTotals(**{outcome: 1}, received_bytes=10, sent_bytes=20, duration_s=1.5)
 

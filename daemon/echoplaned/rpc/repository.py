@@ -14,7 +14,13 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplane.v1 import models_pb2
 from echoplaned.core.commands import DeleteModel, DeleteVersion, Request
-from echoplaned.core.errors import DaemonError, FieldInvalidError, NotImplementedHereError, VersionNotFoundError
+from echoplaned.core.errors import (
+    CallerNotAllowedError,
+    DaemonError,
+    FieldInvalidError,
+    NotImplementedHereError,
+    VersionNotFoundError,
+)
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.ids import VersionKey
@@ -29,7 +35,7 @@ from echoplaned.rpc.health_view import ready_count
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model
-from echoplaned.rpc.principal import current_principal
+from echoplaned.rpc.principal import current_principal, may_see
 from echoplaned.rpc.repository_catalogue import RepositoryCatalogue, load_again
 from echoplaned.rpc.validate import MAX_VIOLATIONS, check
 
@@ -169,6 +175,11 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         """
         _check_repository(request.repository_name)
         load = await self._read_load(request)
+        if not may_see(load.model_id):
+            # What was unloaded is found by its alias too, which says nothing of whose it is.
+            raise CallerNotAllowedError(
+                f"{current_principal()} is not for the model {request.model_name[:_MAX_SHOWN]!r}"
+            )
         check(load)
         with self._watchers.reserve(context.peer()):
             accepted = await self._admission.load(load, context.peer())
@@ -190,16 +201,18 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         unknown = request.parameters.keys() - {"version_id", "unload_dependents"}
         _refuse_parameters(unknown, "is not known; known: version_id")
         model = self._find(request.model_name)
-        version_id = request.parameters["version_id"].string_param if "version_id" in request.parameters else ""
+        version_id = _text(request.parameters, "version_id")
+        if "version_id" in request.parameters and not version_id:
+            _refuse_parameters({"version_id"}, "must not be empty: without it all versions go")
         if model is None or (version_id and version_id not in model.versions):
             return oip.RepositoryModelUnloadResponse()
         model_id = model.model_id
-        if not version_id:
-            await self._catalogue.keep(model)
         stamp = Request(self._handle.now_s(), self._handle.new_id(), principal=current_principal())
         event = DeleteVersion(stamp, model_id, version_id) if version_id else DeleteModel(stamp, model_id)
         # Before the command: a call that may not wait deletes nothing.
         with self._watchers.reserve(context.peer()):
+            if not version_id:
+                await self._catalogue.keep(model)
             await self._finished(require_operation(await self._handle.submit(event)))
         return oip.RepositoryModelUnloadResponse()
 
@@ -225,14 +238,14 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         else:
             load = await self._by_name(request)
         for name in _TEXT & parameters.keys():
-            setattr(load, name, parameters[name].string_param)
+            setattr(load, name, _text(parameters, name))
         for name in _NUMBERS & parameters.keys():
-            number = parameters[name].int64_param
+            number = _number(parameters, name)
             if not 0 <= number < 2**31:
                 _refuse_parameters({name}, "is out of range")
             setattr(load, name, number)
         if "dtype" in parameters:
-            named = next((d for d in Dtype if d.value == parameters["dtype"].string_param), None)
+            named = next((d for d in Dtype if d.value == _text(parameters, "dtype")), None)
             if named is None:
                 _refuse_parameters({"dtype"}, f"must be one of {', '.join(Dtype)}")
             else:
@@ -247,7 +260,7 @@ class RepositoryService(oip_grpc.GRPCInferenceServiceServicer):
         """
         parameters = request.parameters
         model = self._find(request.model_name)
-        wanted = parameters["version_id"].string_param if "version_id" in parameters else ""
+        wanted = _text(parameters, "version_id")
         version = None if model is None else model.versions.get(wanted or model.serving_version)
         if model is not None and version is not None:
             return load_again(model, version)
@@ -308,6 +321,28 @@ def _done(operation_id: str) -> Callable[[State], bool]:
 def _check_repository(name: str) -> None:
     if name:
         raise FieldInvalidError(InvalidField("repository_name", "must be empty: there is one repository"))
+
+
+def _text(parameters: Mapping[str, oip.ModelRepositoryParameter], name: str) -> str:
+    """Return a parameter's text; empty: it was not given.
+
+    Raises:
+        FieldInvalidError: it has a value of another kind, which would read as no text.
+    """
+    if name in parameters and parameters[name].WhichOneof("parameter_choice") != "string_param":
+        _refuse_parameters({name}, "must be a text")
+    return parameters[name].string_param if name in parameters else ""
+
+
+def _number(parameters: Mapping[str, oip.ModelRepositoryParameter], name: str) -> int:
+    """Return the number of a parameter that was given.
+
+    Raises:
+        FieldInvalidError: it has a value of another kind, which would read as 0.
+    """
+    if parameters[name].WhichOneof("parameter_choice") != "int64_param":
+        _refuse_parameters({name}, "must be a whole number")
+    return parameters[name].int64_param
 
 
 def _refuse_parameters(names: set[str] | frozenset[str], text: str) -> None:

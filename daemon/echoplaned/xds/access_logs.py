@@ -21,7 +21,7 @@ from echoplaned.ports.request_counts import NOTHING, RequestCounts
 from echoplaned.ports.usage import UsageKey, UsageTotals
 from echoplaned.request_reader import Context, RequestReader
 from echoplaned.xds.conversations import CONVERSATION, CONVERSATION_HEADER, USER, ConversationLedger
-from echoplaned.xds.names import parse_cluster
+from echoplaned.xds.names import is_openai_cluster, parse_cluster
 from echoplaned.xds.requests import BadRequestError, parse
 from echoplaned.xds.usage_ledger import UsageLedger
 
@@ -145,9 +145,19 @@ def _outcome(entry: accesslog_pb2.HTTPAccessLogEntry) -> str:
     # The status was sent before the end: a stream may have been cut since.
     if flags.upstream_connection_termination or flags.upstream_remote_reset or flags.stream_idle_timeout:
         return "server_errors"
-    if entry.request.request_headers.get(CONTENT_TYPE, "").startswith(_GRPC):
+    if _is_grpc(entry):
         code = answer.response_trailers.get(GRPC_STATUS) or answer.response_headers.get(GRPC_STATUS)
         return {_OK: "ok", _CANCELLED: "unanswered"}.get(
             code or "", "client_errors" if code in _CALLERS else "server_errors"
         )
     return "ok"
+
+
+def _is_grpc(entry: accesslog_pb2.HTTPAccessLogEntry) -> bool:
+    """Say whether the answer has a status of gRPC's.
+
+    Not by what the caller says alone: an engine's HTTP takes requests whose type only begins like gRPC's (gRPC-Web).
+    """
+    if is_openai_cluster(entry.common_properties.upstream_cluster):
+        return False
+    return str(entry.request.request_headers.get(CONTENT_TYPE, "")).startswith(_GRPC)

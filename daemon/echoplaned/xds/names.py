@@ -89,6 +89,11 @@ def parse_cluster(name: str) -> Target | None:
     return found if found is not None and found.version else None
 
 
+def is_openai_cluster(name: str) -> bool:
+    """Say whether a cluster is for OpenAI's API, and so never answers gRPC."""
+    return name.endswith(_OPENAI)
+
+
 def parse_name(name: str) -> Target | None:
     """Read the name of a model's or a version's resources.
 

@@ -71,3 +71,14 @@ async def test_a_key_for_some_models_sees_and_changes_those(stub: Any) -> None:
     await stub.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="nick"), metadata=by("for-minilm"))
     gone = await stub.RepositoryIndex(oip.RepositoryIndexRequest(ready=True), metadata=by("admin"))
     assert not gone.models
+
+
+async def test_an_alias_of_what_was_unloaded_opens_nothing(stub: Any) -> None:
+    """It loads another model than it says, which is not the caller's: refused as while that model was there."""
+    await stub.RepositoryModelUnload(oip.RepositoryModelUnloadRequest(model_name="minilm"), metadata=by("operator"))
+    load = oip.RepositoryModelLoadRequest(model_name="nick")
+    assert "nick" in await refused(stub.RepositoryModelLoad(load, metadata=by("for-nick")))
+    none = await stub.RepositoryIndex(oip.RepositoryIndexRequest(ready=True), metadata=by("admin"))
+    assert not none.models
+    load.model_name = "minilm"
+    await stub.RepositoryModelLoad(load, metadata=by("for-minilm"))

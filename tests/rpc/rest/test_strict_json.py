@@ -78,6 +78,7 @@ def test_wrong_values_name_their_field(body: object, field: str) -> None:
         b"{",
         b"\xff",
         b'{"etag": NaN}',
+        b'{"dtype": 1e999}',
         b'{"etag": "a", "etag": "b"}',
         b'{"replicas": ' + b"1" * 10_000 + b"}",
         b"[" * 100_000,

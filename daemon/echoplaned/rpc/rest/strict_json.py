@@ -49,7 +49,7 @@ def read_json(body: bytes, message: Message, taken: frozenset[str] = frozenset()
         json_format.ParseDict(value, message, max_recursion_depth=MAX_DEPTH)
     except json_format.ParseError as error:
         raise FieldInvalidError(_violation(str(error))) from None
-    except (RecursionError, ValueError, TypeError):
+    except (RecursionError, ValueError, TypeError, OverflowError):  # an infinity in place of an enum's number, say
         raise FieldInvalidError(InvalidField(BODY, f"is no {message.DESCRIPTOR.full_name}")) from None
 
 
