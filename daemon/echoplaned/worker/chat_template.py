@@ -7,13 +7,11 @@ own does, and bounds what a single step makes; how long all steps take is bounde
 from __future__ import annotations
 
 import functools
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from echoplaned.worker.time_limit import TimeLimit
 from echoplaned.worker_contract.inference.errors import FieldError
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ NO_TEMPLATE: Final = "this version's checkpoint has no chat template; send a pro
 
 _DEFAULT: Final = "default"
 _SANDBOX: Final = "echoplaned.worker.template_"
+"""Begins the names of the sandbox's modules: their functions are bounded, and slow where each of their lines is looked at."""
 
 Message = Mapping[str, str]
 
@@ -58,10 +57,10 @@ class ChatTemplate:
         from echoplaned.worker.template_sandbox import environment  # noqa: PLC0415 - as said above
 
         try:
-            with _TimeLimit(MAX_COMPILE_S, each_line=False):
+            with TimeLimit(MAX_COMPILE_S, _late(MAX_COMPILE_S), each_line=False):
                 template = _compile(environment(), self.source)
             bounds = Bounds(len(self.source) + sum(len(text) for one in messages for text in one.values()))
-            with bounded(bounds), _TimeLimit(self.max_render_s):
+            with bounded(bounds), TimeLimit(self.max_render_s, _late(self.max_render_s), passes=_SANDBOX):
                 return self._render(template, bounds.hold([bounds.hold(dict(one)) for one in messages]), max_characters)
         except FieldError:
             raise
@@ -97,34 +96,8 @@ def read_template(found: object, tokens: Mapping[str, object]) -> ChatTemplate |
     return ChatTemplate(found, {name: str(value) for name, value in tokens.items() if isinstance(value, str)})
 
 
-class _TimeLimit:
-    """Raises in the current thread's Python code once a time limit has passed.
-
-    A template's lines are Python's, so looking before each line bounds any loop. Compiling one is slow where each line is looked at, and
-    is many calls.
-    """
-
-    def __init__(self, limit_s: float, *, each_line: bool = True) -> None:
-        self._limit_s = limit_s
-        self._each_line = each_line
-        self._ends_s = 0.0
-        self._before: Any = None
-
-    def __enter__(self) -> None:
-        self._ends_s = time.monotonic() + self._limit_s
-        self._before = sys.gettrace()
-        sys.settrace(self._look)
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self._before)
-
-    def _look(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ANN401 - a trace function returns the next one
-        del event, argument
-        if time.monotonic() > self._ends_s:
-            raise FieldError("messages", f"the checkpoint's chat template did not end within {self._limit_s:g} s")
-        # The sandbox's own functions are bounded, and slow where each of their lines is looked at.
-        within = self._each_line and not frame.f_globals.get("__name__", "").startswith(_SANDBOX)
-        return self._look if within else None
+def _late(limit_s: float) -> FieldError:
+    return FieldError("messages", f"the checkpoint's chat template did not end within {limit_s:g} s")
 
 
 @functools.lru_cache(maxsize=2)
