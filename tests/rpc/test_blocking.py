@@ -11,6 +11,7 @@ import pytest
 
 from echoplaned.core.errors import LimitExceededError, SourceCorruptError
 from echoplaned.rpc.blocking import BlockingCalls
+from echoplaned.rpc.peer import set_peer
 
 
 class Work:
@@ -98,6 +99,23 @@ async def test_too_many_are_refused() -> None:
     assert caught.value.failure.retry_delay_s == 5.0
     work.detach("first", "second")
     await asyncio.gather(*tasks)
+
+
+async def test_a_connection_has_its_share_of_the_queue() -> None:
+    """One that has filled it leaves a place for another's call."""
+    work, calls = Work(), BlockingCalls("digests", 1, 32)
+
+    async def by(peer: str, name: str) -> str:
+        set_peer(peer)
+        return await calls.run(work.call(name))
+
+    names = [f"g{number}" for number in range(17)]
+    tasks = [await start(by("greedy", name)) for name in names]
+    with pytest.raises(LimitExceededError, match="one may hold 16"):
+        await by("greedy", "more")
+    tasks.append(await start(by("other", "small")))
+    work.detach(*names, "small")
+    assert await asyncio.gather(*tasks) == [*names, "small"]
 
 
 async def test_what_a_call_raises_reaches_its_caller() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from echoplane.v1 import models_pb2
+from echoplaned.core.commands import Command
 from echoplaned.core.errors import LimitExceededError
 from echoplaned.core.state import Operation, OperationKind, State
+from echoplaned.rpc.fair_handle import FairHandle
+from echoplaned.rpc.peer import set_peer
+from echoplaned.rpc.services import build_services
 from echoplaned.rpc.shares import OperationShares
+from tests.rpc.world import World
 
 
 def with_open(state: State, *ids: str) -> State:
@@ -54,3 +63,36 @@ def test_what_an_earlier_daemon_left_open_counts() -> None:
     state = with_open(state, "x", "y", "z", "o")
     with pytest.raises(LimitExceededError, match="4 of 4"), shares.reserve(state, "p", "b"):
         raise AssertionError("was let in")
+
+
+async def test_who_leaves_keeps_what_he_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller whose deadline ends before his command is committed holds its operation all the same, and is refused in the end."""
+    world.script.start = False
+    submit = world.handle.submit
+
+    async def commit_later(command: Command) -> Operation | None:
+        await asyncio.sleep(0.05)
+        return await submit(command)
+
+    monkeypatch.setattr(world.handle, "submit", commit_later)
+    deps = world.deps()
+    deps = replace(deps, handle=FairHandle(world.handle), limits=replace(deps.limits, max_open_operations=20))
+    models = build_services(deps).models
+
+    async def load(number: int, peer: str, deadline_s: float) -> None:
+        set_peer(peer)
+        request = models_pb2.LoadModelRequest(model_id=f"m{number}", source_uri="file:fp32", version_id="v")
+        async with asyncio.timeout(deadline_s):
+            await models.LoadModel(request, cast(Any, SimpleNamespace(peer=lambda: peer)))
+
+    async def call(number: int) -> str:
+        try:
+            await load(number, "greedy", 0.03)
+        except (TimeoutError, LimitExceededError) as error:
+            return type(error).__name__
+        return "answered"
+
+    ended = [await asyncio.create_task(call(number)) for number in range(12)]
+    assert ended == ["TimeoutError"] * 10 + ["LimitExceededError"] * 2
+    await world.handle.wait_until(lambda state: len(state.operations) == 10, 5.0)
+    await asyncio.create_task(load(99, "other", 5.0))

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from echoplaned.core.door_headers import ANONYMOUS
-from echoplaned.core.errors import KeyNotFoundError, LimitExceededError, RequestIdReusedError, StoreUnavailableError
+from echoplaned.core.errors import (
+    KeyNotFoundError,
+    KeySecretUnusableError,
+    LimitExceededError,
+    RequestIdReusedError,
+    StoreUnavailableError,
+)
 from echoplaned.ports.door_clients import DoorClients
 from echoplaned.ports.keys import KeyRequest, Role, StoredKey
 from echoplaned.security import key_ring
@@ -273,6 +279,39 @@ async def test_losing_the_secret_revokes_all(stage: Stage, tmp_path: Path) -> No
     assert [each.client for each in back.told[-1].clients] == [old.key_id]
     await back.ring.revoke(new.key_id)
     assert back.ring.alarms == ()
+
+
+@pytest.mark.parametrize("other", [None, "a" * 64])
+async def test_a_running_daemon_takes_no_other_secret(stage: Stage, tmp_path: Path, other: str | None) -> None:
+    """Its file removed or replaced: the keys in force stay so, none is made, and no secret is drawn in its place."""
+    old, _ = await stage.ring.create(KeyRequest())
+    secret = tmp_path / "key-secret"
+    kept = secret.read_bytes()
+    secret.unlink()
+    if other is not None:
+        secret.write_text(other)
+        secret.chmod(0o600)
+    told = len(stage.told)
+    with pytest.raises(KeySecretUnusableError, match="put that file back"):
+        await stage.ring.create(KeyRequest())
+    assert stage.ring.caller(old.key_id) is not None
+    assert len(stage.told) == told
+    assert secret.exists() is (other is not None)
+    secret.write_bytes(kept)
+    secret.chmod(0o600)
+    new, _ = await stage.ring.create(KeyRequest())
+    assert {each.client for each in stage.told[-1].clients} == {old.key_id, new.key_id}
+
+
+async def test_a_refused_creation_takes_no_secret(stage: Stage) -> None:
+    """The first key of all, which the table has no room for: the next one is made as if there had been none."""
+    stage.table.broken = True
+    with pytest.raises(StoreUnavailableError):
+        await stage.ring.create(KeyRequest())
+    assert not stage.told[-1].clients
+    stage.table.broken = False
+    made, _ = await stage.ring.create(KeyRequest())
+    assert [each.client for each in stage.told[-1].clients] == [made.key_id]
 
 
 async def test_there_is_a_most(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPol
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
 from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence
+from echoplaned.ports.own_tasks import outcome_of
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
@@ -88,7 +89,7 @@ class Admission:
         limits = deps.limits
         waiting = Budget("calls that wait to be planned", limits.max_waiting_inspections)
         self._turns = FairSemaphore(limits.inspections, waiting)
-        self._headers = BlockingCalls("inspections", limits.inspections, limits.max_waiting_inspections)
+        self._headers = BlockingCalls("headers", limits.inspections, limits.max_waiting_inspections)
         self._digests = BlockingCalls("digests", limits.inspections, _MAX_WAITING_DIGESTS)
         self._shares = OperationShares(limits.max_open_operations)
 
@@ -265,7 +266,11 @@ class Admission:
                 return Accepted(operation, operation.plan or event.order.plan)
             self._load_outcomes.observe(self._handle.state)
             # The core checks it once more when it takes it: the state may have changed meanwhile.
-            return Accepted(require_operation(await self._handle.submit(event)))
+            given = await self._handle.give(event)
+            # Whoever leaves now does not take it back: it is his until it is known what became of it.
+            kept = stack.pop_all()
+            given.add_done_callback(lambda _: kept.close())
+        return Accepted(require_operation(await outcome_of(given)))
 
     async def _plan_for(self, event: VersionEvent, known: Version | None) -> Plan:
         if known is not None and known.instances:

@@ -1,6 +1,6 @@
 """Blocking calls of doors, in threads of their own, the smallest first.
 
-So many are made at once; the others wait.
+So many are made at once; the others wait, of a connection its share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.errors import LimitExceededError
+from echoplaned.rpc.peer import current_peer
 
 T = TypeVar("T")
 
@@ -27,15 +29,14 @@ class BlockingCalls:
     come and go would keep any number of calls running.
 
     Args:
-        name: name of the threads, and of the limit in the error when too many calls wait.
+        name: name of the threads, and of what is waited for in the error when too many calls do.
         at_once: calls at a time.
-        max_waiting: calls that may wait; more are refused.
+        max_waiting: calls that may wait, of which a connection has its share; more are refused.
     """
 
     def __init__(self, name: str, at_once: int, max_waiting: int) -> None:
-        self._name = name
         self._free = at_once
-        self._max_waiting = max_waiting
+        self._waiting = Budget(f"calls that wait for {name}", max_waiting)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._queue: list[tuple[int, int, asyncio.Future[None]]] = []
         self._count = 0
@@ -49,7 +50,7 @@ class BlockingCalls:
             give_up: called when nobody waits for the call any more, so that it may end early.
 
         Raises:
-            LimitExceededError: too many wait already.
+            LimitExceededError: too many of the connection's calls, or of all, wait already.
         """
         await self._turn(size)
         job = asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -65,10 +66,11 @@ class BlockingCalls:
         if self._free > 0:
             self._free -= 1
             return
-        waiting = sum(not turn.done() for _, _, turn in self._queue)
-        if waiting >= self._max_waiting:
-            text = f"{waiting} calls wait for {self._name}: try again later"
-            raise LimitExceededError(self._name, text, 5.0)
+        peer = current_peer()
+        try:
+            self._waiting.acquire(peer)
+        except BudgetExceededError as refused:
+            raise LimitExceededError(self._waiting.what, str(refused), 5.0) from None
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._queue, (size, self._count, turn))
@@ -78,6 +80,8 @@ class BlockingCalls:
             if turn.done() and not turn.cancelled():
                 self._pass_on()  # its turn came in the same moment
             raise
+        finally:
+            self._waiting.release(peer)
 
     def _ended(self, job: asyncio.Future[T]) -> None:
         if not job.cancelled():

@@ -5,14 +5,15 @@ Models that were unloaded come back as they were loaded; directories beneath the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from echoplane.names import propose_id
 from echoplane.v1 import models_pb2
+from echoplaned.core.budgets import Budget
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.names import model_name
 from echoplaned.core.state import Model, Version
@@ -21,11 +22,14 @@ from echoplaned.ports.unloaded import UnloadedModels
 from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import DTYPE_TO_PB
 from echoplaned.rpc.convert.plans import overrides_to_pb
+from echoplaned.rpc.fair_semaphore import FairSemaphore
+from echoplaned.rpc.peer import current_peer
 
 _AT_ONCE: Final = 1
-_MAX_WAITING: Final = 32
+_MAX_WAITING: Final = 200
 _HUB: Final = "models--"
 _MAX_ALIAS_CHARS: Final = 128
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +48,23 @@ class Loadable:
 
 
 class RepositoryCatalogue:
-    """Knows what could be loaded; reads directories and files in a thread of its own."""
+    """Knows what could be loaded; reads directories and files in a thread of its own.
+
+    Connections take turns: a list reads many directories, and a load by name or an unload waits for the same thread.
+    """
 
     def __init__(self, planning: Planning, unloaded: UnloadedModels) -> None:
         self._planning = planning
         self._unloaded = unloaded
-        self._calls = BlockingCalls("repository", _AT_ONCE, _MAX_WAITING)
+        self._turns = FairSemaphore(_AT_ONCE, Budget("calls that wait for the repository", _MAX_WAITING))
+        self._calls = BlockingCalls("the repository", _AT_ONCE, _MAX_WAITING)
 
     async def loadable(self) -> dict[str, Loadable]:
         """Return what could be loaded, by the id that it would have.
 
         What was unloaded comes before a directory of the same id, and of directories the first in order of path.
         """
-        kept, sources = await self._calls.run(self._read)
+        kept, sources = await self._in_turn(self._read)
         found = {model_id: Loadable(request, "unloaded") for model_id, request in _requests(kept).items()}
         for source in sources:
             name = _common_name(source)
@@ -86,11 +94,16 @@ class RepositoryCatalogue:
             return
         content = load_again(model, version).SerializeToString(deterministic=True)
         try:
-            await self._calls.run(lambda: self._unloaded.keep(model.model_id, content))
+            await self._in_turn(lambda: self._unloaded.keep(model.model_id, content))
         except OSError as error:
             raise StoreUnavailableError(
                 f"how {model_name(model.model_id)} was loaded cannot be written: {error.strerror or error}"
             ) from error
+
+    async def _in_turn(self, call: Callable[[], T]) -> T:
+        """Make a blocking call when it is the connection's turn."""
+        async with self._turns.acquire(current_peer()):
+            return await self._calls.run(call)
 
     def _read(self) -> tuple[Mapping[str, bytes], tuple[str, ...]]:
         try:

@@ -134,17 +134,33 @@ class KeyRing:
             return known, self._key_of(known)
         if sum(key.revoke_time_s is None for key in self._keys.values()) >= MAX_ACTIVE_KEYS:
             raise LimitExceededError("keys", f"there are {MAX_ACTIVE_KEYS} keys: revoke some", 60.0)
-        secret = await asyncio.to_thread(self._secret_file.read_or_create)
-        if secret != self._secret:
-            self._take_secret(secret)
+        secret = await self._read_secret()
         key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARS))
         key = derive_key(secret, key_id)
         made = StoredKey(key_id, digest_of_key(key), request, self._now())
         await asyncio.to_thread(self._table.insert, made)
         self._keys[key_id] = made
-        self._derived[key_id] = key
-        self._tell()
+        if secret != self._secret:
+            self._take_secret(secret)
+        else:
+            self._derived[key_id] = key
+            self._tell()
         return made, key
+
+    async def _read_secret(self) -> bytes:
+        """Return the secret to derive a new key from; drawn now where there was none.
+
+        While keys are in force it is theirs: to take another one would revoke them all.
+
+        Raises:
+            KeySecretUnusableError: the file is not one to be used, has gone, or is another one.
+        """
+        if self._derived and await asyncio.to_thread(self._secret_file.read) != self._secret:
+            raise KeySecretUnusableError(
+                f"the secret of the keys, {self._secret_file.path}, is not the one that {len(self._derived)} keys in force were made with:"
+                " put that file back; or start the daemon anew, and they are revoked"
+            )
+        return await asyncio.to_thread(self._secret_file.read_or_create)
 
     async def revoke(self, key_id: str) -> StoredKey:
         """Revoke a key for good; the gateway refuses it from then on.
