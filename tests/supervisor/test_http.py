@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +22,9 @@ from echoplaned.supervisor.http import (
     EngineSlowError,
     _split,
 )
+from echoplaned.supervisor.process import raise_descriptor_limit
+from echoplaned.supervisor.translating import post
+from echoplaned.worker_contract.inference.errors import OverloadedError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -46,7 +51,8 @@ async def engine(serve: Serve) -> AsyncIterator[EngineHttp]:
     finally:
         http.close()
         server.close()
-        await asyncio.wait(handling, timeout=5)
+        if handling:
+            await asyncio.wait(handling, timeout=5)
 
 
 def answer(body: bytes, *, status: int = 200) -> bytes:
@@ -209,3 +215,26 @@ async def test_a_line_has_a_bound() -> None:
     """What goes on for ever is given up."""
     with pytest.raises(h11.RemoteProtocolError, match="a line of more than"):
         await split(Pieces(b"x" * 65_536, times=129))
+
+
+async def test_without_a_free_descriptor_it_is_too_much_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That says nothing of the engine: the caller is told to come again, and no version is blamed."""
+
+    async def spent(_address: EngineAddress) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(EngineAddress, "connect", spent)
+    with pytest.raises(OverloadedError, match="call again later"):
+        await post(EngineHttp(EngineAddress(port=1)), "/x", {})
+
+
+def test_a_leader_has_as_many_descriptors_as_it_may() -> None:
+    """Up to the hard limit, and no more than are of use."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        raise_descriptor_limit()
+        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert raised == min(hard, 65_536)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

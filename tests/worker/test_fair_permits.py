@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from echoplaned.worker.fair_permits import FairPermits
+from echoplaned.worker_contract.inference.fair_permits import FairPermits
 
 
 async def test_connections_take_turns() -> None:

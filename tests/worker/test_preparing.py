@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from echoplaned.worker.preparing import MAX_WAITING_BYTES, THREADS, Preparer
 from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
+from echoplaned.worker_contract.inference.preparing import MAX_WAITING_BYTES, THREADS, Preparer
 
 SMALL = 1024 * 1024
 """Bytes that every connection may have waiting."""

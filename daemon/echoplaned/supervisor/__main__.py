@@ -16,7 +16,7 @@ from echoplaned.engine_kinds.configured import declared_name, split_setting
 from echoplaned.supervisor.launching import engine_of
 from echoplaned.supervisor.leader import Supervisor
 from echoplaned.supervisor.log import EngineLog
-from echoplaned.supervisor.process import become_subreaper
+from echoplaned.supervisor.process import become_subreaper, raise_descriptor_limit
 from echoplaned.worker_contract.arguments import EXIT_TAKEN, LeaderArguments, read_arguments
 from echoplaned.worker_contract.record import RecordFile, RecordTakenError, WorkerPhase
 from echoplaned.worker_contract.server import LeaderServer
@@ -41,6 +41,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_TAKEN
     become_subreaper()
+    raise_descriptor_limit()
     code = asyncio.run(_lead(record_file, kind, prefix, arguments))
     if code == 0:
         record_file.release()

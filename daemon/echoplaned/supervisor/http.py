@@ -8,6 +8,7 @@ A client library would do it as well and take 15 MB of this process's 60.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -25,10 +26,15 @@ _IDLE_S: Final = 2.0
 """Idle connections are used again within this time: engines close theirs after five seconds and more."""
 
 _DATA: Final = b"data:"
+_SPENT: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class EngineAwayError(Exception):
     """The engine cannot be reached, or broke off."""
+
+
+class NoConnectionError(EngineAwayError):
+    """This process has as many connections and files open as it may."""
 
 
 class EngineSlowError(Exception):
@@ -221,6 +227,10 @@ class EngineHttp:
         try:
             return _Connection(*await self._address.connect())
         except OSError as error:
+            if error.errno in _SPENT:
+                raise NoConnectionError(
+                    "no further connection to the engine can be opened: call again later"
+                ) from error
             raise EngineAwayError(f"the engine cannot be reached: {error}") from error
 
     def _keep_or_close(self, connection: _Connection, *, finished: bool) -> None:

@@ -23,6 +23,7 @@ from echoplaned.supervisor.translating import (
     TextPiece,
     TextScore,
     ask,
+    away,
     entries,
     lacking,
     number,
@@ -33,7 +34,7 @@ from echoplaned.supervisor.translating import (
     token_ids,
     written,
 )
-from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
 from echoplaned.worker_contract.inference.sampling import Sampling
 
@@ -193,7 +194,7 @@ class LlamaServer:
         except BadStatusError as error:
             refuse(error.answer)
         except EngineAwayError as error:
-            raise NotServingError(str(error)) from error
+            raise away(error) from error
         raise ModelFailedError("the engine's stream ended without its end")
 
     async def _fill(self, prompt: list[int], tokens: list[int], told: list[Any]) -> list[float]:

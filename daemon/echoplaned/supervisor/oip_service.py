@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
 
@@ -22,14 +23,22 @@ from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
 from echoplaned.core.facts import Signature, Task
 from echoplaned.core.ids import InstanceKey
-from echoplaned.request_reader import RequestReader
+from echoplaned.request_reader import EOF, RequestReader
 from echoplaned.supervisor.latencies import Latencies
 from echoplaned.supervisor.translating import NO_TOKEN, Generated, Prompt, TextScore, Translator
-from echoplaned.worker_contract.control_key import opens
-from echoplaned.worker_contract.golden import PROBE_MARK
+from echoplaned.worker_contract.inference.connection_turns import ConnectionTurns
 from echoplaned.worker_contract.inference.counters import RequestCounters
+from echoplaned.worker_contract.inference.engine_caller import EngineCaller, read_caller
 from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
-from echoplaned.worker_contract.inference.requests import InferOrder, check_allowed, check_model, check_request
+from echoplaned.worker_contract.inference.idle_streams import IdleStreams
+from echoplaned.worker_contract.inference.preparing import ELEMENT_BYTES, INLINE_ELEMENTS, Preparer
+from echoplaned.worker_contract.inference.requests import (
+    CheckedRequest,
+    InferOrder,
+    check_allowed,
+    check_model,
+    check_request,
+)
 from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
 from echoplaned.worker_contract.inference.tensors import Tensor, write_output
@@ -80,6 +89,10 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
         self._control_key = control_key
         self._counters = counters
         self._latencies = latencies
+        self._turns = ConnectionTurns()
+        self._idle = IdleStreams()
+        # One thread: what is read is Python's alone, and several would only wait for each other.
+        self._preparer = Preparer(threads=1, what="reading the values")
         self.served: Served | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -128,16 +141,16 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: oip.ModelInferRequest | Unread, context: Context) -> oip.ModelInferResponse:
         """Answer one request; a failed one ends with a status other than OK."""
-        is_daemon = opens(self._control_key, context.invocation_metadata())
-        is_probe = is_daemon and PROBE_MARK in tuple(context.invocation_metadata() or ())
-        with self._counters.begin(probe=is_probe) as call:
+        caller = read_caller(context, self._control_key)
+        with self._counters.begin(probe=caller.is_probe) as call:
             began_s = self._latencies.now_s()
             try:
                 served = self._serving()
                 context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
                 parsed = require_parsed(request)
-                order = _read(parsed, served, is_daemon=is_daemon)
-                response = _response(parsed, served, order, await _answer(served, order))
+                async with self._turns.acquire(caller.peer, parsed.ByteSize):
+                    order = await self._read(parsed, served, caller)
+                    response = _response(parsed, served, order, await _answer(served, order))
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -155,13 +168,13 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
 
         A generation is sent token by token. An error is sent in the stream, which goes on.
         """
-        is_daemon = opens(self._control_key, context.invocation_metadata())
-        async for request in RequestReader(context):
+        caller, reader = read_caller(context, self._control_key), RequestReader(context)
+        while (request := await self._idle.read(reader, context, caller.peer)) is not EOF:
             with self._counters.begin() as call:
                 began_s = self._latencies.now_s()
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
-                    async with aclosing(self._stream_one(request, context, began_s, is_daemon=is_daemon)) as responses:
+                    async with aclosing(self._stream_one(request, context, began_s, caller)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
                 except CallError as error:
@@ -197,12 +210,20 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, _ASK_THE_DAEMON)
 
     async def _stream_one(
-        self, request: oip.ModelInferRequest | Unread, context: Context, began_s: float, *, is_daemon: bool
+        self, request: oip.ModelInferRequest | Unread, context: Context, began_s: float, caller: EngineCaller
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         served = self._serving()
         context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
         parsed = require_parsed(request)
-        order = _read(parsed, served, is_daemon=is_daemon)
+        turn = self._turns.acquire(caller.peer, parsed.ByteSize)
+        async with turn, aclosing(self._stream_in_turn(parsed, served, began_s, caller)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _stream_in_turn(
+        self, parsed: oip.ModelInferRequest, served: Served, began_s: float, caller: EngineCaller
+    ) -> AsyncGenerator[oip.ModelInferResponse, None]:
+        order = await self._read(parsed, served, caller)
         if order.scoring is not None:
             response = _response(parsed, served, order, await _answer(served, order))
             response.parameters[_FINAL].bool_param = True
@@ -220,6 +241,26 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
                 response.parameters[_FINAL].bool_param = piece.last
                 yield response
 
+    async def _read(self, request: oip.ModelInferRequest, served: Served, caller: EngineCaller) -> InferOrder:
+        """Check a request and read it, by the rules of the embedded engine.
+
+        Many values are read beside the event loop, which goes on reporting meanwhile.
+
+        Raises:
+            CallError: it is not accepted, or too much is being read already.
+        """
+        if not caller.is_daemon:
+            check_allowed(request.parameters)
+        checked = check_request(request, served, served.signature)
+        if checked.order.as_int8:
+            raise InvalidInputError(
+                "this engine cannot answer as in INT8: only the embedded engine has the weights for it"
+            )
+        if checked.elements <= INLINE_ELEMENTS:
+            return _read_values(checked, served)
+        read = partial(_read_values, checked, served)
+        return await self._preparer.run(read, ELEMENT_BYTES * checked.elements, caller.peer)
+
     def _serving(self) -> Served:
         if self.served is None:
             raise NotServingError("this engine does not serve yet")
@@ -229,18 +270,15 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
         return None if self.served is None else BatchLimits(self.served.max_concurrency, self.served.context_length)
 
 
-def _read(request: oip.ModelInferRequest, served: Served, *, is_daemon: bool) -> InferOrder:
-    """Check a request and read it, by the rules of the embedded engine.
+def _read_values(checked: CheckedRequest, served: Served) -> InferOrder:
+    """Read the values; of sequences that may be cut, what is used.
 
-    Raises:
-        CallError: it is not accepted.
+    The rest would be held for as long as the answer takes.
     """
-    if not is_daemon:
-        check_allowed(request.parameters)
-    order = check_request(request, served, served.signature).read()
-    if order.as_int8:
-        raise InvalidInputError("this engine cannot answer as in INT8: only the embedded engine has the weights for it")
-    return order
+    order = checked.read()
+    if not order.truncate:
+        return order
+    return replace(order, rows=tuple(row[: served.context_length] for row in order.rows))
 
 
 def _prompts(order: InferOrder) -> list[Prompt]:

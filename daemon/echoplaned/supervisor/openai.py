@@ -18,6 +18,7 @@ from echoplaned.supervisor.translating import (
     Prompt,
     TextPiece,
     TextScore,
+    away,
     entries,
     lacking,
     number,
@@ -28,7 +29,7 @@ from echoplaned.supervisor.translating import (
     token_ids,
     written,
 )
-from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError, NotServingError
+from echoplaned.worker_contract.inference.errors import InvalidInputError, ModelFailedError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
 from echoplaned.worker_contract.inference.sampling import Sampling
 
@@ -86,7 +87,7 @@ class OpenAi:
         except BadStatusError as error:
             refuse(error.answer)
         except EngineAwayError as error:
-            raise NotServingError(str(error)) from error
+            raise away(error) from error
         raise ModelFailedError("the engine's stream ended without a finish_reason")
 
     async def score(self, prompt: Prompt, *, truncate: bool) -> TextScore:

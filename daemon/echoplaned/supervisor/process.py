@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from echoplaned.worker_contract.record import read_start_ticks
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _REAP_EVERY_S: Final = 1.0
 _END_TIMEOUT_S: Final = 10.0
+_MAX_DESCRIPTORS: Final = 65_536
 
 
 def become_subreaper() -> None:
@@ -34,6 +36,17 @@ def become_subreaper() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process and its engine have as many files open as they may.
+
+    Each call has a connection of its own to the engine, and 1,024 is what a process gets unless it asks.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def own_family() -> Family:

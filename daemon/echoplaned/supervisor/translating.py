@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Protocol
 
 from echoplaned.core.text import escape_lines
-from echoplaned.supervisor.http import EngineAwayError, EngineHttp, EngineSlowError, HttpAnswer
+from echoplaned.supervisor.http import EngineAwayError, EngineHttp, EngineSlowError, HttpAnswer, NoConnectionError
 from echoplaned.worker_contract.inference.errors import (
     CallError,
     InvalidInputError,
@@ -113,12 +113,20 @@ async def ask(http: EngineHttp, path: str, body: object) -> HttpAnswer:
     try:
         answer = await http.call("POST", path, body)
     except EngineAwayError as error:
-        raise NotServingError(str(error)) from error
+        raise away(error) from error
     except EngineSlowError as error:
         raise ModelFailedError(str(error)) from error
     if answer.status != 200:
         refuse(answer)
     return answer
+
+
+def away(error: EngineAwayError) -> CallError:
+    """Return what it means to a caller that an engine was not reached.
+
+    A process that has no connection left has too much to do, and says nothing of the engine.
+    """
+    return OverloadedError(str(error)) if isinstance(error, NoConnectionError) else NotServingError(str(error))
 
 
 async def post(http: EngineHttp, path: str, body: object) -> Any:  # noqa: ANN401 - whatever the engine wrote

@@ -20,7 +20,6 @@ from echoplaned.worker.chat_template import NO_TEMPLATE, Message
 from echoplaned.worker.growing_text import Detokenizer
 from echoplaned.worker.loop_turns import LoopTurns
 from echoplaned.worker.ports import ServedModel
-from echoplaned.worker.preparing import Preparer
 from echoplaned.worker.sequences import (
     Listener,
     Outcome,
@@ -36,13 +35,10 @@ from echoplaned.worker.tokenizing import check_vocabulary
 from echoplaned.worker.tracing import Tap, TraceOrigin, Tracer
 from echoplaned.worker_contract.inference.errors import ContextExceededError, FieldError, InvalidInputError
 from echoplaned.worker_contract.inference.lengths import check_length, check_text_lengths
+from echoplaned.worker_contract.inference.preparing import ELEMENT_BYTES, INLINE_ELEMENTS, Preparer
 from echoplaned.worker_contract.inference.requests import DISTRIBUTIONS, CheckedRequest, InferOrder
 from echoplaned.worker_contract.inference.tensors import Tensor
 
-INLINE_ELEMENTS: Final = 4096
-"""Characters, or token ids, that the loop itself takes: about a millisecond; more goes to a thread, so that the loop stays free."""
-
-_ELEMENT_BYTES: Final = 8
 _DEFAULT_MAX_TOKENS: Final = 64
 _NO_TOKEN: Final = -1  # fills the rows of token_ids that ended earlier
 
@@ -91,7 +87,7 @@ class Answerer:
         if checked.elements <= INLINE_ELEMENTS:
             order = checked.read()
         else:
-            order = await self._preparer.run(checked.read, _ELEMENT_BYTES * checked.elements, peer)
+            order = await self._preparer.run(checked.read, ELEMENT_BYTES * checked.elements, peer)
         return replace(order, peer=peer)
 
     async def vectors(self, order: InferOrder, output: str, origin: TraceOrigin) -> dict[str, Tensor]:
@@ -240,7 +236,7 @@ class Answerer:
             return model.tokenize_chat(text)
 
         characters = sum(len(text) for one in messages for text in one.values())
-        return await self._preparer.run(work, _ELEMENT_BYTES * max(1, cost.growth * characters), peer)
+        return await self._preparer.run(work, ELEMENT_BYTES * max(1, cost.growth * characters), peer)
 
     async def token_rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence, within the limits.
@@ -256,7 +252,7 @@ class Answerer:
         elements = cost.growth * sum(map(len, order.texts)) + sum(map(len, order.rows))
         if elements * cost.reach <= INLINE_ELEMENTS and (cost.is_linear or not order.texts):
             return await self._turns.run(partial(self._token_rows, order), order.peer)
-        return await self._preparer.run(partial(self._token_rows, order), _ELEMENT_BYTES * elements, order.peer)
+        return await self._preparer.run(partial(self._token_rows, order), ELEMENT_BYTES * elements, order.peer)
 
     def _token_rows(self, order: InferOrder) -> list[list[int]]:
         """Return the token ids of each sequence of a request.

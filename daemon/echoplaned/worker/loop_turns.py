@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from echoplaned.worker.fair_permits import FairPermits
+from echoplaned.worker_contract.inference.fair_permits import FairPermits
 
 T = TypeVar("T")
 

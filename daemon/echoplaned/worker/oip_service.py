@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version as distribution_version
 from typing import Any, Final
@@ -16,16 +15,15 @@ import numpy as np
 
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc as oip_grpc
-from echoplaned.core.door_headers import caller_of
 from echoplaned.core.facts import Task
-from echoplaned.request_reader import RequestReader
+from echoplaned.request_reader import EOF, RequestReader
 from echoplaned.worker.answering import Piece
 from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving, Worker
-from echoplaned.worker_contract.control_key import opens
-from echoplaned.worker_contract.golden import PROBE_MARK
 from echoplaned.worker_contract.inference.connection_turns import ConnectionTurns
+from echoplaned.worker_contract.inference.engine_caller import EngineCaller, read_caller
 from echoplaned.worker_contract.inference.errors import Blame, CallError, NotServingError
+from echoplaned.worker_contract.inference.idle_streams import IdleStreams
 from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
 from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
@@ -59,6 +57,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         self._worker = worker
         self._control_key = control_key
         self._turns = ConnectionTurns()
+        self._idle = IdleStreams()
 
     async def ServerLive(self, request: oip.ServerLiveRequest, context: Context) -> oip.ServerLiveResponse:
         """The process answers, so it lives."""
@@ -101,15 +100,15 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
     async def ModelInfer(self, request: oip.ModelInferRequest | Unread, context: Context) -> oip.ModelInferResponse:
         """Answer one request; a failed one ends with a status other than OK."""
-        caller = _read_caller(context, self._control_key)
-        with self._worker.counters.begin(probe=caller.origin.probe) as call:
+        caller = read_caller(context, self._control_key)
+        with self._worker.counters.begin(probe=caller.is_probe) as call:
             try:
                 serving = self._serving()
                 self._name_version(serving, context)
                 parsed = require_parsed(request)
                 async with self._turns.acquire(caller.peer, parsed.ByteSize):
                     order = await _order(parsed, serving, caller)
-                    response = await _answer(parsed, serving, order, caller.origin)
+                    response = await _answer(parsed, serving, order, _origin(caller))
             except CallError as error:
                 call.fail(error.blame)
                 await context.abort(error.code, str(error))
@@ -126,7 +125,8 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
 
         A generation is sent token by token. An error is sent in the stream, which goes on.
         """
-        async for request in RequestReader(context):
+        reader, peer = RequestReader(context), read_caller(context, self._control_key).peer
+        while (request := await self._idle.read(reader, context, peer)) is not EOF:
             with self._worker.counters.begin() as call:
                 try:
                     # Closed here, not by the garbage collector: a caller that has gone must not leave its work behind.
@@ -170,22 +170,22 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         serving = self._serving()
         self._name_version(serving, context)
-        caller = _read_caller(context, self._control_key)
+        caller = read_caller(context, self._control_key)
         turn = self._turns.acquire(caller.peer, request.ByteSize)
         async with turn, aclosing(self._stream_in_turn(request, serving, caller)) as responses:
             async for response in responses:
                 yield response
 
     async def _stream_in_turn(
-        self, request: oip.ModelInferRequest, serving: Serving, caller: _Caller
+        self, request: oip.ModelInferRequest, serving: Serving, caller: EngineCaller
     ) -> AsyncGenerator[oip.ModelInferResponse, None]:
         order = await _order(request, serving, caller)
         if serving.model.options.task is not Task.GENERATION or order.scoring is not None:
-            response = await _answer(request, serving, order, caller.origin)
+            response = await _answer(request, serving, order, _origin(caller))
             response.parameters[_FINAL].bool_param = True
             yield response
             return
-        async with aclosing(serving.answerer.stream(order, caller.origin)) as pieces:
+        async with aclosing(serving.answerer.stream(order, _origin(caller))) as pieces:
             async for piece in pieces:
                 response = write_response(request, serving, order, _piece_tensors(piece))
                 response.parameters[_FINAL].bool_param = piece.token.last
@@ -222,16 +222,7 @@ def _short_id(request: oip.ModelInferRequest | Unread) -> str:
     return "" if isinstance(request, Unread) else request.id[:MAX_ID]
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    """Who calls. ``is_daemon``: it has the control key. ``peer``: the connection."""
-
-    origin: TraceOrigin
-    is_daemon: bool
-    peer: str
-
-
-async def _order(request: oip.ModelInferRequest, serving: Serving, caller: _Caller) -> InferOrder:
+async def _order(request: oip.ModelInferRequest, serving: Serving, caller: EngineCaller) -> InferOrder:
     """Check a request, then read it.
 
     Raises:
@@ -297,25 +288,12 @@ def _piece_tensors(piece: Piece) -> dict[str, Tensor]:
     }
 
 
-def _read_caller(context: Context, control_key: str) -> _Caller:
-    """Return who made a call, by the call's metadata.
-
-    Of several values of a key the first counts.
-
-    The probe mark is the daemon's: on anybody else's call it means nothing, and the call counts as a client's.
-    """
-    metadata = context.invocation_metadata() or ()
-    is_daemon = opens(control_key, metadata)
-    is_probe = is_daemon and PROBE_MARK in metadata
-    headers = {key: value for key, value in reversed(tuple(metadata)) if isinstance(value, str)}
-
-    def header(name: str) -> str:
-        return headers.get(name, "")
-
-    # Anybody may write the gateway's headers here: with the connection before them nobody takes another one's turns.
-    peer = " ".join((context.peer(), caller_of(header)))
-    origin = TraceOrigin(short_name(header(CONVERSATION)), is_probe, short_name(header(PROMPT_CLASS)))
-    return _Caller(origin, is_daemon, peer)
+def _origin(caller: EngineCaller) -> TraceOrigin:
+    """Return what a caller says of where its request comes from."""
+    headers = caller.headers
+    return TraceOrigin(
+        short_name(headers.get(CONVERSATION, "")), caller.is_probe, short_name(headers.get(PROMPT_CLASS, ""))
+    )
 
 
 def _blame_of_cancel(context: Context, serving: Serving | None) -> Blame:

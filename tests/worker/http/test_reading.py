@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from echoplaned.core.text import escape
-from echoplaned.worker.answering import INLINE_ELEMENTS
 from echoplaned.worker.http import inference, oip
 from echoplaned.worker.http.anthropic import read_messages
 from echoplaned.worker.http.generation import GenerationRequest
@@ -29,6 +28,7 @@ from echoplaned.worker.http.openai_requests import (
 )
 from echoplaned.worker.tracing import short_name
 from echoplaned.worker_contract.inference.errors import FieldError
+from echoplaned.worker_contract.inference.preparing import INLINE_ELEMENTS
 
 INFER = "/v2/models/m/infer"
 LONG = "a" * INLINE_ELEMENTS

@@ -11,7 +11,6 @@ import numpy as np
 
 from echoplaned.core.facts import Task
 from echoplaned.core.text import escape
-from echoplaned.worker.answering import INLINE_ELEMENTS
 from echoplaned.worker.http import oip
 from echoplaned.worker.http.anthropic import MessageWriter, read_messages
 from echoplaned.worker.http.exchange import MAX_BODY_BYTES, Exchange, to_json
@@ -31,6 +30,7 @@ from echoplaned.worker.tracing import TraceOrigin, short_name
 from echoplaned.worker.worker import Serving
 from echoplaned.worker_contract.inference.errors import FieldError, WrongModelError
 from echoplaned.worker_contract.inference.lengths import text_limit
+from echoplaned.worker_contract.inference.preparing import INLINE_ELEMENTS
 from echoplaned.worker_contract.inference.requests import InferOrder, check_request
 from echoplaned.worker_contract.inference.sampling import Sampling
 

@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from typing import Final, TypeVar
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
-from echoplaned.worker.fair_permits import FairPermits
 from echoplaned.worker_contract.inference.errors import InvalidInputError, OverloadedError
+from echoplaned.worker_contract.inference.fair_permits import FairPermits
 
 THREADS: Final = 4
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
@@ -24,6 +24,12 @@ _SMALL_BYTES: Final = 1024 * 1024
 """Up to so much a connection may have waiting out of the half that is kept for those with little."""
 
 DEADLINE_S: Final = 10.0
+
+INLINE_ELEMENTS: Final = 4096
+"""Characters, or token ids, that the loop itself takes: about a millisecond; more goes to a thread, so that the loop stays free."""
+
+ELEMENT_BYTES: Final = 8
+"""What an element of a request counts as."""
 
 T = TypeVar("T")
 
@@ -37,11 +43,15 @@ class Preparer:
         deadline_s: longest time of one request, in seconds, from when its turn has come.
         threads: how many run at a time. Several are of no use for what is Python's alone: each has the loop and the model's steps wait
             longer for the interpreter's lock.
+        what: what did not end, as the error of one that takes too long says.
     """
 
-    def __init__(self, deadline_s: float = DEADLINE_S, threads: int = THREADS) -> None:
+    def __init__(
+        self, deadline_s: float = DEADLINE_S, threads: int = THREADS, what: str = "the version's tokenizer"
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="prepare")
         self._deadline_s = deadline_s
+        self._what = what
         self._bytes = Budget("bytes of requests that are being read", MAX_WAITING_BYTES, small=_SMALL_BYTES)
         self._idle = FairPermits(threads)
 
@@ -77,7 +87,7 @@ class Preparer:
                 return await asyncio.shield(done)
         except TimeoutError:
             raise InvalidInputError(
-                f"the version's tokenizer did not end within {self._deadline_s:g} s for this request"
+                f"{self._what} did not end within {self._deadline_s:g} s for this request"
             ) from None
 
     async def _turn(self, peer: str) -> None:
