@@ -13,6 +13,7 @@ from echoplane.v1 import models_pb2
 from echoplaned.core.commands import Command
 from echoplaned.core.errors import LimitExceededError
 from echoplaned.core.state import Operation, OperationKind, State
+from echoplaned.rpc import fair_handle
 from echoplaned.rpc.fair_handle import FairHandle
 from echoplaned.rpc.peer import set_peer
 from echoplaned.rpc.services import build_services
@@ -66,33 +67,35 @@ def test_what_an_earlier_daemon_left_open_counts() -> None:
 
 
 async def test_who_leaves_keeps_what_he_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller whose deadline ends before his command is committed holds its operation all the same, and is refused in the end."""
+    """A caller who has gone before his command is committed holds its operation all the same, and is refused in the end."""
     world.script.start = False
-    submit = world.handle.submit
+    submit, given, may_commit = world.handle.submit, asyncio.Semaphore(0), asyncio.Event()
 
     async def commit_later(command: Command) -> Operation | None:
-        await asyncio.sleep(0.05)
+        given.release()
+        await may_commit.wait()
         return await submit(command)
 
     monkeypatch.setattr(world.handle, "submit", commit_later)
+    monkeypatch.setattr(fair_handle, "AT_ONCE", 20)
     deps = world.deps()
     deps = replace(deps, handle=FairHandle(world.handle), limits=replace(deps.limits, max_open_operations=20))
     models = build_services(deps).models
 
-    async def load(number: int, peer: str, deadline_s: float) -> None:
+    async def load(number: int, peer: str) -> None:
         set_peer(peer)
         request = models_pb2.LoadModelRequest(model_id=f"m{number}", source_uri="file:fp32", version_id="v")
-        async with asyncio.timeout(deadline_s):
-            await models.LoadModel(request, cast(Any, SimpleNamespace(peer=lambda: peer)))
+        await models.LoadModel(request, cast(Any, SimpleNamespace(peer=lambda: peer)))
 
-    async def call(number: int) -> str:
-        try:
-            await load(number, "greedy", 0.03)
-        except (TimeoutError, LimitExceededError) as error:
-            return type(error).__name__
-        return "answered"
-
-    ended = [await asyncio.create_task(call(number)) for number in range(12)]
-    assert ended == ["TimeoutError"] * 10 + ["LimitExceededError"] * 2
-    await world.handle.wait_until(lambda state: len(state.operations) == 10, 5.0)
-    await asyncio.create_task(load(99, "other", 5.0))
+    for number in range(10):
+        leaving = asyncio.create_task(load(number, "greedy"))
+        await asyncio.wait_for(given.acquire(), 10.0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+    with pytest.raises(LimitExceededError, match="10 operations"):
+        await asyncio.wait_for(load(10, "greedy"), 10.0)
+    may_commit.set()
+    await world.handle.wait_until(lambda state: len(state.operations) == 10, 10.0)
+    with pytest.raises(LimitExceededError, match="10 operations"):
+        await asyncio.wait_for(load(10, "greedy"), 10.0)
+    await asyncio.create_task(load(99, "other"))

@@ -151,7 +151,7 @@ async def test_many_values_are_read_beside_the_loop(monkeypatch: pytest.MonkeyPa
 async def test_idle_streams_are_bounded() -> None:
     """A connection has its share of streams that wait for a request, and each of them ends after a silence."""
     async with opened() as door, door.connect() as channel:
-        door.service._idle = IdleStreams(20, 1.0)
+        door.service._idle = IdleStreams(20, 5.0)
         stub = stub_of(channel)
         streams = [stub.ModelStreamInfer() for _ in range(11)]
         codes = [await asyncio.wait_for(stream.code(), ENDED_S) for stream in streams]
@@ -163,13 +163,13 @@ async def test_idle_streams_are_bounded() -> None:
 async def test_a_stream_that_waits_for_its_answer_is_not_idle() -> None:
     """An engine takes longer than a stream may be silent: the answer comes, and the next request is taken."""
     async with opened() as door, door.connect() as channel:
-        door.service._idle = IdleStreams(20, 0.5)
+        door.service._idle = IdleStreams(20, 3.0)
         stub = stub_of(channel)
         stream = stub.ModelStreamInfer()
         for _ in range(2):
             door.may_answer.clear()
             await stream.write(text_request())
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(4.0)
             door.may_answer.set()
             found = await asyncio.wait_for(stream.read(), ENDED_S)
             assert not found.error_message
