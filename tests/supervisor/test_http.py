@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import resource
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +23,6 @@ from echoplaned.supervisor.http import (
     EngineSlowError,
     _split,
 )
-from echoplaned.supervisor.process import raise_descriptor_limit
 from echoplaned.supervisor.translating import post
 from echoplaned.worker_contract.inference.errors import OverloadedError
 
@@ -229,12 +229,20 @@ async def test_without_a_free_descriptor_it_is_too_much_load(monkeypatch: pytest
 
 
 def test_a_leader_has_as_many_descriptors_as_it_may() -> None:
-    """Up to the hard limit, and no more than are of use."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-        raise_descriptor_limit()
-        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        assert raised == min(hard, 65_536)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    """Up to the hard limit, and no more than are of use; its engine has what it was given."""
+    code = """
+import asyncio, resource
+limit = resource.RLIMIT_NOFILE
+hard = resource.getrlimit(limit)[1]
+resource.setrlimit(limit, (256, hard))
+from echoplaned.supervisor import process
+process.raise_descriptor_limit()
+assert resource.getrlimit(limit)[0] == min(hard, 65_536)
+async def start():
+    ended = asyncio.get_running_loop().create_future()
+    engine = process.EngineProcess(["sleep", "0.5"], {"PATH": "/usr/bin:/bin"}, lambda _: False, ended.set_result)
+    print(resource.prlimit(engine._child.pid, limit)[0])
+    await ended
+asyncio.run(start())
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "256\n"

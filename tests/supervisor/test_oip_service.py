@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +24,7 @@ from echoplaned.core.facts import Task
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.signature import signature_for
 from echoplaned.engine_kinds import vllm
+from echoplaned.supervisor import oip_service
 from echoplaned.supervisor.latencies import Latencies
 from echoplaned.supervisor.launching import engine_of
 from echoplaned.supervisor.oip_service import Served, TranslatingService
@@ -30,6 +33,8 @@ from echoplaned.worker_contract.inference.connection_turns import MAX_UNDER_WAY
 from echoplaned.worker_contract.inference.counters import RequestCounters
 from echoplaned.worker_contract.inference.idle_streams import IdleStreams
 from echoplaned.worker_contract.inference.requests import CheckedRequest
+from echoplaned.worker_contract.inference.screened import require_parsed
+from echoplaned.worker_contract.inference.screening import Unread
 from echoplaned.worker_contract.server import SERVER_OPTIONS
 from tests.supervisor.test_http import answer, engine, read_request
 
@@ -146,6 +151,31 @@ async def test_many_values_are_read_beside_the_loop(monkeypatch: pytest.MonkeyPa
         assert threads[0] is threading.main_thread()
         assert threads[1] is not threading.main_thread()
         assert max(map(len, door.asked)) < 1000
+
+
+async def test_what_is_refused_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that names another model is gone when its answer is there, and not when the garbage collector comes."""
+    requests: list[oip.ModelInferRequest] = []
+
+    def noted(request: oip.ModelInferRequest | Unread) -> oip.ModelInferRequest:
+        requests.append(require_parsed(request))
+        return requests[-1]
+
+    monkeypatch.setattr(oip_service, "require_parsed", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        async with opened() as door, door.connect() as channel:
+            for _ in range(3):
+                wrong = text_request()
+                wrong.model_name = "other"
+                with pytest.raises(grpc.aio.AioRpcError, match="not 'other'"):
+                    await stub_of(channel).ModelInfer(wrong)
+            assert len(requests) == 3
+            # By this list alone, and by the question itself.
+            await until(lambda: all(sys.getrefcount(requests[at]) == 2 for at in range(3)))
+    finally:
+        gc.enable()
 
 
 async def test_idle_streams_are_bounded() -> None:

@@ -32,6 +32,7 @@ from echoplaned.worker_contract.inference.engine_caller import EngineCaller, rea
 from echoplaned.worker_contract.inference.errors import Blame, CallError, InvalidInputError, NotServingError
 from echoplaned.worker_contract.inference.idle_streams import IdleStreams
 from echoplaned.worker_contract.inference.preparing import ELEMENT_BYTES, INLINE_ELEMENTS, Preparer
+from echoplaned.worker_contract.inference.refusals import end_refused
 from echoplaned.worker_contract.inference.requests import (
     CheckedRequest,
     InferOrder,
@@ -145,21 +146,27 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
         with self._counters.begin(probe=caller.is_probe) as call:
             began_s = self._latencies.now_s()
             try:
-                served = self._serving()
-                context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
-                parsed = require_parsed(request)
-                async with self._turns.acquire(caller.peer, parsed.ByteSize):
-                    order = await self._read(parsed, served, caller)
-                    response = _response(parsed, served, order, await _answer(served, order))
+                response = await self._infer(request, context, caller)
             except CallError as error:
                 call.fail(error.blame)
-                await context.abort(error.code, str(error))
+                del request
+                await end_refused(context, error)
             except asyncio.CancelledError:
                 call.fail(_blame_of_cancel(context))
                 raise
             call.succeed()
             self._latencies.ended(began_s)
             return response
+
+    async def _infer(
+        self, request: oip.ModelInferRequest | Unread, context: Context, caller: EngineCaller
+    ) -> oip.ModelInferResponse:
+        served = self._serving()
+        context.set_trailing_metadata(((VERSION_TRAILER, served.instance.version.version),))
+        parsed = require_parsed(request)
+        async with self._turns.acquire(caller.peer, parsed.ByteSize):
+            order = await self._read(parsed, served, caller)
+            return _response(parsed, served, order, await _answer(served, order))
 
     async def ModelStreamInfer(
         self, _requests: object, context: Context

@@ -23,6 +23,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _REAP_EVERY_S: Final = 1.0
 _END_TIMEOUT_S: Final = 10.0
 _MAX_DESCRIPTORS: Final = 65_536
+_GIVEN_DESCRIPTORS: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def become_subreaper() -> None:
@@ -39,11 +40,12 @@ def become_subreaper() -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process and its engine have as many files open as they may.
+    """Let this process have as many files open as it may.
 
-    Each call has a connection of its own to the engine, and 1,024 is what a process gets unless it asks.
+    Each call has a connection of its own to the engine, and 1,024 is what a process gets unless it asks. Its engine is left with what it
+    would have had: one that waits with select(2) breaks beyond 1,024.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = _GIVEN_DESCRIPTORS
     most = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -95,6 +97,7 @@ class EngineProcess:
                 cwd="/",
                 umask=0o077,
             )
+            resource.prlimit(self._child.pid, resource.RLIMIT_NOFILE, _GIVEN_DESCRIPTORS)
         except OSError:
             os.close(pipe)
             raise

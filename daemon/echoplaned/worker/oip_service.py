@@ -24,6 +24,7 @@ from echoplaned.worker_contract.inference.connection_turns import ConnectionTurn
 from echoplaned.worker_contract.inference.engine_caller import EngineCaller, read_caller
 from echoplaned.worker_contract.inference.errors import Blame, CallError, NotServingError
 from echoplaned.worker_contract.inference.idle_streams import IdleStreams
+from echoplaned.worker_contract.inference.refusals import end_refused
 from echoplaned.worker_contract.inference.requests import MAX_ID, InferOrder, check_allowed, check_model, check_request
 from echoplaned.worker_contract.inference.screened import add_screened, require_parsed
 from echoplaned.worker_contract.inference.screening import BatchLimits, Unread
@@ -103,20 +104,26 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
         caller = read_caller(context, self._control_key)
         with self._worker.counters.begin(probe=caller.is_probe) as call:
             try:
-                serving = self._serving()
-                self._name_version(serving, context)
-                parsed = require_parsed(request)
-                async with self._turns.acquire(caller.peer, parsed.ByteSize):
-                    order = await _order(parsed, serving, caller)
-                    response = await _answer(parsed, serving, order, _origin(caller))
+                response = await self._infer(request, context, caller)
             except CallError as error:
                 call.fail(error.blame)
-                await context.abort(error.code, str(error))
+                del request
+                await end_refused(context, error)
             except asyncio.CancelledError:
                 call.fail(_blame_of_cancel(context, self._worker.serving))
                 raise
             call.succeed()
             return response
+
+    async def _infer(
+        self, request: oip.ModelInferRequest | Unread, context: Context, caller: EngineCaller
+    ) -> oip.ModelInferResponse:
+        serving = self._serving()
+        self._name_version(serving, context)
+        parsed = require_parsed(request)
+        async with self._turns.acquire(caller.peer, parsed.ByteSize):
+            order = await _order(parsed, serving, caller)
+            return await _answer(parsed, serving, order, _origin(caller))
 
     async def ModelStreamInfer(
         self, _requests: object, context: Context
