@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,15 +14,18 @@ import grpc
 import grpc.aio
 import pytest
 import structlog
+from google.protobuf.message import Message
 
 from echoplane.channels import DIRECT_OPTIONS
 from echoplane.googleapis import error_details_pb2
 from echoplane.v1 import models_pb2
 from echoplaned.core.errors import ModelNotFoundError
 from echoplaned.core.failure import Reason
+from echoplaned.rpc import interceptor
 from echoplaned.rpc.interceptor import ApiInterceptor
 from echoplaned.rpc.lifecycle import DaemonStoppingError
 from echoplaned.rpc.request_streams import RequestStreams
+from echoplaned.rpc.validate import parse
 from tests.rpc.world import failed
 
 CODE = grpc.StatusCode
@@ -118,8 +123,8 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     """Yield a running service."""
     calls, ticks = Calls(), itertools.count()
-    interceptor = ApiInterceptor(calls, lambda: float(next(ticks)), RequestStreams(limit=4, silence_s=0.3))
-    server = grpc.aio.server(interceptors=(cast(Any, interceptor),), options=(("grpc.so_reuseport", 0),))
+    wrapping = ApiInterceptor(calls, lambda: float(next(ticks)), RequestStreams(limit=4, silence_s=0.3))
+    server = grpc.aio.server(interceptors=(cast(Any, wrapping),), options=(("grpc.so_reuseport", 0),))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls.handlers()),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -131,6 +136,11 @@ async def bench() -> AsyncIterator[Bench]:
 def named(name: str) -> models_pb2.GetModelRequest:
     """Return a request that makes the service do what the name says."""
     return models_pb2.GetModelRequest(name=f"models/{name}")
+
+
+async def all_of(answers: AsyncIterator[models_pb2.Model]) -> list[models_pb2.Model]:
+    """Return every answer of a stream."""
+    return [answer async for answer in answers]
 
 
 async def test_a_call_is_timed_and_counted_once(bench: Bench) -> None:
@@ -156,6 +166,33 @@ async def test_an_error_of_ours_keeps_its_reason(bench: Bench) -> None:
     assert (await stream.read()).name == "models/first"
     await failed(stream.read(), Reason.MODEL_NOT_FOUND, CODE.NOT_FOUND)
     assert [end[:2] for end in bench.calls.ended] == [("Unary", "NOT_FOUND"), ("Stream", "NOT_FOUND")]
+
+
+@pytest.mark.parametrize("name", ["A/b", "missing", "broken"])
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_what_is_refused_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
+    """A request that came to nothing is gone when its answer is there, and not when the garbage collector comes."""
+    requests: list[Message] = []
+
+    def noted(raw: bytes, from_bytes: Callable[[bytes], Message], method: str = "") -> Message:
+        requests.append(parse(raw, from_bytes, method))
+        return requests[-1]
+
+    monkeypatch.setattr(interceptor, "parse", noted)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            call = bench.unary(named(name)) if kind == "unary" else all_of(bench.stream(named(name)))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call
+        assert len(requests) == 3
+        async with asyncio.timeout(10.0):
+            # By this list alone, and by the question itself.
+            while any(sys.getrefcount(requests[at]) > 2 for at in range(3)):
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
 
 
 async def test_an_unexpected_error_says_nothing_of_the_inside(bench: Bench) -> None:

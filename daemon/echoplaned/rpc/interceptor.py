@@ -94,11 +94,14 @@ class ApiInterceptor(_Interceptor):
     def _unary(self, method: str, handler: Handler) -> Handler:
         behaviour = handler.unary_unary
 
+        async def answer_one(raw: bytes, context: Context) -> Message:
+            answer: Message = await behaviour(_read(method, handler, raw, context), context)
+            return answer
+
         async def call(raw: bytes, context: Context) -> Message:
             ended = _Ended(self._observer, method, self._monotonic)
             try:
-                request = _read(method, handler, raw, context)
-                answer: Message = await behaviour(request, context)
+                answer = await answer_one(raw, context)
             except asyncio.CancelledError:
                 ended.record(grpc.StatusCode.CANCELLED.name)
                 raise
@@ -106,6 +109,7 @@ class ApiInterceptor(_Interceptor):
                 ended.record(_code_name(context))
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary: nothing of an error may leave but its status
+                del raw
                 await _abort(context, error, ended)
             ended.record("OK")
             return answer
@@ -118,8 +122,7 @@ class ApiInterceptor(_Interceptor):
         async def call(raw: bytes, context: Context) -> AsyncIterator[Message]:
             ended = _Ended(self._observer, method, self._monotonic)
             try:
-                request = _read(method, handler, raw, context)
-                async with closing(behaviour(request, context)) as answers:
+                async with closing(behaviour(_read(method, handler, raw, context), context)) as answers:
                     async for answer in answers:
                         yield answer
             except (asyncio.CancelledError, GeneratorExit):
@@ -129,6 +132,7 @@ class ApiInterceptor(_Interceptor):
                 ended.record(_code_name(context))
                 raise
             except Exception as error:  # noqa: BLE001 - as above
+                del raw
                 await _abort(context, error, ended)
             ended.record("OK")
 
@@ -198,9 +202,15 @@ def status_of(error: Exception) -> status_pb2.Status:
 
 
 async def _abort(context: Context, error: Exception, ended: _Ended) -> NoReturn:
+    """End a call with an error.
+
+    gRPC's asyncio library keeps what ends a call together with it until the garbage collector comes. So that this holds nothing of the
+    request, the error goes without its frames, and the caller of this has let go of the request.
+    """
     status = status_of(error)
     if status.code == grpc.StatusCode.INTERNAL.value[0] and not isinstance(error, DaemonError):
         log.error("rpc.failed", exc_info=error)
     ended.record(_NAMES[status.code], error.failure.reason.value if isinstance(error, DaemonError) else "")
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     await cast(Any, context).abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status always raises")  # for the type checker: the stub says that it returns
