@@ -22,12 +22,12 @@ def test_peers_take_turns() -> None:
     assert (len(queue), queue.held("greedy"), queue.held("small")) == (997, 997, 0)
 
 
-def test_what_nobody_waits_for_is_dropped() -> None:
+def test_what_nobody_waits_for_is_removed() -> None:
     """Items that are not wanted any more leave, and with the last one their peer."""
     queue: FairQueue[int] = FairQueue()
     for number in range(10):
         queue.put("a" if number % 2 else "b", number)
-    queue.drop(lambda number: number % 2 == 1)
+    assert all(queue.remove("a", number) for number in range(1, 10, 2))
     assert (len(queue), queue.held("a")) == (5, 0)
     assert [queue.pop() for _ in range(5)] == [0, 2, 4, 6, 8]
     with pytest.raises(IndexError):

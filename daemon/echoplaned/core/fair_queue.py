@@ -105,16 +105,6 @@ class FairQueue(Generic[Item]):
         if had_turn:
             self._waiting.move_to_end(peer)
 
-    def drop(self, unwanted: Callable[[Item], bool]) -> None:
-        """Leave out what nobody waits for any more."""
-        for peer in list(self._waiting):
-            kept = deque(item for item in self._waiting[peer] if not unwanted(item))
-            self._count -= len(self._waiting[peer]) - len(kept)
-            if kept:
-                self._waiting[peer] = kept
-            else:
-                del self._waiting[peer]
-
 
 class _Alike(Generic[Item]):
     """The items of one peer while those of one kind are taken out of them.

@@ -231,11 +231,7 @@ class LeaderProcess:
         """
         while not await self._is_family_ended():
             log.warning("engine.outlived_leader", worker=self.worker_id, leader=self.family.leader_pid)
-        try:
-            delete_record(self._state_dir, self.worker_id)
-        except OSError as error:
-            # One on a read-only disk stays. It says nothing wrong there: its process has gone.
-            log.warning("record.not_deleted", worker=self.worker_id, detail=str(error))
+        forget_record(self._state_dir, self.worker_id)
         if not self._gone.done():
             self._gone.set_result(info)
 
@@ -250,3 +246,14 @@ class LeaderProcess:
             log.warning("engine.not_looked_at", worker=self.worker_id, detail=str(error))
             await asyncio.sleep(_LOOK_AGAIN_S)
             return False
+
+
+def forget_record(state_dir: Path, worker_id: str) -> None:
+    """Remove the record of a leader that has gone; one on a read-only disk stays.
+
+    It says nothing wrong there: its process has gone.
+    """
+    try:
+        delete_record(state_dir, worker_id)
+    except OSError as error:
+        log.warning("record.not_deleted", worker=worker_id, detail=str(error))

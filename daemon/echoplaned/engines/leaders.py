@@ -29,7 +29,7 @@ from echoplaned.engine_kinds import EngineKind
 from echoplaned.engines.instance import InstanceLimits, StuckLimits, WatchedInstance
 from echoplaned.engines.inventory import ForeignRecord, FoundLeader, Inventory, family_of, take_inventory
 from echoplaned.engines.jobs import log_error
-from echoplaned.engines.leader_process import LeaderProcess
+from echoplaned.engines.leader_process import LeaderProcess, forget_record
 from echoplaned.engines.processes import ExitInfo, NoSuchProcessError
 from echoplaned.engines.serving_prober import FactsOf, ServingProber
 from echoplaned.engines.sinks import CounterSink, Tracing
@@ -38,7 +38,7 @@ from echoplaned.ports.emit import Clock, Emit
 from echoplaned.ports.faults import ReportFault
 from echoplaned.worker_contract.family import Family, end_family, find_marked
 from echoplaned.worker_contract.mark import make_mark, read_state_dir_id
-from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, delete_record, read_boot_id, records_dir
+from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_boot_id, records_dir
 
 _CHECK_INTERVAL_S: Final = 0.25
 _LATE_SWEEP_S: Final = 5.0
@@ -331,17 +331,7 @@ class Leaders:
         boot_id = read_boot_id()
         for record in dead:
             if record.boot_id != boot_id or end_family(family_of(record), _END_TIMEOUT_S):
-                self._delete_record(record.worker_id)
-
-    def _delete_record(self, worker_id: str) -> None:
-        """Remove a record; one on a read-only disk stays.
-
-        It says nothing wrong there: its process has gone.
-        """
-        try:
-            delete_record(self._state_dir, worker_id)
-        except OSError as error:
-            log.warning("record.not_deleted", worker=worker_id, detail=str(error))
+                forget_record(self._state_dir, record.worker_id)
 
     async def _end_orphans(self) -> int:
         """Kill every engine of this state directory that belongs to nothing.
@@ -356,7 +346,7 @@ class Leaders:
                 continue
             log.warning("orphan.ended", worker=found.worker_id, pid=found.pid)
             await asyncio.to_thread(end_family, found.family, _END_TIMEOUT_S)
-            self._delete_record(found.worker_id)
+            forget_record(self._state_dir, found.worker_id)
             killed += 1
         return killed + await self._end_marked(inventory)
 

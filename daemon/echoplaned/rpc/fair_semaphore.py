@@ -5,13 +5,12 @@ Few calls may go on at once, and each connection may have so many calls waiting.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
 from echoplaned.core.errors import LimitExceededError
-from echoplaned.core.fair_queue import FairQueue
+from echoplaned.worker_contract.inference.fair_permits import FairPermits
 
 
 class FairSemaphore:
@@ -19,17 +18,14 @@ class FairSemaphore:
 
     For the event loop's thread only.
 
-    Invariant: while a call waits, every slot is taken; a slot that comes free goes straight to the next in turn.
-
     Args:
         slots: calls at once.
         waiting: calls that may wait, of which a connection has its share.
     """
 
     def __init__(self, slots: int, waiting: Budget) -> None:
-        self._free = slots
+        self._permits = FairPermits(slots)
         self._budget = waiting
-        self._queue: FairQueue[asyncio.Future[None]] = FairQueue()
 
     @asynccontextmanager
     async def acquire(self, peer: str) -> AsyncIterator[None]:
@@ -42,33 +38,16 @@ class FairSemaphore:
         try:
             yield
         finally:
-            self._release()
+            self._permits.release()
 
     async def _wait(self, peer: str) -> None:
-        if self._free:
-            self._free -= 1
+        if self._permits.try_acquire():
             return
         try:
             self._budget.acquire(peer)
         except BudgetExceededError as refused:
             raise LimitExceededError(self._budget.what, str(refused), 5.0) from None
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put(peer, mine)
         try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
-                self._release()  # the turn came together with the cancellation, and is passed on
-            else:
-                self._queue.drop(lambda each: each is mine)
-            raise
+            await self._permits.acquire(peer)
         finally:
             self._budget.release(peer)
-
-    def _release(self) -> None:
-        while len(self._queue):
-            following = self._queue.pop()
-            if not following.done():
-                following.set_result(None)
-                return
-        self._free += 1

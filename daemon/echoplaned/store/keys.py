@@ -67,7 +67,6 @@ class SqlKeys:
         with self._writing() as connection:
             connection.execute(sa.insert(schema.keys), row)
             self._refused.add(key.key_id)
-        self._refused.clear()
 
     def revoke(self, key_id: str, time_s: float) -> None:
         """Write when a key was revoked, and delete the oldest beyond 1,000 that were.
@@ -86,7 +85,6 @@ class SqlKeys:
             connection.execute(sa.update(table).where(table.c.key_id == key_id), {"revoke_time_s": time_s})
             old = table.c.revoke_time_s.is_not(None) & table.c.row_id.not_in(newest)
             connection.execute(sa.delete(table).where(old))
-        self._refused.clear()
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -94,6 +92,7 @@ class SqlKeys:
         with self._store.writing() as connection:
             connection.execute(sa.delete(schema.keys).where(schema.keys.c.key_id.in_(self._refused)))
             yield connection
+        self._refused.clear()
 
 
 def _key(row: dict[str, Any]) -> StoredKey:
