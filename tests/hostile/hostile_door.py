@@ -157,6 +157,12 @@ def counts(target: DoorTarget, context: int = 256) -> dict[str, int]:
     return found
 
 
+def counts_at_rest(target: DoorTarget) -> dict[str, int]:
+    """Return the same once nothing runs; an engine tells of a call's end just after its answer, in a write of its own."""
+    e.eventually(lambda: counts(target)["running"] == 0, 10.0, "an engine without calls")
+    return counts(target)
+
+
 def paced_folder(target: DoorTarget) -> Path:
     """Return where paced engines write, and look for what they shall do."""
     return target.daemon.state_dir.parent / "paced"

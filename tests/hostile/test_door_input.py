@@ -80,7 +80,7 @@ UNKNOWN: dict[str, bytes] = {
 
 def test_bodies_without_a_model(door: d.DoorTarget) -> None:
     """What names no model, or could name two, is OpenAI's 400, whatever else is wrong with it, and reaches no engine."""
-    before = d.counts(door)
+    before = d.counts_at_rest(door)
     for what, body in NAMELESS.items():
         answer = door.ask("POST", CHAT, body)
         error = answer.json()["error"]
@@ -88,19 +88,19 @@ def test_bodies_without_a_model(door: d.DoorTarget) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = door.ask("POST", CHAT, d.chat_body(), content_type=kind)
         assert (answer.status, "content-type" in answer.json()["error"]["message"]) == (400, True), kind
-    assert d.counts(door) == before
+    assert d.counts_at_rest(door) == before
     assert door.chat().status == 200
 
 
 def test_names_of_nobody(door: d.DoorTarget) -> None:
     """A name that only looks like a model's is nobody's; what is repeated of it is short, and no line of a header."""
-    before = d.counts(door)
+    before = d.counts_at_rest(door)
     for what, body in UNKNOWN.items():
         answer = door.ask("POST", CHAT, body)
         assert (answer.status, answer.json()["error"]["code"]) == (404, "model_not_found"), what
         assert len(answer.body) < 1000, what
         assert "x-model-version" not in answer.headers, what
-    assert d.counts(door) == before
+    assert d.counts_at_rest(door) == before
 
 
 def test_names_of_nobody_over_grpc(door: d.DoorTarget) -> None:
@@ -150,12 +150,12 @@ def test_forged_headers(door: d.DoorTarget) -> None:
         "x-echoplane-conversation: a",
         "x-envoy-original-path: /v1/models",
     )
-    before = d.counts(door)
+    before = d.counts_at_rest(door)
     for each in (*forged, "echoplane_model: paced", "connection: echoplane-model"):
         answer = door.send(d.request(CHAT, b"{}", each, "content-type: application/json"))
         assert answer.startswith(b"HTTP/1.1 400"), each
         assert b"model_required" in answer, each
-    assert d.counts(door) == before
+    assert d.counts_at_rest(door) == before
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/models", "/v1/models/nobody", "/v1/nothing"])

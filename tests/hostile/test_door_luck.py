@@ -155,7 +155,7 @@ def serving(door: d.DoorTarget) -> str:
 
 def test_a_caller_that_leaves(door: d.DoorTarget) -> None:
     """The engine hears of it within a token, and stops."""
-    before = d.counts(door)
+    before = d.counts_at_rest(door)
     body = {"model": d.PACED, "stream": True, "max_tokens": 1000, "messages": d.HELLO}
     with contextlib.closing(HTTPConnection(door.listening, timeout=30.0)) as connection:
         connection.request("POST", CHAT, json.dumps(body), {"content-type": "application/json"})

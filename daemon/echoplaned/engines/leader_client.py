@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import grpc
 import structlog
@@ -24,6 +25,8 @@ FINAL_REASONS: Final = frozenset({Reason.SOURCE_CHANGED, Reason.ENGINE_CHANGED})
 """Reasons that a leader names beside a refusal and the version is told: another process would refuse as well."""
 
 _CALL_DEADLINE_S: Final = 5.0
+
+_Message = TypeVar("_Message")
 
 log = structlog.get_logger(__name__)
 
@@ -103,11 +106,12 @@ class LeaderClient:
         """
         try:
             request = worker_pb2.WatchRequest(interval_s=interval_s)
-            async for message in self._stub.Watch(request, metadata=self.line.metadata):
-                if not isinstance(message, worker_pb2.WorkerReport):
-                    log.warning("report.unreadable", address=self.address)
-                    return
-                yield read_report(message)
+            async with _ended_after(self._stub.Watch(request, metadata=self.line.metadata)) as messages:
+                async for message in messages:
+                    if not isinstance(message, worker_pb2.WorkerReport):
+                        log.warning("report.unreadable", address=self.address)
+                        return
+                    yield read_report(message)
         except grpc.aio.AioRpcError:
             return
 
@@ -118,10 +122,11 @@ class LeaderClient:
         """
         try:
             request = worker_pb2.WatchTracesRequest(fraction=fraction)
-            async for batch in self._stub.WatchTraces(request, metadata=self.line.metadata):
-                if not isinstance(batch, worker_pb2.TraceBatch):
-                    return
-                yield batch
+            async with _ended_after(self._stub.WatchTraces(request, metadata=self.line.metadata)) as batches:
+                async for batch in batches:
+                    if not isinstance(batch, worker_pb2.TraceBatch):
+                        return
+                    yield batch
         except grpc.aio.AioRpcError:
             return
 
@@ -148,6 +153,21 @@ class LeaderClient:
     async def close(self) -> None:
         """Close the channel."""
         await self.line.channel.close(None)
+
+
+@asynccontextmanager
+async def _ended_after(call: AsyncIterable[_Message]) -> AsyncGenerator[AsyncIterator[_Message], None]:
+    """Give a stream's messages, and end the call when their reader leaves.
+
+    The call and its iterator refer to each other, and hold 20 KiB of gRPC's and the channel's with them until the collector comes.
+    """
+    # grpc.aio iterates over a call by a generator, which its types do not say.
+    messages = cast("AsyncGenerator[_Message, None]", aiter(call))
+    try:
+        yield messages
+    finally:
+        cast("grpc.aio.Call", call).cancel()
+        await messages.aclose()
 
 
 def _reason_of(error: grpc.aio.AioRpcError) -> Reason:
