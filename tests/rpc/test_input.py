@@ -313,9 +313,17 @@ async def test_too_many_bytes_for_a_method(world: World, method: str, count: int
     assert str(count) in found.message
 
 
-async def test_a_watch_keeps_no_endless_name(world: World) -> None:
-    """A health stream lives as long as its client likes, so its name is bounded."""
-    call = cast(Any, world.stubs.channel).unary_stream("/grpc.health.v1.Health/Watch")(b"\x0a" + b"x" * 10_000)
+@pytest.mark.parametrize(
+    "method",
+    [
+        "grpc.health.v1.Health/Watch",
+        "echoplane.v1.RolloutService/WatchRollout",
+        "echoplane.v1.StatusService/WatchEvents",
+    ],
+)
+async def test_a_watch_keeps_no_long_request(world: World, method: str) -> None:
+    """A stream of answers lives as long as its client likes, and its request with it: a name said 1,000 times is long as well."""
+    call = cast(Any, world.stubs.channel).unary_stream(f"/{method}")(b"\x0a\x08models/x" * 1000)
     await failed(call.read(), Reason.FIELD_INVALID, CODE.INVALID_ARGUMENT)
 
 

@@ -45,8 +45,9 @@ MAX_UNKNOWN_BYTES: Final = 16 * 1024
 MAX_VIOLATIONS: Final = 100
 """Violations of one kind that are collected; a status carries fewer."""
 
-# Requests that hold a name and little else. Health's Watch keeps its for as long as it lasts.
+# Requests that hold a name and little else. A Watch, of whatever service, keeps its for as long as it lasts.
 _SHORT_PACKAGES = ("grpc.health.", "grpc.reflection.", "google.longrunning.")
+_SHORT_METHODS = "Watch"
 
 _UNCLEAN = "must hold no control characters, nothing that hides or turns text round, and 4 marks upon a letter at most"
 
@@ -64,7 +65,8 @@ def parse(raw: bytes, from_bytes: Callable[[bytes], Message], method: str = "") 
     Raises:
         FieldInvalidError: they are too many, or no such message.
     """
-    most = MAX_SHORT_REQUEST_BYTES if method[1:].startswith(_SHORT_PACKAGES) else MAX_REQUEST_BYTES
+    is_short = method[1:].startswith(_SHORT_PACKAGES) or method.rpartition("/")[2].startswith(_SHORT_METHODS)
+    most = MAX_SHORT_REQUEST_BYTES if is_short else MAX_REQUEST_BYTES
     if len(raw) > most:
         raise FieldInvalidError(
             InvalidField("", f"the request has {len(raw)} bytes, at most {most} are read: send less")

@@ -184,6 +184,7 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
                     async with aclosing(self._stream_one(request, context, began_s, caller)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
+                            del response
                 except CallError as error:
                     call.fail(error.blame)
                     yield oip.ModelStreamInferResponse(
@@ -194,6 +195,7 @@ class TranslatingService(oip_grpc.GRPCInferenceServiceServicer):
                     raise
                 call.succeed()
                 self._latencies.ended(began_s)
+            del request  # while the stream waits for the next one, which may be long
 
     async def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: Context

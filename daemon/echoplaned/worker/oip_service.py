@@ -140,6 +140,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
                     async with aclosing(self._stream_one(require_parsed(request), context)) as responses:
                         async for response in responses:
                             yield oip.ModelStreamInferResponse(infer_response=response)
+                            del response
                 except CallError as error:
                     call.fail(error.blame)
                     yield oip.ModelStreamInferResponse(
@@ -150,6 +151,7 @@ class InferenceService(oip_grpc.GRPCInferenceServiceServicer):
                     call.fail(_blame_of_cancel(context, self._worker.serving))
                     raise
                 call.succeed()
+            del request  # while the stream waits for the next one, which may be long
 
     async def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: Context

@@ -151,17 +151,19 @@ class AdsService:
     async def _serve(self, context: Context, protocol: _Protocol, names: BudgetShare) -> None:
         await self._publisher.wait_until_open()
         requests = RequestReader(context)
-        first = await self._first_request(requests, context)
-        if first is EOF:
+        raw = await self._first_request(requests, context)
+        if raw is EOF:
             return
         try:
-            message = parse(cast(bytes, first), protocol.from_bytes)
+            message = parse(cast(bytes, raw), protocol.from_bytes)
+            del raw
             node = read_node(message.node, context.peer(), self._door)
         except BadRequestError as problem:
             await _end(context, _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem)))
         due = asyncio.Event()
         connection = self._publisher.attach(node, due.set, delta=protocol.delta)
         reader = asyncio.ensure_future(_read(requests, protocol, _Subscriber(connection, names), message))
+        del message  # this lives as long as the stream
         reader.add_done_callback(lambda _: due.set())
         self._waiting.add(due)
         try:
@@ -200,12 +202,14 @@ class _Subscriber:
     connection: Connection
     names: BudgetShare
 
-    def receive(self, request: Request) -> None:
-        """Take a request in if its names are within the peer's share.
+    def receive(self, request: Request | None) -> None:
+        """Take a request in if its names are within the peer's share; None: it is of a type that is not served.
 
         Raises:
             BudgetExceededError: they are not; nothing of it was taken in.
         """
+        if request is None:
+            return
         # A request may repeat names that are held already: the most is held while it is taken in, then what it came to.
         self.names.resize(max(self.connection.max_name_count(request), self.connection.name_count))
         self.connection.receive(request)
@@ -219,20 +223,29 @@ async def _read(
 
     Returns what was wrong with the last one, or None.
     """
-    message = first
+    message: object = first
+    del first
     while True:
         try:
-            request = protocol.read(message)
-            if request is not None:
-                subscriber.receive(request)
-            raw = await requests.read()
-            if raw is EOF:
+            subscriber.receive(protocol.read(message))
+            message = None  # while a client is silent, nothing is kept of what it sent but its names
+            message = await _next(requests, protocol)
+            if message is EOF:
                 return None
-            message = parse(cast(bytes, raw), protocol.from_bytes)
         except BadRequestError as problem:
             return _Complaint(grpc.StatusCode.INVALID_ARGUMENT, str(problem))
         except BudgetExceededError as refused:
             return _Complaint(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refused))
+
+
+async def _next(requests: RequestReader, protocol: _Protocol) -> object:
+    """Return the next message, or ``EOF``.
+
+    Raises:
+        BadRequestError: it is none.
+    """
+    raw = await requests.read()
+    return raw if raw is EOF else parse(cast(bytes, raw), protocol.from_bytes)
 
 
 async def _end(context: Context, complaint: _Complaint) -> NoReturn:

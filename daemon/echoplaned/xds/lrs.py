@@ -148,21 +148,20 @@ class LoadReportService:
 
     async def _serve(self, context: Context, stream: int) -> None:
         requests = RequestReader(context)
-        raw = await requests.read()
-        if raw is EOF:
+        report = await _next(requests)
+        if report is None:
             return
-        first = parse_report(cast(bytes, raw))
         peer = context.peer()
-        reporter = Reporter(read_node_id(first.node, peer), stream, peer, keeps_conversations=self._of_gateway)
+        reporter = Reporter(read_node_id(report.node, peer), stream, peer, keeps_conversations=self._of_gateway)
         interval = duration_pb2.Duration(seconds=INTERVAL_S)
         await context.write(lrs_pb2.LoadStatsResponse(send_all_clusters=True, load_reporting_interval=interval))
-        reported_s = self._clock()
+        reported_s = now_s = self._clock()
         try:
-            await self.take(first, reporter, 0.0)
-            async for raw in requests:
+            while report is not None:
+                await self.take(report, reporter, now_s - reported_s)
+                report, reported_s = None, now_s  # while a client is silent, nothing is kept of what it sent
+                report = await _next(requests)
                 now_s = self._clock()
-                await self.take(parse_report(raw), reporter, now_s - reported_s)
-                reported_s = now_s
         finally:
             self._observer.load_stream_ended(reporter)
 
@@ -181,6 +180,16 @@ class LoadReportService:
             self._observer.load_report(report)
             if place % CLUSTERS_A_TURN == 0:
                 await asyncio.sleep(0)
+
+
+async def _next(requests: RequestReader) -> lrs_pb2.LoadStatsRequest | None:
+    """Return the next report; None: there are no more.
+
+    Raises:
+        BadRequestError: it is none, or has more in it than is read.
+    """
+    raw = await requests.read()
+    return None if raw is EOF else parse_report(cast(bytes, raw))
 
 
 def parse_report(raw: bytes) -> lrs_pb2.LoadStatsRequest:

@@ -56,9 +56,10 @@ def read_node_id(node: base_pb2.Node, peer: str) -> str:
     Raises:
         BadRequestError: it holds what could not be shown.
     """
-    if not is_clean(node.id):
+    identity = node.id[:MAX_NODE_CHARACTERS]
+    if not is_clean(identity):
         raise BadRequestError("the node's id holds control characters, or marks that hide or turn text round")
-    return node.id[:MAX_NODE_CHARACTERS] or peer
+    return identity or peer
 
 
 def read_node(node: base_pb2.Node, peer: str, door: Resource | None = None) -> StreamNode:
@@ -125,7 +126,7 @@ def _names(names: Collection[str]) -> tuple[str, ...]:
         if not is_name(name):
             shown = escape(name[:64])
             raise BadRequestError(f"{shown!r} is no name: visible ASCII, at most {MAX_NAME_LENGTH} characters")
-    return tuple(names)
+    return tuple(dict.fromkeys(names))  # one that is listed again is held once, as it is counted
 
 
 def _detail(message: str) -> str:
