@@ -59,6 +59,7 @@ from echoplaned.rpc.convert.rollouts import (
     verdict_to_pb,
 )
 from echoplaned.rpc.convert.versions import signature_from_pb, signature_to_pb, version_to_pb
+from echoplaned.rpc.principal import set_scope
 from echoplaned.testing import builders
 from echoplaned.testing.transcript import Transcript
 
@@ -134,6 +135,26 @@ POLICIES = st.builds(
 @given(PLANS)
 def test_plans_round_trip(plan: Plan) -> None:
     """A plan comes back from its message as it was."""
+    assert plan_from_pb(plan_to_pb(plan)) == plan
+
+
+def test_a_plan_tells_of_nobody_elses_versions_and_processes() -> None:
+    """A caller who is for some models alone is not told what else would have to go for a load, nor what else runs."""
+    victims = (
+        ("models/theirs/versions/v1",),
+        ("models/mine/versions/v1", "models/theirs/versions/v1"),
+        ("models/mine/versions/v1",),
+    )
+    alternatives = tuple(Alternative(Dtype.FP32, 1, 1, 1, "host", victims=each) for each in victims)
+    fit = DeviceFit("host", 1, 2, 1, (MemoryHolder("theirs", 1),))
+    plan = Plan(False, "a", 1, Dtype.FP32, 1, 1, 1, 1, 1, alternatives=alternatives, devices=(fit,))
+    set_scope(("mine",))
+    try:
+        told = plan_to_pb(plan)
+    finally:
+        set_scope(())
+    assert [tuple(each.victims) for each in told.alternatives] == [victims[2]]
+    assert (told.devices[0].foreign_bytes, len(told.devices[0].holders)) == (1, 0)
     assert plan_from_pb(plan_to_pb(plan)) == plan
 
 

@@ -205,6 +205,7 @@ class World:
             observer=self.ended,
             unloaded=self.unloaded,
             find_caller=self.find_caller,
+            scoped_models=lambda: frozenset(model for each in self.callers.values() for model in each.models),
         )
 
     async def load(self, version: str = "fp32", model: str = "minilm", **more: Any) -> operations_pb2.Operation:

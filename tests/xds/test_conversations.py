@@ -73,6 +73,23 @@ def test_nothing_is_kept_of_models_that_nobody_follows(monkeypatch: pytest.Monke
     assert ledger.has_conversations("m4")
 
 
+def test_a_rollout_that_is_over_is_forgotten_with_the_next_one() -> None:
+    """Also where its model gets no request any more, as one that was deleted: what it kept would stay for ever."""
+    now = [0.0]
+    ledger = ConversationLedger(lambda: now[0])
+    ledger.begin_rollout("m")
+    for text in ("a", "a"):
+        ledger.add(V1, text, OK)
+    kept = ledger.repeated(V1)
+    assert kept != Repeated()
+    now[0] = KNOWN_FOR_S
+    ledger.begin_rollout("n")
+    assert ledger.repeated(V1) == kept, "somebody asked a moment ago"
+    now[0] += KNOWN_FOR_S + 1
+    ledger.begin_rollout("n")
+    assert ledger.repeated(V1) == Repeated()
+
+
 def test_the_longest_silent_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many names somebody makes up."""
     monkeypatch.setattr(conversations, "MAX_CONVERSATIONS", 3)

@@ -94,6 +94,7 @@ def rpc_deps(parts: Parts, lifecycle: Lifecycle, door: Callable[[], FrontDoor | 
         unloaded=UnloadedFiles(parts.settings.state_dir),
         keys=parts.keys,
         find_caller=parts.keys.caller,
+        scoped_models=parts.keys.scoped_models,
         socket=str(parts.socket or ""),
     )
 

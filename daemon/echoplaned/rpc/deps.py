@@ -128,6 +128,7 @@ class RpcDeps:
         unloaded: keeps how models were loaded that the repository unloaded.
         keys: the keys of the gateway's callers; None: there are none to be made here.
         find_caller: returns who calls through the gateway.
+        scoped_models: returns the ids of models that keys are for.
         socket: the unix socket that the API answers on; empty: there is none.
     """
 
@@ -157,4 +158,5 @@ class RpcDeps:
     unloaded: UnloadedModels = field(default_factory=NothingUnloaded)
     keys: Keys | None = None
     find_caller: FindCaller = lambda _client: None
+    scoped_models: Callable[[], frozenset[str]] = frozenset
     socket: str = ""

@@ -34,3 +34,8 @@ def may_see(model: str) -> bool:
     """
     models = _MODELS.get()
     return not models or model in models
+
+
+def may_see_all() -> bool:
+    """Return whether this call's caller may see every model, and so whatever else the machine does."""
+    return not _MODELS.get()

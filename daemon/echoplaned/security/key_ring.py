@@ -113,6 +113,10 @@ class KeyRing:
             return None
         return GatewayCaller(f"key/{key.key_id}", key.request.role, key.request.models)
 
+    def scoped_models(self) -> frozenset[str]:
+        """Return the ids of models that keys in force are for, whether the models are there or not."""
+        return frozenset(model for each in self._derived for model in self._keys[each].request.models)
+
     async def create(self, request: KeyRequest) -> tuple[StoredKey, str]:
         """Make a key that the gateway takes; return it, and the key itself.
 

@@ -85,8 +85,11 @@ class ConversationLedger:
             followed.repeated[version.version] = before + more
 
     def begin_rollout(self, model: str) -> None:
-        """Forget the conversations that a model's versions have answered."""
-        self._followed[model] = _Followed(self._clock())
+        """Forget the conversations that a model's versions have answered, and what nobody has asked for."""
+        now_s = self._clock()
+        for each in [model for model, known in self._followed.items() if now_s - known.asked_s > KNOWN_FOR_S]:
+            del self._followed[each]
+        self._followed[model] = _Followed(now_s)
 
     def begin_window(self, model: str) -> None:
         """Begin a window: the next request of every conversation is its first one."""

@@ -116,6 +116,18 @@ async def test_a_taken_name_does_not_tell_whose_it_is(keyed: RestWorld) -> None:
             assert "taken" in found.message
 
 
+async def test_a_key_takes_no_name_that_is_kept_for_another_keys_model(keyed: RestWorld) -> None:
+    """Whether that model is loaded or not: its callers' requests would reach this one, and it could not be loaded."""
+    keyed.world.callers["x"] = GatewayCaller("key/x", Role.OPERATOR, ("x",))
+    body = {**LOAD, "model_id": "other", "version_id": "o"}
+    call = keyed.call("LoadModel", f"{API}/load", {**body, "aliases": ["Org/Other", "x"]}, **by("operator-other"))
+    found = await failed(call, Reason.CALLER_NOT_ALLOWED, CODE.PERMISSION_DENIED)
+    assert "models/x" in found.message
+    await keyed.ask("LoadModel", f"{API}/load", {**body, "aliases": ["Org/Other", "gpt-4"]}, **by("operator-other"))
+    by_anybody = {**LOAD, "model_id": "third", "version_id": "t", "aliases": ["x"]}
+    await keyed.ask("LoadModel", f"{API}/load", by_anybody, **by("operator"))
+
+
 async def test_pages_are_cut_from_what_a_key_may_see(keyed: RestWorld) -> None:
     """No page is short, none follows the last, and no token names what is another's."""
     for name in ("a", "other", "z"):

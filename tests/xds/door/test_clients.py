@@ -81,6 +81,21 @@ def test_a_new_key_leaves_the_limits_of_others() -> None:
     assert other[LIMITS].version != found[0][LIMITS].version
 
 
+def test_an_id_that_another_model_has_as_its_alias_is_not_the_keys() -> None:
+    """A request by that name reaches the other model: the key may call it only where it is for that one too."""
+    both = replace(ONE, client="both", key="ep_both_k", models=("x", "m"))
+    x = replace(ONE, client="x", key="ep_x_k", models=("x", "n"))
+    old = snapshots.with_clients(snapshots.EMPTY, DoorClients((x, both), required=True))
+    routes = h.routes("m", 1, v1=(1_000_000, ["127.0.0.1:7001"]))
+    named = snapshots.with_model(old, replace(routes, aliases=("x",)))
+    renamed = snapshots.with_model(named, replace(routes, epoch=2, aliases=("other",)))
+    for snapshot, own in ((old, {"x", "n"}), (named, {"n"}), (renamed, {"x", "n"})):
+        found = snapshot.get(ResourceType.EXTENSION, SCOPES)
+        assert found is not None
+        assert scopes(found)["x"] == own
+        assert {"x", "m"} <= (scopes(found)["both"] or set())
+
+
 def test_aliases_follow_their_model() -> None:
     """A model's new alias changes the scopes of keys that are for it; a change of weights changes nothing."""
     old = snapshots.with_clients(snapshots.EMPTY, REQUIRED)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from echoplane.v1 import plans_pb2, types_pb2
+from echoplaned.core import names
 from echoplaned.core.memory import MemoryHolder
 from echoplaned.core.plan import Alternative, Calibration, Component, DeviceFit, Plan, RankMemory, Reservoir
 from echoplaned.core.spec import ReservoirOverrides
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, DTYPE_TO_PB, SIZE_CLASS_TO_PB, timestamp
+from echoplaned.rpc.principal import may_see, may_see_all
 
 _SIZE_CLASS_FROM_PB = {number: name for name, number in SIZE_CLASS_TO_PB.items()}
 
 
 def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
-    """Return a plan as the API's message."""
+    """Return a plan as the API's message.
+
+    Without what its reader may not see: others' versions and processes.
+    """
     return plans_pb2.Plan(
         fits=plan.fits,
         architecture=plan.architecture,
@@ -36,7 +41,7 @@ def plan_to_pb(plan: Plan) -> plans_pb2.Plan:
             )
             for d in plan.devices
         ],
-        alternatives=[_alternative_to_pb(a) for a in plan.alternatives],
+        alternatives=[_alternative_to_pb(a) for a in plan.alternatives if all(map(_may_see_version, a.victims))],
         reservoir=None if plan.reservoir is None else reservoir_to_pb(plan.reservoir),
         surge=plan.surge,
         warnings=plan.warnings,
@@ -87,8 +92,13 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
 
 
 def holders_to_pb(holders: tuple[MemoryHolder, ...]) -> list[plans_pb2.MemoryHolder]:
-    """Return processes that hold memory and are none of ours."""
-    return [plans_pb2.MemoryHolder(name=one.name, bytes=one.bytes) for one in holders]
+    """Return processes that hold memory and are none of ours; none for a caller who is for some models alone."""
+    return [plans_pb2.MemoryHolder(name=one.name, bytes=one.bytes) for one in holders if may_see_all()]
+
+
+def _may_see_version(name: str) -> bool:
+    found = names.parse(name)
+    return may_see(found.model if found is not None else "")
 
 
 def _device_fit_from_pb(message: plans_pb2.DeviceFit) -> DeviceFit:

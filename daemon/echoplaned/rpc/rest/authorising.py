@@ -6,7 +6,7 @@ up here, so that a change is in force at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
@@ -50,11 +50,18 @@ class Authorising:
     Args:
         find_caller: knows the keys.
         state: returns the state, in which an operation's model is looked up.
+        scoped_models: returns the ids of models that keys are for.
     """
 
-    def __init__(self, find_caller: FindCaller, state: Callable[[], State]) -> None:
+    def __init__(
+        self,
+        find_caller: FindCaller,
+        state: Callable[[], State],
+        scoped_models: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
         self._find_caller = find_caller
         self._state = state
+        self._scoped_models = scoped_models
 
     def caller(self, context: GatewayContext, needed: Role, name: str) -> GatewayCaller | None:
         """Return who calls, with the role that is needed; None: it asks nobody.
@@ -96,6 +103,15 @@ class Authorising:
             if not caller.may_see(model):
                 raise CallerNotAllowedError(
                     f"{caller.principal} is not for {model_name(model)}, so not for {route.method}"
+                )
+        self._check_aliases(getattr(request, "aliases", ()), caller)
+
+    def _check_aliases(self, aliases: Iterable[str], caller: GatewayCaller) -> None:
+        # Requests by that id would reach the caller's model, and the model that the id is kept for could not be loaded.
+        for alias in aliases:
+            if not caller.may_see(alias) and alias in self._scoped_models():
+                raise CallerNotAllowedError(
+                    f"{caller.principal} is not for {model_name(alias)}, so it cannot give that name to another model"
                 )
 
     def _check_operation(self, operation_id: str, caller: GatewayCaller) -> None:

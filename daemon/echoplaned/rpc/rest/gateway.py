@@ -43,7 +43,9 @@ def add_gateway_services(server: grpc.aio.Server, services: Services, heartbeat_
     """
     deps = services.deps
     interceptor = ApiInterceptor(deps.observer, deps.monotonic, services.request_streams)
-    repository = GuardedRepository(services.repository, Authorising(deps.find_caller, lambda: deps.handle.state))
+    repository = GuardedRepository(
+        services.repository, Authorising(deps.find_caller, lambda: deps.handle.state, deps.scoped_models)
+    )
     for service, handlers in (
         (REST_SERVICE.full_name, rest_handlers(services, heartbeat_s)),
         (OPENAI_SERVICE.full_name, _openai_handlers(services)),
@@ -56,7 +58,7 @@ def add_gateway_services(server: grpc.aio.Server, services: Services, heartbeat_
 
 def _openai_handlers(services: Services) -> dict[str, Handler]:
     deps = services.deps
-    openai = OpenAiService(deps.handle, Authorising(deps.find_caller, lambda: deps.handle.state))
+    openai = OpenAiService(deps.handle, Authorising(deps.find_caller, lambda: deps.handle.state, deps.scoped_models))
     return {
         "ListOpenAiModels": grpc.unary_unary_rpc_method_handler(
             cast(Any, openai.ListOpenAiModels),

@@ -39,7 +39,7 @@ _ID_BYTES: Final = 8
 def rest_handlers(services: Services, heartbeat_s: float = HEARTBEAT_S) -> dict[str, Handler]:
     """Return a handler a method of RestService, by its name."""
     deps = services.deps
-    rules = Authorising(deps.find_caller, lambda: deps.handle.state)
+    rules = Authorising(deps.find_caller, lambda: deps.handle.state, deps.scoped_models)
     found: dict[str, Handler] = {OPENAPI_METHOD: _openapi(deps.daemon_version, rules)}
     for route in ROUTES:
         method = route.find(services)

@@ -92,7 +92,8 @@ def _scopes(known: DoorClients, aliases: Mapping[str, tuple[str, ...]], rest_pat
 
     The model's header is the filters' own: where it is missing no model was named, and the routes answer that.
     """
-    allowed = {each.client: _models(each, aliases) for each in known.clients if each.may_infer}
+    owners = {alias: model for model, names in aliases.items() for alias in names}
+    allowed = {each.client: _models(each, aliases, owners) for each in known.clients if each.may_infer}
     if not known.required:
         allowed[ANONYMOUS] = _verdict(policy_pb2.RBAC.Action.ALLOW)
     # A tree must not be empty: no client has this name.
@@ -110,10 +111,17 @@ def _scopes(known: DoorClients, aliases: Mapping[str, tuple[str, ...]], rest_pat
     return found
 
 
-def _models(client: DoorClient, aliases: Mapping[str, tuple[str, ...]]) -> matcher_pb2.Matcher.OnMatch:
+def _models(
+    client: DoorClient, aliases: Mapping[str, tuple[str, ...]], owners: Mapping[str, str]
+) -> matcher_pb2.Matcher.OnMatch:
+    """Return what lets a key on to its models, by whatever name they have.
+
+    An id that nobody has may be another model's alias, which is what a request by it reaches then: that is not the key's.
+    """
     if not client.models:
         return _verdict(policy_pb2.RBAC.Action.ALLOW)
-    return _for_models(tuple(name for model in client.models for name in (model, *aliases.get(model, ()))))
+    own = [model for model in client.models if owners.get(model, model) in client.models]
+    return _for_models((*own, *(alias for model in client.models for alias in aliases.get(model, ()))))
 
 
 @lru_cache(maxsize=MAX_SCOPES_KEPT)
