@@ -37,5 +37,8 @@ def may_see(model: str) -> bool:
 
 
 def may_see_all() -> bool:
-    """Return whether this call's caller may see every model, and so whatever else the machine does."""
+    """Return whether this call's caller may see every model.
+
+    And so whatever else the machine does.
+    """
     return not _MODELS.get()

@@ -114,7 +114,10 @@ class KeyRing:
         return GatewayCaller(f"key/{key.key_id}", key.request.role, key.request.models)
 
     def scoped_models(self) -> frozenset[str]:
-        """Return the ids of models that keys in force are for, whether the models are there or not."""
+        """Return the ids of models that keys in force are for.
+
+        Whether the models are there or not.
+        """
         return frozenset(model for each in self._derived for model in self._keys[each].request.models)
 
     async def create(self, request: KeyRequest) -> tuple[StoredKey, str]:

@@ -203,7 +203,9 @@ class _Subscriber:
     names: BudgetShare
 
     def receive(self, request: Request | None) -> None:
-        """Take a request in if its names are within the peer's share; None: it is of a type that is not served.
+        """Take a request in if its names are within the peer's share.
+
+        None: it is of a type that is not served.
 
         Raises:
             BudgetExceededError: they are not; nothing of it was taken in.

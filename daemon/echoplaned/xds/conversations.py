@@ -85,7 +85,10 @@ class ConversationLedger:
             followed.repeated[version.version] = before + more
 
     def begin_rollout(self, model: str) -> None:
-        """Forget the conversations that a model's versions have answered, and what nobody has asked for."""
+        """Forget the conversations that a model's versions have answered.
+
+        And those of other models that nobody has asked for in ``KNOWN_FOR_S``.
+        """
         now_s = self._clock()
         for each in [model for model, known in self._followed.items() if now_s - known.asked_s > KNOWN_FOR_S]:
             del self._followed[each]

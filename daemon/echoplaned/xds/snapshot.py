@@ -250,7 +250,10 @@ def _checked(models: Mapping[str, ModelResources], previous: Snapshot) -> Snapsh
 
 
 def _scoped_aliases(models: Mapping[str, ModelResources], clients: DoorClients) -> dict[str, tuple[str, ...]]:
-    """Return the aliases of models that keys are for, and of those that have such a model's id as an alias."""
+    """Return the aliases of models that keys are for.
+
+    And of those that have such a model's id as an alias.
+    """
     scoped = {model for each in clients.clients for model in each.models}
     named = {name: each.routes.aliases for name, each in sorted(models.items()) if each.routes.aliases}
     return {name: aliases for name, aliases in named.items() if name in scoped or not scoped.isdisjoint(aliases)}

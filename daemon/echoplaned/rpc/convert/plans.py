@@ -92,7 +92,10 @@ def plan_from_pb(message: plans_pb2.Plan) -> Plan:
 
 
 def holders_to_pb(holders: tuple[MemoryHolder, ...]) -> list[plans_pb2.MemoryHolder]:
-    """Return processes that hold memory and are none of ours; none for a caller who is for some models alone."""
+    """Return processes that hold memory and are none of ours.
+
+    None of them for a caller who is for some models alone.
+    """
     return [plans_pb2.MemoryHolder(name=one.name, bytes=one.bytes) for one in holders if may_see_all()]
 
 
