@@ -82,7 +82,7 @@ impl Checkpoint {
     /// The files as they were when they were read.
     #[getter]
     fn contents(&self) -> Vec<FileTuple> {
-        let tuple = |file: &sizing::source::SourceFile| {
+        let tuple = |file: &sizing::folder::SourceFile| {
             let of = file.identity;
             (file.name.clone(), file.path.clone(), of.size_bytes, of.inode, of.change_time_ns)
         };

@@ -7,13 +7,14 @@ use std::path::Path;
 use crate::catalogue;
 use crate::catalogue::{Architecture, Task, find};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
+use crate::folder::SourceFile;
 use crate::held::{LeftOut, held_bytes};
 use crate::index::{Shards, read_sharded};
 use crate::math::{product, sum};
 use crate::model::{Model, Place, Presence, Role, Rule, Tally};
 use crate::quantisation::beside;
 use crate::safetensors::{Tensor, Tensors, read_header};
-use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, SourceFile, read_bounded};
+use crate::source::{CONFIG_NAME, SINGLE_NAME, Source, read_bounded};
 use crate::tokenizer::Tokenizer;
 use crate::{Result, SizingError, StoredDtype, WeightDtype};
 
@@ -50,7 +51,7 @@ pub struct Checkpoint {
     pub put_together: bool,
     /// Files that an engine reads, relative to the checkpoint, sorted. Empty for a config only.
     pub files: Vec<String>,
-    /// The same files as they were when they were read; empty where no engine of ours will load them.
+    /// The same files as they were when they were read; empty where a directory was surveyed that no load has inspected.
     pub contents: Vec<SourceFile>,
     /// What a caller should know.
     pub warnings: Vec<String>,

@@ -1,12 +1,12 @@
 //! GGUF files: one, or all parts of a split one.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use gguf::{Header, Value};
 
 use crate::catalogue::{FOREIGN, Task};
+use crate::folder::Folder;
 use crate::gguf_keys::{GgufKeys, invalid};
 use crate::math::sum;
 use crate::model::{Model, Shape, Tally};
@@ -35,28 +35,29 @@ const MIXTURES: [(u64, &str); 16] = [
     (38, "MXFP4_MOE"),
 ];
 
-/// Opens one of the files that lie beside each other, by its name.
-type Open<'a> = &'a dyn Fn(&str) -> Result<File>;
-
 /// Read a file and, where it is one part of several, the others.
-pub(crate) fn survey_gguf(name: &str, open: Open<'_>) -> Result<Checkpoint> {
-    let mut header = read_part(name, open)?;
+///
+/// What the checkpoint says each file was is of the very descriptor that its header was read from: the name may lead to another
+/// file by the time that somebody else looks.
+pub(crate) fn survey_gguf(folder: &Folder, name: &str) -> Result<Checkpoint> {
+    let mut header = read_part(folder, name)?;
     let count = header.keys.get("split.count").and_then(Value::as_u64).unwrap_or(1);
     let mut names = vec![name.to_owned()];
     if count > 1 {
         names = part_names(name, count)?;
-        header = join(name, &names, header, open)?;
+        header = join(folder, name, &names, header)?;
     }
     let mut checkpoint = from_gguf(&header).map_err(|error| match error {
         SizingError::Gguf { error, .. } => SizingError::Gguf { file: name.to_owned(), error },
         other => other,
     })?;
+    checkpoint.contents = folder.contents(&names)?;
     checkpoint.files = names;
     Ok(checkpoint)
 }
 
-fn read_part(name: &str, open: Open<'_>) -> Result<Header> {
-    let file = open(name)?;
+fn read_part(folder: &Folder, name: &str) -> Result<Header> {
+    let file = folder.open_file(name)?;
     let length = file.metadata().map_err(|error| describe(name, &error))?.len();
     let mut reader = BufReader::new(file);
     if reader.fill_buf().map_err(|error| describe(name, &error))?.starts_with(POINTER) {
@@ -80,13 +81,13 @@ fn part_names(name: &str, count: u64) -> Result<Vec<String>> {
 }
 
 /// One header of all parts: the first one's keys, and every part's tensors.
-fn join(known: &str, names: &[String], read: Header, open: Open<'_>) -> Result<Header> {
+fn join(folder: &Folder, known: &str, names: &[String], read: Header) -> Result<Header> {
     let mut read = Some(read);
     let mut whole: Option<Header> = None;
     for name in names {
         let part = match read.take_if(|_| name == known) {
             Some(part) => part,
-            None => read_part(name, open)?,
+            None => read_part(folder, name)?,
         };
         match whole.as_mut() {
             None => whole = Some(part),

@@ -22,6 +22,7 @@ pub mod engines;
 pub mod error;
 mod expression;
 pub mod families;
+pub mod folder;
 mod found;
 mod gguf_keys;
 mod gguf_survey;

@@ -1,13 +1,11 @@
 //! A checkpoint directory: which files are read, and what is refused before any of them is opened.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use files::{Identity, Root};
-
+use crate::folder::{Folder, SourceFile};
 use crate::{Result, SizingError};
 
 /// The weights of a checkpoint in one file.
@@ -41,27 +39,11 @@ const COMPANIONS: [&str; 17] = [
     "vocab.txt",
 ];
 
-/// A file of a checkpoint as it was when it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFile {
-    /// Path within the checkpoint.
-    pub name: String,
-    /// Path beneath the root, free of links.
-    pub path: String,
-    /// What it was.
-    pub identity: Identity,
-}
-
 /// A checkpoint directory whose files may be opened.
 #[derive(Debug)]
 pub struct Source {
-    directory: PathBuf,
-    /// Free of links; `/` where any file may be read.
-    root: PathBuf,
-    handle: Root,
+    folder: Folder,
     names: BTreeSet<String>,
-    /// What was opened so far, by name: as it was the first time.
-    opened: RefCell<BTreeMap<String, SourceFile>>,
 }
 
 impl Source {
@@ -74,13 +56,10 @@ impl Source {
     /// # Errors
     /// [`SizingError::SourceUnsafe`], [`SizingError::FileMissing`], [`SizingError::FileUnreadable`].
     pub fn open(directory: &Path, root: Option<&Path>, served: bool) -> Result<Self> {
-        const ROOT: &str = "the allowed root";
-        let root = fs::canonicalize(root.unwrap_or(Path::new("/"))).map_err(|error| describe(ROOT, &error))?;
-        let handle = Root::open(&root).map_err(|error| describe(ROOT, &error))?;
+        let folder = Folder::open(directory, root)?;
         let mut names = BTreeSet::new();
         list(directory, "", 0, &mut names)?;
-        let opened = RefCell::default();
-        let source = Self { directory: directory.to_owned(), root, handle, names, opened };
+        let source = Self { folder, names };
         if served {
             source.refuse_pickles()?;
         }
@@ -150,24 +129,18 @@ impl Source {
         }
     }
 
-    /// Open a file: regular, and beneath the root once links are followed, for which the kernel stands.
+    /// The folder itself, from which files are opened.
+    #[must_use]
+    pub const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Open a file.
     ///
     /// # Errors
-    /// [`SizingError::FileMissing`], [`SizingError::FileUnreadable`], [`SizingError::OutsideRoot`].
+    /// As [`Folder::open_file`].
     pub fn open_file(&self, name: &str) -> Result<File> {
-        let told = |error: &io::Error| describe(name, error);
-        let path = fs::canonicalize(self.directory.join(name)).map_err(|error| told(&error))?;
-        let outside = || SizingError::OutsideRoot { file: name.to_owned() };
-        let beneath = path.strip_prefix(&self.root).map_err(|_| outside())?;
-        let file = self.handle.open_file(beneath).map_err(|error| told(&error))?;
-        let identity = Identity::of(&file).map_err(|error| told(&error))?;
-        let Some(path) = beneath.to_str().map(str::to_owned) else {
-            let detail = "its path is not UTF-8".to_owned();
-            return Err(SizingError::FileUnreadable { file: name.to_owned(), detail });
-        };
-        let seen = SourceFile { name: name.to_owned(), path, identity };
-        self.opened.borrow_mut().entry(name.to_owned()).or_insert(seen);
-        Ok(file)
+        self.folder.open_file(name)
     }
 
     /// Every file that an engine will read, as it was when it was first opened here.
@@ -175,14 +148,7 @@ impl Source {
     /// # Errors
     /// As [`Self::open_file`].
     pub fn engine_contents(&self, shards: &BTreeSet<String>) -> Result<Vec<SourceFile>> {
-        let names = self.engine_files(shards);
-        for name in &names {
-            if !self.opened.borrow().contains_key(name) {
-                self.open_file(name)?;
-            }
-        }
-        let opened = self.opened.borrow();
-        Ok(names.iter().filter_map(|name| opened.get(name)).cloned().collect())
+        self.folder.contents(&self.engine_files(shards))
     }
 
     /// Names of every file that an engine will read, sorted; `shards` are the weights' files.

@@ -7,6 +7,7 @@ use files::open_regular;
 use crate::catalogue::{Architecture, FOREIGN, find_any, task_of};
 use crate::checkpoint::{estimate, read_tensors, task_in};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
+use crate::folder::Folder;
 use crate::found::Found;
 pub use crate::gguf_survey::from_gguf;
 use crate::gguf_survey::survey_gguf;
@@ -31,11 +32,12 @@ pub fn survey(path: &Path, root: Option<&Path>) -> Result<Checkpoint> {
         return survey_directory(path, root);
     }
     let name = file_name(path);
-    let open = |part: &str| open_regular(&path.with_file_name(part)).map_err(|error| describe(part, &error));
+    let open = || open_regular(path).map_err(|error| describe(&name, &error));
     if name.to_ascii_lowercase().ends_with(".gguf") {
-        return survey_gguf(&name, &open);
+        // By the name that was given: a link may lead to a file of another name, and no part is beside that one.
+        return survey_gguf(&Folder::open(path.parent().unwrap_or(Path::new("")), root)?, &name);
     }
-    survey_config(&read_bounded(open(&name)?, &name, CONFIG_LIMIT_BYTES)?)
+    survey_config(&read_bounded(open()?, &name, CONFIG_LIMIT_BYTES)?)
 }
 
 /// Read a config alone: an estimate, exact in its parameter count.
@@ -70,10 +72,7 @@ fn survey_directory(directory: &Path, root: Option<&Path>) -> Result<Checkpoint>
     if !source.has(CONFIG_NAME)
         && let Some(name) = source.gguf_model()?
     {
-        // By the name in the directory: a link may lead to a file of another name, and no part is beside that one.
-        let folder = name.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"));
-        let own_name = name.strip_prefix(&folder).unwrap_or(&name);
-        return survey_gguf(own_name, &|part| source.open_file(&format!("{folder}{part}")));
+        return survey_gguf(source.folder(), &name);
     }
     let text = read_bounded(source.open_file(CONFIG_NAME)?, CONFIG_NAME, CONFIG_LIMIT_BYTES)?;
     let fields = Fields::parse(&text)?;

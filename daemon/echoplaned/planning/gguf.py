@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from echoplaned.core.errors import SourceCorruptError, SourceUnsupportedError
+from echoplaned.core.errors import SourceUnsupportedError
 from echoplaned.core.facts import SourceContent, SourceFile
 from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
 from echoplaned.planning.inspection import Checkpoint, digest_facts, survey_model
@@ -57,16 +57,7 @@ def inspect_gguf(path: Path, *, allowed_root: Path | None = None, with_digest: b
     """
     checkpoint = survey_model(path, allowed_root=allowed_root)
     root = (allowed_root or _ANY_ROOT).resolve()
-    content = SourceContent(str(root), tuple(_file(path.parent / name, root) for name in checkpoint.files))
+    # Each as it was when its header was read, of the same descriptor: the path may lead to another file by now.
+    content = SourceContent(str(root), tuple(SourceFile(*one) for one in checkpoint.native.contents))
     facts = replace(checkpoint.facts, content=content)
     return replace(checkpoint, facts=digest_facts(facts, Stop()) if with_digest else facts)
-
-
-def _file(path: Path, root: Path) -> SourceFile:
-    try:
-        real = path.resolve(strict=True)
-        status = real.stat()
-        beneath = real.relative_to(root)
-    except (OSError, ValueError) as error:
-        raise SourceCorruptError(f"{path.name} cannot be read: {error}", subject="source_uri") from error
-    return SourceFile(path.name, str(beneath), status.st_size, status.st_ino, status.st_ctime_ns)
