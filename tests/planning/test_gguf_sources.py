@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from echoplaned.core.errors import SourceChangedError
+from echoplaned.core.errors import SourceChangedError, SourceCorruptError
 from echoplaned.planning import gguf
 from echoplaned.planning.adapter import Allocator
 from echoplaned.planning.inspection import Checkpoint, survey_model
 from echoplaned.ports.stop import Stop
+
+SOON_S = 2.0
 
 
 def text(value: bytes) -> bytes:
@@ -56,3 +59,21 @@ def test_a_file_that_is_exchanged_while_it_is_inspected(tmp_path: Path, monkeypa
     assert (file.size_bytes, file.inode) == (read.st_size, read.st_ino)
     with pytest.raises(SourceChangedError):
         allocator.digest(found, Stop())
+
+
+def test_parts_of_holes_are_refused_soon(tmp_path: Path) -> None:
+    """What one file may have is not multiplied by its parts: 24 links to 4 KiB on disk held a thread for seven seconds."""
+    items, parts = 1 << 24, 24
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 3)
+    header += text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
+    header += text(b"split.count") + struct.pack("<II", 4, parts)
+    header += text(b"x") + struct.pack("<IIQ", 9, 9, items)
+    with (tmp_path / "blob").open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + 12 * items + 64)
+    for number in range(1, parts + 1):
+        (tmp_path / f"m-{number:05}-of-{parts:05}.gguf").hardlink_to(tmp_path / "blob")
+    began = time.monotonic()
+    with pytest.raises(SourceCorruptError, match=r"m-00002-of-00024\.gguf: .* more than 268435456 bytes of headers"):
+        Allocator((tmp_path,)).inspect("file:m-00001-of-00024.gguf", "llama_cpp")
+    assert time.monotonic() - began < SOON_S

@@ -9,13 +9,31 @@ use crate::{GgufError, Kind, Result, Value};
 
 const MAGIC: [u8; 4] = *b"GGUF";
 const MAX_KEYS: u64 = 4_096;
-const MAX_TENSORS: u64 = 100_000;
 const MAX_NAME_BYTES: u64 = 255;
 const MAX_AXES: u32 = 4;
 const MAX_ARRAY_ITEMS: u64 = 1 << 24;
 const MAX_ARRAY_DEPTH: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 1 << 20;
+
+/// What [`GgufError::LimitExceeded`] names where a header is beyond [`Limits::header_bytes`].
+pub const HEADER: &str = "the header";
+/// The same of [`Limits::tensors`].
+pub const TENSOR_COUNT: &str = "the tensor count";
+
+/// How much is read of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes before the tensors' own: published headers have up to 30 MB, nearly all of it the vocabulary.
+    pub header_bytes: u64,
+    /// Tensors of the table.
+    pub tensors: u64,
+}
+
+impl Limits {
+    /// Of one file.
+    pub const FILE: Self = Self { header_bytes: 256 * 1024 * 1024, tensors: 100_000 };
+}
 
 /// One tensor of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +69,8 @@ pub struct Header {
     pub tensors: Vec<Tensor>,
     /// Bytes before the data section, its alignment included.
     pub header_bytes: u64,
+    /// Bytes that were read: those without the alignment.
+    pub read_bytes: u64,
 }
 
 /// Read and check a header from a source of `total_bytes` bytes. Nothing behind the tensor table is read.
@@ -58,7 +78,15 @@ pub struct Header {
 /// # Errors
 /// [`GgufError`], one variant a cause.
 pub fn read_from<R: Read>(source: R, total_bytes: u64) -> Result<Header> {
-    let mut reader = Reader::new(source, total_bytes);
+    read_within(source, total_bytes, Limits::FILE)
+}
+
+/// The same within other limits than one file's own.
+///
+/// # Errors
+/// As [`read_from`].
+pub fn read_within<R: Read>(source: R, total_bytes: u64, limits: Limits) -> Result<Header> {
+    let mut reader = Reader::new(source, total_bytes, limits.header_bytes);
     let magic = reader.array("the magic")?;
     if magic != MAGIC {
         return Err(GgufError::MagicInvalid { found: magic });
@@ -67,14 +95,15 @@ pub fn read_from<R: Read>(source: R, total_bytes: u64) -> Result<Header> {
     if !(2..=3).contains(&version) {
         return Err(GgufError::VersionUnsupported { version });
     }
-    let tensor_count = reader.count("the tensor count", 24, MAX_TENSORS)?;
+    let tensor_count = reader.count(TENSOR_COUNT, 24, limits.tensors)?;
     let key_count = reader.count("the key count", 13, MAX_KEYS)?;
     let keys = read_keys(&mut reader, key_count)?;
     let alignment = alignment(&keys)?;
     let tensors = read_table(&mut reader, tensor_count)?;
-    let header_bytes = reader.at().checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    let read_bytes = reader.at();
+    let header_bytes = read_bytes.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
     check_cover(&tensors, alignment, total_bytes.saturating_sub(header_bytes))?;
-    Ok(Header { version, keys, tensors, header_bytes })
+    Ok(Header { version, keys, tensors, header_bytes, read_bytes })
 }
 
 fn read_keys<R: Read>(reader: &mut Reader<R>, count: u64) -> Result<HashMap<String, Value>> {
@@ -146,7 +175,8 @@ fn read_array<R: Read>(reader: &mut Reader<R>, key: &str, depth: u32) -> Result<
     let least = width(kind).unwrap_or(8);
     let length = reader.count("an array's length", least, MAX_ARRAY_ITEMS)?;
     match (width(kind), kind) {
-        (Some(_), _) if length <= MAX_RETAINED_ARRAY_ITEMS => {
+        // Within another array nothing is kept, and reading them one by one took three seconds for 256 MiB.
+        (Some(_), _) if depth == 0 && length <= MAX_RETAINED_ARRAY_ITEMS => {
             let mut numbers = Vec::new();
             for _ in 0..length {
                 numbers.push(read_number(reader, key, kind)?);

@@ -15,6 +15,6 @@ mod reader;
 mod value;
 
 pub use error::{GgufError, Result};
-pub use header::{Header, Tensor, read_from};
+pub use header::{HEADER, Header, Limits, TENSOR_COUNT, Tensor, read_from, read_within};
 pub use kinds::{KINDS, Kind};
 pub use value::Value;

@@ -2,21 +2,21 @@
 
 use std::io::{self, Read};
 
+use crate::header::HEADER;
 use crate::{GgufError, Result};
-
-/// What is read of a file before its tensors' bytes: published headers have up to 30 MB, nearly all of it the vocabulary.
-pub const MAX_HEADER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// A source that knows how much of it is left, so that no count is believed that it cannot hold.
 pub struct Reader<R> {
     inner: R,
     at: u64,
     length: u64,
+    /// Most bytes that are read, whatever the length.
+    limit: u64,
 }
 
 impl<R: Read> Reader<R> {
-    pub const fn new(inner: R, length: u64) -> Self {
-        Self { inner, at: 0, length }
+    pub const fn new(inner: R, length: u64, limit: u64) -> Self {
+        Self { inner, at: 0, length, limit }
     }
 
     pub const fn at(&self) -> u64 {
@@ -33,8 +33,8 @@ impl<R: Read> Reader<R> {
             return Err(self.truncated(what, needed));
         }
         let found = self.at.saturating_add(needed);
-        if found > MAX_HEADER_BYTES {
-            return Err(GgufError::LimitExceeded { what: "the header", found, limit: MAX_HEADER_BYTES });
+        if found > self.limit {
+            return Err(GgufError::LimitExceeded { what: HEADER, found, limit: self.limit });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
-use gguf::{GgufError, Header, Kind, Value, read_from};
+use gguf::{GgufError, HEADER, Header, Kind, Limits, TENSOR_COUNT, Value, read_from, read_within};
 use proptest::prelude::*;
 
 #[derive(Clone)]
@@ -125,6 +125,33 @@ fn arrays_in_arrays_end() {
         (0..100_000).flat_map(|_| [&9_u32.to_le_bytes()[..], &1_u64.to_le_bytes()].concat()).collect();
     let value = [9_u32.to_le_bytes().to_vec(), nested].concat();
     assert!(matches!(changed(|d| d.keys[1].1.clone_from(&value)), GgufError::FieldInvalid { .. }));
+}
+
+#[test]
+fn numbers_within_two_arrays_are_skipped() {
+    // Read one by one, 256 MiB of them took three seconds. That none is looked at shows in a flag which is neither true nor false.
+    let flags = [7_u32.to_le_bytes().to_vec(), 2_u64.to_le_bytes().to_vec(), vec![2, 2]].concat();
+    let value = [&number(9, &9_u32.to_le_bytes())[..], &1_u64.to_le_bytes(), &flags].concat();
+    let mut draft = draft();
+    draft.keys.push(("nested".to_owned(), value));
+    assert_eq!(read(&encode(&draft)).unwrap().keys["nested"], Value::Skipped(1));
+    draft.keys[3].1 = [9_u32.to_le_bytes().to_vec(), flags].concat();
+    assert!(matches!(read(&encode(&draft)), Err(GgufError::FieldInvalid { .. })));
+}
+
+#[test]
+fn what_is_read_is_within_the_limits_that_are_given() {
+    let whole = encode(&draft());
+    let within = |limits| read_within(&whole[..], whole.len() as u64, limits);
+    let read_bytes = read(&whole).unwrap().read_bytes;
+    let limits = Limits { header_bytes: read_bytes, tensors: 2 };
+    assert_eq!(within(limits).unwrap().tensors.len(), 2);
+    for (less, what) in
+        [(Limits { header_bytes: read_bytes - 1, ..limits }, HEADER), (Limits { tensors: 1, ..limits }, TENSOR_COUNT)]
+    {
+        let Err(GgufError::LimitExceeded { what: told, .. }) = within(less) else { panic!("{what}") };
+        assert_eq!(told, what);
+    }
 }
 
 #[test]

@@ -62,6 +62,19 @@ pub enum SizingError {
         /// Path within the checkpoint.
         file: String,
     },
+    /// The files of one model have more together than is read.
+    #[error(
+        "{file}: with the files before it the model has more than {limit} {what}: no whole model has as many; \
+         see whether all of them belong to it, and fetch them again"
+    )]
+    FilesTooLarge {
+        /// The file that is one too many; it is not read.
+        file: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit of all files together.
+        limit: u64,
+    },
     /// The header's stated length does not fit into the file.
     #[error("{file}: the header claims {claimed} bytes and the file has {available} after the length")]
     HeaderTruncated {

@@ -1,20 +1,17 @@
 //! GGUF files: one, or all parts of a split one.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 
-use gguf::{Header, Value};
+use gguf::Header;
 
 use crate::catalogue::{FOREIGN, Task};
 use crate::folder::Folder;
 use crate::gguf_keys::{GgufKeys, invalid};
+use crate::gguf_parts::read_parts;
 use crate::math::sum;
 use crate::model::{Model, Shape, Tally};
-use crate::source::{POINTER, describe, pointer};
 use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
-/// Most parts of one file.
-const MAX_PARTS: u64 = 1_024;
 /// `general.file_type` of mixtures, which no tensor's type names (llama.cpp, `llama_ftype`).
 const MIXTURES: [(u64, &str); 16] = [
     (11, "Q3_K_S"),
@@ -40,13 +37,7 @@ const MIXTURES: [(u64, &str); 16] = [
 /// What the checkpoint says each file was is of the very descriptor that its header was read from: the name may lead to another
 /// file by the time that somebody else looks.
 pub(crate) fn survey_gguf(folder: &Folder, name: &str) -> Result<Checkpoint> {
-    let mut header = read_part(folder, name)?;
-    let count = header.keys.get("split.count").and_then(Value::as_u64).unwrap_or(1);
-    let mut names = vec![name.to_owned()];
-    if count > 1 {
-        names = part_names(name, count)?;
-        header = join(folder, name, &names, header)?;
-    }
+    let (names, header) = read_parts(folder, name)?;
     let mut checkpoint = from_gguf(&header).map_err(|error| match error {
         SizingError::Gguf { error, .. } => SizingError::Gguf { file: name.to_owned(), error },
         other => other,
@@ -54,47 +45,6 @@ pub(crate) fn survey_gguf(folder: &Folder, name: &str) -> Result<Checkpoint> {
     checkpoint.contents = folder.contents(&names)?;
     checkpoint.files = names;
     Ok(checkpoint)
-}
-
-fn read_part(folder: &Folder, name: &str) -> Result<Header> {
-    let file = folder.open_file(name)?;
-    let length = file.metadata().map_err(|error| describe(name, &error))?.len();
-    let mut reader = BufReader::new(file);
-    if reader.fill_buf().map_err(|error| describe(name, &error))?.starts_with(POINTER) {
-        return Err(pointer(name));
-    }
-    gguf::read_from(reader, length).map_err(|error| SizingError::Gguf { file: name.to_owned(), error })
-}
-
-/// The names of all parts, from the name of one: `model-00001-of-00003.gguf`.
-fn part_names(name: &str, count: u64) -> Result<Vec<String>> {
-    let corrupt = |detail: String| SizingError::FileUnreadable { file: name.to_owned(), detail };
-    if count > MAX_PARTS {
-        return Err(corrupt(format!("split.count is {count}; at most {MAX_PARTS} parts are read")));
-    }
-    let ending = format!("-of-{count:05}.gguf");
-    let stem = name.strip_suffix(&ending).and_then(|rest| rest.rsplit_once('-')).map(|(stem, _)| stem);
-    let Some(stem) = stem else {
-        return Err(corrupt(format!("it is one of {count} parts, and its name does not end in -NNNNN{ending}")));
-    };
-    Ok((1..=count).map(|number| format!("{stem}-{number:05}{ending}")).collect())
-}
-
-/// One header of all parts: the first one's keys, and every part's tensors.
-fn join(folder: &Folder, known: &str, names: &[String], read: Header) -> Result<Header> {
-    let mut read = Some(read);
-    let mut whole: Option<Header> = None;
-    for name in names {
-        let part = match read.take_if(|_| name == known) {
-            Some(part) => part,
-            None => read_part(folder, name)?,
-        };
-        match whole.as_mut() {
-            None => whole = Some(part),
-            Some(whole) => whole.tensors.extend(part.tensors),
-        }
-    }
-    whole.ok_or_else(|| SizingError::FileMissing { file: known.to_owned() })
 }
 
 /// What a GGUF header says: its tensors' bytes win, and its keys give the cache.

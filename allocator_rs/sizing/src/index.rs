@@ -1,13 +1,13 @@
 //! `model.safetensors.index.json`: which shard holds which tensor.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Component, Path};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::safetensors::{Tensors, read_header};
+use crate::safetensors::{MAX_HEADERS_BYTES, Tensors, read_header_within};
 use crate::source::{INDEX_NAME, Source, read_bounded};
 use crate::{Result, SizingError};
 
@@ -72,6 +72,15 @@ impl Index {
         Ok(Self { weight_map: raw.weight_map })
     }
 
+    /// The tensors of each shard.
+    fn by_shard(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut found = BTreeMap::<&str, Vec<&str>>::new();
+        for (tensor, shard) in &self.weight_map {
+            found.entry(shard).or_default().push(tensor);
+        }
+        found
+    }
+
     /// The shards' names, sorted.
     #[must_use]
     pub fn shards(&self) -> BTreeSet<&str> {
@@ -111,21 +120,24 @@ impl Shards {
 /// Read an index and every shard's header, and check them against each other.
 ///
 /// # Errors
-/// What [`Index::parse`] and [`read_header`] say; [`SizingError::ShardMismatch`] where they disagree.
+/// What [`Index::parse`] and [`read_header_within`] say; [`SizingError::ShardMismatch`] where they disagree.
 pub fn read_sharded(source: &Source) -> Result<(Index, Tensors)> {
     let index = Index::parse(&read_bounded(source.open_file(INDEX_NAME)?, INDEX_NAME, INDEX_LIMIT_BYTES)?)?;
-    let mut all = Tensors::new();
-    for shard in index.shards() {
-        for (name, tensor) in read_header(source.open_file(shard)?, shard)? {
-            if index.weight_map.get(&name).map(String::as_str) != Some(shard) {
-                return Err(SizingError::ShardMismatch { tensor: name, shard: shard.to_owned() });
+    let expected = index.by_shard();
+    let (mut all, mut left) = (Tensors::new(), MAX_HEADERS_BYTES);
+    for (shard, names) in &expected {
+        let tensors = read_header_within(source.open_file(shard)?, shard, &mut left)?;
+        // At once: the other shards' headers are not read for the sake of an error that is known.
+        let mismatch =
+            |tensor: &str| SizingError::ShardMismatch { tensor: tensor.to_owned(), shard: (*shard).to_owned() };
+        if let Some(name) = names.iter().find(|name| !tensors.contains_key(**name)) {
+            return Err(mismatch(name));
+        }
+        for (name, tensor) in tensors {
+            if index.weight_map.get(&name).map(String::as_str) != Some(*shard) {
+                return Err(mismatch(&name));
             }
             all.insert(name, tensor);
-        }
-    }
-    for (name, shard) in &index.weight_map {
-        if !all.contains_key(name) {
-            return Err(SizingError::ShardMismatch { tensor: name.clone(), shard: shard.clone() });
         }
     }
     Ok((index, all))

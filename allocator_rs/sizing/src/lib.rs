@@ -25,6 +25,7 @@ pub mod families;
 pub mod folder;
 mod found;
 mod gguf_keys;
+mod gguf_parts;
 mod gguf_survey;
 mod header_json;
 pub mod held;

@@ -15,6 +15,8 @@ use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.
 pub const HEADER_LIMIT_BYTES: u64 = 100_000_000;
+/// Most bytes of the headers of all files of a checkpoint: those of the largest published models have some 20 MB together.
+pub const MAX_HEADERS_BYTES: u64 = 256 * 1024 * 1024;
 /// Most tensors of one file; the largest published models have fewer in all their files together.
 pub const MAX_TENSORS: usize = 200_000;
 /// A header of no more than this is parsed from memory, several times as fast; a larger one as it is read.
@@ -58,8 +60,25 @@ pub type Tensors = HashMap<String, Tensor>;
 /// # Errors
 /// Every way in which the file can be missing, cut short or malformed has its own [`SizingError`].
 pub fn read_header(file: File, name: &str) -> Result<Tensors> {
+    let mut left = MAX_HEADERS_BYTES;
+    read_header_within(file, name, &mut left)
+}
+
+/// The same of one of several files. `left`: the bytes that the headers of those still to be read may have, of
+/// [`MAX_HEADERS_BYTES`]; this one's are taken from it.
+///
+/// # Errors
+/// As [`read_header`]; [`SizingError::FilesTooLarge`], before a byte of the header is read.
+pub fn read_header_within(file: File, name: &str, left: &mut u64) -> Result<Tensors> {
     let length = file.metadata().map_err(|error| describe(name, &error))?.len();
-    read_from(BufReader::new(file), length, name)
+    let mut reader = BufReader::new(file);
+    let claimed = read_length(&mut reader, length, name)?;
+    *left = left.checked_sub(claimed).ok_or_else(|| SizingError::FilesTooLarge {
+        file: name.to_owned(),
+        what: "bytes of headers",
+        limit: MAX_HEADERS_BYTES,
+    })?;
+    read_entries(reader, claimed, length, name)
 }
 
 /// Read and check a header from any source of `total_bytes` bytes.
@@ -67,6 +86,12 @@ pub fn read_header(file: File, name: &str) -> Result<Tensors> {
 /// # Errors
 /// As [`read_header`].
 pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result<Tensors> {
+    let claimed = read_length(&mut reader, total_bytes, name)?;
+    read_entries(reader, claimed, total_bytes, name)
+}
+
+/// Read how long the header says that it is.
+fn read_length<R: Read>(reader: &mut R, total_bytes: u64, name: &str) -> Result<u64> {
     let available = total_bytes.saturating_sub(LENGTH_BYTES);
     let mut prefix = [0_u8; 8];
     reader.read_exact(&mut prefix).map_err(|_| SizingError::HeaderTruncated {
@@ -85,7 +110,12 @@ pub fn read_from<R: Read>(mut reader: R, total_bytes: u64, name: &str) -> Result
     if claimed > HEADER_LIMIT_BYTES {
         return Err(SizingError::HeaderTooLarge { file: name.to_owned(), claimed, limit: HEADER_LIMIT_BYTES });
     }
-    let data_bytes = available.saturating_sub(claimed);
+    Ok(claimed)
+}
+
+/// Read a header of `claimed` bytes, of which the length was read.
+fn read_entries<R: Read>(reader: R, claimed: u64, total_bytes: u64, name: &str) -> Result<Tensors> {
+    let data_bytes = total_bytes.saturating_sub(LENGTH_BYTES).saturating_sub(claimed);
     let mut collected = Collected::new(name, data_bytes, claimed);
     if claimed <= WHOLE_HEADER_BYTES {
         let mut text = Vec::with_capacity(usize::try_from(claimed).unwrap_or(0));

@@ -216,6 +216,11 @@ fn shards_and_their_index() {
     };
     assert!(matches!(swap("classifier.bias", "model-1.safetensors"), Err(SizingError::ShardMismatch { .. })));
     assert!(matches!(swap("extra.weight", "model-3.safetensors"), Err(SizingError::FileMissing { .. })));
+    // The first shard shows that a tensor is missing: no other one is looked for.
+    fs::rename(directory.path().join("model-2.safetensors"), directory.path().join("away")).unwrap();
+    let missing = swap("extra.weight", "model-1.safetensors").unwrap_err();
+    assert!(matches!(&missing, SizingError::ShardMismatch { tensor, .. } if tensor == "extra.weight"), "{missing}");
+    fs::rename(directory.path().join("away"), directory.path().join("model-2.safetensors")).unwrap();
     for name in ["../model-2.safetensors", "/etc/passwd", "model.bin", ""] {
         assert!(matches!(swap("classifier.bias", name), Err(SizingError::IndexInvalid { .. })), "{name}");
     }

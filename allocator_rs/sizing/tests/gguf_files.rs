@@ -6,11 +6,12 @@
     reason = "tests fail by panicking"
 )]
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use files::Identity;
+use gguf::GgufError;
 use sizing::{SizingError, survey};
 
 fn text(value: &str) -> Vec<u8> {
@@ -83,4 +84,63 @@ fn no_part_is_read_outside_the_root() {
     let path = root.join("m-00001-of-00002.gguf");
     assert!(matches!(survey(&path, Some(&root)), Err(SizingError::OutsideRoot { .. })));
     assert!(survey(&path, None).is_ok());
+}
+
+/// Write the parts of a file, each with what `part` makes of its number; survey the first one.
+fn refused(parts: u32, part: impl Fn(u32) -> Vec<u8>) -> SizingError {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: u32| directory.path().join(format!("m-{number:05}-of-{parts:05}.gguf"));
+    for number in 1..=parts {
+        fs::write(path(number), part(number)).unwrap();
+    }
+    survey(&path(1), None).unwrap_err()
+}
+
+#[test]
+fn all_parts_have_a_bound_of_tensors_together() {
+    let names = named("", 100_000);
+    let directory = tempfile::tempdir().unwrap();
+    let whole = directory.path().join("whole");
+    fs::write(&whole, encode(&names, 1_024, &[])).unwrap();
+    let path = |number: u32| directory.path().join(format!("m-{number:05}-of-01024.gguf"));
+    // No sixth part: nothing is read of one that is beyond the bound.
+    for number in 1..=5 {
+        fs::hard_link(&whole, path(number)).unwrap();
+    }
+    let error = survey(&path(1), None).unwrap_err();
+    let SizingError::FilesTooLarge { file, what, limit } = &error else { panic!("{error}") };
+    assert_eq!((file.as_str(), *what, *limit), ("m-00005-of-01024.gguf", "tensors", 400_000));
+    assert!(error.to_string().contains("fetch them again"), "{error}");
+}
+
+#[test]
+fn all_parts_have_a_bound_of_header_bytes_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |number: u32| directory.path().join(format!("m-{number:05}-of-00003.gguf"));
+    let text = |length: u64| [&text("general.description")[..], &8_u32.to_le_bytes(), &length.to_le_bytes()].concat();
+    let half = 130 << 20;
+    let header = encode(&[], 3, &[text(half)]);
+    // The text is a hole: it costs its owner nothing.
+    fs::write(path(1), &header).unwrap();
+    OpenOptions::new().write(true).open(path(1)).unwrap().set_len(header.len() as u64 + half + 64).unwrap();
+    fs::hard_link(path(1), path(2)).unwrap();
+    let error = survey(&path(1), None).unwrap_err();
+    let SizingError::FilesTooLarge { file, what, limit } = &error else { panic!("{error}") };
+    assert_eq!((file.as_str(), *what, *limit), ("m-00002-of-00003.gguf", "bytes of headers", 256 << 20));
+    // One file has the bound alone, and says so.
+    let whole = directory.path().join("whole.gguf");
+    let header = encode(&[], 1, &[text(2 * half)]);
+    fs::write(&whole, &header).unwrap();
+    OpenOptions::new().write(true).open(&whole).unwrap().set_len(header.len() as u64 + 2 * half + 64).unwrap();
+    let Err(SizingError::Gguf { error: GgufError::LimitExceeded { limit, .. }, .. }) = survey(&whole, None) else {
+        panic!("it is read")
+    };
+    assert_eq!(limit, 256 << 20);
+}
+
+#[test]
+fn a_tensor_of_two_parts_is_refused() {
+    let error = refused(3, |number| encode(&[format!("t{}", number % 2)], 3, &[]));
+    let SizingError::TensorDuplicate { file, tensor } = error else { panic!("{error}") };
+    assert_eq!((file.as_str(), tensor.as_str()), ("m-00003-of-00003.gguf", "t1"));
 }

@@ -8,7 +8,7 @@
 
 use proptest::prelude::*;
 use sizing::SizingError;
-use sizing::safetensors::{HEADER_LIMIT_BYTES, Tensors, read_from};
+use sizing::safetensors::{HEADER_LIMIT_BYTES, MAX_HEADERS_BYTES, Tensors, read_from, read_header_within};
 
 fn file(header: &str, data_bytes: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -53,6 +53,20 @@ fn a_length_of_two_to_the_63_is_refused_before_anything_is_allocated() {
         read(&bytes),
         Err(SizingError::HeaderTruncated { claimed: 0x8000_0000_0000_0000, available: 2, .. })
     ));
+}
+
+#[test]
+fn all_files_have_a_bound_of_header_bytes_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("m.safetensors");
+    let text = header(&[entry("a", "F32", "[]", 0, 4)]);
+    std::fs::write(&path, file(&text, 4)).unwrap();
+    let mut left = 2 * text.len() as u64 + 1;
+    let mut read = || read_header_within(std::fs::File::open(&path).unwrap(), "m.safetensors", &mut left);
+    assert_eq!((read().unwrap().len(), read().unwrap().len()), (1, 1));
+    let error = read().unwrap_err();
+    assert!(matches!(error, SizingError::FilesTooLarge { limit: MAX_HEADERS_BYTES, .. }), "{error}");
+    assert_eq!(left, 1);
 }
 
 #[test]

@@ -70,6 +70,7 @@ _TABLE: Final[dict[type[_allocator.AllocatorError], Callable[[str], DaemonError]
     _allocator.FileMissingError: _corrupt,
     _allocator.FileUnreadableError: _corrupt,
     _allocator.FileTooLargeError: _corrupt,
+    _allocator.FilesTooLargeError: _corrupt,
     _allocator.SourceUnsafeError: _unsafe,
     _allocator.SourceUnsupportedError: _unsupported,
     _allocator.SourceIncompleteError: _incomplete,
