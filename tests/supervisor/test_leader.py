@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from echoplaned.core.facts import Dtype, Task
+from echoplaned.core.facts import Dtype, SourceContent, SourceFile, Task
 from echoplaned.core.ids import InstanceKey, VersionKey
-from echoplaned.engine_kinds import vllm
-from echoplaned.supervisor.launching import engine_of
+from echoplaned.engine_kinds import EngineKind, vllm
+from echoplaned.engine_kinds.foreign import Build
+from echoplaned.supervisor.launching import Places, Prepared, engine_of
 from echoplaned.supervisor.leader import EXIT_LOST, Supervisor
 from echoplaned.supervisor.log import EngineLog
 from echoplaned.supervisor.process import EngineProcess
@@ -85,3 +88,34 @@ async def test_a_leader_ends_with_its_engine_where_the_disk_is_full(tmp_path: Pa
     supervisor._exited(0)
     os.close(log._file)
     assert ended == [EXIT_LOST]
+
+
+@pytest.mark.parametrize("name", ["m-00001-of-00002.gguf", "m.GGUF"])
+async def test_an_engine_gets_a_gguf_file_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Blobs of a hub's cache have names of their own: the engine finds the file, and its parts beside it, by those of the version."""
+    supervisor, record_file, _, _ = led(tmp_path, lambda _: None)
+    names = (name, "m-00002-of-00002.gguf")
+    given: list[Places] = []
+
+    def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) -> Prepared:
+        del order, kind, build
+        given.append(places)
+        assert [(places.model.parent / one).read_text() for one in names] == ["blob 0", "blob 1"]
+        raise ValueError("that was all")
+
+    for index in range(2):
+        (tmp_path / f"blob{index}").write_text(f"blob {index}")
+    files = tuple(SourceFile(one, f"blob{index}", 0, 0, 0) for index, one in enumerate(names))
+    monkeypatch.setattr("echoplaned.supervisor.leader.engine_of", lambda _: SimpleNamespace(find_build=_build))
+    monkeypatch.setattr("echoplaned.supervisor.leader.prepare", prepare)
+    order = replace(ORDER, source_path=Path("/snapshots") / name, content=SourceContent(str(tmp_path), files))
+    with pytest.raises(LoadFailedError, match="that was all"):
+        await supervisor.load(order)
+    assert given[0].model == record_file.links_dir / name
+
+
+def _build(prefix: str) -> Build:
+    del prefix
+    return Build("1", ("engine",))

@@ -49,13 +49,22 @@ class Allocator:
 
         Every file must lie beneath the root that the source's directory lies in.
         """
-        path = resolve_hub(resolve_source(source_uri, self._roots))
-        root = next((root for root in self._roots if path.is_relative_to(os.path.realpath(root))), None)
-        is_gguf = check_format(path, engine)
+        path, root = self._find(source_uri)
+        is_gguf = check_format(path, engine, root)
         inspect = inspect_gguf if is_gguf else inspect_checkpoint
         checkpoint = inspect(path, allowed_root=root, with_digest=False)
         self._checkpoints.put(str(path), checkpoint)
         return InspectedSource(str(path), checkpoint.facts, checkpoint.default_shape.weights_format if is_gguf else "")
+
+    def _find(self, source_uri: str) -> tuple[Path, Path]:
+        """Return a source's path, and the root that it lies beneath, free of links.
+
+        Of several roots the first one that also holds what the path leads to.
+        """
+        path = resolve_hub(resolve_source(source_uri, self._roots))
+        target = os.path.realpath(path)
+        roots = [root for root in map(Path, map(os.path.realpath, self._roots)) if path.is_relative_to(root)]
+        return path, next((root for root in roots if Path(target).is_relative_to(root)), roots[0])
 
     def list_sources(self) -> tuple[str, ...]:
         """Return the checkpoints beneath the roots by their paths there."""
@@ -72,8 +81,9 @@ class Allocator:
 
         The plan tells its size, and why it would not be served.
         """
-        path = resolve_hub(resolve_source(question.source_uri, self._roots))
-        return size_source(path, question, state, self._engine_versions)
+        path, root = self._find(question.source_uri)
+        # All entries of a directory were looked at; the other parts of a split file were not.
+        return size_source(path, question, state, self._engine_versions, None if path.is_dir() else root)
 
     def look(self, state: State) -> State:
         """Return a state with its devices as they are measured now."""

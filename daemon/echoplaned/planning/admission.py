@@ -47,14 +47,23 @@ def plan_version(
     return plan_load(request)
 
 
-def size_source(path: Path, question: SizeQuestion, state: State, engine_versions: Mapping[str, str]) -> Plan:
-    """Plan a directory that no load has inspected, served by its engine or not.
+def size_source(
+    path: Path,
+    question: SizeQuestion,
+    state: State,
+    engine_versions: Mapping[str, str],
+    allowed_root: Path | None = None,
+) -> Plan:
+    """Plan a source that no load has inspected, served by its engine or not.
+
+    ``allowed_root``: every file that is read must lie beneath it once links are followed; None allows all.
 
     Raises:
         DaemonError: what reading and sizing raise.
     """
     request = PlanRequest(
         source=path,
+        allowed_root=allowed_root,
         devices=state.devices,
         shape=question.shape,
         surge=question.surge,

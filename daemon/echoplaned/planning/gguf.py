@@ -15,6 +15,7 @@ from echoplaned.ports.stop import Stop
 SUFFIX: Final = ".gguf"
 
 _ANY_ROOT: Final = Path("/")
+_PROJECTOR: Final = "mmproj"
 
 
 def is_gguf(path: Path) -> bool:
@@ -22,8 +23,10 @@ def is_gguf(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX
 
 
-def check_format(path: Path, engine: str) -> bool:
+def check_format(path: Path, engine: str, root: Path = _ANY_ROOT) -> bool:
     """Check that an engine reads a source's format; return whether that is GGUF.
+
+    ``root``: what a caller's path is relative to, free of links.
 
     Raises:
         SourceUnsupportedError: it does not.
@@ -40,11 +43,21 @@ def check_format(path: Path, engine: str) -> bool:
         return True
     if "safetensors" not in kind.formats:
         raise SourceUnsupportedError(
-            f"config.json: the engine {kind.name} reads GGUF: give the file itself, {path.name}/NAME{SUFFIX}",
+            f"config.json: the engine {kind.name} reads GGUF: give the file itself, file:{_advised(path, root)}",
             subject="source_uri",
             accepted="a GGUF file beneath an allowed root",
         )
     return False
+
+
+def _advised(directory: Path, root: Path) -> str:
+    """Return a GGUF file of a directory as a caller names it.
+
+    The first one that is a model, or the first part of one.
+    """
+    names = sorted(entry.name for entry in directory.iterdir() if is_gguf(entry))
+    models = [name for name in names if _PROJECTOR not in name.lower() and name.isprintable()]
+    return (directory.relative_to(root) / (models[0] if models else f"NAME{SUFFIX}")).as_posix()
 
 
 def inspect_gguf(path: Path, *, allowed_root: Path | None = None, with_digest: bool = True) -> Checkpoint:

@@ -76,6 +76,7 @@ class PlanRequest:
         reservoir: changes to the reservoir's defaults.
         least_context: where no context is asked for, the least that is chosen, tokens, as far as the checkpoint allows; 0: any.
         foreign: what others hold on the devices where that counts, by device id.
+        allowed_root: every file that is read of ``source`` must lie beneath it once links are followed; None allows all.
     """
 
     source: Path | Checkpoint
@@ -89,6 +90,7 @@ class PlanRequest:
     reservoir: ReservoirOverrides = field(default_factory=ReservoirOverrides)
     least_context: int = 0
     foreign: Mapping[str, ForeignMemory] = field(default_factory=dict)
+    allowed_root: Path | None = None
 
 
 def plan_load(request: PlanRequest) -> Plan:
@@ -100,7 +102,7 @@ def plan_load(request: PlanRequest) -> Plan:
     Raises:
         DaemonError: what inspecting and sizing raise. Not fitting is an answer (``fits`` is false), not an error.
     """
-    checkpoint = open_source(request.source)
+    checkpoint = open_source(request.source, request.allowed_root)
     sized = _size(request, checkpoint)
     facts, shape = checkpoint.facts, sized.shape
     reservoir = plan_reservoir(facts.parameter_count, shape.max_concurrency, request.reservoir)

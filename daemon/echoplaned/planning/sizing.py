@@ -53,7 +53,7 @@ class SizedModel:
     is_copied: bool = True
 
 
-def open_source(source: Path | Checkpoint) -> Checkpoint:
+def open_source(source: Path | Checkpoint, allowed_root: Path | None = None) -> Checkpoint:
     """Return what is known of a source.
 
     It may be a checkpoint, a directory, a GGUF file or a ``config.json`` alone.
@@ -61,7 +61,7 @@ def open_source(source: Path | Checkpoint) -> Checkpoint:
     Raises:
         DaemonError: as `echoplaned.planning.survey_model` says.
     """
-    return source if isinstance(source, Checkpoint) else survey_model(source)
+    return source if isinstance(source, Checkpoint) else survey_model(source, allowed_root=allowed_root)
 
 
 def complete_shape(checkpoint: Checkpoint, asked: ShapeRequest) -> ServingShape:

@@ -35,7 +35,7 @@ _PATH = re.compile(r"[\w ./@+=,~()-]+")
 def resolve_source(uri: str, roots: Sequence[Path]) -> Path:
     """Return the directory, or the GGUF file, that a source names.
 
-    It is free of links and lies beneath one of ``roots``.
+    It lies beneath one of ``roots``, and so does what it leads to. It is free of links, but for the last name of a file.
     ``file:///absolute``, ``file:relative`` (to the first root that has it) and plain absolute paths are understood. Errors repeat
     what the caller wrote and say nothing of what lies outside the roots, not even whether it is there. Blocks.
 
@@ -95,8 +95,13 @@ def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
         found = Path(os.path.realpath(candidate))
         if not _beneath(found, allowed):
             outside = True
-        elif _is_source(found, path):
-            return found
+        elif _exists(found):
+            if found.is_dir():
+                return found
+            named = _name_file(candidate, found, allowed, path)
+            if _beneath(named, allowed):
+                return named
+            outside = True
     if outside:
         raise _not_allowed(f"{str(path)!r} is not beneath an allowed root")
     raise SourceNotFoundError(
@@ -104,19 +109,34 @@ def _find(path: PurePosixPath, allowed: Sequence[Path]) -> Path:
     )
 
 
-def _is_source(found: Path, path: PurePosixPath) -> bool:
-    """Return whether it is a directory or a GGUF file; False where there is nothing."""
+def _exists(found: Path) -> bool:
     try:
         found.stat()
     except OSError:
         return False
-    if not found.is_dir() and not (found.is_file() and found.suffix.lower() == _GGUF):
+    return True
+
+
+def _name_file(candidate: Path, found: Path, allowed: Sequence[Path], path: PurePosixPath) -> Path:
+    """Return the path of a GGUF file by the name that was asked for.
+
+    The folder that it lies in is free of links. A hub's cache names a file by a link, to one without a suffix and without the other
+    parts beside it. The link is followed anew by whoever opens the file, beneath a root. By the name of what a link leads to where
+    the link's own has no suffix, or lies in another root than that.
+
+    Raises:
+        SourceCorruptError: it is no GGUF file by either name, or no regular file.
+    """
+    named = Path(os.path.realpath(candidate.parent), candidate.name)
+    in_one_root = any(named.is_relative_to(root) and found.is_relative_to(root) for root in allowed)
+    names = [one for one in (named, found) if one.suffix.lower() == _GGUF]
+    if not names or not found.is_file():
         raise SourceCorruptError(
             f"{str(path)!r} is not a directory, and no GGUF file",
             subject=FIELD,
             accepted="a checkpoint's directory, or a GGUF file",
         )
-    return True
+    return names[0] if in_one_root else names[-1]
 
 
 def _entries(directory: Path, path: PurePosixPath) -> Iterator[tuple[str, Path]]:

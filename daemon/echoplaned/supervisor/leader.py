@@ -231,7 +231,7 @@ class Supervisor:
         self._refuse_other_build(order, self._build)
         content = await asyncio.to_thread(self._open_content, order)
         model = order.source_path if content is None else content.directory
-        if content is not None and order.source_path.suffix == GGUF:
+        if content is not None and order.source_path.suffix.lower() == GGUF:
             model /= order.source_path.name
         places = Places(model, self._record_file.socket_path, self._record_file.scratch_dir)
         try:
