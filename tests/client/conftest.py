@@ -59,6 +59,7 @@ class ScriptedDaemon(_Handler):
         self._answers: dict[str, list[Any]] = {}
         self._server: grpc.Server | None = None
         self.port = 0
+        self.socket = ""
         self.start()
 
     @property
@@ -67,10 +68,12 @@ class ScriptedDaemon(_Handler):
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Listen, on the same port as before."""
+        """Listen, on the same port as before, and on the unix socket that a test named."""
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self,))
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self.socket:
+            self._server.add_insecure_port(f"unix:{self.socket}")
         self._server.start()
 
     def stop(self) -> None:

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -27,8 +26,7 @@ def main() -> None:
         app()
     except OSError as error:  # a closed pipe never comes here: Typer ends quietly there
         _drop_output(sys.stdout)
-        with suppress(OSError):  # stderr may be what is full
-            note(f"error: {_where(error)}{error.strerror or error}")
+        note(f"error: {_where(error)}{error.strerror or error}")
         sys.exit(1)
     finally:
         _drop_output(sys.stderr)  # what does not go there shall not change the exit code

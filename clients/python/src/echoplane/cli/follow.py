@@ -15,6 +15,7 @@ from rich.text import Text
 
 from echoplane.cli.escaping import escape
 from echoplane.cli.progress import wait_shown
+from echoplane.cli.session import note, say
 from echoplane.cli.telling import enum_word, time_text
 from echoplane.cli.text import pairs, percent, table
 from echoplane.client import Client
@@ -194,7 +195,7 @@ def follow(states: Iterator[Rollout], *, to_stderr: bool) -> Rollout | None:
 
     None: nothing came.
     """
-    stream = sys.stderr if to_stderr else sys.stdout
+    stream, tell = (sys.stderr, note) if to_stderr else (sys.stdout, say)
     last: Rollout | None = None
     if stream.isatty():
         with Live(console=Console(stderr=to_stderr), auto_refresh=False) as live:
@@ -206,8 +207,7 @@ def follow(states: Iterator[Rollout], *, to_stderr: bool) -> Rollout | None:
         text = line(last)
         if text != shown:
             shown = text
-            stream.write(f"{text}\n")
-            stream.flush()
+            tell(text)
     return last
 
 

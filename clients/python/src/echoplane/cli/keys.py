@@ -106,8 +106,9 @@ def create(
         return
     if not answer.secret:
         raise CommandError(f"{answer.key.name} was revoked since", "make another one with another --request-id")
-    note(f"{answer.key.name}, {role.value}; the key is not stored and not shown again:")
+    # The key first: it is in force, and this is the one time that it is seen.
     say(answer.secret)
+    note(f"{answer.key.name}, {role.value}; the key is not stored and not shown again")
 
 
 @app.command("ls")

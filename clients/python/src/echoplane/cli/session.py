@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
@@ -81,10 +81,12 @@ def fail(lines: list[str]) -> NoReturn:
 def note(line: str) -> None:
     """Write a line to stderr: progress, warnings, errors.
 
-    It stays one line, whatever is in it.
+    It stays one line, whatever is in it. A stderr that does not take it (a full disk, a reader that left) changes nothing of what was
+    asked: what is done is done, and its result is still to be printed.
     """
-    sys.stderr.write(f"{escape(line)}\n")
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.write(f"{escape(line)}\n")
+        sys.stderr.flush()
 
 
 def say(line: str) -> None:
