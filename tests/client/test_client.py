@@ -299,7 +299,7 @@ def test_outage_ends_after_the_reconnect_time() -> None:
     outage, away = Outage(options), errors.UnavailableError(errors.STREAM_ENDED)
     assert outage.delay_s(away) == pytest.approx(0.1)
     now[0] = 59.0
-    outage.on_call()
+    outage.on_stream()
     assert outage.delay_s(away) is not None
     now[0] = 61.0
     assert outage.delay_s(away) is None

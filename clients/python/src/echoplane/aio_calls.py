@@ -75,7 +75,7 @@ class AsyncCalls:
         outage = Outage(options)
         last: Resp | None = None
         while (request := again(last)) is not None:
-            outage.on_call()
+            outage.on_stream()
             call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
             broken = None
             try:
@@ -93,4 +93,6 @@ class AsyncCalls:
             delay_s = outage.delay_s(broken)
             if delay_s is None:
                 raise broken or UnavailableError(STREAM_ENDED)
-            await asyncio.sleep(delay_s)
+            # The caller's time ends in the wait where it is the shorter one; the next call then says so.
+            left_s = deadline_s - options.clock() if deadline_s is not None else delay_s
+            await asyncio.sleep(max(min(delay_s, left_s), 0.0))

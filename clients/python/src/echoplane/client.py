@@ -10,11 +10,11 @@ import grpc
 
 from echoplane.calls import Calls
 from echoplane.channels import CONTROL_OPTIONS
-from echoplane.errors import UnavailableError
+from echoplane.errors import DeadlineError, UnavailableError
 from echoplane.googleapis import operations_pb2, operations_pb2_grpc
 from echoplane.names import model_name, rollout_name, version_name
-from echoplane.operations import Completed, Progress, Watcher, not_in_time, read_completed
-from echoplane.options import DEFAULT_ADDRESS, ClientOptions, Outage
+from echoplane.operations import Completed, Patience, Progress, Watcher, read_completed
+from echoplane.options import DEFAULT_ADDRESS, ClientOptions
 from echoplane.v1 import diagnostics_pb2 as diagnostics
 from echoplane.v1 import (
     diagnostics_pb2_grpc,
@@ -303,24 +303,17 @@ class Client(Calls):
         Raises:
             RolledBackError: an update was rolled back.
             DeadlineError: the operation is still under way; it goes on.
+            UnavailableError: the daemon was silent for longer than ``ClientOptions.reconnect_s``.
             EchoplaneError: the operation, or looking at it, failed.
         """
-        options = self._options
-        deadline_s = options.clock() + timeout_s if timeout_s is not None else None
-        watcher, outage, poll_s = Watcher(on_progress), Outage(options), options.poll_initial_s
+        watcher, patience = Watcher(on_progress), Patience(self._options, timeout_s)
         while True:
             watcher.see(operation)
             if operation.done:
                 return read_completed(operation)
-            if deadline_s is not None and options.clock() >= deadline_s:
-                raise not_in_time(operation, timeout_s or 0.0)
-            options.sleep(poll_s)
-            poll_s = min(poll_s * 1.5, options.poll_max_s)
+            self._options.sleep(patience.pause_s(operation))
             try:
-                outage.on_call()
-                operation = self.get_operation(operation.name)
-                outage.on_answer()
-            except UnavailableError as error:
-                if (delay_s := outage.delay_s(error)) is None:
-                    raise
-                options.sleep(delay_s)
+                operation = self.get_operation(operation.name, patience.look_s())
+                patience.on_answer()
+            except (UnavailableError, DeadlineError) as error:
+                self._options.sleep(patience.silence_s(operation, error))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from echoplane.errors import DeadlineError, EchoplaneError, Failure, UnreadableError, from_status
+from echoplane.errors import DeadlineError, EchoplaneError, Failure, UnavailableError, UnreadableError, from_status
 from echoplane.googleapis import operations_pb2
+from echoplane.options import ClientOptions, Outage
 from echoplane.v1 import models_pb2
 from echoplane.v1 import operations_pb2 as metadata_pb2
 
@@ -71,6 +73,63 @@ def not_in_time(operation: operations_pb2.Operation, timeout_s: float) -> Echopl
     """
     message = f"{operation.name} is still under way after {timeout_s:g} s; it goes on without you"
     return DeadlineError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, message, resource=operation.name))
+
+
+class Patience:
+    """How long a wait for an operation goes on.
+
+    It ends with the caller's time, and with a daemon that is silent for longer than the options say.
+    """
+
+    __slots__ = ("_deadline_s", "_options", "_outage", "_poll_s", "_timeout_s")
+
+    def __init__(self, options: ClientOptions, timeout_s: float | None) -> None:
+        self._options = options
+        self._timeout_s = timeout_s
+        self._deadline_s = options.clock() + timeout_s if timeout_s is not None else math.inf
+        self._outage = Outage(options)
+        self._poll_s = options.poll_initial_s
+
+    def pause_s(self, operation: operations_pb2.Operation) -> float:
+        """Return the wait before the next look at an operation, in seconds.
+
+        Raises:
+            DeadlineError: the caller's time is over.
+        """
+        left_s = self._left_s(operation)
+        pause_s = min(self._poll_s, left_s)
+        self._poll_s = min(self._poll_s * 1.5, self._options.poll_max_s)
+        return pause_s
+
+    def look_s(self) -> float:
+        """Return how long one look may take, in seconds."""
+        return min(self._options.timeout_s, max(self._deadline_s - self._options.clock(), 0.0))
+
+    def on_answer(self) -> None:
+        """Note that a look was answered."""
+        self._outage.on_answer()
+
+    def silence_s(self, operation: operations_pb2.Operation, error: EchoplaneError) -> float:
+        """Return the wait after a look that was not answered, in seconds.
+
+        Raises:
+            DeadlineError: the caller's time is over.
+            UnavailableError: so is the time for which a daemon may be silent.
+        """
+        left_s = self._left_s(operation)
+        if isinstance(error, DeadlineError):
+            # The time of one look is not the caller's: to whoever waits the daemon is away.
+            error = UnavailableError(Failure(grpc.StatusCode.UNAVAILABLE, "the daemon does not answer in time"))
+        delay_s = self._outage.delay_s(error)
+        if delay_s is None:
+            raise error
+        return min(delay_s, left_s)
+
+    def _left_s(self, operation: operations_pb2.Operation) -> float:
+        left_s = self._deadline_s - self._options.clock()
+        if left_s <= 0.0:
+            raise not_in_time(operation, self._timeout_s or 0.0)
+        return left_s
 
 
 class Watcher:

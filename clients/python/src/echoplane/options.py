@@ -107,11 +107,11 @@ class Outage:
     def __init__(self, options: ClientOptions) -> None:
         self._options = options
         self._attempt = 0
-        self._opened_s = options.clock()
+        self._opened_s: float | None = None
         self._since_s: float | None = None
 
-    def on_call(self) -> None:
-        """Note that a call is made."""
+    def on_stream(self) -> None:
+        """Note that a stream is opened; of a look at an operation, its length says nothing."""
         self._opened_s = self._options.clock()
 
     def on_answer(self) -> None:
@@ -127,7 +127,7 @@ class Outage:
         now_s = self._options.clock()
         if error is not None and not isinstance(error, UnavailableError):
             return None
-        if now_s - self._opened_s > _SETTLED_S:
+        if self._opened_s is not None and now_s - self._opened_s > _SETTLED_S:
             self.on_answer()
         if self._since_s is None:
             self._since_s = now_s
