@@ -97,6 +97,24 @@ async def test_a_connection_that_was_closed_meanwhile_is_replaced() -> None:
         assert (await http.call("GET", "/")).body == b"1"
 
 
+async def test_a_call_that_is_not_answered_is_made_twice_at_most() -> None:
+    """However many connections are idle: one that breaks its engine would break it on each of them."""
+    together, worked = asyncio.Barrier(8), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal worked
+        while b"fatal" not in await read_request(reader):
+            await together.wait()  # so that each call has a connection of its own
+            writer.write(answer(b"1"))
+        worked += 1
+
+    async with engine(serve) as http:
+        await asyncio.gather(*(http.call("POST", "/", "fine") for _ in range(8)))
+        with pytest.raises(EngineAwayError):
+            await http.call("POST", "/", "fatal")
+    assert worked == 2
+
+
 @pytest.mark.parametrize(
     "said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 x\r\nContent-Length: 9\r\n\r\n1234", b"\x00" * 64]
 )

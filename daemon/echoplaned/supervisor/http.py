@@ -33,6 +33,10 @@ class EngineAwayError(Exception):
     """The engine cannot be reached, or broke off."""
 
 
+class _UnansweredError(EngineAwayError):
+    """The engine broke off before a byte of its answer."""
+
+
 class NoConnectionError(EngineAwayError):
     """This process has as many connections and files open as it may."""
 
@@ -192,27 +196,35 @@ class EngineHttp:
             self._idle.pop().close()
 
     async def _call(self, method: str, path: str, data: bytes, most_bytes: int) -> HttpAnswer:
-        while True:
-            connection, is_fresh = self._reuse(), False
-            if connection is None:
-                connection, is_fresh = await self._open(), True
-            finished = answered = False
+        connection = self._reuse()
+        if connection is not None:
             try:
-                await connection.send(method, path, data)
-                response = await connection.next_event()
-                answered = True
-                if not isinstance(response, h11.Response):
-                    raise h11.RemoteProtocolError("an answer without a status")
-                answer = HttpAnswer(response.status_code, await _read_body(connection, most_bytes))
-                finished = True
-            except (OSError, h11.ProtocolError) as error:
-                # An idle connection may have been closed by the engine meanwhile: then nothing of the call was heard.
-                if is_fresh or answered:
-                    raise EngineAwayError(f"the engine broke off: {error}") from error
-            else:
-                return answer
-            finally:
-                self._keep_or_close(connection, finished=finished)
+                return await self._exchange(connection, method, path, data, most_bytes)
+            except _UnansweredError:
+                # The engine may have closed an idle connection meanwhile, and then those beside it. Once, and on a fresh one: a call
+                # that ends the engine's work on it would do so again on each.
+                self.close()
+        return await self._exchange(await self._open(), method, path, data, most_bytes)
+
+    async def _exchange(
+        self, connection: _Connection, method: str, path: str, data: bytes, most_bytes: int
+    ) -> HttpAnswer:
+        finished = answered = False
+        try:
+            await connection.send(method, path, data)
+            response = await connection.next_event()
+            answered = True
+            if not isinstance(response, h11.Response):
+                raise h11.RemoteProtocolError("an answer without a status")
+            answer = HttpAnswer(response.status_code, await _read_body(connection, most_bytes))
+            finished = True
+        except (OSError, h11.ProtocolError) as error:
+            kind = EngineAwayError if answered else _UnansweredError
+            raise kind(f"the engine broke off: {error}") from error
+        else:
+            return answer
+        finally:
+            self._keep_or_close(connection, finished=finished)
 
     def _reuse(self) -> _Connection | None:
         now_s = asyncio.get_running_loop().time()
