@@ -66,13 +66,13 @@ def read_completed(operation: operations_pb2.Operation) -> Completed:
     return Completed(operation.name, read_metadata(operation), response)
 
 
-def not_in_time(operation: operations_pb2.Operation, timeout_s: float) -> EchoplaneError:
-    """Return the error for an operation that outlasts the caller's time.
+def not_in_time(name: str, timeout_s: float) -> EchoplaneError:
+    """Return the error for an operation, or a rollout, that outlasts the caller's time.
 
     It is still under way.
     """
-    message = f"{operation.name} is still under way after {timeout_s:g} s; it goes on without you"
-    return DeadlineError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, message, resource=operation.name))
+    message = f"{name} is still under way after {timeout_s:g} s; it goes on without you"
+    return DeadlineError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, message, resource=name))
 
 
 class Patience:
@@ -128,7 +128,7 @@ class Patience:
     def _left_s(self, operation: operations_pb2.Operation) -> float:
         left_s = self._deadline_s - self._options.clock()
         if left_s <= 0.0:
-            raise not_in_time(operation, self._timeout_s or 0.0)
+            raise not_in_time(operation.name, self._timeout_s or 0.0)
         return left_s
 
 

@@ -6,6 +6,7 @@ In a pipe there is a line for each change.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 
 from rich.console import Console, Group
@@ -19,12 +20,14 @@ from echoplane.cli.session import note, say
 from echoplane.cli.telling import enum_word, time_text
 from echoplane.cli.text import pairs, percent, table
 from echoplane.client import Client
+from echoplane.errors import DeadlineError, EchoplaneError
 from echoplane.googleapis import operations_pb2
 from echoplane.names import short
-from echoplane.operations import Completed, read_metadata
+from echoplane.operations import Completed, not_in_time, read_metadata
 from echoplane.v1 import rollouts_pb2
 from echoplane.v1.rollouts_pb2 import Rollout, RolloutOutcome, RolloutPhase, Verdict
 
+_LOOK_S = 1.0
 _COLOURS = {Verdict.OUTCOME_PASS: "green", Verdict.OUTCOME_HOLD: "yellow", Verdict.OUTCOME_FAIL: "red"}
 
 
@@ -218,7 +221,54 @@ def follow_update(client: Client, operation: operations_pb2.Operation, timeout_s
         RolledBackError: the update was rolled back.
         EchoplaneError: it ended with another error, or not in time.
     """
+    ends_s = _ends_s(timeout_s)
     rollout = read_metadata(operation).rollout
     if rollout and not operation.done:
-        follow(client.watch_rollout(rollout, timeout_s), to_stderr=True)
-    return wait_shown(client, operation, timeout_s)
+        _watch(client, rollout, timeout_s, accepted=operation.name)
+    return wait_shown(client, operation, _left_s(ends_s))
+
+
+def follow_abort(client: Client, rollout: Rollout, timeout_s: float | None) -> Rollout:
+    """Show a rollout on stderr that was aborted, until its outcome is known.
+
+    Where it cannot be watched, it is looked at now and then.
+
+    Raises:
+        EchoplaneError: its outcome is not known in time, or it cannot be looked at.
+    """
+    ends_s = _ends_s(timeout_s)
+    last = _watch(client, rollout.name, timeout_s, accepted=rollout.name)
+    while last is None or not last.outcome:
+        left_s = _left_s(ends_s)
+        if timeout_s is not None and not left_s:
+            raise not_in_time(rollout.name, timeout_s)
+        last = client.get_rollout(rollout.name, left_s)
+        if not last.outcome:
+            time.sleep(_LOOK_S if left_s is None else min(_LOOK_S, left_s))
+    return last
+
+
+def _watch(client: Client, name: str, timeout_s: float | None, *, accepted: str) -> Rollout | None:
+    """Show a rollout on stderr and return its last state.
+
+    None: it cannot be watched, as with too many watchers. What was accepted goes on, and is not to look refused.
+
+    Raises:
+        DeadlineError: the time is over.
+    """
+    try:
+        return follow(client.watch_rollout(name, timeout_s), to_stderr=True)
+    except EchoplaneError as error:
+        if isinstance(error, DeadlineError) and timeout_s is not None:
+            raise not_in_time(accepted, timeout_s) from error
+        note(f"{accepted} goes on, though it cannot be watched: {error}")
+        return None
+
+
+def _ends_s(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else time.monotonic() + timeout_s
+
+
+def _left_s(ends_s: float | None) -> float | None:
+    """Return the seconds until then, in tenths as people are told of them."""
+    return None if ends_s is None else max(round(ends_s - time.monotonic(), 1), 0.0)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echoplane.cli.follow import follow, line, phase_word, rollout_text
+from echoplane.cli.follow import follow, follow_abort, line, phase_word, rollout_text
 from echoplane.cli.session import (
     DEFAULT_ADDRESS,
     DEFAULT_OUTPUT,
@@ -136,7 +136,7 @@ def abort(
     with connected(address) as client:
         rollout = client.abort_rollout(resolve(client, name), reason)
         if not no_wait and not rollout.outcome:
-            rollout = follow(client.watch_rollout(rollout.name, timeout), to_stderr=True) or rollout
+            rollout = follow_abort(client, rollout, timeout)
         _print(rollout, output)
     if not no_wait and rollout.outcome == rollouts_pb2.ROLLOUT_OUTCOME_SUCCEEDED:
         raise CommandError(
