@@ -8,9 +8,10 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from echoplane.errors import STREAM_ENDED, UnavailableError, from_rpc_error
+from echoplane.errors import STREAM_ENDED, EchoplaneError, UnavailableError
 from echoplane.options import ClientOptions, Outage, with_request_id
 from echoplane.paging import PageTokens
+from echoplane.rpc_errors import translated
 
 Resp = TypeVar("Resp", bound=Message)
 
@@ -35,12 +36,12 @@ class Calls:
         attempt = 0
         while True:
             try:
-                return method(request, timeout=max(deadline_s - options.clock(), 0.001))
-            except grpc.RpcError as rpc_error:
-                error = from_rpc_error(rpc_error)
+                with translated():
+                    return method(request, timeout=max(deadline_s - options.clock(), 0.001))
+            except EchoplaneError as error:
                 delay_s = options.retry_delay_s(error, attempt, deadline_s)
                 if delay_s is None:
-                    raise error from rpc_error
+                    raise
             options.sleep(delay_s)
             attempt += 1
 
@@ -72,16 +73,17 @@ class Calls:
         last: Resp | None = None
         while (request := again(last)) is not None:
             outage.on_stream()
-            call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
+            with translated():
+                call = method(request, timeout=deadline_s - options.clock() if deadline_s is not None else None)
             broken = None
             try:
-                for message in call:
-                    outage.on_answer()
-                    last = message
-                    yield message
-            except grpc.RpcError as rpc_error:
-                broken = from_rpc_error(rpc_error)
-                broken.__cause__ = rpc_error
+                with translated():
+                    for message in call:
+                        outage.on_answer()
+                        last = message
+                        yield message
+            except EchoplaneError as error:
+                broken = error
             finally:
                 call.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves it out
             if broken is None and again(last) is None:

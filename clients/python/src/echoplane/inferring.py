@@ -13,11 +13,11 @@ import grpc
 import grpc.aio
 
 from echoplane.channels import DIRECT_OPTIONS, install_bootstrap
-from echoplane.errors import from_rpc_error
 from echoplane.inference import grpc_service_pb2 as oip
 from echoplane.inference import grpc_service_pb2_grpc
 from echoplane.names import is_version, model_id, model_name, version_name
 from echoplane.options import DEFAULT_ADDRESS
+from echoplane.rpc_errors import translated
 from echoplane.tensors import Answer, Query, build_request, read_answer
 
 VERSION_TRAILER: Final = "echoplane-version"
@@ -77,10 +77,8 @@ class InferenceClient:
             ValueError: the answer disagrees with itself.
         """
         request = build_request(self._model, query)
-        try:
+        with translated():
             response, call = self._stub.ModelInfer.with_call(request, timeout=timeout_s or self._timeout_s)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
         return read_answer(response, _trailer_version(call.trailing_metadata()))
 
     def infer_texts(self, texts: list[str], timeout_s: float | None = None) -> Answer:
@@ -98,10 +96,8 @@ class InferenceClient:
             EchoplaneError: nothing answered at all.
         """
         request = oip.ModelReadyRequest(name=self._model)
-        try:
+        with translated():
             return self._stub.ModelReady(request, timeout=timeout_s or self._timeout_s).ready
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
 
 
 class AsyncInferenceClient:
@@ -142,12 +138,11 @@ class AsyncInferenceClient:
             EchoplaneError: the call failed; ``timeout_s`` (seconds, default the client's) ran out.
             ValueError: the answer disagrees with itself.
         """
-        call = self._stub.ModelInfer(build_request(self._model, query), timeout=timeout_s or self._timeout_s)
-        try:
+        request = build_request(self._model, query)
+        with translated():
+            call = self._stub.ModelInfer(request, timeout=timeout_s or self._timeout_s)
             response = await call
             trailers = await call.trailing_metadata()
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
         return read_answer(response, _trailer_version(cast("Iterable[tuple[str, str | bytes]]", trailers)))
 
     async def ready(self, timeout_s: float | None = None) -> bool:
@@ -157,7 +152,5 @@ class AsyncInferenceClient:
             EchoplaneError: nothing answered at all.
         """
         request = oip.ModelReadyRequest(name=self._model)
-        try:
+        with translated():
             return (await self._stub.ModelReady(request, timeout=timeout_s or self._timeout_s)).ready
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
