@@ -5,14 +5,21 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
+from structlog.testing import capture_logs
 
 from echoplaned.addresses import Address
 from echoplaned.settings import SettingsInvalidError
+from echoplaned.telemetry import http as metrics_http
 from echoplaned.telemetry.http import MetricsServer
 from echoplaned.telemetry.metrics import Metrics
 
@@ -65,6 +72,74 @@ def test_a_silent_reader_holds_up_nobody(server: MetricsServer) -> None:
         server.stop()
     with pytest.raises(ConnectionRefusedError):
         get(server, "/metrics")
+
+
+def test_readers_that_linger_are_let_go(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So many connections and no more, each for so long, whatever it sends meanwhile; none writes plain lines to stderr."""
+    monkeypatch.setattr(metrics_http, "TOTAL_TIMEOUT_S", 2.5)
+    before = threading.active_count()
+    began_s = time.monotonic()
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(socket.create_connection((server.address.host, server.address.port))) for _ in range(60)
+        ]
+        for reader in readers:
+            reader.settimeout(5)
+        assert [reader.recv(1) for reader in readers[metrics_http.MAX_CONNECTIONS :]] == [b""] * 44
+        assert threading.active_count() - before <= metrics_http.MAX_CONNECTIONS
+        lingering = readers[: metrics_http.MAX_CONNECTIONS]
+        lingering[0].sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        while time.monotonic() - began_s < 8 and send(lingering[0]):
+            time.sleep(0.1)
+        assert time.monotonic() - began_s < 6
+        assert [reader.recv(1) for reader in lingering[1:]] == [b""] * 15
+    assert get(server, "/metrics")[0] == 200
+    assert capsys.readouterr().err == ""
+
+
+def send(reader: socket.socket) -> bool:
+    """Send one more byte of a header; whether the other end is there."""
+    try:
+        reader.sendall(b"a")
+    except OSError:
+        return False
+    return True
+
+
+def test_an_idle_connection_is_no_traceback(
+    server: MetricsServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stderr has one JSON object a line: a reader that is silent for too long says nothing there."""
+    monkeypatch.setattr(metrics_http._Handler, "timeout", 0.2)
+    with socket.create_connection((server.address.host, server.address.port)) as reader:
+        reader.settimeout(5)
+        assert reader.recv(1) == b""
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_ours_is_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Metrics that cannot be told are an error 500 and one JSON object."""
+
+    class Broken(Collector):
+        """What cannot be told."""
+
+        def collect(self) -> Iterator[Metric]:
+            raise LookupError("lost")
+
+        def describe(self) -> Iterator[Metric]:
+            return iter(())
+
+    registry = CollectorRegistry()
+    registry.register(Broken())
+    server = MetricsServer(Address("127.0.0.1", 0), registry)
+    with capture_logs() as lines:
+        assert get(server, "/metrics")[0] == 500
+        server.stop()
+    assert [line["event"] for line in lines] == ["metrics_failed"]
+    assert "lost" in str(lines[0]["exc_info"])
+    assert capsys.readouterr().err == ""
 
 
 def test_stopping_leaves_no_thread_and_frees_the_port() -> None:
