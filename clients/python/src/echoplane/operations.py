@@ -67,7 +67,7 @@ def read_completed(operation: operations_pb2.Operation) -> Completed:
 
 
 def not_in_time(name: str, timeout_s: float) -> EchoplaneError:
-    """Return the error for an operation, or a rollout, that outlasts the caller's time.
+    """Return the error for an operation, or a rollout, that takes too long.
 
     It is still under way.
     """

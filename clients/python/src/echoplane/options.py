@@ -111,7 +111,7 @@ class Outage:
         self._since_s: float | None = None
 
     def on_stream(self) -> None:
-        """Note that a stream is opened; of a look at an operation, its length says nothing."""
+        """Note that a stream is opened; how long a single call took says nothing."""
         self._opened_s = self._options.clock()
 
     def on_answer(self) -> None:

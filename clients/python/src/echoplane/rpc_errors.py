@@ -17,7 +17,9 @@ _CLOSED: Final = Failure(grpc.StatusCode.CANCELLED, "the client was closed")
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise the errors of the call within as ours, those of a client that somebody closed included.
+    """Raise the errors of the call within as ours.
+
+    Those of a client that somebody closed are among them.
 
     Raises:
         EchoplaneError: the call failed.
