@@ -16,9 +16,7 @@ const MAX_ARRAY_DEPTH: u32 = 3;
 const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
-/// What [`GgufError::LimitExceeded`] names where a header is beyond [`Limits::header_bytes`].
-pub const HEADER: &str = "the header";
-/// The same of [`Limits::tensors`].
+/// What [`GgufError::LimitExceeded`] names where a table is beyond [`Limits::tensors`].
 pub const TENSOR_COUNT: &str = "the tensor count";
 
 /// How much is read of a header.

@@ -15,6 +15,7 @@ mod reader;
 mod value;
 
 pub use error::{GgufError, Result};
-pub use header::{HEADER, Header, Limits, TENSOR_COUNT, Tensor, read_from, read_within};
+pub use header::{Header, Limits, TENSOR_COUNT, Tensor, read_from, read_within};
 pub use kinds::{KINDS, Kind};
+pub use reader::HEADER;
 pub use value::Value;

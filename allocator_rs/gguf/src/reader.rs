@@ -2,8 +2,10 @@
 
 use std::io::{self, Read};
 
-use crate::header::HEADER;
 use crate::{GgufError, Result};
+
+/// What [`GgufError::LimitExceeded`] names where a header is beyond its limit in bytes.
+pub const HEADER: &str = "the header";
 
 /// A source that knows how much of it is left, so that no count is believed that it cannot hold.
 pub struct Reader<R> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use files::{Identity, Root};
 
-use crate::source::describe;
+use crate::file_errors::describe;
 use crate::{Result, SizingError};
 
 /// A file of a checkpoint as it was when it was read.

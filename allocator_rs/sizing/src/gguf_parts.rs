@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 
 use gguf::{GgufError, HEADER, Header, Limits, TENSOR_COUNT, Value};
 
+use crate::file_errors::{POINTER, describe, pointer};
 use crate::folder::Folder;
-use crate::source::{POINTER, describe, pointer};
 use crate::{Result, SizingError};
 
 /// Most parts of one file.

@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use crate::architecture::Architecture;
+use crate::file_errors::describe;
 use crate::index::Shards;
 use crate::math::sum;
 use crate::model::Model;
 use crate::safetensors::{Tensor, Tensors};
-use crate::source::{Source, describe};
+use crate::source::Source;
 use crate::{Result, SizingError};
 
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -22,6 +22,7 @@ pub mod engines;
 pub mod error;
 mod expression;
 pub mod families;
+pub mod file_errors;
 pub mod folder;
 mod found;
 mod gguf_keys;

@@ -8,9 +8,9 @@ use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{BufReader, Read};
 
+use crate::file_errors::{POINTER, describe, pointer};
 use crate::header_json::{Listed, Raw, ShortTexts, parse};
 use crate::sizes::Sizes;
-use crate::source::{POINTER, describe, pointer};
 use crate::{Result, SizingError, StoredDtype};
 
 /// The format's own cap on a header.

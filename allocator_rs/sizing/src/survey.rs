@@ -7,6 +7,7 @@ use files::open_regular;
 use crate::catalogue::{Architecture, FOREIGN, find_any, task_of};
 use crate::checkpoint::{estimate, read_tensors, task_in};
 use crate::config::{CONFIG_LIMIT_BYTES, Fields};
+use crate::file_errors::describe;
 use crate::folder::Folder;
 use crate::found::Found;
 pub use crate::gguf_survey::from_gguf;
@@ -16,7 +17,7 @@ use crate::index::Shards;
 use crate::model::{Model, Tally};
 use crate::quantisation::{Quantisation, beside};
 use crate::safetensors::Tensors;
-use crate::source::{CONFIG_NAME, Source, describe, file_name, read_bounded};
+use crate::source::{CONFIG_NAME, Source, file_name, read_bounded};
 use crate::tokenizer::Tokenizer;
 use crate::{Checkpoint, Result, WeightDtype};
 

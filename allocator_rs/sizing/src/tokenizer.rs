@@ -3,8 +3,9 @@
 use std::io::Read;
 
 use crate::Result;
+use crate::file_errors::describe;
 use crate::math::product;
-use crate::source::{Source, describe};
+use crate::source::Source;
 
 /// The file of the `tokenizers` library.
 pub const TOKENIZER_NAME: &str = "tokenizer.json";
