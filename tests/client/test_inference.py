@@ -124,6 +124,47 @@ def test_queries_must_ask_for_one_thing(query: dict[str, Any]) -> None:
         Query(**query)
 
 
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ({"texts": ["a"], "parameters": {"max_tokens": 2**63}}, "max_tokens .* to 9223372036854775807"),
+        ({"token_ids": [[-(2**63) - 1]]}, "a token id .* from -9223372036854775808"),
+        ({"texts": ["a", "b\ud800"]}, "text 2 .* at 1: .* UTF-8"),
+        ({"texts": ["a"], "parameters": {"stop": "\udcff"}}, "the parameter stop .* UTF-8"),
+        ({"texts": ["a"], "parameters": {"\udcff": 1}}, "the name of a parameter .* UTF-8"),
+    ],
+)
+def test_what_no_message_can_hold_is_named(query: dict[str, Any], named: str) -> None:
+    """It is refused before it is sent, with what would be taken."""
+    with pytest.raises(ValueError, match=named):
+        Query(**query)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("a", "--parameter", "max_tokens=99999999999999999999"), "max_tokens"),
+        (("a\udcff",), "text 1"),
+        (("--token-ids", "99999999999999999999"), "a token id"),
+        (("a", "--parameter", "\udcff=1"), "the name of a parameter"),
+    ],
+)
+def test_infer_names_what_cannot_be_sent(daemon: Any, cli: Any, arguments: tuple[str, ...], named: str) -> None:
+    """The command blames no answer for it."""
+    result = cli("infer", "minilm", *arguments, "--target", daemon.address)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert daemon.seen("ModelInfer") == []
+
+
+def test_infer_takes_lists_within_lists_as_a_text(daemon: Any, cli: Any) -> None:
+    """However many: a parameter is a number or a truth value where it is one in JSON, else a text."""
+    daemon.on("ModelInfer", EMBEDDING)
+    result = cli("infer", "minilm", "a", "--parameter", "x=" + "[" * 100_000, "--target", daemon.address)
+    assert result.exit_code == 0, result.output
+    assert len(daemon.seen("ModelInfer")[0].parameters["x"].string_param) == 100_000
+
+
 def test_targets() -> None:
     """Short and full names of models and versions become the names that the listeners have."""
     assert target_of("minilm") == "xds:///models/minilm"

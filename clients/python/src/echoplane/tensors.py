@@ -37,6 +37,33 @@ class Query:
             raise ValueError("give texts or token_ids, one of them and not empty")
         if any(len(ids) == 0 for ids in self.token_ids):
             raise ValueError("a sequence of token_ids is empty")
+        for number, text in enumerate(self.texts, start=1):
+            _check_text(f"text {number}", text)
+        for ids in self.token_ids:
+            for token in ids:
+                _check_whole("a token id", token)
+        for name, value in self.parameters.items():
+            _check_text("the name of a parameter", name)
+            if isinstance(value, str):
+                _check_text(f"the parameter {name}", value)
+            elif isinstance(value, int):
+                _check_whole(f"the parameter {name}", value)
+
+
+def _check_text(what: str, text: str) -> None:
+    """Refuse a text that no message can hold, as one of a command line that is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{what} has no whole character at {error.start}: it must be text that UTF-8 can write"
+        ) from error
+
+
+def _check_whole(what: str, number: int) -> None:
+    """Refuse a number that no message can hold."""
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{what} is too large: whole numbers go from {-(2**63)} to {2**63 - 1}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from echoplane.cli.session import DEFAULT_ADDRESS, DEFAULT_OUTPUT, Address, Comm
 from echoplane.cli.text import table, to_json
 from echoplane.cli.values import settings
 from echoplane.inferring import InferenceClient
-from echoplane.tensors import Answer, Parameter, Query, Tensor
+from echoplane.tensors import Answer, Parameter, Query, Tensor, build_request
 
 _SHOWN = 60
 
@@ -36,7 +36,7 @@ def infer(
     output: Format = DEFAULT_OUTPUT,
 ) -> None:
     """Call a model once, as its clients do."""
-    query = _query(text or [], token_ids or [], settings(parameter or (), "--parameter"))
+    query = _query(model, text or [], token_ids or [], settings(parameter or (), "--parameter"))
     with InferenceClient(model, control=address, target=target, timeout_s=timeout) as client:
         try:
             answer = client.infer(query)
@@ -45,20 +45,22 @@ def infer(
     say(to_json(_plain(answer)) if output is Output.JSON else _table(answer))
 
 
-def _query(texts: list[str], token_ids: list[str], parameters: dict[str, str]) -> Query:
+def _query(model: str, texts: list[str], token_ids: list[str], parameters: dict[str, str]) -> Query:
     values: dict[str, Parameter] = {name: _parameter(value) for name, value in parameters.items()}
     try:
         ids = [[int(part) for part in entry.split(",")] for entry in token_ids]
-        return Query(texts=texts, token_ids=ids, parameters=values)
+        query = Query(texts=texts, token_ids=ids, parameters=values)
+        build_request(model, query)  # what cannot be sent is refused here: a ValueError of the call is of its answer
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="TEXT/--token-ids") from error
+        raise typer.BadParameter(str(error), param_hint="MODEL/TEXT/--token-ids/--parameter") from error
+    return query
 
 
 def _parameter(text: str) -> Parameter:
     """Return a number or a truth value where the text is one in JSON, else the text."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of lists within lists, of which none is a value
         return text
     return value if isinstance(value, bool | int | float) else text
 
