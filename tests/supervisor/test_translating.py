@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from echoplaned.engine_kinds import sglang, vllm
-from echoplaned.supervisor.http import EngineHttp
+from echoplaned.engine_kinds.kind import EngineKind
+from echoplaned.supervisor.http import EngineAddress, EngineHttp
 from echoplaned.supervisor.launching import engine_of
 from echoplaned.supervisor.llama_server import LlamaServer
 from echoplaned.supervisor.openai import OpenAi
@@ -20,6 +21,7 @@ from echoplaned.worker_contract.inference.sampling import Sampling
 from tests.supervisor.test_http import answer, engine, read_request
 
 ONE = Sampling(max_tokens=1)
+UNSAID = Sampling(max_tokens=0)
 DEEP = "[" * 100_000 + "]" * 100_000
 INFINITE = '{"tokens": [1e999]}'
 CHOICE = {"text": "x", "logprobs": {"token_logprobs": [-1.0]}, "token_ids": [5]}
@@ -94,6 +96,19 @@ async def test_good_answers_are_read() -> None:
     made, pieces, _ = await ask(llama, LLAMA)
     assert (made.text, made.token_ids, made.logprobs) == ("x", [5], [-1.0])
     assert [(one.text, one.token_id, one.last) for one in pieces] == [("x", 5, True)]
+
+
+@pytest.mark.parametrize("kind", [vllm.KIND, sglang.KIND])
+def test_a_generation_fits_the_context(kind: EngineKind) -> None:
+    """Without max_tokens it is the default, or what the context has room for; of what does not fit no engine hears."""
+    translator = OpenAi(EngineHttp(EngineAddress()), engine_of(kind), "m", 128)
+    for length, most in ((1, 64), (64, 64), (120, 8), (127, 1)):
+        assert translator._request([1] * length, UNSAID)["max_tokens"] == most
+    assert translator._request("hi", UNSAID)["max_tokens"] == 64
+    assert translator._request([1] * 123, Sampling(max_tokens=5))["max_tokens"] == 5
+    for length, wanted in ((128, 0), (124, 5)):
+        with pytest.raises(InvalidInputError, match=f"a prompt of {length} tokens .* context_length of 128 tokens"):
+            translator._request([1] * length, Sampling(max_tokens=wanted))
 
 
 @pytest.mark.parametrize(

@@ -140,12 +140,21 @@ class OpenAi:
         return ids
 
     def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+        room = self._context_length
         if isinstance(prompt, str):
+            # How many tokens it has is not known here: where the default does not fit behind it, the engine says so.
             check_text_lengths([prompt], self._context_length)
+        else:
+            room -= len(prompt)
+            if room < (sampling.max_tokens or 1):
+                raise InvalidInputError(
+                    f"a prompt of {len(prompt)} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
+                    f"{self._context_length} tokens"
+                )
         request: dict[str, Any] = {
             "model": self._name,
             "prompt": prompt,
-            "max_tokens": sampling.max_tokens or min(self._context_length, DEFAULT_MAX_TOKENS),
+            "max_tokens": sampling.max_tokens or min(room, DEFAULT_MAX_TOKENS),
             "temperature": sampling.temperature,
             "logprobs": 1,
         }
