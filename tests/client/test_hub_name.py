@@ -61,6 +61,20 @@ def test_the_first_place_that_is_there_is_loaded(daemon: Any, cli: Any, running:
     assert (second.model_id, list(second.aliases)) == ("m-1", ["Org/M-1", "m1"])
 
 
+def test_a_load_by_name_may_be_repeated(daemon: Any, cli: Any, running: Any, refuse: Any) -> None:
+    """Its request id is of the place that was there: of another one the daemon says that it was used, and the next is tried."""
+    reused = refuse(grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_ID_REUSED", "another request had it")
+    daemon.on("LoadModel", reused, running(LOADING))
+    ok(cli("load", "Org/M-1", "--request-id", "x", "--no-wait"))
+    assert [one.request_id for one in daemon.seen("LoadModel")] == ["x", "x"]
+    missing = refuse(grpc.StatusCode.NOT_FOUND, "SOURCE_NOT_FOUND", "nothing is there")
+    for answers in ((reused, reused), (reused, missing), (missing, reused)):
+        daemon.on("LoadModel", *answers)
+        result = cli("load", "Org/M-1", "--request-id", "x")
+        assert result.exit_code == 1
+        assert "REQUEST_ID_REUSED: another request had it" in result.stderr
+
+
 def test_a_name_that_is_nowhere(daemon: Any, cli: Any, refuse: Any) -> None:
     """The error is about the name as it was written."""
     texts = ("file:Org/M-1 is not there", "file:models--Org--M-1 is not there")

@@ -129,18 +129,23 @@ def _load_first_found(
 ) -> operations_pb2.Operation:
     """Load from the first of several places that is there.
 
-    Where none is, the error of the first one is raised.
+    Where none is, the error of the first one is raised. A request id that was used is of the place that was there then, which may be a
+    later one: if it is of none of them, that is the error.
     """
     missing: EchoplaneError | None = None
+    reused: EchoplaneError | None = None
     for uri in source_uris:
         request.source_uri = uri
         try:
             return client.load_model(request)
         except EchoplaneError as error:
-            if error.reason != "SOURCE_NOT_FOUND":
+            if error.reason == "REQUEST_ID_REUSED":
+                reused = reused or error
+            elif error.reason == "SOURCE_NOT_FOUND":
+                missing = missing or error
+            else:
                 raise
-            missing = missing or error
-    raise missing or CommandError("no place to load from was given", "say SOURCE")
+    raise reused or missing or CommandError("no place to load from was given", "say SOURCE")
 
 
 def update(
