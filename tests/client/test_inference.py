@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from typing import Any
 
 import grpc
@@ -61,6 +62,30 @@ def test_failures_are_errors_and_not_tried_again(daemon: Any, refuse: Any) -> No
     with InferenceClient("minilm", target=daemon.address) as client, pytest.raises(errors.UnavailableError):
         client.infer_tokens([[1, 2]])
     assert len(daemon.seen("ModelInfer")) == 1
+
+
+def test_no_time_left_is_no_time(daemon: Any) -> None:
+    """A caller that has none left is not given the client's own time."""
+
+    def slow(_: Any) -> oip.ModelReadyResponse:
+        time.sleep(0.5)  # the server is what is slow here
+        return oip.ModelReadyResponse(ready=True)
+
+    daemon.on("ModelReady", slow)
+    daemon.on("ModelInfer", slow)
+    with InferenceClient("minilm", target=daemon.address) as client:
+        for call in (client.ready, lambda timeout_s: client.infer(Query(texts=["a"]), timeout_s)):
+            with pytest.raises(errors.DeadlineError):
+                call(timeout_s=0)
+
+    async def call_both() -> None:
+        async with AsyncInferenceClient("minilm", target=daemon.address) as client:
+            with pytest.raises(errors.DeadlineError):
+                await client.ready(timeout_s=0)
+            with pytest.raises(errors.DeadlineError):
+                await client.infer(Query(texts=["a"]), timeout_s=0)
+
+    asyncio.run(call_both())
 
 
 def test_token_ids_are_padded_and_masked() -> None:
