@@ -260,9 +260,15 @@ class AsyncClient(AsyncCalls):
     def watch_events(
         self, model: str = "", *, resume_token: str = "", timeout_s: float | None = None
     ) -> AsyncIterator[diagnostics.ModelEvent]:
-        """Follow events, across lost connections without a gap.
+        """Follow events; a connection that is lost is made again.
 
-        ``resume_token``: of the last event seen; empty: from now on.
+        From the first event on, or from ``resume_token`` on, none is lost by that. Until the first one comes without a token, those of
+        the time between two connections are: the daemon tells from now on each time.
+
+        Args:
+            model: of this model alone; empty: of all.
+            resume_token: of the last event seen; empty: from now on.
+            timeout_s: longest time in seconds; None: as long as it is read.
         """
         first = diagnostics.WatchEventsRequest(model=model, resume_token=resume_token)
 
