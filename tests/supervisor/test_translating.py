@@ -99,16 +99,33 @@ async def test_good_answers_are_read() -> None:
 
 
 @pytest.mark.parametrize("kind", [vllm.KIND, sglang.KIND])
-def test_a_generation_fits_the_context(kind: EngineKind) -> None:
+async def test_a_generation_fits_the_context(kind: EngineKind) -> None:
     """Without max_tokens it is the default, or what the context has room for; of what does not fit no engine hears."""
     translator = OpenAi(EngineHttp(EngineAddress()), engine_of(kind), "m", 128)
     for length, most in ((1, 64), (64, 64), (120, 8), (127, 1)):
-        assert translator._request([1] * length, UNSAID)["max_tokens"] == most
-    assert translator._request("hi", UNSAID)["max_tokens"] == 64
-    assert translator._request([1] * 123, Sampling(max_tokens=5))["max_tokens"] == 5
+        assert (await translator._request([1] * length, UNSAID))["max_tokens"] == most
+    assert (await translator._request("hi", UNSAID))["max_tokens"] == 64
+    assert (await translator._request([1] * 123, Sampling(max_tokens=5)))["max_tokens"] == 5
     for length, wanted in ((128, 0), (124, 5)):
         with pytest.raises(InvalidInputError, match=f"a prompt of {length} tokens .* context_length of 128 tokens"):
-            translator._request([1] * length, Sampling(max_tokens=wanted))
+            await translator._request([1] * length, Sampling(max_tokens=wanted))
+
+
+@pytest.mark.parametrize(
+    ("page", "most"),
+    [({"tokens": [1] * 120}, 8), ({"tokens": [1] * 9}, 64), ({"tokens": 7}, 64), ("no such page", 64)],
+)
+async def test_so_does_one_of_a_text(page: Any, most: int) -> None:
+    """The engine is asked how long a text is that may be too long; where it does not tell, it decides itself."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"/tokenize" in await read_request(reader)
+        body = page if isinstance(page, str) else json.dumps(page)
+        writer.write(answer(body.encode(), status=404 if isinstance(page, str) else 200))
+
+    async with engine(serve) as http:
+        translator = OpenAi(http, engine_of(vllm.KIND), "m", 128)
+        assert (await translator._request("a b " * 30, UNSAID))["max_tokens"] == most
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class OpenAi:
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Generated:
         """Generate to the end."""
-        found = await post(self._http, _COMPLETIONS, self._request(prompt, sampling))
+        found = await post(self._http, _COMPLETIONS, await self._request(prompt, sampling))
         choice = _choice(found)
         tokens = _tokens(choice)
         if choice.get("text") is None or not tokens:
@@ -72,7 +72,7 @@ class OpenAi:
         A stream is good only if it says why it finished.
         """
         try:
-            request = {**self._request(prompt, sampling), "stream": True}
+            request = {**await self._request(prompt, sampling), "stream": True}
             async with aclosing(self._http.lines(_COMPLETIONS, request)) as lines:
                 async for line in lines:
                     if line == _DONE:
@@ -139,18 +139,14 @@ class OpenAi:
             )
         return ids
 
-    def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
-        room = self._context_length
-        if isinstance(prompt, str):
-            # How many tokens it has is not known here: where the default does not fit behind it, the engine says so.
-            check_text_lengths([prompt], self._context_length)
-        else:
-            room -= len(prompt)
-            if room < (sampling.max_tokens or 1):
-                raise InvalidInputError(
-                    f"a prompt of {len(prompt)} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
-                    f"{self._context_length} tokens"
-                )
+    async def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+        length = await self._length(prompt, sampling) if isinstance(prompt, str) else len(prompt)
+        room = self._context_length - length
+        if length and room < (sampling.max_tokens or 1):
+            raise InvalidInputError(
+                f"a prompt of {length} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
+                f"{self._context_length} tokens"
+            )
         request: dict[str, Any] = {
             "model": self._name,
             "prompt": prompt,
@@ -165,6 +161,23 @@ class OpenAi:
         if self._engine.returns_token_ids:
             request["return_token_ids"] = True
         return request
+
+    async def _length(self, text: str, sampling: Sampling) -> int:
+        """Return how many tokens a text has where that decides what is asked for, else 0.
+
+        The engine itself refuses what does not fit, so that with a wanted number, and for a text that is short however it is cut, it need
+        not be known. Engines that score have a route which tells it; where it does not answer, the default is asked for.
+        """
+        check_text_lengths([text], self._context_length)
+        if sampling.max_tokens or len(text.encode()) + DEFAULT_MAX_TOKENS < self._context_length:
+            return 0
+        if self._engine.scoring not in {ScoringMethod.PROMPT_LOGPROBS, ScoringMethod.GENERATE_LOGPROBS}:
+            return 0
+        request = {"model": self._name, "prompt": text, "add_special_tokens": True}
+        try:
+            return len(token_ids((await post(self._http, "/tokenize", request)).get("tokens"), "tokens"))
+        except (InvalidInputError, ModelFailedError):
+            return 0
 
 
 def _choice(found: dict[str, Any]) -> dict[str, Any]:
