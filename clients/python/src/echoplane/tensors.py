@@ -51,7 +51,7 @@ class Query:
 
 
 def _check_text(what: str, text: str) -> None:
-    """Refuse a text that no message can hold, as one of a command line that is no UTF-8."""
+    """Refuse a text that no message can hold, as one that came as no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -63,7 +63,7 @@ def _check_text(what: str, text: str) -> None:
 def _check_whole(what: str, number: int) -> None:
     """Refuse a number that no message can hold."""
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{what} is too large: whole numbers go from {-(2**63)} to {2**63 - 1}")
+        raise ValueError(f"{what} cannot be sent: whole numbers go from {-(2**63)} to {2**63 - 1}")
 
 
 @dataclass(frozen=True, slots=True)
