@@ -86,3 +86,13 @@ WRAPPERS: Mapping[str, Draw] = {
     "Qwen3VLForConditionalGeneration": _wrapped("Qwen3ForCausalLM", "qwen3_vl_text", _qwen_3),
     "Qwen3VLMoeForConditionalGeneration": _wrapped("Qwen3MoeForCausalLM", "qwen3_vl_moe_text", _qwen_3),
 }
+
+FURTHER_TEXTS: Mapping[str, tuple[str, Draw]] = {
+    "ministral3": ("Mistral3ForConditionalGeneration", _wrapped("MistralForCausalLM", "ministral3", _pixtral)),
+    "mistral": ("LlavaForConditionalGeneration", _wrapped("MistralForCausalLM", "mistral", _pixtral)),
+    "qwen2": ("LlavaForConditionalGeneration", _wrapped("Qwen2ForCausalLM", "qwen2", _siglip)),
+    "qwen3": ("LlavaForConditionalGeneration", _wrapped("Qwen3ForCausalLM", "qwen3", _siglip)),
+    "gemma": ("LlavaForConditionalGeneration", _wrapped("GemmaForCausalLM", "gemma", _clip)),
+    "gemma2": ("PaliGemmaForConditionalGeneration", _wrapped("Gemma2ForCausalLM", "gemma2", _siglip)),
+}
+"""Text models of other classes than a wrapper's own, by their ``model_type``."""

@@ -109,9 +109,10 @@ pub trait FamilyRules: Sync {
         None
     }
 
-    /// Whether a text model stands beside a tower: files tell the size where the config leaves one of both out.
-    fn is_wrapper(&self) -> bool {
-        false
+    /// The config that the usual fields are read of where these rules fail and files tell the size: of wrappers, whose
+    /// configs leave the text model or the tower out. None: what failed is the answer.
+    fn for_files(&self, _fields: &Fields) -> Option<Fields> {
+        None
     }
 }
 

@@ -191,24 +191,25 @@ pub static OTHERS: [Architecture; 28] = [
 ];
 
 macro_rules! wrappers {
-    ($($name:literal: $text:literal, $tied:literal, $tower:ident;)*) => { [$(sized($name, Task::Generation, Head::LanguageModel, {
-        static RULES: Multimodal = Multimodal { text: $text, tied: $tied, tower: Tower::$tower, find: find_any };
+    ($($name:literal: $open:literal, $text:literal, $tied:literal, $tower:ident;)*) => { [$(sized($name, Task::Generation, Head::LanguageModel, {
+        static RULES: Multimodal = Multimodal { text: $text, open: $open, tied: $tied, tower: Tower::$tower, find: find_any };
         &RULES
     })),*] };
 }
 
-/// A text model of the catalogue beside a vision tower: its default class, whether its embeddings are tied unless it says so, its tower.
+/// A text model of the catalogue beside a vision tower: whether its `model_type` is as its config says, the one by default,
+/// whether its embeddings are tied unless it says so, its tower.
 pub static WRAPPERS: [Architecture; 10] = wrappers! {
-    "Qwen2VLForConditionalGeneration": "Qwen2ForCausalLM", false, Qwen2;
-    "Qwen2_5_VLForConditionalGeneration": "Qwen2ForCausalLM", false, Qwen2_5;
-    "Qwen3VLForConditionalGeneration": "Qwen3ForCausalLM", false, Qwen3;
-    "Qwen3VLMoeForConditionalGeneration": "Qwen3MoeForCausalLM", false, Qwen3;
-    "Llama4ForConditionalGeneration": "Llama4ForCausalLM", false, Llama4;
-    "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM", true, Gemma3;
-    "PaliGemmaForConditionalGeneration": "GemmaForCausalLM", true, PaliGemma;
-    "Mistral3ForConditionalGeneration": "MistralForCausalLM", false, Mistral3;
-    "LlavaForConditionalGeneration": "LlamaForCausalLM", false, Llava;
-    "Idefics3ForConditionalGeneration": "LlamaForCausalLM", false, Idefics3;
+    "Qwen2VLForConditionalGeneration": false, "qwen2_vl_text", false, Qwen2;
+    "Qwen2_5_VLForConditionalGeneration": false, "qwen2_5_vl_text", false, Qwen2_5;
+    "Qwen3VLForConditionalGeneration": false, "qwen3_vl_text", false, Qwen3;
+    "Qwen3VLMoeForConditionalGeneration": false, "qwen3_vl_moe_text", false, Qwen3;
+    "Llama4ForConditionalGeneration": false, "llama4_text", false, Llama4;
+    "Gemma3ForConditionalGeneration": false, "gemma3_text", true, Gemma3;
+    "PaliGemmaForConditionalGeneration": true, "gemma", true, PaliGemma;
+    "Mistral3ForConditionalGeneration": true, "mistral", false, Mistral3;
+    "LlavaForConditionalGeneration": true, "llama", false, Llava;
+    "Idefics3ForConditionalGeneration": true, "llama", false, Idefics3;
 };
 
 /// Whatever the catalogue does not have: sized by its tensors.

@@ -180,9 +180,21 @@ impl Fields {
     /// These fields with another value in one of them.
     #[must_use]
     pub(crate) fn with(&self, field: &str, value: Value) -> Self {
+        self.with_all([(field, value)])
+    }
+
+    /// These fields with other values in several of them.
+    #[must_use]
+    pub(crate) fn with_all<'a>(&self, values: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
         let mut map = self.map.clone();
-        map.insert(field.to_owned(), value);
+        map.extend(values.into_iter().map(|(field, value)| (field.to_owned(), value)));
         Self { map }
+    }
+
+    /// These fields with a nested config in one of them.
+    #[must_use]
+    pub(crate) fn with_nested(&self, field: &str, nested: Self) -> Self {
+        self.with(field, Value::Object(nested.map))
     }
 
     /// True or false; `default` where the field is missing.

@@ -19,7 +19,7 @@ use crate::quantisation::{Quantisation, beside};
 use crate::safetensors::Tensors;
 use crate::source::{CONFIG_NAME, Source, file_name, read_bounded};
 use crate::tokenizer::Tokenizer;
-use crate::{Checkpoint, Result, WeightDtype};
+use crate::{Checkpoint, Result, SizingError, WeightDtype};
 
 /// Read a directory, a GGUF file or a `config.json`.
 ///
@@ -108,10 +108,9 @@ fn from_tensors(
     let format = quantisation.map(|found| found.format).or_else(|| found.packed_format());
     let mut warnings = Vec::new();
     let mut tally = Tally::of(&model.rules, model.shape.layers)?;
-    if known.is_err() {
+    if let Err(error) = &known {
         tally = found.tally;
-        warnings
-            .push(format!("the catalogue has no {name:.80}: weights are the files' tensors, the rest is unverified"));
+        warnings.push(remark_unruled(name, error));
     } else {
         tally.add_head(found.separate_head)?;
         if format.is_none() && found.tally.parameters != tally.parameters {
@@ -154,18 +153,26 @@ fn from_tensors(
     })
 }
 
-/// The model by the catalogue's rules, or by the usual fields where it has none, or where a wrapper's config leaves a part out.
+/// The model by the catalogue's rules, or by the usual fields where it has none, or where those of a wrapper fail.
 fn build_any(name: &str, fields: &Fields) -> Result<(Result<&'static Architecture>, Model)> {
-    let known = match find_any(name) {
-        Ok(row) => match row.family.build(row, fields) {
-            Ok(model) => return Ok((Ok(row), model)),
-            Err(error) if row.family.is_wrapper() => Err(error),
-            Err(error) => return Err(error),
-        },
-        Err(error) => Err(error),
+    let row = match find_any(name) {
+        Ok(row) => row,
+        Err(error) => return Ok((Err(error), FOREIGN.family.build(&FOREIGN, fields)?)),
     };
-    let model = FOREIGN.family.build(&FOREIGN, fields)?;
-    Ok((known, model))
+    match (row.family.build(row, fields), row.family.for_files(fields)) {
+        (Ok(model), _) => Ok((Ok(row), model)),
+        (Err(error), Some(fields)) => Ok((Err(error), FOREIGN.family.build(&FOREIGN, &fields)?)),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// Why the files' tensors are all that is known of the weights.
+fn remark_unruled(name: &str, error: &SizingError) -> String {
+    let why = match error {
+        SizingError::ArchitectureUnknown { .. } => format!("the catalogue has no {name:.80}"),
+        failed => format!("the rules of {name:.80} cannot read this config ({failed})"),
+    };
+    format!("{why}: weights are the files' tensors, the rest is unverified")
 }
 
 /// Whether the files keep the second part of a parameter in a tensor of its own.

@@ -3,6 +3,7 @@
 pub mod bert;
 pub mod blocks;
 pub mod decoder;
+pub mod defaults;
 pub mod distilbert;
 pub mod encoder;
 pub mod foreign;

@@ -1,5 +1,6 @@
 //! Vision towers and the projectors behind them, as sums of parameters (transformers 5.23).
 
+use super::defaults::{CLIP, IDEFICS_3, LLAMA_4_VISION, PIXTRAL, SIGLIP, filled};
 use super::divide;
 use crate::config::Fields;
 use crate::math::{product, sum};
@@ -50,21 +51,32 @@ impl Tower {
             Self::Qwen2 => vec![("visual.blocks.0", qwen_2(&vision)?)],
             Self::Qwen2_5 => vec![("visual.blocks.0", qwen_2_5(&vision)?)],
             Self::Qwen3 => vec![("visual.blocks.0", qwen_3(&vision)?)],
-            Self::Llama4 => named(llama_4(&vision)?, total(&[&[width(&vision, "vision_output_dim", 7_680)?, hidden]])?),
-            Self::Gemma3 => {
-                let width = width(&vision, "hidden_size", 768)?;
-                named(siglip(&vision)?, total(&[&[width, hidden], &[width]])?)
+            Self::Llama4 => {
+                let vision = filled(&vision, LLAMA_4_VISION);
+                named(llama_4(&vision)?, total(&[&[width(&vision, "vision_output_dim", 7_680)?, hidden]])?)
             }
-            Self::Mistral3 => named(any(&vision)?, mistral_3(whole, &vision, hidden)?),
-            Self::Llava => named(any(&vision)?, llava(whole, &vision, hidden)?),
+            Self::Gemma3 => {
+                let (tower, width) = any(&vision, "siglip_vision_model")?;
+                named(tower, total(&[&[width, hidden], &[width]])?)
+            }
+            Self::Mistral3 => {
+                let (tower, width) = any(&vision, "pixtral")?;
+                named(tower, mistral_3(whole, width, hidden)?)
+            }
+            Self::Llava => {
+                let (tower, width) = any(&vision, "clip_vision_model")?;
+                named(tower, llava(whole, width, hidden)?)
+            }
             Self::PaliGemma => {
-                let width = width(&vision, "hidden_size", 768)?;
-                let output = whole.count("projection_dim", Some(vision.count("projection_dim", Some(hidden))?))?;
-                named(siglip(&vision)?, total(&[&[width, output], &[output]])?)
+                let (tower, width) = any(&vision, "siglip_vision_model")?;
+                // `PaliGemmaConfig` puts its own width into the tower's config, whatever that says.
+                let output = whole.count("projection_dim", Some(2_048))?;
+                named(tower, total(&[&[width, output], &[output]])?)
             }
             Self::Idefics3 => {
+                let vision = filled(&vision, IDEFICS_3);
                 let factor = whole.count("scale_factor", Some(2))?;
-                let width = vision.count("hidden_size", Some(1_152))?;
+                let width = vision.count("hidden_size", None)?;
                 named(siglip_body(&vision)?, total(&[&[width, factor, factor, hidden]])?)
             }
         })
@@ -75,28 +87,31 @@ fn width(fields: &Fields, field: &'static str, default: u64) -> Result<u64> {
     fields.count(field, Some(default))
 }
 
-/// Elements of a convolution's kernel over patches, whose sides may be written as a list.
-fn patch(vision: &Fields, channels: &'static str, hidden: u64, default_side: u64) -> Result<u64> {
-    let side = width(vision, "patch_size", default_side)?;
-    product(WHAT, &[width(vision, channels, 3)?, side, side, hidden])
+/// Elements of a convolution's kernel over patches.
+fn patch(vision: &Fields, hidden: u64) -> Result<u64> {
+    let side = vision.count("patch_size", None)?;
+    product(WHAT, &[width(vision, "num_channels", 3)?, side, side, hidden])
 }
 
 /// Patches of a square picture.
-fn patches(vision: &Fields, image: u64, side: u64) -> Result<u64> {
-    let across = width(vision, "image_size", image)?.checked_div(width(vision, "patch_size", side)?).unwrap_or(0);
+fn patches(vision: &Fields) -> Result<u64> {
+    let across = vision.count("image_size", None)?.checked_div(vision.count("patch_size", None)?).unwrap_or(0);
     product(WHAT, &[across, across])
 }
 
-fn any(vision: &Fields) -> Result<u64> {
-    match vision.text("model_type")? {
-        Some("siglip_vision_model") => siglip(vision),
-        Some("pixtral") => pixtral(vision),
-        Some("clip_vision_model") | None => clip(vision),
-        Some(other) => Err(SizingError::FeatureUnsupported {
-            field: "vision_config.model_type",
-            value: other.chars().take(60).collect(),
-        }),
-    }
+/// A tower by its `model_type`, of which a wrapper has one by default: its elements and its width.
+fn any(vision: &Fields, default: &'static str) -> Result<(u64, u64)> {
+    let (defaults, count): (_, fn(&Fields) -> Result<u64>) = match vision.text("model_type")?.unwrap_or(default) {
+        "siglip_vision_model" => (SIGLIP, siglip),
+        "pixtral" => (PIXTRAL, pixtral),
+        "clip_vision_model" => (CLIP, clip),
+        other => {
+            let value = other.chars().take(60).collect();
+            return Err(SizingError::FeatureUnsupported { field: "vision_config.model_type", value });
+        }
+    };
+    let vision = filled(vision, defaults);
+    Ok((count(&vision)?, vision.count("hidden_size", None)?))
 }
 
 /// Attention and an MLP of two layers, all with biases, and two layer norms.
@@ -104,17 +119,18 @@ fn plain_layer(hidden: u64, inner: u64) -> Result<u64> {
     total(&[&[4, hidden, hidden], &[4, hidden], &[2, hidden, inner], &[hidden], &[inner], &[4, hidden]])
 }
 
+/// Of a config that has all sizes, as the next three.
 fn siglip_body(vision: &Fields) -> Result<u64> {
-    let (hidden, inner) = (width(vision, "hidden_size", 768)?, width(vision, "intermediate_size", 3_072)?);
-    let table = product(WHAT, &[patches(vision, 224, 16)?, hidden])?;
-    let kernel = patch(vision, "num_channels", hidden, 16)?;
-    let layers = product(WHAT, &[width(vision, "num_hidden_layers", 12)?, plain_layer(hidden, inner)?])?;
+    let (hidden, inner) = (vision.count("hidden_size", None)?, vision.count("intermediate_size", None)?);
+    let table = product(WHAT, &[patches(vision)?, hidden])?;
+    let kernel = patch(vision, hidden)?;
+    let layers = product(WHAT, &[vision.count("num_hidden_layers", None)?, plain_layer(hidden, inner)?])?;
     total(&[&[kernel], &[hidden], &[table], &[layers], &[2, hidden]])
 }
 
 /// With the pooling head that its config has unless it says otherwise.
 fn siglip(vision: &Fields) -> Result<u64> {
-    let (hidden, inner) = (width(vision, "hidden_size", 768)?, width(vision, "intermediate_size", 3_072)?);
+    let (hidden, inner) = (vision.count("hidden_size", None)?, vision.count("intermediate_size", None)?);
     let body = siglip_body(vision)?;
     if !vision.flag("vision_use_head", true)? {
         return Ok(body);
@@ -124,18 +140,18 @@ fn siglip(vision: &Fields) -> Result<u64> {
 }
 
 fn clip(vision: &Fields) -> Result<u64> {
-    let (hidden, inner) = (width(vision, "hidden_size", 768)?, width(vision, "intermediate_size", 3_072)?);
-    let table = product(WHAT, &[patches(vision, 224, 32)?.saturating_add(1), hidden])?;
-    let kernel = patch(vision, "num_channels", hidden, 32)?;
-    let layers = product(WHAT, &[width(vision, "num_hidden_layers", 12)?, plain_layer(hidden, inner)?])?;
+    let (hidden, inner) = (vision.count("hidden_size", None)?, vision.count("intermediate_size", None)?);
+    let table = product(WHAT, &[patches(vision)?.saturating_add(1), hidden])?;
+    let kernel = patch(vision, hidden)?;
+    let layers = product(WHAT, &[vision.count("num_hidden_layers", None)?, plain_layer(hidden, inner)?])?;
     total(&[&[kernel], &[hidden], &[table], &[layers], &[4, hidden]])
 }
 
 fn pixtral(vision: &Fields) -> Result<u64> {
-    let (hidden, inner) = (width(vision, "hidden_size", 1_024)?, width(vision, "intermediate_size", 4_096)?);
+    let (hidden, inner) = (vision.count("hidden_size", None)?, vision.count("intermediate_size", None)?);
     let layer = total(&[&[4, hidden, hidden], &[3, hidden, inner], &[2, hidden]])?;
-    let layers = product(WHAT, &[width(vision, "num_hidden_layers", 24)?, layer])?;
-    total(&[&[patch(vision, "num_channels", hidden, 16)?], &[hidden], &[layers]])
+    let layers = product(WHAT, &[vision.count("num_hidden_layers", None)?, layer])?;
+    total(&[&[patch(vision, hidden)?], &[hidden], &[layers]])
 }
 
 /// Layers of the tower whose results stand side by side.
@@ -144,8 +160,7 @@ fn feature_layers(whole: &Fields) -> u64 {
     listed.and_then(|list| u64::try_from(list.len()).ok()).unwrap_or(1).max(1)
 }
 
-fn mistral_3(whole: &Fields, vision: &Fields, hidden: u64) -> Result<u64> {
-    let wide = width(vision, "hidden_size", 1_024)?;
+fn mistral_3(whole: &Fields, wide: u64, hidden: u64) -> Result<u64> {
     let merge = width(whole, "spatial_merge_size", 2)?;
     let bias = if whole.flag("multimodal_projector_bias", false)? { product(WHAT, &[2, hidden])? } else { 0 };
     let layers = feature_layers(whole);
@@ -153,8 +168,7 @@ fn mistral_3(whole: &Fields, vision: &Fields, hidden: u64) -> Result<u64> {
     total(&[&[wide], &[merged, wide], &[wide, layers, hidden], &[hidden, hidden], &[bias]])
 }
 
-fn llava(whole: &Fields, vision: &Fields, hidden: u64) -> Result<u64> {
-    let wide = width(vision, "hidden_size", 768)?;
+fn llava(whole: &Fields, wide: u64, hidden: u64) -> Result<u64> {
     let bias = if whole.flag("multimodal_projector_bias", true)? { product(WHAT, &[2, hidden])? } else { 0 };
     total(&[&[wide, feature_layers(whole), hidden], &[hidden, hidden], &[bias]])
 }
@@ -203,15 +217,16 @@ fn merger(merged: u64, output: u64) -> Result<[u64; 1]> {
 /// A kernel over patches of several pictures in time.
 fn kernel_3d(vision: &Fields, hidden: u64, default_side: u64) -> Result<u64> {
     let channels = if vision.has("in_channels") { "in_channels" } else { "in_chans" };
-    product(WHAT, &[patch(vision, channels, hidden, default_side)?, width(vision, "temporal_patch_size", 2)?])
+    let side = width(vision, "patch_size", default_side)?;
+    product(WHAT, &[width(vision, channels, 3)?, side, side, hidden, width(vision, "temporal_patch_size", 2)?])
 }
 
 fn llama_4(vision: &Fields) -> Result<u64> {
-    let (hidden, inner) = (width(vision, "hidden_size", 768)?, width(vision, "intermediate_size", 5_632)?);
-    let table = product(WHAT, &[patches(vision, 448, 14)?.saturating_add(1), hidden])?;
-    let layers = product(WHAT, &[width(vision, "num_hidden_layers", 34)?, plain_layer(hidden, inner)?])?;
+    let (hidden, inner) = (vision.count("hidden_size", None)?, vision.count("intermediate_size", None)?);
+    let table = product(WHAT, &[patches(vision)?.saturating_add(1), hidden])?;
+    let layers = product(WHAT, &[vision.count("num_hidden_layers", None)?, plain_layer(hidden, inner)?])?;
     let (input, output) = (width(vision, "projector_input_dim", 4_096)?, width(vision, "projector_output_dim", 4_096)?);
-    divide("image_size", width(vision, "image_size", 448)?, width(vision, "patch_size", 14)?)?;
-    let kernel = patch(vision, "num_channels", hidden, 14)?;
+    divide("image_size", vision.count("image_size", None)?, vision.count("patch_size", None)?)?;
+    let kernel = patch(vision, hidden)?;
     total(&[&[kernel], &[hidden], &[table], &[4, hidden], &[layers], &[inner, input], &[output, output]])
 }
