@@ -288,3 +288,18 @@ def test_an_unverified_profile_says_so(tmp_path: Path) -> None:
         sized = size_model(path, ShapeRequest(engine=engine))
         assert not sized.is_verified
         assert any("profile unverified" in warning for warning in sized.warnings)
+
+
+def test_letters_mark_the_layers_of_a_window(tmp_path: Path) -> None:
+    """EXAONE 4.0 32B's "LLLG" with its ``layer_types`` left out: the plan of the list written out, a third of the cache of whole layers."""
+    config = decoder("Exaone4ForCausalLM", "64/5120/40/8/27392/102400", head_dim=128, sliding_window=4096)
+    shape = ShapeRequest(context_length=32768, max_concurrency=2, engine="vllm", options=named(max_batched_tokens=2048))
+
+    def sized(**layers: object) -> SizedModel:
+        return size_model(written(config | layers, tmp_path), shape)
+
+    lettered = sized(layer_types=None, sliding_window_pattern="LLLG")
+    listed = sized(layer_types=(["sliding_attention"] * 3 + ["full_attention"]) * 16)
+    assert lettered.components == listed.components
+    whole = component(sized(layer_types=["full_attention"] * 64), "kv_cache")
+    assert 0.3 < component(lettered, "kv_cache") / whole < 0.45

@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sizing::{CpuIsa, Request, SizingError, WeightDtype, inspect_config, size, size_for};
+use sizing::cache::CacheKind;
+use sizing::{CpuIsa, Request, SizingError, WeightDtype, inspect_config, size, size_for, survey_config};
 
 fn inspect(config: &Value) -> Result<sizing::Checkpoint, SizingError> {
     inspect_config(config.to_string().as_bytes())
@@ -232,5 +233,33 @@ proptest! {
                 prop_assert!(upper(context, sequences) <= more + step, "{}", name);
             }
         }
+    }
+}
+
+/// Windowed layers of an EXAONE 4 of so many layers, by its pattern.
+fn windowed(pattern: &Value, layers: u64) -> Result<Vec<u64>, SizingError> {
+    let config = json!({
+        "architectures": ["Exaone4ForCausalLM"], "torch_dtype": "bfloat16", "hidden_size": 64, "intermediate_size": 64,
+        "num_hidden_layers": layers, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 128,
+        "max_position_embeddings": 4096, "sliding_window": 512, "sliding_window_pattern": pattern, "layer_types": null,
+    });
+    let caches = survey_config(config.to_string().as_bytes())?.model.caches;
+    let sliding = caches.iter().filter(|group| matches!(group.kind, CacheKind::Sliding { .. }));
+    Ok(sliding.flat_map(|group| (0..layers).filter(|layer| group.layers.holds(*layer))).collect())
+}
+
+#[test]
+fn letters_say_which_layers_see_a_window() {
+    let letters = |text: &str, layers| windowed(&json!(text), layers).unwrap();
+    assert_eq!(letters("LLLG", 8), windowed(&json!(4), 8).unwrap());
+    assert_eq!(letters("LLLG", 8), [0, 1, 2, 4, 5, 6]);
+    // The last layer sees everything, whatever its letter.
+    assert_eq!(letters("LLLG", 6), [0, 1, 2, 4]);
+    assert_eq!(letters("GL", 5), [1, 3]);
+    assert_eq!(letters("L", 3), [0, 1]);
+    assert!(letters("G", 3).is_empty());
+    for bad in ["", "LLXG", "lllg", "4"] {
+        let error = windowed(&json!(bad), 8).unwrap_err();
+        assert!(matches!(error, SizingError::FieldInvalid { field: "sliding_window_pattern", .. }), "{bad}: {error}");
     }
 }

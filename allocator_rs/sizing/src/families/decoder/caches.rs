@@ -1,5 +1,7 @@
 //! What a decoder keeps of every token: which layers see all of them, and which only a window.
 
+use serde_json::Value;
+
 use super::attention::latent_widths;
 use super::dims::{Dims, WHAT, is_nth};
 use crate::cache::{CacheGroup, CacheKind};
@@ -8,6 +10,8 @@ use crate::families::style::{Attention, Style, Window};
 use crate::math::sum;
 use crate::model::Layers;
 use crate::{Result, SizingError};
+
+const PATTERN: &str = "sliding_window_pattern";
 
 pub(super) fn caches(style: &Style, dims: &Dims, fields: &Fields) -> Result<Vec<CacheGroup>> {
     let all = |kind| Ok(vec![CacheGroup { kind, layers: Layers::All }]);
@@ -61,6 +65,7 @@ fn windowed_layers(style: &Style, dims: &Dims, fields: &Fields) -> Result<Layers
         });
     }
     match style.window {
+        Window::AllBut(..) if is_text(fields, PATTERN) => lettered(dims, fields),
         Window::AllBut(period, _) | Window::Chunks(period, _) => {
             let period = fields.count_any(style.window.period_fields(), Some(period))?;
             dims.marked(|layer| !is_nth(layer, period))
@@ -71,4 +76,27 @@ fn windowed_layers(style: &Style, dims: &Dims, fields: &Fields) -> Result<Layers
         }
         Window::Everywhere(_) | Window::Nowhere => Ok(Layers::All),
     }
+}
+
+fn is_text(fields: &Fields, field: &str) -> bool {
+    fields.value(field).is_some_and(Value::is_string)
+}
+
+/// EXAONE 4's "LLLG": a letter a layer, from the first one on and over again. The last layer sees everything whatever its
+/// letter, as `Exaone4Config` says.
+fn lettered(dims: &Dims, fields: &Fields) -> Result<Layers> {
+    let letters = fields.text(PATTERN)?.unwrap_or_default();
+    if letters.is_empty() || !letters.bytes().all(|letter| matches!(letter, b'L' | b'G')) {
+        let value = letters.chars().take(60).collect();
+        return Err(SizingError::FieldInvalid {
+            field: PATTERN,
+            value,
+            expected: "a whole number, or letters L and G",
+        });
+    }
+    let letter = |layer: u64| {
+        let at = usize::try_from(layer).ok()?.checked_rem(letters.len())?;
+        letters.as_bytes().get(at)
+    };
+    dims.marked(|layer| letter(layer) == Some(&b'L') && layer.saturating_add(1) < dims.layers)
 }
