@@ -47,6 +47,14 @@ def test_a_plan_that_fits(request_minilm: PlanRequest) -> None:
     assert plan_load(request_minilm) == plan
 
 
+def test_parts_that_are_alike_are_kept_once(request_minilm: PlanRequest) -> None:
+    """Plans are kept with versions and 1,000 finished operations, and most are of models that were planned before."""
+    plans = [plan_load(request_minilm) for _ in range(2)]
+    sized = [[part for part in plan.components if part.name != "reservoir"] for plan in plans]
+    assert len(sized[0]) >= 5
+    assert all(one is other for one, other in zip(*sized, strict=True))
+
+
 def test_what_is_reserved_is_not_free(request_minilm: PlanRequest) -> None:
     """Two models that fit one by one but not together: the second plan sees what the first one holds."""
     first = plan_load(request_minilm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -171,8 +172,12 @@ def _declared(shape: ServingShape, size: int) -> SizedModel:
 def _component(part: _allocator.Component) -> Component:
     """Give a native component the core's type.
 
-    Its texts are the same few for all models: each is kept once, whatever number of plans is kept with operations and versions.
+    Its texts are the same few for all models: each is kept once, whatever number of plans is kept with operations and versions. So are
+    parts that are alike, as those of one model's versions: a plan takes 5 KiB by itself, and 1,000 finished operations have one each.
     """
     inputs = tuple((sys.intern(name), value) for name, value in part.inputs)
     formula, source = sys.intern(part.formula), sys.intern(part.source)
-    return Component(sys.intern(part.name), part.bytes, formula, inputs, source, part.upper_bytes)
+    return _component_once(sys.intern(part.name), part.bytes, formula, inputs, source, part.upper_bytes)
+
+
+_component_once: Final = lru_cache(maxsize=1024)(Component)

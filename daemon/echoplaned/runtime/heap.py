@@ -27,7 +27,10 @@ SLACK_BYTES: Final = 8 * 1024 * 1024
 """What is not worth a trim, which takes milliseconds and has pages faulted in again; up to twice as much may be kept."""
 
 REST_BYTES: Final = 512 * 1024
-"""Of a process at rest the resident memory changes by less from look to look: timers and probes go on. Then more than this goes back."""
+"""Of a process at rest the resident memory changes by less from look to look: timers and probes go on."""
+
+REST_SLACK_BYTES: Final = 256 * 1024
+"""What goes back then: nobody waits for the milliseconds."""
 
 INTERVAL_S: Final = 5.0
 _STATM: Final = Path("/proc/self/statm")
@@ -160,7 +163,7 @@ class HeapTrimmer:
     def is_due(self) -> bool:
         """Say whether a trim is worth it now."""
         now = self._heap.read()
-        slack = REST_BYTES if abs(now.resident_bytes - self._last.resident_bytes) < REST_BYTES else SLACK_BYTES
+        slack = REST_SLACK_BYTES if abs(now.resident_bytes - self._last.resident_bytes) < REST_BYTES else SLACK_BYTES
         self._last = now
         grown = now.resident_bytes - self._least.resident_bytes >= slack <= now.free_bytes
         freed = now.free_bytes - self._least.free_bytes >= slack

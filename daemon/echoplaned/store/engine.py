@@ -102,7 +102,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         # KiB, where SQLite would take 2,000 in the end: what is stored is in the loop's state, and is read at the start alone.
-        cursor.execute("PRAGMA cache_size=-512")
+        cursor.execute("PRAGMA cache_size=-128")
         # Opens the write-ahead log, which SQLite leaves for the first time that something is read.
         cursor.execute("SELECT count(*) FROM sqlite_master").fetchall()
     finally:
