@@ -40,14 +40,14 @@ class AnnounceLog:
         position = after_sequence
         while True:
             arrived = self._arrived
-            for announce in await self._after(position):
+            found = await self._after(position)
+            for announce in found:
                 position = announce.sequence
                 yield announce
-            if arrived is self._arrived and not self._has_after(position):
+            # After a start nothing is in memory until something happens: then only an empty page says that there are no more.
+            is_last = self._recent[-1].sequence <= position if self._recent else not found
+            if is_last and arrived is self._arrived:
                 await arrived.wait()
-
-    def _has_after(self, position: int) -> bool:
-        return bool(self._recent) and self._recent[-1].sequence > position
 
     async def _after(self, position: int) -> tuple[Announce, ...]:
         if self._recent and self._recent[0].sequence <= position + 1:
