@@ -13,7 +13,8 @@ import pytest
 from echoplaned.core.calibration import EngineKey, MemorySample
 from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.effects import Announce
-from echoplaned.core.engine_events import MemorySampled
+from echoplaned.core.engine_events import EngineStuck, MemorySampled
+from echoplaned.core.events import Recovered, Tick
 from echoplaned.core.rollout_state import Phase
 from echoplaned.core.state import State
 from echoplaned.core.step import step
@@ -150,6 +151,19 @@ def test_a_model_that_is_deleted_may_name_versions_that_have_gone() -> None:
     model = story.state.models["m"]
     gone = replace(model, deleting="op-d", serving_version="v0")
     check_references(replace(story.state, models=MappingProxyType({"m": gone})))
+
+
+def test_a_clock_that_is_put_back_to_1970_leaves_a_state_that_is_read(store: SqlStore) -> None:
+    """Times that are moved with it come to lie before it, the beginning of a held stop among them."""
+    state = state_under_update()
+    version = state.models["m"].versions["v1"]
+    stuck = EngineStuck(2000.0, version.instances[0].key, version.instances[0].generation, "silent")
+    held = step(step(state, Tick(2000.0)).state, stuck).state
+    assert any(one.held_since_s is not None for one in held.models["m"].versions["v1"].instances)
+    moved = step(held, Recovered(5.0, (), -4000.0)).state
+    assert any((one.held_since_s or 0.0) < 0.0 for one in moved.models["m"].versions["v1"].instances)
+    check_references(moved)
+    assert written(store, moved).models["m"].versions["v1"].instances
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

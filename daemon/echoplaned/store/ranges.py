@@ -65,6 +65,7 @@ _MOVED_TIMES: Final = frozenset(
         "observe_since_s",
         "load_started_s",
         "load_duration_s",
+        "held_since_s",
     }
 )
 """What a clock that is put back moves, by ``core.clock_shift`` or by itself: it may come to lie before 1970."""
