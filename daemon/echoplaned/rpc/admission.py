@@ -36,7 +36,7 @@ from echoplaned.core.plan import Plan
 from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
-from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence
+from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence, find_kind
 from echoplaned.ports.own_tasks import outcome_of
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
@@ -377,7 +377,12 @@ def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
     if asked.source_uri or known is None:
         return asked
     spec = changed_spec(asked, known)
-    return replace(asked, source_uri=spec.source_uri, shape=request_of(spec.shape), reservoir=spec.reservoir)
+    shape = request_of(spec.shape)
+    kind = find_kind(shape.engine)
+    if kind is not None and shape.weights_format not in kind.weights_formats:
+        # How the file's weights are packed: nobody asked for it, and the file says it again.
+        shape = replace(shape, dtype=None, weights_format="")
+    return replace(asked, source_uri=spec.source_uri, shape=shape, reservoir=spec.reservoir)
 
 
 def _empty_plan(spec: VersionSpec, facts: ModelFacts) -> Plan:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from google.protobuf.message import DecodeError
 
 from echoplane.names import propose_id
-from echoplane.v1 import models_pb2
+from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.core.budgets import Budget
 from echoplaned.core.errors import StoreUnavailableError
 from echoplaned.core.names import model_name
@@ -122,7 +122,8 @@ def load_again(model: Model, version: Version) -> models_pb2.LoadModelRequest:
         source_uri=spec.source_uri,
         engine=shape.engine,
         engine_options=dict(shape.options),
-        dtype=DTYPE_TO_PB[shape.dtype],
+        # Weights that are packed by their file are served as they are, whatever dtype is computed in.
+        dtype=types_pb2.DTYPE_UNSPECIFIED if shape.weights_format else DTYPE_TO_PB[shape.dtype],
         context_length=shape.context_length,
         max_concurrency=shape.max_concurrency,
         replicas=shape.replicas,
