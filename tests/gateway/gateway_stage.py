@@ -159,7 +159,9 @@ async def gateway_stage(
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         # A socket's path is short, a test's folder need not be.
-        state_dir = _resolved(stack.enter_context(tempfile.TemporaryDirectory(prefix="ep-")))
+        # A start that was under way when the supervisor left may still write its log while the folder goes.
+        folder = tempfile.TemporaryDirectory(prefix="ep-", ignore_cleanup_errors=True)
+        state_dir = _resolved(stack.enter_context(folder))
         engines = (await enter(openai_backend("v1")), await enter(openai_backend("v2", state_dir / "e.sock")))
         oip = (await enter(h.backend("v1")), await enter(h.backend("v2")))
         port = free_port()
