@@ -33,10 +33,10 @@ from echoplaned.core.fit import require_fit
 from echoplaned.core.memory import RELEASE_SETTLES_S
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.plan import Plan
-from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec, request_of
+from echoplaned.core.spec import BehaviourChange, ReservoirOverrides, RolloutPolicy, VersionSpec
 from echoplaned.core.state import Operation, Version
 from echoplaned.core.step import Step, step
-from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence, find_kind
+from echoplaned.engine_kinds import DEFAULT_KIND, describe_absence
 from echoplaned.ports.own_tasks import outcome_of
 from echoplaned.ports.planning import InspectedSource, PlanQuestion, SizeQuestion
 from echoplaned.ports.stop import Stop
@@ -53,6 +53,7 @@ from echoplaned.rpc.version_request import (
     VersionRequest,
     changed_spec,
     default_version_id,
+    from_known,
     new_spec,
     read_version_request,
     same_content,
@@ -204,7 +205,7 @@ class Admission:
                 version_name(asked.model, asked.version),
                 f"{version_name(asked.model, asked.version)} does not exist: give its source_uri",
             )
-        completed = _from_known(asked, known)
+        completed = from_known(asked, known)
         self._check_engine(completed)
         if known is not None and not asked.source_uri and known.instances:
             spec, facts = changed_spec(asked, known), known.facts
@@ -370,19 +371,6 @@ def require_operation(operation: Operation | None) -> Operation:
 def _bytes_of(found: InspectedSource) -> int:
     """Return how many bytes a digest has to read."""
     return 0 if found.facts.content is None else sum(file.size_bytes for file in found.facts.content.files)
-
-
-def _from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
-    """Return a request without a source, completed from the version that it names."""
-    if asked.source_uri or known is None:
-        return asked
-    spec = changed_spec(asked, known)
-    shape = request_of(spec.shape)
-    kind = find_kind(shape.engine)
-    if kind is not None and shape.weights_format not in kind.weights_formats:
-        # How the file's weights are packed: nobody asked for it, and the file says it again.
-        shape = replace(shape, dtype=None, weights_format="")
-    return replace(asked, source_uri=spec.source_uri, shape=shape, reservoir=spec.reservoir)
 
 
 def _empty_plan(spec: VersionSpec, facts: ModelFacts) -> Plan:

@@ -12,9 +12,9 @@ from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import ModelFacts
 from echoplaned.core.failure import InvalidField
-from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec
+from echoplaned.core.spec import ReservoirOverrides, ServingShape, ShapeRequest, Tier, VersionSpec, request_of
 from echoplaned.core.state import Version
-from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.engine_kinds import DEFAULT_KIND, find_kind
 from echoplaned.ports.planning import InspectedSource
 from echoplaned.rpc.convert.common import DTYPE_FROM_PB, TIER_FROM_PB
 from echoplaned.rpc.convert.plans import overrides_from_pb
@@ -93,6 +93,19 @@ def changed_spec(request: VersionRequest, known: Version) -> VersionSpec:
     """Return a known version's specification with what the request says otherwise."""
     spec = known.spec
     return replace(spec, shape=request.shape.complete(spec.shape), reservoir=request.reservoir or spec.reservoir)
+
+
+def from_known(asked: VersionRequest, known: Version | None) -> VersionRequest:
+    """Return a request without a source, completed from the version that it names."""
+    if asked.source_uri or known is None:
+        return asked
+    spec = changed_spec(asked, known)
+    shape = request_of(spec.shape)
+    kind = find_kind(shape.engine)
+    if kind is not None and shape.weights_format not in kind.weights_formats:
+        # How the file's weights are packed: nobody asked for it, and the file says it again.
+        shape = replace(shape, dtype=None, weights_format="")
+    return replace(asked, source_uri=spec.source_uri, shape=shape, reservoir=spec.reservoir)
 
 
 def same_content(known: Version, wanted: VersionSpec) -> bool:

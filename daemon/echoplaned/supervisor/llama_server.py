@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from echoplaned.supervisor.http import BadStatusError, EngineAwayError, EngineHttp
 from echoplaned.supervisor.translating import (
-    DEFAULT_MAX_TOKENS,
     NO_TOKEN,
     Generated,
     Prompt,
@@ -30,6 +29,7 @@ from echoplaned.supervisor.translating import (
     post,
     read_event,
     refuse,
+    settle_max_tokens,
     token_id,
     token_ids,
     written,
@@ -131,15 +131,9 @@ class LlamaServer:
         return ids
 
     def _request(self, ids: list[int], sampling: Sampling) -> dict[str, Any]:
-        room = self._context_length - len(ids)
-        if sampling.max_tokens > room or room == 0:
-            raise InvalidInputError(
-                f"a prompt of {len(ids)} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
-                f"{self._context_length} tokens"
-            )
         return {
             "prompt": ids,
-            "n_predict": sampling.max_tokens or min(room, DEFAULT_MAX_TOKENS),
+            "n_predict": settle_max_tokens(len(ids), sampling.max_tokens, self._context_length),
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
             "samplers": ["top_k", "temperature"],

@@ -25,6 +25,7 @@ from echoplaned.supervisor.translating import (
     post,
     read_event,
     refuse,
+    settle_max_tokens,
     token_id,
     token_ids,
     written,
@@ -141,16 +142,14 @@ class OpenAi:
 
     async def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         length = await self._length(prompt, sampling) if isinstance(prompt, str) else len(prompt)
-        room = self._context_length - length
-        if length and room < (sampling.max_tokens or 1):
-            raise InvalidInputError(
-                f"a prompt of {length} tokens and max_tokens {sampling.max_tokens or 1} exceed this version's context_length of "
-                f"{self._context_length} tokens"
-            )
+        if length:
+            max_tokens = settle_max_tokens(length, sampling.max_tokens, self._context_length)
+        else:
+            max_tokens = sampling.max_tokens or min(self._context_length, DEFAULT_MAX_TOKENS)
         request: dict[str, Any] = {
             "model": self._name,
             "prompt": prompt,
-            "max_tokens": sampling.max_tokens or min(room, DEFAULT_MAX_TOKENS),
+            "max_tokens": max_tokens,
             "temperature": sampling.temperature,
             "logprobs": 1,
         }

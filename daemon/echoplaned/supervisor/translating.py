@@ -121,6 +121,23 @@ async def ask(http: EngineHttp, path: str, body: object) -> HttpAnswer:
     return answer
 
 
+def settle_max_tokens(length: int, max_tokens: int, context_length: int) -> int:
+    """Return how many tokens an engine is asked for behind a prompt of some.
+
+    ``max_tokens`` 0: as many as the default and the context allow.
+
+    Raises:
+        InvalidInputError: they do not fit into the context together.
+    """
+    room = context_length - length
+    if room < (max_tokens or 1):
+        raise InvalidInputError(
+            f"a prompt of {length} tokens and max_tokens {max_tokens or 1} exceed this version's context_length of "
+            f"{context_length} tokens"
+        )
+    return max_tokens or min(room, DEFAULT_MAX_TOKENS)
+
+
 def away(error: EngineAwayError) -> CallError:
     """Return what it means to a caller that an engine was not reached.
 

@@ -78,9 +78,7 @@ class InferenceClient:
         """
         request = build_request(self._model, query)
         with translated():
-            response, call = self._stub.ModelInfer.with_call(
-                request, timeout=self._timeout_s if timeout_s is None else timeout_s
-            )
+            response, call = self._stub.ModelInfer.with_call(request, timeout=_or_default(timeout_s, self._timeout_s))
         return read_answer(response, _trailer_version(call.trailing_metadata()))
 
     def infer_texts(self, texts: list[str], timeout_s: float | None = None) -> Answer:
@@ -99,7 +97,7 @@ class InferenceClient:
         """
         request = oip.ModelReadyRequest(name=self._model)
         with translated():
-            return self._stub.ModelReady(request, timeout=self._timeout_s if timeout_s is None else timeout_s).ready
+            return self._stub.ModelReady(request, timeout=_or_default(timeout_s, self._timeout_s)).ready
 
 
 class AsyncInferenceClient:
@@ -142,7 +140,7 @@ class AsyncInferenceClient:
         """
         request = build_request(self._model, query)
         with translated():
-            call = self._stub.ModelInfer(request, timeout=self._timeout_s if timeout_s is None else timeout_s)
+            call = self._stub.ModelInfer(request, timeout=_or_default(timeout_s, self._timeout_s))
             response = await call
             trailers = await call.trailing_metadata()
         return read_answer(response, _trailer_version(cast("Iterable[tuple[str, str | bytes]]", trailers)))
@@ -155,6 +153,9 @@ class AsyncInferenceClient:
         """
         request = oip.ModelReadyRequest(name=self._model)
         with translated():
-            return (
-                await self._stub.ModelReady(request, timeout=self._timeout_s if timeout_s is None else timeout_s)
-            ).ready
+            return (await self._stub.ModelReady(request, timeout=_or_default(timeout_s, self._timeout_s))).ready
+
+
+def _or_default(timeout_s: float | None, default_s: float) -> float:
+    """Return a call's time; 0 is one, and leaves none."""
+    return default_s if timeout_s is None else timeout_s
