@@ -281,7 +281,10 @@ def _texts(values: Iterable[Given]) -> list[str]:
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | str | Fraction | Surd):
             raise NumberInvalidError(f"{value!r} is no exact number; give int, Fraction, Surd or text")
-        texts.append(str(value))
+        try:
+            texts.append(str(value))
+        except ValueError as error:  # of an integer with more digits than Python writes
+            raise NumberInvalidError(f"a number has too many digits: {error}") from error
     return texts
 
 

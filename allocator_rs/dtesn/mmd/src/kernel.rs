@@ -106,6 +106,7 @@ fn mean_of_kernels(square: f64, median: f64) -> f64 {
     if median == 0.0 {
         return 1.0;
     }
-    let of = |width: f64| (-square / (2.0 * (width * median).powi(2))).exp();
+    // The distance is divided before it is squared: the square of a tiny median is 0, and 0 / 0 no number.
+    let of = |width: f64| (-0.5 * (square.sqrt() / (width * median)).powi(2)).exp();
     BANDWIDTHS.iter().map(|&width| of(width)).sum::<f64>() / BANDWIDTHS.len() as f64
 }

@@ -133,3 +133,11 @@ fn what_cannot_be_compared_is_refused() {
     let odd = Samples { strata: &[1], ..samples(&good, &good, 1) };
     assert!(matches!(compare(&odd, &Plan::default()), Err(MmdError::Strata { found: 1, expected: 8 })));
 }
+
+#[test]
+fn distances_whose_squares_are_subnormal_are_numbers() {
+    let tiny = 2.3e-162;
+    let plan = Plan { permutations: 99, ..Plan::default() };
+    let told = found(&[0.0, 0.0, 0.0, 0.0], &[tiny, tiny, 0.0, 0.0], 1, plan);
+    assert!(told.statistic.is_finite() && told.p_value > 0.0, "{told:?}");
+}

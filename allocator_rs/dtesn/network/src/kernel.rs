@@ -1,6 +1,6 @@
 //! The state update.
 
-use crate::limits::MIN_STEP;
+use crate::limits::{LARGEST_INPUT, MIN_STEP};
 use crate::math::{exp, tanh};
 use crate::weights::{Lane, Layer, Membrane, UNITS};
 use crate::{Network, NetworkError};
@@ -33,7 +33,8 @@ impl Membrane {
     #[inline]
     fn drive(&self, state: &Lane, parent: Option<&Lane>, input: &[f32]) -> Lane {
         let mut sum = self.recur(state);
-        for (weights, &value) in self.input.iter().zip(input) {
+        for (weights, value) in self.input.iter().zip(input) {
+            let value = value.clamp(-LARGEST_INPUT, LARGEST_INPUT);
             for unit in 0..UNITS {
                 sum[unit] += weights[unit] * value;
             }

@@ -172,3 +172,13 @@ fn bad_rows_are_named_and_change_nothing() {
     assert!(matches!(network.step(&mut [0.0; UNITS], &[0.0; 2], 1.0), Err(NetworkError::Width { .. })));
     assert_eq!(state, before);
 }
+
+#[test]
+fn the_largest_inputs_saturate() {
+    let config = Config { input_scale: 9.9, ..Config::of_class(&CLASSES[0], 1024) };
+    let network = Network::new(&config).unwrap();
+    let mut state = vec![0.0; network.units()];
+    let input: Vec<f32> = (0..1024).map(|at| if at % 2 == 0 { f32::MAX } else { -f32::MAX }).collect();
+    network.step(&mut state, &input, 1.0).unwrap();
+    assert!(state.iter().all(|unit| unit.abs() <= 1.0), "no sum of them is infinite");
+}
