@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 
 from echoplane.googleapis import operations_pb2 as longrunning_pb2
-from echoplane.v1 import models_pb2, operations_pb2
+from echoplane.v1 import diagnostics_pb2, models_pb2, operations_pb2
 from echoplaned.core.engine_events import EngineLost, ProbesPassed
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.ids import InstanceKey, VersionKey
@@ -195,6 +195,8 @@ async def test_delete(world: World) -> None:
     assert (await world.load("fp32", request_id="once")).name == running.name
     await operations.CancelOperation(longrunning_pb2.CancelOperationRequest(name=running.name))
     await operations.DeleteOperation(delete)
+    counted = await world.stubs.status.GetMetrics(diagnostics_pb2.GetMetricsRequest())
+    assert counted.loads.cancelled_count == 1, "a load is counted before it is forgotten"
     await failed(operations.GetOperation(get(running.name)), Reason.OPERATION_NOT_FOUND, CODE.NOT_FOUND)
     await failed(operations.DeleteOperation(delete), Reason.OPERATION_NOT_FOUND, CODE.NOT_FOUND)
     assert (await world.load("fp32", request_id="once")).name != running.name

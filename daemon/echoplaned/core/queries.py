@@ -54,12 +54,23 @@ def is_at_rest(model: Model, version_id: str) -> bool:
 
 
 def is_lost_for_good(model: Model, version_id: str) -> bool:
-    """Whether a version is at rest because it failed, so that nothing restarts it.
+    """Whether a version answers nothing, and nothing will make it answer.
 
-    A version that does not exist is lost as well.
+    It failed, its load was cancelled before it was ready, it is being deleted, or it does not exist.
     """
     version = model.versions.get(version_id)
-    return version is None or (not version.instances and version.failure is not None)
+    if version is None:
+        return True
+    if not needs_instances(version):
+        return not is_ready(model, version_id)
+    return not version.instances and version.failure is not None
+
+
+def has_served(model: Model) -> bool:
+    """Whether the traffic has, or had, a version that was READY."""
+    serving = model.versions.get(model.serving_version)
+    routed = model.routes is not None and any(cluster.routed for cluster in model.routes.clusters)
+    return serving is not None and (routed or serving.load_duration_s is not None)
 
 
 def needs_instances(version: Version) -> bool:

@@ -13,7 +13,7 @@ from echoplaned.core.effects import Announce
 from echoplaned.core.ids import VersionKey
 from echoplaned.core.measure import Histogram, Measure
 from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
-from echoplaned.core.queries import version_state
+from echoplaned.core.queries import has_served, version_state
 from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import Model, Operation, State, Version
@@ -117,7 +117,7 @@ def _model(
     weights = ", ".join(f"{v} {ppm / 1e4:g} %" for v, ppm in sorted(published_weights(model).items()))
     rollout = model.rollout
     parts = [
-        f"{name} serves {model.serving_version}" if model.serving_version else f"{name} serves nothing yet",
+        f"{name} serves {model.serving_version}" if has_served(model) else f"{name} serves nothing yet",
         f"traffic: {weights}" if weights else "no traffic is routed",
         why_not(model),
         *(fault.alarm for fault in model.faults if fault is not publish_fault(model)),  # which why_not tells

@@ -17,6 +17,7 @@ from echoplaned.rpc.convert.operations import operation_to_pb
 from echoplaned.rpc.following import Watchers, until_stop
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lifecycle import Lifecycle
+from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
 from echoplaned.rpc.lookup import find_operation
 from echoplaned.rpc.names import parse_operation
 from echoplaned.rpc.paging import PageQuery, write_page
@@ -29,8 +30,16 @@ _FILTERS = {"": None, "done=true": True, "done=false": False}
 class OperationsService(operations_pb2_grpc.OperationsServicer):
     """The service google.longrunning.Operations: reads, awaits and cancels operations."""
 
-    def __init__(self, handle: Handle, lifecycle: Lifecycle, watchers: Watchers, pid_of: PidOf) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        lifecycle: Lifecycle,
+        watchers: Watchers,
+        pid_of: PidOf,
+        load_outcomes: LoadOutcomeCounter,
+    ) -> None:
         self._handle = handle
+        self._load_outcomes = load_outcomes
         self._lifecycle = lifecycle
         self._watchers = watchers
         self._pid_of = pid_of
@@ -96,6 +105,7 @@ class OperationsService(operations_pb2_grpc.OperationsServicer):
         finished operations beyond 1,000 go by themselves.
         """
         operation_id = parse_operation(request.name)
+        self._load_outcomes.observe(self._handle.state)  # a load is counted before it is forgotten
         await self._handle.submit(DeleteOperation(_stamp(self._handle), operation_id))
         return Empty()
 

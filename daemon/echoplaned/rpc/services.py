@@ -69,7 +69,7 @@ def build_services(deps: RpcDeps) -> Services:
         rollouts=RolloutService(handle, lifecycle, watchers, memory),
         planning=PlanningService(handle, admission, deps.planning),
         status=StatusService(deps, watchers, load_outcomes),
-        operations=OperationsService(handle, lifecycle, watchers, deps.pid_of),
+        operations=OperationsService(handle, lifecycle, watchers, deps.pid_of, load_outcomes),
         repository=RepositoryService(
             handle, admission, RepositoryCatalogue(deps.planning, deps.unloaded), deps.daemon_version, watchers
         ),

@@ -8,7 +8,7 @@ from echoplane.v1 import diagnostics_pb2, diagnostics_pb2_grpc, types_pb2
 from echoplaned.core.devices import memory_alarms
 from echoplaned.core.effects import Announce
 from echoplaned.core.ids import VersionKey
-from echoplaned.core.names import key_name, model_name, operation_name, rollout_name, version_name
+from echoplaned.core.names import key_name, model_name, operation_name, rollout_name
 from echoplaned.core.queries import weight_ppm
 from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.state import Model, Version
@@ -18,6 +18,7 @@ from echoplaned.rpc.convert.common import by_name, duration, timestamp, timestam
 from echoplaned.rpc.convert.devices import device_summary
 from echoplaned.rpc.convert.events import event_to_pb, resume_token_error, sequence_of
 from echoplaned.rpc.convert.latencies import histogram_to_pb
+from echoplaned.rpc.convert.models import serving_version_name
 from echoplaned.rpc.convert.rollouts import PHASE_TO_PB
 from echoplaned.rpc.convert.usage import tokens_to_pb, usage_to_pb
 from echoplaned.rpc.deps import RpcDeps
@@ -218,7 +219,7 @@ def _is_about(announce: Announce, subject: str) -> bool:
 def _model_summary(model: Model) -> diagnostics_pb2.ModelSummary:
     return diagnostics_pb2.ModelSummary(
         name=model_name(model.model_id),
-        serving_version=version_name(model.model_id, model.serving_version) if model.serving_version else "",
+        serving_version=serving_version_name(model),
         health=model_health(model),
         version_count=len(model.versions),
         ready_instance_count=sum(ready_count(v) for v in model.versions.values()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echoplane.v1 import models_pb2, types_pb2
 from echoplaned.core.names import model_name, rollout_name, version_name
-from echoplaned.core.queries import etag
+from echoplaned.core.queries import etag, has_served
 from echoplaned.core.state import Model
 from echoplaned.rpc.convert.common import timestamp
 from echoplaned.rpc.convert.versions import signature_to_pb
@@ -17,7 +17,7 @@ def model_to_pb(model: Model) -> models_pb2.Model:
     serving = model.versions.get(model.serving_version)
     return models_pb2.Model(
         name=name,
-        serving_version=version_name(model.model_id, model.serving_version) if model.serving_version else "",
+        serving_version=serving_version_name(model),
         traffic=weights_to_pb(model.model_id, published_weights(model)),
         rollout=rollout_name(model.model_id, model.rollout.rollout_id) if model.rollout is not None else "",
         health=model_health(model),
@@ -29,6 +29,14 @@ def model_to_pb(model: Model) -> models_pb2.Model:
         create_time=timestamp(model.create_time_s),
         update_time=timestamp(model.update_time_s),
     )
+
+
+def serving_version_name(model: Model) -> str:
+    """Return the name of the version that the traffic belongs to.
+
+    Empty until the first one was ready.
+    """
+    return version_name(model.model_id, model.serving_version) if has_served(model) else ""
 
 
 def published_weights(model: Model) -> dict[str, int]:
