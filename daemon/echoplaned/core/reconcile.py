@@ -222,11 +222,14 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
 
 
 def trim_operations(transaction: Transaction) -> None:
-    """Forget the oldest finished operations beyond the newest 1,000."""
+    """Forget the oldest finished operations beyond the newest 1,000.
+
+    One that ended after now ended before the clock was put back, so before all others.
+    """
     done = [o for o in transaction.state.operations.values() if o.done]
     if len(done) <= FINISHED_OPERATIONS_RETAINED:
         return
-    done.sort(key=lambda o: o.end_time_s or 0.0)
+    done.sort(key=lambda o: ((o.end_time_s or 0.0) <= transaction.now_s, o.end_time_s or 0.0))
     surplus = {o.operation_id for o in done[: len(done) - FINISHED_OPERATIONS_RETAINED]}
     kept = {name: o for name, o in transaction.state.operations.items() if name not in surplus}
     transaction.state = replace(transaction.state, operations=kept)

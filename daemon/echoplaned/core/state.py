@@ -256,6 +256,19 @@ class OperationKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedRequest:
+    """A request that a running operation answered.
+
+    Attributes:
+        request_id: by which the caller repeats it; never empty.
+        request_digest: of the request's body without that id; tells a repeat from a reuse.
+    """
+
+    request_id: str
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """Long work that a caller started.
 
@@ -274,6 +287,7 @@ class Operation:
         failure: why it failed; None: it runs, or it succeeded.
         cancelled: whether a caller cancelled it.
         principal: who started it.
+        joined: requests for the same work that came while it ran, oldest first; the latest 16.
     """
 
     operation_id: str
@@ -290,6 +304,7 @@ class Operation:
     failure: FailureDetail | None = None
     cancelled: bool = False
     principal: str = LOCAL_PRINCIPAL
+    joined: tuple[JoinedRequest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from echoplane.v1 import models_pb2, planning_pb2
 from echoplaned.core.budgets import Budget
 from echoplaned.core.commands import LoadVersion, Request, UpdateModel, VersionOrder
+from echoplaned.core.commands.request import find_repeated
 from echoplaned.core.contexts import replaced_context, served_context, served_shape
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import (
@@ -43,7 +44,7 @@ from echoplaned.ports.stop import Stop
 from echoplaned.rpc.blocking import BlockingCalls
 from echoplaned.rpc.convert.common import BEHAVIOUR_FROM_PB
 from echoplaned.rpc.convert.rollouts import policy_from_pb
-from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_operation
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
 from echoplaned.rpc.deps import RpcDeps
 from echoplaned.rpc.fair_semaphore import FairSemaphore
 from echoplaned.rpc.load_outcomes import LoadOutcomeCounter
@@ -189,7 +190,7 @@ class Admission:
         """
         digest = digest_of(request)
         self._memory.refuse_reuse(request.request_id, digest)
-        return find_operation(self._handle.state, request.request_id, digest)
+        return find_repeated(self._handle.state, request.request_id, digest)
 
     def stamp(self, request: models_pb2.LoadModelRequest | models_pb2.UpdateModelRequest) -> Request:
         """Return what the core's command says of the request itself."""

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from google.protobuf.message import Message
 
 from echoplaned.core.budgets import Budget, BudgetExceededError
+from echoplaned.core.commands.request import find_repeated
 from echoplaned.core.errors import RequestIdReusedError
 from echoplaned.core.state import Operation, State
 from echoplaned.ports.own_tasks import outcome_of
@@ -33,24 +34,6 @@ def digest_of(request: Message) -> str:
     body.ClearField("request_id")
     text = request.DESCRIPTOR.full_name.encode() + b"\0" + body.SerializeToString(deterministic=True)
     return hashlib.sha256(text).hexdigest()
-
-
-def find_operation(state: State, request_id: str, digest: str) -> Operation | None:
-    """Return the operation that a request started when it came before.
-
-    None: it did not come before.
-
-    Raises:
-        RequestIdReusedError: the id came with another body.
-    """
-    if not request_id:
-        return None
-    for operation in state.operations.values():
-        if operation.request_id == request_id:
-            if operation.request_digest != digest:
-                raise RequestIdReusedError(request_id)
-            return operation
-    return None
 
 
 Give: TypeAlias = Callable[[], Awaitable[asyncio.Future[Operation | None]]]
@@ -108,7 +91,7 @@ class RequestDeduplicator:
         if not request_id:
             await outcome_of(await give())
             return
-        if find_operation(state, request_id, digest) is not None:
+        if find_repeated(state, request_id, digest) is not None:
             return
         self.refuse_reuse(request_id, digest)
         while (known := self._calls.get(request_id)) is not None:

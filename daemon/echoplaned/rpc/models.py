@@ -12,6 +12,7 @@ from echoplane.googleapis import operations_pb2 as longrunning_pb2
 from echoplane.v1 import models_pb2, models_pb2_grpc, operations_pb2
 from echoplaned.core import commands
 from echoplaned.core.commands import Request
+from echoplaned.core.commands.request import find_repeated
 from echoplaned.core.errors import FieldInvalidError, ModelNotFoundError, NotImplementedHereError, VersionNotFoundError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.names import key_name, model_name, version_name
@@ -22,7 +23,7 @@ from echoplaned.rpc.admission import Accepted, Admission, require_operation
 from echoplaned.rpc.convert.models import model_to_pb
 from echoplaned.rpc.convert.operations import operation_to_pb, planned_to_pb
 from echoplaned.rpc.convert.versions import version_to_pb
-from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of, find_operation
+from echoplaned.rpc.deduplication import RequestDeduplicator, digest_of
 from echoplaned.rpc.interceptor import Context
 from echoplaned.rpc.lookup import find_model, find_version
 from echoplaned.rpc.names import parse_model, parse_version
@@ -165,7 +166,7 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         state = self._handle.state
         digest = digest_of(request)
         self._memory.refuse_reuse(request.request_id, digest)
-        came_before = find_operation(state, request.request_id, digest)
+        came_before = find_repeated(state, request.request_id, digest)
         if came_before is not None:
             return operation_to_pb(came_before, state, self._pid_of)
         if missing is not None and request.allow_missing:

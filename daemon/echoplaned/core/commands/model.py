@@ -14,8 +14,7 @@ from echoplaned.core.commands.checks import (
     rollout_active_error,
     with_labels,
 )
-from echoplaned.core.commands.request import Request, begin_operation, is_repeat
-from echoplaned.core.effects import Reply
+from echoplaned.core.commands.request import Request, begin_operation, is_repeat, join_operation
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.names import model_name
 from echoplaned.core.replacing import replace
@@ -86,7 +85,7 @@ def on_delete_model(transaction: Transaction, command: DeleteModel) -> None:
     model = require_model(transaction, command.model)
     check_etag(model, command.etag)
     if model.deleting:
-        transaction.extra_effects.append(Reply(model.deleting))
+        join_operation(transaction, command.request, model.deleting)
         return
     if model.rollout is not None and not command.force:
         raise rollout_active_error(model.rollout)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from echoplaned.core.effects import Reply
 from echoplaned.core.errors import RequestIdReusedError
 from echoplaned.core.ids import LOCAL_PRINCIPAL
-from echoplaned.core.state import Operation, OperationKind
+from echoplaned.core.replacing import replace
+from echoplaned.core.state import JoinedRequest, Operation, OperationKind, State
 from echoplaned.core.transaction import Transaction
+
+# A repeat looks through all of them; who asks for the same oftener than this does not repeat one of the first.
+MAX_JOINED_REQUESTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +36,55 @@ class Request:
     principal: str = LOCAL_PRINCIPAL
 
 
+def find_repeated(state: State, request_id: str, request_digest: str) -> Operation | None:
+    """Return the operation that a request began or joined when it came before.
+
+    None: it did not come before, or it has no id.
+
+    Raises:
+        RequestIdReusedError: the id came with another body.
+    """
+    if not request_id:
+        return None
+    for operation in state.operations.values():
+        known = _digest_of(operation, request_id)
+        if known is None:
+            continue
+        if known != request_digest:
+            raise RequestIdReusedError(request_id)
+        return operation
+    return None
+
+
+def _digest_of(operation: Operation, request_id: str) -> str | None:
+    """Return the digest of an operation's request with that id; None: no such one."""
+    if operation.request_id == request_id:
+        return operation.request_digest
+    return next((each.request_digest for each in operation.joined if each.request_id == request_id), None)
+
+
 def is_repeat(transaction: Transaction, request: Request) -> bool:
     """Answer a request that came before with its operation; say whether it did.
 
     Raises:
         RequestIdReusedError: it came with another body.
     """
-    if not request.request_id:
-        return False
-    for operation in transaction.state.operations.values():
-        if operation.request_id == request.request_id:
-            if operation.request_digest != request.request_digest:
-                raise RequestIdReusedError(request.request_id)
-            transaction.extra_effects.append(Reply(operation.operation_id))
-            return True
-    return False
+    operation = find_repeated(transaction.state, request.request_id, request.request_digest)
+    if operation is not None:
+        transaction.extra_effects.append(Reply(operation.operation_id))
+    return operation is not None
+
+
+def join_operation(transaction: Transaction, request: Request, operation_id: str) -> None:
+    """Answer a command with an operation that does the same already.
+
+    The request's id is kept with it: a repeat gets this operation, also once it has ended.
+    """
+    if request.request_id:
+        operation = transaction.state.operations[operation_id]
+        joined = (*operation.joined, JoinedRequest(request.request_id, request.request_digest))
+        transaction.put_operation(replace(operation, joined=joined[-MAX_JOINED_REQUESTS:]))
+    transaction.extra_effects.append(Reply(operation_id))
 
 
 def begin_operation(

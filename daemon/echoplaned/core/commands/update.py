@@ -16,7 +16,7 @@ from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
 from echoplaned.core.facts import Signature
 from echoplaned.core.names import model_name, version_name
-from echoplaned.core.queries import is_ready
+from echoplaned.core.queries import is_lost_for_good, is_ready
 from echoplaned.core.replacing import replace
 from echoplaned.core.rollout_state import EntryKind, Rollout
 from echoplaned.core.spec import BehaviourChange, RolloutPolicy
@@ -64,8 +64,8 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
     refuse_other_content(model, order)
     operation = begin_operation(transaction, command.request, OperationKind.UPDATE, order.model, order.version)
     operation = replace(operation, plan=order.plan)
-    if order.version == model.serving_version:
-        count_cache(transaction, model.versions[order.version], hit=True)
+    if order.version == model.serving_version and not is_lost_for_good(model, order.version):
+        count_cache(transaction, model.versions[order.version], hit=is_ready(model, order.version))
         transaction.put_operation(replace(operation, done=True, end_time_s=transaction.now_s))
         return
     _check_serving(model, command)

@@ -15,8 +15,7 @@ from echoplaned.core.commands.checks import (
     with_labels,
 )
 from echoplaned.core.commands.order import VersionOrder, request_version
-from echoplaned.core.commands.request import Request, begin_operation, is_repeat
-from echoplaned.core.effects import Reply
+from echoplaned.core.commands.request import Request, begin_operation, is_repeat, join_operation
 from echoplaned.core.errors import StateInvalidError
 from echoplaned.core.names import model_name, version_name
 from echoplaned.core.queries import is_lost_for_good, version_state
@@ -72,7 +71,7 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
         refuse_unloading(model, order.version)
         on_the_way = _running_load(transaction, model, order.version)
         if on_the_way is not None:
-            transaction.extra_effects.append(Reply(on_the_way))
+            join_operation(transaction, command.request, on_the_way)
             return
     else:
         refuse_aliased_id(transaction.state, order.model)
@@ -107,11 +106,11 @@ def on_delete_version(transaction: Transaction, command: DeleteVersion) -> None:
     version = require_version(model, command.version)
     name = version_name(command.model, command.version)
     if deleting := _open_deletion(transaction.state, command):
-        transaction.extra_effects.append(Reply(deleting))
+        join_operation(transaction, command.request, deleting)
         return
     if model.rollout is not None and command.version in {model.rollout.from_version, model.rollout.to_version}:
         raise rollout_active_error(model.rollout)
-    if command.version == model.serving_version and version_state(version) is not VersionState.FAILED:
+    if command.version == model.serving_version and not is_lost_for_good(model, command.version):
         raise StateInvalidError(
             f"{name} serves the model's traffic",
             subject=name,
