@@ -6,12 +6,8 @@ Everything is readable by transformers without any code of ours. Needs numpy, sa
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 import shutil
-import string
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from echoplaned.testing.corpus import CORPUS
+from echoplaned.testing.tokenizer_files import write_byte_bpe, write_json, write_wordpiece
 
 Weights = dict[str, npt.NDArray[np.float32]]
-
-_BPE_SPECIALS: Final = ("<s>", "</s>", "<pad>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +70,9 @@ def make_encoder(out: Path, *, seed: int = 0, shape: EncoderShape | None = None)
     """Write a BERT-like text encoder (mean pooling, L2 norm); return its directory."""
     shape = shape or EncoderShape()
     rng = np.random.default_rng(seed)
-    vocabulary = _write_wordpiece(out, shape)
+    vocabulary = write_wordpiece(out, vocabulary=shape.vocabulary, positions=shape.positions)
     weights = _bert_weights(rng, shape, vocabulary)
-    _write_json(out / "config.json", _bert_config(shape, vocabulary, "BertModel"))
+    write_json(out / "config.json", _bert_config(shape, vocabulary, "BertModel"))
     _write_sentence_files(out)
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     return out
@@ -89,7 +82,7 @@ def make_classifier(out: Path, *, labels: int = 3, seed: int = 1, shape: Encoder
     """Write a BERT-like sequence classifier; return its directory."""
     shape = shape or EncoderShape()
     rng = np.random.default_rng(seed)
-    vocabulary = _write_wordpiece(out, shape)
+    vocabulary = write_wordpiece(out, vocabulary=shape.vocabulary, positions=shape.positions)
     weights = {f"bert.{name}": value for name, value in _bert_weights(rng, shape, vocabulary).items()}
     weights["classifier.weight"] = _normal(rng, labels, shape.width)
     weights["classifier.bias"] = np.zeros(labels, np.float32)
@@ -97,7 +90,7 @@ def make_classifier(out: Path, *, labels: int = 3, seed: int = 1, shape: Encoder
     names = [f"LABEL_{index}" for index in range(labels)]
     config["id2label"] = {str(index): name for index, name in enumerate(names)}
     config["label2id"] = {name: index for index, name in enumerate(names)}
-    _write_json(out / "config.json", config)
+    write_json(out / "config.json", config)
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     return out
 
@@ -105,8 +98,8 @@ def make_classifier(out: Path, *, labels: int = 3, seed: int = 1, shape: Encoder
 def make_decoder(out: Path, *, seed: int = 2, shape: DecoderShape | None = None) -> Path:
     """Write a Llama-like decoder with a byte-level tokenizer; return its directory."""
     shape = shape or DecoderShape()
-    vocabulary = _write_byte_bpe(out, shape)
-    _write_json(
+    vocabulary = write_byte_bpe(out, vocabulary=shape.vocabulary, positions=shape.positions)
+    write_json(
         out / "config.json",
         {
             "architectures": ["LlamaForCausalLM"],
@@ -196,108 +189,6 @@ def cut64(minilm: Path, out: Path) -> Path:
     return cut_positions(minilm, out, positions=64)
 
 
-def _write_wordpiece(out: Path, shape: EncoderShape) -> int:
-    """Write a lower-casing WordPiece tokenizer; return its number of tokens."""
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer(models.WordPiece(_wordpiece_vocabulary(shape.vocabulary), unk_token="[UNK]"))  # noqa: S106 - a token of text
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items())
-    )
-    tokenizer.save(str(out / "tokenizer.json"))
-    _write_json(
-        out / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": shape.positions,
-            "pad_token": "[PAD]",
-            "unk_token": "[UNK]",
-            "cls_token": "[CLS]",
-            "sep_token": "[SEP]",
-            "mask_token": "[MASK]",
-        },
-    )
-    return int(tokenizer.get_vocab_size())
-
-
-def _write_byte_bpe(out: Path, shape: DecoderShape) -> int:
-    """Write a byte-level BPE that starts texts with ``<s>``; return its token count."""
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer(models.BPE(*_byte_bpe_model(shape.vocabulary)))
-    tokenizer.add_special_tokens(list(_BPE_SPECIALS))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer.save(str(out / "tokenizer.json"))
-    _write_json(
-        out / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": shape.positions,
-            "bos_token": "<s>",
-            "eos_token": "</s>",
-            "pad_token": "<pad>",
-        },
-    )
-    return int(tokenizer.get_vocab_size())
-
-
-def _wordpiece_vocabulary(size: int) -> dict[str, int]:
-    """Return ids of special tokens, characters and the corpus' commonest words.
-
-    The library's own trainers break ties by hash order, and a checkpoint has to be the same bytes every time.
-    """
-    characters = sorted(set(string.ascii_lowercase + string.digits + string.punctuation))
-    tokens = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *characters,
-        *(f"##{character}" for character in characters),
-    ]
-    counts = Counter(re.findall(r"[a-z]+", " ".join(CORPUS).lower()))
-    words = sorted(counts, key=lambda word: (-counts[word], word))
-    tokens += [word for word in words if len(word) > 1]
-    return {token: index for index, token in enumerate(tokens[:size])}
-
-
-def _byte_bpe_model(size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Return vocabulary and merges of a byte-level BPE trained on the corpus."""
-    vocabulary = [*_BPE_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words = Counter(piece for line in CORPUS for piece, _ in splitter.pre_tokenize_str(line))
-    splits = {word: list(word) for word in words}
-    merges: list[tuple[str, str]] = []
-    while len(vocabulary) < size:
-        pairs: Counter[tuple[str, str]] = Counter()
-        for word, count in words.items():
-            for pair in itertools.pairwise(splits[word]):
-                pairs[pair] += count
-        if not pairs:
-            break
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))  # of equally frequent ones the first in order
-        merges.append(best)
-        vocabulary.append("".join(best))
-        splits = {word: _merge(parts, best) for word, parts in splits.items()}
-    return {token: index for index, token in enumerate(dict.fromkeys(vocabulary))}, merges
-
-
-def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
-    """Join each occurrence of a pair, from left to right."""
-    merged: list[str] = []
-    for part in parts:
-        if merged and (merged[-1], part) == pair:
-            merged[-1] += part
-        else:
-            merged.append(part)
-    return merged
-
-
 def _bert_config(shape: EncoderShape, vocabulary: int, architecture: str) -> dict[str, Any]:
     return {
         "architectures": [architecture],
@@ -380,7 +271,7 @@ def _norm(name: str, width: int) -> Weights:
 def _write_sentence_files(out: Path) -> None:
     """Write what sentence-transformers reads: mean pooling, then L2 normalisation."""
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    _write_json(
+    write_json(
         out / "modules.json",
         [
             {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
@@ -388,14 +279,10 @@ def _write_sentence_files(out: Path) -> None:
         ],
     )
     (out / "1_Pooling").mkdir(exist_ok=True)
-    _write_json(out / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(out / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
 
 
 def _change_json(path: Path, changes: Mapping[str, object]) -> None:
     """Change some keys of a JSON object file, if there is such a file."""
     if path.is_file():
-        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
+        write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **changes})
