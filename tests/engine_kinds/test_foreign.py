@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,17 @@ def test_no_shell_reads_a_command() -> None:
     build = command.find_build("/bin/echo '{model}' --port={port} ; rm -rf $HOME | cat")
     words = command.arguments(launch(build, socket="", port=8000))
     assert words[1:] == ("/m/a b;$(x).gguf", "--port=8000", ";", "rm", "-rf", "$HOME", "|", "cat")
+
+
+def test_a_command_is_called_by_the_path_that_was_named(tmp_path: Path) -> None:
+    """An interpreter of an environment is a link, and finds the environment's packages by that link alone."""
+    venv.create(tmp_path / "env", symlinks=True, with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    build = command.find_build(f"{python} -c 'import sys; print(sys.prefix)' {{model}} {{port}}")
+    words = command.arguments(launch(build, socket="", port=8000))
+    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(tmp_path / "env")
+    assert build.version.startswith(f"({python.resolve().name} of "), "it is the program itself that says what it is"
 
 
 def test_llama_cpp_has_the_context_of_all_slots() -> None:

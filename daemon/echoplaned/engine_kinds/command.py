@@ -59,12 +59,14 @@ def find_build(prefix: str) -> Build:
         raise EngineMissingError(f"the command's program {words[0]!r:.200} does not exist or cannot be executed")
     path = Path(program).resolve()
     status = path.stat()
+    # It is called by the path that was named: an interpreter finds its environment by it, and some programs what they shall be.
+    called = str(Path(program).absolute())
     # There is nothing to ask: its package, or the file itself, says whether it is the same one.
     version = package_version(path) or f"({path.name} of {status.st_size} bytes, {status.st_mtime_ns})"
     # Other arguments may answer otherwise, as another program may: they are part of the build.
     arguments_digest = hashlib.sha256("\0".join(words[1:]).encode()).hexdigest()[:8]
     version = f"{version}, arguments {arguments_digest}"
-    return Build(version, (str(path), *words[1:]), listens=Listen.SOCKET if "socket" in named else Listen.TCP)
+    return Build(version, (called, *words[1:]), listens=Listen.SOCKET if "socket" in named else Listen.TCP)
 
 
 def arguments(launch: Launch) -> tuple[str, ...]:
