@@ -9,7 +9,8 @@ import pytest
 
 import echoplaned
 from echoplaned.core.endpoints import EndpointProtocol
-from echoplaned.engine_kinds import DEFAULT_KIND, KINDS, Option, OptionType, find_kind
+from echoplaned.engine_kinds import DEFAULT_KIND, KINDS, EngineKind, Option, OptionType, find_kind
+from tests.engine_kinds.launches import launch
 
 DAEMON = Path(echoplaned.__file__).parent
 ROOMS_THAT_NAME_A_KIND = ("engine_kinds/", "worker/", "testing/")
@@ -39,6 +40,20 @@ def test_every_kind_is_complete() -> None:
         assert find_kind(kind.name) is kind
     assert find_kind("") is DEFAULT_KIND
     assert find_kind("abacus") is None
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_gpus_are_counted_as_the_planner_counts_them(kind: EngineKind) -> None:
+    """CUDA counts the fastest first unless it is told: the second of two cards by NVML would be another one for the engine."""
+    if kind.foreign is None:
+        found = kind.environment({}, False)
+    else:
+        found = dict(
+            kind.foreign.variables(
+                launch(kind, "0.32.0", "cuda:1", **({"memory_bytes": "1"} if kind.memory_option else {}))
+            )
+        )
+    assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 @pytest.mark.parametrize("text", ["0", "257", "-1", "1.5", "", "one", "1" * 40, "\u0661"])

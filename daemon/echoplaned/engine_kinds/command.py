@@ -26,7 +26,7 @@ from echoplaned.engine_kinds.foreign import (
     Listen,
     MetricNames,
 )
-from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
+from echoplaned.engine_kinds.kind import DEVICE_ORDER, EngineKind, KindLimits, Option, OptionType
 
 NAME: Final = "command"
 MEMORY: Final = "memory_bytes"
@@ -113,6 +113,8 @@ KIND: Final = EngineKind(
     foreign=ForeignEngine(
         find_build=find_build,
         arguments=arguments,
+        # Its {device} is one of NVML's numbers.
+        variables=lambda _launch: DEVICE_ORDER,
         metric_names=lambda _version: MetricNames(),
         listens=Listen.TCP,
         routes=EngineRoutes(health="{health_route}", metrics=""),

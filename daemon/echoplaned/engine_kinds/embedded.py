@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from echoplaned.engine_kinds.heap import heap_name, heap_variables
-from echoplaned.engine_kinds.kind import PYTHON, EngineKind, Option, OptionType
+from echoplaned.engine_kinds.kind import DEVICE_ORDER, PYTHON, EngineKind, Option, OptionType
 
 NAME: Final = "torch"
 MODULE: Final = "echoplaned.worker"
@@ -20,8 +20,9 @@ _LIBRARIES: Final = ("torch", "transformers", "torchao")
 
 
 def embedded_environment(environment: Mapping[str, str], exact: bool) -> dict[str, str]:  # noqa: FBT001 - as declared
-    """Return what is set for a worker: its heap, and one thread by default."""
-    return {**heap_variables(environment, exact=exact), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    """Return what is set for a worker: its heap, how GPUs are counted, and one thread by default."""
+    heap = heap_variables(environment, exact=exact)
+    return {**heap, **DEVICE_ORDER, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def embedded_version(environment: Mapping[str, str]) -> str:

@@ -20,6 +20,9 @@ from echoplaned.engine_kinds.foreign import ForeignEngine
 PYTHON: Final = "{python}"
 """Stands for the interpreter in a command line."""
 
+DEVICE_ORDER: Final[Mapping[str, str]] = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Has CUDA count GPUs as NVML does, by whose numbers the planner names them; by itself it counts the fastest first."""
+
 
 class OptionType(StrEnum):
     """What the text of an option must be."""

@@ -24,7 +24,7 @@ from echoplaned.engine_kinds.foreign import (
     MetricSeries,
     ScoringMethod,
 )
-from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
+from echoplaned.engine_kinds.kind import DEVICE_ORDER, EngineKind, KindLimits, Option, OptionType
 
 NAME: Final = "llama_cpp"
 PROGRAM: Final = "llama-server"
@@ -108,7 +108,7 @@ def variables(launch: Launch) -> dict[str, str]:
     """
     found = _library_path(Path(launch.build.program[0]))
     if launch.device_id.startswith(_SPLIT_DEVICE):
-        found["CUDA_VISIBLE_DEVICES"] = launch.device_id.removeprefix(_SPLIT_DEVICE)
+        found |= {**DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": launch.device_id.removeprefix(_SPLIT_DEVICE)}
     return found
 
 

@@ -24,7 +24,7 @@ from echoplaned.engine_kinds.foreign import (
     MetricSeries,
     ScoringMethod,
 )
-from echoplaned.engine_kinds.kind import EngineKind, KindLimits, Option, OptionType
+from echoplaned.engine_kinds.kind import DEVICE_ORDER, EngineKind, KindLimits, Option, OptionType
 from echoplaned.engine_kinds.python_builds import PythonEngine, find_python_build, read_release
 from echoplaned.engine_kinds.sizing_options import (
     BLOCK_SIZE,
@@ -147,7 +147,7 @@ def variables(launch: Launch) -> dict[str, str]:
         **bytecode_cache(launch),
     }
     if launch.device_id != "host":
-        found |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible_devices(launch)}
+        found |= {**DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": visible_devices(launch)}
     return found
 
 

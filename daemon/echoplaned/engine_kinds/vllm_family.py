@@ -13,7 +13,7 @@ from echoplaned.core.facts import Dtype
 from echoplaned.core.measure import Measure
 from echoplaned.engine_kinds.flags import Changes, has, write_flags
 from echoplaned.engine_kinds.foreign import Figure, FigureSource, FinalCause, Launch, LogStep, MetricNames, MetricSeries
-from echoplaned.engine_kinds.kind import Option, OptionType
+from echoplaned.engine_kinds.kind import DEVICE_ORDER, Option, OptionType
 from echoplaned.engine_kinds.python_builds import read_release
 from echoplaned.engine_kinds.sizing_options import (
     BLOCK_SIZE,
@@ -172,7 +172,7 @@ def variables(launch: Launch, prefix: str, changes: Changes) -> dict[str, str]:
     if has(changes, ready, release):
         found[ready] = str(_OWN_LIMIT_S)
     if not is_host(launch):
-        return {**found, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible_devices(launch)}
+        return {**found, **DEVICE_ORDER, "CUDA_VISIBLE_DEVICES": visible_devices(launch)}
     # One function of the sampler is compiled in spite of --enforce-eager, at the first request for log-probabilities: two minutes in
     # which nothing else is answered.
     threads = launch.options[THREADS]
