@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from echoplaned.worker_contract.record import (
     WorkerRecord,
     is_alive,
     is_claimed,
+    is_worker_id,
     read_boot_id,
     read_record,
     read_record_text,
@@ -172,13 +174,17 @@ def _foreign_records(state_dir: Path, kinds: tuple[EngineKind, ...]) -> dict[str
 
 
 def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLeader]:
-    """Return each process whose arguments say that it is a leader of this directory."""
+    """Return each process of this user whose arguments say that it leads here.
+
+    Leaders run as the daemon does. Anybody may start a process with the same words, and it would be waited for as if it stood by.
+    """
     leaders: list[FoundLeader] = []
+    own_uid = os.geteuid()
     for pid in process_files.process_ids():
-        arguments = _arguments(pid)
+        arguments = _arguments(pid) if process_files.owner(pid) == own_uid else []
         kind = next((one for one in kinds if one.command and one.command[-1] in arguments), None)
         worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
-        start_ticks = read_start_ticks(pid) if worker_id else None
+        start_ticks = read_start_ticks(pid) if is_worker_id(worker_id) else None
         if kind is not None and start_ticks is not None:
             leaders.append(FoundLeader(worker_id, kind, Family(pid, start_ticks, read_mark(pid)), None))
     return leaders

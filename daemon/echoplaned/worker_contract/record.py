@@ -110,6 +110,7 @@ class WorkerRecord:
             record = cls(**values)
         except TypeError as error:
             raise ValueError(f"a leader's record is incomplete: {error}") from error
+        check_worker_id(record.worker_id)  # it becomes part of the names of files that are removed
         if not endpoints and record.address:
             endpoints = (tcp_endpoint(EndpointProtocol.OIP_GRPC, record.address),)
         return replace(record, phase=WorkerPhase(record.phase), endpoints=endpoints)
@@ -144,13 +145,18 @@ class RecordTakenError(RuntimeError):
     """Another live process holds this leader's id."""
 
 
+def is_worker_id(text: str) -> bool:
+    """Whether a text has the form of a worker's id."""
+    return _WORKER_ID.fullmatch(text) is not None
+
+
 def check_worker_id(worker_id: str) -> str:
     """Return the id if it may become part of a file name.
 
     Raises:
         ValueError: it may not.
     """
-    if not _WORKER_ID.fullmatch(worker_id):
+    if not is_worker_id(worker_id):
         raise ValueError(f"a worker id is lower-case letters, digits and dashes, at most 63: {worker_id!r}")
     return worker_id
 
