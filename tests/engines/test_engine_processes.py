@@ -219,6 +219,18 @@ async def test_no_orphan_from_between_spawn_and_first_report(state_dir: Path) ->
         assert bench.workers() == []
 
 
+async def test_one_whose_record_is_damaged_is_ended(state_dir: Path) -> None:
+    """Nobody knows what it serves, and no load waits for it; its memory is free before another takes its place."""
+    pid = launch("damaged", launch_options(state_dir), urgent=False)
+    await until(lambda: [record for record in read_records(state_dir) if record.address], 20)
+    (state_dir / "instances" / "damaged.json").write_text("{}")
+    async with open_bench(state_dir, standby_count=1) as bench:
+        assert await bench.engine.adopt() == ()
+        assert await bench.engine.sweep(frozenset()) == 1
+        await until(lambda: not is_running(pid))
+        assert bench.workers() == []
+
+
 async def test_an_instance_that_nobody_owns_is_ended(state_dir: Path) -> None:
     """A worker whose record names an instance that the store does not know is killed, and answers as stopped."""
     pid = launch("unowned", launch_options(state_dir), urgent=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from echoplaned.engine_kinds import DEFAULT_KIND
+from echoplaned.engines.inventory import scan
 from echoplaned.engines.unowned import UnownedEnginesError, refuse_unowned
 from echoplaned.worker_contract.record import WorkerPhase, WorkerRecord, read_boot_id, read_start_ticks, records_dir
 
@@ -44,6 +48,32 @@ def test_a_worker_that_serves_is_named(tmp_path: Path, process: subprocess.Popen
     assert f"w1 (process {process.pid}, m/v1#0)" in str(caught.value)
     assert "--sweep-unowned" in str(caught.value)
     assert process.poll() is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"worker_id": "w1", "phase": "OF_A_LATER_RELEASE"}'])
+def test_a_record_that_nobody_can_read_is_of_no_standby(text: str, tmp_path: Path) -> None:
+    """What it serves is not known, so that no load may wait for it: it is named, or ended where the database is not empty."""
+    words = [
+        sys.executable,
+        "-c",
+        "input()",
+        DEFAULT_KIND.command[-1],
+        "--worker-id",
+        "w1",
+        "--state-dir",
+        str(tmp_path),
+    ]
+    records_dir(tmp_path).mkdir()
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as process:
+        deadline_s = time.monotonic() + 10
+        while not scan(tmp_path) and time.monotonic() < deadline_s:
+            os.sched_yield()
+        assert [one.is_standby for one in scan(tmp_path)] == [True], "it has not written its record yet"
+        (records_dir(tmp_path) / "w1.json").write_text(text)
+        assert [one.is_standby for one in scan(tmp_path)] == [False]
+        with pytest.raises(UnownedEnginesError, match=f"w1 .process {process.pid}, no instance"):
+            refuse_unowned(tmp_path)
+        process.communicate(b"\n")
 
 
 def test_others_are_no_reason(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:

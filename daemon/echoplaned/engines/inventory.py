@@ -36,13 +36,15 @@ class FoundLeader:
         worker_id: leader's id.
         kind: kind of engine that it leads.
         family: processes of its engine, its own first.
-        record: leader's record; None: it has not written it yet.
+        record: leader's record; None: it has not written it yet, or nobody can read it.
+        is_damaged: whether there is a record that nobody can read: what it leads, and where it listens, is not known any more.
     """
 
     worker_id: str
     kind: EngineKind
     family: Family
     record: WorkerRecord | None
+    is_damaged: bool = False
 
     @property
     def pid(self) -> int:
@@ -52,9 +54,9 @@ class FoundLeader:
     @property
     def is_standby(self) -> bool:
         """Whether it has no instance yet, and may get one."""
-        return self.record is None or (
-            not self.record.instance and self.record.phase in {WorkerPhase.WARMING, WorkerPhase.STANDBY}
-        )
+        if self.record is None:
+            return not self.is_damaged
+        return not self.record.instance and self.record.phase in {WorkerPhase.WARMING, WorkerPhase.STANDBY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,11 @@ def _processes(state_dir: Path, kinds: tuple[EngineKind, ...]) -> list[FoundLead
         worker_id = _worker_id(arguments, state_dir) if kind is not None else ""
         start_ticks = read_start_ticks(pid) if is_worker_id(worker_id) else None
         if kind is not None and start_ticks is not None:
-            leaders.append(FoundLeader(worker_id, kind, Family(pid, start_ticks, read_mark(pid)), None))
+            # Read again: it may have been written, whole, since the records were looked at.
+            path = records_dir(state_dir) / f"{worker_id}.json"
+            is_damaged = os.path.lexists(path) and read_record(path) is None
+            family = Family(pid, start_ticks, read_mark(pid))
+            leaders.append(FoundLeader(worker_id, kind, family, None, is_damaged))
     return leaders
 
 

@@ -304,8 +304,10 @@ class Leaders:
             NoSuchProcessError: it has gone meanwhile.
         """
         record = found.record
-        if record is None or found.is_standby:
+        if found.is_standby:
             self._pools[found.kind].adopt(LeaderProcess.adopt(self._state_dir, found))
+            return []
+        if record is None:
             return []
         try:
             instance = InstanceKey.parse(record.instance)
