@@ -16,7 +16,7 @@ from echoplaned.core.cpu_isa import CpuIsa
 from echoplaned.core.errors import FieldInvalidError, MemoryInsufficientError, SurgeInfeasibleError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Device
-from echoplaned.core.spec import ReservoirOverrides, ShapeRequest
+from echoplaned.core.spec import MAX_CONCURRENCY, ReservoirOverrides, ShapeRequest
 from echoplaned.planning import PlanRequest, inspect_checkpoint, place, plan_load, plan_offline, require_fit, size_model
 from tests.planning.conftest import Draft
 
@@ -32,6 +32,19 @@ def device(name: str, capacity_bytes: int, reserve_bytes: int = 0) -> Device:
 def request_minilm(minilm: Path) -> PlanRequest:
     """Return a request for the packaged model on one empty device of 1 GiB."""
     return PlanRequest(source=inspect_checkpoint(minilm), devices=(device("host", 1024 * MIB),))
+
+
+@pytest.mark.parametrize(("engine", "capacity"), [("", 768), ("", 2048), ("", 65536), ("vllm", 8192)])
+def test_as_many_sequences_fit_as_a_plan_says(minilm: Path, engine: str, capacity: int) -> None:
+    """Each sequence has its part of the reservoir, too: a plan for what was told fits, and for one more does not, if one may be asked."""
+    devices = (device("d0", capacity * MIB),)
+    shape = ShapeRequest(engine=engine, context_length=32, max_concurrency=8)
+    most = plan_offline(minilm, shape, devices).fitting_max_concurrency
+    assert 8 < most <= MAX_CONCURRENCY
+    assert plan_offline(minilm, replace(shape, max_concurrency=most), devices).fits
+    more = plan_offline(minilm, replace(shape, max_concurrency=most + 1), devices)
+    assert more.fits is (most == MAX_CONCURRENCY)
+    assert plan_offline(minilm, replace(shape, max_concurrency=most), devices).fitting_max_concurrency == most
 
 
 def test_a_plan_that_fits(request_minilm: PlanRequest) -> None:

@@ -183,6 +183,10 @@ class Reservoir:
     seed: int = 0
     block_density: float = 0.125
 
+    def weights_bytes(self, streams: int) -> int:
+        """Return what it takes beside the streams that it is planned for."""
+        return self.total_bytes - streams * self.bytes_per_stream
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

@@ -84,8 +84,9 @@ def _option(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeReq
         )
     wanted = sized.shape
     reservoir = plan_reservoir(checkpoint.facts.parameter_count, wanted.max_concurrency)
-    free = min(device.capacity_bytes - device.reserve_bytes for device in devices) - reservoir.total_bytes
-    context, sequences = find_fitting(checkpoint, sized, free)
+    free = min(device.capacity_bytes - device.reserve_bytes for device in devices)
+    free -= reservoir.weights_bytes(wanted.max_concurrency)
+    context, sequences = find_fitting(checkpoint, sized, free, sequence_bytes=reservoir.bytes_per_stream)
     return FleetOption(
         ranks=ranks,
         replicas=len(devices) // ranks if context or sequences else 0,

@@ -256,7 +256,7 @@ def _reservoir_component(reservoir: Reservoir, streams: int) -> Component:
         ("units", reservoir.units),
         ("streams", streams),
         ("bytes_per_stream", reservoir.bytes_per_stream),
-        ("weights", reservoir.total_bytes - streams * reservoir.bytes_per_stream),
+        ("weights", reservoir.weights_bytes(streams)),
     )
     return Component(
         "reservoir", reservoir.total_bytes, "weights + streams*bytes_per_stream", inputs, _RESERVOIR_SOURCE
@@ -321,13 +321,18 @@ def _place_ranks(request: PlanRequest, sized: SizedModel, reservoir_bytes: int) 
 def _fitting(request: PlanRequest, checkpoint: Checkpoint, sized: SizedModel, reservoir: Reservoir) -> tuple[int, int]:
     """Return the longest context and the most sequences that one device would hold.
 
-    It is the device with the most free bytes; the reservoir's share is set aside as it is.
+    It is the device with the most free bytes; more sequences take more of the reservoir's, too.
     """
     free = max((fit.free_bytes for fit in _fits(request, {}, 0)), default=0)
     if not free:
         return 0, 0
     return find_fitting(
-        checkpoint, sized, free - reservoir.total_bytes, constants=_constants(request), cpu_isa=_cpu_isa(request)
+        checkpoint,
+        sized,
+        free - reservoir.weights_bytes(sized.shape.max_concurrency),
+        sequence_bytes=reservoir.bytes_per_stream,
+        constants=_constants(request),
+        cpu_isa=_cpu_isa(request),
     )
 
 
@@ -353,7 +358,7 @@ def _alternatives(
             native_request(shape, _constants(request), _cpu_isa(request)),
             _native_devices(request.devices, request.reserved_bytes),
             replicas=shape.replicas * max(len(sized.ranks), 1),
-            fixed_bytes=reservoir.total_bytes - shape.max_concurrency * reservoir.bytes_per_stream,
+            fixed_bytes=reservoir.weights_bytes(shape.max_concurrency),
             sequence_bytes=reservoir.bytes_per_stream,
             victim_tuples=[
                 (one.name, one.device_id, one.bytes, one.wake_seconds, one.reload_seconds, one.uses_per_hour)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.facts import Dtype
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.plan import Component, RankMemory
-from echoplaned.core.spec import ALL_DEFAULTS, ServingShape, ShapeRequest
+from echoplaned.core.spec import ALL_DEFAULTS, MAX_CONCURRENCY, ServingShape, ShapeRequest
 from echoplaned.engine_kinds import find_kind
 from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.inspection import Checkpoint, survey_model
@@ -123,13 +124,22 @@ def find_fitting(
     sized: SizedModel,
     free_bytes: int,
     *,
+    sequence_bytes: int = 0,
     constants: _allocator.Constants | None = None,
     cpu_isa: CpuIsa = CpuIsa.UNKNOWN,
 ) -> tuple[int, int]:
     """Return the longest context, and the most sequences, that some bytes hold.
 
-    The context (tokens) is at the model's concurrency, the sequences are at its context.
+    The context (tokens) is at the model's concurrency, the sequences are at its context, and as many as a load may ask for.
     Both are 0 where nothing fits. A split's rank counts as one device.
+
+    Args:
+        source: a checkpoint, its directory, a GGUF file, or a ``config.json``.
+        sized: the model, as it is asked for.
+        free_bytes: what there is for it and its sequences.
+        sequence_bytes: what each sequence takes beside the model.
+        constants: as `size_model` says.
+        cpu_isa: as `size_model` says.
 
     Raises:
         DaemonError: as `size_model` says.
@@ -137,11 +147,22 @@ def find_fitting(
     checkpoint = open_source(source)
     declared = declared_bytes(sized.shape)
     if declared is not None:
-        return (sized.shape.context_length, sized.shape.max_concurrency) if declared <= free_bytes else (0, 0)
+        taken = declared + sized.shape.max_concurrency * sequence_bytes
+        return (sized.shape.context_length, sized.shape.max_concurrency) if taken <= free_bytes else (0, 0)
+
+    def upper_bytes(sequences: int) -> int:
+        request = native_request(replace(sized.shape, max_concurrency=sequences), constants, cpu_isa)
+        return _allocator.size(checkpoint.native, request).upper_bytes + sequences * sequence_bytes
+
     with translate_errors():
         request = native_request(sized.shape, constants, cpu_isa)
-        context, concurrency = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
-    return context or 0, concurrency or 0
+        beside = sized.shape.max_concurrency * sequence_bytes
+        context, _ = _allocator.limits(checkpoint.native, request, max(free_bytes - beside, 0))
+        _, most = _allocator.limits(checkpoint.native, request, max(free_bytes, 0))
+        # As many fit without what each takes beside the model; with it, no more.
+        askable = max(MAX_CONCURRENCY, sized.shape.max_concurrency)
+        sequences = range(1, min(most or 0, askable) + 1)
+        return context or 0, bisect_right(sequences, free_bytes, key=upper_bytes)
 
 
 def declared_bytes(shape: ServingShape) -> int | None:
