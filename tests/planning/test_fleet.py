@@ -48,6 +48,16 @@ def test_a_split_for_each_power_of_two(tmp_path: Path) -> None:
     assert options[1].weights_bytes < options[0].weights_bytes
 
 
+def test_stages_take_devices_too(tmp_path: Path) -> None:
+    """An instance of two stages takes two devices for each split: four devices hold two, and not four; one device holds none."""
+    model, stages = checkpoint(tmp_path), (("pipeline_parallel", "2"),)
+    shape = ShapeRequest(engine="vllm", max_concurrency=4, options=stages)
+    options = fit_fleet(model, devices_of("a100-40g:4"), shape)
+    assert [(one.ranks, one.replicas) for one in options] == [(2, 2), (4, 1)]
+    (lone,) = fit_fleet(model, devices_of("a100-40g"), shape)
+    assert (lone.ranks, lone.replicas) == (2, 0)
+
+
 def test_what_an_engine_does_not_split(tmp_path: Path) -> None:
     """The embedded engine serves on one device; a split that leaves heads over is named with its reason, and no other is lost."""
     model, devices = checkpoint(tmp_path), devices_of("80GiB:4")

@@ -13,6 +13,7 @@ from echoplaned.core.plan import Device
 from echoplaned.core.spec import ShapeRequest
 from echoplaned.engine_kinds import find_kind
 from echoplaned.planning.inspection import Checkpoint
+from echoplaned.planning.options import read_options
 from echoplaned.planning.reservoir import plan_reservoir
 from echoplaned.planning.sizing import find_fitting, size_model
 
@@ -24,7 +25,7 @@ class FleetOption:
     """One way to use equal devices for one model.
 
     Attributes:
-        ranks: devices that share one instance, a power of 2.
+        ranks: devices that share one instance: a power of 2, times the pipeline stages that were asked for.
         replicas: instances that all devices hold together; 0 where one does not fit at any context.
         weights_bytes: weights of one rank, bytes.
         max_concurrency: sequences at once that ``context_length`` is for.
@@ -47,37 +48,42 @@ class FleetOption:
 def fit_fleet(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> tuple[FleetOption, ...]:
     """Return one option for each number of devices that share an instance.
 
-    The numbers are 1, 2, 4 ... as many as there are.
+    The numbers are 1, 2, 4 ... as many as there are; each as often as there are pipeline stages, where some were asked for.
 
     Raises:
         DaemonError: what sizing an unsplit model raises.
     """
     size_model(checkpoint, _split(shape, 1))
-    return tuple(_option(checkpoint, devices, shape, ranks) for ranks in _splits(checkpoint, devices, shape))
+    engine = shape.engine or checkpoint.default_shape.engine
+    stages = read_options(engine, shape.options).pipeline_parallel
+    splits = _splits(engine, len(devices) // stages)
+    return tuple(_option(checkpoint, devices, shape, split, split * stages) for split in splits)
 
 
-def _splits(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest) -> Iterator[int]:
-    """Yield the powers of two up to the number of devices.
+def _splits(engine: str, most: int) -> Iterator[int]:
+    """Yield the powers of two by which each layer may be shared out.
 
     1 alone for an engine that serves on one device.
     """
-    kind = find_kind(shape.engine or checkpoint.default_shape.engine)
-    ranks = 1
-    while ranks <= len(devices):
-        yield ranks
+    kind = find_kind(engine)
+    split = 1
+    while split == 1 or split <= most:
+        yield split
         if kind is not None and not kind.is_split:
             return
-        ranks *= 2
+        split *= 2
 
 
-def _split(shape: ShapeRequest, ranks: int) -> ShapeRequest:
+def _split(shape: ShapeRequest, split: int) -> ShapeRequest:
     rest = tuple((name, value) for name, value in shape.options if name != _SPLIT_OPTION)
-    return replace(shape, options=rest if ranks == 1 else (*rest, (_SPLIT_OPTION, str(ranks))))
+    return replace(shape, options=rest if split == 1 else (*rest, (_SPLIT_OPTION, str(split))))
 
 
-def _option(checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest, ranks: int) -> FleetOption:
+def _option(
+    checkpoint: Checkpoint, devices: tuple[Device, ...], shape: ShapeRequest, split: int, ranks: int
+) -> FleetOption:
     try:
-        sized = size_model(checkpoint, _split(shape, ranks))
+        sized = size_model(checkpoint, _split(shape, split))
     except DaemonError as error:
         return FleetOption(
             ranks, refusal=error.failure.violations[0].description if error.failure.violations else str(error)
