@@ -20,7 +20,7 @@ from echoplaned.core.facts import Dtype
 from echoplaned.core.plan import Plan
 from echoplaned.core.spec import ServingShape, ShapeRequest, VersionSpec
 from echoplaned.core.state import State
-from echoplaned.planning import host_device
+from echoplaned.planning import devices_of, fit_fleet, host_device, plan_offline, survey_model
 from echoplaned.planning.adapter import Allocator
 from echoplaned.ports.planning import InspectedSource, PlanQuestion
 from echoplaned.ports.stop import Stop
@@ -78,8 +78,28 @@ def test_each_engine_reads_its_own_format(root: Path, minilm: Path) -> None:
     """The embedded engine names the one that reads GGUF, and that one wants the file itself."""
     with pytest.raises(SourceUnsupportedError, match="--engine llama_cpp"):
         Allocator((root,)).inspect(str(root / "m.gguf"))
+    # A plan names the engine by the same name as a load does: no daemon has one that is called llama.cpp.
+    for engine in ("", "vllm"):
+        here = plan_offline(root / "m.gguf", ShapeRequest(engine=engine, context_length=512))
+        assert (here.serves, "`--engine llama_cpp` reads" in here.serves_detail) == (False, True)
     with pytest.raises(SourceUnsupportedError, match="give the file itself"):
         Allocator((minilm.parent,)).inspect(str(minilm), "llama_cpp")
+
+
+def test_an_engine_is_the_same_by_the_name_that_it_is_sized_under(root: Path) -> None:
+    """`llama.cpp` is not split over devices, as `llama_cpp` is not: no plan offers what no load takes."""
+    path, whole = root / "m.gguf", devices_of("80GiB:4")
+    needed = plan_offline(path, ShapeRequest(engine="llama_cpp", context_length=512), whole).upper_bytes
+    small = tuple(replace(one, capacity_bytes=needed - 1, reserve_bytes=0) for one in whole)
+    found = []
+    for engine in ("llama_cpp", "llama.cpp"):
+        shape = ShapeRequest(engine=engine, context_length=512)
+        plan, rows = plan_offline(path, shape, small), fit_fleet(survey_model(path), whole, shape)
+        assert not plan.fits
+        assert {one.action for one in plan.alternatives} == {"fewer_sequences", "shorter_context"}
+        found.append((plan.alternatives, rows))
+    assert found[0] == found[1]
+    assert [one.ranks for one in found[0][1]] == [1]
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 60])

@@ -13,7 +13,7 @@ from typing import Final
 from echoplaned import _allocator
 from echoplaned.core.calibration import EngineKey, MemorySample, MemoryUsage
 from echoplaned.core.plan import Calibration
-from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds import find_sized
 from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.sizing import SizedModel
 
@@ -69,7 +69,7 @@ def calibrate(key: EngineKey, samples: Sequence[MemorySample]) -> CalibratedCons
 
 def is_foreign(engine: str) -> bool:
     """Whether an engine is not ours."""
-    kind = find_kind(engine)
+    kind = find_sized(engine)
     return kind is not None and kind.foreign is not None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from echoplaned.core.errors import DaemonError
 from echoplaned.core.plan import Device
 from echoplaned.core.spec import ShapeRequest
-from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds import find_sized
 from echoplaned.planning.inspection import Checkpoint
 from echoplaned.planning.options import read_options
 from echoplaned.planning.reservoir import plan_reservoir
@@ -65,7 +65,7 @@ def _splits(engine: str, most: int) -> Iterator[int]:
 
     1 alone for an engine that serves on one device.
     """
-    kind = find_kind(engine)
+    kind = find_sized(engine)
     split = 1
     while split == 1 or split <= most:
         yield split

@@ -30,7 +30,7 @@ DEFAULT_MAX_CONCURRENCY: Final = 8
 
 _ANY_ROOT: Final = Path("/")
 _SOURCES: Final = "a checkpoint's directory, a GGUF file, or a config.json"
-_GGUF: Final = f"GGUF: the {DEFAULT_KIND.name} engine reads safetensors (`--engine {GGUF_KIND.sized_as}` reads GGUF)"
+_GGUF: Final = f"GGUF: the {DEFAULT_KIND.name} engine reads safetensors (`--engine {GGUF_KIND.name}` reads GGUF)"
 _ADAPTER_NAME: Final = "adapter_config.json"
 _MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 

@@ -61,7 +61,7 @@ def _of_format(checkpoint: Checkpoint, kind: EngineKind) -> FailureDetail | None
     if checkpoint.native.asks_for_code and checkpoint.facts.architecture not in architectures():
         return _refused("config.json: auto_map", "it asks for the repository's own Python code, which is never run")
     if is_gguf:
-        other = f"{engine} is not offered with GGUF files here (`--engine {GGUF_KIND.sized_as}` reads them)"
+        other = f"{engine} is not offered with GGUF files here (`--engine {GGUF_KIND.name}` reads them)"
         return None if "gguf" in kind.formats else _refused("GGUF", other)
     if "safetensors" not in kind.formats:
         return _refused("config.json", f"{engine} reads GGUF: convert the checkpoint")

@@ -13,7 +13,7 @@ from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.numbers import MAX_COUNT, read_whole
 from echoplaned.core.spec import ServingShape
-from echoplaned.engine_kinds import Option, OptionType, find_kind, find_sized, sizing_name
+from echoplaned.engine_kinds import Option, OptionType, find_sized, sizing_name
 from echoplaned.engine_kinds.sizing_options import KV_DTYPE, NUMBERS
 
 _NUMBERS: Final = {option.name: option for option in NUMBERS}
@@ -180,6 +180,6 @@ def _threads(shape: ServingShape) -> int:
 
     Each thread has copies of its own, which the upper bound counts.
     """
-    kind = find_kind(shape.engine)
+    kind = find_sized(shape.engine)
     name = kind.threads_option if kind is not None else ""
     return _whole_number(f'engine_options["{name}"]', dict(shape.options).get(name, "1"))

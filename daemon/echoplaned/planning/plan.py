@@ -26,7 +26,7 @@ from echoplaned.core.plan import (
     Reservoir,
 )
 from echoplaned.core.spec import ALL_DEFAULTS, ReservoirOverrides, ShapeRequest
-from echoplaned.engine_kinds import find_kind
+from echoplaned.engine_kinds import find_kind, find_sized
 from echoplaned.planning._translate import translate_errors
 from echoplaned.planning.calibration import CalibratedConstants, calibrate, is_foreign
 from echoplaned.planning.context import choose_context
@@ -150,7 +150,7 @@ def plan_load(request: PlanRequest) -> Plan:
 
 
 def _is_calibrated(engine: str) -> bool:
-    kind = find_kind(engine)
+    kind = find_sized(engine)
     return kind is not None and kind.is_calibrated
 
 
@@ -170,7 +170,7 @@ def _is_split(engine: str) -> bool:
 
     Engines that are only sized may.
     """
-    kind = find_kind(engine)
+    kind = find_sized(engine)
     return kind is None or kind.is_split
 
 

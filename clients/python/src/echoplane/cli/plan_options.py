@@ -16,7 +16,7 @@ UpdateOf = Annotated[
     str, typer.Option("--update-of", help="Plan it beside this model's serving version; asks the daemon.")
 ]
 Engine = Annotated[
-    str, typer.Option("--engine", help="Engine kind; left out: torch. Here also vllm, aphrodite, sglang, llama.cpp.")
+    str, typer.Option("--engine", help="Engine kind; left out: torch. Here also vllm, aphrodite, sglang, llama_cpp.")
 ]
 EngineOptions = Annotated[
     list[str] | None,
