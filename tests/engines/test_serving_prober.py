@@ -135,6 +135,30 @@ async def test_a_full_queue_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> No
     assert seen.watched.last_probe is None
 
 
+async def test_an_engine_that_refuses_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that broke off, a full queue for long, and two that broke off: it was never away for long."""
+    monkeypatch.setattr(serving_prober, "_AWAY_S", 0.3)
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+
+    class Busy(Engine):
+        """Breaks the first call off, and two after half a second; refuses between them, and answers afterwards."""
+
+        broken = 0
+
+        async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+            """Answer, or do not."""
+            if not self.broken or (loop.time() - began_s > 0.5 and self.broken < 3):
+                self.broken += 1
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken off")
+            if self.broken < 3:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
+            return await super().ModelInfer(request, context)
+
+    seen = await beat(Busy(float), monkeypatch, lambda watched: sum(watched.outcomes) >= 3)
+    assert seen.why == []
+
+
 async def test_an_engine_that_cannot_be_called_fails_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ends says UNAVAILABLE too, but not for long; nothing is said of it before."""
     monkeypatch.setattr(serving_prober, "_AWAY_S", 0.5)

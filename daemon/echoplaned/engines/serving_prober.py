@@ -100,6 +100,8 @@ class ServingProber:
         return why
 
     async def _take_failure(self, error: ProbeFailedError, began_s: float) -> str:
+        if not error.unavailable:
+            self._away_since_s = None  # whoever refuses was reached
         if error.no_verdict and not (error.unavailable and self._is_away()):
             await asyncio.sleep(_LOOK_S)
             return ""
