@@ -236,6 +236,17 @@ def is_judged(rollout: Rollout) -> bool:
     return rollout.phase in {Phase.OBSERVING, Phase.SOAKING} and rollout.hold not in LOST_HOLDS
 
 
+def is_heard(rollout: Rollout, verdicts: tuple[Verdict, ...]) -> bool:
+    """Whether verdicts on a rollout's present window count.
+
+    While weights shift there is no stage to pass yet, and a failure counts all the same: routes that a subscriber is slow to confirm,
+    or that cannot be published, must not keep callers at a version that fails.
+    """
+    if rollout.phase is Phase.SHIFTING:
+        return rollout.hold not in LOST_HOLDS and any(v.verdict is GateVerdict.FAIL for v in verdicts)
+    return is_judged(rollout)
+
+
 def can_promote(model: Model, rollout: Rollout) -> bool:
     """Whether a caller may go one stage on without the gates."""
     return rollout.phase is Phase.OBSERVING and rollout.hold not in LOST_HOLDS and publish_fault(model) is None

@@ -35,7 +35,7 @@ from echoplaned.core.fault import EffectKey
 from echoplaned.core.reconcile import reconcile, trim_operations
 from echoplaned.core.replacing import replace
 from echoplaned.core.rollout_state import SUBSCRIBERS_NAMED
-from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_judged
+from echoplaned.core.rollouts import accepts, apply_verdicts, fire, is_heard
 from echoplaned.core.state import Model, RoutesProgress, State
 from echoplaned.core.tables import RolloutSignal
 from echoplaned.core.transaction import Transaction
@@ -195,7 +195,7 @@ def _on_judged(transaction: Transaction, event: events.GatesJudged) -> None:
         event.stage,
         event.evidence_window,
     )
-    if rollout is None or not current or not is_judged(rollout):
+    if rollout is None or not current or not is_heard(rollout, event.verdicts):
         return transaction.count_stale()
     adapter_faults.recover(transaction, event.model, "gates")
     apply_verdicts(transaction, rollout, event.verdicts)

@@ -24,7 +24,7 @@ from echoplaned.core.placement import on_one_device
 from echoplaned.core.queries import find_instance, free_bytes, is_ready
 from echoplaned.core.rollout_state import GateVerdict as G
 from echoplaned.core.rollout_state import Phase, Rollout, Verdict
-from echoplaned.core.rollouts import is_judged
+from echoplaned.core.rollouts import is_heard
 from echoplaned.core.signals import publish_fault
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, Instance, InstanceState, Model, State
 from echoplaned.core.step import StepInput, event_time, step
@@ -269,9 +269,9 @@ def _rollout_events(model: Model, rollout: Rollout) -> Iterator[tuple[StepInput,
         yield cmd.PauseRollout(request, MODEL, rollout.rollout_id), False
     if model.routes is not None:
         yield ev.RoutesRefused(0.0, MODEL, model.routes.epoch, "client", "bad"), False
-    if is_judged(rollout):
-        for verdict in (G.PASS, G.HOLD, G.FAIL):
-            verdicts = (Verdict("errors", verdict, SAID),)
+    for verdict in (G.PASS, G.HOLD, G.FAIL):
+        verdicts = (Verdict("errors", verdict, SAID),)
+        if is_heard(rollout, verdicts):
             judged = ev.GatesJudged(0.0, MODEL, rollout.rollout_id, rollout.stage, rollout.evidence_window, verdicts)
             yield judged, verdict is not G.HOLD
 
