@@ -30,6 +30,8 @@ class Phase(StrEnum):
 
 
 TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED, Phase.DELETED})
+FORWARD_PHASES = frozenset({Phase.PREPARING, Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING})
+"""Phases in which a caller can pause a rollout: from RELEASING on, and on the way back, nothing waits for anybody."""
 
 
 class GateVerdict(StrEnum):

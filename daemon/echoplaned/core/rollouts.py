@@ -145,7 +145,8 @@ def _release(transaction: Transaction, rollout: Rollout, cell: RolloutCell, sign
 
 
 def _revert(transaction: Transaction, rollout: Rollout, cell: RolloutCell, signal: RolloutSignal) -> None:
-    _enter(transaction, rollout, cell, signal)
+    # Nothing pauses the way back: what says that it waits would be wrong from here on.
+    _enter(transaction, replace(rollout, paused=False), cell, signal)
     if signal is RolloutSignal.RECOVERED:
         # The way back has one deadline, however often the daemon starts meanwhile.
         entered = transaction.model(rollout.model).rollout or rollout
@@ -165,6 +166,7 @@ def _clean_up(transaction: Transaction, rollout: Rollout, cell: RolloutCell, sig
         phase_since_s=transaction.now_s,
         hold=None,
         held_reason="",
+        paused=False,
         evidence_window=rollout.evidence_window + 1,
     )
     transaction.note(entered, f"cleaning up after {signal.value}{text}", rollout.verdicts)
@@ -208,6 +210,7 @@ def _finish(transaction: Transaction, rollout: Rollout, phase: Phase, *, serving
         end_time_s=transaction.now_s,
         hold=None,
         held_reason="",
+        paused=False,
         verdicts=(),
     )
     noted = transaction.note(ended, f"ended: {phase.value}", rollout.verdicts)

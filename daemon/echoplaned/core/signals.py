@@ -164,10 +164,12 @@ def _preparing(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | 
     new = model.versions.get(rollout.to_version)
     if new is None or new.failure is not None or not needs_instances(new):
         return RolloutSignal.NEW_FAILED
-    if is_complete(new) and is_ready(model, rollout.from_version):
-        return RolloutSignal.NEW_READY
     if is_complete(new) and is_lost_for_good(model, rollout.from_version):
         return RolloutSignal.OLD_GONE
+    if rollout.paused:
+        return None  # it loads on, and gets no traffic before somebody resumes
+    if is_complete(new) and is_ready(model, rollout.from_version):
+        return RolloutSignal.NEW_READY
     return RolloutSignal.EXPIRED if now_s - rollout.phase_since_s >= rollout.policy.prepare_timeout_s else None
 
 
@@ -199,7 +201,8 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
         soaked = in_phase_s >= rollout.policy.soak_s and model.progress.acknowledged and not rollout.paused
         return RolloutSignal.SOAKED if soaked else None
     if rollout.phase is Phase.SHIFTING and model.progress.acknowledged and not refused:
-        return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else RolloutSignal.CLUSTER_ACKNOWLEDGED
+        first_share = None if rollout.paused else RolloutSignal.CLUSTER_ACKNOWLEDGED
+        return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else first_share
     if publish_fault(model) is not None or rollout.paused or rollout.hold is Hold.EXPIRED:
         return None
     if in_phase_s < rollout.policy.stage_max_s:

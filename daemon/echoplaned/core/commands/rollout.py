@@ -9,7 +9,7 @@ from echoplaned.core.errors import RolloutNotFoundError, StateInvalidError
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.names import rollout_name
 from echoplaned.core.replacing import replace
-from echoplaned.core.rollout_state import EntryKind, Phase, Rollout
+from echoplaned.core.rollout_state import FORWARD_PHASES, EntryKind, Phase, Rollout
 from echoplaned.core.rollouts import accepts, can_promote, fire, pass_signal
 from echoplaned.core.tables import RolloutSignal
 from echoplaned.core.transaction import Transaction
@@ -82,8 +82,16 @@ class PromoteRollout:
 
 
 def on_pause(transaction: Transaction, command: PauseRollout) -> None:
-    """Keep a rollout where it is; a gate's FAIL still rolls it back."""
+    """Keep a rollout where it is; a gate's FAIL still rolls it back.
+
+    One that is loaded still gets no traffic.
+
+    Raises:
+        StateInvalidError: it does not go forward any more, and nothing stops the rest.
+    """
     rollout = _active(transaction, command.model, command.rollout_id)
+    if rollout.phase not in FORWARD_PHASES:
+        raise _invalid(rollout, "be paused", "any phase before RELEASING")
     if not rollout.paused:
         transaction.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
 

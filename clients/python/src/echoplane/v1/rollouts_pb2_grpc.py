@@ -98,7 +98,7 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PauseRollout(self, request, context):
-        """Stops going forward; a failing verdict still takes the new version back. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID.
+        """Stops going forward: no stage is left, and a version that still loads gets no traffic. A failing verdict still takes the new version back; from RELEASING on, and on the way back, nothing can be paused. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class RolloutServiceStub:
         echoplane.v1.rollouts_pb2.PauseRolloutRequest,
         echoplane.v1.rollouts_pb2.Rollout,
     ]
-    """Stops going forward; a failing verdict still takes the new version back. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
+    """Stops going forward: no stage is left, and a version that still loads gets no traffic. A failing verdict still takes the new version back; from RELEASING on, and on the way back, nothing can be paused. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
     ResumeRollout: grpc.UnaryUnaryMultiCallable[
         echoplane.v1.rollouts_pb2.ResumeRolloutRequest,
@@ -88,7 +88,7 @@ class RolloutServiceAsyncStub:
         echoplane.v1.rollouts_pb2.PauseRolloutRequest,
         echoplane.v1.rollouts_pb2.Rollout,
     ]
-    """Stops going forward; a failing verdict still takes the new version back. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
+    """Stops going forward: no stage is left, and a version that still loads gets no traffic. A failing verdict still takes the new version back; from RELEASING on, and on the way back, nothing can be paused. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
     ResumeRollout: grpc.aio.UnaryUnaryMultiCallable[
         echoplane.v1.rollouts_pb2.ResumeRolloutRequest,
@@ -141,7 +141,7 @@ class RolloutServiceServicer(metaclass=abc.ABCMeta):
         request: echoplane.v1.rollouts_pb2.PauseRolloutRequest,
         context: _ServicerContext,
     ) -> typing.Union[echoplane.v1.rollouts_pb2.Rollout, collections.abc.Awaitable[echoplane.v1.rollouts_pb2.Rollout]]:
-        """Stops going forward; a failing verdict still takes the new version back. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
+        """Stops going forward: no stage is left, and a version that still loads gets no traffic. A failing verdict still takes the new version back; from RELEASING on, and on the way back, nothing can be paused. Pausing a paused rollout changes nothing. Errors: ROLLOUT_NOT_FOUND, STATE_INVALID."""
 
     @abc.abstractmethod
     def ResumeRollout(
