@@ -130,6 +130,18 @@ async def test_pause_and_resume(world: World) -> None:
     assert (await rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))).stage == 2
 
 
+async def test_pause_and_resume_keep_their_reasons(world: World) -> None:
+    """Why somebody paused a rollout, and let it go on, stands in its history, as the API says; unsaid, the line is the word alone."""
+    name = await begin(world)
+    rollouts = world.stubs.rollouts
+    await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name, reason="errors in the logs"))
+    await rollouts.ResumeRollout(rollouts_pb2.ResumeRolloutRequest(name=name, reason="another team's"))
+    await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name))
+    rollout = await rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
+    told = [(event.kind, event.text) for event in rollout.history if event.kind in {"paused", "resumed"}]
+    assert told == [("paused", "paused: errors in the logs"), ("resumed", "resumed: another team's"), ("paused", "paused")]
+
+
 async def test_abort(world: World) -> None:
     """An abort rolls back with its reason; afterwards the rollout cannot be changed any more."""
     name = await begin(world)

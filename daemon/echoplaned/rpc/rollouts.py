@@ -80,13 +80,15 @@ class RolloutService(rollouts_pb2_grpc.RolloutServiceServicer):
         self, request: rollouts_pb2.PauseRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Stop going forward."""
-        return await self._submit(request, PauseRollout(self._stamp(request), *parse_rollout(request.name)))
+        event = PauseRollout(self._stamp(request), *parse_rollout(request.name), request.reason)
+        return await self._submit(request, event)
 
     async def ResumeRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.ResumeRolloutRequest, context: Context
     ) -> rollouts_pb2.Rollout:
         """Go on after a pause."""
-        return await self._submit(request, ResumeRollout(self._stamp(request), *parse_rollout(request.name)))
+        event = ResumeRollout(self._stamp(request), *parse_rollout(request.name), request.reason)
+        return await self._submit(request, event)
 
     async def AbortRollout(  # noqa: N802 - the API's name
         self, request: rollouts_pb2.AbortRolloutRequest, context: Context

@@ -169,7 +169,7 @@ def _aliases(options: dict[str, str]) -> tuple[str, ...] | None:
 
 def _rollout_command(kind: type[cmd.PauseRollout | cmd.ResumeRollout]) -> Callable[..., StepInput]:
     def make(t: Transcript, words: list[str], options: dict[str, str]) -> StepInput:
-        return kind(t.request({}), words[0], t.rollout_id(words[0], options))
+        return kind(t.request({}), words[0], t.rollout_id(words[0], options), options.get("why", ""))
 
     return make
 

@@ -23,11 +23,13 @@ class PauseRollout:
         request: who asks, and when.
         model: id of the model.
         rollout_id: id of the rollout.
+        reason: why, for the history; empty: not said.
     """
 
     request: Request
     model: str
     rollout_id: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ class ResumeRollout:
         request: who asks, and when.
         model: id of the model.
         rollout_id: id of the rollout.
+        reason: why, for the history; empty: not said.
     """
 
     request: Request
     model: str
     rollout_id: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def on_pause(transaction: Transaction, command: PauseRollout) -> None:
     if rollout.phase not in FORWARD_PHASES:
         raise _invalid(rollout, "be paused", "any phase before RELEASING")
     if not rollout.paused:
-        transaction.note(replace(rollout, paused=True), "paused", kind=EntryKind.PAUSED)
+        transaction.note(replace(rollout, paused=True), _because("paused", command.reason), kind=EntryKind.PAUSED)
 
 
 def on_resume(transaction: Transaction, command: ResumeRollout) -> None:
@@ -103,19 +107,14 @@ def on_resume(transaction: Transaction, command: ResumeRollout) -> None:
     """
     rollout = _active(transaction, command.model, command.rollout_id)
     if rollout.paused:
-        transaction.note(
-            replace(rollout, paused=False, phase_since_s=transaction.now_s), "resumed", kind=EntryKind.RESUMED
-        )
+        resumed = replace(rollout, paused=False, phase_since_s=transaction.now_s)
+        transaction.note(resumed, _because("resumed", command.reason), kind=EntryKind.RESUMED)
 
 
 def on_abort(transaction: Transaction, command: AbortRollout) -> None:
     """Roll a rollout back; while it rolls back already, nothing changes."""
     rollout = _active(transaction, command.model, command.rollout_id)
-    abort(
-        transaction,
-        rollout,
-        FailureDetail(Reason.ROLLED_BACK, f"aborted: {command.reason}" if command.reason else "aborted"),
-    )
+    abort(transaction, rollout, FailureDetail(Reason.ROLLED_BACK, _because("aborted", command.reason)))
 
 
 def abort(transaction: Transaction, rollout: Rollout, why: FailureDetail) -> None:
@@ -156,6 +155,11 @@ def _active(transaction: Transaction, model_id: str, rollout_id: str) -> Rollout
     if ended is None:
         raise RolloutNotFoundError(name)
     raise _invalid(ended, "be changed", "a rollout that is under way")
+
+
+def _because(what: str, reason: str) -> str:
+    """Return what a caller did, and why if that was said."""
+    return f"{what}: {reason}" if reason else what
 
 
 def _invalid(rollout: Rollout, what: str, accepted: str) -> StateInvalidError:
