@@ -327,7 +327,8 @@ async def test_repository_brings_back_what_it_unloaded(world: World) -> None:
             name="minilm",
             aliases=["Org/Mini"],
             labels={"team": "a"},
-            update_mask={"paths": ["aliases", "labels"]},
+            pinned=True,
+            update_mask={"paths": ["aliases", "labels", "pinned"]},
         )
     )
     before = world.handle.state.models["minilm"]
@@ -339,6 +340,7 @@ async def test_repository_brings_back_what_it_unloaded(world: World) -> None:
     after = world.handle.state.models["minilm"]
     assert (after.aliases, after.labels) == (before.aliases, before.labels)
     assert after.versions["fp32"].spec == before.versions["fp32"].spec
+    assert after.versions["fp32"].pinned
     missing = oip.RepositoryModelUnloadRequest(model_name="minilm", parameters={"version_id": parameter("v9")})
     await service.RepositoryModelUnload(missing)
     assert "minilm" in world.handle.state.models

@@ -246,6 +246,28 @@ async def test_labels(world: World) -> None:
     assert dict(model.labels) == {"team": "ads"}
 
 
+async def test_what_is_said_of_a_model_holds_whoever_began(world: World) -> None:
+    """Labels, aliases and a pin hold where the call joins a load that is under way, and where the version serves already."""
+    world.script.start = False
+    first = await world.load("fp32")
+    joined = await world.load("fp32", labels={"team": "search"}, aliases=["Org/Mini"], pinned=True)
+    assert joined.name == first.name
+    model = world.handle.state.models["minilm"]
+    assert (model.labels, model.aliases) == ((("team", "search"),), ("Org/Mini",))
+    assert model.versions["fp32"].pinned
+
+
+async def test_an_update_to_what_serves_sets_labels_and_a_pin(world: World) -> None:
+    """There is no rollout, and the rest of the request holds all the same; a request that says no pin takes none away."""
+    await world.load("fp32", labels={"team": "search"})
+    assert metadata(await world.update("fp32", labels={"team": "ads"}, pinned=True)).cache_hit
+    model = world.handle.state.models["minilm"]
+    assert (model.rollout, model.labels) == (None, (("team", "ads"),))
+    assert model.versions["fp32"].pinned
+    await world.load("fp32")
+    assert world.handle.state.models["minilm"].versions["fp32"].pinned
+
+
 async def test_configure(world: World) -> None:
     """ConfigureModel changes labels and pins named in the mask, and nothing else."""
     await world.load("fp32", labels={"team": "search"})

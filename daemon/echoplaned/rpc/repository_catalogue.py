@@ -127,6 +127,7 @@ def load_again(model: Model, version: Version) -> models_pb2.LoadModelRequest:
         context_length=shape.context_length,
         max_concurrency=shape.max_concurrency,
         replicas=shape.replicas,
+        pinned=version.pinned,
         reservoir=overrides_to_pb(spec.reservoir),
         labels=dict(model.labels),
         aliases=model.aliases,

@@ -57,6 +57,7 @@ def request_version(transaction: Transaction, order: VersionOrder) -> None:
             )
         )
         return
+    known = pin_as_ordered(transaction, order)
     hit = version_state(known) in {VersionState.READY, VersionState.DRAINING}
     counted = count_cache(transaction, known, hit=hit)
     # The same content, maybe in files that were restored or copied since: these are the ones that were just read.
@@ -64,6 +65,20 @@ def request_version(transaction: Transaction, order: VersionOrder) -> None:
     if not known.instances:
         known = replace(known, plan=order.plan, load_started_s=transaction.now_s, load_duration_s=None)
     transaction.put_version(known)
+
+
+def pin_as_ordered(transaction: Transaction, order: VersionOrder) -> Version:
+    """Pin a known version where an order says so.
+
+    An order that says nothing cannot be told from one that says no: it takes no pin away.
+
+    Returns:
+        The version, stored as well.
+    """
+    known = transaction.model(order.model).versions[order.version]
+    pinned = replace(known, pinned=known.pinned or order.pinned)
+    transaction.put_version(pinned)
+    return pinned
 
 
 def count_cache(transaction: Transaction, version: Version, *, hit: bool) -> Version:

@@ -11,7 +11,7 @@ from echoplaned.core.commands.checks import (
     rollout_active_error,
     with_labels,
 )
-from echoplaned.core.commands.order import VersionOrder, count_cache, request_version
+from echoplaned.core.commands.order import VersionOrder, count_cache, pin_as_ordered, request_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat
 from echoplaned.core.errors import ModelNotFoundError, SignatureChangedError, StateInvalidError
 from echoplaned.core.facts import Signature
@@ -65,7 +65,9 @@ def on_update(transaction: Transaction, command: UpdateModel) -> None:
     operation = begin_operation(transaction, command.request, OperationKind.UPDATE, order.model, order.version)
     operation = replace(operation, plan=order.plan)
     if order.version == model.serving_version and not is_lost_for_good(model, order.version):
-        count_cache(transaction, model.versions[order.version], hit=is_ready(model, order.version))
+        # It serves already; what else the request says of the model and the version still holds.
+        transaction.put_model(with_labels(model, command.labels))
+        count_cache(transaction, pin_as_ordered(transaction, order), hit=is_ready(model, order.version))
         transaction.put_operation(replace(operation, done=True, end_time_s=transaction.now_s))
         return
     _check_serving(model, command)

@@ -14,7 +14,7 @@ from echoplaned.core.commands.checks import (
     rollout_active_error,
     with_labels,
 )
-from echoplaned.core.commands.order import VersionOrder, request_version
+from echoplaned.core.commands.order import VersionOrder, pin_as_ordered, request_version
 from echoplaned.core.commands.request import Request, begin_operation, is_repeat, join_operation
 from echoplaned.core.errors import StateInvalidError
 from echoplaned.core.names import model_name, version_name
@@ -66,13 +66,11 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
     order = command.order
     model = transaction.state.models.get(order.model)
     refuse_deleting(model)
+    on_the_way: str | None = None
     if model is not None:
         refuse_other_content(model, order)
         refuse_unloading(model, order.version)
         on_the_way = _running_load(transaction, model, order.version)
-        if on_the_way is not None:
-            join_operation(transaction, command.request, on_the_way)
-            return
     else:
         refuse_aliased_id(transaction.state, order.model)
         model = Model(order.model, create_time_s=transaction.now_s, update_time_s=transaction.now_s)
@@ -81,6 +79,10 @@ def on_load(transaction: Transaction, command: LoadVersion) -> None:
         model = replace(model, serving_version=order.version)
     model = with_aliases(transaction.state, model, command.aliases)
     transaction.put_model(with_labels(model, command.labels))
+    if on_the_way is not None:
+        pin_as_ordered(transaction, order)
+        join_operation(transaction, command.request, on_the_way)
+        return
     request_version(transaction, order)
     operation = begin_operation(transaction, command.request, OperationKind.LOAD, order.model, order.version)
     transaction.put_operation(replace(operation, plan=order.plan))
