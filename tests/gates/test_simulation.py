@@ -56,6 +56,15 @@ def test_without_traffic_probes_promote_in_less_than_two_minutes() -> None:
     assert outcome.time_s < 90.0
 
 
+@pytest.mark.parametrize(("shortest_s", "longest_s"), [(60.0, 90.0), (60.0, 60.0), (20.0, 1.0)])
+def test_no_stage_ends_before_it_may_pass(shortest_s: float, longest_s: float) -> None:
+    """A maximum at the minimum, below twice of it where a stage asks for that, or below a default, rolls no good version back."""
+    policy = replace(POLICY, stages_percent=(50, 100), stage_min_s=shortest_s, stage_max_s=longest_s)
+    outcome = simulate(policy, SimulatedTraffic(20.0, new_error=0.0, old_error=0.0), Random(1))
+    assert outcome.ending is SimulationEnding.PROMOTED
+    assert outcome.time_s == pytest.approx(3.0 * shortest_s, abs=1.0)
+
+
 def test_without_data_nothing_is_promoted() -> None:
     """Without traffic and with probes that cannot pass (both fail, or none can be made), no stage is ever left upwards."""
     policy = replace(POLICY, stage_max_s=60.0)

@@ -139,7 +139,11 @@ async def test_pause_and_resume_keep_their_reasons(world: World) -> None:
     await rollouts.PauseRollout(rollouts_pb2.PauseRolloutRequest(name=name))
     rollout = await rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
     told = [(event.kind, event.text) for event in rollout.history if event.kind in {"paused", "resumed"}]
-    assert told == [("paused", "paused: errors in the logs"), ("resumed", "resumed: another team's"), ("paused", "paused")]
+    assert told == [
+        ("paused", "paused: errors in the logs"),
+        ("resumed", "resumed: another team's"),
+        ("paused", "paused"),
+    ]
 
 
 async def test_abort(world: World) -> None:

@@ -205,7 +205,7 @@ def _progress(model: Model, rollout: Rollout, now_s: float) -> RolloutSignal | N
         return RolloutSignal.ACKNOWLEDGED if rollout.cluster_acknowledged else first_share
     if publish_fault(model) is not None or rollout.paused or rollout.hold is Hold.EXPIRED:
         return None
-    if in_phase_s < rollout.policy.stage_max_s:
+    if in_phase_s < rollout.policy.longest_s(rollout.stage):
         return None
     return RolloutSignal.OVERDUE if rollout.policy.on_expire is OnExpire.HOLD else RolloutSignal.EXPIRED
 

@@ -206,6 +206,10 @@ DEFAULT_ACK_TIMEOUT_S = 10.0
 """A subscriber that is silent for longer is stale, where no rollout says otherwise."""
 
 
+DECIDING_S = 5.0
+"""A stage has so long after its minimum, for a verdict on all of it to come: twice the gates' interval, and what they hold back."""
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
     """How a rollout is paced and judged.
@@ -217,7 +221,7 @@ class RolloutPolicy:
         stages_percent: the new version's share in each stage, 1 to 100, rising, the last one 100.
         extended_stages_percent: stages that ask for twice the minimum time and paired probes as well, in percent.
         stage_min_s: shortest time in a stage, 0 or more.
-        stage_max_s: longest time in a stage before ``on_expire`` applies, above 0.
+        stage_max_s: longest time in a stage before ``on_expire`` applies, above 0; see ``longest_s``.
         soak_s: time at 100 % with the old version still ready, 0 or more.
         max_error_increase: non-inferiority margin: a stage passes when the one-sided upper bound (at ``confidence``) of new error rate
             less old error rate is below it. 0.0001 to 1.
@@ -250,3 +254,18 @@ class RolloutPolicy:
     prepare_timeout_s: float = 900.0
     on_expire: OnExpire = OnExpire.ROLL_BACK
     echo: EchoPolicy = EchoPolicy()
+
+    def is_extended(self, stage: int) -> bool:
+        """Whether a stage, from 1, asks for twice the time and for paired probes."""
+        return self.stages_percent[stage - 1] in self.extended_stages_percent
+
+    def minimum_s(self, stage: int) -> float:
+        """Return the shortest time before a stage, from 1, may pass."""
+        return self.stage_min_s * (2.0 if self.is_extended(stage) else 1.0)
+
+    def longest_s(self, stage: int) -> float:
+        """Return the longest time in a stage, from 1, before ``on_expire`` applies.
+
+        No stage ends before it may pass: a maximum at the minimum, or below what an extended stage asks for, would roll every version back.
+        """
+        return max(self.stage_max_s, self.minimum_s(stage) + DECIDING_S)

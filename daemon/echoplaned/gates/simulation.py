@@ -238,7 +238,7 @@ class _Run:
         evidence = self._begin(window) if known is None else evaluation.enter(known, window)
         weight = min(self._policy.stages_percent[stage - 1] / 100.0, 0.999999)
         wanted = _asks_for_pairs(evaluation.weigh(evidence, self._now_s))
-        while self._now_s - window.began_s < self._policy.stage_max_s:
+        while self._now_s - window.began_s < window.longest_s:
             seen = self._tick(weight, probing=wanted)
             evidence = self._evidence = evaluation.observe(evidence, seen)
             weighed = evaluation.weigh(evidence, self._now_s)

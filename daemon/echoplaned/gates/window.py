@@ -33,14 +33,17 @@ class Window:
     @property
     def extended(self) -> bool:
         """Whether the stage asks for twice the time and for paired probes."""
-        if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
-            return False
-        return self.policy.stages_percent[self.stage - 1] in self.policy.extended_stages_percent
+        return self._is_in_stage and self.policy.is_extended(self.stage)
 
     @property
     def minimum_s(self) -> float:
         """Shortest time before the window may pass, in seconds."""
-        return self.policy.stage_min_s * (2.0 if self.extended else 1.0)
+        return self.policy.minimum_s(self.stage) if self._is_in_stage else self.policy.stage_min_s
+
+    @property
+    def longest_s(self) -> float:
+        """Longest time before the window ends undecided, in seconds."""
+        return self.policy.longest_s(self.stage) if self._is_in_stage else self.policy.stage_max_s
 
     @property
     def nominal_share(self) -> float:
@@ -48,9 +51,11 @@ class Window:
 
         It is steadier than the observed one while there are few requests.
         """
-        if self.soaking or not 1 <= self.stage <= len(self.policy.stages_percent):
-            return 1.0
-        return self.policy.stages_percent[self.stage - 1] / 100.0
+        return self.policy.stages_percent[self.stage - 1] / 100.0 if self._is_in_stage else 1.0
+
+    @property
+    def _is_in_stage(self) -> bool:
+        return not self.soaking and 1 <= self.stage <= len(self.policy.stages_percent)
 
     @property
     def error_test(self) -> ErrorTest:

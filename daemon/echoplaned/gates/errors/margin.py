@@ -82,7 +82,7 @@ def gives_way_to_probes(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], ela
     if not bounds:
         return True
     margin = policy.max_error_increase
-    late = elapsed_s >= LATE_PART * policy.stage_max_s
+    late = elapsed_s >= LATE_PART * evidence.window.longest_s
     alpha = 1.0 - min(LATE_CONFIDENCE, policy.confidence)
     if late and all(noninferiority.difference_upper_bound(b.new, b.old, alpha) < margin for b in bounds):
         return True
@@ -90,7 +90,7 @@ def gives_way_to_probes(evidence: ErrorsEvidence, bounds: tuple[Bound, ...], ela
     reached = max(record.total.requests for record in evidence.reporting)
     rate = reached / max(elapsed_s, 1e-3) * evidence.window.nominal_share
     most = max(bound.new.requests for bound in bounds)
-    return most < enough and most + rate * max(0.0, policy.stage_max_s - elapsed_s) < enough
+    return most < enough and most + rate * max(0.0, evidence.window.longest_s - elapsed_s) < enough
 
 
 def _bound(evidence: ErrorsEvidence, record: ErrorRecord) -> Bound:
