@@ -66,6 +66,15 @@ def is_lost_for_good(model: Model, version_id: str) -> bool:
     return not version.instances and version.failure is not None
 
 
+def is_given_up(model: Model, version_id: str) -> bool:
+    """Whether an instance of a version was given up for good.
+
+    None takes its place, though others of the version may still answer.
+    """
+    version = model.versions.get(version_id)
+    return version is not None and version.failure is not None
+
+
 def has_served(model: Model) -> bool:
     """Whether the traffic has, or had, a version that was READY."""
     serving = model.versions.get(model.serving_version)

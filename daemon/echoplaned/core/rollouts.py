@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from echoplaned.core.failure import FailureDetail, Reason
 from echoplaned.core.fault import RETRY_GIVEN_UP_S
-from echoplaned.core.queries import needs_instances
+from echoplaned.core.queries import is_ready, needs_instances
 from echoplaned.core.replacing import replace
 from echoplaned.core.rollout_state import EntryKind, GateVerdict, Hold, Phase, Rollout, Verdict
 from echoplaned.core.signals import LOST_HOLDS, is_refused_by_idle, pending_signal, publish_fault
@@ -297,8 +297,10 @@ def _why(transaction: Transaction, rollout: Rollout, signal: RolloutSignal) -> F
         case RolloutSignal.NEW_FAILED if new is not None and new.failure is not None:
             return new.failure
         case RolloutSignal.NEW_LOST:
+            is_left = is_ready(model, rollout.to_version)
             cause = new.failure.message if new is not None and new.failure is not None else "its last engine was lost"
-            return FailureDetail(Reason.ROLLED_BACK, f"the new version is down: {cause}")
+            what = "one of the new version's engines was given up" if is_left else "the new version is down"
+            return FailureDetail(Reason.ROLLED_BACK, f"{what}: {cause}")
         case RolloutSignal.EXPIRED:
             held = rollout.held_reason or "no verdict"
             return FailureDetail(Reason.ROLLED_BACK, f"stage {rollout.stage} could not be decided in time ({held})")

@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from echoplaned.core.fault import AdapterFault
-from echoplaned.core.queries import is_at_rest, is_complete, is_lost_for_good, is_ready, needs_instances
+from echoplaned.core.queries import is_at_rest, is_complete, is_given_up, is_lost_for_good, is_ready, needs_instances
 from echoplaned.core.rollout_state import Hold, Phase, Rollout
 from echoplaned.core.spec import OnExpire
 from echoplaned.core.state import Model
@@ -97,7 +97,9 @@ ROLLOUT_ORIGINS: Mapping[RolloutSignal, SignalSource] = MappingProxyType(
         ),
         RolloutSignal.EXPIRED: SignalSource(SignalOrigin.STATE, "the phase's longest time is over"),
         RolloutSignal.OVERDUE: SignalSource(SignalOrigin.STATE, "the same, where the policy says on_expire HOLD"),
-        RolloutSignal.NEW_LOST: SignalSource(SignalOrigin.STATE, "the new version's last READY instance is gone"),
+        RolloutSignal.NEW_LOST: SignalSource(
+            SignalOrigin.STATE, "the new version's last READY instance is gone, or one of its instances was given up"
+        ),
         RolloutSignal.OLD_LOST: SignalSource(SignalOrigin.STATE, "the old version's last READY instance is gone"),
         RolloutSignal.BOTH_LOST: SignalSource(SignalOrigin.STATE, "neither version has a READY instance"),
         RolloutSignal.BACK: SignalSource(SignalOrigin.STATE, "both versions are READY again"),
@@ -179,10 +181,12 @@ def _losses(model: Model, rollout: Rollout) -> RolloutSignal | None:
     BOTH_LOST and OLD_LOST are signalled once, then held.
     """
     new_ready, old_ready = is_ready(model, rollout.to_version), is_ready(model, rollout.from_version)
+    # What still answers of a version that was given up is less than was asked for, and nothing brings the rest back.
+    given_up = old_ready and is_given_up(model, rollout.to_version)
+    if given_up or is_lost_for_good(model, rollout.to_version):
+        return RolloutSignal.NEW_LOST
     if new_ready and old_ready:
         return RolloutSignal.BACK if rollout.hold in LOST_HOLDS else None
-    if is_lost_for_good(model, rollout.to_version):
-        return RolloutSignal.NEW_LOST
     if new_ready:
         if is_lost_for_good(model, rollout.from_version):
             return RolloutSignal.OLD_GONE
