@@ -211,9 +211,10 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
     if rollout is None or rollout.phase is Phase.SUCCEEDED:
         return operation
     name = rollout_name(rollout.model, rollout.rollout_id)
-    if operation.cancelled:
-        return replace(operation, failure=FailureDetail(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
     ending = rollout.ending or FailureDetail(Reason.ROLLED_BACK, "rolled back")
+    # One that was on its way back already ends for what turned it back, whoever cancelled it then.
+    if operation.cancelled and ending.reason is Reason.CANCELLED:
+        return replace(operation, failure=FailureDetail(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
     if rollout.phase is Phase.FAILED and ending.reason is not Reason.ROLLED_BACK:
         return replace(operation, failure=ending)
     message = f"{name} was rolled back: {ending.message}"

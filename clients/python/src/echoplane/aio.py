@@ -311,7 +311,7 @@ class AsyncClient(AsyncCalls):
     async def cancel_operation(self, name: str, timeout_s: float | None = None) -> None:
         """Ask for an operation to be given up; an update is rolled back.
 
-        It ends CANCELLED, see ``wait``.
+        It ends CANCELLED, see ``wait``; an update that was on its way back already ends for what turned it back.
         """
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._call(self._operations.CancelOperation, request, timeout_s)
