@@ -212,12 +212,15 @@ def _update_outcome(model: Model | None, operation: Operation) -> Operation | No
         return operation
     name = rollout_name(rollout.model, rollout.rollout_id)
     ending = rollout.ending or FailureDetail(Reason.ROLLED_BACK, "rolled back")
+    # Where the old version is down for good there is no way back: the new one serves, whatever spoke against it.
+    is_kept = rollout.phase is Phase.FAILED and model.serving_version == rollout.to_version
+    outcome = f"failed, and {rollout.to_version} serves" if is_kept else "was rolled back"
+    message = f"{name} {outcome}: {ending.message}"
     # One that was on its way back already ends for what turned it back, whoever cancelled it then.
     if operation.cancelled and ending.reason is Reason.CANCELLED:
-        return replace(operation, failure=FailureDetail(Reason.CANCELLED, f"{name} was cancelled and rolled back"))
+        return replace(operation, failure=FailureDetail(Reason.CANCELLED, message))
     if rollout.phase is Phase.FAILED and ending.reason is not Reason.ROLLED_BACK:
         return replace(operation, failure=ending)
-    message = f"{name} was rolled back: {ending.message}"
     failure = FailureDetail(Reason.ROLLED_BACK, message, resource=ResourceRef(ResourceKind.ROLLOUT.value, name))
     return replace(operation, failure=failure)
 
