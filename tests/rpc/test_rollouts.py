@@ -7,6 +7,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from echoplane.v1 import models_pb2, rollouts_pb2, types_pb2
+from echoplaned.core.commands import PauseRollout, Request, ResumeRollout
 from echoplaned.core.failure import Reason
 from echoplaned.core.rollout_state import GateVerdict
 
@@ -144,6 +145,21 @@ async def test_pause_and_resume_keep_their_reasons(world: World) -> None:
         ("resumed", "resumed: another team's"),
         ("paused", "paused"),
     ]
+
+
+async def test_a_rollout_that_was_paused_often_can_still_be_read(world: World) -> None:
+    """However often somebody pauses and resumes, an answer is one that a client takes: it has the newest lines, numbered as ever."""
+    name = await begin(world)
+    _, model, _, rollout_id = name.split("/")
+    for turn in range(5000):
+        at_s = world.handle.now_s()
+        await world.handle.submit(PauseRollout(Request(at_s), model, rollout_id, f"{turn} {'x' * 490}"))
+        await world.handle.submit(ResumeRollout(Request(at_s), model, rollout_id, "x" * 500))
+    rollout = await world.stubs.rollouts.GetRollout(rollouts_pb2.GetRolloutRequest(name=name))
+    assert len(rollout.history) == 1000
+    assert rollout.history[-2].text.startswith("paused: 4999 ")
+    last = rollout.history[-1].sequence
+    assert [event.sequence for event in rollout.history] == list(range(last - 999, last + 1))
 
 
 async def test_abort(world: World) -> None:

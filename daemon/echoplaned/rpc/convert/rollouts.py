@@ -55,6 +55,10 @@ _SCALED_COUNTS: Mapping[str, tuple[str, float]] = MappingProxyType(
 )
 
 
+HISTORY_SHOWN = 1000
+"""Lines of a history in an answer, the newest: with the longest reasons they are below the 4 MiB that a client takes untold."""
+
+
 def rollout_to_pb(model: Model, rollout: Rollout, *, with_history: bool = True) -> rollouts_pb2.Rollout:
     """Return a rollout as the API shows it.
 
@@ -160,7 +164,7 @@ def _history(rollout: Rollout) -> list[rollouts_pb2.RolloutEvent]:
             text=entry.text,
             verdict=_decisive(entry),
         )
-        for entry in rollout.history
+        for entry in rollout.history[-HISTORY_SHOWN:]
     ]
 
 
