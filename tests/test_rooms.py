@@ -37,6 +37,7 @@ LEVELS: Mapping[str, int] = {
     "request_reader": 0,
     "header_lines": 0,
     "process_files": 0,
+    "setting_paths": 0,
     "dtesn": 0,
 }
 

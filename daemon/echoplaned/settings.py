@@ -20,6 +20,7 @@ from echoplaned.addresses import LOOPBACK_ONLY, Address, missing_for_others
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.core.origins import check_origin
+from echoplaned.setting_paths import absolute, expanded, refuse_empty, root_problem
 
 ENVIRONMENT_PREFIX = "ECHOPLANE_"
 KIB = 1024
@@ -282,32 +283,35 @@ class Settings(BaseSettings):
             raise ValueError(lacks)
         return value
 
+    @field_validator("state_dir", "gateway_tls_dir", mode="before")
+    @classmethod
+    def _said(cls, value: object) -> object:
+        return refuse_empty(value)
+
     @field_validator("state_dir", "gateway_tls_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        if value is None:
-            return None
-        if "\0" in str(value):
-            raise ValueError("is not a path")
-        return Path(os.path.abspath(_expanded(value)))  # noqa: PTH100 - not resolve(): a link to the directory may be moved later
+        return None if value is None else absolute(value)
 
     @field_validator("key_secret_file")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
-        return None if value is None or not value.name else Path(os.path.abspath(_expanded(value)))  # noqa: PTH100 - as above
+        return None if value is None or not value.name else absolute(value)
 
     @field_validator("model_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple(part for part in value.split(os.pathsep) if part)
+        return refuse_empty(value)
 
     @field_validator("model_roots")
     @classmethod
     def _existing(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        problems = [f"{str(root)!r} {problem}" for root in value if (problem := _root_problem(_expanded(root)))]
+        problems = [f"{str(root)!r} {problem}" for root in value if (problem := root_problem(expanded(root)))]
         if problems:
             raise ValueError("; ".join(problems))
-        return tuple(dict.fromkeys(_expanded(root).resolve() for root in value))
+        return tuple(dict.fromkeys(expanded(root).resolve() for root in value))
 
     @field_validator("engines", "gateway_cors_origins", mode="before")
     @classmethod
@@ -377,23 +381,3 @@ def _violations(error: ValidationError) -> list[InvalidField]:
         message = detail["msg"].removeprefix("Value error, ")
         found.append(setting_violation(setting, message))
     return found
-
-
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError:  # no home directory
-        return path
-
-
-def _root_problem(root: Path) -> str:
-    """Say why a directory cannot be a root; empty if it can."""
-    try:
-        resolved = root.resolve(strict=True)
-    except (OSError, RuntimeError, ValueError):  # RuntimeError: links in a circle
-        return "does not exist"
-    if not resolved.is_dir():
-        return "is not a directory"
-    if not os.access(resolved, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        return "cannot be read"
-    return ""
