@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -34,3 +35,13 @@ def test_no_daemon_is_told(tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["key", "create", "--state-dir", str(tmp_path)])
     assert answer.exit_code == 1
     assert "--state-dir" in answer.output
+
+
+def test_a_path_that_is_no_uri_is_dialled_as_it_is() -> None:
+    """A ``#`` ended the path to gRPC, and the call waited for a socket that is not there."""
+    with tempfile.TemporaryDirectory(prefix="a#b%41 ") as folder, socket.socket(socket.AF_UNIX) as there:
+        there.bind(str(Path(folder, SOCKET_NAME)))
+        target = local_address("", Path(folder))
+    assert unquote(target) == f"unix:{folder}/{SOCKET_NAME}"
+    assert "#" not in target
+    assert "%2541" in target

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from structlog.testing import capture_logs
 
+from echoplane.options import socket_target
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.security.private_listener import PrivateListener
@@ -32,6 +33,20 @@ async def test_it_is_private_and_replaces_what_was_left(tmp_path: Path) -> None:
     await listener.wait()
     assert path.lstat().st_mode == stat.S_IFSOCK | 0o600  # noqa: ASYNC240 - a test may block
     await answers(path)
+    await listener.server.stop(None)
+
+
+@pytest.mark.parametrize("name", ["a%41b", "a#b", "a?b", "a b", "ü", "a:b", "\udcff"])
+async def test_every_name_of_a_folder_is_that_folder(name: str, tmp_path: Path) -> None:
+    """To gRPC an address is a URI: ``%41`` was an A, in a folder that is not there or is somebody else's."""
+    folder = Path(tmp_path, name)
+    folder.mkdir()  # noqa: ASYNC240 - a test may block
+    (tmp_path / "aAb").mkdir(exist_ok=True)
+    listener = PrivateListener(grpc.aio.server(), folder / "s")
+    await listener.open()
+    assert [each.name for each in folder.iterdir()] == ["s"]  # noqa: ASYNC240 - a test may block
+    async with grpc.aio.insecure_channel(socket_target(folder / "s")) as channel:
+        await asyncio.wait_for(channel.channel_ready(), 10.0)
     await listener.server.stop(None)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
+from echoplane.options import socket_target
 from echoplane.v1 import keys_pb2, keys_pb2_grpc
 from echoplaned.core.errors import CallerNotAllowedError, FieldInvalidError
 from echoplaned.core.failure import InvalidField
@@ -77,7 +79,7 @@ class KeyService(keys_pb2_grpc.KeyServiceServicer):
     def _check_local(self, context: Context) -> None:
         if context.peer().startswith(LOCAL_SCHEME):
             return
-        where = f"call unix:{self._socket}, as `echoplane key` does" if self._socket else _NO_SOCKET
+        where = f"call {socket_target(Path(self._socket))}, as `echoplane key` does" if self._socket else _NO_SOCKET
         raise CallerNotAllowedError(f"keys are made and revoked on the daemon's unix socket alone: {where}")
 
     def _to_pb(self, key: StoredKey) -> keys_pb2.Key:

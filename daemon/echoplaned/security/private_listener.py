@@ -15,6 +15,7 @@ from typing import Final
 import grpc.aio
 import structlog
 
+from echoplane.options import socket_target
 from echoplaned.core.errors import FieldInvalidError
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class PrivateListener:
         self.socket.unlink(missing_ok=True)
         before = os.umask(_OTHERS)  # private from its first moment on
         try:
-            self.server.add_insecure_port(f"unix:{self.socket}")
+            self.server.add_insecure_port(socket_target(self.socket))
         finally:
             os.umask(before)
         self.socket.chmod(0o600)  # a directory's default ACL goes over the umask

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from echoplane import Client
+from echoplane.options import socket_target
 from echoplane.v1 import keys_pb2
 
 _SOCKET = "api.sock"
@@ -25,7 +26,7 @@ def make_first_key(state_dir: Path) -> str:
     socket = state_dir / _SOCKET
     if not socket.is_socket():
         return ""
-    with Client(f"unix:{socket}") as client:
+    with Client(socket_target(socket)) as client:
         if any(True for _ in client.list_keys()):
             return ""
         return client.create_key(keys_pb2.CreateKeyRequest(role=keys_pb2.ROLE_ADMIN, display_name=_NAME)).secret

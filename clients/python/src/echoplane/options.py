@@ -5,12 +5,15 @@ Time, chance and ids come in here, so that tests can hold them still.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
+from urllib.parse import quote
 
 from google.protobuf.message import Message
 
@@ -32,6 +35,14 @@ class _Repeatable(Protocol):
 def new_request_id() -> str:
     """Return a fresh request id (AIP-155 asks for a UUID4)."""
     return str(uuid.uuid4())
+
+
+def socket_target(path: Path) -> str:
+    """Return what gRPC dials, or listens on, for a unix socket's path.
+
+    It is a URI to gRPC: a ``%41`` in a path would be an ``A``, and a ``#`` or a ``?`` its end.
+    """
+    return f"unix:{quote(os.fsencode(path))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from echoplane.cli.session import (
 )
 from echoplane.cli.telling import enum_word, time_text
 from echoplane.cli.text import table, to_json, to_plain
+from echoplane.options import socket_target
 from echoplane.v1 import keys_pb2
 
 app = typer.Typer(
@@ -72,7 +73,7 @@ def local_address(address: str, state_dir: Path) -> str:
             f"there is no socket {socket}",
             "name the state directory of a daemon that runs on this machine with --state-dir, or its socket with --address unix:/PATH",
         )
-    return f"{LOCAL_SCHEME}{socket}"
+    return socket_target(socket)
 
 
 @app.command("create")
