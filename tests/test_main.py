@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +28,7 @@ from echoplaned.core.commands import LoadVersion, Request
 from echoplaned.core.events import Recovered
 from echoplaned.core.queries import owned_engines
 from echoplaned.engine_kinds import installed
+from echoplaned.gateway.listening import AddressTakenError
 from echoplaned.runtime.clock import boot_moments
 from echoplaned.runtime.ids import new_id
 from echoplaned.settings import Settings, load_settings
@@ -159,6 +161,21 @@ async def test_a_taken_address_is_said(tmp_path: Path) -> None:
             daemon = composition.assemble(other, store)
             with pytest.raises(serving.ListenError, match=str(settings.listen)):
                 await serving.run(daemon)
+            await daemon.loop.close()
+
+
+async def test_a_gateways_taken_address_is_said_before_a_worker_is_started(tmp_path: Path) -> None:
+    """A daemon that does not come up leaves no engine: a standby worker went on without it, for good."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        settings = settings_for(tmp_path / "s", standby_workers=1, gateway_listen=taken)
+        settings.state_dir.mkdir(mode=0o700)
+        with closing(SqlStore.open(settings.state_dir)) as store:
+            daemon = composition.assemble(settings, store)
+            with pytest.raises(AddressTakenError, match=taken):
+                await serving.run(daemon)
+            assert daemon.loop.event_count == 0
+            assert not list(records_dir(settings.state_dir).glob("*.json"))
             await daemon.loop.close()
 
 

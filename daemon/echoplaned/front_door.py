@@ -92,8 +92,7 @@ class FrontDoorParts:
 class FrontDoor:
     """The gateway's two halves: the server on its own socket, and Envoy's supervisor.
 
-    ``start`` serves Envoy, ``run`` keeps it running, ``close`` leaves it running.
-
+    ``check`` comes first; ``start`` serves Envoy, ``run`` keeps it running, ``close`` leaves it running.
 
     Attributes:
         options: how Envoy is run.
@@ -164,15 +163,21 @@ class FrontDoor:
         found = (self.supervisor.status.alarm, self.certificate.alarm if self.certificate is not None else "")
         return tuple(each for each in found if each)
 
+    def check(self) -> None:
+        """See whether the gateway can have its address, before anything is begun for it.
+
+        Raises:
+            AddressTakenError: another process has it.
+        """
+        if not any(record.listening == self.options.listening for record in read_live(self.options.state_dir)):
+            check_free(self.options.listening)
+
     async def start(self) -> None:
         """Serve Envoy on its socket, or once the disk takes one.
 
         Raises:
-            AddressTakenError: another process has the gateway's address.
             SettingsInvalidError: its certificate was changed since it was looked at, and cannot be served with.
         """
-        if not any(record.listening == self.options.listening for record in read_live(self.options.state_dir)):
-            check_free(self.options.listening)
         await self.listener.open()
 
     async def run(self) -> None:

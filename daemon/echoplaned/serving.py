@@ -36,6 +36,7 @@ async def run(daemon: Daemon, beside: Beside | None = None) -> None:
 
     Raises:
         ListenError: the address is taken.
+        AddressTakenError: the gateway's address is.
         UnownedEnginesError: the database is empty, and engines serve.
     """
     settings = daemon.settings
@@ -49,6 +50,8 @@ async def run(daemon: Daemon, beside: Beside | None = None) -> None:
         log.warning(
             "api.no_socket", reason="the state directory's path is too long for one", state_dir=str(settings.state_dir)
         )
+    if daemon.door is not None:
+        daemon.door.check()  # before engines are adopted and started, which a daemon that does not come up would leave behind
     await recover(daemon)
     if daemon.door is not None:
         await daemon.door.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -18,3 +19,14 @@ async def test_a_taken_address_is_told() -> None:
         assert await is_answered(taken)
     check_free(taken)
     assert not await is_answered(taken)
+
+
+def test_a_kernel_without_the_family_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where IPv6 is off the socket itself is refused, and the daemon ended with a traceback."""
+
+    def refuse(_family: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(AddressTakenError, match="Address family not supported"):
+        check_free("[::1]:8480")

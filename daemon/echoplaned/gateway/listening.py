@@ -22,15 +22,15 @@ def check_free(listening: str) -> None:
     """
     host, port = _split(listening)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:  # a kernel without IPv6 refuses here already
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen()
-        except OSError as error:
-            raise AddressTakenError(
-                f"the gateway cannot listen on {listening}: {error}. --gateway-listen HOST:PORT takes another address"
-            ) from error
+    except OSError as error:
+        raise AddressTakenError(
+            f"the gateway cannot listen on {listening}: {error}. --gateway-listen HOST:PORT takes another address"
+        ) from error
 
 
 async def is_answered(listening: str) -> bool:
