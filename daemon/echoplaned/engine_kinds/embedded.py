@@ -20,7 +20,10 @@ _LIBRARIES: Final = ("torch", "transformers", "torchao")
 
 
 def embedded_environment(environment: Mapping[str, str], exact: bool) -> dict[str, str]:  # noqa: FBT001 - as declared
-    """Return what is set for a worker: its heap, how GPUs are counted, and one thread by default."""
+    """Return what is set for a worker.
+
+    Its heap, how GPUs are counted, and one thread by default.
+    """
     heap = heap_variables(environment, exact=exact)
     return {**heap, **DEVICE_ORDER, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
