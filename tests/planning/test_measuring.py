@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from echoplaned import process_files
 from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.planning.devices import host_device
 from echoplaned.planning.host_memory import MemoryFiles, Room
-from echoplaned.planning.host_processes import descendants, largest_holders, private_bytes, process_name
+from echoplaned.planning.host_processes import (
+    FamilyBytes,
+    descendants,
+    largest_holders,
+    private_bytes,
+    process_name,
+)
 from echoplaned.planning.measuring import GpuProcess, Meter, differs, foreign_holders, own_bytes
 
 MIB = 1024 * 1024
@@ -43,6 +51,61 @@ def test_the_host_and_our_own_part_of_it(hog: int) -> None:
     assert 200 * MIB <= own.own_bytes < 300 * MIB
     assert 0 < own.free_bytes < own.total_bytes <= psutil.virtual_memory().total
     assert len(descendants({hog})) == 2
+
+
+_FORK = """
+import os, sys
+held = bytearray(os.urandom(4096)) * (200 * 256)
+read, write = os.pipe()
+for _ in range(3):
+    if not os.fork():
+        sum(held[::4096])
+        os.write(write, b"x")
+        sys.stdin.read()
+        os._exit(0)
+for _ in range(3):
+    os.read(read, 1)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_pages_that_an_engines_processes_share_count_once() -> None:
+    """A server that forks three workers behind its 200 MiB holds them once: four times as much would be promised bytes of others."""
+    with subprocess.Popen([sys.executable, "-c", _FORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        assert len(descendants({process.pid})) == 4
+        assert sum(map(private_bytes, descendants({process.pid}))) > 800 * MIB
+        meter = Meter((host_device(),), lambda: frozenset({process.pid}))
+        for _ in range(2):
+            (found,) = meter.measure()
+            assert found.own_bytes is not None
+            assert 200 * MIB <= found.own_bytes < 300 * MIB
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_shares_are_read_again_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small moves are added to a share, and large ones, another company or many looks have it read again; a lone process has none."""
+    status, read = {1: 100 * MIB, 2: 100 * MIB}, Counter[int]()
+
+    def text(pid: int, name: str) -> str:
+        if name == "status":
+            return f"RssAnon: {status[pid] // 1024} kB"
+        read[pid] += 1
+        return f"Pss_Anon: {status[pid] // 2048} kB"
+
+    monkeypatch.setattr(process_files, "read_text", text)
+    both, held = frozenset({1, 2}), FamilyBytes()
+    assert [held.add_up([both]) for _ in range(60)] == [100 * MIB] * 60
+    assert read == {1: 1, 2: 1}
+    assert (held.add_up([both]), read) == (100 * MIB, {1: 2, 2: 2})
+    status[1] += MIB
+    assert (held.add_up([both]), read) == (101 * MIB, {1: 2, 2: 2})
+    status[1] += 99 * MIB
+    assert (held.add_up([both]), read) == (150 * MIB, {1: 3, 2: 2})
+    assert (held.add_up([frozenset({1}), frozenset({2})]), read) == (300 * MIB, {1: 3, 2: 2})
 
 
 def test_the_largest_others_are_named(hog: int) -> None:

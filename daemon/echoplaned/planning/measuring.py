@@ -15,7 +15,7 @@ from echoplaned.core.memory import MeasuredMemory, MemoryHolder
 from echoplaned.core.plan import Device
 from echoplaned.planning.devices import HOST_DEVICE_ID
 from echoplaned.planning.host_memory import MemoryFiles
-from echoplaned.planning.host_processes import descendants, largest_holders, private_bytes, process_name
+from echoplaned.planning.host_processes import FamilyBytes, descendants, largest_holders, process_name
 
 _MIB: Final = 1024 * 1024
 _MAX_HOLDERS: Final = 8
@@ -54,16 +54,18 @@ class Meter:
         self._devices = tuple(devices)
         self._own = own
         self._files = files or MemoryFiles()
+        self._family_bytes = FamilyBytes()
         self._host: MeasuredMemory | None = None
         self._is_open = False
 
     def measure(self) -> tuple[MeasuredMemory, ...]:
         """Measure every device."""
-        own = descendants(self._own())
+        families = [descendants((leader,)) for leader in self._own()]
+        own = frozenset[int]().union(*families)
         gpus = [int(one.device_id.partition(":")[2]) for one in self._devices if one.kind == "cuda"]
         found = list(_measure_gpus(gpus, own)) if gpus and self._open_driver() else []
         if any(one.device_id == HOST_DEVICE_ID for one in self._devices):
-            found.append(self._measure_host(own))
+            found.append(self._measure_host(own, self._family_bytes.add_up(families)))
         return tuple(found)
 
     def _open_driver(self) -> bool:
@@ -79,9 +81,8 @@ class Meter:
             self._is_open = True
         return True
 
-    def _measure_host(self, own: frozenset[int]) -> MeasuredMemory:
+    def _measure_host(self, own: frozenset[int], held: int) -> MeasuredMemory:
         room = self._files.tightest()
-        held = sum(map(private_bytes, own))
         now = MeasuredMemory(HOST_DEVICE_ID, room.total_bytes, room.free_bytes, held)
         before = self._host
         is_news = before is None or abs(now.foreign_bytes(0) - before.foreign_bytes(0)) >= _NEWS_BYTES
