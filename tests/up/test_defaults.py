@@ -78,7 +78,13 @@ def test_the_only_model_of_the_folder_is_loaded_and_of_several_none(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("gone.gguf", "does not exist"), ("two", "holds 2 models: name one of"), ("note.txt", "is neither a GGUF file")],
+    [
+        ("gone.gguf", "does not exist"),
+        ("note.txt/m.gguf", "does not exist"),
+        ("n" * 300, "cannot be looked at: File name too long"),
+        ("two", "holds 2 models: name one of"),
+        ("note.txt", "is neither a GGUF file"),
+    ],
 )
 def test_a_path_that_is_no_model_is_refused(tmp_path: Path, path: str, says: str) -> None:
     """Before anything starts, with what would be one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from echoplaned.up.found_models import GGUF, SAFETENSORS, FoundModel, find_models
+from echoplaned.up.found_models import GGUF, SAFETENSORS, FoundModel, find_models, look_problem
 
 
 def touch(path: Path) -> Path:
@@ -41,6 +43,26 @@ def test_a_path_is_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert find_models(Path("../x/m.gguf")) == [FoundModel(model, GGUF)]
     assert find_models(touch(tmp_path / "x/m.bin")) == []
     assert find_models(tmp_path / "gone") == []
+
+
+def test_what_may_not_be_looked_at_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may be listed and not searched, as its mode r-- makes it, and links in a circle: the models beside them are found."""
+    touch(tmp_path / "shut/m.gguf")
+    whole = touch(tmp_path / "open/m.gguf")
+    real = os.stat
+
+    def refusing(path: str | Path, **options: object) -> os.stat_result:
+        if "shut/" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert find_models(tmp_path) == [FoundModel(whole, GGUF)]
+    assert find_models(tmp_path / "shut/m.gguf") == []
+    assert look_problem(tmp_path / "shut/m.gguf") == "cannot be looked at: Permission denied"
+    touch(tmp_path / "c/config.json")
+    (tmp_path / "c/model.safetensors").symlink_to("model.safetensors")
+    assert FoundModel(tmp_path / "c", SAFETENSORS).root == tmp_path / "c"
 
 
 @pytest.mark.parametrize(

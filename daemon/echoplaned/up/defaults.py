@@ -11,7 +11,7 @@ from typing import Final
 from echoplaned.core.failure import InvalidField
 from echoplaned.engine_kinds import KINDS, Discovered, discover
 from echoplaned.settings import ENVIRONMENT_PREFIX, SettingsInvalidError, is_given
-from echoplaned.up.found_models import FoundModel, find_models
+from echoplaned.up.found_models import FoundModel, find_models, look_problem
 
 GATEWAY: Final = "127.0.0.1:8480"
 _LISTED: Final = 5
@@ -60,7 +60,7 @@ def prepare(flags: Mapping[str, object], model: str) -> PreparedUp:
     found = _find(model) if model else [one for root in roots or [str(models_dir)] for one in find_models(_path(root))]
     chosen = found[0] if len(found) == 1 else None
     roots = roots or [str(models_dir)]
-    if chosen is not None and not any(chosen.root.is_relative_to(_path(root).resolve()) for root in roots):
+    if chosen is not None and not any(chosen.root.is_relative_to(os.path.realpath(_path(root))) for root in roots):
         roots.append(str(chosen.root))
     given["model_roots"] = tuple(roots)
     known = _given_list("engines", flags, "\n")
@@ -86,8 +86,8 @@ def _find(text: str) -> list[FoundModel]:
     found = find_models(path)
     if len(found) == 1:
         return found
-    if not path.exists():
-        problem = f"{text!r:.200} does not exist"
+    if unseen := look_problem(path):
+        problem = f"{text!r:.200} {unseen}"
     elif found:
         some = ", ".join(str(one.path) for one in found[:_LISTED])
         problem = f"{text!r:.200} holds {len(found)} models: name one of {some}{' ...' if len(found) > _LISTED else ''}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,7 +51,9 @@ class FoundModel:
         """The narrowest directory that holds all of it once links are followed."""
         home = self.path.parent if self.format == GGUF else self.path
         held = [self.path] if self.format == GGUF else list(self.path.iterdir())
-        return Path(os.path.commonpath([home.resolve(), *(entry.resolve().parent for entry in held)]))
+        # realpath(): to resolve() links in a circle are an error, and one beside a model does no harm.
+        folders = [os.path.realpath(home), *(str(Path(os.path.realpath(entry)).parent) for entry in held)]
+        return Path(os.path.commonpath(folders))
 
 
 def find_models(place: Path) -> list[FoundModel]:
@@ -59,7 +62,7 @@ def find_models(place: Path) -> list[FoundModel]:
     Directories are looked into for three levels; an unreadable one holds nothing.
     """
     place = Path(os.path.abspath(place))  # noqa: PTH100 - not resolve(): what a link is called decides its format
-    if place.is_file():
+    if _is_file(place):
         return [FoundModel(place, GGUF)] if _is_gguf(place) else []
     found: list[FoundModel] = []
     waiting, seen = [(place, 0)], 0
@@ -70,15 +73,37 @@ def find_models(place: Path) -> list[FoundModel]:
         except OSError:
             continue
         seen += len(entries)
-        if (folder / "config.json").is_file() and any(entry.suffix == ".safetensors" for entry in entries):
+        if _is_file(folder / "config.json") and any(entry.suffix == ".safetensors" for entry in entries):
             found.append(FoundModel(folder, SAFETENSORS))
             continue
         found += [FoundModel(entry, GGUF) for entry in entries if _is_gguf(entry)]
         if depth < _MAX_DEPTH:
-            waiting += [(entry, depth + 1) for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            waiting += [(entry, depth + 1) for entry in entries if not entry.name.startswith(".") and _is_dir(entry)]
     return found
+
+
+def look_problem(path: Path) -> str:
+    """Say why a path cannot be looked at; empty if it can. Blocks."""
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            with os.scandir(path):
+                pass
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return ""
+
+
+# pathlib's own raise where a folder above may not be searched or a name is too long; os.path's say no.
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - as above
+
+
+def _is_dir(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - as above
 
 
 def _is_gguf(path: Path) -> bool:
     is_whole = not _LATER_PART.search(path.stem) and not _EYE.search(path.stem)
-    return path.suffix.lower() == ".gguf" and is_whole and path.is_file()
+    return path.suffix.lower() == ".gguf" and is_whole and _is_file(path)
