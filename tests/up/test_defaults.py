@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from echoplaned import __main__ as root
 from echoplaned.engine_kinds import Discovered
 from echoplaned.settings import SettingsInvalidError, load_settings
 from echoplaned.up import defaults, prepare
@@ -96,6 +97,16 @@ def test_a_path_that_is_no_model_is_refused(tmp_path: Path, path: str, says: str
     (violation,) = caught.value.failure.violations
     assert violation.field == "MODEL_PATH"
     assert says in violation.description
+
+
+def test_a_models_directory_that_cannot_be_made_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With exit code 2 and one line that names the flag; with a directory that is named, nothing is made."""
+    (tmp_path / "data").touch()
+    assert root.main(["up"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"model_roots: the default '{tmp_path}/data/echoplaned/models' cannot be made: Not a directory" in line
+    assert "(--model-root, " in line
+    assert prepare({"model_roots": [str(tmp_path)]}, "").model is None
 
 
 def test_a_relative_base_directory_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from echoplaned.core.failure import InvalidField
 from echoplaned.engine_kinds import KINDS, Discovered, discover
-from echoplaned.settings import ENVIRONMENT_PREFIX, SettingsInvalidError, is_given
+from echoplaned.settings import ENVIRONMENT_PREFIX, SettingsInvalidError, is_given, setting_violation
 from echoplaned.up.found_models import FoundModel, find_models, look_problem
 
 GATEWAY: Final = "127.0.0.1:8480"
@@ -44,7 +44,7 @@ def prepare(flags: Mapping[str, object], model: str) -> PreparedUp:
         model: path of the model to load; empty: the only one beneath the models' directory, if there is one.
 
     Raises:
-        SettingsInvalidError: there is no model at the path.
+        SettingsInvalidError: there is no model at the path, or the models' directory cannot be made.
     """
     given = dict(flags)
     if not is_given("gateway_listen", flags):
@@ -56,7 +56,7 @@ def prepare(flags: Mapping[str, object], model: str) -> PreparedUp:
     roots = _given_list("model_roots", flags, os.pathsep)
     models_dir = Path(roots[0] if roots else xdg_home("XDG_DATA_HOME", ".local/share") / "echoplaned" / "models")
     if not roots:
-        models_dir.mkdir(parents=True, exist_ok=True)
+        _make(models_dir)
     found = _find(model) if model else [one for root in roots or [str(models_dir)] for one in find_models(_path(root))]
     chosen = found[0] if len(found) == 1 else None
     roots = roots or [str(models_dir)]
@@ -74,6 +74,19 @@ def xdg_home(variable: str, default: str) -> Path:
     """Return a base directory of the XDG specification; a relative one does not count."""
     path = Path(os.environ.get(variable, ""))
     return path if path.is_absolute() else Path.home() / default
+
+
+def _make(models_dir: Path) -> None:
+    """Make the models' directory that nobody named.
+
+    Raises:
+        SettingsInvalidError: it cannot be made.
+    """
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"the default {str(models_dir)!r} cannot be made: {error.strerror}: name another directory"
+        raise SettingsInvalidError(setting_violation("model_roots", problem)) from error
 
 
 def _find(text: str) -> list[FoundModel]:
