@@ -45,6 +45,17 @@ def expanded(path: Path) -> Path:
         return path
 
 
+def home_directory() -> Path | None:
+    """Return the user's home directory; None: there is none.
+
+    A user id of a container may be named by nothing.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def root_problem(root: Path) -> str:
     """Say why a directory cannot be a root; empty if it can."""
     try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from echoplaned import __main__ as root
+from echoplaned.composition import host
 from echoplaned.engine_kinds import Discovered
 from echoplaned.settings import SettingsInvalidError, load_settings
+from echoplaned.supervisor import launching
 from echoplaned.up import defaults, prepare
 from echoplaned.up.defaults import xdg_home
 
@@ -112,4 +115,37 @@ def test_a_models_directory_that_cannot_be_made_is_refused(tmp_path: Path, capsy
 def test_a_relative_base_directory_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the XDG specification has it."""
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    assert xdg_home("XDG_STATE_HOME", ".local/state") == Path.home() / ".local/state"
+    assert xdg_home("XDG_STATE_HOME", ".local/state", "state_dir") == Path.home() / ".local/state"
+
+
+@pytest.mark.parametrize(("variable", "flag"), [("XDG_STATE_HOME", "--state-dir"), ("XDG_DATA_HOME", "--model-root")])
+def test_without_a_home_directory_the_flag_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, flag: str
+) -> None:
+    """A container's user id may have none: exit code 2 with one line."""
+    without_home(monkeypatch)
+    monkeypatch.delenv(variable)
+    assert root.main(["up"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"there is no home directory, and {variable} is no absolute path" in line
+    assert f"({flag}, " in line
+
+
+def test_the_daemon_and_its_engines_need_no_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bytecode is kept, an engine's caches end with its instance, and `pki` names the directory that is none."""
+    without_home(monkeypatch)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert host._engine_options(load_settings({"state_dir": str(tmp_path)})).bytecode_cache is None
+    places = launching.Places(tmp_path, tmp_path / "s", tmp_path / "scratch")
+    assert launching._cache_home(places) == tmp_path / "scratch/cache"
+    assert root.main(["pki", "init", "~/pki", "--trust-domain", "example.org"]) == 1
+
+
+def without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a user id that nothing names, and no HOME."""
+
+    def nobody(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from echoplaned.composition.counts import Counts
 from echoplaned.core.queries import find_facts
@@ -24,6 +23,7 @@ from echoplaned.planning.sampler import MemorySampler
 from echoplaned.runtime.clock import SteadyClock
 from echoplaned.runtime.ids import new_id
 from echoplaned.runtime.loop import Loop
+from echoplaned.setting_paths import home_directory
 from echoplaned.settings import Settings, SettingsInvalidError, setting_violation
 
 
@@ -77,11 +77,12 @@ def make_host(settings: Settings, loop: Loop, counts: Counts, clock: SteadyClock
 
 
 def _engine_options(settings: Settings) -> EngineProcessOptions:
+    home = home_directory()
     return EngineProcessOptions(
         settings.state_dir,
         kinds=find_kinds(settings),
         standby_count=settings.standby_workers,
-        bytecode_cache=default_bytecode_cache(Path.home()),
+        bytecode_cache=default_bytecode_cache(home) if home is not None else None,
     )
 
 

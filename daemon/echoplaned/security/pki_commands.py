@@ -9,6 +9,7 @@ from typing import cast
 
 from echoplaned.security.pki_files import PkiDirectory
 from echoplaned.security.pki_names import LeafNames, PkiError
+from echoplaned.setting_paths import absolute
 
 _MAX_DAYS = 3650.0
 
@@ -24,7 +25,10 @@ def run_pki(options: Mapping[str, object], now_s: float) -> Iterator[str]:
         PkiError: it cannot be done; the text says why, and what to do.
         OSError: a file cannot be written.
     """
-    folder = Path(str(options["folder"])).expanduser().absolute()
+    try:
+        folder = absolute(Path(str(options["folder"])))
+    except ValueError as error:
+        raise PkiError(f"the directory {error}") from error
     lifetime = _lifetime(options["days"])
     match options["pki_command"]:
         case "init":

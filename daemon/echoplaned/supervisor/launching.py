@@ -20,6 +20,7 @@ from echoplaned.engine_kinds.foreign import (
     Listen,
     passed_environment,
 )
+from echoplaned.setting_paths import home_directory
 from echoplaned.supervisor.http import EngineAddress
 from echoplaned.worker_contract.order import LoadFailedError, LoadOrder
 
@@ -78,7 +79,6 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) ->
     address = _address(engine, build, places.socket)
     places.scratch.mkdir(mode=0o700, exist_ok=True)
     version = order.instance.version
-    cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echoplane" / kind.name
     launch = Launch(
         build=build,
         model=places.model,
@@ -93,11 +93,22 @@ def prepare(order: LoadOrder, kind: EngineKind, build: Build, places: Places) ->
         port=address.port,
         kv_cache_bytes=order.kv_cache_bytes,
         memory_share_ppm=_memory_share_ppm(order),
-        cache_dir=cache_dir,
+        cache_dir=_cache_home(places) / "echoplane" / kind.name,
         scratch_dir=places.scratch,
     )
     environment = {**passed_environment(os.environ), **engine.variables(launch)}
     return Prepared(engine.arguments(launch), environment, address, launch)
+
+
+def _cache_home(places: Places) -> Path:
+    """Return where caches of engines lie that outlive an instance.
+
+    Without a home directory they end with it.
+    """
+    given, home = os.environ.get("XDG_CACHE_HOME"), home_directory()
+    if given:
+        return Path(given)
+    return home / ".cache" if home is not None else places.scratch / "cache"
 
 
 def _memory_share_ppm(order: LoadOrder) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 from echoplaned.core.failure import InvalidField
 from echoplaned.engine_kinds import KINDS, Discovered, discover
+from echoplaned.setting_paths import expanded, home_directory
 from echoplaned.settings import ENVIRONMENT_PREFIX, SettingsInvalidError, is_given, setting_violation
 from echoplaned.up.found_models import FoundModel, find_models, look_problem
 
@@ -50,17 +51,21 @@ def prepare(flags: Mapping[str, object], model: str) -> PreparedUp:
     if not is_given("gateway_listen", flags):
         given["gateway_listen"] = GATEWAY
     if not is_given("state_dir", flags):
-        given["state_dir"] = str(xdg_home("XDG_STATE_HOME", ".local/state") / "echoplaned")
+        given["state_dir"] = str(xdg_home("XDG_STATE_HOME", ".local/state", "state_dir") / "echoplaned")
     if not is_given("log_level", flags):
         given["log_level"] = "WARNING"  # the steps tell what happens; ``serve`` tells it to machines
     roots = _given_list("model_roots", flags, os.pathsep)
-    models_dir = Path(roots[0] if roots else xdg_home("XDG_DATA_HOME", ".local/share") / "echoplaned" / "models")
-    if not roots:
-        _make(models_dir)
-    found = _find(model) if model else [one for root in roots or [str(models_dir)] for one in find_models(_path(root))]
+    models_dir = Path(roots[0]) if roots else _make_models_dir()
+    found = (
+        _find(model)
+        if model
+        else [one for root in roots or [str(models_dir)] for one in find_models(expanded(Path(root)))]
+    )
     chosen = found[0] if len(found) == 1 else None
     roots = roots or [str(models_dir)]
-    if chosen is not None and not any(chosen.root.is_relative_to(os.path.realpath(_path(root))) for root in roots):
+    if chosen is not None and not any(
+        chosen.root.is_relative_to(os.path.realpath(expanded(Path(root)))) for root in roots
+    ):
         roots.append(str(chosen.root))
     given["model_roots"] = tuple(roots)
     known = _given_list("engines", flags, "\n")
@@ -70,23 +75,35 @@ def prepare(flags: Mapping[str, object], model: str) -> PreparedUp:
     return PreparedUp(given, chosen, tuple(one for one in found if one != chosen), models_dir, engines.problems)
 
 
-def xdg_home(variable: str, default: str) -> Path:
-    """Return a base directory of the XDG specification; a relative one does not count."""
+def xdg_home(variable: str, default: str, setting: str) -> Path:
+    """Return a base directory of the XDG specification; a relative one does not count.
+
+    Raises:
+        SettingsInvalidError: there is none for that setting, as there is no home directory.
+    """
     path = Path(os.environ.get(variable, ""))
-    return path if path.is_absolute() else Path.home() / default
+    if path.is_absolute():
+        return path
+    home = home_directory()
+    if home is None:
+        problem = f"has no default: there is no home directory, and {variable} is no absolute path: name a directory"
+        raise SettingsInvalidError(setting_violation(setting, problem))
+    return home / default
 
 
-def _make(models_dir: Path) -> None:
-    """Make the models' directory that nobody named.
+def _make_models_dir() -> Path:
+    """Make the models' directory that nobody named, and return it.
 
     Raises:
         SettingsInvalidError: it cannot be made.
     """
+    models_dir = xdg_home("XDG_DATA_HOME", ".local/share", "model_roots") / "echoplaned" / "models"
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"the default {str(models_dir)!r} cannot be made: {error.strerror}: name another directory"
         raise SettingsInvalidError(setting_violation("model_roots", problem)) from error
+    return models_dir
 
 
 def _find(text: str) -> list[FoundModel]:
@@ -95,7 +112,7 @@ def _find(text: str) -> list[FoundModel]:
     Raises:
         SettingsInvalidError: there is none, or there are several.
     """
-    path = _path(text)
+    path = expanded(Path(text))
     found = find_models(path)
     if len(found) == 1:
         return found
@@ -116,10 +133,3 @@ def _given_list(setting: str, flags: Mapping[str, object], separator: str) -> li
         return [str(one) for one in value]
     text = os.environ.get(f"{ENVIRONMENT_PREFIX}{setting.upper()}", "")
     return [part.strip() for part in text.split(separator) if part.strip()]
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # no home directory
-        return Path(text)
