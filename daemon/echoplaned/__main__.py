@@ -138,7 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match command:
             case "up" if prepared is not None:
-                asyncio.run(_up(settings, Guide(settings.state_dir, prepared, began_s=_process_began_s())))
+                guide = Guide(
+                    settings.state_dir, prepared, began_s=_process_began_s(), tls_dir=settings.gateway_tls_dir
+                )
+                asyncio.run(_up(settings, guide))
             case "serve":
                 asyncio.run(_serve(settings))
             case "check":

@@ -8,22 +8,33 @@ from collections.abc import Mapping
 
 import h11
 
+from echoplaned.up.door import Door
+
 _CHUNK = 64 * 1024
 _MAX_BYTES = 8 * 1024 * 1024
 
 
-async def post_json(address: str, path: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes]:
-    """Send a body to ``HOST:PORT``; return the status and the answer's body.
+async def post_json(door: Door, path: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes]:
+    """Send a body to the gateway; return the status and the answer's body.
+
+    Nothing is sent before the gateway's certificate is believed, for the host that callers name.
 
     Raises:
-        OSError: nobody listens, or the connection broke.
+        OSError: nobody listens, its certificate is not believed, or the connection broke.
     """
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    if door.is_tls and door.context is None:
+        raise ConnectionError(door.problem)
+    name = door.host.strip("[]") if door.context is not None else None
+    reader, writer = await asyncio.open_connection(*door.dialled, ssl=door.context, server_hostname=name)
     try:
         connection = h11.Connection(h11.CLIENT)
         data = json.dumps(body).encode()
-        fields = {"Host": address, "Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
+        fields = {
+            "Host": door.url.partition("//")[2],
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **headers,
+        }
         request = h11.Request(method="POST", target=path, headers=list(fields.items()))
         for event in (request, h11.Data(data=data), h11.EndOfMessage()):
             writer.write(connection.send(event) or b"")

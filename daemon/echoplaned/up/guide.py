@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -26,11 +27,12 @@ from echoplane.v1 import models_pb2, operations_pb2, planning_pb2, types_pb2
 from echoplaned.core.text import escape
 from echoplaned.engine_kinds import find_kind
 from echoplaned.up.defaults import PreparedUp
+from echoplaned.up.door import Door, find_tls_door
 from echoplaned.up.door_request import post_json
 from echoplaned.up.first_key import make_first_key
 from echoplaned.up.found_models import FoundModel
 from echoplaned.up.next_calls import CLASSIFICATION, EMBEDDING, NextCalls, next_calls
-from echoplaned.up.running import note_running, read_running
+from echoplaned.up.running import Running, note_running, read_running
 
 MAX_CONTEXT: Final = 4096
 MAX_CONCURRENCY: Final = 4
@@ -62,6 +64,7 @@ class Guide:
         clock: seconds of a clock that never goes back.
         began_s: when ``up`` began, by that clock, seconds; its imports included.
         served: whether the daemon came to serve.
+        tls_dir: directory with the gateway's certificate; None: not known, or it has none.
     """
 
     state_dir: Path
@@ -70,6 +73,7 @@ class Guide:
     clock: Callable[[], float] = time.monotonic
     began_s: float = field(default_factory=time.monotonic)
     served: bool = False
+    tls_dir: Path | None = None
 
     def say(self, text: str) -> None:
         """Print one step that has just been done."""
@@ -82,7 +86,7 @@ class Guide:
             UpError: the model could not be loaded.
         """
         self.served = True
-        await asyncio.to_thread(note_running, self.state_dir, address)
+        await asyncio.to_thread(note_running, self.state_dir, Running(address, self.tls_dir))
         self.say(f"the daemon serves gRPC and xDS at {address}; its state is in {self.state_dir}")
         await self._guide(address, makes_key=True)
         self.say_line("")
@@ -98,7 +102,9 @@ class Guide:
         Raises:
             UpError: it does not answer, or the model could not be loaded.
         """
-        address = read_running(self.state_dir, pid) or listen
+        running = read_running(self.state_dir, pid)
+        address = running.address or listen
+        self.tls_dir = running.tls_dir or self.tls_dir
         who = "a daemon" if pid is None else f"a daemon (process {pid})"
         self.say(f"{who} is running on {self.state_dir} already, at {address}")
         await self._guide(address)
@@ -122,11 +128,12 @@ class Guide:
                     self._tell_no_model(address)
                     return
                 calls = await self._calls_of(client, model, address, door)
-            if door and makes_key:
+            if door is not None and makes_key:
                 calls = await self._with_key(calls)
         except EchoplaneError as error:
             raise UpError(_lines_of(error)) from error
-        await self._ask(calls)
+        if door is not None:
+            await self._ask(door, calls)
         self.say_line("")
         self.say_line("Try it:")
         for what, command in next_calls(calls):
@@ -209,26 +216,40 @@ class Guide:
 
     # --- the gateway ---
 
-    async def _wait_for_door(self, client: AsyncClient) -> str:
-        """Return the gateway's ``HOST:PORT`` once it serves.
-
-        Empty where it is off, or does not come.
-        """
+    async def _wait_for_door(self, client: AsyncClient) -> Door | None:
+        """Return the gateway once it serves; None where it is off, or does not come."""
         deadline_s = self.clock() + _DOOR_S
         while True:
             gateway = (await client.get_status()).gateway
             if not gateway.listen_address:
-                return ""
+                return None
             if gateway.state == diagnostics.GATEWAY_STATE_SERVING:
-                self.say(f"the gateway serves HTTP at {gateway.listen_address}")
-                return gateway.listen_address
+                is_tls = gateway.HasField("certificate_expire_time")
+                self.say(f"the gateway serves {'HTTPS' if is_tls else 'HTTP'} at {gateway.listen_address}")
+                if is_tls:
+                    return await self._find_tls_door(gateway.listen_address)
+                return Door.plain(gateway.listen_address)
             if self.clock() > deadline_s:
                 why = gateway.last_failure or f"it did not serve within {_DOOR_S:g} s"
                 self.say(f"the gateway does not serve: {why} (`echoplane status`)")
-                return ""
+                return None
             await asyncio.sleep(_POLL_S)
 
-    async def _calls_of(self, client: AsyncClient, model_id: str, address: str, door: str) -> NextCalls:
+    async def _find_tls_door(self, listening: str) -> Door:
+        """Return the gateway once it shakes hands.
+
+        Its certificate is on its way to Envoy for a moment.
+        """
+        deadline_s = self.clock() + _DOOR_S
+        while True:
+            try:
+                return await find_tls_door(listening, self.tls_dir)
+            except OSError as error:
+                if self.clock() > deadline_s:
+                    return Door(listening, listening.rpartition(":")[0], is_tls=True, problem=str(error) or "no answer")
+            await asyncio.sleep(_POLL_S)
+
+    async def _calls_of(self, client: AsyncClient, model_id: str, address: str, door: Door | None) -> NextCalls:
         model = await client.get_model(model_id)
         version = await client.get_version(model.serving_version)
         task = types_pb2.Task.Name(version.facts.task).removeprefix("TASK_")
@@ -237,7 +258,9 @@ class Guide:
             task,
             address,
             is_default_control=address == os.environ.get("ECHOPLANE_ADDRESS", DEFAULT_ADDRESS),
-            door=f"http://{door}" if door else "",
+            door=door.url if door is not None else "",
+            ca_file=str(door.ca_file or "") if door is not None else "",
+            resolve=door.resolve if door is not None else "",
             python=_program("python3"),
             echoplane=_program("echoplane"),
             avoid_proxy=any(os.environ.get(name) for name in _PROXIES),
@@ -251,19 +274,26 @@ class Guide:
         self.say("a key for everything was made; the lines below show it, this once (`echoplane key ls` lists keys)")
         return replace(calls, headers={"Authorization": f"Bearer {key}"})
 
-    async def _ask(self, calls: NextCalls) -> None:
-        """Ask the model once, so that what is printed is known to work."""
-        if not calls.door:
+    async def _ask(self, door: Door, calls: NextCalls) -> None:
+        """Ask the model once, so that what is printed is known to work.
+
+        Not where the gateway's certificate is not believed: somebody else could get the key.
+        """
+        if door.problem:
+            self.say(
+                f"the model is not asked: nothing here verifies the gateway's certificate ({door.problem}); callers need its CA"
+            )
             return
         deadline_s = self.clock() + _ANSWER_S
         said = "nothing"
         while self.clock() < deadline_s:
             try:
                 async with asyncio.timeout(_ANSWER_S):
-                    address = calls.door.removeprefix("http://")
-                    status, body = await post_json(address, calls.path, calls.headers, calls.body)
+                    status, body = await post_json(door, calls.path, calls.headers, calls.body)
             except (OSError, TimeoutError) as error:
                 said = str(error)
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    break
             else:
                 if status == 200:
                     self.say(f"first answer: {_answer_text(calls, body)}")

@@ -30,6 +30,8 @@ class NextCalls:
         control: address of the daemon, ``HOST:PORT``.
         is_default_control: whether clients take that address where none is said.
         door: base URL of the gateway, ``http://127.0.0.1:8480``; empty: there is none.
+        ca_file: file that makes the gateway's certificate believed; empty: the system does, or there is no TLS.
+        resolve: what curl's ``--resolve`` says of the host in ``door``; empty: it needs none.
         headers: what requests to the gateway carry beside, a key for example.
         python: interpreter to type.
         echoplane: client's command to type.
@@ -41,6 +43,8 @@ class NextCalls:
     control: str
     is_default_control: bool = True
     door: str = ""
+    ca_file: str = ""
+    resolve: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     python: str = "python3"
     echoplane: str = "echoplane"
@@ -70,7 +74,9 @@ def next_calls(calls: NextCalls) -> list[tuple[str, str]]:
     if calls.door:
         found.append(("curl", _curl(calls)))
         if calls.task != CLASSIFICATION:
-            found.append(("OpenAI's client in Python (pip install openai)", _openai(calls)))
+            host = calls.resolve.partition(":")[0]
+            needs = f"; {host} must lead to this machine" if host else ""
+            found.append((f"OpenAI's client in Python (pip install openai{needs})", _openai(calls)))
     found.append((f"gRPC over xds:///models/{calls.model}, which follows rollouts", _infer(calls)))
     return found
 
@@ -78,6 +84,8 @@ def next_calls(calls: NextCalls) -> list[tuple[str, str]]:
 def _curl(calls: NextCalls) -> str:
     headers = {"Content-Type": "application/json", **calls.headers}
     words = ["curl", "-sS", f"{calls.door}{calls.path}"]
+    words += ["--cacert", calls.ca_file] if calls.ca_file else []
+    words += ["--resolve", calls.resolve] if calls.resolve else []
     for name, value in headers.items():
         words += ["-H", f"{name}: {value}"]
     return _direct(calls) + shlex.join([*words, "-d", json.dumps(calls.body)])
@@ -88,12 +96,18 @@ def _openai(calls: NextCalls) -> str:
     # JSON is Python as well here, and its quotes are not the shell's.
     words = [f"base_url={json.dumps(f'{calls.door}/v1')}", f"api_key={json.dumps(key)}"]
     words += [f"default_headers={json.dumps(others)}"] if others else []
+    imported = "from openai import OpenAI"
+    if calls.door.startswith("https:"):
+        # Said in full: by itself the client trusts a list of its own, and not what the system does.
+        imported = "import ssl; from openai import DefaultHttpxClient, OpenAI"
+        trusted = f"cafile={json.dumps(calls.ca_file)}" if calls.ca_file else ""
+        words.append(f"http_client=DefaultHttpxClient(verify=ssl.create_default_context({trusted}))")
     given = ", ".join(f"{name}={json.dumps(value)}" for name, value in calls.body.items())
     if calls.task == EMBEDDING:
         asked = f"len(client.embeddings.create({given}).data[0].embedding)"
     else:
         asked = f"client.chat.completions.create({given}).choices[0].message.content"
-    code = f"from openai import OpenAI; client = OpenAI({', '.join(words)}); print({asked})"
+    code = f"{imported}; client = OpenAI({', '.join(words)}); print({asked})"
     return _direct(calls) + shlex.join([calls.python, "-c", code])
 
 
@@ -122,4 +136,5 @@ def _infer(calls: NextCalls) -> str:
 
 
 def _direct(calls: NextCalls) -> str:
-    return "no_proxy=127.0.0.1,::1,localhost " if calls.avoid_proxy else ""
+    host = calls.resolve.partition(":")[0]
+    return f"no_proxy=127.0.0.1,::1,localhost{f',{host}' if host else ''} " if calls.avoid_proxy else ""
