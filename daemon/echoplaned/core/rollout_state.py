@@ -29,6 +29,9 @@ class Phase(StrEnum):
     DELETED = "DELETED"
 
 
+HISTORY_RETAINED = 1000
+"""Lines of a rollout's history that are kept, the newest: who pauses and resumes without end fills no memory."""
+
 TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.FAILED, Phase.DELETED})
 FORWARD_PHASES = frozenset({Phase.PREPARING, Phase.SHIFTING, Phase.OBSERVING, Phase.SOAKING})
 """Phases in which a caller can pause a rollout: from RELEASING on, and on the way back, nothing waits for anybody."""
@@ -109,7 +112,7 @@ class RolloutEntry:
     """One line of a rollout's append-only history.
 
     Attributes:
-        sequence: place in the history, from 1, without gaps.
+        sequence: place in the history, from 1, without gaps; the first ones may be forgotten.
         time_s: when it happened, seconds since the epoch.
         phase: phase after it.
         stage: stage after it, from 1; 0: before the first.

@@ -11,7 +11,7 @@ from echoplaned.core.effects import Announce, Effect
 from echoplaned.core.ids import InstanceKey, VersionKey
 from echoplaned.core.names import rollout_name
 from echoplaned.core.replacing import replace
-from echoplaned.core.rollout_state import EntryKind, Rollout, RolloutEntry, Verdict
+from echoplaned.core.rollout_state import HISTORY_RETAINED, EntryKind, Rollout, RolloutEntry, Verdict
 from echoplaned.core.state import Instance, Model, Operation, State, Version
 
 
@@ -106,11 +106,14 @@ class Transaction:
     ) -> Rollout:
         """Append a line to a rollout's history and announce it.
 
+        The oldest line beyond the newest 1,000 is forgotten.
+
         Returns:
             The rollout, stored as well.
         """
-        entry = RolloutEntry(len(rollout.history) + 1, self.now_s, rollout.phase, rollout.stage, text, verdicts, kind)
-        noted = replace(rollout, history=(*rollout.history, entry))
+        sequence = rollout.history[-1].sequence + 1 if rollout.history else 1
+        entry = RolloutEntry(sequence, self.now_s, rollout.phase, rollout.stage, text, verdicts, kind)
+        noted = replace(rollout, history=(*rollout.history, entry)[-HISTORY_RETAINED:])
         self.put_rollout(noted)
         subject = rollout_name(rollout.model, rollout.rollout_id)
         self.announce(subject, f"rollout.{rollout.phase.lower()}", text)

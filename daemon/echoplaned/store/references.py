@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from echoplaned.core import names
-from echoplaned.core.rollout_state import TERMINAL_PHASES, Phase, Rollout
+from echoplaned.core.rollout_state import HISTORY_RETAINED, TERMINAL_PHASES, Phase, Rollout
 from echoplaned.core.routes_view import ModelRoutes
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, Instance, InstanceState, Model, Operation, State, Version
 from echoplaned.core.tables import ROLLOUT_TABLE
@@ -124,7 +124,9 @@ def _check_rollout(rollout: Rollout) -> None:
             schema.rollouts.name, _key(rollout), "policy.stages_percent: it must rise from 1 or more, and end at 100"
         )
     check_range(f"{schema.rollouts.name} {_key(rollout)}: stage", rollout.stage, (0, len(stages)))
-    for number, entry in enumerate(rollout.history, start=1):
+    # The first ones are forgotten where there are as many as are kept.
+    first = rollout.history[0].sequence if len(rollout.history) >= HISTORY_RETAINED else 1
+    for number, entry in enumerate(rollout.history, start=first):
         place = f"{_key(rollout)}/{entry.sequence}"
         ROLLOUT_EVENTS.check((*key, entry.sequence), entry)
         check_range(f"{schema.rollout_events.name} {place}: stage", entry.stage, (0, len(stages)))

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 from echoplane.v1 import rollouts_pb2
 from echoplaned.core.names import operation_name, rollout_name, version_name
-from echoplaned.core.rollout_state import TERMINAL_PHASES, EntryKind, GateVerdict, Phase, Rollout, RolloutEntry, Verdict
+from echoplaned.core.rollout_state import (
+    HISTORY_RETAINED,
+    TERMINAL_PHASES,
+    EntryKind,
+    GateVerdict,
+    Phase,
+    Rollout,
+    RolloutEntry,
+    Verdict,
+)
 from echoplaned.core.routes import KEEP_ALIVE_PPM
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import WEIGHT_TOTAL_PPM, Model
@@ -53,10 +62,6 @@ _KIND_OF_PHASE: Mapping[Phase, str] = MappingProxyType(
 _SCALED_COUNTS: Mapping[str, tuple[str, float]] = MappingProxyType(
     {"error_increase_upper_bound_ppm": ("error_increase_upper_bound", 1e-6)}
 )
-
-
-HISTORY_SHOWN = 1000
-"""Lines of a history in an answer, the newest: with the longest reasons they are below the 4 MiB that a client takes untold."""
 
 
 def rollout_to_pb(model: Model, rollout: Rollout, *, with_history: bool = True) -> rollouts_pb2.Rollout:
@@ -164,7 +169,7 @@ def _history(rollout: Rollout) -> list[rollouts_pb2.RolloutEvent]:
             text=entry.text,
             verdict=_decisive(entry),
         )
-        for entry in rollout.history[-HISTORY_SHOWN:]
+        for entry in rollout.history[-HISTORY_RETAINED:]  # a release before this one kept all
     ]
 
 
