@@ -29,7 +29,7 @@ def test_the_newest_lines_are_kept_and_stored(tmp_path: Path) -> None:
         stored = store.load()
     rollout = stored.models["m"].rollout
     assert rollout is not None
-    assert rollout.history == transcript.state.models["m"].rollout.history  # type: ignore[union-attr]  # as above
+    assert rollout.history == transcript.state.models["m"].rollout.history
     numbers = [entry.sequence for entry in rollout.history]
     last = begun.history[-1].sequence + HISTORY_RETAINED + 20
     assert numbers == list(range(last - HISTORY_RETAINED + 1, last + 1))
