@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +38,11 @@ class Door:
     def plain(cls, listening: str) -> Door:
         """Return a door without TLS."""
         return cls(listening, listening.rpartition(":")[0])
+
+    @classmethod
+    def unbelieved(cls, listening: str, problem: str) -> Door:
+        """Return a door by TLS whose certificate nothing here believes."""
+        return replace(cls.plain(listening), is_tls=True, problem=problem)
 
     @property
     def url(self) -> str:
@@ -85,7 +90,7 @@ async def find_tls_door(listening: str, tls_dir: Path | None) -> Door:
             problem = "it names no host that callers can use"
             break
         return Door(listening, host, is_tls=True, context=context, ca_file=ca_file)
-    return Door(listening, plain.host, is_tls=True, problem=problem)
+    return Door.unbelieved(listening, problem)
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

@@ -246,7 +246,7 @@ class Guide:
                 return await find_tls_door(listening, self.tls_dir)
             except OSError as error:
                 if self.clock() > deadline_s:
-                    return Door(listening, listening.rpartition(":")[0], is_tls=True, problem=str(error) or "no answer")
+                    return Door.unbelieved(listening, str(error) or "no answer")
             await asyncio.sleep(_POLL_S)
 
     async def _calls_of(self, client: AsyncClient, model_id: str, address: str, door: Door | None) -> NextCalls:
