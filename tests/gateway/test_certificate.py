@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -68,6 +69,15 @@ def ca_first(folder: Path) -> None:
     (folder / "cert.pem").write_bytes(ca + (folder / "cert.pem").read_bytes())
 
 
+def unknown_curve(folder: Path) -> None:
+    """Put the certificate of a key there whose curve no library knows."""
+    der = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes()).public_bytes(Encoding.DER)
+    p_256, nobodys = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f")
+    assert der.count(p_256) == 1
+    body = base64.encodebytes(der.replace(p_256, nobodys)).decode()
+    (folder / "cert.pem").write_text(f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
+
+
 def cut(name: str) -> Callable[[Path], None]:
     """Half-write a file."""
 
@@ -104,6 +114,7 @@ def closed_form(folder: Path) -> None:
         (cut("cert.pem"), "cert.pem holds no whole certificate"),
         (cut("key.pem"), "key.pem holds no whole private key"),
         (other_pair, "key.pem is not the key of the certificate in cert.pem: they are of two pairs"),
+        (unknown_curve, "key.pem is not the key of the certificate in cert.pem"),
         (ca_first, "put the server's own certificate first"),
         (client_only, "names no host"),
         (closed_form, "key.pem is encrypted"),

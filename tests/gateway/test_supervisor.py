@@ -206,6 +206,29 @@ async def test_full_logs_are_put_aside() -> None:
                 await asyncio.sleep(0.1)
 
 
+async def test_a_log_that_cannot_be_put_aside_ends_nothing() -> None:
+    """Where its place is taken Envoy writes on, and is watched as before."""
+    async with gateway_stage() as stage:
+        await stage.leave()
+        log = access_log(stage.options.state_dir)
+        taken = log.with_name(f"{log.name}.1")
+        taken.mkdir()
+        stage.supervise(max_log_bytes=1)
+        await stage.serving()
+        pid = stage.supervisor.status.pid
+        for _ in range(3):
+            stage.supervisor._logs_looked_s -= 60.0
+            assert (await stage.chat()).status == 200
+            await asyncio.sleep(1.2)
+        status = stage.supervisor.status
+        assert (status.state, status.pid, status.restarts) == (GatewayState.SERVING, pid, 0)
+        taken.rmdir()
+        async with asyncio.timeout(20.0):
+            while not taken.exists():
+                stage.supervisor._logs_looked_s -= 60.0
+                await asyncio.sleep(0.2)
+
+
 async def test_what_does_not_start_is_told(tmp_path: Path) -> None:
     """A binary that ends at once is tried again with pauses, and what it said is the alarm."""
     async with gateway_stage() as stage:

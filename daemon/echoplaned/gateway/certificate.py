@@ -76,8 +76,8 @@ class ServerCertificate:
         chain, key = _parse_chain(files.chain), _parse_key(files.key)
         _check_key(key)
         leaf = chain[0]
-        if leaf.public_key() != key.public_key():
-            other = any(each.public_key() == key.public_key() for each in chain)
+        if not _is_of(leaf, key):
+            other = any(_is_of(each, key) for each in chain)
             advice = "put the server's own certificate first" if other else "they are of two pairs"
             raise CertificateRefusedError(
                 f"{KEY_FILE} is not the key of the certificate in {CERTIFICATE_FILE}: {advice}"
@@ -147,6 +147,14 @@ def _check_key(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
             raise CertificateRefusedError(f"{KEY_FILE} is on the curve {key.curve.name}: use P-256, P-384 or P-521")
     elif key.key_size < _MIN_RSA_BITS:
         raise CertificateRefusedError(f"{KEY_FILE} is an RSA key of {key.key_size} bits: use {_MIN_RSA_BITS} or more")
+
+
+def _is_of(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bool:
+    """Whether a certificate is of that key; one whose own key is of an unknown kind is not."""
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def _check_use(leaf: x509.Certificate) -> None:

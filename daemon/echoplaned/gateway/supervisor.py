@@ -202,7 +202,12 @@ class GatewaySupervisor:
         now_s = self._monotonic()
         if now_s - self._logs_looked_s >= _LOGS_EVERY_S:
             self._logs_looked_s = now_s
-            if await asyncio.to_thread(rotate_logs, self._options.state_dir, self._options.max_log_bytes):
+            try:
+                full = await asyncio.to_thread(rotate_logs, self._options.state_dir, self._options.max_log_bytes)
+            except OSError as error:  # a disk that is read-only, say: Envoy serves on
+                log.warning("gateway.logs_not_put_aside", problem=str(error))
+                return
+            if full:
                 await self._admin(process.record).reopen_logs()
 
     async def _until_live(self, process: EnvoyProcess) -> None:
