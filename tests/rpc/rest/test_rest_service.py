@@ -115,6 +115,7 @@ async def test_a_delete_means_what_its_path_says(rest: RestWorld) -> None:
 async def test_pages_and_numbers_of_a_query(rest: RestWorld) -> None:
     """A number that is none, or out of its rule, names its parameter."""
     await refused(rest.call("ListModels", f"{API}/models?page_size=x"), "page_size")
+    await refused(rest.call("ListModels", f"{API}/models?page_size=1_0"), "page_size")
     await refused(rest.call("ListModels", f"{API}/models?page_size=1001"), "page_size")
     await failed(
         rest.call("ListModels", f"{API}/models?page_token=x"), Reason.PAGE_TOKEN_INVALID, CODE.INVALID_ARGUMENT

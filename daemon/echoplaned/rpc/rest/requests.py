@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from google.protobuf.descriptor import FieldDescriptor
@@ -15,6 +15,7 @@ from echoplaned.rpc.interceptor import MAX_LOGGED_ID
 from echoplaned.rpc.rest.context import GatewayContext
 from echoplaned.rpc.rest.original_path import ORIGINAL_PATH, check_parameters, read_original
 from echoplaned.rpc.rest.routes import Route
+from echoplaned.rpc.rest.scalar_form import find_form_fault
 from echoplaned.rpc.rest.strict_json import BODY, read_json
 from echoplaned.rpc.validate import check
 
@@ -77,8 +78,12 @@ def _set_parameters(request: Message, parameters: dict[str, str]) -> None:
         if fields[name].type == FieldDescriptor.TYPE_BOOL:
             value = _BOOLEANS.get(text, text)
         try:
-            ParseDict({name: value}, request)
+            right = not find_form_fault(value, cast(FieldDescriptor, fields[name]))
+            if right:
+                ParseDict({name: value}, request)
         except ParseError:
+            right = False
+        if not right:
             what = "true or false" if fields[name].type == FieldDescriptor.TYPE_BOOL else "a whole number in its range"
             violations.append(InvalidField(name, f"must be {what}"))
     if violations:

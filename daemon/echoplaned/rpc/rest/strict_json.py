@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from echoplaned.core.errors import FieldInvalidError
 from echoplaned.core.failure import InvalidField
 from echoplaned.rpc.rest.json_shape import MAX_DEPTH, find_fault
+from echoplaned.rpc.rest.scalar_form import find_form_fault
 from echoplaned.rpc.rest.shown import MAX_SHOWN_CHARS, shown
 from echoplaned.rpc.validate import MAX_REQUEST_BYTES, MAX_VIOLATIONS, crowded, most_entries
 
@@ -127,20 +128,29 @@ def _wrong_within(value: object, field: FieldDescriptor, path: str) -> Iterator[
     if field.is_repeated and isinstance(value, dict | list) and len(value) > most_entries(field):
         yield crowded(path, len(value), most_entries(field))
         return
-    if kind is None or value is None:
+    if value is None:
         return
-    if kind.GetOptions().map_entry:
-        inner = kind.fields_by_name["value"]
-        if isinstance(value, dict) and inner.message_type is not None:
-            for key, one in value.items():
-                yield from _wrong_names(
-                    one, inner.message_type, f"{path}[{json.dumps(key[:MAX_SHOWN_CHARS])}]", frozenset()
-                )
+    if kind is not None and kind.GetOptions().map_entry:
+        if not isinstance(value, dict):
+            yield InvalidField(path, "must be an object")
+            return
+        for key, one in value.items():
+            yield from _wrong_entry(one, kind.fields_by_name["value"], f"{path}[{json.dumps(key[:MAX_SHOWN_CHARS])}]")
     elif not field.is_repeated:
-        yield from _wrong_names(value, kind, path, frozenset())
+        yield from _wrong_entry(value, field, path)
     elif isinstance(value, list):
         for index, one in enumerate(value):
-            yield from _wrong_names(one, kind, f"{path}[{index}]", frozenset())
+            yield from _wrong_entry(one, field, f"{path}[{index}]")
+    else:
+        yield InvalidField(path, "must be a list")
+
+
+def _wrong_entry(value: object, field: FieldDescriptor, path: str) -> Iterator[InvalidField]:
+    """Yield what is wrong with one value of a field, be it the only one, one of a list or one of a map."""
+    if field.message_type is not None:
+        yield from _wrong_names(value, field.message_type, path, frozenset())
+    elif fault := find_form_fault(value, field):
+        yield InvalidField(path, fault)
 
 
 def _nearest(name: str, kind: Descriptor) -> str:
