@@ -215,9 +215,11 @@ def test_loads_are_counted_once() -> None:
         load(5, Reason.PROBE_FAILED),
         load(6, kind=OperationKind.UPDATE),
         Operation("o7", OperationKind.LOAD, "m", create_time_s=100.0),
-        Operation("o8", OperationKind.LOAD, "m", create_time_s=1.0, end_time_s=2.0, done=True),
     ]
-    tally = LoadOutcomeCounter(since_s=50.0)
+    # Ended before the start, and after it by a clock that was put back since.
+    old = Operation("o8", OperationKind.LOAD, "m", create_time_s=900.0, end_time_s=901.0, done=True)
+    loads.append(old)
+    tally = LoadOutcomeCounter(State(operations={"o8": old}))
     state = State(operations={o.operation_id: o for o in loads})
     tally.count_refused()
     expected = LoadOutcomeCounts(succeeded=1, failed=1, refused=2, cancelled=1, cached=1)

@@ -31,12 +31,14 @@ class LoadOutcomeCounter:
     """Counts loads off the state's operations.
 
     The state keeps the latest 1,000 finished operations, and far fewer may be open at once; a look at each new operation
-    therefore sees every one before it is forgotten.
+    therefore sees every one before it is forgotten. No time tells which are new: the clock may have been put back since they ended.
+
+    Args:
+        start: the state that the daemon starts with; what has ended in it is not counted.
     """
 
-    def __init__(self, since_s: float) -> None:
-        self._since_s = since_s
-        self._counted: frozenset[str] = frozenset()
+    def __init__(self, start: State) -> None:
+        self._counted = frozenset(_ended_loads(start))
         self._totals = LoadOutcomeCounts()
 
     def count_refused(self) -> None:
@@ -45,19 +47,12 @@ class LoadOutcomeCounter:
 
     def observe(self, state: State) -> LoadOutcomeCounts:
         """Count what ended since the last look; return the totals."""
-        ended = {o.operation_id: o for o in state.operations.values() if self._counts(o)}
+        ended = _ended_loads(state)
         for operation_id, operation in ended.items():
             if operation_id not in self._counted:
                 self._count(operation)
         self._counted = frozenset(ended)
         return self._totals
-
-    def _counts(self, operation: Operation) -> bool:
-        return (
-            operation.kind is OperationKind.LOAD
-            and operation.end_time_s is not None
-            and (operation.end_time_s >= self._since_s)
-        )
 
     def _count(self, operation: Operation) -> None:
         totals = self._totals
@@ -72,3 +67,8 @@ class LoadOutcomeCounter:
         else:
             totals = replace(totals, failed=totals.failed + 1)
         self._totals = totals
+
+
+def _ended_loads(state: State) -> dict[str, Operation]:
+    loads = (o for o in state.operations.values() if o.kind is OperationKind.LOAD)
+    return {o.operation_id: o for o in loads if o.end_time_s is not None}

@@ -59,7 +59,7 @@ def build_services(deps: RpcDeps) -> Services:
     """Return the servicers of a daemon; called once for each."""
     handle, lifecycle = deps.handle, deps.lifecycle
     memory = RequestDeduplicator()
-    load_outcomes = LoadOutcomeCounter(deps.start_time_s)
+    load_outcomes = LoadOutcomeCounter(handle.state)
     watchers = Watchers(deps.limits.max_watchers)
     admission = Admission(deps, memory, load_outcomes)
     health = HealthChecker(handle, deps.prober, deps.emit, deps.last_probe)
