@@ -21,6 +21,7 @@ from echoplane.channels import DIRECT_OPTIONS
 from echoplane.errors import EchoplaneError
 from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 from echoplane.v1 import models_pb2, types_pb2
+from echoplaned.runtime.clock import SteadyClock
 from echoplaned.testing.loadgen import Sample
 from tests.e2e import e2e_system as e
 from tests.hostile.frozen_thread import bury, busiest_thread, freeze
@@ -165,10 +166,11 @@ def test_a_stopped_engine_of_two_costs_only_the_calls_before_it_left(system: e.S
     """SIGSTOP at 30 requests a second with deadlines of 5 s: at most a third fails of what failed before."""
     system.load("stopped", replicas=2)
     output = tmp_path / "load.tsv"
+    clock = SteadyClock(time.time, time.monotonic)  # as the load generator's
     with load_of(system, "stopped", output, 30.0, 5.0):
         e.pause(3.0)
         os.kill(instances(system, "stopped")[1].pid, signal.SIGSTOP)
-        stopped_s = time.time()
+        stopped_s = clock()
         e.pause(14.0)
     samples = [Sample.read(line) for line in output.read_text(encoding="utf-8").splitlines()]
     after = [sample for sample in samples if sample.time_s > stopped_s]

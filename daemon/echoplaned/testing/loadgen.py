@@ -3,7 +3,8 @@
 It is one xDS subscriber; it calls ``ModelInfer`` and writes what came back.
 ``python -m echoplaned.testing.loadgen --address HOST:PORT --model NAME --rate 12.5 --output FILE``; it ends by SIGTERM or after
 ``--duration``. Each line of the output: seconds since the epoch at the answer, version (from the trailer; empty: no version
-answered), gRPC code, latency in ms, ``long`` or ``short``, detail.
+answered), gRPC code, latency in ms, ``long`` or ``short``, detail. Its clock is set at its start alone, as the daemon's, so that the two
+go on agreeing when the machine's is put right.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import grpc.aio
 from echoplane.channels import BOOTSTRAP_VARIABLE, DIRECT_OPTIONS, bootstrap, bypass_proxy
 from echoplane.inference import grpc_service_pb2, grpc_service_pb2_grpc
 from echoplane.inferring import target_of
+from echoplaned.runtime.clock import SteadyClock
 
 MAX_IN_FLIGHT = 500
 VERSION_TRAILER = "echoplane-version"
@@ -222,6 +224,7 @@ class Generator:
         self._rng = random.Random(options.seed)  # noqa: S311 - repeatable load, not a secret
         self._running: set[asyncio.Task[None]] = set()
         self._lines: list[str] = []
+        self._clock = SteadyClock(time.time, time.monotonic)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Send at the given rate, Poisson arrivals, until told to stop.
@@ -271,7 +274,7 @@ class Generator:
         trailers = await call.trailing_metadata()
         version = next((str(value) for key, value in trailers or () if key == VERSION_TRAILER), "")
         kind = "long" if long else "short"
-        self._lines.append(Sample(time.time(), version, code, latency_ms, kind, detail).line())
+        self._lines.append(Sample(self._clock(), version, code, latency_ms, kind, detail).line())
 
 
 async def generate(options: argparse.Namespace) -> None:
