@@ -162,7 +162,8 @@ diagrams: setup  ## draw docs/lifecycles.md from the core's tables, the rooms of
 	@$(PYTHON) -m echoplaned.testing.rooms docs/ARCHITECTURE.md
 	@$(PYTHON) -m echoplaned.testing.messages > docs/messages.md
 
-wheel: setup  ## build the wheels of the daemon and of the client into dist/
+wheel: setup  ## build the wheels of the daemon and of the client into dist/, in the place of those that are there
+	@rm -f dist/echoplane-*.whl dist/echoplaned-*.whl
 	@$(BIN)/uv build --quiet --wheel --out-dir dist
 	@$(BIN)/uv build --quiet --wheel --out-dir dist clients/python
 
