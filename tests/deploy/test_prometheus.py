@@ -12,6 +12,10 @@ import pytest
 import yaml
 
 import echoplaned
+from echoplaned.core.failure import Reason
+from echoplaned.ports.gateway import GatewayState, GatewayStatus
+from echoplaned.telemetry.metrics import Metrics, MetricSources, XdsCounts, XdsTypeCounts
+from echoplaned.xds.names import ResourceType
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 PROMTOOL: Final = shutil.which("promtool")
@@ -55,3 +59,24 @@ def test_alarms_ask_for_metrics_that_there_are() -> None:
         asked = {name.removesuffix("_total") for name in re.findall(r"echoplane_[a-z_]+", rule["expr"])}
         assert asked <= written, rule["alert"]
         assert rule["annotations"]["summary"].endswith(".")
+
+
+def test_the_first_failure_is_an_increase() -> None:
+    """What alarms take the increase of is on the first page, at 0: Prometheus sees none where a series begins at 1."""
+    types = tuple(XdsTypeCounts(kind.name, 0, 0, 0) for kind in ResourceType)
+    serving = GatewayStatus(GatewayState.SERVING, "127.0.0.1:8480")
+    metrics = Metrics(MetricSources(xds=lambda: XdsCounts(1, types), gateway=lambda: serving))
+    at_first = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }
+    rules = [rule["expr"] for group in read("alerts.yml")["groups"] for rule in group["rules"]]
+    counted = {name for expression in rules for name in re.findall(r"increase\((\w+)", expression)}
+    assert counted <= {name for name, _ in at_first}
+    assert {value for (name, _), value in at_first.items() if name in counted} == {0.0}
+    for reason in Reason:
+        metrics.load_ended(reason)
+        labels = {"outcome": reason.value}
+        assert ("echoplane_loads_total", frozenset(labels.items())) in at_first
+        assert metrics.registry.get_sample_value("echoplane_loads_total", labels) == 1.0

@@ -31,6 +31,7 @@ MAX_VERSIONS_SHOWN = 1000
 MAX_METHODS = 200
 MAX_GATES = 50
 OTHER = "other"
+_LOADED = "OK"
 
 _LOAD_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -145,6 +146,9 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        # Prometheus' increase() does not see the step of a series that begins at 1: an alarm would miss each first failure.
+        for outcome in (_LOADED, *Reason):
+            self._loads.labels(outcome)
         self._cache_hits = Counter(
             "echoplane_cache_hits", "Loads and updates that found the version there.", registry=self.registry
         )
@@ -187,7 +191,7 @@ class Metrics:
 
     def load_ended(self, failure: Reason | None) -> None:
         """Count a load operation; None: it came true."""
-        self._loads.labels("OK" if failure is None else failure.value).inc()
+        self._loads.labels(_LOADED if failure is None else failure).inc()
 
     def version_loaded(self, seconds: float) -> None:
         """Observe how long a version took to be ready."""
