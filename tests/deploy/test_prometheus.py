@@ -80,3 +80,9 @@ def test_the_first_failure_is_an_increase() -> None:
         labels = {"outcome": reason.value}
         assert ("echoplane_loads_total", frozenset(labels.items())) in at_first
         assert metrics.registry.get_sample_value("echoplane_loads_total", labels) == 1.0
+
+
+def test_the_alarm_of_the_store_needs_nobody_who_changes_something() -> None:
+    """A full disk fails no commit while none is made: what the daemon itself looks at says so."""
+    rules = {rule["alert"]: rule["expr"] for group in read("alerts.yml")["groups"] for rule in group["rules"]}
+    assert rules["EchoplaneStoreFails"].startswith("echoplane_store_writable == 0 or ")

@@ -87,6 +87,16 @@ def test_gauges_are_read_from_the_newest_state() -> None:
     assert value(metrics, "echoplane_traffic_weight_ratio", model="m", version="a") is None
 
 
+def test_a_store_that_takes_no_changes_is_seen_before_one_is_refused() -> None:
+    """A disk that is full while nobody changes anything fails no commit; the gauge, and the alarm by it, say so."""
+    writable = [True]
+    metrics = Metrics(MetricSources(store_writable=lambda: writable[-1]))
+    assert value(metrics, "echoplane_store_writable") == 1
+    writable.append(False)
+    assert value(metrics, "echoplane_store_writable") == 0
+    assert value(metrics, "echoplane_store_commit_failures_total") == 0
+
+
 def operation(
     name: str, *, done: bool, failure: FailureDetail | None = None, kind: OperationKind = OperationKind.LOAD
 ) -> Operation:

@@ -106,6 +106,7 @@ def assemble(settings: Settings, store: SqlStore, clock: SteadyClock | None = No
             lambda: gateway_status(door),
             counts.usage.report,
             counts.tokens.report,
+            lambda: loop.store_writable,
         )
     )
     state = replace(store.load(), devices=find_devices(host_memory_bytes=settings.host_memory_bytes))

@@ -95,6 +95,7 @@ class MetricSources:
         gateway: status of the gateway, whose state is ``OFF`` where there is none.
         usage: what the gateway's callers used.
         tokens: what the engines counted of tokens.
+        store_writable: whether the store can be written.
     """
 
     state: Callable[[], State] = State
@@ -105,6 +106,7 @@ class MetricSources:
     gateway: ReadGateway = GatewayStatus
     usage: ReadUsage = UsageReport
     tokens: ReadTokens = TokenReport
+    store_writable: Callable[[], bool] = lambda: True
 
 
 @dataclass(slots=True)
@@ -263,6 +265,11 @@ class _ReadCollector(Collector):
         yield from _of_gateway(self._sources.gateway())
         yield from of_usage(self._sources.usage())
         yield from of_tokens(self._sources.tokens())
+        yield GaugeMetricFamily(
+            "echoplane_store_writable",
+            "Whether the store takes changes, by its last write and its last check.",
+            value=self._sources.store_writable(),
+        )
         yield CounterMetricFamily("echoplane_events", "Events that the loop processed.", value=self._sources.events())
         yield CounterMetricFamily(
             "echoplane_stale_events",
