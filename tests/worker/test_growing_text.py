@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models
 
-from echoplaned.worker.growing_text import MAX_UNFINISHED, Detokenizer, StopTexts
+from echoplaned.worker.growing_text import MAX_SILENT, MAX_UNFINISHED, Detokenizer, StopTexts
 from echoplaned.worker.token_bytes import TokenBytes
 from tests.models import Checkpoints
 
@@ -53,6 +53,38 @@ def test_a_space_that_a_decoder_drops_at_the_beginning_is_kept_between_pieces() 
     tokenizer.decoder = decoders.Metaspace()
     growing = decode_with(tokenizer)
     assert [growing.push(one, last=False) for one in (0, 1, 2)] == ["the", " river", "s"]
+
+
+def words_with_marks() -> Tokenizer:
+    """Return a tokenizer of words with a mark for the space, and a special token, 4."""
+    tokenizer = Tokenizer(models.WordLevel({"\u2581the": 0, "\u2581river": 1, "s": 2, "\u2581": 3}, unk_token="s"))
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<|tool|>"])
+    return tokenizer
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_special_tokens_take_no_space_away(ids: list[int]) -> None:
+    """Wherever tokens without text stand, the pieces are the text of all tokens."""
+    tokenizer = words_with_marks()
+    growing = decode_with(tokenizer)
+    pieces = [growing.push(one, last=index == len(ids) - 1) for index, one in enumerate(ids)]
+    assert "".join(pieces) == tokenizer.decode(ids)
+
+
+def test_tokens_without_text_are_not_kept_for_ever() -> None:
+    """However many special tokens come, no step decodes more of them, and the space after them is there."""
+    tokenizer, most = words_with_marks(), 0
+
+    def decode(ids: list[int]) -> str:
+        nonlocal most
+        most = max(most, len(ids))
+        return str(tokenizer.decode(ids))
+
+    growing = Detokenizer(decode)
+    pieces = [growing.push(one, last=False) for one in (0, *[4] * 10 * MAX_SILENT, 1)]
+    assert (pieces[0], pieces[-1], most) == ("the", " river", MAX_SILENT + 2)
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,6 +11,9 @@ _REPLACEMENT: Final = "\ufffd"  # what an unfinished character decodes to
 MAX_UNFINISHED: Final = 32
 """Tokens that are held back for an unfinished character, which has four bytes at most: what is no text at all then goes as it is."""
 
+MAX_SILENT: Final = 32
+"""Tokens without text that are kept behind the last one with text: a mark for a space may have none before another comes."""
+
 
 class Detokenizer:
     """Turns tokens into pieces of text that add up to the text of all tokens.
@@ -28,6 +31,8 @@ class Detokenizer:
         # Tokens before ``_told`` have been told; those from ``_context`` on are decoded with what is new.
         self._context = 0
         self._told = 0
+        # Behind the newest token that had text; those from here to ``_told`` had none.
+        self._text_end = 0
 
     def push(self, token_id: int, *, last: bool) -> str:
         """Return the text that a token completes; empty within a character.
@@ -47,8 +52,16 @@ class Detokenizer:
         unfinished = whole.endswith(_REPLACEMENT) and len(self._ids) - self._told < MAX_UNFINISHED
         if unfinished and not last:
             return ""
-        self._context, self._told = self._told, len(self._ids)
-        return whole[len(before) :]
+        piece = whole[len(before) :]
+        if piece:
+            self._context, self._told = self._told, len(self._ids)
+            self._text_end = self._told
+            return piece
+        # Special tokens have no text: after them alone a decoder would drop the next one's space, as at a text's beginning. So what is
+        # before them stays, and of many without text the oldest go, or each would cost more than the one before.
+        del self._ids[self._text_end : -MAX_SILENT]
+        self._told = len(self._ids)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
