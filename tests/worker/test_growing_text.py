@@ -114,6 +114,17 @@ def test_stop_texts_end_where_they_would_in_the_whole_text(text: str, stops: lis
         assert found in stops
         assert not any(stop in shown for stop in stops)
         assert text.startswith(shown + str(found))
+        assert len(shown + str(found)) == min(text.find(stop) + len(stop) for stop in stops if stop in text)
+
+
+def test_of_stop_texts_that_overlap_the_first_that_is_whole_ends_it() -> None:
+    """One that begins later may be whole earlier, and ends the answer there, also where one token brings both."""
+    for pieces in (["xabcd"], ["xabc", "d"], ["x", "a", "b", "c", "d"]):
+        growing = StopTexts(["abcd", "bc"])
+        grown = [growing.push(piece, last=False) for piece in pieces]
+        ended = next(index for index, growth in enumerate(grown) if growth.stop is not None)
+        assert "".join(growth.text for growth in grown[: ended + 1]) == "xa"
+        assert grown[ended].stop == "bc"
 
 
 def test_only_what_may_begin_a_stop_text_is_held_back() -> None:

@@ -99,7 +99,8 @@ class StopTexts:
         # A stop text begins in what was held or in what is new: what was shown could not begin one.
         found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            at, stop = min(found, key=lambda one: (one[0], -len(one[1])))
+            # Whichever is whole first, as if the text came letter by letter: where tokens end says nothing of which one it is.
+            at, stop = min(found, key=lambda one: (one[0] + len(one[1]), one[0]))
             self._held = ""
             return Growth(text[:at], stop)
         keep = 0 if last else self._beginning(text)
