@@ -37,6 +37,26 @@ def test_texts_within_the_context() -> None:
             tokenize(words(), [text], 2, truncate=False)
 
 
+@pytest.mark.parametrize(
+    ("text", "context_length", "row"),
+    [
+        ("a b a a a", 5, [8, 1, 0, 1, 9]),
+        ("a b a", 5, [8, 1, 0, 1, 9]),
+        ("a", 5, [8, 1, 9]),
+        ("a b a", 2, [8, 9]),
+        ("a b a", 1, [8]),
+    ],
+)
+def test_a_text_that_is_cut_keeps_its_special_tokens(text: str, context_length: int, row: list[int]) -> None:
+    """What stands around every text stands around one that was cut, as far as the context has room for it."""
+    tokenizer = words()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 8), ("[SEP]", 9)]
+    )
+    assert tokenize(tokenizer, [text], context_length, truncate=True) == [row]
+    assert tokenize(tokenizer, ["a a a"], 2, truncate=True, special=False) == [[1, 1]]
+
+
 def test_a_panic_is_answered(capfd: pytest.CaptureFixture[str]) -> None:
     """A text for which the native code panics is its caller's error, and the tokenizer goes on."""
     tokenizer = backtracking()

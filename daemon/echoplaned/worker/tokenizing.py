@@ -35,19 +35,32 @@ def tokenize(
 ) -> list[list[int]]:
     """Return the token ids of each text.
 
-    ``special``: with the special tokens that the tokenizer adds to every text.
+    ``special``: with the special tokens that the tokenizer adds to every text; a text that is cut has them as well.
 
     Raises:
         InvalidInputError: the tokenizer fails for the texts, or one of them has more tokens than the context and may not be cut.
     """
     rows: list[list[int]] = []
-    for index, encoding in enumerate(_encode(tokenizer, list(texts), special=special)):
-        # Before the ids are read: each becomes an object of its own.
-        if truncate and len(encoding) > context_length:
-            encoding.truncate(context_length)
+    for index, found in enumerate(_encode(tokenizer, list(texts), special=special and not truncate)):
+        encoding = _cut(tokenizer, found, context_length, special=special) if truncate else found
         check_length(index, len(encoding), context_length)
         rows.append(encoding.ids)
     return rows
+
+
+def _cut(tokenizer: Tokenizer, encoding: Encoding, context_length: int, *, special: bool) -> Encoding:
+    """Cut a text's own tokens to the room there is, then add the special ones.
+
+    A model that was trained with a sign for the end of a text misses it in one that is cut with its special tokens.
+    """
+    room = context_length - (tokenizer.num_special_tokens_to_add(is_pair=False) if special else 0)
+    # Before the ids are read: each becomes an object of its own.
+    if len(encoding) > room:
+        encoding.truncate(max(0, room))
+    whole = tokenizer.post_process(encoding) if special else encoding
+    if len(whole) > context_length:  # which has no room for the special tokens alone
+        whole.truncate(context_length)
+    return whole
 
 
 def detokenize(tokenizer: Tokenizer, token_ids: list[int]) -> str:
