@@ -27,6 +27,14 @@ class Words:
         return "".join(WORDS[one] for one in token_ids)
 
 
+class Marked(Words):
+    """A model whose words have a space before them, but for the first of a text."""
+
+    def detokenize(self, token_ids: list[int]) -> str:
+        """Put words together."""
+        return " ".join(WORDS[one] for one in token_ids)
+
+
 class Script:
     """A batcher that says what it was told to, row by row, as soon as rows are submitted."""
 
@@ -89,6 +97,16 @@ async def test_answers_end_by_length_by_the_models_sign_and_by_stop_texts() -> N
         2: ("ab", 1, Finish.STOP, "cde"),
     }
     assert script.cancelled == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("goes_on", "text"), [(True, " ab d"), (False, "ab d")])
+async def test_an_answer_goes_on_with_its_prompt_or_begins_a_text(goes_on: bool, text: str) -> None:
+    """What follows a prompt begins with the space between them; a turn of a conversation begins with its first word."""
+    model: Any = Marked()
+    batcher: Any = Script(tokens(0, 3))
+    order = CompletionOrder(((5, 1),), (Sampling(),), (), "p", goes_on=goes_on)
+    batches = Completer(model, batcher, Tracer(lambda: 0.0)).run(order, TraceOrigin())
+    assert "".join([piece.text async for batch in batches for piece in batch]) == text
 
 
 async def test_tokens_have_the_place_of_their_text() -> None:

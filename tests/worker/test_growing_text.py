@@ -73,6 +73,24 @@ def test_special_tokens_take_no_space_away(ids: list[int]) -> None:
     assert "".join(pieces) == tokenizer.decode(ids)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=7), st.lists(st.integers(0, 4), min_size=1, max_size=7))
+def test_a_text_that_goes_on_begins_where_the_one_before_ends(before: list[int], ids: list[int]) -> None:
+    """The pieces are what the tokens add to the text before them, the space at their beginning included."""
+    tokenizer = words_with_marks()
+    growing = Detokenizer(tokenizer.decode, before)
+    pieces = [growing.push(one, last=index == len(ids) - 1) for index, one in enumerate(ids)]
+    assert tokenizer.decode(before) + "".join(pieces) == tokenizer.decode(before + ids)
+
+
+def test_a_text_before_that_ends_within_a_character_is_left_out(tokenizer: Tokenizer) -> None:
+    """Half a character is no text that anything could be told to follow."""
+    byte = next(one for one in range(tokenizer.get_vocab_size()) if TokenBytes(tokenizer).of(one) == b"\xed")
+    ids = tokenizer.encode("river", add_special_tokens=False).ids
+    growing = Detokenizer(tokenizer.decode, [byte])
+    assert "".join(growing.push(one, last=False) for one in ids) == "river"
+
+
 def test_tokens_without_text_are_not_kept_for_ever() -> None:
     """However many special tokens come, no step decodes more of them, and the space after them is there."""
     tokenizer, most = words_with_marks(), 0

@@ -39,12 +39,14 @@ class CompletionOrder:
         samplings: how each is generated, with ``max_tokens`` settled.
         stops: texts that end an answer, and are not part of it.
         peer: the connection that the request came on.
+        goes_on: whether the answers go on with their prompts' texts; else each begins a text of its own.
     """
 
     rows: tuple[tuple[int, ...], ...]
     samplings: tuple[Sampling, ...]
     stops: tuple[str, ...]
     peer: str
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class Completer:
             CallError: the queue is full, or the model failed.
         """
         queue: asyncio.Queue[tuple[int, Outcome]] = asyncio.Queue()
-        answers = [_Answer(index, self._model, order.stops) for index in range(len(order.rows))]
+        prompts = order.rows if order.goes_on else ((),) * len(order.rows)
+        answers = [_Answer(index, self._model, order.stops, prompt) for index, prompt in enumerate(prompts)]
         sequences, tap = self._sequences(order, origin, queue)
         self._batcher.submit(sequences)
         most = max(1, TURN_VALUES // (1 + max(one.top_logprobs for one in order.samplings)))
@@ -179,9 +182,9 @@ def _turns(pieces: list[AnswerPiece], most: int) -> Iterator[list[AnswerPiece]]:
 class _Answer:
     """One answer as it grows."""
 
-    def __init__(self, index: int, model: ServedModel, stops: tuple[str, ...]) -> None:
+    def __init__(self, index: int, model: ServedModel, stops: tuple[str, ...], before: tuple[int, ...]) -> None:
         self._index = index
-        self._text = Detokenizer(model.detokenize)
+        self._text = Detokenizer(model.detokenize, before)
         self._stops = StopTexts(stops)
         # Tokens whose text was not shown yet, with the characters before each.
         self._waiting: list[TextToken] = []

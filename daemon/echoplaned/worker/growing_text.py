@@ -14,6 +14,10 @@ MAX_UNFINISHED: Final = 32
 MAX_SILENT: Final = 32
 """Tokens without text that are kept behind the last one with text: a mark for a space may have none before another comes."""
 
+_MAX_BEFORE: Final = (
+    8  # tokens that are looked at for the end of the text before: the bytes of a character, and some without text
+)
+
 
 class Detokenizer:
     """Turns tokens into pieces of text that add up to the text of all tokens.
@@ -23,16 +27,17 @@ class Detokenizer:
 
     Args:
         decode: returns the text of tokens.
+        before: tokens whose text the answer goes on with; none: it begins a text.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str]) -> None:
+    def __init__(self, decode: Callable[[list[int]], str], before: Sequence[int] = ()) -> None:
         self._decode = decode
-        self._ids: list[int] = []
+        self._ids = _last_text(decode, before)
         # Tokens before ``_told`` have been told; those from ``_context`` on are decoded with what is new.
         self._context = 0
-        self._told = 0
+        self._told = len(self._ids)
         # Behind the newest token that had text; those from here to ``_told`` had none.
-        self._text_end = 0
+        self._text_end = self._told
 
     def push(self, token_id: int, *, last: bool) -> str:
         """Return the text that a token completes; empty within a character.
@@ -62,6 +67,23 @@ class Detokenizer:
         del self._ids[self._text_end : -MAX_SILENT]
         self._told = len(self._ids)
         return ""
+
+
+def _last_text(decode: Callable[[list[int]], str], ids: Sequence[int]) -> list[int]:
+    """Return the fewest last tokens that are a text of whole characters.
+
+    More would be of no use, and might begin within a character, which some decoders then take for no text together with what follows.
+    """
+    last: list[int] = []
+    for count in range(1, min(len(ids), _MAX_BEFORE) + 1):
+        tail = list(ids[-count:])
+        text = decode(tail)
+        if text.endswith(_REPLACEMENT):
+            continue
+        last = tail
+        if text:
+            break
+    return last
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ async def make_completion_order(
         samplings += [replace(settled, seed=seed_of(settled.seed, index)) for index in range(request.count)]
     rows = tuple(tuple(row) for row in prompts for _ in range(request.count))
     usage = TokenUsage(prompt=sum(map(len, prompts)))
-    return CompletionOrder(rows, tuple(samplings), request.stops, peer), usage
+    return CompletionOrder(rows, tuple(samplings), request.stops, peer, goes_on=not request.messages), usage
 
 
 async def _prompt_rows(serving: Serving, request: GenerationRequest, peer: str) -> list[list[int]]:
