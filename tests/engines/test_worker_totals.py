@@ -83,3 +83,14 @@ def test_tokens_go_to_their_ledger() -> None:
     assert (ledger.report().totals, ledger.report().uncounted) == ({V1: TokenCounts(3, 4)}, {V1})
     totals.on_ended(V1, "b")
     assert (ledger.report().totals, ledger.report().uncounted) == ({V1: TokenCounts(3, 4)}, frozenset())
+
+
+def test_a_version_between_two_workers_counts_what_the_last_one_counted() -> None:
+    """While its only engine starts again, what that does not count is still no 0; a new one says anew what it counts."""
+    totals = WorkerTotals()
+    totals.declare(V1, "a", EngineCounters(has_traces=True))
+    totals.update(V1, "a", RequestCounts(steps=9))
+    totals.on_ended(V1, "a")
+    assert totals.engine_counters(V1) == EngineCounters(has_traces=True)
+    totals.declare(V1, "b", EngineCounters(counts_arrivals=True))
+    assert totals.engine_counters(V1) == EngineCounters(counts_arrivals=True)

@@ -8,11 +8,13 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.rollout_state import Rollout
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.core.state import Model
+from echoplaned.engines.worker_totals import WorkerTotals
 from echoplaned.gates.collector import RolloutContext
 from echoplaned.gates.counting import CountingOptions, CountsCollector, TotalsReader
 from echoplaned.gates.gate import Observation
 from echoplaned.gates.history import CountHistory
 from echoplaned.ports.request_counts import RequestCounts
+from echoplaned.ports.traffic import EngineCounters, EngineCounterSource, TrafficSource
 
 NEW = VersionKey("m", "v2")
 OLD = VersionKey("m", "v1")
@@ -29,14 +31,16 @@ class FixedTotals:
         return self.counts
 
 
-def collector(worker: FixedTotals, lrs: FixedTotals, clock: list[float]) -> CountsCollector:
+def collector(
+    worker: TrafficSource, lrs: FixedTotals, clock: list[float], engines: EngineCounterSource | None = None
+) -> CountsCollector:
     """Return what counts a rollout's requests, with books that began long ago."""
     history = CountHistory(worker, lambda: clock[0])
     clock[0] += 100.0
     history.sample()
     rollout = Rollout("r1", "m", "v1", "v2", RolloutPolicy(), "op1")
     context = RolloutContext(Model("m"), rollout, lambda: None, lambda: clock[0], lambda _: None, lambda: None)
-    return CountsCollector({"LRS": lrs, "WORKER": worker}, None, CountingOptions(history=history), context)
+    return CountsCollector({"LRS": lrs, "WORKER": worker}, engines, CountingOptions(history=history), context)
 
 
 def test_claims_are_what_the_workers_counted_or_nothing() -> None:
@@ -64,6 +68,23 @@ def test_a_version_that_we_cannot_reach_either_is_believed_to_fail() -> None:
     counts.probe_unreached(NEW)
     assert counts.add_to(Observation(clock[0])).interval("LRS").new.errors == 3
     assert not counts.left_out
+
+
+def test_clients_of_an_engine_that_counts_no_arrivals_are_believed_while_it_starts_again() -> None:
+    """Its clients say nothing else than before; that nobody is there who counts makes no liar of them."""
+    worker, lrs, clock = WorkerTotals(), FixedTotals(), [0.0]
+    counts = collector(worker, lrs, clock, worker)
+    worker.declare(OLD, "a", EngineCounters())
+    for second in range(1, 21):
+        clock[0] += 1.0
+        if second < 10:
+            worker.update(OLD, "a", RequestCounts(steps=100 * second))
+            lrs.counts = {OLD: RequestCounts(ok=10 * second, arrivals=10 * second)}
+        elif second == 10:
+            worker.on_ended(OLD, "a")
+        counts.add_to(Observation(clock[0]))
+    assert not counts.left_out
+    assert counts.claim_audit.old.shown.ok == 90
 
 
 def test_totals_that_fall_count_as_nothing() -> None:

@@ -38,6 +38,7 @@ class WorkerTotals:
         self._live: dict[tuple[VersionKey, str], RequestCounts] = {}
         self._ended: dict[VersionKey, RequestCounts] = {}
         self._counters: dict[tuple[VersionKey, str], EngineCounters] = {}
+        self._ended_counters: dict[VersionKey, EngineCounters] = {}
         self._arrivals: dict[tuple[VersionKey, str], deque[int]] = {}
         self._latencies: dict[tuple[VersionKey, str], tuple[Histogram, ...]] = {}
         self._ended_latencies: dict[VersionKey, tuple[Histogram, ...]] = {}
@@ -83,7 +84,7 @@ class WorkerTotals:
     def on_ended(self, version: VersionKey, process: str) -> None:
         """Keep what a worker counted that has gone."""
         self._tokens.on_ended(process)
-        self._counters.pop((version, process), None)
+        counters = self._counters.pop((version, process), None)
         timed = self._latencies.pop((version, process), ())
         last = self._live.pop((version, process), None)
         arrivals = self._arrivals.pop((version, process), None)
@@ -92,6 +93,8 @@ class WorkerTotals:
             # Put last, so that the first is the one whose workers have been gone for longest.
             self._ended[version] = (self._ended.pop(version, RequestCounts()) + whole).at_rest()
             self._ended_latencies[version] = add_histograms((*self._ended_latencies.get(version, ()), *timed))
+            if counters is not None:
+                self._ended_counters[version] = counters
             self._drop_oldest()
 
     def totals(self) -> Mapping[VersionKey, RequestCounts]:
@@ -102,12 +105,16 @@ class WorkerTotals:
         return totals
 
     def engine_counters(self, version: VersionKey) -> EngineCounters | None:
-        """Return what all present workers of a version count; None: none has said so."""
+        """Return what all present workers of a version count; None: none has ever said so.
+
+        Where none is present it is what the last one counted. Its totals are still read while it starts again, and a counter that
+        nobody has must not read as one that stands at 0: every client that calls such a version would be taken for a liar.
+        """
         found: EngineCounters | None = None
         for (key, _), counters in self._counters.items():
             if key == version:
                 found = counters if found is None else found & counters
-        return found
+        return found if found is not None else self._ended_counters.get(version)
 
     def _drop_oldest(self) -> None:
         if len(self._ended) > MAX_ENDED:
@@ -116,6 +123,7 @@ class WorkerTotals:
             if oldest is not None:
                 del self._ended[oldest]
                 self._ended_latencies.pop(oldest, None)
+                self._ended_counters.pop(oldest, None)
                 self._probes.pop(oldest, None)
 
 

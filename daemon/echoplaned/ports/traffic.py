@@ -124,6 +124,6 @@ class EngineCounterSource(Protocol):
     def engine_counters(self, version: VersionKey) -> EngineCounters | None:
         """Return the counters that all present engines of a version have.
 
-        None: no engine has said which it has.
+        Where none is present it is those of the last one. None: no engine has ever said which it has.
         """
         ...
