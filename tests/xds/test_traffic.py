@@ -39,6 +39,15 @@ def test_requests_under_way_add_up_over_clients() -> None:
     assert totals.report_count == 3
 
 
+def test_what_began_follows_from_what_is_under_way() -> None:
+    """A client that never tells what it issued is told by what ended; a stream that only ends began nothing."""
+    totals = ClientRequestTotals()
+    for counted in (counts(3, 0, 0, 2), counts(5, 1, 0, 1), counts(1, 0, 0, 0)):
+        totals.add(LoadReport(V1, Reporter("old", 1), counted, 1.0))
+    assert totals.totals()[V1] == counts(9, 1, 5, 0)
+    assert totals.by_client(V1)[Reporter("old", 1)] == counts(9, 1, 5, 0)
+
+
 def test_a_forgotten_model_leaves_nothing() -> None:
     """A model that is deleted and made again begins at zero, while its clients' streams go on."""
     totals = ClientRequestTotals()

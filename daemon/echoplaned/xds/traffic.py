@@ -63,10 +63,12 @@ class ClientRequestTotals:
                 return
             self._drop_gone()
         clients = self._clients.setdefault(report.version, {})
-        before = clients.get(report.reporter, RequestCounts())
-        clients[report.reporter] = before.at_rest() + report.counts
+        known = clients.get(report.reporter)
+        before = known or RequestCounts()
+        counts = report.counts if known is None else _with_begun(report.counts, known)
+        clients[report.reporter] = before.at_rest() + counts
         total = self._totals.get(report.version, RequestCounts())
-        self._totals[report.version] = _less_in_flight(total, before) + report.counts
+        self._totals[report.version] = _less_in_flight(total, before) + counts
         self.report_count += 1
 
     def on_ended(self, reporter: Reporter) -> None:
@@ -96,6 +98,17 @@ class ClientRequestTotals:
         for version in [version for version in self._totals if not self._exists(version)]:
             del self._totals[version]
             self._clients.pop(version, None)
+
+
+def _with_begun(counts: RequestCounts, before: RequestCounts) -> RequestCounts:
+    """Return a report with the requests that began, where it does not tell them.
+
+    Some clients report how many ended and how many are under way, and never how many they issued. Of a
+    stream that only ended nothing began here either: there is one less under way.
+    """
+    if counts.arrivals or not counts.requests:
+        return counts
+    return replace(counts, arrivals=max(0, counts.requests + counts.in_flight - before.in_flight))
 
 
 def _less_in_flight(total: RequestCounts, stream: RequestCounts) -> RequestCounts:

@@ -11,6 +11,10 @@ interval with an arrival; run number k has ``alpha * / (k (k + 1))`` of the budg
 chance of ever failing a version that is reachable is at most alpha. v is not the nominal weight w but ``trust * w``: clients that
 are still on older routes, few clients, or traffic that is not routed by weights (a client that dials an engine itself) make the real
 share smaller.
+
+A request drew its version when it began. One that only ends in a silence drew under other weights, as a stream of minutes did; one that
+only begins in it may turn out to be a repeated one of a conversation, which drew nothing and is told of at its end. So of the old
+version's requests as many count as both began and ended: no more than began, and no more than are known to have drawn.
 """
 
 from __future__ import annotations
@@ -46,7 +50,9 @@ class SilenceEvidence:
         log_nominal: natural logarithm of the chance of the silence, at full weight.
         expected: requests that should have come in it at full weight.
         silent_since_s: when it began, seconds since the epoch; None while the old version has had no request in it either.
-        old_requests: requests of the old version in it.
+        old_requests: requests of the old version that began and ended in it.
+        began: further ones that began, and for which none ended yet.
+        ended: further ones that ended, and for which none began.
         failed: whether a silence was too long to be chance; stays so.
     """
 
@@ -56,6 +62,8 @@ class SilenceEvidence:
     expected: float = 0.0
     silent_since_s: float | None = None
     old_requests: int = 0
+    began: int = 0
+    ended: int = 0
     failed: bool = False
 
 
@@ -63,8 +71,13 @@ def update(evidence: SilenceEvidence, interval: Interval, weight: float, trust: 
     """Add an interval under an acknowledged weight in [0, 1]."""
     if interval.new.seen:
         return SilenceEvidence(runs=evidence.runs + 1, failed=evidence.failed)
-    old = interval.old.seen
-    if old == 0 or weight <= 0.0:
+    if weight <= 0.0:
+        return evidence
+    began = evidence.began + interval.old.arrivals
+    ended = evidence.ended + interval.old.requests + interval.old.overloads
+    old = min(began, ended)
+    evidence = replace(evidence, began=began - old, ended=ended - old)
+    if old == 0:
         return evidence
     least = min(trust * weight, 1.0 - 1e-9)
     share = min(weight, 1.0 - 1e-9)
