@@ -71,6 +71,11 @@ class Told:
         """Return the gateway: its routes alone steer it."""
         return frozenset({_DOOR.caller})
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return nobody."""
+        del model
+        return frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

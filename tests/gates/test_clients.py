@@ -12,8 +12,8 @@ from echoplaned.core.ids import VersionKey
 from echoplaned.core.rollout_state import GateVerdict, Verdict
 from echoplaned.core.spec import RolloutPolicy
 from echoplaned.gates.claim_audit import ClaimAudit, VersionClaims
+from echoplaned.gates.client_reports import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients import evidence as clients
-from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients.collector import ClientsCollector
 from echoplaned.gates.clients.evidence import IDLE_S, MAX_CLIENTS, ClientsEvidence, ClientsObservation
 from echoplaned.gates.clients.gate import ClientsWindow
@@ -56,7 +56,8 @@ def rollout(
     now_s = 0.0
     for now_s, told in enumerate(seconds, start=1):
         total = sum((interval for _, interval in told), Interval())
-        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), (ClientReports(told, route_only_clients),))
+        part = ClientReports(told, route_only_clients, total.old.requests)
+        seen = Observation(now_s, (("LRS", total),), weight, 20, 0, (), (part,))
         evidence = observe(evidence, seen)
         if evidence_of(evidence, ClientsWindow).clients.failed is not None:
             break
@@ -211,6 +212,11 @@ class Reported:
         self.asked += 1
         return ALL
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return the second client."""
+        assert model == "m"
+        return frozenset({reporter(2).caller})
+
 
 def test_the_reader_tells_what_came_on_top() -> None:
     """Only clients that reported something are told, with what is new since the last reading; one that went is not."""
@@ -229,6 +235,21 @@ def test_the_reader_tells_what_came_on_top() -> None:
     )
     del source.counts[old][reporter(1)]
     assert reader.read() == ()
+
+
+def test_requests_of_clients_that_dial_versions_are_told_where_that_is_asked() -> None:
+    """So that the requests of the old version that had no choice can be told from the others."""
+    old, source = VersionKey("m", "v1"), Reported()
+    collector = ClientsCollector(source, Audited(), VersionKey("m", "v2"), old)
+    collector.take((LookUpRouteOnlyClients(),))
+    source.counts[old] = {reporter(n): RequestCounts(ok=10 * n, arrivals=10 * n) for n in (1, 2)}
+    part = collector.add_to(Observation(1.0)).part(ClientReports)
+    assert part is not None
+    assert (part.old_requests, part.old_dialled) == (30, 20)
+    collector.enter()
+    part = collector.add_to(Observation(2.0)).part(ClientReports)
+    assert part is not None
+    assert part.old_requests is None
 
 
 def test_who_is_steered_is_looked_up_where_that_is_asked() -> None:

@@ -191,6 +191,11 @@ class Clients:
         assert model == "m"
         return frozenset({Caller("fine"), Caller("odd")})
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return nobody."""
+        del model
+        return frozenset()
+
 
 async def test_a_client_that_the_version_fails_is_told() -> None:
     """What one client reports for itself fails the version, though the workers see no error."""

@@ -170,6 +170,7 @@ async def test_who_is_steered_by_the_routes_alone() -> None:
         await plane.observer.until(lambda: len(plane.publisher.subscribers()) == 6)
         assert {each.node for each in plane.publisher.route_only_clients("m")} == {"a", "gateway"}
         assert {each.node for each in plane.publisher.route_only_clients("n")} == {"c"}
+        assert {each.node for each in plane.publisher.version_clients("m")} == {"b", "d"}
         for call in calls:
             call.cancel()
         await channel.close(None)

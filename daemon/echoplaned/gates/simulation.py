@@ -171,6 +171,10 @@ class _Reports:
         """Return everybody: false reporters have opened route streams as well."""
         return frozenset(reporter.caller for reported in self._reported.values() for reporter in reported)
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return nobody: all follow the routes."""
+        return frozenset()
+
     def take(self, now_s: float, sent: Interval, counted: Interval) -> Interval:
         """Take a report of what was sent and what false reporters add.
 

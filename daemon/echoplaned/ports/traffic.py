@@ -91,6 +91,10 @@ class ClientSource(Protocol):
         """
         ...
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return the clients that dial a version of a model by its own target."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EngineCounters:

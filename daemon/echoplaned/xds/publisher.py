@@ -302,6 +302,11 @@ class Publisher:
             (route_only_clients if by_routes else others).add(stream.node.caller)
         return frozenset(route_only_clients - others)
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return the clients that dial a version of a model by the version's own target."""
+        streams = (connection.stream for connection in self._connections)
+        return frozenset(stream.node.caller for stream in streams if stream.names_version(model))
+
     def _view(self, stream: Stream) -> SubscriberView:
         refusals = tuple((str(kind), each.refusal) for kind, each in stream.subscriptions.items() if each.refusal)
         return SubscriberView(

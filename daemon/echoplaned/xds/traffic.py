@@ -297,6 +297,10 @@ class Traffic:
         """Return the clients whose traffic to a model its routes alone steer."""
         return self._publisher.route_only_clients(model) if self._publisher is not None else frozenset()
 
+    def version_clients(self, model: str) -> frozenset[Caller]:
+        """Return the clients that dial a version of a model by its own target."""
+        return self._publisher.version_clients(model) if self._publisher is not None else frozenset()
+
     def _drop_left_out(self, model: str, stale: tuple[str, ...]) -> None:
         """Forget those that have the routes by now, or have gone."""
         over = [key for key, each in self._left_out.items() if key[0] == model and each.node not in stale]

@@ -25,7 +25,7 @@ def after(intervals: list[Interval], weight: float) -> SilenceEvidence:
     evidence = SilenceEvidence()
     for i, interval in enumerate(intervals):
         evidence = silence.update(evidence, interval, weight, TRUST_ROUTED, 0.5 * i)
-        evidence = silence.test(evidence, ALPHA, 0.5 * i)
+        evidence = silence.test(evidence, ALPHA, 0.5 * i, 1.0)
     return evidence
 
 

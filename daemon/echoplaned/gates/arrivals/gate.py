@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from echoplaned.core.rollout_state import GateVerdict, Verdict
+from echoplaned.gates.client_reports import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.codes import Code
 from echoplaned.gates.gate import JudgeContext, Judgement, Need, Observation, Start
 from echoplaned.gates.sources import SourceRecord, begin_records
@@ -19,7 +20,49 @@ from echoplaned.ports.request_counts import Interval
 
 NAME = "arrivals"
 
+LOOKED_UP_S = 2.0
+"""Reports of so long tell which part of the requests had a choice: clients report every second, each in its own turn."""
+
 _MAX_CONFIDENCE = 1.0 - 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How many of the old version's requests in a silence had a choice.
+
+    A client that dials a version by its own target reports its requests like any other, and none of them could have gone elsewhere.
+
+    Attributes:
+        run: number of the silence.
+        since_s: when reports were looked into first, seconds since the epoch; None: they were not.
+        reported: requests of the old version in reports since.
+        dialled: of these, those of clients that dial versions.
+    """
+
+    run: int = 0
+    since_s: float | None = None
+    reported: int = 0
+    dialled: int = 0
+
+    @property
+    def part(self) -> float:
+        """The part of the requests that had a choice, in [0, 1]; 1 where nothing is known."""
+        return 1.0 - self.dialled / self.reported if self.reported else 1.0
+
+    def is_known(self, now_s: float) -> bool:
+        """Whether reports were looked into for long enough."""
+        return self.reported > 0 and self.since_s is not None and now_s - self.since_s >= LOOKED_UP_S
+
+    def observe(self, run: int, seen: Observation) -> Choice:
+        """Add what was looked up; another silence begins again."""
+        reports = seen.part(ClientReports)
+        known = self if run == self.run else Choice(run)
+        if seen.left_out:
+            return Choice(run)  # what is not believed takes nothing from what the workers count
+        if reports is None or reports.old_requests is None:
+            return known
+        since_s = seen.now_s if known.since_s is None else known.since_s
+        return Choice(run, since_s, known.reported + reports.old_requests, known.dialled + reports.old_dialled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +74,14 @@ class ArrivalsEvidence:
         records: request counts, one a source.
         silence: the running silence of the new version.
         stale_subscribers: stale subscribers of the model at the last observation, from 0.
+        choice: how many of the old version's requests had a choice.
     """
 
     window: Window
     records: tuple[SourceRecord, ...]
     silence: SilenceEvidence = field(default_factory=SilenceEvidence)
     stale_subscribers: int = 0
+    choice: Choice = field(default_factory=Choice)
 
 
 class ArrivalsGate:
@@ -66,16 +111,19 @@ class ArrivalsGate:
 
     def observe(self, evidence: ArrivalsEvidence, seen: Observation) -> ArrivalsEvidence:
         """Add what an interval brought."""
+        choice = evidence.choice.observe(evidence.silence.runs, seen)
         return replace(
             evidence,
-            silence=_observe(evidence, seen),
+            choice=choice,
+            silence=_observe(replace(evidence, choice=choice), seen),
             records=tuple(record.observe(seen, Need.ARRIVALS) for record in evidence.records),
             stale_subscribers=seen.stale_subscribers,
         )
 
     def judge(self, evidence: ArrivalsEvidence, moment: JudgeContext) -> Judgement:
         """Judge the silence as it was observed last, whatever the moment."""
-        return Judgement(_decide(evidence))
+        asks = (LookUpRouteOnlyClients(),) if silence.is_awaited(evidence.silence) else ()
+        return Judgement(_decide(evidence), asks)
 
 
 def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
@@ -102,7 +150,9 @@ def _observe(evidence: ArrivalsEvidence, seen: Observation) -> SilenceEvidence:
     current = silence.update(current, Interval(reached, interval.old), seen.weight, trust, seen.now_s)
     if seen.stale_subscribers:
         return current  # traffic of a client that has older routes explains a silence
-    return silence.test(current, window.side_alpha, seen.now_s)
+    if source.routed and seen.part(ClientReports) is not None and not evidence.choice.is_known(seen.now_s):
+        return current  # whose requests these are is being looked up
+    return silence.test(current, window.side_alpha, seen.now_s, evidence.choice.part)
 
 
 def _decide(evidence: ArrivalsEvidence) -> Verdict:
@@ -113,7 +163,7 @@ def _decide(evidence: ArrivalsEvidence) -> Verdict:
     if current.failed:
         text = f"{Code.ARRIVALS_MISSING}: {waited} while the old one had {current.old_requests}"
         return Verdict(NAME, GateVerdict.FAIL, text, 1.0 - evidence.window.side_alpha, counts)
-    if silence.is_awaited(current):
+    if silence.is_awaited(current, evidence.choice.part):
         stale = f" ({evidence.stale_subscribers} subscribers are stale)" if evidence.stale_subscribers else ""
         chance = math.exp(current.log_chance)
         text = f"{Code.ARRIVALS_AWAITED}: {waited}{stale}"

@@ -14,12 +14,15 @@ from typing import Protocol
 
 from echoplaned.core.ids import VersionKey
 from echoplaned.gates.claim_audit import ClaimAudit
-from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
+from echoplaned.gates.client_reports import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.collector import Job
 from echoplaned.gates.gate import Ask, Observation
 from echoplaned.ports.conversations import ConversationSource
 from echoplaned.ports.request_counts import NOTHING, Interval, RequestCounts
 from echoplaned.ports.traffic import Caller, ClientSource, Reporter
+
+Told = tuple[tuple[Reporter, Interval], ...]
+"""What clients reported."""
 
 
 class ClaimAuditSource(Protocol):
@@ -64,21 +67,26 @@ class ClientsCollector:
         self._last = self._totals()
         self._asked = False
 
-    def read(self) -> tuple[tuple[Reporter, Interval], ...]:
+    def read(self) -> Told:
         """Return what each client has counted since the last reading.
 
         Clients that reported nothing are left out.
         """
+        return self._judged(self._read_all())
+
+    def _judged(self, told: Told) -> Told:
+        """Leave out whose requests are no draws of their own."""
+        model = self._versions[0].model
+        in_sum = self._conversations is not None and self._conversations.has_conversations(model)
+        return tuple(each for each in told if not (in_sum and each[0].keeps_conversations))
+
+    def _read_all(self) -> Told:
         before, self._last = self._last, self._totals()
         new, old = (
             {r: counts.since(was.get(r, NOTHING)) for r, counts in now.items() if counts != was.get(r, NOTHING)}
             for was, now in zip(before, self._last, strict=True)
         )
-        model = self._versions[0].model
-        in_sum = self._conversations is not None and self._conversations.has_conversations(model)
-        reporters = sorted(
-            (r for r in new.keys() | old.keys() if not (in_sum and r.keeps_conversations)), key=lambda r: r.stream
-        )
+        reporters = sorted(new.keys() | old.keys(), key=lambda r: r.stream)
         return tuple((r, Interval(new.get(r, NOTHING), old.get(r, NOTHING))) for r in reporters)
 
     # --- Collector ---
@@ -91,12 +99,19 @@ class ClientsCollector:
         route_only_clients = (
             self._source.route_only_clients(self._versions[0].model) if self._asked else frozenset[Caller]()
         )
-        ready = self._shown()
-        for reporter, interval in self.read():
+        ready, told = self._shown(), self._read_all()
+        for reporter, interval in self._judged(told):
             self._waiting[reporter] = self._waiting.get(reporter, Interval()) + interval
-        return replace(seen, parts=(*seen.parts, ClientReports(ready, route_only_clients)))
+        reports = ClientReports(ready, route_only_clients, *(self._split_old(told) if self._asked else ()))
+        return replace(seen, parts=(*seen.parts, reports))
 
-    def _shown(self) -> tuple[tuple[Reporter, Interval], ...]:
+    def _split_old(self, told: Told) -> tuple[int, int]:
+        """Return the requests of the old version, and those of clients that dial versions."""
+        dialling = self._source.version_clients(self._versions[0].model)
+        dialled = sum(interval.old.requests for reporter, interval in told if reporter.caller in dialling)
+        return sum(interval.old.requests for _, interval in told), dialled
+
+    def _shown(self) -> Told:
         """Take what waited, if every claim is shown by now.
 
         That is all that was reported up to the last reading.

@@ -193,6 +193,6 @@ def _decide(evidence: ClientsEvidence, seen: ClientsObservation, alpha: float) -
             continue
         awaited = reporter
         part = alpha / (client.number * (client.number + 1.0))
-        if silence.test(client.silence, part, seen.now_s).failed:
+        if silence.test(client.silence, part, seen.now_s, 1.0).failed:
             return replace(evidence, failed=reporter, failed_evidence=client, by_silence=True)
     return replace(evidence, awaited=awaited)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from echoplaned.core.rollout_state import GateVerdict, Verdict
+from echoplaned.gates.client_reports import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients import evidence as clients
-from echoplaned.gates.clients.asks import ClientReports, LookUpRouteOnlyClients
 from echoplaned.gates.clients.evidence import ClientEvidence, ClientsEvidence, ClientsObservation
 from echoplaned.gates.codes import Code, e_value, short
 from echoplaned.gates.gate import JudgeContext, Judgement, Need, Observation, Start

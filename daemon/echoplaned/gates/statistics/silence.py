@@ -10,7 +10,7 @@ requests, all seen at the old version, picked it is at most (1 - v)^m. A run of 
 interval with an arrival; run number k has ``alpha * / (k (k + 1))`` of the budget, which adds up to alpha over all runs, so the
 chance of ever failing a version that is reachable is at most alpha. v is not the nominal weight w but ``trust * w``: clients that
 are still on older routes, few clients, or traffic that is not routed by weights (a client that dials an engine itself) make the real
-share smaller.
+share smaller. What clients report that dial a version by its own target is known, and taken off in proportion (``part``).
 
 A request drew its version when it began. One that only ends in a silence drew under other weights, as a stream of minutes did; one that
 only begins in it may turn out to be a repeated one of a conversation, which drew nothing and is told of at its end. So of the old
@@ -99,14 +99,20 @@ def restart(evidence: SilenceEvidence) -> SilenceEvidence:
     return SilenceEvidence(runs=evidence.runs + 1, failed=evidence.failed)
 
 
-def test(evidence: SilenceEvidence, alpha: float, now_s: float) -> SilenceEvidence:
-    """Mark the evidence as failed if the silence is too long to be chance."""
+def test(evidence: SilenceEvidence, alpha: float, now_s: float, part: float) -> SilenceEvidence:
+    """Mark the evidence as failed if the silence is too long to be chance.
+
+    ``part``: of the old version's requests those that drew a version at all, in [0, 1].
+    """
     since = evidence.silent_since_s
     long_enough = since is not None and now_s - since >= SILENCE_S
     budget = math.log(alpha) - math.log(evidence.runs * (evidence.runs + 1.0))
-    return replace(evidence, failed=evidence.failed or (long_enough and evidence.log_chance <= budget))
+    return replace(evidence, failed=evidence.failed or (long_enough and evidence.log_chance * part <= budget))
 
 
-def is_awaited(evidence: SilenceEvidence) -> bool:
-    """Whether the silence is long enough to hold a stage back."""
-    return evidence.log_nominal <= math.log(HOLD_CHANCE)
+def is_awaited(evidence: SilenceEvidence, part: float = 1.0) -> bool:
+    """Whether the silence is long enough to hold a stage back.
+
+    ``part``: as in ``test``.
+    """
+    return evidence.log_nominal * part <= math.log(HOLD_CHANCE)

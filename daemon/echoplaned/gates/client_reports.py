@@ -1,4 +1,4 @@
-"""What the gate ``clients`` observes and wants done outside of it."""
+"""What gates observe of clients' own reports, and want looked up of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from echoplaned.ports.traffic import Caller, Reporter
 class LookUpRouteOnlyClients(Ask):
     """Asks which clients' traffic the routes alone steer.
 
-    It is asked where a client has been silent for long.
+    It is asked where a client, or all of them, have been silent for long. Answered with it is how many requests are of clients that dial
+    versions themselves.
     """
 
 
@@ -24,7 +25,11 @@ class ClientReports:
     Attributes:
         intervals: what each client that reported something has counted.
         route_only_clients: clients whose traffic the routes alone steer; empty where nobody asked.
+        old_requests: requests of the old version that all clients reported, believed or not; None where nobody asked.
+        old_dialled: of these, those of clients that dial a version by its own target.
     """
 
     intervals: tuple[tuple[Reporter, Interval], ...] = ()
     route_only_clients: frozenset[Caller] = frozenset()
+    old_requests: int | None = None
+    old_dialled: int = 0
