@@ -150,7 +150,10 @@ def _check_key(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
 
 
 def _is_of(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bool:
-    """Whether a certificate is of that key; one whose own key is of an unknown kind is not."""
+    """Whether a certificate is of that key.
+
+    One whose own key is of an unknown kind is not.
+    """
     try:
         return certificate.public_key() == key.public_key()
     except (ValueError, UnsupportedAlgorithm):

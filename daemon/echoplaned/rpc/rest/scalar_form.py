@@ -1,6 +1,7 @@
-"""Which JSON values a field takes that holds no message, by protobuf's JSON mapping.
+"""Which JSON values a field takes that holds no message.
 
-Its parser for Python takes more: ``"1_0"`` and digits of other scripts for numbers, ``true`` for an enum's name.
+That is protobuf's JSON mapping. Its parser for Python takes more: ``"1_0"`` and digits of other scripts for numbers, ``true`` for an
+enum's name.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _WORDS: Final = {
 
 
 def find_form_fault(value: object, field: Field) -> str:
-    """Return why a value cannot be one of a field's, for a repeated field one of its entries; empty: its form is right.
+    """Return why a value cannot be a field's; empty: its form is right.
 
-    Whether a number is in its field's range is left to the parser.
+    Of a repeated field it is one of the entries.     Whether a number is in its field's range is left to the parser.
     """
     kind = field.cpp_type
     if kind == Field.CPPTYPE_BOOL:

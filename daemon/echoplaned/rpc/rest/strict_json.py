@@ -146,7 +146,10 @@ def _wrong_within(value: object, field: FieldDescriptor, path: str) -> Iterator[
 
 
 def _wrong_entry(value: object, field: FieldDescriptor, path: str) -> Iterator[InvalidField]:
-    """Yield what is wrong with one value of a field, be it the only one, one of a list or one of a map."""
+    """Yield what is wrong with one value of a field.
+
+    It is the only one, or one of a list or of a map.
+    """
     if field.message_type is not None:
         yield from _wrong_names(value, field.message_type, path, frozenset())
     elif fault := find_form_fault(value, field):
