@@ -14,9 +14,8 @@ MAX_UNFINISHED: Final = 32
 MAX_SILENT: Final = 32
 """Tokens without text that are kept behind the last one with text: a mark for a space may have none before another comes."""
 
-_MAX_BEFORE: Final = (
-    8  # tokens that are looked at for the end of the text before: the bytes of a character, and some without text
-)
+_MAX_BEFORE: Final = 8
+"""Tokens that are looked at for the end of the text before: the bytes of a character, and some without text."""
 
 
 class Detokenizer:

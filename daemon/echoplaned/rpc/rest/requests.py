@@ -77,14 +77,17 @@ def _set_parameters(request: Message, parameters: dict[str, str]) -> None:
         value: object = text
         if fields[name].type == FieldDescriptor.TYPE_BOOL:
             value = _BOOLEANS.get(text, text)
-        try:
-            right = not find_form_fault(value, cast(FieldDescriptor, fields[name]))
-            if right:
-                ParseDict({name: value}, request)
-        except ParseError:
-            right = False
-        if not right:
+        if find_form_fault(value, cast(FieldDescriptor, fields[name])) or not _takes(request, name, value):
             what = "true or false" if fields[name].type == FieldDescriptor.TYPE_BOOL else "a whole number in its range"
             violations.append(InvalidField(name, f"must be {what}"))
     if violations:
         raise FieldInvalidError(*violations)
+
+
+def _takes(request: Message, name: str, value: object) -> bool:
+    """Set a field; false: the value is not in its range, and nothing is set."""
+    try:
+        ParseDict({name: value}, request)
+    except ParseError:
+        return False
+    return True

@@ -26,7 +26,7 @@ _WORDS: Final = {
 def find_form_fault(value: object, field: Field) -> str:
     """Return why a value cannot be a field's; empty: its form is right.
 
-    Of a repeated field it is one of the entries.     Whether a number is in its field's range is left to the parser.
+    Of a repeated field it is one of the entries. Whether a number is in its field's range is left to the parser.
     """
     kind = field.cpp_type
     if kind == Field.CPPTYPE_BOOL:
